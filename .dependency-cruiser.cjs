@@ -1,0 +1,135 @@
+/**
+ * The boundaries of docs/architecture.md as rules. deploy/check-boundaries.mjs applies them and makes sure that they
+ * have seen every source file.
+ */
+'use strict';
+
+/**
+ * Concrete adapters, named by their technology. What else lies in their folders is ports and pure logic; an adapter
+ * that is added belongs in this list.
+ */
+const ADAPTERS = [
+  '^controller/runtime/(runc|process)[^/]*[.]ts$',
+  '^controller/network/(bridge|loopback)[^/]*[.]ts$',
+  '^controller/volume/(image-file|directory)[^/]*[.]ts$',
+  '^controller/store/(typeorm|entities|sqlite|[a-z]+-store)[^/]*[.]ts$',
+  '^controller/store/migrations/',
+  '^controller/bus/nats[^/]*[.]ts$',
+  '^controller/image/folder-[^/]*[.]ts$',
+  '^agent/bus/nats[^/]*[.]ts$',
+  '^agent/volume/(mounted|directory)[^/]*[.]ts$',
+  '^agent/cgroup/(v1|v2|none)[^/]*[.]ts$',
+  '^shared/bus/nats[^/]*[.]ts$',
+].join('|');
+
+const MAIN = '^(controller|agent|gateway|cli)/main[.]ts$';
+const TESTS = '^test/';
+const FAKES = '(^|/)fake[^/]*[.]ts$';
+
+/** @type {import('dependency-cruiser').IConfiguration} */
+module.exports = {
+  forbidden: [
+    {
+      name: 'process-imports-process',
+      comment: 'A process knows another one by messages alone; what both need lies in shared/.',
+      severity: 'error',
+      from: { path: '^(controller|agent|gateway|cli)/' },
+      to: { path: '^(controller|agent|gateway|cli)/', pathNot: '^$1/' },
+    },
+    {
+      name: 'shared-imports-process',
+      comment: 'shared/ serves every process and so depends on none.',
+      severity: 'error',
+      from: { path: '^shared/' },
+      to: { path: '^(controller|agent|gateway|cli|test)/' },
+    },
+    {
+      name: 'production-imports-tests',
+      comment: 'Tests and the fakes beside the ports are not part of the product.',
+      severity: 'error',
+      from: { pathNot: [TESTS, FAKES] },
+      to: { path: [TESTS, FAKES] },
+    },
+    {
+      name: 'only-main-names-adapters',
+      comment: 'Use cases speak to ports; which technology is behind them is decided in main.ts, once.',
+      severity: 'error',
+      from: { pathNot: [MAIN, TESTS, ADAPTERS, FAKES] },
+      to: { path: ADAPTERS },
+    },
+    {
+      name: 'adapter-imports-foreign-adapter',
+      comment: 'An adapter may be split over files of its own capability; another capability is reached by its port.',
+      severity: 'error',
+      from: { path: '^((?:controller|agent|gateway|cli|shared)/[^/]+)/' },
+      to: { path: ADAPTERS, pathNot: '^$1/' },
+    },
+    {
+      name: 'use-case-imports-edge',
+      comment: 'rpc -> use cases -> ports: what lies inward does not know how it is called.',
+      severity: 'error',
+      from: { path: '^controller/', pathNot: ['^controller/rpc/', MAIN] },
+      to: { path: '^controller/rpc/' },
+    },
+    {
+      name: 'app-imports-route',
+      severity: 'error',
+      from: { path: '^gateway/', pathNot: ['^gateway/routes/', MAIN, '^gateway/app[.]ts$'] },
+      to: { path: '^gateway/routes/' },
+    },
+    {
+      name: 'cli-layer-imports-command',
+      comment: 'Only the tree of words knows the commands; the layer under them serves any.',
+      severity: 'error',
+      from: { path: '^cli/', pathNot: ['^cli/commands/', '^cli/command-tree[.]ts$'] },
+      to: { path: '^cli/commands/' },
+    },
+    {
+      name: 'agent-stays-small',
+      comment: 'One agent runs in every node: each of these packages would cost it megabytes.',
+      severity: 'error',
+      from: { path: '^agent/main[.]ts$' },
+      to: { path: 'node_modules/(@grpc|zod|pino|typeorm|yaml|citty)/', reachable: true },
+    },
+    {
+      name: 'cli-stays-light',
+      comment: 'The command line is one bundle without native add-ons, and never opens the store.',
+      severity: 'error',
+      from: { path: '^cli/' },
+      to: { path: 'node_modules/(typeorm|better-sqlite3|node-pty|pino)/' },
+    },
+    {
+      name: 'children-through-one-file',
+      comment: 'Short-lived programs are started by shared/exec.ts: no shell, a time limit, bounded output.',
+      severity: 'error',
+      from: { path: '^(agent|gateway)/' },
+      to: { path: '^(node:)?child_process$' },
+    },
+    {
+      name: 'no-circular',
+      comment: 'A cycle of nothing but types is gone when the program runs; any other is an order of loading by luck.',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'not-resolvable',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    {
+      name: 'no-dev-dependency-in-production',
+      severity: 'error',
+      from: { pathNot: [TESTS, '^deploy/'] },
+      to: { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    // Imports of types cross boundaries as much as imports of code.
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: `${__dirname}/tsconfig.json` },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'require', 'node', 'default', 'types'] },
+  },
+};

@@ -1,0 +1,20 @@
+/** Reading the small text files of a cgroup. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** The file's text; empty when the controller is not there. */
+export const cgroupText = (...path: string[]): Promise<string> => readFile(join(...path), 'utf8').catch(() => '');
+
+/** The number in a file; 0 when it is missing or says `max`. */
+export async function cgroupNumber(...path: string[]): Promise<number> {
+  const value = Number((await cgroupText(...path)).trim());
+  return Number.isFinite(value) ? value : 0;
+}
+
+/** The value of a key in a `key value` file; 0 when it is missing. */
+export async function cgroupField(key: string, ...path: string[]): Promise<number> {
+  for (const line of (await cgroupText(...path)).split('\n')) {
+    if (line.startsWith(`${key} `)) return Number(line.slice(key.length + 1));
+  }
+  return 0;
+}

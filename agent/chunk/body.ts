@@ -1,0 +1,49 @@
+/** Takes a request's body piece by piece, at the pace of whoever consumes it, and in bounded time. */
+import type { IncomingMessage } from 'node:http';
+import { NexusError } from '../../shared/errors.js';
+
+/** A peer that sends nothing, or takes nothing, for so long is given up. */
+export const IDLE_TIMEOUT_MS = 30_000;
+
+/**
+ * Resolves when all of the body has been consumed. `consume` may return a promise to wait for before the next piece.
+ * After a failure the request is left as it is: the caller answers it. Codes: cancelled (the sender went away),
+ * deadline_exceeded (it sends nothing), and whatever `consume` throws.
+ */
+export function consumeBody(
+  request: IncomingMessage,
+  consume: (piece: Buffer) => Promise<void> | undefined,
+  idleTimeoutMs = IDLE_TIMEOUT_MS,
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      // A pause is our own: whoever made us wait has a time limit too.
+      if (request.isPaused()) timer.refresh();
+      else finish(new NexusError('deadline_exceeded', `no data came for ${idleTimeoutMs} ms`));
+    }, idleTimeoutMs);
+    const finish = (error?: unknown): void => {
+      clearTimeout(timer);
+      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+      if (error === undefined) resolve();
+      else reject(error as Error);
+    };
+    const onEnd = (): void => {
+      finish();
+    };
+    const onGone = (): void => {
+      finish(new NexusError('cancelled', 'the sender went away before the end of the chunk'));
+    };
+    const onData = (piece: Buffer): void => {
+      timer.refresh();
+      try {
+        const wait = consume(piece);
+        if (wait === undefined) return;
+        request.pause();
+        wait.then(() => request.resume(), finish);
+      } catch (error) {
+        finish(error);
+      }
+    };
+    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+  });
+}

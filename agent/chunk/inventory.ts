@@ -1,0 +1,69 @@
+/** Reading what a volume holds: the scan at start, which also clears what a crash left, and the sorted listing. */
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isChunkId, type ChunkId } from '../../shared/ids.js';
+import type { AgentLog } from '../log.js';
+import { chunkOfSidecar, readSidecar, type ChunkFacts, type ChunkLayout } from './layout.js';
+
+export interface Totals {
+  readonly chunks: number;
+  readonly bytes: number;
+}
+
+/** Makes the folders where they are missing, removes what an interrupted write or delete left, and counts the rest. */
+export async function recoverInventory(layout: ChunkLayout, log: AgentLog): Promise<Totals> {
+  await mkdir(layout.chunksDir, { recursive: true, mode: 0o700 });
+  await mkdir(layout.temporaryDir, { recursive: true, mode: 0o700 });
+  const leftovers = await readdir(layout.temporaryDir);
+  for (const name of leftovers) await rm(join(layout.temporaryDir, name), { recursive: true, force: true });
+  if (leftovers.length > 0) log.info({ count: leftovers.length }, 'removed unfinished writes');
+  let chunks = 0;
+  let bytes = 0;
+  for (const folder of await readdir(layout.chunksDir)) {
+    const found = await recoverFolder(join(layout.chunksDir, folder), log);
+    chunks += found.chunks;
+    bytes += found.bytes;
+  }
+  return { chunks, bytes };
+}
+
+async function recoverFolder(path: string, log: AgentLog): Promise<Totals> {
+  const names = new Set(await readdir(path));
+  let chunks = 0;
+  let bytes = 0;
+  for (const name of names) {
+    const described = chunkOfSidecar(name);
+    // A delete takes the chunk first: a sidecar alone is the rest of one that was interrupted.
+    if (described !== undefined && !names.has(described)) await rm(join(path, name), { force: true });
+    if (!isChunkId(name)) continue;
+    if (names.has(`${name}.json`)) {
+      chunks += 1;
+      bytes += (await stat(join(path, name))).size;
+    } else {
+      log.warn({ chunk: name }, 'a chunk without its sidecar does not count; it was not written by an agent');
+    }
+  }
+  return { chunks, bytes };
+}
+
+export interface ListedChunk extends ChunkFacts {
+  readonly chunk: ChunkId;
+}
+
+/**
+ * At most `limit` chunks with ids above `after`, in order of id. Folder names are the ids' first digits, so walking
+ * folders in order walks ids in order and nothing needs to be held in memory.
+ */
+export async function listChunks(layout: ChunkLayout, after: string, limit: number): Promise<ListedChunk[]> {
+  const found: ListedChunk[] = [];
+  const folders = (await readdir(layout.chunksDir)).filter((folder) => folder >= after.slice(0, 2)).sort();
+  for (const folder of folders) {
+    const ids = (await readdir(join(layout.chunksDir, folder))).filter(isChunkId).filter((id) => id > after);
+    for (const chunk of ids.sort()) {
+      if (found.length >= limit) return found;
+      const facts = await readSidecar(layout, chunk);
+      if (facts !== undefined) found.push({ chunk, ...facts });
+    }
+  }
+  return found;
+}

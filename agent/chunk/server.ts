@@ -1,0 +1,98 @@
+/**
+ * The agent's HTTP/1.1 data server: chunks for those who hold a token, status pages for everyone. What each route takes
+ * and answers is in shared/data-plane.ts. Time, header size, connections and transfers are bounded.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { ErrorReply } from '../../shared/data-plane.js';
+import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
+import { isChunkId } from '../../shared/ids.js';
+import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
+import type { AgentLog } from '../log.js';
+import { getChunk } from './get.js';
+import { putChunk, type PutContext } from './put.js';
+
+export interface StatusPage {
+  readonly contentType: string;
+  /** The page's text; may take a moment. */
+  render(): Promise<string>;
+}
+
+/** By path: /healthz, /inspect, /metrics. */
+export type StatusPages = Readonly<Record<string, StatusPage>>;
+
+const HEADERS_TIMEOUT_MS = 10_000;
+/** Longer than what clients pool for, so that the client is the one who closes. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+const MAX_CONNECTIONS = 512;
+/** After a refusal the rest of a body this short is read away, so that the sender gets to see the answer. */
+const RETRY_AFTER_S = '1';
+const CHUNKS_PREFIX = '/chunks/';
+
+/** Chunks and status pages. Not listening yet. */
+export function createDataServer(context: PutContext, pages: StatusPages): Server {
+  return boundedServer(context.log, async (request, response) => {
+    const path = pathOf(request);
+    if (path.startsWith(CHUNKS_PREFIX)) await serveChunk(context, path.slice(CHUNKS_PREFIX.length), request, response);
+    else await servePage(pages, path, request, response);
+  });
+}
+
+/** Status pages alone, for the Unix socket. Not listening yet. */
+export function createStatusServer(log: AgentLog, pages: StatusPages): Server {
+  return boundedServer(log, async (request, response) => {
+    await servePage(pages, pathOf(request), request, response);
+  });
+}
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
+
+function boundedServer(log: AgentLog, handle: Handler): Server {
+  const limits = { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: CHUNK_TOKEN_TTL_MS, keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS };
+  const server = createServer(limits, (request, response) => {
+    // What goes wrong on the connection is seen by whoever reads or writes; an event nobody hears would end the agent.
+    request.on('error', () => undefined);
+    response.on('error', () => undefined);
+    handle(request, response).catch((error: unknown) => {
+      answerError(log, request, response, toNexusError(error));
+    });
+  });
+  server.maxConnections = MAX_CONNECTIONS;
+  return server;
+}
+
+const pathOf = (request: IncomingMessage): string => (request.url ?? '/').split('?', 1)[0] ?? '/';
+
+async function serveChunk(context: PutContext, chunk: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (!isChunkId(chunk)) throw new NexusError('invalid_argument', 'a chunk id is 32 lower-case hex digits');
+  if (request.method === 'PUT') await putChunk(context, chunk, request, response);
+  else if (request.method === 'GET' || request.method === 'HEAD') await getChunk(context, chunk, request, response);
+  else throw new NexusError('unimplemented', `${request.method ?? ''} is not possible on a chunk`);
+}
+
+async function servePage(pages: StatusPages, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
+  if (page === undefined) throw new NexusError('not_found', `there is nothing at ${path}`);
+  if (request.method !== 'GET' && request.method !== 'HEAD') throw new NexusError('unimplemented', `only GET is possible on ${path}`);
+  const body = await page.render();
+  response.writeHead(200, { 'content-type': page.contentType, 'content-length': Buffer.byteLength(body) });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+function answerError(log: AgentLog, request: IncomingMessage, response: ServerResponse, error: NexusError): void {
+  const serious = error.code === 'internal' || error.code === 'data_loss';
+  log[serious ? 'error' : 'info']({ code: error.code, method: request.method, path: pathOf(request), err: serious ? error : error.message }, 'request failed');
+  if (response.headersSent || response.destroyed) {
+    // Too late for a status: a connection that breaks off is the one sign of a body that is not whole.
+    response.destroy();
+    return;
+  }
+  const body = JSON.stringify({ error: error.message, code: error.code } satisfies ErrorReply);
+  response.writeHead(meaningOf(error.code).http, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    ...(error.code === 'unavailable' ? { 'retry-after': RETRY_AFTER_S } : {}),
+  });
+  response.end(body);
+  // The rest of the body is read away, so that the sender gets to see the answer instead of a broken connection.
+  request.resume();
+}

@@ -1,0 +1,229 @@
+/**
+ * The chunks of one volume. A chunk appears whole or not at all: temporary file, fsync, rename, fsync of the folder;
+ * its sidecar is in place before it. Room is promised before the first byte is taken. All operations may be called
+ * concurrently; of two writers of one chunk one wins.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../../shared/clock.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import type { ChunkId } from '../../shared/ids.js';
+import type { AgentLog } from '../log.js';
+import type { Volume } from '../volume/port.js';
+import { listChunks, recoverInventory, type ListedChunk } from './inventory.js';
+import { KeyLock } from './key-lock.js';
+import { ChunkLayout, readSidecar, syncFolder, writeDurably, type ChunkFacts } from './layout.js';
+import { Tombstones } from './tombstones.js';
+import { RoomLedger } from './room.js';
+import { TemporaryFile } from './temporary-file.js';
+import { ChunkWrite, type ExpectedChunk } from './write.js';
+
+export interface ChunkCounters {
+  chunks: number;
+  bytes: number;
+  /** Since the agent's start, as the two below. */
+  reads: number;
+  writes: number;
+  checksumFailures: number;
+}
+
+export interface OpenChunk {
+  readonly facts: ChunkFacts;
+  /** The caller closes it. */
+  readonly file: FileHandle;
+}
+
+export interface ChunkStoreOptions {
+  readonly volume: Volume;
+  readonly clock: Clock;
+  readonly log: AgentLog;
+}
+
+export class ChunkStore {
+  readonly #counters: ChunkCounters = { chunks: 0, bytes: 0, reads: 0, writes: 0, checksumFailures: 0 };
+  readonly #layout: ChunkLayout;
+  readonly #tombstones: Tombstones;
+  readonly #lock = new KeyLock();
+  readonly #writing = new Set<ChunkId>();
+  readonly #room: RoomLedger;
+
+  constructor(private readonly options: ChunkStoreOptions) {
+    this.#layout = new ChunkLayout(options.volume.dataDir);
+    this.#tombstones = new Tombstones(options.clock);
+    this.#room = new RoomLedger(options.volume);
+  }
+
+  /** To be called once, before anything else. */
+  async recover(): Promise<void> {
+    Object.assign(this.#counters, await recoverInventory(this.#layout, this.options.log));
+  }
+
+  get counters(): Readonly<ChunkCounters> {
+    return this.#counters;
+  }
+
+  /** Bytes that chunks and unfinished writes take. */
+  get storedBytes(): number {
+    return this.#counters.bytes + this.#room.temporaryBytes;
+  }
+
+  /** undefined: there is no such chunk. Code: data_loss. */
+  async find(chunk: ChunkId): Promise<ChunkFacts | undefined> {
+    return await readSidecar(this.#layout, chunk);
+  }
+
+  /**
+   * The same chunk again with the same content is accepted, checked and not written twice.
+   * Codes: already_exists (other content), aborted (another write of it is running), failed_precondition (it was
+   * deleted a moment ago), resource_exhausted (no room).
+   */
+  async beginWrite(chunk: ChunkId, expected: ExpectedChunk): Promise<ChunkWrite> {
+    if (this.#writing.has(chunk)) throw new NexusError('aborted', `chunk ${chunk} is being written by another request`, { chunk });
+    this.#writing.add(chunk);
+    try {
+      this.#refuseDeleted(chunk);
+      const stored = await this.#whole(chunk);
+      if (stored === undefined) return await this.#newWrite(chunk, expected);
+      if (stored.md5 !== expected.md5 || stored.size !== expected.size) {
+        throw new NexusError('already_exists', `chunk ${chunk} exists with other content`, { chunk });
+      }
+      return this.#write(chunk, expected, undefined, () => Promise.resolve(stored));
+    } catch (error) {
+      this.#writing.delete(chunk);
+      throw error;
+    }
+  }
+
+  /** A chunk that is damaged in a way that shows at once counts as absent: writing it again repairs it. */
+  async #whole(chunk: ChunkId): Promise<ChunkFacts | undefined> {
+    const facts = await this.find(chunk).catch(() => undefined);
+    return facts !== undefined && facts.size === (await sizeOf(this.#layout.chunk(chunk))) ? facts : undefined;
+  }
+
+  async #newWrite(chunk: ChunkId, expected: ExpectedChunk): Promise<ChunkWrite> {
+    const room = await this.#room.promise(expected.size);
+    try {
+      const path = join(this.#layout.temporaryDir, `${chunk}.${randomUUID()}`);
+      const file = await TemporaryFile.create(path, (bytes) => {
+        room.take(bytes);
+      });
+      return this.#write(chunk, expected, file, () => this.#publish(chunk, expected, file), room.release);
+    } catch (error) {
+      room.release();
+      throw error;
+    }
+  }
+
+  #write(
+    chunk: ChunkId,
+    expected: ExpectedChunk,
+    file: TemporaryFile | undefined,
+    publish: () => Promise<ChunkFacts>,
+    release?: () => void,
+  ): ChunkWrite {
+    return new ChunkWrite(chunk, expected, file, {
+      publish,
+      onMismatch: () => {
+        this.#counters.checksumFailures += 1;
+      },
+      onEnd: () => {
+        release?.();
+        this.#writing.delete(chunk);
+      },
+    });
+  }
+
+  #refuseDeleted(chunk: ChunkId): void {
+    if (this.#tombstones.has(chunk)) {
+      throw new NexusError('failed_precondition', `chunk ${chunk} was deleted; ask the controller for a new grant`, { chunk });
+    }
+  }
+
+  /** Sidecar, then chunk: both renames are in one folder, whose journal keeps their order. */
+  async #publish(chunk: ChunkId, { size, md5 }: ExpectedChunk, file: TemporaryFile): Promise<ChunkFacts> {
+    const facts = { size, md5, written_at: new Date(this.options.clock.now()).toISOString() };
+    const temporarySidecar = `${file.path}.json`;
+    const made = await Promise.allSettled([file.sync(), writeDurably(temporarySidecar, JSON.stringify(facts))]);
+    await this.#lock.run(chunk, async () => {
+      const before = await this.#countedBytes(chunk);
+      try {
+        for (const step of made) if (step.status === 'rejected') throw step.reason;
+        this.#refuseDeleted(chunk);
+        await this.#makeFolder(chunk);
+        await rename(temporarySidecar, this.#layout.sidecar(chunk));
+        await rename(file.path, this.#layout.chunk(chunk));
+        await syncFolder(this.#layout.folder(chunk));
+      } catch (error) {
+        await rm(temporarySidecar, { force: true });
+        await this.#remove(chunk, before);
+        throw error;
+      }
+      this.#count(1 - (before === undefined ? 0 : 1), size - (before ?? 0));
+      this.#counters.writes += 1;
+    });
+    return facts;
+  }
+
+  /** The chunk first: a crash in between leaves a sidecar alone, which does not count. */
+  async #remove(chunk: ChunkId, countedBytes: number | undefined): Promise<void> {
+    await rm(this.#layout.chunk(chunk), { force: true });
+    await rm(this.#layout.sidecar(chunk), { force: true });
+    if (countedBytes !== undefined) this.#count(-1, -countedBytes);
+  }
+
+  #count(chunks: number, bytes: number): void {
+    this.#counters.chunks += chunks;
+    this.#counters.bytes += bytes;
+  }
+
+  /** What a chunk has in the counters; undefined: it is not in them. */
+  async #countedBytes(chunk: ChunkId): Promise<number | undefined> {
+    const [size, described] = await Promise.all([sizeOf(this.#layout.chunk(chunk)), sizeOf(this.#layout.sidecar(chunk))]);
+    return described === undefined ? undefined : size;
+  }
+
+  async #makeFolder(chunk: ChunkId): Promise<void> {
+    const made = await mkdir(this.#layout.folder(chunk), { recursive: true, mode: 0o700 });
+    if (made !== undefined) await syncFolder(this.#layout.chunksDir);
+  }
+
+  /** Codes: not_found, data_loss (the file's size is not the sidecar's). */
+  async openRead(chunk: ChunkId): Promise<OpenChunk> {
+    const facts = await this.find(chunk);
+    if (facts === undefined) throw new NexusError('not_found', `chunk ${chunk} is not on this node`, { chunk });
+    const file = await open(this.#layout.chunk(chunk), 'r').catch((error: unknown) => {
+      throw toNexusError(error).during(`chunk ${chunk}`);
+    });
+    const { size } = await file.stat();
+    if (size !== facts.size) {
+      await file.close();
+      this.#counters.checksumFailures += 1;
+      throw new NexusError('data_loss', `chunk ${chunk} has ${size} bytes on the volume, not ${facts.size}`, { chunk });
+    }
+    this.#counters.reads += 1;
+    return { facts, file };
+  }
+
+  /** Idempotent. A write of the chunk that is under way will not commit. */
+  async delete(chunk: ChunkId): Promise<void> {
+    this.#tombstones.add(chunk);
+    await this.#lock.run(chunk, async () => {
+      if ((await sizeOf(this.#layout.folder(chunk))) === undefined) return;
+      await this.#remove(chunk, await this.#countedBytes(chunk));
+      await syncFolder(this.#layout.folder(chunk));
+    });
+  }
+
+  /** At most `limit` chunks above `after`, in order of id. */
+  async list(after: string, limit: number): Promise<ListedChunk[]> {
+    return await listChunks(this.#layout, after, limit);
+  }
+}
+
+/** undefined: there is no such file. */
+const sizeOf = (path: string): Promise<number | undefined> =>
+  stat(path).then(
+    ({ size }) => size,
+    () => undefined,
+  );

@@ -1,0 +1,83 @@
+/**
+ * One write of a chunk: what passes is compared with what the sender promised, and only then published. The server and
+ * the store meet here.
+ */
+import { createHash } from 'node:crypto';
+import { NexusError } from '../../shared/errors.js';
+import type { ChunkId } from '../../shared/ids.js';
+import type { ChunkFacts } from './layout.js';
+import type { TemporaryFile } from './temporary-file.js';
+
+/** What the sender promised. */
+export interface ExpectedChunk {
+  readonly size: number;
+  /** Lower-case hex. */
+  readonly md5: string;
+}
+
+export interface ChunkWriteSteps {
+  /** Makes the checked content durable under its name. */
+  publish(): Promise<ChunkFacts>;
+  /** Called when the content was not what was promised. */
+  onMismatch(): void;
+  /** Called once, at the end, whatever happened. */
+  onEnd(): void;
+}
+
+export class ChunkWrite {
+  readonly #hash = createHash('md5');
+  #bytes = 0;
+  #ended = false;
+
+  constructor(
+    private readonly chunk: ChunkId,
+    private readonly expected: ExpectedChunk,
+    /** undefined: the chunk is there already; its content is checked again and not written twice. */
+    private readonly file: TemporaryFile | undefined,
+    private readonly steps: ChunkWriteSteps,
+  ) {}
+
+  /** Whether this node has the chunk already, so that nothing is written. */
+  get repeated(): boolean {
+    return this.file === undefined;
+  }
+
+  /** A promise to wait for before the next piece, when the volume is slower than the sender. Code: invalid_argument. */
+  write(piece: Buffer): Promise<void> | undefined {
+    this.#bytes += piece.length;
+    if (this.#bytes > this.expected.size) throw this.#wrongSize('more than');
+    this.#hash.update(piece);
+    return this.file?.write(piece);
+  }
+
+  /** Resolves when the chunk is durable. Codes: data_loss, invalid_argument, resource_exhausted, failed_precondition. */
+  async commit(): Promise<ChunkFacts> {
+    if (this.#bytes < this.expected.size) throw this.#wrongSize(`${this.#bytes}, not`);
+    const md5 = this.#hash.digest('hex');
+    if (md5 !== this.expected.md5) {
+      this.steps.onMismatch();
+      throw new NexusError('data_loss', `chunk ${this.chunk} arrived with MD5 ${md5}, not ${this.expected.md5}; send it again`, {
+        chunk: this.chunk,
+        md5,
+        expected_md5: this.expected.md5,
+      });
+    }
+    await this.file?.finish();
+    return await this.steps.publish();
+  }
+
+  #wrongSize(how: string): NexusError {
+    return new NexusError('invalid_argument', `chunk ${this.chunk} has ${how} ${this.expected.size} bytes`, { chunk: this.chunk });
+  }
+
+  /** Leaves nothing behind of what was not committed. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    try {
+      await this.file?.[Symbol.asyncDispose]();
+    } finally {
+      this.steps.onEnd();
+    }
+  }
+}

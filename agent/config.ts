@@ -1,0 +1,53 @@
+/**
+ * Reads the agent's configuration file. The controller wrote it, so a wrong field is a defect of the installation: it is
+ * named and the agent does not start. Checked by hand: a schema library would cost each node megabytes of memory.
+ */
+import { readFileSync } from 'node:fs';
+import type { AgentConfig } from '../shared/config/agent-config.js';
+import { NexusError } from '../shared/errors.js';
+import { isNodeId } from '../shared/ids.js';
+
+export const DEFAULT_CONFIG_FILE = '/.nexus/config/agent.json';
+
+const TEXT_FIELDS = ['nodeName', 'instance', 'natsUrl', 'credsFile', 'tokenPublicKey', 'host', 'dataDir', 'socketPath'];
+const PUBLIC_KEY_BYTES = 32;
+
+/** Code: invalid_argument, naming the field. */
+export function loadAgentConfig(file: string): AgentConfig {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new NexusError('invalid_argument', `cannot read the agent configuration ${file}: ${why}`, {}, { cause: error });
+  }
+  return checkAgentConfig(parsed);
+}
+
+/** Code: invalid_argument, naming the field. */
+export function checkAgentConfig(parsed: unknown): AgentConfig {
+  if (typeof parsed !== 'object' || parsed === null) throw wrong('the file', 'must be a JSON object');
+  const fields = parsed as Record<string, unknown>;
+  const { nodeId, port, volume, cgroup, networkInterface } = fields;
+  if (typeof nodeId !== 'string' || !isNodeId(nodeId)) throw wrong('nodeId', 'must be a node id');
+  for (const name of TEXT_FIELDS) {
+    if (typeof fields[name] !== 'string' || fields[name] === '') throw wrong(name, 'must be a text');
+  }
+  if (Buffer.from(fields['tokenPublicKey'] as string, 'base64').length !== PUBLIC_KEY_BYTES) {
+    throw wrong('tokenPublicKey', `must be ${PUBLIC_KEY_BYTES} bytes in base64`);
+  }
+  if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535) throw wrong('port', 'must be a TCP port');
+  if (!isVolume(volume)) throw wrong('volume', 'must be {kind: mounted} or {kind: directory, sizeBytes}');
+  if (cgroup !== 'v2' && cgroup !== 'v1' && cgroup !== 'none') throw wrong('cgroup', 'must be v2, v1 or none');
+  if (typeof networkInterface !== 'string') throw wrong('networkInterface', 'must be a text');
+  return fields as unknown as AgentConfig;
+}
+
+function isVolume(value: unknown): value is AgentConfig['volume'] {
+  if (typeof value !== 'object' || value === null || !('kind' in value)) return false;
+  if (value.kind === 'mounted') return true;
+  return value.kind === 'directory' && 'sizeBytes' in value && Number.isSafeInteger(value.sizeBytes);
+}
+
+const wrong = (field: string, rule: string): NexusError =>
+  new NexusError('invalid_argument', `agent configuration: ${field} ${rule}`, { field });

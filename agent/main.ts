@@ -1,0 +1,139 @@
+/**
+ * The agent of one node: owns the volume, stores chunks, reports. Its last line in the log says why it ended.
+ * Order: volume and chunks, data server, bus, heartbeats; the end is the reverse, with running transfers finished.
+ */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { rm } from 'node:fs/promises';
+import type { Server } from 'node:http';
+import { systemClock } from '../shared/clock.js';
+import type { AgentConfig } from '../shared/config/agent-config.js';
+import { publicKeyOf } from '../shared/chunk-token.js';
+import { toNexusError } from '../shared/errors.js';
+import type { NodeId } from '../shared/ids.js';
+import { HEARTBEAT_INTERVAL_MS, REPORT_INTERVAL_MS } from '../shared/limits.js';
+import { VERSION } from '../shared/version.js';
+import { NatsLink } from './bus/nats.js';
+import { OwnProcessUsage } from './cgroup/none.js';
+import { CGROUP_ROOT, type CgroupReader } from './cgroup/port.js';
+import { CgroupV1 } from './cgroup/v1.js';
+import { CgroupV2 } from './cgroup/v2.js';
+import { createDataServer, createStatusServer } from './chunk/server.js';
+import { ChunkStore } from './chunk/store.js';
+import { transferBound, Transfers } from './chunk/transfers.js';
+import { answerCommand } from './commands.js';
+import { DEFAULT_CONFIG_FILE, loadAgentConfig } from './config.js';
+import { createAgentLog, type AgentLog } from './log.js';
+import { loadReceiptKey } from './receipt-key.js';
+import { AgentStatus } from './status.js';
+import { DirectoryVolume } from './volume/directory.js';
+import { MountedVolume } from './volume/mounted.js';
+import type { Volume } from './volume/port.js';
+
+/** What running transfers get when the end is asked for by a signal, which names no time. */
+const SIGNAL_GRACE_MS = 5000;
+
+async function main(): Promise<void> {
+  const log = createAgentLog({});
+  try {
+    await run(loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE), log);
+  } catch (thrown) {
+    log.error({ code: toNexusError(thrown).code, err: thrown }, `the agent cannot run: ${toNexusError(thrown).message}`);
+    process.exitCode = 1;
+  }
+}
+
+async function run(config: AgentConfig, log: AgentLog): Promise<void> {
+  const startedAtMs = Date.now();
+  const agentInstance = randomBytes(8).toString('hex');
+  const cgroup = cgroupReader(config);
+  // A folder's bound is kept by the store that fills it: each needs the other.
+  let storedBytes = (): number => 0;
+  const volume = makeVolume(config, () => storedBytes());
+  const store = new ChunkStore({ volume, clock: systemClock, log });
+  storedBytes = () => store.storedBytes;
+  await store.recover();
+  const receiptKey = await loadReceiptKey(config.dataDir);
+  const transfers = new Transfers(transferBound((await cgroup.read()).memoryLimitBytes));
+  const { nodeId, nodeName, networkInterface } = config;
+  const now = (): number => systemClock.now();
+  const status = new AgentStatus({ nodeId, nodeName, agentInstance, startedAtMs, networkInterface, store, transfers, volume, cgroup, now });
+
+  const tokenKey = publicKeyOf(Buffer.from(config.tokenPublicKey, 'base64'));
+  const context = { nodeId: nodeId as NodeId, tokenKey, clock: systemClock, store, transfers, receiptKey, log };
+  const dataServer = createDataServer(context, status.pages());
+  const statusServer = createStatusServer(log, status.pages());
+  await listen(dataServer, { host: config.host, port: config.port });
+  await rm(config.socketPath, { force: true });
+  await listen(statusServer, { path: config.socketPath });
+
+  const link = await NatsLink.connect(config, log);
+  const ended = endRequest();
+  link.onCommand((command) => answerCommand({ store, status, log, shutdown: ended.ask }, command));
+  const beat = (): void => {
+    const { draining } = transfers;
+    const key = receiptKey.publicKey;
+    link.heartbeat({ nodeId, agentInstance, startedAtMs: BigInt(startedAtMs), version: VERSION, receiptPublicKey: key, draining });
+  };
+  const report = (): void => {
+    status.report().then(
+      (message) => {
+        link.report(message);
+      },
+      (error: unknown) => {
+        log.error({ err: error }, 'the report could not be made');
+      },
+    );
+  };
+  // The report first: a node that counts as running should have told its free room.
+  link.report(await status.report());
+  beat();
+  const timers = [setInterval(beat, HEARTBEAT_INTERVAL_MS), setInterval(report, REPORT_INTERVAL_MS)];
+  log.info({ version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks }, 'the agent is up');
+
+  const graceMs = await ended.asked;
+  log.info({ graceMs }, 'the agent is ending');
+  const isIdle = await transfers.drain(graceMs);
+  if (!isIdle) log.warn({ active: transfers.active }, 'transfers were cut off at the end of their grace');
+  for (const timer of timers) clearInterval(timer);
+  for (const server of [dataServer, statusServer]) {
+    server.close();
+    server.closeAllConnections();
+  }
+  await link.close();
+  log.info({}, 'the agent ended as it was asked to');
+  process.exit(0);
+}
+
+/** The wish to end, by signal or by command; the first one counts. */
+function endRequest(): { readonly asked: Promise<number>; readonly ask: (graceMs: number) => void } {
+  let ask = (_graceMs: number): void => undefined;
+  const asked = new Promise<number>((resolve) => {
+    ask = resolve;
+  });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      ask(SIGNAL_GRACE_MS);
+    });
+  }
+  return { asked, ask };
+}
+
+async function listen(server: Server, where: { host: string; port: number } | { path: string }): Promise<void> {
+  server.listen(where);
+  await once(server, 'listening');
+}
+
+function cgroupReader(config: AgentConfig): CgroupReader {
+  if (config.cgroup === 'v2') return new CgroupV2(CGROUP_ROOT);
+  if (config.cgroup === 'v1') return new CgroupV1(CGROUP_ROOT);
+  return new OwnProcessUsage();
+}
+
+const makeVolume = (config: AgentConfig, storedBytes: () => number): Volume =>
+  config.volume.kind === 'mounted'
+    ? new MountedVolume(config.dataDir)
+    : new DirectoryVolume(config.dataDir, config.volume.sizeBytes, storedBytes);
+
+// The bundle is CommonJS, which has no top-level await.
+void main();

@@ -1,0 +1,47 @@
+/** The controller's FileService as the transfer code wants it. */
+import type { File } from '../shared/gen/nexus/v1/file.js';
+import { NexusError } from '../shared/errors.js';
+import type { DownloadCatalogue, UploadCatalogue } from '../shared/transfer/port.js';
+import type { Controller } from './connection.js';
+
+/** Granting may wait for other uploads' turns. */
+const GRANT_DEADLINE_MS = 120_000;
+
+export const expectFile = (file: File | undefined): File => {
+  if (file === undefined) throw new NexusError('internal', 'the controller answered without a file');
+  return file;
+};
+
+export function grpcCatalogue(controller: Controller): UploadCatalogue<File> & DownloadCatalogue {
+  const { file } = controller;
+  return {
+    openUpload: ({ name, replicas, expectedSize }) =>
+      controller.call(file, file.openUpload, { name, replicas, expectedSize: BigInt(expectedSize) }),
+    grantChunks: async (uploadId, { count, retry, receipts }) => {
+      const request = {
+        uploadId,
+        count,
+        retry: retry.map(({ index, failedNodeIds }) => ({ index, failedNodeIds: [...failedNodeIds] })),
+        receipts: [...receipts],
+      };
+      return (await controller.call(file, file.grantChunks, request, GRANT_DEADLINE_MS)).grants;
+    },
+    commitUpload: async (uploadId, { size, chunksCount, receipts }) => {
+      const request = { uploadId, size: BigInt(size), chunksCount, receipts: [...receipts] };
+      return expectFile((await controller.call(file, file.commitUpload, request, GRANT_DEADLINE_MS)).file);
+    },
+    // Without the command's own signal, which may be why the upload is aborted: the answer is not waited for long.
+    abortUpload: async (uploadId) => {
+      await new Promise<void>((resolve, reject) => {
+        file.abortUpload({ uploadId }, (error) => {
+          if (error === null) resolve();
+          else reject(error);
+        });
+      });
+    },
+    chunkSources: async (fileId, fromIndex, count) => {
+      const page = await controller.call(file, file.openDownload, { file: fileId, fromIndex, count });
+      return page.chunks;
+    },
+  };
+}

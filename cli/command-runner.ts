@@ -1,0 +1,161 @@
+/**
+ * The one small layer over citty: finds the command, refuses what it does not know (citty does not), prints help,
+ * runs it, and turns every error into one line on standard error and the exit code of shared/errors.ts.
+ */
+import { parseArgs, type ArgDef } from 'citty';
+import { meaningOf, toNexusError, type NexusError } from '../shared/errors.js';
+import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
+import { COMMANDS, isGroup, type Group, type Leaf } from './command-tree.js';
+import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
+import type { Streams } from './streams.js';
+
+interface Located {
+  readonly entry: Group | Leaf;
+  /** What was typed to get there, beginning with `nexus`. */
+  readonly words: string;
+  /** Global flags that stood before or between the words. */
+  readonly flags: readonly ScannedFlag[];
+  readonly rest: readonly string[];
+}
+
+/** Runs one command line and answers its exit code; never throws. */
+export async function run(argv: readonly string[], streams: Streams): Promise<number> {
+  try {
+    return await runCommandLine(argv, streams);
+  } catch (thrown) {
+    return report(toNexusError(thrown), wantsMachineErrors(argv), streams);
+  }
+}
+
+async function runCommandLine(argv: readonly string[], streams: Streams): Promise<number> {
+  if (argv[0] === '--version' || argv[0] === '-v') return await printVersion(streams);
+  const located = locate(argv);
+  if (isGroup(located.entry)) return await printGroup(located, located.entry, streams);
+  const command = await located.entry.load();
+  const flags: FlagSpecs = { ...GLOBAL_FLAGS, ...command.flags };
+  const scanned = scanArguments(located.rest, command, flags, located.words);
+  const all: Scanned = { ...scanned, flags: [...located.flags, ...scanned.flags] };
+  if (asksForHelp(all.flags)) {
+    const { commandHelp } = await import('./help.js');
+    streams.stdout.write(`${commandHelp(command, located.words)}\n`);
+    return 0;
+  }
+  checkCompleteness(all, command, located.words);
+  return await runWithContext(command, all, argv, streams);
+}
+
+async function runWithContext(
+  command: AnyCommand,
+  scanned: Scanned,
+  argv: readonly string[],
+  streams: Streams,
+): Promise<number> {
+  const input = inputOf(command, scanned);
+  const { openContext, ReplacedByChild } = await import('./context.js');
+  try {
+    await using context = openContext(
+      {
+        instance: input['instance'] as string | undefined,
+        config: input['config'] as string | undefined,
+        output: (input['output'] as OutputFormat | undefined) ?? 'table',
+        argv,
+      },
+      streams,
+    );
+    return (await command.run(input, context, scanned.verbatim)) ?? 0;
+  } catch (thrown) {
+    if (thrown instanceof ReplacedByChild) return thrown.exitCode;
+    throw thrown;
+  }
+}
+
+/** citty gives types and defaults; what reaches it has been checked and brought to one spelling. */
+function inputOf(command: AnyCommand, scanned: Scanned): Record<string, unknown> {
+  const flags: FlagSpecs = { ...GLOBAL_FLAGS, ...command.flags };
+  const canonical = scanned.flags.map(({ name, value }) => (value === true ? `--${name}` : `--${name}=${value}`));
+  const parsed = parseArgs([...canonical, '--', ...scanned.positionals], cittyArguments(command, flags));
+  const input: Record<string, unknown> = {};
+  for (const [name, spec] of Object.entries(flags)) {
+    const values = scanned.flags.filter((flag) => flag.name === name).map((flag) => flag.value);
+    input[name] = spec.type === 'list' ? values : spec.type === 'boolean' ? parsed[name] === true : parsed[name];
+  }
+  Object.entries(command.positionals).forEach(([name, spec], index) => {
+    input[name] = spec.many === true ? parsed._.slice(index) : parsed._[index];
+  });
+  return input;
+}
+
+function cittyArguments(command: AnyCommand, flags: FlagSpecs): Record<string, ArgDef> {
+  const positionals = Object.entries(command.positionals).map(([name, spec]): [string, ArgDef] => [
+    name,
+    { type: 'positional', required: spec.optional !== true },
+  ]);
+  const named = Object.entries(flags).map(([name, spec]): [string, ArgDef] => [
+    name,
+    { type: spec.type === 'boolean' ? 'boolean' : 'string', required: false },
+  ]);
+  return Object.fromEntries([...positionals, ...named]);
+}
+
+/** Follows the words of the command line down the tree; global flags may stand between them. */
+function locate(argv: readonly string[]): Located {
+  let entry: Group | Leaf = COMMANDS;
+  let words = 'nexus';
+  let at = 0;
+  const flags: ScannedFlag[] = [];
+  while (at < argv.length && isGroup(entry)) {
+    const arg = argv[at] ?? '';
+    if (arg.startsWith('-')) {
+      const read = readFlag(argv.slice(at), GLOBAL_FLAGS, words);
+      flags.push(...read.flags);
+      at += read.used;
+      continue;
+    }
+    entry = childOf(entry, arg, words);
+    words = `${words} ${arg}`;
+    at += 1;
+  }
+  return { entry, words, flags, rest: argv.slice(at) };
+}
+
+function childOf(group: Group, word: string, words: string): Group | Leaf {
+  const child = Object.hasOwn(group.children, word) ? group.children[word] : undefined;
+  if (child !== undefined) return child;
+  const near = nearest(word, Object.keys(group.children));
+  throw usage(`unknown command "${words} ${word}"; ${near === undefined ? `see ${words} --help` : `did you mean "${near}"?`}`);
+}
+
+const asksForHelp = (flags: readonly ScannedFlag[]): boolean => flags.some((flag) => flag.name === 'help');
+
+async function printGroup(located: Located, group: Group, streams: Streams): Promise<number> {
+  if (!asksForHelp(located.flags) && located.words !== 'nexus') {
+    throw usage(`${located.words} needs a command: ${Object.keys(group.children).join(', ')}`);
+  }
+  const { groupHelp } = await import('./help.js');
+  streams.stdout.write(`${groupHelp(group, located.words)}\n`);
+  return 0;
+}
+
+async function printVersion(streams: Streams): Promise<number> {
+  const { readVersion } = await import('./project.js');
+  streams.stdout.write(`nexus ${readVersion()}\n`);
+  return 0;
+}
+
+/** The line may be too wrong to be parsed, but a script that asked for JSON still has to get it. */
+function wantsMachineErrors(argv: readonly string[]): boolean {
+  const end = argv.indexOf('--');
+  return /(^| )(-o ?=?|--output[= ])json( |$)/.test(argv.slice(0, end < 0 ? undefined : end).join(' '));
+}
+
+function report(error: NexusError, asJson: boolean, streams: Streams): number {
+  if (isBrokenPipe(error.cause)) return 1;
+  const text = asJson
+    ? JSON.stringify({ error: error.message, code: error.code, details: error.details })
+    : `nexus: ${error.message.trim().replace(/\s*\n\s*/g, '; ')}`;
+  streams.stderr.write(`${text}\n`);
+  return meaningOf(error.code).exit;
+}
+
+/** Whoever read our output has gone (`nexus node ls | head -1`): nobody is left to tell. */
+const isBrokenPipe = (cause: unknown): boolean => cause instanceof Error && 'code' in cause && cause.code === 'EPIPE';

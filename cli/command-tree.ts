@@ -1,0 +1,81 @@
+/**
+ * The words of the command line and, for each command, where its definition is. Loading a definition is left to the
+ * moment when it is needed; the one-line summaries stand here so that lists of commands need none of them.
+ */
+import type { AnyCommand } from './command.js';
+
+export interface Leaf {
+  readonly summary: string;
+  load(): Promise<AnyCommand>;
+}
+export interface Group {
+  readonly summary: string;
+  readonly children: Readonly<Record<string, Leaf | Group>>;
+}
+
+export const isGroup = (entry: Leaf | Group): entry is Group => 'children' in entry;
+
+const node: Group = {
+  summary: 'machines of the cluster',
+  children: {
+    create: { summary: 'make a node and start it', load: async () => (await import('./commands/node-create.js')).create },
+    ls: { summary: 'list all nodes', load: async () => (await import('./commands/node-list.js')).list },
+    inspect: { summary: 'everything about one node', load: async () => (await import('./commands/node-list.js')).inspect },
+    start: { summary: 'start a stopped node', load: async () => (await import('./commands/node-verbs.js')).start },
+    stop: { summary: 'stop a node, keeping its data', load: async () => (await import('./commands/node-verbs.js')).stop },
+    restart: { summary: 'stop a node and start it', load: async () => (await import('./commands/node-verbs.js')).restart },
+    rm: { summary: 'remove nodes and their data', load: async () => (await import('./commands/node-remove.js')).remove },
+    logs: { summary: 'the log of a node', load: async () => (await import('./commands/node-logs.js')).logs },
+    exec: { summary: 'run a command in a node', load: async () => (await import('./commands/node-exec.js')).exec },
+    cordon: { summary: 'place nothing new on a node', load: async () => (await import('./commands/node-verbs.js')).cordon },
+    uncordon: {
+      summary: 'let a node take new data again',
+      load: async () => (await import('./commands/node-verbs.js')).uncordon,
+    },
+    resize: { summary: 'change the limits of a node', load: async () => (await import('./commands/node-verbs.js')).resize },
+  },
+};
+
+const file: Group = {
+  summary: 'files, stored in chunks over the nodes',
+  children: {
+    upload: { summary: 'store a file', load: async () => (await import('./commands/file-upload.js')).upload },
+    download: { summary: 'fetch a file', load: async () => (await import('./commands/file-download.js')).download },
+    ls: { summary: 'list all files', load: async () => (await import('./commands/file-list.js')).list },
+    stat: { summary: 'facts about one file', load: async () => (await import('./commands/file-list.js')).stat },
+    where: { summary: 'which node has which chunk', load: async () => (await import('./commands/file-list.js')).where },
+    verify: {
+      summary: 'read every replica and check it',
+      load: async () => (await import('./commands/file-verify.js')).verify,
+    },
+    rm: { summary: 'remove a file', load: async () => (await import('./commands/file-list.js')).remove },
+  },
+};
+
+const image: Group = {
+  summary: 'root file systems that nodes are made from',
+  children: {
+    ls: { summary: 'list all images', load: async () => (await import('./commands/image.js')).list },
+    build: { summary: 'build the base image', load: async () => (await import('./commands/image.js')).build },
+    import: { summary: 'make an image from a tarball', load: async () => (await import('./commands/image.js')).importImage },
+    rm: { summary: 'remove an image', load: async () => (await import('./commands/image.js')).remove },
+  },
+};
+
+export const COMMANDS: Group = {
+  summary: 'a whole cloud on one Linux machine',
+  children: {
+    up: { summary: 'start the cluster', load: async () => (await import('./commands/up.js')).up },
+    down: { summary: 'stop the cluster', load: async () => (await import('./commands/down.js')).down },
+    status: { summary: 'the cluster at a glance', load: async () => (await import('./commands/status.js')).status },
+    doctor: {
+      summary: 'can this host run it, and what to change',
+      load: async () => (await import('./commands/doctor.js')).doctor,
+    },
+    events: { summary: 'what happens in the cluster', load: async () => (await import('./commands/events.js')).events },
+    node,
+    file,
+    image,
+    daemon: { summary: 'the controller in the foreground', load: async () => (await import('./commands/up.js')).daemon },
+  },
+};

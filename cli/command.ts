@@ -1,0 +1,85 @@
+/**
+ * What a command of the CLI is: its words come from command-tree.ts, everything else stands in one `command({...})`.
+ * Definitions load no gRPC, no settings and no tables, so that `--help` is as quick as `--version`.
+ */
+import type { Context } from './context.js';
+
+export interface FlagSpec {
+  /** list: may be given several times; its values are collected. */
+  readonly type: 'boolean' | 'string' | 'enum' | 'list';
+  readonly description: string;
+  /** One letter, without the dash. */
+  readonly short?: string;
+  /** What stands for the value in the help text. */
+  readonly hint?: string;
+  /** For `enum`: what may be given. */
+  readonly options?: readonly string[];
+  readonly required?: true;
+}
+
+export interface PositionalSpec {
+  readonly description: string;
+  readonly optional?: true;
+  /** Takes all that is left; only the last positional may. */
+  readonly many?: true;
+}
+
+export type FlagSpecs = Readonly<Record<string, FlagSpec>>;
+export type PositionalSpecs = Readonly<Record<string, PositionalSpec>>;
+
+type FlagValue<F extends FlagSpec> = F['type'] extends 'boolean'
+  ? boolean
+  : F['type'] extends 'list'
+    ? readonly string[]
+    : F extends { required: true }
+      ? string
+      : string | undefined;
+
+type PositionalValue<P extends PositionalSpec> = P extends { many: true }
+  ? readonly string[]
+  : P extends { optional: true }
+    ? string | undefined
+    : string;
+
+export type Input<F extends FlagSpecs, P extends PositionalSpecs> = {
+  readonly [K in keyof F]: FlagValue<F[K]>;
+} & { readonly [K in keyof P]: PositionalValue<P[K]> };
+
+export interface CommandSpec<F extends FlagSpecs = FlagSpecs, P extends PositionalSpecs = PositionalSpecs> {
+  readonly summary: string;
+  /** Further paragraphs of the help text. */
+  readonly details?: string;
+  readonly positionals: P;
+  readonly flags: F;
+  /** Name of what follows `--` and is handed on untouched; without it `--` only ends the flags. */
+  readonly verbatim?: string;
+  /** What to type, and what it does. */
+  readonly examples: readonly (readonly [line: string, meaning: string])[];
+  /** The exit code; nothing means 0. `verbatim` holds what stood after `--`. */
+  run(input: Input<F, P>, context: Context, verbatim: readonly string[]): Promise<number | undefined>;
+}
+
+/** A command whose flags and positionals are known only by name: what the runner works with. */
+export type AnyCommand = Omit<CommandSpec, 'run'> & {
+  run(input: Readonly<Record<string, unknown>>, context: Context, verbatim: readonly string[]): Promise<number | undefined>;
+};
+
+/** Checks a definition against its own flags and positionals, so that `run` sees exact types. */
+export function command<const F extends FlagSpecs, const P extends PositionalSpecs>(spec: CommandSpec<F, P>): AnyCommand {
+  return spec as unknown as AnyCommand;
+}
+
+/** Flags that every command takes, before or after its words. */
+export const GLOBAL_FLAGS = {
+  instance: { type: 'string', hint: 'NAME', description: 'which cluster of this host (NEXUS_INSTANCE; default nexus)' },
+  output: {
+    type: 'enum',
+    short: 'o',
+    options: ['table', 'json', 'yaml'],
+    description: 'how results are printed (default table)',
+  },
+  config: { type: 'string', hint: 'FILE', description: 'settings file (default /etc/nexus/nexus.yaml)' },
+  help: { type: 'boolean', short: 'h', description: 'this text' },
+} as const satisfies FlagSpecs;
+
+export type OutputFormat = (typeof GLOBAL_FLAGS.output.options)[number];

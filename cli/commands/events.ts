@@ -1,0 +1,38 @@
+/** `nexus events` */
+import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
+import { command } from '../command.js';
+import { table, widthOf } from '../output.js';
+import { eventShape } from '../shapes.js';
+import { writeTo } from '../streams.js';
+
+export const events = command({
+  summary: 'what happens in the cluster',
+  details: 'The last 10,000 events are kept.',
+  positionals: {},
+  flags: { follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C; with JSON, one object per line' } },
+  examples: [
+    ['nexus events', 'what happened'],
+    ['nexus events -f', 'and what happens'],
+  ],
+  run: async (input, context) => {
+    const controller = await context.connect();
+    const stream = controller.cluster.watchEvents({ follow: input.follow, afterId: 0n });
+    const seen: Event[] = [];
+    for await (const { event } of controller.messages(stream)) {
+      if (event === undefined) continue;
+      if (!input.follow) seen.push(event);
+      else if (context.output === 'table') await writeTo(context.streams.stdout, `${event.at}  ${event.type}  ${event.subject}  ${event.message}\n`);
+      else await writeTo(context.streams.stdout, `${JSON.stringify(eventShape(event))}\n`);
+    }
+    if (!input.follow) {
+      await context.print(seen.map(eventShape), () =>
+        table(
+          [{ title: 'AT' }, { title: 'TYPE' }, { title: 'SUBJECT', flexible: true }, { title: 'MESSAGE', flexible: true }],
+          seen.map((event) => [event.at, event.type, event.subject, event.message]),
+          widthOf(context.streams.stdout),
+        ),
+      );
+    }
+    return 0;
+  },
+});

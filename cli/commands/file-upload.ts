@@ -1,0 +1,76 @@
+/** `nexus file upload` */
+import { open } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { NexusError } from '../../shared/errors.js';
+import { MAX_REPLICAS } from '../../shared/limits.js';
+import { fileSource, streamSource, type ByteSource } from '../../shared/transfer/source.js';
+import { uploadFile } from '../../shared/transfer/upload.js';
+import { parseInteger } from '../arguments.js';
+import { grpcCatalogue } from '../catalogue.js';
+import { command } from '../command.js';
+import type { Context } from '../context.js';
+import { formatBytes } from '../format.js';
+import { openProgress } from '../progress.js';
+import { fileShape } from '../shapes.js';
+
+export const upload = command({
+  summary: 'store a file',
+  details: 'The file is cut into chunks of 10 MiB that go straight to the nodes. It appears in the list when all of it is stored.',
+  positionals: { path: { description: 'file to store, or - for standard input' } },
+  flags: {
+    name: { type: 'string', hint: 'NAME', description: 'name to store it under (default: its own; "stdin" for -)' },
+    replicas: { type: 'string', short: 'r', hint: 'N', description: 'copies of each chunk, on different nodes' },
+  },
+  examples: [
+    ['nexus file upload backup.tar', 'prints the id'],
+    ['tar c photos | nexus file upload - --name photos.tar', 'from a pipe'],
+  ],
+  run: async (input, context) => {
+    const replicas = input.replicas === undefined ? 0 : parseInteger(input.replicas, 'replicas', 1, MAX_REPLICAS);
+    await using source = await openSource(input.path, context);
+    const controller = await context.connect();
+    const name = input.name ?? (input.path === '-' ? 'stdin' : basename(input.path));
+    const progress = await openProgress(`upload ${name}`, source.size, context.streams.stderr);
+    try {
+      const file = await uploadFile(grpcCatalogue(controller), {
+        name,
+        replicas,
+        expectedSize: source.size,
+        source: source.bytes,
+        signal: context.signal,
+        onProgress: (bytes) => {
+          progress.add(bytes);
+        },
+      });
+      progress.stop();
+      await context.print(fileShape(file), () => `${file.id}  ${file.name}  ${formatBytes(Number(file.size))} in ${file.chunksCount} chunk(s)`);
+    } finally {
+      progress.stop();
+    }
+    return 0;
+  },
+});
+
+interface OpenSource extends AsyncDisposable {
+  readonly bytes: ByteSource;
+  /** 0: unknown. */
+  readonly size: number;
+}
+
+async function openSource(path: string, context: Context): Promise<OpenSource> {
+  if (path === '-') {
+    const stdin = context.streams.stdin as unknown as AsyncIterable<Uint8Array>;
+    return { bytes: streamSource(stdin), size: 0, [Symbol.asyncDispose]: () => Promise.resolve() };
+  }
+  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    const code = error.code === 'ENOENT' ? 'not_found' : 'permission_denied';
+    throw new NexusError(code, `cannot read ${path}: ${error.code === 'ENOENT' ? 'no such file' : error.message}`, {}, { cause: error });
+  });
+  const stats = await file.stat();
+  if (stats.isDirectory()) {
+    await file.close();
+    throw new NexusError('invalid_argument', `${path} is a folder; give a file, or pipe an archive: tar c ${path} | nexus file upload -`);
+  }
+  // A pipe or a device has no size to promise.
+  return { bytes: fileSource(file), size: stats.isFile() ? stats.size : 0, [Symbol.asyncDispose]: () => file.close() };
+}

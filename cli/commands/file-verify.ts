@@ -1,0 +1,42 @@
+/** `nexus file verify` */
+import { NexusError } from '../../shared/errors.js';
+import { verifyFile } from '../../shared/transfer/verify.js';
+import { expectFile, grpcCatalogue } from '../catalogue.js';
+import { command } from '../command.js';
+import { openProgress } from '../progress.js';
+
+export const verify = command({
+  summary: 'read every replica and check it',
+  details: 'Nothing is written. Exit code 1 when a replica is damaged or cannot be read.',
+  positionals: { id: { description: 'id or unique beginning of one' } },
+  flags: {},
+  examples: [['nexus file verify 3f2a', 'every copy of every chunk']],
+  run: async (input, context) => {
+    const controller = await context.connect();
+    const { file: found } = await controller.call(controller.file, controller.file.getFile, { file: input.id });
+    const file = expectFile(found);
+    const progress = await openProgress(`verify ${file.name}`, Number(file.size), context.streams.stderr);
+    const findings = await verifyFile(grpcCatalogue(controller), {
+      fileId: file.id,
+      chunksCount: file.chunksCount,
+      signal: context.signal,
+      onProgress: (bytes) => {
+        progress.add(bytes);
+      },
+    }).finally(() => {
+      progress.stop();
+    });
+    const bad = findings.filter((finding) => finding.problem !== '');
+    const shape = {
+      id: file.id,
+      name: file.name,
+      ok: bad.length === 0,
+      replicas: findings.length,
+      problems: bad.map(({ index, chunkId, node, problem }) => ({ index, chunk_id: chunkId, node, problem })),
+    };
+    await context.print(shape, ({ replicas }) => (bad.length === 0 ? `${file.name}: all ${replicas} replica(s) are whole` : ''));
+    const [worst] = bad;
+    if (worst === undefined) return 0;
+    throw new NexusError('data_loss', `${bad.length} of ${findings.length} replicas of ${file.id} are bad: chunk ${worst.index} on node ${worst.node}: ${worst.problem}`);
+  },
+});

@@ -1,0 +1,128 @@
+/** `nexus image ls`, `build`, `import`, `rm` */
+import { createReadStream } from 'node:fs';
+import { access, constants } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { NexusError } from '../../shared/errors.js';
+import { MIB } from '../../shared/limits.js';
+import { ImportImageRequest, type Image, type ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
+import { command } from '../command.js';
+import { clientStream, type Controller } from '../connection.js';
+import type { Context } from '../context.js';
+import { formatAge, formatBytes } from '../format.js';
+import { table, widthOf } from '../output.js';
+import { imageShape } from '../shapes.js';
+
+/** Messages stay well below gRPC's limit of 4 MiB. */
+const PIECE_BYTES = MIB;
+
+const expectImage = (image: Image | undefined): Image => {
+  if (image === undefined) throw new NexusError('internal', 'the controller answered without an image');
+  return image;
+};
+
+const show = async (context: Context, image: Image): Promise<void> => {
+  const os = image.os === '' ? '' : `, ${image.os}`;
+  await context.print(imageShape(image), () => `image ${image.name}: ${formatBytes(Number(image.sizeBytes))}${os}`);
+};
+
+export const list = command({
+  summary: 'list all images',
+  positionals: {},
+  flags: {},
+  examples: [['nexus image ls', 'what nodes can be made from']],
+  run: async (_input, context) => {
+    const controller = await context.connect();
+    const { images } = await controller.call(controller.image, controller.image.listImages, {});
+    await context.print(images.map(imageShape), () =>
+      images.length === 0
+        ? 'no images; make the base image with: nexus image build'
+        : table(
+            [{ title: 'NAME', flexible: true }, { title: 'SIZE', right: true }, { title: 'NODES', right: true }, { title: 'AGE', right: true }, { title: 'SYSTEM', flexible: true }],
+            images.map((image) => [image.name, formatBytes(Number(image.sizeBytes)), String(image.nodes), formatAge(image.createdAt), image.os]),
+            widthOf(context.streams.stdout),
+          ),
+    );
+    return 0;
+  },
+});
+
+export const build = command({
+  summary: 'build the base image',
+  details: 'Takes packages of the host’s own distribution; needs mmdebstrap and its package mirror.',
+  positionals: {},
+  flags: { name: { type: 'string', hint: 'NAME', description: 'name of the image (default base)' } },
+  examples: [['nexus image build --name base-2', 'beside the one there is']],
+  run: async (input, context) => {
+    const controller = await context.connect();
+    const stream = controller.image.buildImage({ name: input.name ?? '' });
+    let image: Image | undefined;
+    for await (const message of controller.messages(stream)) {
+      if (message.progress !== undefined) context.note(message.progress);
+      image = message.image ?? image;
+    }
+    context.throwIfInterrupted();
+    await show(context, expectImage(image));
+    return 0;
+  },
+});
+
+export const importImage = command({
+  summary: 'make an image from a tarball',
+  details: 'Any root file system will do: the agent brings its own runtime. Plain, gzip, xz and zstd archives are known.',
+  positionals: { name: { description: 'name of the image' }, tarball: { description: 'archive, or - for standard input' } },
+  flags: {},
+  examples: [
+    ['nexus image import alpine alpine-minirootfs.tar.gz', 'then: nexus node create a --image alpine --storage 1G'],
+    ['docker export box | nexus image import box -', 'from a pipe'],
+  ],
+  run: async (input, context) => {
+    if (input.tarball !== '-') {
+      await access(input.tarball, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
+        throw new NexusError(error.code === 'ENOENT' ? 'not_found' : 'permission_denied', `cannot read ${input.tarball}: ${error.message}`);
+      });
+    }
+    const controller = await context.connect();
+    const source = input.tarball === '-' ? (context.streams.stdin as unknown as Readable) : createReadStream(input.tarball, { highWaterMark: PIECE_BYTES });
+    await show(context, await send(controller, input.name, source, context.signal));
+    return 0;
+  },
+});
+
+async function send(controller: Controller, name: string, source: Readable, signal: AbortSignal): Promise<Image> {
+  const { stream, answer } = clientStream<ImportImageRequest, ImportImageResponse>((done) => controller.image.importImage(done));
+  // The controller may refuse in the middle; then nobody waits for the rest.
+  let isAnswered = false;
+  answer.then(
+    () => (isAnswered = true),
+    () => (isAnswered = true),
+  );
+  const cancel = (): void => {
+    stream.cancel();
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    stream.write(ImportImageRequest.fromPartial({ start: { name } }));
+    for await (const data of source as AsyncIterable<Buffer>) {
+      if (isAnswered) break;
+      if (!stream.write(ImportImageRequest.fromPartial({ data }))) await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
+    }
+    stream.end();
+    return expectImage((await answer).image);
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    source.destroy();
+  }
+}
+
+export const remove = command({
+  summary: 'remove an image',
+  positionals: { name: { description: 'name of the image' } },
+  flags: {},
+  examples: [['nexus image rm alpine', 'refused while a node uses it']],
+  run: async (input, context) => {
+    const controller = await context.connect();
+    await controller.call(controller.image, controller.image.removeImage, { name: input.name });
+    await context.print({ name: input.name }, () => `removed image ${input.name}`);
+    return 0;
+  },
+});

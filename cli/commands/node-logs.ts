@@ -1,0 +1,25 @@
+/** `nexus node logs` */
+import { parseInteger } from '../arguments.js';
+import { command } from '../command.js';
+import { writeTo } from '../streams.js';
+
+export const logs = command({
+  summary: 'the log of a node',
+  details: 'What the first stage and the agent of the node have said since it was made, as JSON lines.',
+  positionals: { node: { description: 'name, id or unique beginning of an id' } },
+  flags: {
+    follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C' },
+    tail: { type: 'string', hint: 'N', description: 'only the last N lines' },
+  },
+  examples: [
+    ['nexus node logs web-1 --tail 20', 'the last lines'],
+    ['nexus node logs web-1 -f', 'and what comes'],
+  ],
+  run: async (input, context) => {
+    const tail = input.tail === undefined ? 0 : parseInteger(input.tail, 'tail', 1, 1_000_000);
+    const controller = await context.connect();
+    const stream = controller.node.getNodeLogs({ node: input.node, follow: input.follow, tail });
+    for await (const { data } of controller.messages(stream)) await writeTo(context.streams.stdout, data);
+    return 0;
+  },
+});

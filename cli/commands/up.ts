@@ -1,0 +1,76 @@
+/** `nexus up` and `nexus daemon` */
+import { NexusError } from '../../shared/errors.js';
+import { command, type AnyCommand } from '../command.js';
+import type { Context } from '../context.js';
+import { findController, runController, startController } from '../daemon.js';
+import { statusShape } from '../shapes.js';
+
+const RUNTIME_FLAG = {
+  runtime: {
+    type: 'enum',
+    options: ['runc', 'process'],
+    description: 'runc: real containers (root); process: plain processes without isolation (anyone)',
+  },
+} as const;
+
+export const up = command({
+  summary: 'start the cluster',
+  details: 'Starts the controller, which starts the bus and brings back the nodes that were running. Does nothing when it is up.',
+  positionals: {},
+  flags: {
+    ...RUNTIME_FLAG,
+    demo: { type: 'boolean', description: 'then show the whole tour on real data' },
+    foreground: { type: 'boolean', description: 'stay in the foreground, log on this terminal' },
+  },
+  examples: [
+    ['nexus up', 'the cluster of this host'],
+    ['nexus up --demo', 'and a tour: three nodes, a file spread over them, fetched and compared'],
+    ['nexus up --runtime process', 'without root, without isolation'],
+  ],
+  run: async (input, context) => {
+    const { settings } = locate(context, input.runtime);
+    await context.becomeRootIfNeeded();
+    if (input.foreground && input.demo) throw new NexusError('invalid_argument', '--demo and --foreground exclude each other');
+    const running = await findController(settings, context.signal);
+    if (input.foreground) {
+      await running?.close();
+      return await runController(context, settings);
+    }
+    const controller = running ?? (await startController(context, settings));
+    try {
+      const status = await controller.call(controller.cluster, controller.cluster.getStatus, {});
+      if (input.runtime !== undefined && status.runtime !== input.runtime) {
+        throw new NexusError('failed_precondition', `the cluster is up with the ${status.runtime} runtime; stop it first with: nexus down`);
+      }
+      if (input.demo) {
+        const { tour } = await import('../tour.js');
+        return await tour(context, controller);
+      }
+      await context.print(statusShape(status), () =>
+        [
+          `cluster "${status.instance}" ${running === undefined ? 'is up' : 'was up already'}: controller pid ${status.controllerPid}, ${status.nodes?.total ?? 0} node(s)`,
+          ...status.warnings.map((warning) => `warning: ${warning}`),
+        ].join('\n'),
+      );
+      return 0;
+    } finally {
+      await controller.close();
+    }
+  },
+});
+
+export const daemon: AnyCommand = command({
+  summary: 'the controller in the foreground',
+  details: 'For a service manager: logs to standard output, ends on SIGTERM and leaves the nodes running.',
+  positionals: {},
+  flags: RUNTIME_FLAG,
+  examples: [['nexus daemon', 'as root']],
+  run: async (input, context) => {
+    const { settings } = locate(context, input.runtime);
+    await context.becomeRootIfNeeded();
+    return await runController(context, settings);
+  },
+});
+
+const locate = (context: Context, runtime: string | undefined): ReturnType<Context['target']> =>
+  context.target(runtime === undefined ? {} : { runtime });

@@ -1,0 +1,154 @@
+/** The controller over its admin socket: typed clients, deadlines, and errors as the controller threw them. */
+import {
+  Client,
+  credentials,
+  Metadata,
+  type CallOptions,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type ClientWritableStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { existsSync } from 'node:fs';
+import type { Settings } from '../shared/config/settings.js';
+import { NexusError } from '../shared/errors.js';
+import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
+import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
+import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
+import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
+import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
+import { errorOfStatus } from '../shared/rpc/status.js';
+
+/** Of a call that answers at once. */
+const QUICK_DEADLINE_MS = 30_000;
+/** Of a call that waits for a node or an image. */
+export const SLOW_DEADLINE_MS = 15 * 60 * 1000;
+const CONNECT_TIMEOUT_MS = 5000;
+
+type UnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, response: Response) => void,
+) => ClientUnaryCall;
+
+export interface Controller {
+  readonly node: NodeServiceClient;
+  readonly file: FileServiceClient;
+  readonly image: ImageServiceClient;
+  readonly cluster: ClusterServiceClient;
+  /** One request, one answer. `method` is e.g. `controller.node.createNode`. */
+  call<Request, Response>(client: Client, method: UnaryMethod<Request, Response>, request: Request, deadlineMs?: number): Promise<Response>;
+  /** The messages of a server stream; ends quietly when the command was interrupted. */
+  messages<Response>(stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>): AsyncGenerator<Response>;
+  close(): Promise<void>;
+}
+
+export const notRunning = (settings: Settings): NexusError => {
+  const flag = settings.instance === DEFAULT_INSTANCE ? '' : ` --instance ${settings.instance}`;
+  return new NexusError('unavailable', `the cluster "${settings.instance}" is not running; start it with: nexus up${flag}`);
+};
+
+/** Code: unavailable when nobody listens. */
+export async function openController(settings: Settings, signal: AbortSignal): Promise<Controller> {
+  if (!existsSync(settings.socket)) throw notRunning(settings);
+  const target = `unix:${settings.socket}`;
+  const channel = credentials.createInsecure();
+  // The nodes' proxy settings have no business with a Unix socket.
+  const options = { 'grpc.enable_http_proxy': 0 };
+  const clients = {
+    node: new NodeServiceClient(target, channel, options),
+    file: new FileServiceClient(target, channel, options),
+    image: new ImageServiceClient(target, channel, options),
+    cluster: new ClusterServiceClient(target, channel, options),
+  };
+  await ready(clients.cluster, settings);
+  return {
+    ...clients,
+    call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) => unaryCall(client, method, request, deadlineMs, signal),
+    messages: (stream) => streamMessages(stream, signal),
+    close: () => {
+      for (const client of Object.values(clients)) client.close();
+      return Promise.resolve();
+    },
+  };
+}
+
+function ready(client: Client, settings: Settings): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.waitForReady(Date.now() + CONNECT_TIMEOUT_MS, (error) => {
+      if (error === undefined) resolve();
+      else reject(notRunning(settings));
+    });
+  });
+}
+
+function unaryCall<Request, Response>(
+  client: Client,
+  method: UnaryMethod<Request, Response>,
+  request: Request,
+  deadlineMs: number,
+  signal: AbortSignal,
+): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => {
+      call.cancel();
+    };
+    const call = method.call(client, request, new Metadata(), { deadline: Date.now() + deadlineMs }, (error, response) => {
+      signal.removeEventListener('abort', cancel);
+      if (error === null) resolve(response);
+      else reject(signal.aborted ? new NexusError('cancelled', 'interrupted; what had begun is undone') : translate(error));
+    });
+    signal.addEventListener('abort', cancel, { once: true });
+    if (signal.aborted) cancel();
+  });
+}
+
+/** A controller that dies in the middle leaves only a broken connection behind. */
+function translate(error: ServiceError): NexusError {
+  const known = errorOfStatus(error);
+  if (known.code !== 'unavailable' || error.metadata.get('nexus-code').length > 0) return known;
+  return new NexusError('unavailable', 'the controller ended in the middle of the call; see nexus status', {}, { cause: error });
+}
+
+interface Cancellable {
+  cancel(): void;
+}
+
+async function* streamMessages<Response>(
+  stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
+  signal: AbortSignal,
+): AsyncGenerator<Response> {
+  const cancel = (): void => {
+    (stream as Cancellable).cancel();
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
+  try {
+    for await (const message of stream as AsyncIterable<Response>) yield message;
+  } catch (error) {
+    if (!signal.aborted) throw isServiceError(error) ? translate(error) : error;
+  } finally {
+    signal.removeEventListener('abort', cancel);
+  }
+}
+
+const isServiceError = (error: unknown): error is ServiceError => error instanceof Error && 'metadata' in error && 'details' in error;
+
+/** The answer of a client stream, as a promise; `start` gets the callback that grpc-js wants. */
+export function clientStream<Request, Response>(
+  start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
+): { readonly stream: ClientWritableStream<Request>; readonly answer: Promise<Response> } {
+  let settle = (_error: ServiceError | null, _response: Response): void => undefined;
+  const answer = new Promise<Response>((resolve, reject) => {
+    settle = (error, response) => {
+      if (error === null) resolve(response);
+      else reject(translate(error));
+    };
+  });
+  const stream = start((error, response) => {
+    settle(error, response);
+  });
+  return { stream, answer };
+}

@@ -1,0 +1,100 @@
+/**
+ * What a running command has at hand: settings, the controller, printing, and the signal that Ctrl-C raises.
+ * Opened once per command line and disposed of at its end, whatever the end.
+ */
+import { NexusError } from '../shared/errors.js';
+import type { SettingName, Settings } from '../shared/config/settings.js';
+import type { OutputFormat } from './command.js';
+import type { Controller } from './connection.js';
+import { Interrupts } from './interrupts.js';
+import { writeTo, type Streams } from './streams.js';
+import { locateInstance, type Target } from './target.js';
+
+export interface ContextOptions {
+  readonly instance: string | undefined;
+  readonly config: string | undefined;
+  readonly output: OutputFormat;
+  /** The whole command line, for the case that it has to be run again as root. */
+  readonly argv: readonly string[];
+}
+
+/** The command was carried out by a child process (sudo, a foreground controller); only its exit code is left to pass on. */
+export class ReplacedByChild extends Error {
+  constructor(readonly exitCode: number) {
+    super('carried out by a child process');
+  }
+}
+
+export class Context implements AsyncDisposable {
+  readonly interrupts = new Interrupts();
+  #target: Target | undefined;
+  #controller: Controller | undefined;
+
+  constructor(
+    readonly options: ContextOptions,
+    readonly streams: Streams,
+  ) {}
+
+  /** Aborted by Ctrl-C, SIGTERM and SIGHUP. */
+  get signal(): AbortSignal {
+    return this.interrupts.signal;
+  }
+
+  get output(): OutputFormat {
+    return this.options.output;
+  }
+
+  get settings(): Settings {
+    return this.target().settings;
+  }
+
+  /** Which instance is meant and whether this user may reach it. `flags` are settings that the command itself takes. */
+  target(flags: Partial<Record<SettingName, string>> = {}): Target {
+    this.#target ??= locateInstance({
+      flags: { ...flags, ...(this.options.instance === undefined ? {} : { instance: this.options.instance }) },
+      file: this.options.config,
+      env: this.streams.env,
+    });
+    return this.#target;
+  }
+
+  /** The running controller. Codes: unavailable (not running), permission_denied (needs root, and sudo can't help). */
+  async connect(): Promise<Controller> {
+    if (this.#controller !== undefined) return this.#controller;
+    await this.becomeRootIfNeeded();
+    const { openController } = await import('./connection.js');
+    this.#controller = await openController(this.settings, this.signal);
+    return this.#controller;
+  }
+
+  /** Runs the same command line through sudo when the target belongs to root and the caller is not root. */
+  async becomeRootIfNeeded(): Promise<void> {
+    if (!this.target().needsRoot) return;
+    const { runAsRoot } = await import('./elevate.js');
+    throw new ReplacedByChild(await runAsRoot(this.options.argv, this.streams));
+  }
+
+  /** A result: as JSON or YAML when asked for, else the text that `asText` makes of it. */
+  async print<T>(value: T, asText: (value: T) => string | Promise<string>): Promise<void> {
+    const { render } = await import('./output.js');
+    const text = this.output === 'table' ? await asText(value) : render(value, this.output);
+    if (text !== '') await writeTo(this.streams.stdout, `${text}\n`);
+  }
+
+  /** What goes on while a person waits; never on standard output, which belongs to results. */
+  note(text: string): void {
+    this.streams.stderr.write(`${text}\n`);
+  }
+
+  /** Throws `cancelled` if Ctrl-C has been pressed. */
+  throwIfInterrupted(): void {
+    if (this.signal.aborted) throw new NexusError('cancelled', 'interrupted');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.interrupts[Symbol.dispose]();
+    await this.#controller?.close();
+  }
+}
+
+export const openContext = (options: ContextOptions, streams: Streams): Context => new Context(options, streams);

@@ -1,0 +1,101 @@
+/** Starting and awaiting the controller's process. */
+import { spawn } from 'node:child_process';
+import { mkdir, open, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { exitCodeOf } from '../shared/exec.js';
+import type { Settings } from '../shared/config/settings.js';
+import { NexusError } from '../shared/errors.js';
+import type { Context } from './context.js';
+import { openController, type Controller } from './connection.js';
+import { controllerProgram } from './project.js';
+
+const READY_TIMEOUT_MS = 120_000;
+const POLL_MS = 25;
+
+export const controllerLog = (settings: Settings): string => join(settings.stateDir, 'controller.log');
+
+/** The controller if one answers, else undefined. */
+export async function findController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
+  try {
+    return await openController(settings, signal);
+  } catch (error) {
+    if (error instanceof NexusError && error.code === 'unavailable') return undefined;
+    throw error;
+  }
+}
+
+/** Detached, in a session of its own, with its output in <state>/controller.log. Returns when it serves. */
+export async function startController(context: Context, settings: Settings): Promise<Controller> {
+  await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
+  const path = controllerLog(settings);
+  const before = await stat(path).then((found) => found.size, () => 0);
+  const log = await open(path, 'a', 0o600);
+  const child = spawn(process.execPath, [controllerProgram(), ...settingFlags(settings)], {
+    detached: true,
+    stdio: ['ignore', log.fd, log.fd],
+    env: controllerEnvironment(context),
+  });
+  child.unref();
+  await log.close();
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  for (;;) {
+    if (child.exitCode !== null || child.signalCode !== null) throw await startFailure(path, before);
+    const text = await readFile(path, 'utf8');
+    if (text.slice(before).includes('"the controller is up"')) return await openController(settings, context.signal);
+    if (context.signal.aborted || Date.now() > deadline) {
+      child.kill('SIGTERM');
+      throw context.signal.aborted
+        ? new NexusError('cancelled', 'interrupted; the controller was stopped')
+        : new NexusError('deadline_exceeded', `the controller is not up after ${READY_TIMEOUT_MS / 1000} s; see ${path}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** Flags win over whatever file or variable the controller reads too; what decided here decides there. */
+function settingFlags(settings: Settings): string[] {
+  const { instance, runtime, stateDir, runDir, socket } = settings;
+  return [
+    ['--instance', instance],
+    ['--runtime', runtime],
+    ['--state-dir', stateDir],
+    ['--run-dir', runDir],
+    ['--socket', socket],
+  ].flat();
+}
+
+function controllerEnvironment(context: Context): NodeJS.ProcessEnv {
+  const { config } = context.options;
+  return { ...context.streams.env, ...(config === undefined ? {} : { NEXUS_CONFIG: config }) };
+}
+
+/** The controller's last word is a log line whose message is for people. */
+async function startFailure(path: string, before: number): Promise<NexusError> {
+  const lines = (await readFile(path, 'utf8')).slice(before).trim().split('\n');
+  const last = lines.at(-1) ?? '';
+  try {
+    const { msg } = JSON.parse(last) as { msg?: string };
+    if (msg !== undefined) return new NexusError('failed_precondition', msg);
+  } catch {
+    // Not a log line: an error of Node itself.
+  }
+  return new NexusError('internal', `the controller ended at once; see ${path}: ${last}`);
+}
+
+/** In the foreground, with its log on this terminal; the exit code is the controller's. */
+export async function runController(context: Context, settings: Settings): Promise<number> {
+  const child = spawn(process.execPath, [controllerProgram(), ...settingFlags(settings)], {
+    stdio: 'inherit',
+    env: controllerEnvironment(context),
+  });
+  context.interrupts.takeOver((signal) => {
+    // A terminal's Ctrl-C reaches the whole group by itself; a kill of this process does not.
+    if (signal !== 'SIGINT') child.kill(signal);
+  });
+  return await new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      resolve(exitCodeOf(code, signal));
+    });
+  });
+}

@@ -1,0 +1,15 @@
+/** The `nexus` command. Everything beyond this file and the runner is loaded when a command needs it. */
+import { run } from './command-runner.js';
+
+// A reader that goes away is seen by the write that fails; without a listener it would be a crash.
+process.stdout.on('error', () => undefined);
+process.stderr.on('error', () => undefined);
+
+const exitCode = await run(process.argv.slice(2), {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+});
+// Standard input may be held open by a terminal that nobody types on any more.
+process.exit(exitCode);

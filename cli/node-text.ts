@@ -1,0 +1,71 @@
+/** Nodes as text. */
+import { NexusError } from '../shared/errors.js';
+import type { Node } from '../shared/gen/nexus/v1/node.js';
+import { formatAge, formatBytes } from './format.js';
+import { facts, table, type Column } from './output.js';
+
+/** A message field that the controller always sets. */
+export function expectNode(node: Node | undefined): Node {
+  if (node === undefined) throw new NexusError('internal', 'the controller answered without a node');
+  return node;
+}
+
+const COLUMNS: readonly Column[] = [
+  { title: 'NAME', flexible: true },
+  { title: 'ID' },
+  { title: 'STATUS' },
+  { title: 'IP' },
+  { title: 'MEM', right: true },
+  { title: 'CPU', right: true },
+  { title: 'STORAGE', right: true },
+  { title: 'AGE', right: true },
+  { title: 'REASON', flexible: true },
+];
+
+export function nodeTable(nodes: readonly Node[], width: number): string {
+  if (nodes.length === 0) return 'no nodes; make one with: nexus node create NAME --storage 1G';
+  const hasReason = nodes.some((node) => node.statusReason !== '');
+  const columns = hasReason ? COLUMNS : COLUMNS.slice(0, -1);
+  return table(columns, nodes.map((node) => row(node).slice(0, columns.length)), width);
+}
+
+const row = (node: Node): string[] => [
+  node.name,
+  node.id,
+  statusText(node),
+  node.ip,
+  `${node.memoryMb}M`,
+  String(node.cpuShares),
+  formatBytes(Number(node.storageSize)),
+  formatAge(node.createdAt),
+  node.statusReason,
+];
+
+const statusText = (node: Node): string => (node.cordoned ? `${node.status},cordoned` : node.status);
+
+export function nodeFacts(node: Node): string {
+  const { report } = node;
+  const rows: (readonly [string, string])[] = [
+    ['name', node.name],
+    ['id', node.id],
+    ['status', node.statusReason === '' ? statusText(node) : `${statusText(node)} (${node.statusReason})`],
+    ['address', node.ip],
+    ['data', node.dataAddress],
+    ['memory', `${node.memoryMb}M`],
+    ['cpu weight', String(node.cpuShares)],
+    ['pids limit', String(node.pidsLimit)],
+    ['storage', formatBytes(Number(node.storageSize))],
+    ['image', node.image],
+    ['labels', Object.entries(node.labels).map(([key, value]) => `${key}=${value}`).join(' ') || '-'],
+    ['created', node.createdAt],
+  ];
+  if (node.pid > 0) rows.push(['pid', String(node.pid)], ['agent', `${node.agentVersion} since ${node.agentStartedAt}`]);
+  if (report !== undefined) {
+    rows.push(
+      ['memory used', `${formatBytes(Number(report.memoryUsageBytes))} of ${formatBytes(Number(report.memoryLimitBytes))}`],
+      ['volume used', `${formatBytes(Number(report.volumeUsedBytes))}, free ${formatBytes(Number(report.volumeFreeBytes))}`],
+      ['chunks', `${report.chunks} (${formatBytes(Number(report.chunkBytes))})`],
+    );
+  }
+  return facts(rows);
+}

@@ -1,0 +1,157 @@
+/**
+ * Strict reading of a command line: flags that a command does not know, missing values and wrong numbers of
+ * positionals are errors (citty takes all of them in silence). Pure; every error is `invalid_argument`.
+ */
+import { NexusError } from '../shared/errors.js';
+import type { AnyCommand, FlagSpec, FlagSpecs } from './command.js';
+
+export interface ScannedFlag {
+  readonly name: string;
+  /** `true` for a boolean flag. */
+  readonly value: string | true;
+}
+
+export interface Scanned {
+  readonly flags: readonly ScannedFlag[];
+  readonly positionals: readonly string[];
+  readonly verbatim: readonly string[];
+}
+
+interface FlagRead {
+  readonly flags: readonly ScannedFlag[];
+  /** How many arguments were used. */
+  readonly used: number;
+}
+
+const isFlag = (arg: string): boolean => arg.length > 1 && arg.startsWith('-');
+
+/** Reads the flag at the head of `args` (with its value, or a bundle of short ones). `where` is the command's words. */
+export function readFlag(args: readonly string[], known: FlagSpecs, where: string): FlagRead {
+  const [first = '', second] = args;
+  return first.startsWith('--') ? readLong(first, second, known, where) : readShort(first, second, known, where);
+}
+
+function readLong(arg: string, following: string | undefined, known: FlagSpecs, where: string): FlagRead {
+  const equals = arg.indexOf('=');
+  const name = equals < 0 ? arg.slice(2) : arg.slice(2, equals);
+  const spec = Object.hasOwn(known, name) ? known[name] : undefined;
+  if (spec === undefined) throw unknownFlag(`--${name}`, known, where);
+  if (equals < 0) return valueAfter(name, spec, following);
+  if (spec.type === 'boolean') throw usage(`--${name} takes no value; leave out "${arg.slice(equals)}"`);
+  return { flags: [{ name, value: allowed(name, spec, arg.slice(equals + 1)) }], used: 1 };
+}
+
+/** `-o json`, `-ojson`, `-it`: letters up to the first that takes a value, which is the rest or the next argument. */
+function readShort(arg: string, following: string | undefined, known: FlagSpecs, where: string): FlagRead {
+  const flags: ScannedFlag[] = [];
+  for (let at = 1; at < arg.length; at += 1) {
+    const letter = arg.charAt(at);
+    const found = Object.entries(known).find(([, spec]) => spec.short === letter);
+    if (found === undefined) throw unknownFlag(at === 1 && arg.length === 2 ? arg : `-${letter} (in ${arg})`, known, where);
+    const [name, spec] = found;
+    if (spec.type === 'boolean') {
+      flags.push({ name, value: true });
+      continue;
+    }
+    const attached = arg.slice(at + 1);
+    if (attached === '') {
+      const read = valueAfter(name, spec, following);
+      return { flags: [...flags, ...read.flags], used: read.used };
+    }
+    flags.push({ name, value: allowed(name, spec, attached.replace(/^=/, '')) });
+    break;
+  }
+  return { flags, used: 1 };
+}
+
+function valueAfter(name: string, spec: FlagSpec, following: string | undefined): FlagRead {
+  if (spec.type === 'boolean') return { flags: [{ name, value: true }], used: 1 };
+  if (following === undefined || following === '--') throw usage(`--${name} needs a value${optionsOf(spec)}`);
+  return { flags: [{ name, value: allowed(name, spec, following) }], used: 2 };
+}
+
+function allowed(name: string, spec: FlagSpec, value: string): string {
+  if (spec.type === 'enum' && spec.options?.includes(value) !== true) {
+    throw usage(`--${name} can't be "${value}"${optionsOf(spec)}`);
+  }
+  return value;
+}
+
+const optionsOf = (spec: FlagSpec): string =>
+  spec.options === undefined ? '' : `; give one of ${spec.options.join(', ')}`;
+
+/** Everything after a command's words. */
+export function scanArguments(args: readonly string[], command: AnyCommand, flags: FlagSpecs, where: string): Scanned {
+  const found: ScannedFlag[] = [];
+  const positionals: string[] = [];
+  let at = 0;
+  while (at < args.length) {
+    const arg = args[at] ?? '';
+    if (arg === '--') break;
+    if (isFlag(arg)) {
+      const read = readFlag(args.slice(at), flags, where);
+      found.push(...read.flags);
+      at += read.used;
+    } else {
+      positionals.push(arg);
+      at += 1;
+    }
+  }
+  const afterDashes = args.slice(at + 1);
+  if (command.verbatim !== undefined) return { flags: found, positionals, verbatim: afterDashes };
+  return { flags: found, positionals: [...positionals, ...afterDashes], verbatim: [] };
+}
+
+/** Too few or too many positionals, a required flag or the part after `--` left out. */
+export function checkCompleteness(scanned: Scanned, command: AnyCommand, where: string): void {
+  const wanted = Object.entries(command.positionals);
+  const least = wanted.filter(([, spec]) => spec.optional !== true).length;
+  if (scanned.positionals.length < least) {
+    const [name] = wanted[scanned.positionals.length] ?? ['argument'];
+    throw usage(`${where} needs ${name.toUpperCase()}; see ${where} --help`);
+  }
+  if (wanted.at(-1)?.[1].many !== true && scanned.positionals.length > wanted.length) {
+    const extra = scanned.positionals[wanted.length] ?? '';
+    const dashes = command.verbatim === undefined ? '' : `; put the command after "--": ${where} NAME -- ${extra}`;
+    throw usage(`${where} does not take "${extra}"${dashes === '' ? `; see ${where} --help` : dashes}`);
+  }
+  for (const [name, spec] of Object.entries(command.flags)) {
+    if (spec.required === true && !scanned.flags.some((flag) => flag.name === name)) {
+      throw usage(`${where} needs --${name} ${spec.hint ?? 'VALUE'}; ${spec.description}`);
+    }
+  }
+  if (command.verbatim !== undefined && scanned.verbatim.length === 0) {
+    throw usage(`${where} needs a ${command.verbatim} after "--"; see ${where} --help`);
+  }
+}
+
+function unknownFlag(flag: string, known: FlagSpecs, where: string): NexusError {
+  const near = nearest(flag, Object.keys(known).map((name) => `--${name}`));
+  return usage(`unknown flag ${flag}; ${near === undefined ? `see ${where} --help` : `did you mean ${near}?`}`);
+}
+
+export const usage = (message: string): NexusError => new NexusError('invalid_argument', message);
+
+/** The candidate that differs from `text` by the fewest edits, if by no more than a third of its letters. */
+export function nearest(text: string, candidates: readonly string[]): string | undefined {
+  const ranked = candidates
+    .map((candidate) => ({ candidate, edits: editDistance(text, candidate) }))
+    .sort((a, b) => a.edits - b.edits);
+  const best = ranked[0];
+  if (best === undefined || best.edits > Math.max(1, Math.floor(best.candidate.length / 3))) return undefined;
+  return best.candidate;
+}
+
+/** Levenshtein, one row at a time. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,22 @@
+/** The standard streams as the CLI sees them, so that tests can run commands without a process of their own. */
+export interface Output {
+  write(data: string | Uint8Array, done?: (error?: Error | null) => void): boolean;
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+}
+
+export interface Streams {
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown };
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** Resolves when the data has been handed to the system: the backpressure of everything that streams to standard output. */
+export const writeTo = (output: Output, data: Uint8Array | string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    output.write(data, (error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+  });

@@ -1,0 +1,176 @@
+/**
+ * nats-server as an unprivileged child of the controller: started with a generated configuration, restarted when it
+ * dies, and replaced when a killed controller left one behind.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { chown, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import type { Clock } from '../../shared/clock.js';
+import { NexusError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/log.js';
+import { identify, isAlive } from '../host/process-identity.js';
+import { serverConfig, type Accounts } from './credentials.js';
+
+export interface NatsServerOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly runDir: string;
+  readonly accounts: Accounts;
+  /** Who the server runs as; undefined: the same user as the controller. */
+  readonly user: { readonly uid: number; readonly gid: number } | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const READY_TIMEOUT_MS = 10_000;
+/** Between two starts of a server that keeps dying. */
+const RESTART_DELAY_MS = 200;
+const STOP_TIMEOUT_MS = 5000;
+
+export class NatsServer {
+  #child: ChildProcess | undefined;
+  #stopping = false;
+  readonly #folder: string;
+
+  constructor(private readonly options: NatsServerOptions) {
+    this.#folder = join(options.runDir, 'nats.d');
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  get url(): string {
+    return `nats://${this.options.host}:${this.options.port}`;
+  }
+
+  async start(): Promise<void> {
+    const { user, accounts, host, port } = this.options;
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    await this.#endPredecessor();
+    await writeFile(this.#configFile, await serverConfig(accounts, { host, port, pidFile: this.#pidFile }), { mode: 0o600 });
+    if (user !== undefined) {
+      await chown(this.#folder, user.uid, user.gid);
+      await chown(this.#configFile, user.uid, user.gid);
+    }
+    await this.#refuseTakenPort();
+    await this.#launch();
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+      child.once('exit', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+      child.kill('SIGTERM');
+    });
+  }
+
+  get #configFile(): string {
+    return join(this.#folder, 'nats.conf');
+  }
+
+  get #pidFile(): string {
+    return join(this.#folder, 'nats.pid');
+  }
+
+  async #launch(): Promise<void> {
+    const { user, log } = this.options;
+    const output = await open(join(this.#folder, 'nats.log'), 'a', 0o600);
+    const child = spawn('nats-server', ['-c', this.#configFile], {
+      stdio: ['ignore', output.fd, output.fd],
+      env: { PATH: process.env['PATH'] },
+      ...(user ?? {}),
+    });
+    this.#child = child;
+    child.once('error', (error) => {
+      log.error({ err: error }, 'nats-server cannot be started');
+    });
+    child.once('exit', (code, signal) => {
+      if (this.#stopping) return;
+      log.warn({ code, signal }, 'nats-server ended; starting it again');
+      this.#relaunch();
+    });
+    await output.close();
+    await this.#waitReady(child);
+    log.info({ pid: child.pid, url: this.url }, 'nats-server is up');
+  }
+
+  #relaunch(): void {
+    const { clock, log } = this.options;
+    clock
+      .sleep(RESTART_DELAY_MS)
+      .then(() => (this.#stopping ? undefined : this.#launch()))
+      .catch((error: unknown) => {
+        log.error({ err: error }, 'nats-server did not come back');
+      });
+  }
+
+  async #waitReady(child: ChildProcess): Promise<void> {
+    const deadline = this.options.clock.monotonic() + READY_TIMEOUT_MS;
+    while (!(await answers(this.options.host, this.options.port))) {
+      if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
+        throw new NexusError('failed_precondition', `nats-server did not start: ${await this.#lastWords()}`);
+      }
+      if (this.options.clock.monotonic() > deadline) {
+        throw new NexusError('deadline_exceeded', `nats-server did not listen within ${READY_TIMEOUT_MS} ms`);
+      }
+      await this.options.clock.sleep(5);
+    }
+  }
+
+  async #lastWords(): Promise<string> {
+    const text = await readFile(join(this.#folder, 'nats.log'), 'utf8').catch(() => '');
+    return text.trim().split('\n').at(-1) ?? 'it said nothing; is it installed?';
+  }
+
+  async #refuseTakenPort(): Promise<void> {
+    const { host, port } = this.options;
+    if (!(await answers(host, port))) return;
+    throw new NexusError('failed_precondition', `something else listens on ${host}:${port}; set nats-port to a free port`);
+  }
+
+  /** A server that a killed controller left: known by its pid file and by our configuration among its arguments. */
+  async #endPredecessor(): Promise<void> {
+    const pid = Number(await readFile(this.#pidFile, 'utf8').catch(() => '0'));
+    const identity = pid > 0 ? identify(pid) : undefined;
+    if (identity === undefined || !commandLine(pid).includes(this.#configFile)) return;
+    this.options.log.info({ pid }, 'replacing the nats-server of an earlier controller');
+    process.kill(pid, 'SIGKILL');
+    const deadline = this.options.clock.monotonic() + STOP_TIMEOUT_MS;
+    while (isAlive(identity)) {
+      if (this.options.clock.monotonic() > deadline) {
+        throw new NexusError('deadline_exceeded', `nats-server ${pid} of an earlier controller does not end`);
+      }
+      await this.options.clock.sleep(5);
+    }
+  }
+}
+
+function commandLine(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}
+
+function answers(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port, timeout: 1000 });
+    const done = (isOpen: boolean) => () => {
+      socket.destroy();
+      resolve(isOpen);
+    };
+    socket.once('connect', done(true));
+    socket.once('error', done(false));
+    socket.once('timeout', done(false));
+  });
+}

@@ -1,0 +1,188 @@
+/** The agents' bus over NATS: our own server or an external one. */
+import { readFile } from 'node:fs/promises';
+import {
+  connect,
+  credsAuthenticator,
+  type Msg,
+  NoRespondersError,
+  RequestError,
+  TimeoutError,
+  type NatsConnection,
+} from '@nats-io/transport-node';
+import { decode } from '@nats-io/jwt';
+import { fromSeed, type KeyPair } from '@nats-io/nkeys';
+import { parseAgentSubject, subjectsOf } from '../../shared/bus/subjects.js';
+import { isErrorCode, NexusError } from '../../shared/errors.js';
+import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import { isNodeId, type NodeId } from '../../shared/ids.js';
+import type { Logger } from '../../shared/log.js';
+import { advisoryCredentials, agentCredentials, controllerCredentials } from './credentials.js';
+import type { Accounts } from './credentials.js';
+import type { NatsServer } from './nats-server.js';
+import type { AgentBus, BusListener } from './port.js';
+
+/** How the bus is reached and who may sign for it. */
+export interface BusAccess {
+  readonly url: string;
+  readonly accountKey: KeyPair;
+  /** Set where `accountKey` is only a signing key of the account. */
+  readonly issuerAccount: string | undefined;
+  /** Credentials for disconnect advisories; undefined: heartbeats alone tell. */
+  readonly advisoryCreds: string | undefined;
+}
+
+export async function ownServerAccess(server: NatsServer, accounts: Accounts): Promise<BusAccess> {
+  return {
+    url: server.url,
+    accountKey: accounts.nodes,
+    issuerAccount: undefined,
+    advisoryCreds: await advisoryCredentials(accounts),
+  };
+}
+
+export async function externalAccess(options: {
+  readonly url: string;
+  readonly accountSeedFile: string | undefined;
+  readonly accountPublicKey: string | undefined;
+  readonly systemCredsFile: string | undefined;
+}): Promise<BusAccess> {
+  if (options.accountSeedFile === undefined) {
+    throw new NexusError('invalid_argument', 'setting nats-url needs nats-account-seed-file: agents get their credentials from it');
+  }
+  const seed = (await readFile(options.accountSeedFile, 'utf8')).trim();
+  return {
+    url: options.url,
+    accountKey: fromSeed(Buffer.from(seed)),
+    issuerAccount: options.accountPublicKey,
+    advisoryCreds: options.systemCredsFile === undefined ? undefined : await readFile(options.systemCredsFile, 'utf8'),
+  };
+}
+
+export class NatsBus implements AgentBus {
+  #connection: NatsConnection | undefined;
+  #advisories: NatsConnection | undefined;
+  readonly #subjects;
+
+  constructor(
+    private readonly access: BusAccess,
+    private readonly instance: string,
+    private readonly log: Logger,
+    private readonly server: NatsServer | undefined,
+  ) {
+    this.#subjects = subjectsOf(instance);
+  }
+
+  get url(): string {
+    return this.access.url;
+  }
+
+  get serverPid(): number {
+    return this.server?.pid ?? 0;
+  }
+
+  async start(listener: BusListener): Promise<void> {
+    const { accountKey, issuerAccount, advisoryCreds } = this.access;
+    const connection = await this.#connect(await controllerCredentials(accountKey, issuerAccount));
+    this.#connection = connection;
+    this.#watchStatus(connection, listener);
+    connection.subscribe(this.#subjects.allAgents, {
+      callback: (error, message) => {
+        if (error === null) this.#deliver(message, listener);
+      },
+    });
+    if (advisoryCreds !== undefined) await this.#watchDisconnects(advisoryCreds, listener);
+    await connection.flush();
+  }
+
+  async request(node: NodeId, command: AgentCommand, timeoutMs: number): Promise<AgentReply> {
+    if (this.#connection === undefined) throw new NexusError('unavailable', 'the bus is not connected');
+    let answer: Msg;
+    try {
+      const payload = AgentCommand.encode(command).finish();
+      answer = await this.#connection.request(this.#subjects.command(node), payload, { timeout: timeoutMs });
+    } catch (error) {
+      throw requestFailure(error, node, timeoutMs);
+    }
+    const reply = AgentReply.decode(answer.data);
+    if (reply.errorCode === '') return reply;
+    throw new NexusError(isErrorCode(reply.errorCode) ? reply.errorCode : 'internal', reply.errorMessage);
+  }
+
+  issueCredentials(node: NodeId): Promise<string> {
+    return agentCredentials(node, this.instance, this.access.accountKey, this.access.issuerAccount);
+  }
+
+  async stop(): Promise<void> {
+    await this.#advisories?.close();
+    await this.#connection?.close();
+    await this.server?.stop();
+  }
+
+  #connect(creds: string): Promise<NatsConnection> {
+    return connect({
+      servers: this.access.url,
+      authenticator: credsAuthenticator(Buffer.from(creds)),
+      name: 'nexus-controller',
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 100,
+      reconnectJitter: 50,
+      pingInterval: 10_000,
+      timeout: 5000,
+    });
+  }
+
+  #watchStatus(connection: NatsConnection, listener: BusListener): void {
+    void (async () => {
+      for await (const status of connection.status()) {
+        if (status.type === 'disconnect') {
+          this.log.warn('the bus is gone; reconnecting');
+          listener.available(false);
+        } else if (status.type === 'reconnect') {
+          this.log.info('the bus is back');
+          listener.available(true);
+        }
+      }
+    })();
+  }
+
+  async #watchDisconnects(creds: string, listener: BusListener): Promise<void> {
+    this.#advisories = await this.#connect(creds);
+    this.#advisories.subscribe('$SYS.ACCOUNT.*.DISCONNECT', {
+      callback: (error, message) => {
+        if (error !== null) return;
+        const node = nodeOfAdvisory(message);
+        if (node !== undefined) listener.disconnected(node);
+      },
+    });
+    await this.#advisories.flush();
+  }
+
+  #deliver(message: Msg, listener: BusListener): void {
+    const { node, kind } = parseAgentSubject(message.subject);
+    try {
+      if (kind === 'heartbeat') listener.heartbeat(node, AgentHeartbeat.decode(message.data));
+      else if (kind === 'report') listener.report(node, AgentReport.decode(message.data));
+    } catch (error) {
+      this.log.warn({ err: error, node, kind }, 'a message from an agent could not be read');
+    }
+  }
+}
+
+/** The server vouches for the token in its advisory; the connection's name could say anything. */
+function nodeOfAdvisory(message: Msg): NodeId | undefined {
+  const { client } = message.json<{ client?: { jwt?: string } }>();
+  if (client?.jwt === undefined) return undefined;
+  const { name } = decode(client.jwt);
+  return isNodeId(name) ? name : undefined;
+}
+
+function requestFailure(error: unknown, node: NodeId, timeoutMs: number): NexusError {
+  const options = { cause: error };
+  if (error instanceof TimeoutError) {
+    return new NexusError('deadline_exceeded', `the agent of ${node} did not answer within ${timeoutMs} ms`, {}, options);
+  }
+  if (error instanceof NoRespondersError || error instanceof RequestError) {
+    return new NexusError('unavailable', `the agent of ${node} is not connected to the bus`, {}, options);
+  }
+  return new NexusError('unavailable', `the bus is not available: ${(error as Error).message}`, {}, options);
+}

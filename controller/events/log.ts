@@ -1,0 +1,36 @@
+/** What happens in the cluster, in order: kept in the store (bounded there) and told to whoever listens. */
+import type { Clock } from '../../shared/clock.js';
+import type { Logger } from '../../shared/log.js';
+import type { EventRecord, EventStore } from '../store/port.js';
+
+export class EventLog {
+  readonly #listeners = new Set<(event: EventRecord) => void>();
+
+  constructor(
+    private readonly store: EventStore,
+    private readonly clock: Clock,
+    private readonly log: Logger,
+  ) {}
+
+  /** `type` is dotted (node.running), `subject` the name of what it happened to. Never fails: it only tells. */
+  async append(type: string, subject: string, message: string): Promise<void> {
+    this.log.info({ event: type, subject }, message);
+    try {
+      const event = await this.store.append({ at: this.clock.now(), type, subject, message });
+      for (const listener of this.#listeners) listener(event);
+    } catch (error) {
+      this.log.error({ err: error, event: type }, 'an event could not be recorded');
+    }
+  }
+
+  past(afterId: number): Promise<readonly EventRecord[]> {
+    return this.store.list(afterId);
+  }
+
+  listen(listener: (event: EventRecord) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+}

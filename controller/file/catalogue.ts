@@ -1,0 +1,78 @@
+/** Reading the catalogue: files by id or prefix, their chunks, and the right to fetch them. */
+import { NexusError } from '../../shared/errors.js';
+import type { FileId } from '../../shared/ids.js';
+import type { ChunkRecord, FileRecord } from '../store/port.js';
+import { noSuchFile } from '../store/file-rules.js';
+import type { FileDeps } from './deps.js';
+import { readTarget, type ChunkTarget } from './tokens.js';
+
+export interface ChunkSource {
+  readonly chunk: ChunkRecord;
+  readonly targets: readonly ChunkTarget[];
+}
+
+export interface FilePage {
+  readonly files: readonly FileRecord[];
+  /** Empty: this was the last page. */
+  readonly nextPageToken: string;
+}
+
+const CHUNKS_PER_LOOKUP = 1000;
+
+export class Catalogue {
+  constructor(private readonly deps: FileDeps) {}
+
+  /** By id or unique prefix of one. Codes: not_found, invalid_argument (ambiguous). */
+  async resolve(reference: string): Promise<FileRecord> {
+    const found = await this.deps.store.findFiles(reference);
+    const [file, another] = found;
+    if (file === undefined) throw noSuchFile(reference);
+    if (another === undefined || file.id === reference) return file;
+    throw new NexusError('invalid_argument', `"${reference}" could be ${file.id}, ${another.id} or more; give more of the id`);
+  }
+
+  /** Code: invalid_argument (a page token that is not ours). */
+  async list(limit: number, pageToken: string): Promise<FilePage> {
+    const after = pageToken === '' ? undefined : parsePageToken(pageToken);
+    const files = await this.deps.store.listFiles({ limit, after });
+    const last = files.at(-1);
+    const isFull = files.length === limit && last !== undefined;
+    return { files, nextPageToken: isFull ? `${last.createdAt}-${last.id}` : '' };
+  }
+
+  async locate(reference: string): Promise<{ file: FileRecord; chunks: readonly ChunkRecord[] }> {
+    const file = await this.resolve(reference);
+    const chunks: ChunkRecord[] = [];
+    for (let from = 0; from < file.chunksCount; from += CHUNKS_PER_LOOKUP) {
+      chunks.push(...(await this.deps.store.chunks(file.id, { from, count: CHUNKS_PER_LOOKUP })));
+    }
+    return { file, chunks };
+  }
+
+  /** Code: unavailable when no node that has a chunk can be asked, naming chunk and nodes. */
+  async sources(reference: string, from: number, count: number): Promise<{ file: FileRecord; sources: readonly ChunkSource[] }> {
+    const file = await this.resolve(reference);
+    const end = Math.min(file.chunksCount, from + count);
+    const chunks = end > from ? await this.deps.store.chunks(file.id, { from, count: end - from }) : [];
+    return { file, sources: chunks.map((chunk) => this.#source(file, chunk)) };
+  }
+
+  #source(file: FileRecord, chunk: ChunkRecord): ChunkSource {
+    const ready = chunk.replicas.filter((replica) => replica.state === 'ready');
+    const nodes = ready.map((replica) => this.deps.nodes.find(replica.nodeId)).filter((node) => node !== undefined);
+    const readable = nodes.filter((node) => node.readable);
+    if (readable.length > 0) {
+      return { chunk, targets: readable.map((node) => readTarget(this.deps, chunk.id, chunk.size, node)) };
+    }
+    const where = nodes.map((node) => node.name).join(', ') || 'no node';
+    const code = nodes.length === 0 ? 'data_loss' : 'unavailable';
+    const advice = nodes.length === 0 ? 'it is lost' : 'start that node';
+    throw new NexusError(code, `chunk ${chunk.index} of file ${file.id} is on ${where}, which cannot be read; ${advice}`, { chunk: chunk.index });
+  }
+}
+
+function parsePageToken(token: string): { createdAt: number; id: FileId } {
+  const [, at = '', id = ''] = /^(\d{1,16})-([0-9a-f]{16})$/.exec(token) ?? [];
+  if (id === '') throw new NexusError('invalid_argument', 'page_token is not one of ours; leave it out to start over');
+  return { createdAt: Number(at), id: id as FileId };
+}

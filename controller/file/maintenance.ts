@@ -1,0 +1,47 @@
+/**
+ * What files need in the background: uploads without progress expire, and copies that nobody wants any more are
+ * deleted from their nodes, again and again until the agent has confirmed.
+ */
+import { toNexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { FileDeps } from './deps.js';
+
+/** Deletions sent in one command: well under a second of work for an agent. */
+const DELETES_PER_COMMAND = 500;
+
+export class FileMaintenance {
+  constructor(private readonly deps: FileDeps) {}
+
+  async tick(signal: AbortSignal): Promise<void> {
+    await this.#expireUploads();
+    const nodes = await this.deps.store.doomedNodes();
+    await Promise.all(nodes.map((node) => this.#deleteOn(node, signal)));
+  }
+
+  async #expireUploads(): Promise<void> {
+    const { store, clock, events } = this.deps;
+    for (const id of await store.expiredUploads(clock.now())) {
+      await store.abortUpload(id);
+      await events.append('upload.expired', id, `upload ${id} made no progress and was undone`);
+    }
+  }
+
+  async #deleteOn(node: NodeId, signal: AbortSignal): Promise<void> {
+    const { store, nodes, log } = this.deps;
+    while (!signal.aborted) {
+      // A node that is away is asked when it is back.
+      if (nodes.find(node)?.readable !== true) return;
+      const doomed = await store.doomedReplicas(DELETES_PER_COMMAND, node);
+      if (doomed.length === 0) return;
+      try {
+        const confirmed = new Set(await nodes.deleteChunks(node, doomed.map((copy) => copy.chunkId)));
+        const gone = doomed.filter((copy) => confirmed.has(copy.chunkId));
+        await store.forgetReplicas(gone);
+        if (gone.length < doomed.length) return;
+      } catch (error) {
+        log.info({ node, said: toNexusError(error).message }, 'chunks could not be deleted yet');
+        return;
+      }
+    }
+  }
+}

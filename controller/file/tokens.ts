@@ -1,0 +1,34 @@
+/** Rights to one chunk each, for a few minutes: what clients show to agents. */
+import { signClaims, type ForwardTarget } from '../../shared/chunk-token.js';
+import type { ChunkId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
+import type { FileDeps } from './deps.js';
+import type { StorageNode } from './nodes.js';
+
+export interface ChunkTarget {
+  readonly nodeId: string;
+  readonly nodeName: string;
+  readonly address: string;
+  readonly token: string;
+}
+
+/** One target per node; the first one's token names the others, to which it forwards. */
+export function writeTargets(deps: FileDeps, chunk: ChunkId, nodes: readonly StorageNode[]): ChunkTarget[] {
+  const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
+  const token = (node: StorageNode, forward?: readonly ForwardTarget[]): string =>
+    signClaims({ op: 'write', chunk, node: node.id, size: CHUNK_SIZE_BYTES, exp, ...(forward === undefined ? {} : { forward }) }, deps.signer);
+  const [first, ...others] = nodes;
+  if (first === undefined) return [];
+  const forward = others.map((node) => ({ node: node.id, address: node.address, token: token(node) }));
+  const target = (node: StorageNode, text: string): ChunkTarget => ({ nodeId: node.id, nodeName: node.name, address: node.address, token: text });
+  return [
+    target(first, token(first, forward.length === 0 ? undefined : forward)),
+    ...others.map((node, index) => target(node, forward[index]?.token ?? '')),
+  ];
+}
+
+export function readTarget(deps: FileDeps, chunk: ChunkId, size: number, node: StorageNode): ChunkTarget {
+  const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
+  const token = signClaims({ op: 'read', chunk, node: node.id, size, exp }, deps.signer);
+  return { nodeId: node.id, nodeName: node.name, address: node.address, token };
+}

@@ -1,0 +1,40 @@
+/** The file side as one thing for the edge: uploads, the catalogue, removal. */
+import type { UploadId } from '../../shared/ids.js';
+import type { FileRecord } from '../store/port.js';
+import { Catalogue } from './catalogue.js';
+import type { FileDeps } from './deps.js';
+import { Uploads } from './upload.js';
+
+export class FileUseCases {
+  readonly uploads: Uploads;
+  readonly catalogue: Catalogue;
+
+  /** `kick` makes the maintenance run soon: there are chunks to delete. */
+  constructor(
+    private readonly deps: FileDeps,
+    private readonly kick: () => void,
+  ) {
+    this.uploads = new Uploads(deps);
+    this.catalogue = new Catalogue(deps);
+  }
+
+  async commit(id: UploadId, request: Parameters<Uploads['commit']>[1]): Promise<FileRecord> {
+    const file = await this.uploads.commit(id, request);
+    await this.deps.events.append('file.committed', file.id, `file ${file.name} (${file.size} bytes) was stored as ${file.id}`);
+    this.kick();
+    return file;
+  }
+
+  async abort(id: UploadId): Promise<void> {
+    await this.deps.store.abortUpload(id);
+    this.kick();
+  }
+
+  async remove(reference: string): Promise<FileRecord> {
+    const file = await this.catalogue.resolve(reference);
+    const removed = await this.deps.store.removeFile(file.id);
+    await this.deps.events.append('file.removed', removed.id, `file ${removed.name} was removed`);
+    this.kick();
+    return removed;
+  }
+}

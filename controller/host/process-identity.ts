@@ -1,0 +1,27 @@
+/** Looks at /proc to tell whether a process is the one meant and still runs. */
+import { readFileSync } from 'node:fs';
+import type { ProcessIdentity } from '../runtime/port.js';
+
+/** The identity of a living process; undefined when there is none, or only a zombie, with this number. */
+export function identify(pid: number): ProcessIdentity | undefined {
+  const stat = readStat(pid);
+  return stat === undefined ? undefined : { pid, startTicks: stat.startTicks };
+}
+
+export function isAlive(identity: ProcessIdentity): boolean {
+  return identity.pid > 0 && readStat(identity.pid)?.startTicks === identity.startTicks;
+}
+
+function readStat(pid: number): { startTicks: string } | undefined {
+  let text: string;
+  try {
+    text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  } catch {
+    return undefined;
+  }
+  // The name in parentheses may itself hold spaces and parentheses: fields count from the last one.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const state = fields[0] ?? '';
+  // A zombie has released all that it held; whoever should reap it may take its time.
+  return state === 'Z' || state === 'X' ? undefined : { startTicks: fields[19] ?? '' };
+}

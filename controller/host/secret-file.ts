@@ -1,0 +1,19 @@
+/** Files that only their owner may read, replaced in one step so that no reader sees half of one. */
+import { randomBytes } from 'node:crypto';
+import { chown, open, rename, rm } from 'node:fs/promises';
+
+export async function writeSecret(path: string, text: string, ownerUid?: number): Promise<void> {
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
+  const file = await open(temporary, 'wx', ownerUid === undefined ? 0o600 : 0o400);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+    await file.close();
+    if (ownerUid !== undefined) await chown(temporary, ownerUid, ownerUid);
+    await rename(temporary, path);
+  } catch (error) {
+    await file.close().catch(() => undefined);
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * The controller's composition: names the concrete adapters, starts them in order and ends them in reverse.
+ * Start: lock, store, images, network, bus, socket, reconcile, loops. SIGTERM and SIGINT end it and leave the nodes
+ * running; the Shutdown call stops or purges them first.
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { systemClock } from '../shared/clock.js';
+import { keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
+import { toNexusError } from '../shared/errors.js';
+import { ClusterServiceService } from '../shared/gen/nexus/v1/cluster.js';
+import { FileServiceService } from '../shared/gen/nexus/v1/file.js';
+import { ImageServiceService } from '../shared/gen/nexus/v1/image.js';
+import { NodeServiceService } from '../shared/gen/nexus/v1/node.js';
+import { createLogger, type Logger } from '../shared/log.js';
+import { VERSION } from '../shared/version.js';
+import { loadAccounts } from './bus/credentials.js';
+import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
+import { NatsServer } from './bus/nats-server.js';
+import { EventLog } from './events/log.js';
+import { FileMaintenance } from './file/maintenance.js';
+import { FileUseCases } from './file/use-cases.js';
+import { lockInstance } from './host/instance-lock.js';
+import { startLoop } from './host/loop.js';
+import { serviceUserIds } from './host/service-user.js';
+import { loadTokenKey } from './host/signing-key.js';
+import { FolderImages } from './image/folder-images.js';
+import { BridgeNetwork } from './network/bridge.js';
+import { parseSubnet } from './network/ipam.js';
+import { LoopbackNetwork } from './network/loopback.js';
+import type { NodeContext } from './node/context.js';
+import { reconcileAtBoot } from './node/reconcile.js';
+import { NodeRegistry } from './node/registry.js';
+import { NodeService } from './node/service.js';
+import { ClusterStorageNodes } from './node/storage-nodes.js';
+import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
+import { clusterServiceHandlers } from './rpc/cluster.js';
+import { fileServiceHandlers } from './rpc/file.js';
+import { imageServiceHandlers } from './rpc/image.js';
+import { nodeServiceHandlers } from './rpc/node.js';
+import { AdminServer, type RegisteredService } from './rpc/server.js';
+import { ProcessRuntime } from './runtime/process.js';
+import { RuncRuntime } from './runtime/runc.js';
+import { openStore } from './store/typeorm.js';
+import { DirectoryVolumes } from './volume/directory.js';
+import { ImageFileVolumes } from './volume/image-file.js';
+import { UndoStack } from '../shared/undo.js';
+
+/** The bundle lies in <project>/dist/controller/. */
+const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
+const PROJECT = join(DIST, '..');
+const MAINTENANCE_PERIOD_MS = 1000;
+
+async function main(): Promise<void> {
+  const settings = loadSettings({ flags: flags(), file: undefined });
+  const log = createLogger('controller', settings.logLevel);
+  try {
+    const controller = await start(settings, log);
+    for (const name of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(name, () => {
+        log.info({ signal: name }, 'stopping; nodes run on');
+        void controller.stop();
+      });
+    }
+    await controller.ended;
+  } catch (error) {
+    const failure = toNexusError(error);
+    log.fatal({ code: failure.code, details: failure.details, err: failure.code === 'internal' ? error : undefined }, failure.message);
+    process.exitCode = 1;
+  }
+}
+
+function flags(): Record<string, string | undefined> {
+  const options = Object.fromEntries(SETTING_NAMES.map((name) => [keyName(name), { type: 'string' as const }]));
+  const { values } = parseArgs({ options, strict: true });
+  return Object.fromEntries(SETTING_NAMES.map((name) => [name, values[keyName(name)] as string | undefined]));
+}
+
+interface Controller {
+  stop(): Promise<void>;
+  readonly ended: Promise<void>;
+}
+
+/** Everything that was started goes on one stack; a failed start and an orderly end both unwind it. */
+async function start(settings: Settings, log: Logger): Promise<Controller> {
+  await using starting = new UndoStack(log);
+  const running = new UndoStack(log);
+  starting.defer('unwind', () => running[Symbol.asyncDispose]());
+  const startedAt = systemClock.now();
+
+  const lock = lockInstance(settings.stateDir, settings.instance);
+  running.defer('release the instance', () => Promise.resolve(lock.release()));
+  await mkdir(settings.runDir, { recursive: true, mode: 0o711 });
+  const store = await openStore({ path: join(settings.stateDir, 'nexus.db'), log });
+  running.defer('close the store', () => store.close());
+  const events = new EventLog(store.events, systemClock, log);
+  const registry = new NodeRegistry(store.nodes, events, systemClock);
+  await registry.load();
+
+  const tokenKey = await loadTokenKey(settings.stateDir);
+  const subnet = parseSubnet(settings.subnet);
+  const isContained = settings.runtime === 'runc';
+  const runtime = isContained
+    ? await RuncRuntime.open({ runDir: settings.runDir, cgroupParent: settings.cgroupParent, runtimeDir: join(DIST, 'runtime') })
+    : new ProcessRuntime({ runDir: settings.runDir, agentScript: join(DIST, 'agent', 'agent.cjs') });
+  await runtime.prepare();
+  const network = isContained
+    ? new BridgeNetwork({ instance: settings.instance, bridge: settings.bridge, subnet })
+    : new LoopbackNetwork(subnet);
+  await network.prepare();
+  const volumesDir = join(settings.stateDir, 'volumes');
+  const images = new FolderImages({
+    folder: join(settings.stateDir, 'images'),
+    cacheDir: join(PROJECT, '.cache'),
+    buildScript: join(PROJECT, 'deploy', 'base-image.sh'),
+  });
+  if (isContained) await images.ensureBase();
+
+  const bus = await makeBus(settings, network.hostAddress, log);
+  running.defer('stop the bus', () => bus.stop());
+  const context: NodeContext = {
+    registry,
+    files: store.files,
+    runtime,
+    network,
+    subnet,
+    volumes: isContained ? new ImageFileVolumes(volumesDir) : new DirectoryVolumes(volumesDir),
+    bus,
+    images,
+    events,
+    clock: systemClock,
+    log,
+    settings,
+    tokenPublicKey: tokenKey.publicKey,
+    hostMemoryBytes: totalmem(),
+  };
+  const service = new NodeService(context);
+  const watch = new NodeWatch(service);
+  await bus.start(watch);
+
+  const storageNodes = new ClusterStorageNodes(context);
+  const deps = { store: store.files, nodes: storageNodes, signer: tokenKey, clock: systemClock, log, settings, events };
+  const maintenance = new FileMaintenance(deps);
+  const files = new FileUseCases(deps, () => {
+    maintenanceLoop.kick();
+  });
+
+  let endNow = (): void => undefined;
+  const ended = new Promise<void>((resolve) => {
+    endNow = resolve;
+  });
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => (stopping ??= running[Symbol.asyncDispose]().then(endNow));
+
+  const services: RegisteredService[] = [
+    { name: 'nexus.v1.NodeService', definition: NodeServiceService, handlers: { ...nodeServiceHandlers(service, log) } },
+    { name: 'nexus.v1.ImageService', definition: ImageServiceService, handlers: { ...imageServiceHandlers(images, registry, log) } },
+    { name: 'nexus.v1.FileService', definition: FileServiceService, handlers: { ...fileServiceHandlers(files, registry, log) } },
+    {
+      name: 'nexus.v1.ClusterService',
+      definition: ClusterServiceService,
+      handlers: {
+        ...clusterServiceHandlers(
+          { context, files: store.files, events, startedAt, shutdown: (purge, tell) => endCluster(service, purge, tell, stop) },
+          log,
+        ),
+      },
+    },
+  ];
+  const server = new AdminServer(settings.socket, services, join(DIST, 'proto'));
+  const aborting = new AbortController();
+  running.defer('stop the socket', () => server.stop());
+  await server.listen();
+  await reconcileAtBoot(service, aborting.signal);
+  const loopDeps = { clock: systemClock, log };
+  const watchLoop = startLoop('watch', WATCH_PERIOD_MS, () => watch.tick(), loopDeps);
+  running.defer('stop watching', () => watchLoop.stop());
+  const maintenanceLoop = startLoop('file maintenance', MAINTENANCE_PERIOD_MS, (signal) => maintenance.tick(signal), loopDeps);
+  running.defer('stop file maintenance', () => maintenanceLoop.stop());
+  server.setServing(true);
+  log.info({ version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket }, 'the controller is up');
+  starting.commit();
+  return { stop, ended };
+}
+
+async function makeBus(settings: Settings, host: string, log: Logger): Promise<NatsBus> {
+  if (settings.natsUrl !== undefined) {
+    const access = await externalAccess({
+      url: settings.natsUrl,
+      accountSeedFile: settings.natsAccountSeedFile,
+      accountPublicKey: settings.natsAccountPublicKey,
+      systemCredsFile: settings.natsSystemCredsFile,
+    });
+    return new NatsBus(access, settings.instance, log, undefined);
+  }
+  const accounts = await loadAccounts(settings.stateDir);
+  const user = await serviceUserIds(settings.serviceUser);
+  const { natsPort: port, runDir } = settings;
+  const server = new NatsServer({ host, port, runDir, accounts, user, clock: systemClock, log });
+  await server.start();
+  return new NatsBus(await ownServerAccess(server, accounts), settings.instance, log, server);
+}
+
+type Tell = (progress: string) => Promise<void>;
+
+/** `nexus down`: nodes stop and will start again with the next `up`; with purge all that Nexus made is removed. */
+async function endCluster(service: NodeService, purge: boolean, tell: Tell, stop: () => Promise<void>): Promise<void> {
+  const { registry, runtime, network, settings } = service.context;
+  const verb = purge ? 'removing' : 'stopping';
+  await Promise.all(
+    registry.list().map(async (node) => {
+      await tell(`${verb} node ${node.name}`);
+      if (purge) await service.remove(node.id, true);
+      else await service.suspend(node);
+    }),
+  );
+  await runtime.dispose();
+  await network.dispose();
+  await tell('stopping the bus and the controller');
+  // The answer must be out before the socket goes: the rest happens once this call has ended.
+  setImmediate(() => {
+    void stop().then(async () => {
+      if (!purge) return;
+      await rm(settings.stateDir, { recursive: true, force: true });
+      await rm(settings.runDir, { recursive: true, force: true });
+    });
+  });
+}
+
+await main();

@@ -1,0 +1,112 @@
+/**
+ * Bridge and veth pairs through iproute2, batched: one `ip` call on the host and one in the node's namespace. A link is
+ * called `nx-<instance>-<slot>`, never by the node's name: an interface name holds 15 bytes.
+ */
+import { readdir } from 'node:fs/promises';
+import { NexusError } from '../../shared/errors.js';
+import { runCommand, tryCommand } from '../../shared/exec.js';
+import type { Subnet } from './ipam.js';
+import type { LinkSpec, NetworkFabric } from './port.js';
+
+export interface BridgeOptions {
+  readonly instance: string;
+  readonly bridge: string;
+  readonly subnet: Subnet;
+}
+
+const NODE_INTERFACE = 'eth0';
+
+export class BridgeNetwork implements NetworkFabric {
+  readonly nodeInterface = NODE_INTERFACE;
+  readonly hostAddress: string;
+  readonly #linkPrefix: string;
+
+  constructor(private readonly options: BridgeOptions) {
+    this.hostAddress = options.subnet.hostAddress;
+    this.#linkPrefix = `nx-${options.instance}-`;
+  }
+
+  async prepare(): Promise<void> {
+    const { bridge, subnet } = this.options;
+    await this.#refuseForeignSubnet();
+    const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
+    const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
+    await ipBatch([
+      ...(exists ? [] : [`link add name ${bridge} type bridge forward_delay 0`]),
+      `address replace ${address} dev ${bridge}`,
+      `link set dev ${bridge} up`,
+    ]);
+  }
+
+  /** Two networks with the same addresses would take each other's packets without a word. */
+  async #refuseForeignSubnet(): Promise<void> {
+    const { stdout } = await runCommand('ip', ['-json', '-4', 'address', 'show']);
+    const links = JSON.parse(stdout) as { ifname?: string; addr_info?: { local?: string }[] }[];
+    const network = this.hostAddress.split('.').slice(0, 3).join('.');
+    const foreign = links.find(
+      (link) =>
+        link.ifname !== this.options.bridge &&
+        link.addr_info?.some((info) => info.local?.startsWith(`${network}.`) === true && this.#covers(info.local)),
+    );
+    if (foreign === undefined) return;
+    throw new NexusError(
+      'failed_precondition',
+      `interface ${foreign.ifname ?? '?'} already has an address in the subnet of ${this.options.bridge}; choose another with the setting subnet`,
+    );
+  }
+
+  #covers(address: string): boolean {
+    const last = Number(address.split('.')[3]);
+    const first = Number(this.hostAddress.split('.')[3]) - 1;
+    return last >= first && last < first + this.options.subnet.slots + 3;
+  }
+
+  async attach(link: LinkSpec, signal: AbortSignal): Promise<void> {
+    const { bridge, subnet } = this.options;
+    const name = this.#linkName(link.slot);
+    await ipBatch(
+      [
+        `link add name ${name} type veth peer name ${NODE_INTERFACE} netns ${link.pid}`,
+        `link set dev ${name} master ${bridge} up`,
+      ],
+      signal,
+    );
+    const inside = [
+      'link set dev lo up',
+      `address add ${link.ip}/${subnet.prefixLength} dev ${NODE_INTERFACE}`,
+      `link set dev ${NODE_INTERFACE} up`,
+      `route add default via ${subnet.hostAddress}`,
+    ];
+    const args = [`--net=/proc/${link.pid}/ns/net`, 'ip', '-batch', '-'];
+    await runCommand('nsenter', args, { input: `${inside.join('\n')}\n`, signal });
+  }
+
+  async detach(slot: number): Promise<void> {
+    const name = this.#linkName(slot);
+    const result = await tryCommand('ip', ['link', 'delete', 'dev', name]);
+    if (result.exitCode !== 0 && !/Cannot find device/.test(result.stderr)) {
+      throw new NexusError('internal', `ip link delete ${name}: ${result.stderr.trim()}`);
+    }
+  }
+
+  async list(): Promise<readonly number[]> {
+    const links = await readdir('/sys/class/net');
+    return links
+      .filter((name) => name.startsWith(this.#linkPrefix))
+      .map((name) => Number(name.slice(this.#linkPrefix.length)))
+      .filter((slot) => Number.isInteger(slot));
+  }
+
+  async dispose(): Promise<void> {
+    for (const slot of await this.list()) await this.detach(slot);
+    await tryCommand('ip', ['link', 'delete', 'dev', this.options.bridge, 'type', 'bridge']);
+  }
+
+  #linkName(slot: number): string {
+    return `${this.#linkPrefix}${slot}`;
+  }
+}
+
+async function ipBatch(lines: readonly string[], signal?: AbortSignal): Promise<void> {
+  await runCommand('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n`, signal });
+}

@@ -1,0 +1,191 @@
+/**
+ * Starts a node that has its volume: configuration, container, link, first heartbeat. Each step leaves its inverse on
+ * the caller's undo stack. The node is in Creating before and in Running after.
+ */
+import { readFileSync } from 'node:fs';
+import { mkdir, open, readFile, rm, stat, symlink, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AgentConfig } from '../../shared/config/agent-config.js';
+import { NexusError } from '../../shared/errors.js';
+import { failpoint } from '../../shared/failpoint.js';
+import type { NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
+import type { UndoStack } from '../../shared/undo.js';
+import { isAlive } from '../host/process-identity.js';
+import { writeSecret } from '../host/secret-file.js';
+import { IN_NODE } from '../runtime/bundle.js';
+import type { ContainerSpec, ProcessIdentity } from '../runtime/port.js';
+import type { NodeRecord } from '../store/port.js';
+import type { NodeContext } from './context.js';
+import { nodeConfigDir, nodeLog, nodeRunDir, nodeSocket } from './paths.js';
+import type { AgentView } from './registry.js';
+
+/** How often a starting container is looked at, so that one that ended is not waited for. */
+const DEATH_POLL_MS = 20;
+const MAX_LOG_BYTES = 16 * MIB;
+
+export async function bringUp(context: NodeContext, node: NodeRecord, undo: UndoStack, signal: AbortSignal): Promise<void> {
+  const { registry, runtime, network, settings, volumes } = context;
+  await volumes.assertFree(node.id, node.loopDevice);
+  registry.forgetAgent(node.id);
+  undo.defer('remove runtime folder', () => rm(nodeRunDir(settings, node.id), { recursive: true, force: true }));
+  await writeConfig(context, node);
+  failpoint('bring-up/configured');
+
+  undo.defer('wait for the volume', () => volumes.waitReleased(node.id, node.loopDevice));
+  undo.defer('remove container', () => runtime.remove(node.id));
+  const identity = await runtime.create(await containerSpec(context, node), signal);
+  failpoint('bring-up/container-created');
+
+  undo.defer('remove link', () => network.detach(node.slot));
+  await network.attach({ slot: node.slot, ip: node.ip, pid: identity.pid }, signal);
+  failpoint('bring-up/link-attached');
+
+  const heard = firstHeartbeat(context, node, identity, signal);
+  // Observed below; a failure of `start` must not leave it unhandled.
+  heard.catch(() => undefined);
+  await runtime.start(node.id, signal);
+  failpoint('bring-up/container-started');
+  await linkSocket(context, node, identity);
+
+  const agent = await heard;
+  failpoint('bring-up/heard');
+  await registry.move(node.id, 'Running', '', {
+    pid: identity.pid,
+    pidStartTicks: identity.startTicks,
+    bootId: bootId(),
+    receiptKey: agent.receiptKey.toString('base64'),
+  });
+  failpoint('bring-up/running');
+}
+
+/** Changes with each boot of the host: containers of an earlier one are gone. */
+export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+
+async function containerSpec(context: NodeContext, node: NodeRecord): Promise<ContainerSpec> {
+  const { settings, images, volumes, runtime } = context;
+  return {
+    nodeId: node.id,
+    hostname: node.name,
+    limits: { memoryBytes: node.memoryMb * MIB, cpuWeight: node.cpuWeight, pids: node.pidsLimit },
+    agentUid: agentUid(context, node),
+    rootfs: runtime.agentCgroup === 'none' ? '' : await images.rootfsOf(node.image),
+    volumePath: volumes.pathOf(node.id),
+    volumeUuid: node.volumeUuid,
+    loopDevice: node.loopDevice,
+    configDir: nodeConfigDir(settings, node.id),
+    logPath: nodeLog(settings, node.id),
+  };
+}
+
+export const agentUid = (context: NodeContext, node: Pick<NodeRecord, 'slot'>): number =>
+  context.runtime.agentCgroup === 'none' ? (process.getuid?.() ?? 0) : context.settings.nodeUidBase + node.slot;
+
+async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void> {
+  const { settings, bus, network, runtime, volumes } = context;
+  const isContained = runtime.agentCgroup !== 'none';
+  const configDir = nodeConfigDir(settings, node.id);
+  await mkdir(nodeRunDir(settings, node.id), { recursive: true, mode: 0o700 });
+  await mkdir(configDir, { recursive: true, mode: 0o755 });
+  await mkdir(join(settings.stateDir, 'logs'), { recursive: true, mode: 0o700 });
+  await boundLog(nodeLog(settings, node.id));
+  const config: AgentConfig = {
+    nodeId: node.id,
+    nodeName: node.name,
+    instance: settings.instance,
+    natsUrl: bus.url,
+    credsFile: join(isContained ? IN_NODE.config : configDir, 'agent.creds'),
+    tokenPublicKey: context.tokenPublicKey.toString('base64'),
+    host: node.ip,
+    port: settings.dataPort,
+    dataDir: isContained ? IN_NODE.data : volumes.pathOf(node.id),
+    volume: volumes.usesLoopDevices ? { kind: 'mounted' } : { kind: 'directory', sizeBytes: node.storageBytes },
+    socketPath: isContained ? IN_NODE.socket : nodeSocket(settings, node.id),
+    cgroup: runtime.agentCgroup,
+    networkInterface: network.nodeInterface,
+  };
+  const uid = agentUid(context, node);
+  await writeSecret(join(configDir, 'agent.json'), JSON.stringify(config), uid);
+  await writeSecret(join(configDir, 'agent.creds'), await bus.issueCredentials(node.id), uid);
+}
+
+/** A log that has grown past its bound begins anew with the node. */
+async function boundLog(path: string): Promise<void> {
+  const size = await stat(path).then((found) => found.size, () => 0);
+  if (size > MAX_LOG_BYTES) await truncate(path, 0);
+}
+
+/** The agent's socket lies in the node's own small tmpfs; the host reaches it through the process's root folder. */
+async function linkSocket(context: NodeContext, node: NodeRecord, identity: ProcessIdentity): Promise<void> {
+  if (context.runtime.agentCgroup === 'none') return;
+  const link = nodeSocket(context.settings, node.id);
+  await rm(link, { force: true });
+  await symlink(`/proc/${identity.pid}/root${IN_NODE.socket}`, link);
+}
+
+/** Resolves with the first heartbeat; rejects when the container ends, time is up or the caller goes. */
+function firstHeartbeat(
+  context: NodeContext,
+  node: NodeRecord,
+  identity: ProcessIdentity,
+  signal: AbortSignal,
+): Promise<AgentView> {
+  const { registry, settings } = context;
+  return new Promise((resolve, reject) => {
+    const done = (): void => {
+      clearInterval(poll);
+      clearTimeout(timer);
+      stopWaiting();
+      signal.removeEventListener('abort', onAbort);
+    };
+    const fail = (error: Error): void => {
+      done();
+      reject(error);
+    };
+    const onAbort = (): void => {
+      fail(signal.reason as Error);
+    };
+    const stopWaiting = registry.onNextHeartbeat(node.id, (view) => {
+      done();
+      resolve(view);
+    });
+    const poll = setInterval(() => {
+      if (isAlive(identity)) return;
+      done();
+      lastLogLine(context, node.id).then(
+        (line) => {
+          reject(new NexusError('failed_precondition', `the node ended while it started: ${line}`));
+        },
+        reject,
+      );
+    }, DEATH_POLL_MS);
+    const timer = setTimeout(() => {
+      fail(new NexusError('deadline_exceeded', `the agent was not heard within ${settings.nodeStartTimeoutMs} ms; see nexus node logs, or raise node-start-timeout-ms`));
+    }, settings.nodeStartTimeoutMs);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+}
+
+const LOG_TAIL_BYTES = 4096;
+
+/** The first stage and the agent put the reason of their end on the last line. */
+export async function lastLogLine(context: NodeContext, id: NodeId): Promise<string> {
+  const path = nodeLog(context.settings, id);
+  try {
+    const { size } = await stat(path);
+    if (size <= LOG_TAIL_BYTES) return lastLine(await readFile(path, 'utf8'));
+    const file = await open(path);
+    try {
+      const tail = Buffer.alloc(LOG_TAIL_BYTES);
+      await file.read(tail, 0, LOG_TAIL_BYTES, size - LOG_TAIL_BYTES);
+      return lastLine(tail.toString('utf8'));
+    } finally {
+      await file.close();
+    }
+  } catch {
+    return 'it left no log';
+  }
+}
+
+const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';

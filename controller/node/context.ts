@@ -1,0 +1,32 @@
+/** What the node verbs work with: the ports and the few settings that concern them. */
+import type { Clock } from '../../shared/clock.js';
+import type { Settings } from '../../shared/config/settings.js';
+import type { Logger } from '../../shared/log.js';
+import type { AgentBus } from '../bus/port.js';
+import type { EventLog } from '../events/log.js';
+import type { ImageStore } from '../image/port.js';
+import type { Subnet } from '../network/ipam.js';
+import type { NetworkFabric } from '../network/port.js';
+import type { ContainerRuntime } from '../runtime/port.js';
+import type { FileStore } from '../store/port.js';
+import type { VolumeProvisioner } from '../volume/port.js';
+import type { NodeRegistry } from './registry.js';
+
+export interface NodeContext {
+  readonly registry: NodeRegistry;
+  readonly files: FileStore;
+  readonly runtime: ContainerRuntime;
+  readonly network: NetworkFabric;
+  readonly subnet: Subnet;
+  readonly volumes: VolumeProvisioner;
+  readonly bus: AgentBus;
+  readonly images: ImageStore;
+  readonly events: EventLog;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly settings: Settings;
+  /** Raw Ed25519 key that agents check chunk tokens with. */
+  readonly tokenPublicKey: Buffer;
+  /** Memory of this machine, bytes: no node may be given more. */
+  readonly hostMemoryBytes: number;
+}

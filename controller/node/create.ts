@@ -1,0 +1,90 @@
+/** `node create`: intent into the store, then volume, container, link and agent; a failure at any step undoes all. */
+import { randomUUID } from 'node:crypto';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import { failpoint } from '../../shared/failpoint.js';
+import { newNodeId } from '../../shared/ids.js';
+import { GIB, MIB } from '../../shared/limits.js';
+import { UndoStack } from '../../shared/undo.js';
+import type { NodeRecord } from '../store/port.js';
+import { agentUid, bringUp } from './bring-up.js';
+import type { NodeContext } from './context.js';
+import { nodeLog } from './paths.js';
+import { rm } from 'node:fs/promises';
+
+/** Checked by the edge's schema for form and range; what the host can bear is checked here. */
+export interface CreateNodeRequest {
+  readonly name: string;
+  readonly memoryMb: number;
+  readonly cpuWeight: number;
+  readonly pidsLimit: number;
+  readonly storageBytes: number;
+  readonly image: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
+  await assertHostCanBear(context, request);
+  const { registry, subnet, volumes, settings, clock } = context;
+  const id = newNodeId();
+  const record = await registry.reserve(subnet.slots, (slot) => ({
+    id,
+    name: request.name,
+    slot,
+    ip: subnet.addressOf(slot),
+    status: 'Creating',
+    statusReason: '',
+    desired: 'running',
+    memoryMb: request.memoryMb,
+    cpuWeight: request.cpuWeight,
+    pidsLimit: request.pidsLimit,
+    storageBytes: request.storageBytes,
+    image: request.image,
+    labels: request.labels,
+    cordoned: false,
+    loopDevice: volumes.usesLoopDevices ? settings.loopBase + slot : -1,
+    volumeUuid: randomUUID(),
+    receiptKey: '',
+    pid: 0,
+    pidStartTicks: '',
+    bootId: '',
+    createdAt: clock.now(),
+  }));
+  failpoint('create/reserved');
+  return record;
+}
+
+/** Codes besides the ports' own: cancelled. On failure nothing is left, not even the reservation. */
+export async function createNode(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+  const { registry, volumes, settings } = context;
+  try {
+    await using undo = new UndoStack(context.log);
+    undo.defer('release the reservation', () => registry.remove(node.id));
+    undo.defer('remove the log', () => rm(nodeLog(settings, node.id), { force: true }));
+    undo.defer('remove the volume', () => volumes.remove(node.id, node.loopDevice));
+    const ownerUid = agentUid(context, node);
+    const { id: nodeId, storageBytes: sizeBytes, volumeUuid: uuid, loopDevice } = node;
+    await volumes.create({ nodeId, sizeBytes, uuid, loopDevice, ownerUid }, signal);
+    failpoint('create/volume-made');
+    await bringUp(context, node, undo, signal);
+    undo.commit();
+    return registry.expect(node.id);
+  } catch (error) {
+    throw toNexusError(error).during(`create node ${node.name}`);
+  }
+}
+
+async function assertHostCanBear(context: NodeContext, request: CreateNodeRequest): Promise<void> {
+  if (context.runtime.agentCgroup !== 'none') await context.images.rootfsOf(request.image);
+  if (request.memoryMb * MIB > context.hostMemoryBytes) {
+    const has = `${(context.hostMemoryBytes / GIB).toFixed(1)}G`;
+    throw new NexusError('resource_exhausted', `${request.memoryMb}M of memory is more than this machine has (${has}); choose a smaller --mem`);
+  }
+  const free = await context.volumes.freeBytes();
+  if (request.storageBytes > free) {
+    const room = `${(free / GIB).toFixed(1)}G`;
+    throw new NexusError(
+      'resource_exhausted',
+      `a volume of ${(request.storageBytes / GIB).toFixed(1)}G does not fit: the disk under ${context.settings.stateDir} has ${room} free; choose a smaller --storage`,
+    );
+  }
+}

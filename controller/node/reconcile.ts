@@ -1,0 +1,101 @@
+/**
+ * Brings host and store together after a start of the controller, whatever it was doing when it ended: adopts living
+ * nodes, finishes what was cut off, takes down what nobody wants. Only names of this instance are ever touched.
+ */
+import { isAlive } from '../host/process-identity.js';
+import { isNodeId, type NodeId } from '../../shared/ids.js';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NodeRecord } from '../store/port.js';
+import { bootId } from './bring-up.js';
+import type { NodeService } from './service.js';
+import { dismantle, identityOf } from './take-down.js';
+
+/** What shall become of a node: pure, from its record and what the host shows. */
+export type BootPlan = 'adopt' | 'erase' | 'finish-stop' | 'start' | 'fail' | 'leave';
+
+export function planBoot(node: NodeRecord, isRunning: boolean, isSameBoot: boolean): BootPlan {
+  switch (node.status) {
+    case 'Removing':
+      return 'erase';
+    case 'Creating':
+      // A first creation that nobody was told of is undone; a later start is done again.
+      return node.receiptKey === '' ? 'erase' : 'start';
+    case 'Stopping':
+      return node.desired === 'running' ? 'start' : 'finish-stop';
+    case 'Running':
+    case 'Suspect':
+    case 'Lost':
+      if (isRunning) return 'adopt';
+      return isSameBoot ? 'fail' : 'start';
+    case 'Stopped':
+      return node.desired === 'running' ? 'start' : 'leave';
+    case 'Failed':
+      return 'leave';
+  }
+}
+
+export async function reconcileAtBoot(service: NodeService, signal: AbortSignal): Promise<void> {
+  const { registry, log } = service.context;
+  const nodes = registry.list();
+  const boot = bootId();
+  await removeLeftovers(service, new Set(nodes.map((node) => node.id)));
+  const results = await Promise.allSettled(
+    nodes.map(async (node) => {
+      const plan = planBoot(node, isAlive(identityOf(node)), node.bootId === boot);
+      log.info({ node: node.name, status: node.status, plan }, 'reconciling');
+      await service.exclusively(node.id, () => apply(service, node, plan, signal));
+    }),
+  );
+  results.forEach((result, index) => {
+    // The node is Failed, with the reason, or still in the state that the next start tries again.
+    if (result.status === 'rejected') log.error({ err: result.reason as Error, node: nodes[index]?.name }, 'reconcile failed');
+  });
+}
+
+async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, signal: AbortSignal): Promise<void> {
+  const { context } = service;
+  switch (plan) {
+    case 'adopt':
+      context.registry.assumeHeard(node.id);
+      return;
+    case 'erase':
+      await service.finishRemoval(node);
+      await context.events.append('node.removed', node.name, `the cut-off work on node ${node.name} was undone; the node is gone`);
+      return;
+    case 'finish-stop':
+      await dismantle(context, node);
+      await context.registry.move(node.id, 'Stopped', '', { pid: 0, pidStartTicks: '' });
+      return;
+    case 'fail':
+      await context.registry.move(node.id, 'Failed', 'its container ended while the controller was away', { pid: 0, pidStartTicks: '' });
+      await dismantle(context, node);
+      return;
+    case 'start':
+      await dismantle(context, node);
+      // Through Stopped: the transitions know no short cut from a dead container to a new one.
+      await context.registry.update(node.id, { status: 'Stopped', pid: 0, pidStartTicks: '' });
+      await service.startLocked(context.registry.expect(node.id), signal);
+      return;
+    case 'leave':
+      await dismantle(context, node);
+  }
+}
+
+/** Containers, links and runtime folders with our names that no node in the store has. Volumes are never guessed at. */
+async function removeLeftovers(service: NodeService, known: ReadonlySet<NodeId>): Promise<void> {
+  const { runtime, network, registry, settings, log } = service.context;
+  for (const id of await runtime.list()) {
+    if (known.has(id)) continue;
+    log.warn({ id }, 'removing a container that no node has');
+    await runtime.remove(id);
+  }
+  const slots = new Set(registry.list().map((node) => node.slot));
+  for (const slot of await network.list()) {
+    if (!slots.has(slot)) await network.detach(slot);
+  }
+  const folders: string[] = await readdir(settings.runDir).catch(() => []);
+  for (const name of folders.filter(isNodeId)) {
+    if (!known.has(name)) await rm(join(settings.runDir, name), { recursive: true, force: true });
+  }
+}

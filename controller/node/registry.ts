@@ -1,0 +1,176 @@
+/**
+ * The controller's nodes: records as in the store (this process is their only writer, so a copy in memory is exact)
+ * joined with what their agents were last heard saying. Status changes go through `move`, which keeps to the legal
+ * transitions and tells the event log.
+ */
+import type { Clock } from '../../shared/clock.js';
+import { NexusError } from '../../shared/errors.js';
+import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { EventLog } from '../events/log.js';
+import type { NodePatch, NodeRecord, NodeStore } from '../store/port.js';
+import { assertMove, type NodeStatus } from './state.js';
+
+/** What is known of a node's agent; all of it is gone when the controller restarts, and heard again within seconds. */
+export interface AgentView {
+  readonly instance: string;
+  readonly version: string;
+  readonly startedAt: number;
+  readonly receiptKey: Buffer;
+  /** Monotonic ms of the last heartbeat. */
+  readonly heardAt: number;
+  readonly report: AgentReport | undefined;
+  /** Of one core, between the last two reports. */
+  readonly cpuPercent: number;
+}
+
+type HeartbeatWaiter = (view: AgentView) => void;
+
+export class NodeRegistry {
+  readonly #records = new Map<NodeId, NodeRecord>();
+  readonly #agents = new Map<NodeId, AgentView>();
+  /** A new agent reports before its first heartbeat. */
+  readonly #early = new Map<NodeId, AgentReport>();
+  readonly #waiters = new Map<NodeId, HeartbeatWaiter>();
+
+  constructor(
+    private readonly store: NodeStore,
+    private readonly events: EventLog,
+    private readonly clock: Clock,
+  ) {}
+
+  async load(): Promise<void> {
+    for (const record of await this.store.list()) this.#records.set(record.id, record);
+  }
+
+  list(): NodeRecord[] {
+    return [...this.#records.values()].sort((a, b) => a.slot - b.slot);
+  }
+
+  get(id: NodeId): NodeRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  /** The record as it is now. Code: not_found. */
+  expect(id: NodeId): NodeRecord {
+    const record = this.#records.get(id);
+    if (record === undefined) throw new NexusError('not_found', `node ${id} is gone`);
+    return record;
+  }
+
+  /** By name, id or unique prefix of an id. Codes: not_found, invalid_argument (ambiguous). */
+  resolve(reference: string): NodeRecord {
+    const all = this.list();
+    const named = all.find((record) => record.name === reference);
+    if (named !== undefined) return named;
+    const matching = reference === '' ? [] : all.filter((record) => record.id.startsWith(reference));
+    if (matching.length > 1) {
+      const names = matching.map((record) => record.name);
+      throw new NexusError('invalid_argument', `"${reference}" could be any of ${names.join(', ')}; give more of the id`);
+    }
+    const [found] = matching;
+    if (found === undefined) throw new NexusError('not_found', `there is no node "${reference}"; nexus node ls lists them`);
+    return found;
+  }
+
+  async reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord> {
+    const record = await this.store.reserve(slots, make);
+    this.#records.set(record.id, record);
+    return record;
+  }
+
+  async update(id: NodeId, patch: NodePatch): Promise<NodeRecord> {
+    const record = await this.store.update(id, patch);
+    this.#records.set(id, record);
+    return record;
+  }
+
+  /** Code: failed_precondition when the transition is not legal. */
+  async move(id: NodeId, status: NodeStatus, reason: string, patch: NodePatch = {}): Promise<NodeRecord> {
+    const before = this.expect(id);
+    if (before.status !== status) assertMove(before.name, before.status, status);
+    const after = await this.update(id, { ...patch, status, statusReason: reason });
+    const type = `node.${status.toLowerCase()}`;
+    await this.events.append(type, after.name, reason === '' ? `node ${after.name} is ${status}` : reason);
+    return after;
+  }
+
+  async remove(id: NodeId): Promise<void> {
+    await this.store.remove(id);
+    this.#records.delete(id);
+    this.forgetAgent(id);
+  }
+
+  agent(id: NodeId): AgentView | undefined {
+    return this.#agents.get(id);
+  }
+
+  /** For a node that is about to be started: what an earlier agent said counts no more. */
+  forgetAgent(id: NodeId): void {
+    this.#agents.delete(id);
+    this.#early.delete(id);
+  }
+
+  /** A node adopted after a restart counts as heard now, and becomes Suspect if it then stays silent. */
+  assumeHeard(id: NodeId): void {
+    const record = this.expect(id);
+    this.#agents.set(id, {
+      instance: '',
+      version: '',
+      startedAt: 0,
+      receiptKey: Buffer.from(record.receiptKey, 'base64'),
+      heardAt: this.clock.monotonic(),
+      report: undefined,
+      cpuPercent: 0,
+    });
+  }
+
+  heard(id: NodeId, heartbeat: AgentHeartbeat): void {
+    if (!this.#records.has(id)) return;
+    const before = this.#agents.get(id);
+    const isSame = before?.instance === heartbeat.agentInstance;
+    const view: AgentView = {
+      instance: heartbeat.agentInstance,
+      version: heartbeat.version,
+      startedAt: Number(heartbeat.startedAtMs),
+      receiptKey: Buffer.from(heartbeat.receiptPublicKey),
+      heardAt: this.clock.monotonic(),
+      report: isSame ? before.report : this.#early.get(id),
+      cpuPercent: isSame ? before.cpuPercent : 0,
+    };
+    this.#agents.set(id, view);
+    this.#early.delete(id);
+    this.#waiters.get(id)?.(view);
+  }
+
+  reported(id: NodeId, report: AgentReport): void {
+    const view = this.#agents.get(id);
+    if (view === undefined || view.instance === '') {
+      if (this.#records.has(id)) this.#early.set(id, report);
+      return;
+    }
+    this.#agents.set(id, { ...view, report, cpuPercent: cpuPercent(view.report, report) });
+  }
+
+  /** The silence of an agent is not its fault while the bus was away. */
+  forgiveSilence(): void {
+    const now = this.clock.monotonic();
+    for (const [id, view] of this.#agents) this.#agents.set(id, { ...view, heardAt: now });
+  }
+
+  /** Calls once with the next heartbeat of a node; returns how to stop waiting. */
+  onNextHeartbeat(id: NodeId, waiter: HeartbeatWaiter): () => void {
+    this.#waiters.set(id, waiter);
+    return () => {
+      this.#waiters.delete(id);
+    };
+  }
+}
+
+/** 100 is one core fully used. A counter that went back (a new cgroup) gives 0. */
+function cpuPercent(before: AgentReport | undefined, after: AgentReport): number {
+  if (before === undefined) return 0;
+  const elapsedUsec = Number(after.atMs - before.atMs) * 1000;
+  const usedUsec = Number(after.cpuUsageUsec - before.cpuUsageUsec);
+  return elapsedUsec > 0 && usedUsec >= 0 ? (usedUsec / elapsedUsec) * 100 : 0;
+}

@@ -1,0 +1,192 @@
+/**
+ * The verbs of a node, one lock per node: whoever comes second waits and then finds the state that the first left.
+ * Starts are bounded in number, because a machine that starts everything at once starts nothing in time.
+ */
+import { Mutex, Semaphore } from 'async-mutex';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import { failpoint } from '../../shared/failpoint.js';
+import type { NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
+import { UndoStack } from '../../shared/undo.js';
+import type { ExecHandle, ExecSpec } from '../runtime/port.js';
+import type { NodeRecord } from '../store/port.js';
+import { bringUp } from './bring-up.js';
+import type { NodeContext } from './context.js';
+import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
+import { isListening } from './state.js';
+import { askToEnd, dismantle, erase } from './take-down.js';
+
+/** Starting is mostly processor work: a few at a time keep every core busy without starving the running agents. */
+const CONCURRENT_STARTS = 4;
+/** Removing waits mostly for the kernel. */
+const CONCURRENT_STOPS = 8;
+
+export class NodeService {
+  readonly #locks = new Map<NodeId, Mutex>();
+  readonly #starts = new Semaphore(CONCURRENT_STARTS);
+  readonly #stops = new Semaphore(CONCURRENT_STOPS);
+
+  constructor(readonly context: NodeContext) {}
+
+  async create(request: CreateNodeRequest, signal: AbortSignal): Promise<NodeRecord> {
+    const node = await reserveNode(this.context, request);
+    return await this.#locked(node.id, () => this.#starts.runExclusive(() => createNode(this.context, node, signal)));
+  }
+
+  /** Code: failed_precondition unless the node is Stopped or Failed; a running one is a success. */
+  start(reference: string, signal: AbortSignal): Promise<NodeRecord> {
+    return this.#onNode(reference, async (node) => {
+      if (node.status === 'Running') return node;
+      return await this.#startLocked(node, signal);
+    });
+  }
+
+  stop(reference: string, graceMs: number): Promise<NodeRecord> {
+    return this.#onNode(reference, async (node) => {
+      if (node.status === 'Stopped') return await this.context.registry.update(node.id, { desired: 'stopped' });
+      return await this.#stopLocked(node, graceMs, 'stopped');
+    });
+  }
+
+  restart(reference: string, signal: AbortSignal): Promise<NodeRecord> {
+    return this.#onNode(reference, async (node) => {
+      const grace = this.context.settings.nodeStopGraceMs;
+      const stopped = node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
+      return await this.#startLocked(stopped, signal);
+    });
+  }
+
+  /** For the cluster's own end: the node is to run again at the next start. */
+  suspend(node: NodeRecord): Promise<NodeRecord> {
+    return this.#onNode(node.id, async (current) => {
+      if (current.status === 'Stopped') return current;
+      return await this.#stopLocked(current, this.context.settings.nodeStopGraceMs, current.desired);
+    });
+  }
+
+  /** Code: failed_precondition when files would be lost and `force` is not set. */
+  async remove(reference: string, force: boolean): Promise<{ node: NodeRecord; lostFiles: readonly string[] }> {
+    let lostFiles: readonly string[] = [];
+    const removed = await this.#onNode(reference, async (node) => {
+      lostFiles = (await this.context.files.filesOnlyOn(node.id)).map((file) => file.id);
+      if (lostFiles.length > 0 && !force) throw wouldLose(node, lostFiles);
+      await this.context.registry.move(node.id, 'Removing', '', { desired: 'removed' });
+      failpoint('remove/marked');
+      await this.finishRemoval(this.context.registry.expect(node.id));
+      await this.context.events.append('node.removed', node.name, `node ${node.name} was removed`);
+      return node;
+    });
+    this.#locks.delete(removed.id);
+    return { node: removed, lostFiles };
+  }
+
+  /** The caller has the lock, or nobody else can know the node yet. */
+  async finishRemoval(node: NodeRecord): Promise<void> {
+    await this.#stops.runExclusive(async () => {
+      await askToEnd(this.context, node, REMOVAL_GRACE_MS);
+      await erase(this.context, node);
+    });
+  }
+
+  setCordoned(reference: string, cordoned: boolean): Promise<NodeRecord> {
+    return this.#onNode(reference, async (node) => {
+      const after = await this.context.registry.update(node.id, { cordoned });
+      const verb = cordoned ? 'cordoned' : 'uncordoned';
+      if (node.cordoned !== cordoned) await this.context.events.append(`node.${verb}`, node.name, `node ${node.name} was ${verb}`);
+      return after;
+    });
+  }
+
+  resize(reference: string, limits: Partial<Pick<NodeRecord, 'memoryMb' | 'cpuWeight' | 'pidsLimit'>>): Promise<NodeRecord> {
+    return this.#onNode(reference, async (node) => {
+      const wanted = { ...node, ...limits };
+      if (wanted.memoryMb * MIB > this.context.hostMemoryBytes) {
+        throw new NexusError('resource_exhausted', `${wanted.memoryMb}M of memory is more than this machine has; choose a smaller --mem`);
+      }
+      if (isListening(node.status)) {
+        const { memoryMb, cpuWeight, pidsLimit } = wanted;
+        await this.context.runtime.update(node.id, { memoryBytes: memoryMb * MIB, cpuWeight, pids: pidsLimit });
+      }
+      return await this.context.registry.update(node.id, limits);
+    });
+  }
+
+  /** Not under the lock: commands run beside each other and must not keep a stop waiting. */
+  exec(reference: string, spec: ExecSpec): Promise<ExecHandle> {
+    const node = this.context.registry.resolve(reference);
+    if (!isListening(node.status)) {
+      throw new NexusError('failed_precondition', `node ${node.name} is ${node.status}; start it with: nexus node start ${node.name}`);
+    }
+    return this.context.runtime.exec(node.id, spec);
+  }
+
+  /** A container that ended by itself: what is left of it goes, the volume stays, the node is Failed. */
+  async fail(id: NodeId, reason: string): Promise<void> {
+    await this.#locked(id, async () => {
+      const node = this.context.registry.get(id);
+      if (node === undefined || !isListening(node.status)) return;
+      await this.context.registry.move(id, 'Failed', reason, { pid: 0, pidStartTicks: '' });
+      await dismantle(this.context, node);
+    });
+  }
+
+  /** Runs with the node's lock held, for reconcile. */
+  exclusively<T>(id: NodeId, work: () => Promise<T>): Promise<T> {
+    return this.#locked(id, work);
+  }
+
+  async startLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+    return await this.#startLocked(node, signal);
+  }
+
+  async #startLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+    const { registry } = this.context;
+    return await this.#starts.runExclusive(async () => {
+      const creating = await registry.move(node.id, 'Creating', '', { desired: 'running' });
+      try {
+        await using undo = new UndoStack(this.context.log);
+        await bringUp(this.context, creating, undo, signal);
+        undo.commit();
+        return registry.expect(node.id);
+      } catch (error) {
+        const failure = toNexusError(error).during(`start node ${node.name}`);
+        await registry.move(node.id, 'Failed', failure.message);
+        throw failure;
+      }
+    });
+  }
+
+  async #stopLocked(node: NodeRecord, graceMs: number, desired: NodeRecord['desired']): Promise<NodeRecord> {
+    const { registry } = this.context;
+    await registry.move(node.id, 'Stopping', '', { desired });
+    return await this.#stops.runExclusive(async () => {
+      await askToEnd(this.context, node, graceMs);
+      await dismantle(this.context, node);
+      return await registry.move(node.id, 'Stopped', '', { pid: 0, pidStartTicks: '' });
+    });
+  }
+
+  async #onNode<T>(reference: string, work: (node: NodeRecord) => Promise<T>): Promise<T> {
+    const { id } = this.context.registry.resolve(reference);
+    // Read again under the lock: it may have been removed or moved while we waited.
+    return await this.#locked(id, () => work(this.context.registry.expect(id)));
+  }
+
+  #locked<T>(id: NodeId, work: () => Promise<T>): Promise<T> {
+    const lock = this.#locks.get(id) ?? new Mutex();
+    this.#locks.set(id, lock);
+    return lock.runExclusive(work);
+  }
+}
+
+/** What a removal gives an agent: its data is going anyway. */
+const REMOVAL_GRACE_MS = 2000;
+
+function wouldLose(node: NodeRecord, files: readonly string[]): NexusError {
+  const shown = files.slice(0, 3).join(', ') + (files.length > 3 ? `, and ${files.length - 3} more` : '');
+  return new NexusError(
+    'failed_precondition',
+    `node ${node.name} holds the only copy of parts of ${files.length} file(s) (${shown}); remove them first, or use --force to lose them`,
+    { files: files.slice(0, 100) },
+  );
+}

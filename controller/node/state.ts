@@ -1,0 +1,45 @@
+/** The life of a node: its states and the only legal moves between them. */
+import { NexusError } from '../../shared/errors.js';
+
+export const NODE_STATUSES = [
+  'Creating',
+  'Running',
+  'Suspect',
+  'Lost',
+  'Stopping',
+  'Stopped',
+  'Removing',
+  'Failed',
+] as const;
+
+export type NodeStatus = (typeof NODE_STATUSES)[number];
+
+/**
+ * Creating covers a first start and every later one: the container is being made and its agent has not been heard.
+ * Suspect and Lost are degrees of silence of a living container; Failed means that the container ended by itself.
+ */
+const NEXT: Readonly<Record<NodeStatus, readonly NodeStatus[]>> = {
+  Creating: ['Running', 'Stopping', 'Stopped', 'Failed', 'Removing'],
+  Running: ['Suspect', 'Lost', 'Stopping', 'Failed', 'Removing'],
+  Suspect: ['Running', 'Lost', 'Stopping', 'Failed', 'Removing'],
+  Lost: ['Running', 'Stopping', 'Failed', 'Removing'],
+  Stopping: ['Stopped', 'Failed', 'Removing'],
+  Stopped: ['Creating', 'Removing'],
+  Failed: ['Creating', 'Stopping', 'Stopped', 'Removing'],
+  Removing: [],
+};
+
+export const mayMove = (from: NodeStatus, to: NodeStatus): boolean => NEXT[from].includes(to);
+
+/** Code: failed_precondition. */
+export function assertMove(name: string, from: NodeStatus, to: NodeStatus): void {
+  if (mayMove(from, to)) return;
+  throw new NexusError('failed_precondition', `node ${name} is ${from} and cannot become ${to}`, { status: from });
+}
+
+/** Whether a node in this state has, or may have, a container on the host. */
+export const mayHaveContainer = (status: NodeStatus): boolean => status !== 'Stopped';
+
+/** Whether agents are expected to be heard in this state. */
+export const isListening = (status: NodeStatus): boolean =>
+  status === 'Running' || status === 'Suspect' || status === 'Lost';

@@ -1,0 +1,60 @@
+/**
+ * Takes a node's container off the host: asks the agent to finish, ends what does not, and waits until the volume is
+ * let go. Every part is idempotent, so that a controller that died in the middle simply does it again.
+ */
+import { rm } from 'node:fs/promises';
+import { failpoint } from '../../shared/failpoint.js';
+import { toNexusError } from '../../shared/errors.js';
+import { isAlive } from '../host/process-identity.js';
+import type { ProcessIdentity } from '../runtime/port.js';
+import type { NodeRecord } from '../store/port.js';
+import type { NodeContext } from './context.js';
+import { nodeLog, nodeRunDir } from './paths.js';
+
+export const identityOf = (node: NodeRecord): ProcessIdentity => ({ pid: node.pid, startTicks: node.pidStartTicks });
+
+const DEATH_POLL_MS = 5;
+/** After an agent has said that it will end. */
+const EXIT_SLACK_MS = 1000;
+
+/** Waits up to `graceMs` for the agent to end by its own will; true when it has ended. */
+export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: number): Promise<boolean> {
+  const identity = identityOf(node);
+  if (!isAlive(identity)) return true;
+  try {
+    await context.bus.request(node.id, { shutdown: { graceMs } }, graceMs);
+  } catch (error) {
+    context.log.info({ node: node.name, said: toNexusError(error).message }, 'the agent does not answer; ending it');
+    return false;
+  }
+  const deadline = context.clock.monotonic() + graceMs + EXIT_SLACK_MS;
+  while (isAlive(identity)) {
+    if (context.clock.monotonic() > deadline) return false;
+    await context.clock.sleep(DEATH_POLL_MS);
+  }
+  return true;
+}
+
+/** Container, link and runtime folder go; volume and reservation stay. */
+export async function dismantle(context: NodeContext, node: NodeRecord): Promise<void> {
+  const { runtime, network, volumes, settings } = context;
+  await runtime.remove(node.id);
+  failpoint('take-down/container-removed');
+  await network.detach(node.slot);
+  failpoint('take-down/link-removed');
+  await volumes.waitReleased(node.id, node.loopDevice);
+  await rm(nodeRunDir(settings, node.id), { recursive: true, force: true });
+  failpoint('take-down/dismantled');
+}
+
+/** Everything of the node goes. The record is last, so that a cut-off removal is known and finished later. */
+export async function erase(context: NodeContext, node: NodeRecord): Promise<void> {
+  await dismantle(context, node);
+  await context.volumes.remove(node.id, node.loopDevice);
+  failpoint('remove/volume-removed');
+  await rm(nodeLog(context.settings, node.id), { force: true });
+  await context.files.forgetNode(node.id);
+  failpoint('remove/replicas-forgotten');
+  await context.registry.remove(node.id);
+  failpoint('remove/record-removed');
+}

@@ -1,0 +1,104 @@
+/** Watches the agents: their messages into the registry, their ends and their silence into states. */
+import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { BusListener } from '../bus/port.js';
+import { isAlive } from '../host/process-identity.js';
+import { lastLogLine } from './bring-up.js';
+import { ownDelay, verdict } from './liveness.js';
+import type { NodeService } from './service.js';
+import { isListening } from './state.js';
+import { identityOf } from './take-down.js';
+
+export const WATCH_PERIOD_MS = 500;
+/** After the bus said that a connection closed: how long the process is looked at before heartbeats take over. */
+const DEATH_WATCH_MS = 250;
+const DEATH_POLL_MS = 2;
+
+export class NodeWatch implements BusListener {
+  #lastTick: number;
+  #busIsAvailable = true;
+  readonly #failing = new Set<NodeId>();
+
+  constructor(private readonly service: NodeService) {
+    this.#lastTick = service.context.clock.monotonic();
+  }
+
+  heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void {
+    const { registry } = this.service.context;
+    registry.heard(node, heartbeat);
+    const status = registry.get(node)?.status;
+    if (status === 'Suspect' || status === 'Lost') this.#settle(this.#judge(node));
+  }
+
+  report(node: NodeId, report: AgentReport): void {
+    this.service.context.registry.reported(node, report);
+  }
+
+  disconnected(node: NodeId): void {
+    this.#settle(this.#watchDeath(node));
+  }
+
+  available(isAvailable: boolean): void {
+    this.#busIsAvailable = isAvailable;
+    if (isAvailable) this.service.context.registry.forgiveSilence();
+  }
+
+  /** Called every WATCH_PERIOD_MS by the daemon. */
+  async tick(): Promise<void> {
+    const { clock, registry } = this.service.context;
+    const now = clock.monotonic();
+    const late = ownDelay(now - this.#lastTick, WATCH_PERIOD_MS);
+    this.#lastTick = now;
+    for (const node of registry.list()) {
+      if (!isListening(node.status)) continue;
+      if (!isAlive(identityOf(node))) await this.#fail(node.id);
+      else if (this.#busIsAvailable && late === 0) await this.#judge(node.id);
+    }
+  }
+
+  async #judge(id: NodeId): Promise<void> {
+    const { registry, clock, settings } = this.service.context;
+    const node = registry.get(id);
+    const agent = registry.agent(id);
+    if (node === undefined || agent === undefined || !isListening(node.status)) return;
+    const silentForMs = clock.monotonic() - agent.heardAt;
+    const due = verdict(node.status, silentForMs, settings);
+    if (due === undefined) return;
+    const silence = `the agent has been silent for ${(silentForMs / 1000).toFixed(1)} s`;
+    await registry.move(id, due, due === 'Running' ? '' : silence);
+  }
+
+  /** The advisory comes some milliseconds before or after the last of the container is gone. */
+  async #watchDeath(id: NodeId): Promise<void> {
+    const { registry, clock } = this.service.context;
+    const deadline = clock.monotonic() + DEATH_WATCH_MS;
+    while (clock.monotonic() < deadline) {
+      const node = registry.get(id);
+      if (node === undefined || !isListening(node.status)) return;
+      if (!isAlive(identityOf(node))) {
+        await this.#fail(id);
+        return;
+      }
+      await clock.sleep(DEATH_POLL_MS);
+    }
+  }
+
+  async #fail(id: NodeId): Promise<void> {
+    if (this.#failing.has(id)) return;
+    this.#failing.add(id);
+    try {
+      const line = await lastLogLine(this.service.context, id);
+      const outOfMemory = await this.service.context.runtime.wasOutOfMemory(id);
+      const reason = outOfMemory ? 'its container ended: out of memory; give it more with nexus node resize --mem' : `its container ended; last log line: ${line}`;
+      await this.service.fail(id, reason);
+    } finally {
+      this.#failing.delete(id);
+    }
+  }
+
+  #settle(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.service.context.log.error({ err: error }, 'watching a node failed; the next tick tries again');
+    });
+  }
+}

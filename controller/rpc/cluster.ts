@@ -1,0 +1,108 @@
+/** ClusterService: status, events, the end. */
+import type { ClusterServiceServer, Event, GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
+import type { Logger } from '../../shared/log.js';
+import { VERSION } from '../../shared/version.js';
+import type { EventLog } from '../events/log.js';
+import type { NodeContext } from '../node/context.js';
+import { isListening, type NodeStatus } from '../node/state.js';
+import type { EventRecord, FileStore } from '../store/port.js';
+import { serverStream, unary } from './handlers.js';
+
+export interface ClusterDeps {
+  readonly context: NodeContext;
+  readonly files: FileStore;
+  readonly events: EventLog;
+  readonly startedAt: number;
+  /** Ends the controller in order, telling its steps. */
+  readonly shutdown: (purge: boolean, tell: (progress: string) => Promise<void>) => Promise<void>;
+}
+
+/** New events that wait for a slow watcher; beyond it the watcher is told to come again. */
+const MAX_WAITING_EVENTS = 10_000;
+
+export function clusterServiceHandlers(deps: ClusterDeps, log: Logger): ClusterServiceServer {
+  return {
+    getStatus: unary(log, () => status(deps)),
+    watchEvents: serverStream(log, async ({ follow, afterId }, { signal, send }) => {
+      const waiting: EventRecord[] = [];
+      let wake = (): void => undefined;
+      const stop = deps.events.listen((event) => {
+        if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
+        wake();
+      });
+      try {
+        let last = Number(afterId);
+        for (const event of await deps.events.past(last)) {
+          await send({ event: eventShape(event) });
+          last = event.id;
+        }
+        while (follow && !signal.aborted) {
+          const event = waiting.shift();
+          if (event === undefined) await new Promise<void>((resolve) => {
+            wake = resolve;
+            signal.addEventListener('abort', () => { resolve(); }, { once: true });
+          });
+          else if (event.id > last) await send({ event: eventShape(event) });
+        }
+      } finally {
+        stop();
+      }
+    }),
+    shutdown: serverStream(log, async ({ purge }, { send }) => {
+      await deps.shutdown(purge, (progress) => send({ progress }));
+    }),
+  };
+}
+
+const eventShape = (event: EventRecord): Event => ({
+  id: BigInt(event.id),
+  at: new Date(event.at).toISOString(),
+  type: event.type,
+  subject: event.subject,
+  message: event.message,
+});
+
+async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
+  const { registry, settings, bus, runtime } = deps.context;
+  const nodes = registry.list();
+  const count = (status: NodeStatus): number => nodes.filter((node) => node.status === status).length;
+  const totals = await deps.files.totals();
+  const reports = nodes.filter((node) => isListening(node.status)).map((node) => registry.agent(node.id)?.report);
+  const sum = (pick: 'volumeTotalBytes' | 'volumeFreeBytes'): bigint =>
+    reports.reduce((total, report) => total + (report?.[pick] ?? 0n), 0n);
+  return {
+    instance: settings.instance,
+    version: VERSION,
+    controllerPid: process.pid,
+    controllerSocket: settings.socket,
+    natsUrl: bus.url,
+    natsPid: bus.serverPid,
+    runtime: settings.runtime,
+    startedAt: new Date(deps.startedAt).toISOString(),
+    stateDir: settings.stateDir,
+    nodes: {
+      total: nodes.length,
+      running: count('Running'),
+      suspect: count('Suspect'),
+      lost: count('Lost'),
+      stopped: count('Stopped'),
+      failed: count('Failed'),
+      cordoned: nodes.filter((node) => node.cordoned).length,
+    },
+    storage: {
+      files: BigInt(totals.files),
+      chunks: BigInt(totals.chunks),
+      bytes: BigInt(totals.bytes),
+      underReplicated: BigInt(totals.underReplicated),
+      pendingDeletes: BigInt(totals.pendingDeletes),
+      capacityBytes: sum('volumeTotalBytes'),
+      freeBytes: sum('volumeFreeBytes'),
+    },
+    warnings: [
+      ...runtime.caveats,
+      ...nodes
+        .filter((node) => ['Failed', 'Lost', 'Suspect'].includes(node.status))
+        .map((node) => `node ${node.name} is ${node.status}: ${node.statusReason}`),
+    ],
+  };
+}

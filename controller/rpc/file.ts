@@ -1,0 +1,125 @@
+/** FileService: requests checked, use cases called, records shown. */
+import { z } from 'zod';
+import type { ChunkLocation, ChunkTarget, File, FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
+import type { UploadId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES, MAX_FILE_NAME_BYTES, MAX_GRANTS_PER_CALL, MAX_REPLICAS, MAX_SOURCES_PER_PAGE } from '../../shared/limits.js';
+import type { Logger } from '../../shared/log.js';
+import type { FileUseCases } from '../file/use-cases.js';
+import type { NodeRegistry } from '../node/registry.js';
+import type { ChunkRecord, FileRecord } from '../store/port.js';
+import { unary } from './handlers.js';
+import { parseRequest } from './validate.js';
+
+/** Who owns what comes over the admin socket. */
+const LOCAL_ADMINISTRATOR = 'admin';
+const DEFAULT_SOURCES_PER_PAGE = 64;
+const MAX_FILES_PER_PAGE = 1000;
+/** Of one call; a client hands receipts over with each next grant. */
+const MAX_RECEIPTS_PER_CALL = 4096;
+
+// eslint-disable-next-line no-control-regex
+const CONTROL = /[\u0000-\u001f\u007f]/;
+
+const uploadId = z.string().regex(/^[0-9a-f]{32}$/, 'must be an upload id').transform((text) => text as UploadId);
+const bytes = z.bigint().refine((value) => value <= BigInt(Number.MAX_SAFE_INTEGER), 'is too large').transform(Number);
+const count = z.number().int();
+const receipts = z.array(z.object({ index: count, receipt: z.string().max(4096) })).max(MAX_RECEIPTS_PER_CALL);
+
+const openSchema = z.object({
+  name: z
+    .string()
+    .min(1, 'must not be empty')
+    .refine((name) => Buffer.byteLength(name) <= MAX_FILE_NAME_BYTES, `must be at most ${MAX_FILE_NAME_BYTES} bytes`)
+    .refine((name) => !CONTROL.test(name) && !name.includes('/') && name !== '.' && name !== '..', 'must be a plain file name'),
+  replicas: count.max(MAX_REPLICAS, `must be at most ${MAX_REPLICAS}`),
+  expectedSize: bytes,
+});
+const grantSchema = z.object({
+  uploadId,
+  count: count.max(MAX_GRANTS_PER_CALL, `must be at most ${MAX_GRANTS_PER_CALL}`),
+  retry: z.array(z.object({ index: count, failedNodeIds: z.array(z.string().max(12)).max(64) })).max(MAX_GRANTS_PER_CALL),
+  receipts,
+});
+const commitSchema = z.object({ uploadId, size: bytes, chunksCount: count, receipts });
+const downloadSchema = z.object({
+  file: z.string(),
+  fromIndex: count,
+  count: count.max(MAX_SOURCES_PER_PAGE, `must be at most ${MAX_SOURCES_PER_PAGE}`).transform((value) => value || DEFAULT_SOURCES_PER_PAGE),
+});
+const listSchema = z.object({
+  pageSize: count.max(MAX_FILES_PER_PAGE, `must be at most ${MAX_FILES_PER_PAGE}`).transform((value) => value || MAX_FILES_PER_PAGE),
+  pageToken: z.string().max(64),
+});
+
+export function fileServiceHandlers(files: FileUseCases, registry: NodeRegistry, log: Logger): FileServiceServer {
+  const { uploads, catalogue } = files;
+  return {
+    openUpload: unary(log, async (request) => {
+      const { upload, file } = await uploads.open({ ...parseRequest(openSchema, request), owner: LOCAL_ADMINISTRATOR });
+      return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
+    }),
+    grantChunks: unary(log, async (request) => {
+      const { uploadId: id, ...rest } = parseRequest(grantSchema, request);
+      const grants = await uploads.grant(id, rest);
+      return { grants: grants.map((grant) => ({ ...grant, targets: grant.targets.map(targetShape) })) };
+    }),
+    commitUpload: unary(log, async (request) => {
+      const { uploadId: id, ...rest } = parseRequest(commitSchema, request);
+      return { file: fileShape(await files.commit(id, rest)) };
+    }),
+    abortUpload: unary(log, async (request) => {
+      await files.abort(parseRequest(z.object({ uploadId }), request).uploadId);
+      return {};
+    }),
+    openDownload: unary(log, async (request) => {
+      const page = parseRequest(downloadSchema, request);
+      const { file, sources } = await catalogue.sources(page.file, page.fromIndex, page.count);
+      return {
+        file: fileShape(file),
+        chunkSize: CHUNK_SIZE_BYTES,
+        chunks: sources.map(({ chunk, targets }) => ({
+          index: chunk.index,
+          chunkId: chunk.id,
+          size: chunk.size,
+          md5: chunk.md5,
+          replicas: targets.map(targetShape),
+        })),
+      };
+    }),
+    listFiles: unary(log, async (request) => {
+      const { pageSize, pageToken } = parseRequest(listSchema, request);
+      const page = await catalogue.list(pageSize, pageToken);
+      return { files: page.files.map(fileShape), nextPageToken: page.nextPageToken };
+    }),
+    getFile: unary(log, async ({ file }) => ({ file: fileShape(await catalogue.resolve(file)) })),
+    locateFile: unary(log, async ({ file: reference }) => {
+      const { file, chunks } = await catalogue.locate(reference);
+      return { id: file.id, name: file.name, chunks: chunks.map((chunk) => locationShape(chunk, registry)) };
+    }),
+    removeFile: unary(log, async ({ file }) => {
+      const { id, name } = await files.remove(file);
+      return { id, name };
+    }),
+  };
+}
+
+const targetShape = (target: ChunkTarget): ChunkTarget => ({ ...target });
+
+const fileShape = (file: FileRecord): File => ({
+  id: file.id,
+  name: file.name,
+  size: BigInt(file.size),
+  chunksCount: file.chunksCount,
+  replicas: file.replicas,
+  owner: file.owner,
+  status: file.status,
+  createdAt: new Date(file.createdAt).toISOString(),
+});
+
+const locationShape = (chunk: ChunkRecord, registry: NodeRegistry): ChunkLocation => ({
+  index: chunk.index,
+  size: chunk.size,
+  md5: chunk.md5,
+  chunkId: chunk.id,
+  replicas: chunk.replicas.map(({ nodeId, state }) => ({ nodeId, state, node: registry.get(nodeId)?.name ?? nodeId })),
+});

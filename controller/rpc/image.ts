@@ -1,0 +1,76 @@
+/** ImageService. An import is a client stream that flows straight into tar. */
+import { Readable } from 'node:stream';
+import type { ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
+import { NexusError } from '../../shared/errors.js';
+import type {
+  Image,
+  ImageServiceServer,
+  ImportImageRequest,
+  ImportImageResponse,
+} from '../../shared/gen/nexus/v1/image.js';
+import type { Logger } from '../../shared/log.js';
+import { statusOf } from '../../shared/rpc/status.js';
+import type { ImageRecord, ImageStore } from '../image/port.js';
+import type { NodeRegistry } from '../node/registry.js';
+import { reported, serverStream, unary } from './handlers.js';
+
+export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry, log: Logger): ImageServiceServer {
+  const usersOf = (name: string): string[] =>
+    registry
+      .list()
+      .filter((node) => node.image === name)
+      .map((node) => node.name);
+  const shape = (record: ImageRecord): Image => ({
+    name: record.name,
+    sizeBytes: BigInt(record.sizeBytes),
+    createdAt: new Date(record.createdAt).toISOString(),
+    os: record.os,
+    nodes: usersOf(record.name).length,
+  });
+  return {
+    listImages: unary(log, async () => ({ images: (await images.list()).map(shape) })),
+    importImage: (call: ServerReadableStream<ImportImageRequest, ImportImageResponse>, callback: sendUnaryData<ImportImageResponse>) => {
+      importFrom(call, images).then(
+        (record) => {
+          callback(null, { image: shape(record) });
+        },
+        (error: unknown) => {
+          callback(statusOf(reported(error, log, call.getPath())));
+        },
+      );
+    },
+    buildImage: serverStream(log, async ({ name }, { signal, send }) => {
+      const lines: Promise<void>[] = [];
+      const record = await images.build(name || 'base', (progress) => lines.push(send({ progress })), signal);
+      await Promise.all(lines);
+      await send({ image: shape(record) });
+    }),
+    removeImage: unary(log, async ({ name }) => {
+      await images.rootfsOf(name);
+      const users = usersOf(name);
+      if (users.length > 0) {
+        throw new NexusError('failed_precondition', `image ${name} is used by ${users.slice(0, 5).join(', ')}; remove those nodes first`);
+      }
+      await images.remove(name);
+      return {};
+    }),
+  };
+}
+
+async function importFrom(call: ServerReadableStream<ImportImageRequest, ImportImageResponse>, images: ImageStore): Promise<ImageRecord> {
+  const cancel = new AbortController();
+  call.on('cancelled', () => {
+    cancel.abort(new NexusError('cancelled', 'the caller went away'));
+  });
+  const messages = call[Symbol.asyncIterator]() as AsyncIterator<ImportImageRequest>;
+  const first = await messages.next();
+  const start = first.done === true ? undefined : first.value.start;
+  if (start === undefined) throw new NexusError('invalid_argument', 'the first message must name the image');
+  async function* bytes(): AsyncGenerator<Uint8Array> {
+    for (let next = await messages.next(); next.done !== true; next = await messages.next()) {
+      if (next.value.data !== undefined) yield next.value.data;
+    }
+    if (cancel.signal.aborted) throw cancel.signal.reason as Error;
+  }
+  return await images.importTar(start.name, Readable.from(bytes(), { objectMode: false }), cancel.signal);
+}

@@ -1,0 +1,52 @@
+/** A node as the outside sees it. */
+import type { Settings } from '../../shared/config/settings.js';
+import type { Node, NodeReport } from '../../shared/gen/nexus/v1/node.js';
+import type { AgentView } from '../node/registry.js';
+import { isListening } from '../node/state.js';
+import type { NodeRecord } from '../store/port.js';
+
+export function nodeShape(record: NodeRecord, agent: AgentView | undefined, settings: Settings): Node {
+  const isUp = isListening(record.status);
+  return {
+    id: record.id,
+    name: record.name,
+    status: record.status,
+    statusReason: record.statusReason,
+    ip: record.ip,
+    memoryMb: record.memoryMb,
+    cpuShares: record.cpuWeight,
+    pidsLimit: record.pidsLimit,
+    storageSize: BigInt(record.storageBytes),
+    image: record.image,
+    labels: { ...record.labels },
+    createdAt: new Date(record.createdAt).toISOString(),
+    cordoned: record.cordoned,
+    slot: record.slot,
+    report: isUp ? reportShape(agent) : undefined,
+    pid: isUp ? record.pid : 0,
+    agentVersion: isUp ? (agent?.version ?? '') : '',
+    agentStartedAt: isUp && agent !== undefined && agent.startedAt > 0 ? new Date(agent.startedAt).toISOString() : '',
+    dataAddress: `${record.ip}:${settings.dataPort}`,
+    loopDevice: record.loopDevice,
+  };
+}
+
+function reportShape(agent: AgentView | undefined): NodeReport | undefined {
+  const report = agent?.report;
+  if (report === undefined) return undefined;
+  return {
+    at: new Date(Number(report.atMs)).toISOString(),
+    memoryUsageBytes: report.memoryUsageBytes,
+    memoryLimitBytes: report.memoryLimitBytes,
+    cpuUsageUsec: report.cpuUsageUsec,
+    cpuPercent: agent?.cpuPercent ?? 0,
+    volumeUsedBytes: report.volumeUsedBytes,
+    volumeFreeBytes: report.volumeFreeBytes,
+    volumeTotalBytes: report.volumeTotalBytes,
+    networkRxBytes: report.networkRxBytes,
+    networkTxBytes: report.networkTxBytes,
+    chunks: report.chunks,
+    chunkBytes: report.chunkBytes,
+    pids: report.pids,
+  };
+}

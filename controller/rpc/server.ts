@@ -1,0 +1,105 @@
+/**
+ * The admin socket: gRPC over a Unix socket that only its owner may open. A socket file that nobody listens on is
+ * replaced; one that answers never is.
+ */
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { dirname } from 'node:path';
+import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import { ReflectionService } from '@grpc/reflection';
+import { loadSync } from '@grpc/proto-loader';
+import { NexusError } from '../../shared/errors.js';
+import { MIB } from '../../shared/limits.js';
+
+export interface RegisteredService {
+  /** Full name, e.g. nexus.v1.NodeService. */
+  readonly name: string;
+  readonly definition: ServiceDefinition;
+  readonly handlers: UntypedServiceImplementation;
+}
+
+/** Running calls may finish for so long when the server stops. */
+const DRAIN_TIMEOUT_MS = 5000;
+const MAX_MESSAGE_BYTES = 4 * MIB;
+
+export class AdminServer {
+  readonly #server: Server;
+  readonly #health: HealthImplementation;
+  readonly #names: readonly string[];
+
+  constructor(
+    private readonly socket: string,
+    services: readonly RegisteredService[],
+    protoDir: string,
+  ) {
+    this.#server = new Server({
+      'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
+      'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+    });
+    for (const { definition, handlers } of services) this.#server.addService(definition, handlers);
+    this.#names = ['', ...services.map((service) => service.name)];
+    this.#health = new HealthImplementation(Object.fromEntries(this.#names.map((name) => [name, 'NOT_SERVING'])));
+    this.#health.addToServer(this.#server);
+    const protos = ['node', 'image', 'file', 'cluster'].map((name) => `nexus/v1/${name}.proto`);
+    new ReflectionService(loadSync(protos, { includeDirs: [protoDir] })).addToServer(this.#server);
+  }
+
+  /** Codes: already_exists (another controller answers), failed_precondition (the socket cannot be made). */
+  async listen(): Promise<void> {
+    await mkdir(dirname(this.socket), { recursive: true });
+    if (await somebodyListens(this.socket)) {
+      throw new NexusError('already_exists', `a controller already listens on ${this.socket}; nexus down stops it`);
+    }
+    await rm(this.socket, { force: true });
+    // Between bind and chmod the socket is there already: it must never be open to others.
+    const before = process.umask(0o177);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        this.#server.bindAsync(`unix:${this.socket}`, ServerCredentials.createInsecure(), (error) => {
+          if (error === null) resolve();
+          else reject(new NexusError('failed_precondition', `cannot listen on ${this.socket}: ${error.message}`, {}, { cause: error }));
+        });
+      });
+    } finally {
+      process.umask(before);
+    }
+    await chmod(this.socket, 0o600);
+  }
+
+  setServing(isServing: boolean): void {
+    for (const name of this.#names) this.#health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
+  }
+
+  async stop(): Promise<void> {
+    this.setServing(false);
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#server.forceShutdown();
+        resolve();
+      }, DRAIN_TIMEOUT_MS);
+      this.#server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+    await rm(this.socket, { force: true });
+  }
+}
+
+function somebodyListens(path: string): Promise<boolean> {
+  if (!existsSync(path)) return Promise.resolve(false);
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (error: NodeJS.ErrnoException) => {
+      socket.destroy();
+      if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' || error.code === 'ENOTSOCK') resolve(false);
+      else reject(new NexusError('failed_precondition', `${path} cannot be examined: ${error.message}`, {}, { cause: error }));
+    });
+  });
+}

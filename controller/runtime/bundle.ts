@@ -1,0 +1,172 @@
+/** The OCI bundle of a node (opencontainers/runtime-spec 1.0): pure construction of `config.json`. */
+import type { ContainerLimits, ContainerSpec, ExecSpec } from './port.js';
+import { nodeSeccomp } from './seccomp.js';
+
+/** Paths inside a node. Everything of Nexus is below one folder, so that any root file system can be an image. */
+export const IN_NODE = {
+  runtime: '/.nexus/rt',
+  config: '/.nexus/config',
+  volumeImage: '/.nexus/volume.img',
+  run: '/.nexus/run',
+  socket: '/.nexus/run/agent.sock',
+  data: '/data',
+} as const;
+
+/** Folders an image must have before it can be a read-only root: places to mount on. */
+export const IMAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', 'data', 'mnt', '.nexus'] as const;
+
+/** What the first stage needs to mount the volume and to let go of everything. The agent keeps none of it. */
+const FIRST_STAGE_CAPABILITIES = [
+  'CAP_SYS_ADMIN',
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_SETUID',
+  'CAP_SETGID',
+  'CAP_SETPCAP',
+];
+
+const EXEC_CAPABILITIES = [
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_SETUID',
+  'CAP_SETGID',
+  'CAP_KILL',
+  'CAP_NET_BIND_SERVICE',
+];
+
+const LOOP_MAJOR = 7;
+
+interface BundleHost {
+  readonly runtimeDir: string;
+  readonly cgroupsPath: string;
+  readonly cgroupLayout: 'v1' | 'v2';
+}
+
+export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
+  const capabilities = FIRST_STAGE_CAPABILITIES;
+  return {
+    ociVersion: '1.0.2',
+    hostname: spec.hostname,
+    root: { path: spec.rootfs, readonly: true },
+    process: {
+      terminal: false,
+      user: { uid: 0, gid: 0 },
+      cwd: '/',
+      args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', `${IN_NODE.runtime}/first-stage.sh`],
+      env: [
+        'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        `NEXUS_LOOP_DEVICE=${spec.loopDevice}`,
+        `NEXUS_VOLUME_UUID=${spec.volumeUuid}`,
+        `NEXUS_AGENT_UID=${spec.agentUid}`,
+      ],
+      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      noNewPrivileges: true,
+    },
+    mounts: mounts(spec, host),
+    linux: {
+      namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
+      cgroupsPath: host.cgroupsPath,
+      // The rule is for exactly this node's loop device: attaching any other is refused by the kernel.
+      devices: [
+        { path: `/dev/loop${spec.loopDevice}`, type: 'b', major: LOOP_MAJOR, minor: spec.loopDevice, fileMode: 0o600, uid: 0, gid: 0 },
+      ],
+      resources: {
+        ...ociLimits(spec.limits, host.cgroupLayout),
+        devices: [
+          { allow: false, access: 'rwm' },
+          { allow: true, type: 'b', major: LOOP_MAJOR, minor: spec.loopDevice, access: 'rw' },
+        ],
+      },
+      seccomp: nodeSeccomp(process.arch),
+      maskedPaths: [
+        '/proc/acpi',
+        '/proc/asound',
+        '/proc/kcore',
+        '/proc/keys',
+        '/proc/latency_stats',
+        '/proc/timer_list',
+        '/proc/timer_stats',
+        '/proc/sched_debug',
+        '/proc/scsi',
+        '/sys/firmware',
+        '/sys/devices/virtual/powercap',
+      ],
+      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      rootfsPropagation: 'private',
+    },
+  };
+}
+
+/**
+ * The `linux.resources` part of the limits. No swap: a memory limit is a limit of memory. On cgroup v2 the weight is
+ * given as it is; as v1 shares runc would squeeze it by a formula.
+ */
+export function ociLimits(limits: ContainerLimits, layout: 'v1' | 'v2'): object {
+  return {
+    memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
+    pids: { limit: limits.pids },
+    ...(layout === 'v2'
+      ? { unified: { 'cpu.weight': String(limits.cpuWeight) } }
+      : { cpu: { shares: Math.max(limits.cpuWeight, LEAST_V1_SHARES) } }),
+  };
+}
+
+/** The kernel refuses less. */
+const LEAST_V1_SHARES = 2;
+
+function mounts(spec: ContainerSpec, host: BundleHost): object[] {
+  const tmpfs = (destination: string, ...options: string[]): object => ({
+    destination,
+    type: 'tmpfs',
+    source: 'tmpfs',
+    options: ['nosuid', ...options],
+  });
+  const bind = (destination: string, source: string, ...options: string[]): object => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['rbind', 'nosuid', 'nodev', ...options],
+  });
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] },
+    tmpfs('/dev', 'strictatime', 'mode=755', 'size=65536k'),
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    tmpfs('/dev/shm', 'noexec', 'nodev', 'mode=1777', 'size=65536k'),
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+    tmpfs('/tmp', 'nodev', 'mode=1777', 'size=65536k'),
+    tmpfs('/.nexus', 'nodev', 'mode=755', 'size=1m'),
+    bind(IN_NODE.runtime, host.runtimeDir, 'ro'),
+    bind(IN_NODE.config, spec.configDir, 'ro'),
+    bind(IN_NODE.volumeImage, spec.volumePath, 'noexec'),
+  ];
+}
+
+/** `process.json` for `runc exec`: root of the node with few capabilities, none to gain, first to go when memory runs out. */
+export function ociExecProcess(spec: ExecSpec): object {
+  const capabilities = spec.uid === 0 ? EXEC_CAPABILITIES : [];
+  const env = {
+    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    HOME: spec.uid === 0 ? '/root' : '/',
+    ...spec.env,
+  };
+  return {
+    terminal: spec.tty,
+    ...(spec.tty ? { consoleSize: { width: spec.columns, height: spec.rows } } : {}),
+    user: { uid: spec.uid, gid: spec.uid },
+    args: spec.command,
+    env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    cwd: spec.workingDir,
+    capabilities: { bounding: EXEC_CAPABILITIES, effective: capabilities, permitted: capabilities },
+    noNewPrivileges: true,
+    oomScoreAdj: 500,
+  };
+}

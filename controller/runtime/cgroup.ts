@@ -1,0 +1,146 @@
+/**
+ * A node's cgroup is a parent with the limits on it; agent, exec'd commands and sandboxes are its children. runc makes
+ * and limits the parent; this makes the children and moves processes into them, on cgroup v2 and on v1 (and hybrid).
+ */
+import { constants } from 'node:fs';
+import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NexusError } from '../../shared/errors.js';
+
+const ROOT = '/sys/fs/cgroup';
+/** v1 controllers whose limits or counters nodes use; a child in these is enough to tell its processes apart. */
+const V1_CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids'] as const;
+
+export type CgroupLayout = 'v1' | 'v2';
+
+/** Code: failed_precondition when a controller that nodes need is not there. */
+export async function detectCgroupLayout(root = ROOT): Promise<CgroupLayout> {
+  const unified = await readFile(join(root, 'cgroup.controllers'), 'utf8').catch(() => undefined);
+  const available = new Set(unified?.split(/\s+/) ?? (await readdir(root)));
+  const missing = ['memory', 'cpu', 'pids'].filter((controller) => !available.has(controller));
+  if (missing.length > 0) {
+    throw new NexusError('failed_precondition', `cgroup controllers missing on this host: ${missing.join(', ')}; see nexus doctor`);
+  }
+  return unified === undefined ? 'v1' : 'v2';
+}
+
+export class CgroupTree {
+  constructor(
+    readonly layout: CgroupLayout,
+    /** As in an OCI configuration: absolute below the hierarchy's root, e.g. /nexus. */
+    private readonly parent: string,
+    private readonly root = ROOT,
+  ) {}
+
+  pathOf(node: string): string {
+    return `${this.parent}/${node}`;
+  }
+
+  /** Makes the child if it is not there and moves the process into it. */
+  async moveInto(node: string, child: string, pid: number): Promise<void> {
+    await this.makeChild(node, child);
+    for (const folder of this.#folders(node, child)) await writeFile(join(folder, 'cgroup.procs'), String(pid));
+  }
+
+  async makeChild(node: string, child: string): Promise<void> {
+    for (const folder of this.#folders(node, child)) await mkdir(folder, { recursive: true });
+  }
+
+  /** Sets the weight of a running node's parent; v1 counts it in shares of the same size. */
+  async setCpuWeight(node: string, weight: number): Promise<void> {
+    const file =
+      this.layout === 'v2'
+        ? join(this.root, this.pathOf(node), 'cpu.weight')
+        : join(this.root, 'cpu', this.pathOf(node), 'cpu.shares');
+    await writeFile(file, String(weight));
+  }
+
+  /** Arguments that make `runc exec` start its command in the child. */
+  execArguments(child: string): string[] {
+    const names = this.layout === 'v2' ? [child] : V1_CONTROLLERS.map((controller) => `${controller}:${child}`);
+    return names.flatMap((name) => ['--cgroup', name]);
+  }
+
+  /** Process ids in one child (not below it). */
+  async processes(node: string, child: string): Promise<number[]> {
+    const [folder] = this.#folders(node, child);
+    const text = await readFile(join(folder ?? '', 'cgroup.procs'), 'utf8').catch(() => '');
+    return text.split('\n').filter(Boolean).map(Number);
+  }
+
+  /** How many of the node's processes the kernel has killed for want of memory; 0 when the cgroup is gone. */
+  async oomKills(node: string): Promise<number> {
+    const v2 = [join(this.root, this.pathOf(node), 'memory.events')];
+    // v1 counts in each cgroup of its own, not in the parent whose limit was hit.
+    const v1 = ['', 'agent'].map((child) => join(this.root, 'memory', this.pathOf(node), child, 'memory.oom_control'));
+    const texts = await Promise.all((this.layout === 'v2' ? v2 : v1).map((file) => readFile(file, 'utf8').catch(() => '')));
+    return texts.reduce((sum, text) => sum + Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0), 0);
+  }
+
+  /** Children whose processes have all ended are removed; one with processes is left for later. */
+  async pruneChildren(node: string, prefix: string): Promise<void> {
+    for (const parent of this.#folders(node)) {
+      const names = await readdir(parent).catch(() => []);
+      for (const name of names.filter((candidate) => candidate.startsWith(prefix))) {
+        await rmdir(join(parent, name)).catch(ignore('EBUSY', 'ENOENT'));
+      }
+    }
+  }
+
+  /** Removes a node's whole tree once its processes are gone. */
+  async removeTree(node: string): Promise<void> {
+    for (const folder of this.#everyHierarchy(this.pathOf(node))) await removeFolders(folder);
+  }
+
+  /** Removes the instance's parent when no node is left in it. */
+  async removeParent(): Promise<void> {
+    for (const folder of this.#everyHierarchy(this.parent)) await rmdir(folder).catch(ignore('ENOENT', 'EBUSY', 'ENOTEMPTY'));
+  }
+
+  #folders(node: string, child = ''): string[] {
+    if (this.layout === 'v2') return [join(this.root, this.pathOf(node), child)];
+    return V1_CONTROLLERS.map((controller) => join(this.root, controller, this.pathOf(node), child));
+  }
+
+  /** runc makes its path in every hierarchy that is mounted, not only in those with limits. */
+  #everyHierarchy(path: string): string[] {
+    if (this.layout === 'v2') return [join(this.root, path)];
+    return V1_HIERARCHIES.map((hierarchy) => join(this.root, hierarchy, path));
+  }
+}
+
+const V1_HIERARCHIES = [
+  ...V1_CONTROLLERS,
+  'blkio',
+  'cpuset',
+  'devices',
+  'freezer',
+  'hugetlb',
+  'misc',
+  'net_cls',
+  'net_prio',
+  'perf_event',
+  'rdma',
+  'systemd',
+  'unified',
+];
+
+async function removeFolders(folder: string): Promise<void> {
+  if (!(await exists(folder))) return;
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeFolders(join(folder, entry.name));
+  }
+  await rmdir(folder).catch(ignore('ENOENT'));
+}
+
+const exists = (path: string): Promise<boolean> =>
+  access(path, constants.F_OK).then(
+    () => true,
+    () => false,
+  );
+
+const ignore =
+  (...codes: string[]) =>
+  (error: NodeJS.ErrnoException): void => {
+    if (!codes.includes(error.code ?? '')) throw error;
+  };

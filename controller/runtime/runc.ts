@@ -1,0 +1,197 @@
+/**
+ * Containers through runc. They run detached: after `start` nothing of the controller is needed to keep one alive.
+ * runc's own state lies in <run>/runc.state, the bundle in <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
+ */
+import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { NexusError } from '../../shared/errors.js';
+import { runCommand, tryCommand } from '../../shared/exec.js';
+import { isNodeId, type NodeId } from '../../shared/ids.js';
+import { ociConfig, ociExecProcess } from './bundle.js';
+import { CgroupTree, detectCgroupLayout } from './cgroup.js';
+import type {
+  ContainerLimits,
+  ContainerRuntime,
+  ContainerSpec,
+  ExecHandle,
+  ExecSpec,
+  ProcessIdentity,
+} from './port.js';
+import { identify, isAlive } from '../host/process-identity.js';
+import { spawnExec } from './runc-exec.js';
+
+export interface RuncOptions {
+  readonly runDir: string;
+  readonly cgroupParent: string;
+  /** The agent runtime folder that is bound into every node. */
+  readonly runtimeDir: string;
+}
+
+const CREATE_TIMEOUT_MS = 20_000;
+/** The kernel ends a pid namespace within milliseconds of its first process; more means an unkillable disk wait. */
+const DEATH_TIMEOUT_MS = 10_000;
+const AGENT_CHILD = 'agent';
+const EXEC_CHILD = 'exec-';
+
+export class RuncRuntime implements ContainerRuntime {
+  readonly caveats = [];
+  readonly agentCgroup: 'v1' | 'v2';
+  readonly #stateDir: string;
+  readonly #cgroups: CgroupTree;
+  #execs = 0;
+
+  private constructor(
+    private readonly options: RuncOptions,
+    layout: 'v1' | 'v2',
+  ) {
+    this.agentCgroup = layout;
+    this.#stateDir = join(options.runDir, 'runc.state');
+    this.#cgroups = new CgroupTree(layout, options.cgroupParent);
+  }
+
+  static async open(options: RuncOptions): Promise<RuncRuntime> {
+    return new RuncRuntime(options, await detectCgroupLayout());
+  }
+
+  async prepare(): Promise<void> {
+    if (process.getuid?.() !== 0) {
+      throw new NexusError('failed_precondition', 'the runc runtime needs root; use sudo, or nexus up --runtime process');
+    }
+    await runCommand('runc', ['--version']);
+    await readFile(join(this.options.runtimeDir, 'first-stage.sh')).catch((error: unknown) => {
+      const advice = 'run deploy/bootstrap.sh';
+      throw new NexusError('failed_precondition', `no agent runtime at ${this.options.runtimeDir}; ${advice}`, {}, { cause: error });
+    });
+    await mkdir(this.#stateDir, { recursive: true, mode: 0o700 });
+  }
+
+  async create(spec: ContainerSpec, signal: AbortSignal): Promise<ProcessIdentity> {
+    const bundle = this.#bundleDir(spec.nodeId);
+    const pidFile = join(bundle, 'init.pid');
+    await mkdir(bundle, { recursive: true, mode: 0o700 });
+    const host = {
+      runtimeDir: this.options.runtimeDir,
+      cgroupsPath: this.#cgroups.pathOf(spec.nodeId),
+      cgroupLayout: this.agentCgroup,
+    };
+    await writeFile(join(bundle, 'config.json'), JSON.stringify(ociConfig(spec, host)));
+    await this.#runCreate(spec, bundle, pidFile, signal);
+    const identity = identify(Number(await readFile(pidFile, 'utf8')));
+    if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
+    await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
+    return identity;
+  }
+
+  /** runc hands its own standard streams to the container, so they are the log file's, not pipes of ours. */
+  async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
+    const runcLog = join(bundle, 'runc.log');
+    await rm(runcLog, { force: true });
+    const log = await open(spec.logPath, 'a', 0o600);
+    try {
+      const args = this.#arguments('--log', runcLog, 'create', '--bundle', bundle, '--pid-file', pidFile, spec.nodeId);
+      const child = spawn('runc', args, { stdio: ['ignore', log.fd, log.fd], signal, timeout: CREATE_TIMEOUT_MS });
+      const exitCode = await new Promise<number | null>((resolve, reject) => {
+        child.once('error', reject);
+        child.once('exit', resolve);
+      });
+      if (exitCode !== 0) throw new NexusError('internal', `runc create: ${await lastRuncMessage(runcLog)}`);
+    } finally {
+      await log.close();
+    }
+  }
+
+  async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {
+    await runCommand('runc', this.#arguments('start', nodeId), { signal });
+  }
+
+  async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {
+    if (!isAlive(identity)) return;
+    process.kill(identity.pid, 'SIGKILL');
+    await waitForEnd(identity);
+  }
+
+  async remove(nodeId: NodeId): Promise<void> {
+    const state = await this.#state(nodeId);
+    if (state !== undefined) {
+      const identity = identify(state.pid);
+      if (identity !== undefined && state.status !== 'stopped') await this.kill(nodeId, identity);
+      await runCommand('runc', this.#arguments('delete', '--force', nodeId));
+    }
+    await this.#cgroups.removeTree(nodeId);
+    await rm(this.#bundleDir(nodeId), { recursive: true, force: true });
+    await rm(join(this.#stateDir, nodeId), { recursive: true, force: true });
+  }
+
+  async update(nodeId: NodeId, limits: ContainerLimits): Promise<void> {
+    const resources = {
+      memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
+      pids: { limit: limits.pids },
+    };
+    await runCommand('runc', this.#arguments('update', '--resources', '-', nodeId), { input: JSON.stringify(resources) });
+    await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
+  }
+
+  async list(): Promise<readonly NodeId[]> {
+    const names: string[] = await readdir(this.#stateDir).catch(() => []);
+    return names.filter(isNodeId);
+  }
+
+  async exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle> {
+    this.#execs += 1;
+    const child = `${EXEC_CHILD}${process.pid}-${this.#execs}`;
+    await this.#cgroups.pruneChildren(nodeId, EXEC_CHILD);
+    await this.#cgroups.makeChild(nodeId, child);
+    const processFile = join(this.#bundleDir(nodeId), `${child}.json`);
+    await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
+    const args = this.#arguments('exec', ...this.#cgroups.execArguments(child), '--process', processFile, nodeId);
+    return spawnExec(args, spec, {
+      processes: () => this.#cgroups.processes(nodeId, child),
+      release: async () => {
+        await rm(processFile, { force: true });
+        await this.#cgroups.pruneChildren(nodeId, child);
+      },
+    });
+  }
+
+  async wasOutOfMemory(nodeId: NodeId): Promise<boolean> {
+    return (await this.#cgroups.oomKills(nodeId)) > 0;
+  }
+
+  async dispose(): Promise<void> {
+    await this.#cgroups.removeParent();
+    await rm(this.#stateDir, { recursive: true, force: true });
+  }
+
+  #bundleDir(nodeId: NodeId): string {
+    return join(this.options.runDir, nodeId, 'bundle');
+  }
+
+  #arguments(...args: string[]): string[] {
+    return ['--root', this.#stateDir, ...args];
+  }
+
+  async #state(nodeId: NodeId): Promise<{ status: string; pid: number } | undefined> {
+    const result = await tryCommand('runc', this.#arguments('state', nodeId));
+    // A state folder cut off in the middle of a create has no readable state; `remove` deletes it as a folder.
+    if (result.exitCode !== 0) return undefined;
+    return JSON.parse(result.stdout) as { status: string; pid: number };
+  }
+}
+
+/** Polls, because a process that is not our child can't be waited for. */
+async function waitForEnd(identity: ProcessIdentity): Promise<void> {
+  const deadline = performance.now() + DEATH_TIMEOUT_MS;
+  while (isAlive(identity)) {
+    if (performance.now() > deadline) {
+      throw new NexusError('deadline_exceeded', `process ${identity.pid} did not end ${DEATH_TIMEOUT_MS} ms after SIGKILL`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+async function lastRuncMessage(logFile: string): Promise<string> {
+  const text = await readFile(logFile, 'utf8').catch(() => '');
+  const last = text.trim().split('\n').at(-1) ?? '';
+  return /msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"') ?? (last || 'no message');
+}

@@ -1,0 +1,122 @@
+/**
+ * How the records lie in tables. EntitySchema with explicit column types: decorators would need type metadata that
+ * the test runner does not emit. Types are those that SQLite and PostgreSQL both know.
+ */
+import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
+import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
+import type { EventRecord, FileRecord, NodeRecord, ReplicaState, UploadRecord } from './port.js';
+
+export interface ChunkRow {
+  readonly id: ChunkId;
+  readonly fileId: FileId;
+  readonly index: number;
+  readonly size: number;
+  readonly md5: string;
+}
+
+export interface ReplicaRow {
+  readonly chunkId: ChunkId;
+  readonly nodeId: NodeId;
+  readonly state: ReplicaState;
+}
+
+/** PostgreSQL hands 64-bit numbers out as text; sizes and times stay below 2^53. */
+const bigint = (name: string): EntitySchemaColumnOptions => ({
+  type: 'bigint',
+  name,
+  transformer: { to: (value: unknown) => value, from: Number },
+});
+const text = (name: string): EntitySchemaColumnOptions => ({ type: 'text', name });
+const integer = (name: string): EntitySchemaColumnOptions => ({ type: 'integer', name });
+
+export const NodeEntity = new EntitySchema<NodeRecord>({
+  name: 'node',
+  tableName: 'nodes',
+  columns: {
+    id: { type: 'varchar', length: 12, primary: true },
+    name: { type: 'varchar', length: 63 },
+    slot: integer('slot'),
+    ip: text('ip'),
+    status: text('status'),
+    statusReason: text('status_reason'),
+    desired: text('desired'),
+    memoryMb: integer('memory_mb'),
+    cpuWeight: integer('cpu_weight'),
+    pidsLimit: integer('pids_limit'),
+    storageBytes: bigint('storage_bytes'),
+    image: text('image'),
+    labels: { type: 'simple-json' },
+    cordoned: { type: 'boolean' },
+    loopDevice: integer('loop_device'),
+    volumeUuid: text('volume_uuid'),
+    receiptKey: text('receipt_key'),
+    pid: integer('pid'),
+    pidStartTicks: text('pid_start_ticks'),
+    bootId: text('boot_id'),
+    createdAt: bigint('created_at'),
+  },
+});
+
+export const FileEntity = new EntitySchema<FileRecord>({
+  name: 'file',
+  tableName: 'files',
+  columns: {
+    id: { type: 'varchar', length: 16, primary: true },
+    name: text('name'),
+    owner: text('owner'),
+    size: bigint('size'),
+    chunksCount: integer('chunks_count'),
+    replicas: integer('replicas'),
+    status: text('status'),
+    createdAt: bigint('created_at'),
+  },
+});
+
+export const UploadEntity = new EntitySchema<UploadRecord>({
+  name: 'upload',
+  tableName: 'uploads',
+  columns: {
+    id: { type: 'varchar', length: 32, primary: true },
+    fileId: { type: 'varchar', length: 16, name: 'file_id' },
+    replicas: integer('replicas'),
+    expectedSize: bigint('expected_size'),
+    granted: integer('granted'),
+    expiresAt: bigint('expires_at'),
+  },
+});
+
+export const ChunkEntity = new EntitySchema<ChunkRow>({
+  name: 'chunk',
+  tableName: 'chunks',
+  columns: {
+    id: { type: 'varchar', length: 32, primary: true },
+    fileId: { type: 'varchar', length: 16, name: 'file_id' },
+    index: integer('chunk_index'),
+    size: integer('size'),
+    md5: text('md5'),
+  },
+});
+
+export const ReplicaEntity = new EntitySchema<ReplicaRow>({
+  name: 'replica',
+  tableName: 'replicas',
+  columns: {
+    chunkId: { type: 'varchar', length: 32, primary: true, name: 'chunk_id' },
+    nodeId: { type: 'varchar', length: 12, primary: true, name: 'node_id' },
+    state: text('state'),
+  },
+});
+
+export const EventEntity = new EntitySchema<EventRecord>({
+  name: 'event',
+  tableName: 'events',
+  columns: {
+    id: { type: 'integer', primary: true, generated: 'increment' },
+    at: bigint('at'),
+    type: text('type'),
+    subject: text('subject'),
+    message: text('message'),
+  },
+});
+
+export const ENTITIES = [NodeEntity, FileEntity, UploadEntity, ChunkEntity, ReplicaEntity, EventEntity];

@@ -1,0 +1,200 @@
+/**
+ * What the controller keeps on disk. Every write is durable when its promise resolves, and all writes of one store
+ * are serialised; reads may run beside them and see committed rows only.
+ *
+ * Codes: already_exists (a unique name or slot is taken), not_found, aborted (an expected state has changed).
+ */
+import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
+import type { NodeStatus } from '../node/state.js';
+
+export interface NodeRecord {
+  readonly id: NodeId;
+  readonly name: string;
+  /** 0-based; address, uid, loop device and interface name follow from it. Unique while the node exists. */
+  readonly slot: number;
+  readonly ip: string;
+  readonly status: NodeStatus;
+  readonly statusReason: string;
+  /** What the operator last asked for; reconcile works towards it. */
+  readonly desired: 'running' | 'stopped' | 'removed';
+  readonly memoryMb: number;
+  readonly cpuWeight: number;
+  readonly pidsLimit: number;
+  readonly storageBytes: number;
+  readonly image: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly cordoned: boolean;
+  /** -1: the runtime has none. */
+  readonly loopDevice: number;
+  /** UUID of the ext4 file system, which ties an image file to its node. */
+  readonly volumeUuid: string;
+  /** Raw Ed25519 key of the agent's receipts as last heard, base64; empty before the first heartbeat. */
+  readonly receiptKey: string;
+  /** Identity of the container's first process, so that a reused pid is never mistaken for it. 0: none. */
+  readonly pid: number;
+  readonly pidStartTicks: string;
+  /** The kernel's boot id when the container was started. */
+  readonly bootId: string;
+  /** ms since the epoch. */
+  readonly createdAt: number;
+}
+
+export type NodePatch = Partial<Omit<NodeRecord, 'id' | 'createdAt' | 'slot' | 'ip' | 'name'>>;
+
+export interface NodeStore {
+  /** Picks the lowest free slot below `slots` and inserts. Codes: already_exists (name), resource_exhausted (no slot). */
+  reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord>;
+  get(id: NodeId): Promise<NodeRecord | undefined>;
+  list(): Promise<readonly NodeRecord[]>;
+  /** Code: not_found. */
+  update(id: NodeId, patch: NodePatch): Promise<NodeRecord>;
+  /** Removing what is not there is a success. */
+  remove(id: NodeId): Promise<void>;
+}
+
+export type FileStatus = 'uploading' | 'ready';
+export type ReplicaState = 'writing' | 'ready' | 'missing' | 'corrupt' | 'deleting';
+
+export interface FileRecord {
+  readonly id: FileId;
+  readonly name: string;
+  readonly owner: string;
+  readonly size: number;
+  readonly chunksCount: number;
+  readonly replicas: number;
+  readonly status: FileStatus;
+  readonly createdAt: number;
+}
+
+export interface UploadRecord {
+  readonly id: UploadId;
+  readonly fileId: FileId;
+  readonly replicas: number;
+  readonly expectedSize: number;
+  /** Chunks granted so far; the next grant's index. */
+  readonly granted: number;
+  readonly expiresAt: number;
+}
+
+export interface ReplicaRecord {
+  readonly nodeId: NodeId;
+  readonly state: ReplicaState;
+}
+
+export interface ChunkRecord {
+  readonly id: ChunkId;
+  readonly fileId: FileId;
+  readonly index: number;
+  /** 0 and empty until its receipt is in. */
+  readonly size: number;
+  readonly md5: string;
+  readonly replicas: readonly ReplicaRecord[];
+}
+
+/** A chunk copy that is to vanish from a node; kept until the agent confirmed. */
+export interface DoomedReplica {
+  readonly chunkId: ChunkId;
+  readonly nodeId: NodeId;
+}
+
+export interface ReceivedChunk {
+  readonly chunkId: ChunkId;
+  readonly size: number;
+  readonly md5: string;
+  /** Nodes whose agents signed for it; all of one chunk come together or one after another. */
+  readonly nodeIds: readonly NodeId[];
+}
+
+export interface PlacedChunk {
+  readonly id: ChunkId;
+  readonly index: number;
+  readonly nodeIds: readonly NodeId[];
+}
+
+export interface StorageTotals {
+  readonly files: number;
+  readonly chunks: number;
+  readonly bytes: number;
+  readonly underReplicated: number;
+  readonly pendingDeletes: number;
+}
+
+export interface FileStore {
+  /** File row (uploading) and upload row in one transaction. */
+  openUpload(file: FileRecord, upload: UploadRecord): Promise<void>;
+  getUpload(id: UploadId): Promise<UploadRecord | undefined>;
+  /**
+   * In one transaction: records receipts, re-places the chunks in `moved` (their old writing replicas become
+   * doomed), inserts `placed`, advances `granted` and pushes `expiresAt` on. Codes: not_found, aborted.
+   */
+  recordGrants(
+    id: UploadId,
+    change: {
+      readonly received: readonly ReceivedChunk[];
+      readonly moved: readonly { readonly chunkId: ChunkId; readonly from: readonly NodeId[]; readonly to: readonly NodeId[] }[];
+      readonly placed: readonly PlacedChunk[];
+      readonly expiresAt: number;
+    },
+  ): Promise<void>;
+  /** Chunks of an unfinished upload, by index. */
+  uploadChunks(id: UploadId): Promise<readonly ChunkRecord[]>;
+  /** The chunks at these indexes, finished or not, by index; indexes that were never granted are left out. */
+  chunksAt(id: FileId, indexes: readonly number[]): Promise<readonly ChunkRecord[]>;
+  /** Bytes per node that are granted and not yet received: what a placement must leave free. */
+  writingBytes(): Promise<ReadonlyMap<NodeId, number>>;
+  /**
+   * Publishes the file: records the last receipts, checks that chunks 0..chunksCount-1 all have a ready replica and
+   * that their sizes add up, dooms writing leftovers, sets the file ready, drops the upload; all in one transaction.
+   * Codes: not_found, failed_precondition (a chunk is missing, sizes differ).
+   */
+  commitUpload(
+    id: UploadId,
+    change: { readonly received: readonly ReceivedChunk[]; readonly size: number; readonly chunksCount: number },
+  ): Promise<FileRecord>;
+  /** Drops upload and file, dooms every replica it was granted. What is not there is a success. */
+  abortUpload(id: UploadId): Promise<void>;
+  expiredUploads(now: number): Promise<readonly UploadId[]>;
+  getFile(id: FileId): Promise<FileRecord | undefined>;
+  /** Ready files whose id begins with `prefix`, at most two: enough to tell a unique prefix from an ambiguous one. */
+  findFiles(prefix: string): Promise<readonly FileRecord[]>;
+  /** Ready files in order of (createdAt, id), after the given one. */
+  listFiles(page: { readonly limit: number; readonly after?: { readonly createdAt: number; readonly id: FileId } }): Promise<
+    readonly FileRecord[]
+  >;
+  chunks(id: FileId, page: { readonly from: number; readonly count: number }): Promise<readonly ChunkRecord[]>;
+  /** Takes the file out of the catalogue and dooms its replicas, in one transaction. Code: not_found. */
+  removeFile(id: FileId): Promise<FileRecord>;
+  /** Of one node when `node` is given, so that what waits for a node that is down never hides the others'. */
+  doomedReplicas(limit: number, node?: NodeId): Promise<readonly DoomedReplica[]>;
+  /** Nodes that doomed replicas are on. */
+  doomedNodes(): Promise<readonly NodeId[]>;
+  /** Forgets doomed replicas that agents have confirmed deleted, and chunk rows that no replica is left of. */
+  forgetReplicas(gone: readonly DoomedReplica[]): Promise<void>;
+  /** Files that have a chunk whose only ready replica is on this node. */
+  filesOnlyOn(node: NodeId): Promise<readonly FileRecord[]>;
+  /** Forgets all replicas on a node that is gone, whatever their state. */
+  forgetNode(node: NodeId): Promise<void>;
+  totals(): Promise<StorageTotals>;
+}
+
+export interface EventRecord {
+  readonly id: number;
+  readonly at: number;
+  readonly type: string;
+  readonly subject: string;
+  readonly message: string;
+}
+
+export interface EventStore {
+  /** Appends and trims the history to its bound. */
+  append(event: Omit<EventRecord, 'id'>): Promise<EventRecord>;
+  list(afterId: number): Promise<readonly EventRecord[]>;
+}
+
+export interface Store {
+  readonly nodes: NodeStore;
+  readonly files: FileStore;
+  readonly events: EventStore;
+  /** Waits for running writes; idempotent. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,29 @@
+/**
+ * The host's side of a node's volume: it is made here, and handed to the node, whose agent alone mounts it.
+ * `create` refuses what exists; `remove` may be called twice. Codes: already_exists, resource_exhausted (no room on the
+ * host), failed_precondition (attached elsewhere), deadline_exceeded.
+ */
+import type { NodeId } from '../../shared/ids.js';
+
+export interface VolumeSpec {
+  readonly nodeId: NodeId;
+  readonly sizeBytes: number;
+  readonly uuid: string;
+  /** -1 for adapters without loop devices. */
+  readonly loopDevice: number;
+  /** Who will use it. */
+  readonly ownerUid: number;
+}
+
+export interface VolumeProvisioner {
+  create(spec: VolumeSpec, signal: AbortSignal): Promise<void>;
+  pathOf(nodeId: NodeId): string;
+  /** Makes sure that nobody has it and that the node's loop device is free. */
+  assertFree(nodeId: NodeId, loopDevice: number): Promise<void>;
+  /** Waits until the ended node has let go of it. */
+  waitReleased(nodeId: NodeId, loopDevice: number): Promise<void>;
+  remove(nodeId: NodeId, loopDevice: number): Promise<void>;
+  /** Bytes that new volumes could still take on the host. */
+  freeBytes(): Promise<number>;
+  readonly usesLoopDevices: boolean;
+}

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Makes dist/runtime/, the folder that every node gets read-only at /.nexus/rt: Node and a few tools with the dynamic
+# loader and all libraries that they need, so that the agent runs on any root file system, even an empty one.
+#
+# Built beside and renamed into place; made anew only when a copied file changed on the host. A new agent.cjs or
+# first-stage.sh replaces just that file. Living nodes keep the folder that they were started with.
+set -euo pipefail
+umask 022
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+readonly RUNTIME=dist/runtime
+# One line for each copied file: size, time of change, inode, path. Beside the folder: nodes needn't see host paths.
+readonly INPUTS=dist/.runtime-inputs
+readonly AGENT=dist/agent/agent.cjs
+readonly FIRST_STAGE=agent/first-stage.sh
+
+fail() {
+  echo "agent runtime: $*" >&2
+  exit 1
+}
+
+# program PACKAGE NAME...: the first name that is on this host.
+program() {
+  local package=$1 name found
+  shift
+  for name in "$@"; do
+    if found=$(command -v "$name"); then
+      readlink -f "$found"
+      return
+    fi
+  done
+  fail "$1 is missing; install the package $package"
+}
+
+is_static() { ! ldd "$1" >/dev/null 2>&1; }
+
+describe_inputs() { stat -L -c '%s %Y %i %n' "$@" 2>/dev/null; }
+
+# The folder is up to date when every file that went into it is what it was, Node's own path included.
+is_current() {
+  [ -f "$INPUTS" ] && [ -x "$RUNTIME/bin/node" ] || return 1
+  local recorded paths
+  recorded=$(<"$INPUTS")
+  mapfile -t paths < <(cut -d ' ' -f 4- "$INPUTS")
+  [ "${paths[0]:-}" = "$NODE" ] && [ "$(describe_inputs "${paths[@]}")" = "$recorded" ]
+}
+
+build_runtime() {
+  local tini busybox tools=() name new
+  tini=$(program tini tini-static)
+  busybox=$(program busybox-static busybox)
+  is_static "$busybox" || fail "$busybox is not static; install the package busybox-static"
+  for name in setpriv losetup flock; do tools+=("$(program util-linux "$name")"); done
+  tools+=("$(program e2fsprogs e2fsck)")
+
+  local listing loader libraries
+  listing=$(ldd "$NODE" "${tools[@]}") || fail "the libraries of $NODE cannot be listed"
+  if grep -q 'not found' <<<"$listing"; then fail "a library is missing:$(grep -m 1 'not found' <<<"$listing")"; fi
+  # Lines are "name => /path (address)", and for the loader "/path (address)".
+  loader=$(awk '$1 ~ /^\/.*\/ld-linux/ { print $1; exit }' <<<"$listing")
+  [ -n "$loader" ] || fail "no glibc loader (ld-linux*) found for $NODE; musl systems cannot host nodes"
+  mapfile -t libraries < <(awk '$2 == "=>" && $3 ~ /^\// { print $3 }' <<<"$listing" | sort -u)
+
+  new=$(mktemp -d dist/.runtime.XXXXXX)
+  # Expanded now: the variable is gone when the trap runs.
+  # shellcheck disable=SC2064
+  trap "rm -rf '$new'" EXIT
+  mkdir "$new/bin" "$new/lib"
+  cp -L --preserve=timestamps "$NODE" "$new/bin/node"
+  cp -L --preserve=timestamps "$tini" "$new/bin/tini"
+  cp -L --preserve=timestamps "$busybox" "$new/bin/busybox"
+  cp -L --preserve=timestamps "${tools[@]}" "$new/bin/"
+  cp -L --preserve=timestamps "${libraries[@]}" "$loader" "$new/lib/"
+  # One name for the loader on every processor.
+  ln -s "$(basename "$loader")" "$new/lib/loader"
+  copy_agent "$new"
+  chmod -R u+rwX,a+rX,go-w "$new"
+  chmod 0755 "$new" "$new"/bin/* "$new/lib/$(basename "$loader")"
+  "$new/lib/loader" --library-path "$new/lib" "$new/bin/node" -e 0 || fail "the copied Node does not run"
+
+  # Without the record a run that ends between the two renames is simply done again.
+  rm -f "$INPUTS"
+  rm -rf dist/.runtime.old
+  if [ -e "$RUNTIME" ]; then mv -T "$RUNTIME" dist/.runtime.old; fi
+  mv -T "$new" "$RUNTIME"
+  rm -rf dist/.runtime.old
+  describe_inputs "$NODE" "$tini" "$busybox" "${tools[@]}" "$loader" "${libraries[@]}" >"$INPUTS"
+}
+
+copy_agent() {
+  install -m 0644 "$AGENT" "$1/agent.cjs"
+  install -m 0755 "$FIRST_STAGE" "$1/first-stage.sh"
+}
+
+# update_file SOURCE TARGET MODE: replaced by renaming, so that a node that starts meanwhile reads one or the other.
+update_file() {
+  if cmp -s "$1" "$2"; then return; fi
+  install -m "$3" "$1" "$2.new"
+  mv -T "$2.new" "$2"
+}
+
+for file in "$AGENT" "$FIRST_STAGE"; do
+  [ -f "$file" ] || fail "$file is missing; build first: node deploy/build.mjs"
+done
+# Not what PATH says: that may be a wrapper of a version manager.
+NODE=$(readlink -f "${NEXUS_NODE:-$(node -p process.execPath)}")
+readonly NODE
+
+# --check: only say by the exit code whether there is anything to do.
+if is_current; then
+  if [ "${1:-}" = --check ]; then
+    cmp -s "$AGENT" "$RUNTIME/agent.cjs" && cmp -s "$FIRST_STAGE" "$RUNTIME/first-stage.sh"
+    exit
+  fi
+  update_file "$AGENT" "$RUNTIME/agent.cjs" 0644
+  update_file "$FIRST_STAGE" "$RUNTIME/first-stage.sh" 0755
+elif [ "${1:-}" = --check ]; then
+  exit 1
+else
+  build_runtime
+fi

@@ -1,0 +1,158 @@
+#!/usr/bin/env bash
+# Installs and builds what is missing, and nothing else: every step checks first, so that this costs a quarter of a
+# second when all is there.
+#
+#   deploy/bootstrap.sh [--for up|test|cli] [--runtime runc|process] [--quiet]
+#
+# cli: what the command line needs. up, test: all that nodes need too; with --runtime process that is less, and root
+# is not needed. A step that can't run says what it wanted, why it can't and how to do it by hand, and this ends with
+# exit code 1.
+set -euo pipefail
+umask 022
+
+ROOT=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+readonly ROOT
+cd "$ROOT"
+# Users' paths often lack the folders where ip, losetup and mkfs are.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# The oldest Node that is supported: package.json says the same to npm.
+readonly NODE_MAJOR=20 NODE_MINOR=19
+readonly RUNC_PACKAGES=(runc nats-server iproute2 nftables e2fsprogs mmdebstrap busybox-static tini util-linux perl-base)
+
+# shellcheck source=deploy/lib/steps.sh
+. deploy/lib/steps.sh
+# shellcheck source=deploy/lib/packages.sh
+. deploy/lib/packages.sh
+# shellcheck source=deploy/lib/node-modules.sh
+. deploy/lib/node-modules.sh
+# shellcheck source=deploy/lib/sources.sh
+. deploy/lib/sources.sh
+
+usage() {
+  echo "bootstrap: $1; usage: deploy/bootstrap.sh [--for up|test|cli] [--runtime runc|process] [--quiet]" >&2
+  exit 2
+}
+
+purpose=up runtime=runc
+while [ $# -gt 0 ]; do
+  case $1 in
+    --for) purpose=${2:-} && shift ;;
+    --runtime) runtime=${2:-} && shift ;;
+    --quiet) quiet=yes ;;
+    *) usage "unknown option $1" ;;
+  esac
+  shift || usage 'an option lacks its value'
+done
+case $purpose in up | test | cli) ;; *) usage "--for must be up, test or cli" ;; esac
+case $runtime in runc | process) ;; *) usage "--runtime must be runc or process" ;; esac
+
+# The folder itself is what is locked: no lock file that root might leave behind.
+lock_checkout() {
+  exec 9<"$ROOT/deploy"
+  flock -n 9 && return
+  echo 'waiting for another bootstrap of this checkout ...' >&2
+  flock -w 900 9 || cannot 'to set this checkout up' 'another bootstrap holds it for 15 minutes' 'end it, then run this again'
+}
+
+must_write_checkout() {
+  [ -w "$ROOT" ] || cannot "to write $ROOT/$1" "the checkout belongs to $(stat -c %U "$ROOT")" "run this as $(stat -c %U "$ROOT") or as root"
+}
+
+node_check() {
+  local major minor
+  IFS=. read -r major minor _ <<<"$NODE_VERSION"
+  echo "$NODE_VERSION"
+  [ -n "$major" ] && { [ "$major" -gt $NODE_MAJOR ] || { [ "$major" -eq $NODE_MAJOR ] && [ "$minor" -ge $NODE_MINOR ]; }; }
+}
+
+node_missing() {
+  cannot "Node.js $NODE_MAJOR.$NODE_MINOR or newer" "${NODE_VERSION:-no node at all} is what PATH has" 'install it from https://nodejs.org'
+}
+
+packages_needed() { if [ "$runtime" = process ]; then echo nats-server; else echo "${RUNC_PACKAGES[*]}"; fi; }
+
+packages_check() {
+  local missing
+  # shellcheck disable=SC2046
+  missing=$(missing_packages $(packages_needed))
+  [ -z "$missing" ] && return
+  echo "installing $missing"
+  return 1
+}
+
+packages_install() {
+  # shellcheck disable=SC2046
+  install_packages $(missing_packages $(packages_needed))
+}
+
+SERVICE_USER=${NEXUS_SERVICE_USER:-nexus}
+user_check() {
+  getent passwd "$SERVICE_USER" >/dev/null && echo "$SERVICE_USER" && return
+  echo "adding $SERVICE_USER"
+  return 1
+}
+
+user_add() {
+  as_root "the system user $SERVICE_USER, whom nats-server and the gateway run as" \
+    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$SERVICE_USER"
+}
+
+build_check() {
+  sources_changed "$ROOT" || return 0
+  echo 'bundling'
+  return 1
+}
+
+build_run() {
+  must_write_checkout dist
+  logged as_owner node deploy/build.mjs
+}
+
+runtime_check() {
+  NEXUS_NODE=$NODE_PROGRAM deploy/agent-runtime.sh --check >/dev/null 2>&1 && return
+  echo 'copying Node and tools'
+  return 1
+}
+
+runtime_build() {
+  must_write_checkout dist/runtime
+  logged as_owner env "NEXUS_NODE=$NODE_PROGRAM" deploy/agent-runtime.sh
+}
+
+# Any tar of that name will do: where Debian's mirrors are out of reach one can be put there by hand.
+image_check() {
+  compgen -G '.cache/base-image*.tar' && return
+  echo 'unpacking Debian'
+  return 1
+}
+
+image_build() {
+  must_write_checkout .cache
+  as_owner mkdir -p .cache
+  as_root 'the root file system of nodes (.cache/base-image-*.tar)' env "PATH=$PATH" deploy/base-image.sh
+}
+
+trap 'on_exit $?' EXIT
+lock_checkout
+# One start of Node tells version, ABI (what compiled modules depend on) and path.
+NODE_VERSION='' NODE_ABI='' NODE_PROGRAM=''
+if command -v node >/dev/null; then
+  # shellcheck disable=SC2016
+  read -r NODE_VERSION NODE_ABI NODE_PROGRAM < <(
+    node -p '`${process.versions.node} ${process.versions.modules}-${process.arch} ${process.execPath}`'
+  )
+fi
+
+step 'node' node_check node_missing
+if [ "$purpose" != cli ]; then
+  step 'system packages' packages_check packages_install
+  if [ "$runtime" = runc ]; then step 'service user' user_check user_add; fi
+fi
+step 'node modules' modules_check modules_install
+step 'native modules' native_check native_install
+step 'build' build_check build_run
+if [ "$purpose" != cli ] && [ "$runtime" = runc ]; then
+  step 'agent runtime' runtime_check runtime_build
+  step 'base image' image_check image_build
+fi

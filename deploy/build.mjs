@@ -1,0 +1,149 @@
+/**
+ * Makes dist/ from the sources: generated protobuf code, one bundle per process, the .proto files that reflection and
+ * health read at run time, and last of all a stamp. Whoever finds sources newer than the stamp builds again; a build
+ * that fails leaves the old stamp, and so is tried again.
+ *
+ *   node deploy/build.mjs [--source-maps]
+ */
+import { execFile } from 'node:child_process';
+import { cp, mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { build } from 'esbuild';
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const dist = join(root, 'dist');
+const sourceMaps = process.argv.includes('--source-maps');
+
+// Bundled CommonJS packages call require() for Node's own modules, and some look for their folder.
+const commonJsInEsm = [
+  "import { createRequire as nexusCreateRequire } from 'node:module';",
+  "import { dirname as nexusDirname } from 'node:path';",
+  "import { fileURLToPath as nexusFileURLToPath } from 'node:url';",
+  'const require = nexusCreateRequire(import.meta.url);',
+  'const __filename = nexusFileURLToPath(import.meta.url);',
+  'const __dirname = nexusDirname(__filename);',
+].join('\n');
+
+/** The oldest Node that is supported: what is newer in the language (`await using`) is rewritten for it. */
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  treeShaking: true,
+  legalComments: 'none',
+  logLevel: 'silent',
+  sourcemap: sourceMaps ? 'linked' : false,
+  metafile: true,
+  write: false,
+};
+
+/** One bundle per process. Native add-ons are never bundled, and the CLI must not need one. */
+const processes = [
+  {
+    name: 'agent',
+    // One CommonJS file without packages of its own: it is bound into every node.
+    options: { format: 'cjs', outExtension: { '.js': '.cjs' }, entryNames: 'agent' },
+  },
+  { name: 'controller', options: { format: 'esm', packages: 'external' } },
+  { name: 'gateway', options: { format: 'esm', packages: 'external' } },
+  {
+    name: 'cli',
+    // Split, so that `nexus --version` reads a few kilobytes and not gRPC.
+    options: {
+      format: 'esm',
+      splitting: true,
+      chunkNames: 'chunks/[name]-[hash]',
+      banner: { js: commonJsInEsm },
+      external: ['node-pty', 'better-sqlite3'],
+    },
+  },
+];
+
+async function filesBelow(folder, suffix) {
+  if (!existsSync(folder)) return [];
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile() && entry.name.endsWith(suffix)).map((e) => join(e.parentPath, e.name));
+}
+
+const modifiedMs = async (path) => (await stat(path)).mtimeMs;
+
+/** Generated code is stale when a .proto has none, or when any .proto or the recipe is newer than the oldest of it. */
+async function generatedIsStale(protoFiles, recipe, generated) {
+  const expected = protoFiles.map((file) =>
+    join(root, 'shared/gen', relative(join(root, 'proto'), file).replace(/\.proto$/, '.ts')),
+  );
+  if (expected.some((file) => !existsSync(file))) return true;
+  const newestSource = Math.max(...(await Promise.all([...protoFiles, recipe].map(modifiedMs))));
+  const oldestResult = Math.min(...(await Promise.all(generated.map(modifiedMs))));
+  return newestSource > oldestResult;
+}
+
+async function generateProtobuf() {
+  const recipe = join(root, 'proto/buf.gen.yaml');
+  const protoFiles = await filesBelow(join(root, 'proto'), '.proto');
+  const generated = await filesBelow(join(root, 'shared/gen'), '.ts');
+  if (!(await generatedIsStale(protoFiles, recipe, generated))) return;
+  await promisify(execFile)(join(root, 'node_modules/.bin/buf'), ['generate'], { cwd: join(root, 'proto') });
+}
+
+/** Written beside and renamed, so that a process that starts meanwhile reads either the old file or the new one. */
+async function writeAtomically(path, contents) {
+  const unchanged = await readFile(path).then((old) => old.equals(contents), () => false);
+  if (unchanged) return;
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.new`;
+  await writeFile(temporary, contents);
+  await rename(temporary, path);
+}
+
+async function bundle({ name, options }) {
+  const entry = join(root, name, 'main.ts');
+  // A process that is not written yet has no bundle.
+  if (!existsSync(entry)) return;
+  const outdir = join(dist, name);
+  const result = await build({ ...common, ...options, entryPoints: [entry], outdir });
+  const outputs = result.outputFiles ?? [];
+  for (const output of outputs) await writeAtomically(output.path, Buffer.from(output.contents));
+  const wanted = new Set(outputs.map((output) => output.path));
+  const present = existsSync(outdir) ? await readdir(outdir, { recursive: true, withFileTypes: true }) : [];
+  const stale = present.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
+  await Promise.all(stale.filter((path) => !wanted.has(path)).map((path) => rm(path, { force: true })));
+}
+
+async function copyProto() {
+  await mkdir(dist, { recursive: true });
+  await cp(join(root, 'proto'), join(dist, 'proto'), {
+    recursive: true,
+    filter: async (source) => (await stat(source)).isDirectory() || source.endsWith('.proto'),
+  });
+}
+
+/** Dated with the start of the bundling: what is edited while the build runs counts as newer. */
+async function stamp(startedAt) {
+  const path = join(dist, '.build-stamp');
+  await writeFile(path, `${startedAt.toISOString()}\n`);
+  await utimes(path, startedAt, startedAt);
+}
+
+/** esbuild's and buf's own messages say where; a stack of this file would hide them. */
+function describe(error) {
+  const located = error.errors?.map((e) => `${e.location?.file ?? ''}:${e.location?.line ?? ''}: ${e.text}`);
+  return located?.join('\n') ?? (error.stderr || error.stack);
+}
+
+try {
+  await generateProtobuf();
+  const startedAt = new Date();
+  // Each to its end: a mistake in one process leaves the others usable.
+  const results = await Promise.allSettled([...processes.map(bundle), copyProto()]);
+  const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason);
+  if (failures.length > 0) throw Object.assign(new Error(), { stderr: failures.map(describe).join('\n') });
+  await stamp(startedAt);
+} catch (error) {
+  process.stderr.write(`build failed:\n${describe(error)}\n`);
+  process.exitCode = 1;
+}

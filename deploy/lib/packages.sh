@@ -1,0 +1,53 @@
+# shellcheck shell=bash
+# System packages: which are needed for what, and how they come in. Needs steps.sh.
+
+# What a package is needed for is checked, not the package: a runc installed in another way is as good.
+has_package() {
+  case $1 in
+    busybox-static) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
+    tini) command -v tini-static >/dev/null ;;
+    iproute2) command -v ip >/dev/null ;;
+    nftables) command -v nft >/dev/null ;;
+    e2fsprogs) command -v mkfs.ext4 >/dev/null && command -v e2fsck >/dev/null ;;
+    util-linux) command -v setpriv >/dev/null && command -v losetup >/dev/null && command -v flock >/dev/null ;;
+    perl-base) command -v perl >/dev/null ;;
+    *) command -v "$1" >/dev/null ;;
+  esac
+}
+
+# missing_packages NAME...: those that are not there, on one line.
+missing_packages() {
+  local name missing=()
+  for name in "$@"; do
+    if ! has_package "$name"; then missing+=("$name"); fi
+  done
+  echo "${missing[*]}"
+}
+
+# install_packages NAME...: all given ones.
+install_packages() {
+  local wanted="the system packages $*"
+  if ! command -v apt-get >/dev/null; then
+    cannot "$wanted" "this is not a Debian system (no apt-get)" "install the programs with this system's own package manager, then run this again"
+  fi
+  local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+  need_root "$wanted" apt-get install "$@"
+  if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then logged "${elevate[@]}" "${apt[@]}" update; fi
+  # Lists may name versions that the mirrors have dropped since; once they are fresh a failure is final.
+  if ! quietly "${elevate[@]}" "${apt[@]}" install --no-install-recommends "$@"; then
+    logged "${elevate[@]}" "${apt[@]}" update
+    logged "${elevate[@]}" "${apt[@]}" install --no-install-recommends "$@"
+  fi
+  case " $* " in *' nats-server '*) keep_packaged_nats_off "$wanted" ;; esac
+}
+
+# Debian starts its nats-server on every address at port 4222, where the controller's own has to listen. Only done
+# when it was installed here: somebody else's running server is left alone.
+keep_packaged_nats_off() {
+  command -v systemctl >/dev/null || return 0
+  if [ -d /run/systemd/system ]; then
+    as_root "$1" systemctl --quiet disable --now nats-server.service
+  else
+    as_root "$1" systemctl --quiet disable nats-server.service
+  fi
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# What `npm test` runs: sets up what is missing, becomes root through sudo where it can (the system tests make real
+# containers, bridges and volumes), and runs unit, contract and system tests with mocha.
+#
+#   npm test [-- FILE.test.ts...] [-- any mocha options, for example --grep upload]
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
+# shellcheck source=deploy/lib/steps.sh
+. deploy/lib/steps.sh
+
+if can_be_root; then
+  deploy/bootstrap.sh --for test
+else
+  echo 'No root: the tests that need a real kernel are skipped. To run them all: sudo npm test, or allow sudo.' >&2
+  deploy/bootstrap.sh --for test --runtime process
+fi
+
+# npm drops to the owner of the folder even when root calls it, so root is asked for here.
+if [ "$(id -u)" != 0 ] && can_be_root; then
+  # sudo keeps neither PATH nor HOME reliably; without the owner's folders node might not be found.
+  exec sudo -E env "PATH=$PATH" "$0" "$@"
+fi
+
+# On CI's machine everything is there: a test that skips itself has found a fault.
+if [ "${CI:-}" = true ]; then export NEXUS_REQUIRE_SYSTEM=1; fi
+
+specs=()
+for argument in "$@"; do
+  case $argument in *.test.ts) specs=(given) ;; esac
+done
+if [ ${#specs[@]} -eq 0 ]; then
+  specs=('test/unit/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/system/**/*.test.ts')
+else
+  specs=()
+fi
+
+# The limit only ends a run that hangs: a whole one takes less than ten minutes.
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+exec timeout --foreground --kill-after=30 1500 node node_modules/mocha/bin/mocha.js "${specs[@]}" "$@"

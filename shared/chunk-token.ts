@@ -1,0 +1,124 @@
+/**
+ * Chunk tokens and receipts: short JSON claims signed with Ed25519 (RFC 8032), written `base64url(claims).base64url(signature)`.
+ * The controller signs tokens; agents hold only its public key, so that a captured agent can't grant anything.
+ * Each agent signs receipts with a key of its own; the controller learns the public half from its heartbeats.
+ */
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  sign,
+  verify,
+  type KeyObject,
+} from 'node:crypto';
+import { NexusError } from './errors.js';
+
+export type ChunkOperation = 'write' | 'read';
+
+/** Where the first node forwards a chunk while it writes it. */
+export interface ForwardTarget {
+  readonly node: string;
+  readonly address: string;
+  readonly token: string;
+}
+
+export interface ChunkTokenClaims {
+  readonly op: ChunkOperation;
+  readonly chunk: string;
+  /** The only node that may honour it. */
+  readonly node: string;
+  /** Write: the most bytes the chunk may have. Read: its size. */
+  readonly size: number;
+  /** Expiry, ms since the epoch. */
+  readonly exp: number;
+  /** Further replicas, for a write. */
+  readonly forward?: readonly ForwardTarget[];
+}
+
+export interface ReceiptClaims {
+  readonly chunk: string;
+  readonly node: string;
+  readonly size: number;
+  /** Lower-case hex. */
+  readonly md5: string;
+  /** ms since the epoch. */
+  readonly at: number;
+}
+
+export interface SigningKey {
+  readonly privateKey: KeyObject;
+  /** Raw 32 bytes. */
+  readonly publicKey: Buffer;
+}
+
+export function generateSigningKey(): SigningKey {
+  return signingKeyOf(generateKeyPairSync('ed25519').privateKey);
+}
+
+/** PKCS#8 PEM, for a file of mode 0600. */
+export const exportSigningKey = (key: SigningKey): string =>
+  key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+
+export const importSigningKey = (pem: string): SigningKey => signingKeyOf(createPrivateKey(pem));
+
+function signingKeyOf(privateKey: KeyObject): SigningKey {
+  const jwk = createPublicKey(privateKey).export({ format: 'jwk' });
+  return { privateKey, publicKey: Buffer.from(jwk.x ?? '', 'base64url') };
+}
+
+/** A verifying key from its raw 32 bytes. */
+export function publicKeyOf(raw: Uint8Array): KeyObject {
+  const x = Buffer.from(raw).toString('base64url');
+  return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+}
+
+export function signClaims(claims: ChunkTokenClaims | ReceiptClaims, key: SigningKey): string {
+  const body = Buffer.from(JSON.stringify(claims));
+  return `${body.toString('base64url')}.${sign(null, body, key.privateKey).toString('base64url')}`;
+}
+
+/** The claims of a token with a good signature; says nothing of expiry, node or operation. Code: unauthenticated. */
+function verifiedClaims(text: string, key: KeyObject): Record<string, unknown> {
+  const [body, signature, ...rest] = text.split('.');
+  if (body === undefined || signature === undefined || rest.length > 0) throw refused('it is malformed');
+  const bytes = Buffer.from(body, 'base64url');
+  if (!verify(null, bytes, key, Buffer.from(signature, 'base64url'))) throw refused('its signature is wrong');
+  const claims: unknown = JSON.parse(bytes.toString('utf8'));
+  if (typeof claims !== 'object' || claims === null) throw refused('it is malformed');
+  return claims as Record<string, unknown>;
+}
+
+const refused = (why: string): NexusError =>
+  new NexusError('unauthenticated', `the chunk token was refused: ${why}; ask the controller for a new grant`);
+
+export interface ExpectedUse {
+  readonly op: ChunkOperation;
+  readonly chunk: string;
+  readonly node: string;
+  readonly nowMs: number;
+}
+
+/** Checks signature, operation, chunk, node and time. Codes: unauthenticated, permission_denied. */
+export function verifyChunkToken(text: string, key: KeyObject, use: ExpectedUse): ChunkTokenClaims {
+  const claims = verifiedClaims(text, key) as unknown as ChunkTokenClaims;
+  if (!(use.nowMs < claims.exp)) throw refused('it has expired');
+  if (claims.op !== use.op || claims.chunk !== use.chunk || claims.node !== use.node) {
+    throw new NexusError('permission_denied', 'the chunk token is for another operation, chunk or node');
+  }
+  return claims;
+}
+
+/** Checks an agent's signature under a receipt. Code: unauthenticated. */
+export function verifyReceipt(text: string, key: KeyObject): ReceiptClaims {
+  return verifiedClaims(text, key) as unknown as ReceiptClaims;
+}
+
+/** What a receipt says, unverified: only to find the key that it must be verified with. */
+export function peekReceipt(text: string): Pick<ReceiptClaims, 'node' | 'chunk'> {
+  try {
+    const claims = JSON.parse(Buffer.from(text.split('.')[0] ?? '', 'base64url').toString('utf8')) as ReceiptClaims;
+    return { node: String(claims.node), chunk: String(claims.chunk) };
+  } catch (error) {
+    throw new NexusError('invalid_argument', 'a chunk receipt is malformed', {}, { cause: error });
+  }
+}

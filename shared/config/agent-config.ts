@@ -1,0 +1,23 @@
+/** The file that the controller writes for each agent; the agent reads it once at start. JSON, mode 0400. */
+export interface AgentConfig {
+  readonly nodeId: string;
+  readonly nodeName: string;
+  readonly instance: string;
+  readonly natsUrl: string;
+  /** NATS credentials file (JWT and seed), readable by the agent alone. */
+  readonly credsFile: string;
+  /** Base64 of the raw Ed25519 key that chunk tokens are checked with. */
+  readonly tokenPublicKey: string;
+  readonly host: string;
+  readonly port: number;
+  /** Folder where the volume is. */
+  readonly dataDir: string;
+  /** mounted: a file system of its own bounds it; directory: the agent itself keeps to `sizeBytes`. */
+  readonly volume: { readonly kind: 'mounted' } | { readonly kind: 'directory'; readonly sizeBytes: number };
+  /** Unix socket for inspection without the network. */
+  readonly socketPath: string;
+  /** none: the process runtime has no cgroup of its own. */
+  readonly cgroup: 'v2' | 'v1' | 'none';
+  /** Network interface whose counters are reported; empty: none. */
+  readonly networkInterface: string;
+}

@@ -1,0 +1,159 @@
+/**
+ * Every setting of Nexus, declared once: default, unit, variable, description. Flag > environment > file > default;
+ * unknown keys fail. The annotated sample file is generated from this table.
+ */
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { NexusError } from '../errors.js';
+import { LOG_LEVELS } from '../log.js';
+import { MAX_REPLICAS } from '../limits.js';
+import { DEFAULT_INSTANCE, INSTANCE_PATTERN, instanceDefaults, type InstanceDefaults } from './instance.js';
+
+const milliseconds = (least: number) => z.coerce.number().int().min(least).max(86_400_000);
+const port = z.coerce.number().int().min(1).max(65_535);
+const folder = z.string().startsWith('/', 'must be an absolute path');
+
+const schema = z.strictObject({
+  instance: z
+    .string()
+    .regex(INSTANCE_PATTERN, 'must be 1 to 8 lower-case letters or digits, beginning with a letter')
+    .default(DEFAULT_INSTANCE)
+    .describe('name from which all host names, folders and addresses derive'),
+  runtime: z
+    .enum(['runc', 'process'])
+    .default('runc')
+    .describe('runc: real containers, needs root; process: plain processes, no isolation'),
+  stateDir: folder.optional().describe('databases, volumes, images; default from the instance name'),
+  runDir: folder.optional().describe('per-node runtime files; default from the instance name'),
+  socket: folder.optional().describe('admin Unix socket; default from the instance name'),
+  subnet: z
+    .string()
+    .regex(/^\d+\.\d+\.\d+\.\d+\/(2[4-9])$/, 'must be an IPv4 network of /24 to /29')
+    .optional()
+    .describe('addresses of the bridge (.1) and the nodes; default from the instance name'),
+  loopBase: z.coerce.number().int().min(0).max(1_000_000).optional().describe('number of the first loop device'),
+  dataPort: port.default(7400).describe('TCP port of each agent on its own address'),
+  natsPort: port.default(4222).describe('TCP port of nats-server on the bridge address'),
+  natsUrl: z.string().optional().describe('external NATS server; unset: the controller runs its own'),
+  natsAccountSeedFile: folder
+    .optional()
+    .describe('external NATS: file with the seed of the account that agents and controller use'),
+  natsAccountPublicKey: z
+    .string()
+    .optional()
+    .describe('external NATS: public key of that account, where the seed is one of its signing keys'),
+  natsSystemCredsFile: folder
+    .optional()
+    .describe('external NATS: credentials of a system-account user, for disconnect advisories; unset: heartbeats only'),
+  serviceUser: z.string().default('nexus').describe('system user of nats-server and the gateway'),
+  nodeUidBase: z.coerce
+    .number()
+    .int()
+    .min(1000)
+    .max(2_000_000_000)
+    .default(742_000)
+    .describe('host uid of the agent in slot 0; slot n uses base + n'),
+  logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe level that is logged'),
+  suspectAfterMs: milliseconds(1500).default(3000).describe('silence of an agent after which its node is Suspect, ms'),
+  lostAfterMs: milliseconds(2000).default(10_000).describe('silence of an agent after which its node is Lost, ms'),
+  nodeStartTimeoutMs: milliseconds(1000).default(30_000).describe('wait for the first heartbeat of a started node, ms'),
+  nodeStopGraceMs: milliseconds(100).default(10_000).describe('time an agent has to finish before it is killed, ms'),
+  defaultReplicas: z.coerce.number().int().min(1).max(MAX_REPLICAS).default(1).describe('copies of each chunk'),
+  uploadTtlMs: milliseconds(1000).default(3_600_000).describe('time after which an upload without progress expires, ms'),
+});
+
+type Parsed = z.infer<typeof schema>;
+type Derived = Omit<InstanceDefaults, 'cgroupParent' | 'bridge'>;
+export type Settings = Omit<Parsed, keyof Derived> & InstanceDefaults;
+export type SettingName = keyof Parsed;
+
+export const SETTING_NAMES = Object.keys(schema.shape) as SettingName[];
+
+/** NEXUS_STATE_DIR for `stateDir`. */
+export const environmentName = (name: string): string =>
+  `NEXUS_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+
+/** `state-dir` for `stateDir`: the key in files and flags. */
+export const keyName = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+export const describeSetting = (name: SettingName): { description: string; default: unknown } => {
+  const field = schema.shape[name];
+  return { description: field.description ?? '', default: field.safeParse(undefined).data };
+};
+
+export interface SettingSources {
+  /** Values given as flags, by setting name. */
+  readonly flags?: Partial<Record<SettingName, string | number | undefined>>;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Settings file; `/etc/nexus/nexus.yaml` is read when it exists and this is unset. */
+  readonly file?: string;
+  readonly uid?: number;
+}
+
+/** Code: invalid_argument, naming the setting. */
+export function loadSettings(sources: SettingSources = {}): Settings {
+  const env = sources.env ?? process.env;
+  const merged = {
+    ...readSettingsFile(sources.file ?? env['NEXUS_CONFIG'], env),
+    ...fromEnvironment(env),
+    ...Object.fromEntries(Object.entries(sources.flags ?? {}).filter(([, value]) => value !== undefined)),
+  };
+  const result = schema.safeParse(merged);
+  if (!result.success) throw invalid(result.error);
+  const derived = instanceDefaults(result.data.instance, result.data.runtime, sources.uid ?? process.getuid?.() ?? 0);
+  const given = Object.fromEntries(Object.entries(result.data).filter(([, value]) => value !== undefined)) as Parsed;
+  const settings = { ...derived, ...given } as Settings;
+  if (settings.lostAfterMs <= settings.suspectAfterMs) {
+    throw new NexusError('invalid_argument', 'setting lost-after-ms must be larger than suspect-after-ms');
+  }
+  // sun_path holds 108 bytes and longer paths are cut without a word.
+  if (Buffer.byteLength(settings.socket) > 107) {
+    throw new NexusError('invalid_argument', `the socket path ${settings.socket} is longer than 107 bytes; set socket`);
+  }
+  return settings;
+}
+
+function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const name of SETTING_NAMES) {
+    const value = env[environmentName(name)];
+    if (value !== undefined && value !== '') found[name] = value;
+  }
+  return found;
+}
+
+const DEFAULT_FILE = '/etc/nexus/nexus.yaml';
+
+function readSettingsFile(path: string | undefined, env: NodeJS.ProcessEnv): Record<string, unknown> {
+  const file = path ?? DEFAULT_FILE;
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return {};
+    throw new NexusError('invalid_argument', `cannot read the settings file ${file}: ${(error as Error).message}`);
+  }
+  // The system-wide file describes the default instance; another instance is described by its own --config.
+  const instance = env['NEXUS_INSTANCE'];
+  if (path === undefined && instance !== undefined && instance !== DEFAULT_INSTANCE) return {};
+  const parsed = z.record(z.string(), z.unknown()).nullish().safeParse(parse(text));
+  if (!parsed.success) throw new NexusError('invalid_argument', `${file} must be a YAML mapping of settings`);
+  const byKey = new Map<string, SettingName>(SETTING_NAMES.map((name) => [keyName(name), name]));
+  const settings: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(parsed.data ?? {})) {
+    const name = byKey.get(key);
+    if (name === undefined) throw new NexusError('invalid_argument', `${file}: unknown setting "${key}"`);
+    settings[name] = value;
+  }
+  return settings;
+}
+
+function invalid(error: z.ZodError): NexusError {
+  const issue = error.issues[0];
+  const path = String(issue?.path[0] ?? '');
+  const name = SETTING_NAMES.find((candidate) => candidate === path);
+  const key = name === undefined ? path : keyName(name);
+  const variable = name === undefined ? '' : ` (${environmentName(name)})`;
+  return new NexusError('invalid_argument', `setting ${key}${variable}: ${issue?.message ?? 'invalid'}`, { field: key });
+}

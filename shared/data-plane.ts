@@ -1,0 +1,26 @@
+/**
+ * The agent's HTTP/1.1 data plane, as both ends must know it.
+ *
+ * PUT /chunks/<chunk id>   Content-Length and X-Nexus-MD5 required, `Authorization: Bearer <write token>`;
+ *                          201 with a JSON StoredReply once the chunk is durable; 200 if it already was.
+ * GET /chunks/<chunk id>   `Authorization: Bearer <read token>`; 200 with Content-Length and X-Nexus-MD5.
+ * GET /healthz, /inspect, /metrics   no token: they tell nothing that is stored.
+ * Errors: JSON ErrorReply with the status that shared/errors.ts gives for the code.
+ */
+export const MD5_HEADER = 'x-nexus-md5';
+
+export const chunkPath = (chunkId: string): string => `/chunks/${chunkId}`;
+
+export interface StoredReply {
+  readonly size: number;
+  readonly md5: string;
+  /** One for each replica that is durable, this agent's first. */
+  readonly receipts: readonly string[];
+  /** Node ids of forward targets that failed. */
+  readonly failed_nodes: readonly string[];
+}
+
+export interface ErrorReply {
+  readonly error: string;
+  readonly code: string;
+}

@@ -1,0 +1,86 @@
+/**
+ * The one error type of Nexus and the one table that says what each code means outside.
+ * Codes are matched, never message texts; translation happens only at the edges (rpc, HTTP, CLI).
+ */
+
+interface CodeMeaning {
+  /** Canonical gRPC status number. */
+  readonly grpc: number;
+  readonly http: number;
+  /** CLI exit code: 1 failed, 2 wrong usage, 3 not found, 4 refused, 5 unavailable. */
+  readonly exit: number;
+  /** Whether the same call may succeed later without a change by the caller. */
+  readonly retryable: boolean;
+}
+
+const TABLE = {
+  invalid_argument: { grpc: 3, http: 400, exit: 2, retryable: false },
+  not_found: { grpc: 5, http: 404, exit: 3, retryable: false },
+  already_exists: { grpc: 6, http: 409, exit: 4, retryable: false },
+  permission_denied: { grpc: 7, http: 403, exit: 4, retryable: false },
+  resource_exhausted: { grpc: 8, http: 429, exit: 4, retryable: true },
+  failed_precondition: { grpc: 9, http: 409, exit: 4, retryable: false },
+  aborted: { grpc: 10, http: 409, exit: 4, retryable: true },
+  unimplemented: { grpc: 12, http: 501, exit: 1, retryable: false },
+  internal: { grpc: 13, http: 500, exit: 1, retryable: false },
+  unavailable: { grpc: 14, http: 503, exit: 5, retryable: true },
+  data_loss: { grpc: 15, http: 500, exit: 1, retryable: false },
+  unauthenticated: { grpc: 16, http: 401, exit: 4, retryable: false },
+  deadline_exceeded: { grpc: 4, http: 504, exit: 5, retryable: true },
+  cancelled: { grpc: 1, http: 499, exit: 1, retryable: false },
+} as const satisfies Record<string, CodeMeaning>;
+
+export type ErrorCode = keyof typeof TABLE;
+export type ErrorDetails = Readonly<Record<string, string | number | boolean | readonly string[]>>;
+
+export const meaningOf = (code: ErrorCode): CodeMeaning => TABLE[code];
+
+export const isErrorCode = (text: string): text is ErrorCode => Object.hasOwn(TABLE, text);
+
+/** The code for a gRPC status number; `internal` for numbers that Nexus does not use. */
+export function codeOfGrpcStatus(status: number): ErrorCode {
+  const found = Object.entries(TABLE).find(([, meaning]) => meaning.grpc === status);
+  return found !== undefined && isErrorCode(found[0]) ? found[0] : 'internal';
+}
+
+/** An error for people: `message` says what happened and, where anything can be done, what to do. */
+export class NexusError extends Error {
+  override readonly name = 'NexusError';
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    readonly details: ErrorDetails = {},
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+  }
+
+  /** The same error with the action that failed put in front: `create node web-1: ...`. */
+  during(action: string): NexusError {
+    return new NexusError(this.code, `${action}: ${this.message}`, this.details, { cause: this });
+  }
+}
+
+/** Any thrown value as a NexusError; what is not one already becomes `internal` (or what its errno says). */
+export function toNexusError(thrown: unknown): NexusError {
+  if (thrown instanceof NexusError) return thrown;
+  if (thrown instanceof Error) {
+    const errno = 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';
+    return new NexusError(CODE_OF_ERRNO[errno] ?? 'internal', thrown.message, {}, { cause: thrown });
+  }
+  return new NexusError('internal', String(thrown));
+}
+
+const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {
+  ENOENT: 'not_found',
+  EACCES: 'permission_denied',
+  EPERM: 'permission_denied',
+  ENOSPC: 'resource_exhausted',
+  EDQUOT: 'resource_exhausted',
+  ECONNREFUSED: 'unavailable',
+  ECONNRESET: 'unavailable',
+  EPIPE: 'unavailable',
+  ETIMEDOUT: 'deadline_exceeded',
+  ABORT_ERR: 'cancelled',
+};

@@ -1,0 +1,134 @@
+/**
+ * The only place that starts short-lived child processes: argument arrays, never a shell, always a time limit,
+ * bounded output.
+ */
+import { spawn } from 'node:child_process';
+import { NexusError } from './errors.js';
+
+export interface CommandOptions {
+  /** Written to standard input, which is empty otherwise. */
+  readonly input?: string;
+  /** Ends the command with SIGKILL after so many ms. Default 30 000. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+  readonly cwd?: string;
+  readonly env?: NodeJS.ProcessEnv;
+  /** Bytes kept of each output stream; what is beyond is dropped. Default 1 MiB. */
+  readonly maxOutputBytes?: number;
+}
+
+export interface CommandResult {
+  /** 128 + signal number when a signal ended the command. */
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const DEFAULT_TIMEOUT_MS = 30_000;
+const DEFAULT_MAX_OUTPUT_BYTES = 1024 * 1024;
+
+/** Runs to the end and reports, whatever the exit code. Codes: not_found (no such program), deadline_exceeded, cancelled. */
+export async function tryCommand(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+  const child = spawn(program, args, {
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    cwd: options.cwd,
+    env: options.env,
+  });
+  const stdout = collect(child.stdout, options.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES);
+  const stderr = collect(child.stderr, options.maxOutputBytes ?? DEFAULT_MAX_OUTPUT_BYTES);
+  if (options.input !== undefined) {
+    // A program may exit without reading its input; its exit code says what matters.
+    child.stdin?.on('error', () => undefined);
+    child.stdin?.end(options.input);
+  }
+  return await new Promise((resolve, reject) => {
+    let failure: NexusError | undefined;
+    const stop = (error: NexusError): void => {
+      failure ??= error;
+      child.kill('SIGKILL');
+    };
+    const timer = setTimeout(() => {
+      stop(new NexusError('deadline_exceeded', `${program} did not finish within ${timeoutMs} ms`));
+    }, timeoutMs);
+    const onAbort = (): void => {
+      stop(new NexusError('cancelled', `${program} was cancelled`));
+    };
+    if (options.signal?.aborted === true) onAbort();
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    const finish = (): void => {
+      clearTimeout(timer);
+      options.signal?.removeEventListener('abort', onAbort);
+    };
+    child.once('error', (error: NodeJS.ErrnoException) => {
+      finish();
+      const code = error.code === 'ENOENT' ? 'not_found' : 'internal';
+      reject(new NexusError(code, `cannot run ${program}: ${error.message}`, { program }, { cause: error }));
+    });
+    child.once('close', (code, signal) => {
+      finish();
+      if (failure !== undefined) reject(failure);
+      else resolve({ exitCode: exitCodeOf(code, signal), stdout: stdout(), stderr: stderr() });
+    });
+  });
+}
+
+/** As `tryCommand`, but a non-zero exit is an `internal` error that carries the last lines of standard error. */
+export async function runCommand(
+  program: string,
+  args: readonly string[],
+  options: CommandOptions = {},
+): Promise<CommandResult> {
+  const result = await tryCommand(program, args, options);
+  if (result.exitCode !== 0) {
+    const said = (result.stderr.trim() || result.stdout.trim()).split('\n').slice(-3).join('; ');
+    throw new NexusError('internal', `${program} ${args[0] ?? ''} failed (exit ${result.exitCode}): ${said}`, {
+      program,
+      exit_code: result.exitCode,
+    });
+  }
+  return result;
+}
+
+/** A child's end as one number, the way shells count it. */
+export function exitCodeOf(code: number | null, signal: NodeJS.Signals | null): number {
+  if (code !== null) return code;
+  return signal === null ? 1 : 128 + signalNumber(signal);
+}
+
+const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGKILL: 9,
+  SIGUSR1: 10,
+  SIGSEGV: 11,
+  SIGUSR2: 12,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+  SIGWINCH: 28,
+  SIGSYS: 31,
+};
+
+const signalNumber = (signal: string): number => SIGNAL_NUMBERS[signal] ?? 0;
+
+/** Whether `SIG<name>` is a signal that can be passed on to a command. */
+export const isSignalName = (name: string): boolean => Object.hasOwn(SIGNAL_NUMBERS, `SIG${name}`);
+
+function collect(stream: NodeJS.ReadableStream | null, maxBytes: number): () => string {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  stream?.on('data', (part: Buffer) => {
+    if (bytes < maxBytes) parts.push(part.subarray(0, maxBytes - bytes));
+    bytes += part.length;
+  });
+  return () => Buffer.concat(parts).toString('utf8');
+}

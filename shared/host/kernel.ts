@@ -1,0 +1,80 @@
+/** The kernel: its version and the features that nodes are made of. */
+import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
+
+/** Overlay mounts of a mounted ext4 with idle v2 limits, and openat2, are all in from here. */
+const OLDEST_KERNEL = [5, 4] as const;
+
+export async function probeKernel(input: ProbeInput): Promise<HostCheck[]> {
+  return await Promise.all([
+    kernelVersion(input),
+    fileSystem(input, 'overlay', 'nodes have a writable layer over a read-only image'),
+    fileSystem(input, 'ext4', 'volumes are ext4'),
+    loopDevices(input),
+    seccomp(input),
+    userNamespaces(input),
+  ]);
+}
+
+async function kernelVersion({ sources }: ProbeInput): Promise<HostCheck> {
+  const release = ((await sources.readText('/proc/sys/kernel/osrelease')) ?? '').trim();
+  const [major = 0, minor = 0] = release.split('.').map((part) => Number.parseInt(part, 10));
+  const [oldestMajor, oldestMinor] = OLDEST_KERNEL;
+  if (major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)) return passed('kernel', release);
+  const found = release === '' ? 'not a Linux kernel' : release;
+  return failed('kernel', found, `Linux ${OLDEST_KERNEL.join('.')} or newer is needed`);
+}
+
+/** Built in or loaded: it is in /proc/filesystems. Otherwise a module that can be loaded will do: mount loads it. */
+async function fileSystem({ sources }: ProbeInput, name: string, reason: string): Promise<HostCheck> {
+  const known = (await sources.readText('/proc/filesystems')) ?? '';
+  if (known.split('\n').some((line) => line.split('\t')[1] === name)) return passed(name, 'in the kernel');
+  const dryRun = await sources.run('modprobe', ['-n', '-q', name]);
+  if (dryRun?.exitCode === 0) return passed(name, 'as a module, loaded when needed');
+  return failed(name, 'neither in the kernel nor a module', `a kernel with ${name} is needed: ${reason}`);
+}
+
+async function loopDevices(input: ProbeInput): Promise<HostCheck> {
+  const { sources, settings } = input;
+  const name = 'loop devices';
+  if (!(await sources.exists('/dev/loop-control'))) {
+    return failed(name, 'no /dev/loop-control', 'load the driver: modprobe loop (in a container: pass the device in)');
+  }
+  const base = settings.loopBase;
+  const attached = await attachedLoops(input);
+  // One for each address of the subnet, the network's, the bridge's and the broadcast address left out.
+  const range = 2 ** (32 - Number(settings.subnet.split('/')[1])) - 3;
+  const foreign = attached.filter(
+    ({ number, file }) => number >= base && number < base + range && !file.startsWith(settings.stateDir),
+  );
+  const [first] = foreign;
+  if (first === undefined) return passed(name, `${attached.length} in use; nodes take /dev/loop${base} and up`);
+  const found = `/dev/loop${first.number} is in use by ${first.file}`;
+  return failed(name, found, 'set loop-base (NEXUS_LOOP_BASE) to a number with free devices after it');
+}
+
+/** Devices that have a file; /sys/block/loopN/loop is there only for those. */
+async function attachedLoops({ sources }: ProbeInput): Promise<{ number: number; file: string }[]> {
+  const names = (await sources.list('/sys/block')).filter((block) => /^loop\d+$/.test(block));
+  const found = await Promise.all(
+    names.map(async (block) => ({
+      number: Number(block.slice('loop'.length)),
+      file: (await sources.readText(`/sys/block/${block}/loop/backing_file`))?.trim(),
+    })),
+  );
+  return found.flatMap(({ number, file }) => (file === undefined ? [] : [{ number, file }]));
+}
+
+async function seccomp({ sources }: ProbeInput): Promise<HostCheck> {
+  const actions = await sources.readText('/proc/sys/kernel/seccomp/actions_avail');
+  if (actions?.split(/\s+/).includes('errno') === true) return passed('seccomp', 'filters');
+  return failed('seccomp', 'no filters', 'a kernel with CONFIG_SECCOMP_FILTER is needed: it bounds what commands in nodes may ask');
+}
+
+/** For what runs in nodes with mapped users; nodes themselves do without. */
+async function userNamespaces({ sources }: ProbeInput): Promise<HostCheck> {
+  const name = 'user namespaces';
+  const limit = (await sources.readText('/proc/sys/user/max_user_namespaces'))?.trim();
+  if (limit === undefined) return passed(name, 'not in this kernel', 'nodes work; sandboxes will need them');
+  if (limit === '0') return passed(name, 'switched off', 'nodes work; sandboxes will need sysctl user.max_user_namespaces=1000');
+  return passed(name, `up to ${limit}`);
+}

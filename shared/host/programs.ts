@@ -1,0 +1,75 @@
+/** Programs that Nexus starts or copies: whether they are there, how old they are, and which package has them. */
+import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
+
+export interface Program {
+  readonly name: string;
+  readonly versionArgs: readonly string[];
+  /** Debian's package. */
+  readonly package: string;
+  /** Oldest version that works, where one is known not to. */
+  readonly oldest?: string;
+}
+
+const RUNC_PROGRAMS: readonly Program[] = [
+  // 1.1 is the first whose exec takes a cgroup path.
+  { name: 'runc', versionArgs: ['--version'], package: 'runc', oldest: '1.1' },
+  { name: 'ip', versionArgs: ['-V'], package: 'iproute2' },
+  { name: 'nft', versionArgs: ['--version'], package: 'nftables' },
+  { name: 'mkfs.ext4', versionArgs: ['-V'], package: 'e2fsprogs' },
+  { name: 'e2fsck', versionArgs: ['-V'], package: 'e2fsprogs' },
+  { name: 'losetup', versionArgs: ['--version'], package: 'util-linux' },
+  { name: 'setpriv', versionArgs: ['--version'], package: 'util-linux' },
+  { name: 'flock', versionArgs: ['--version'], package: 'util-linux' },
+  { name: 'mmdebstrap', versionArgs: ['--version'], package: 'mmdebstrap' },
+  { name: 'busybox', versionArgs: ['--help'], package: 'busybox-static' },
+  { name: 'tini-static', versionArgs: ['--version'], package: 'tini' },
+];
+
+// Decentralised JWT authentication of accounts in the server's memory works from 2.9.
+const NATS: Program = { name: 'nats-server', versionArgs: ['--version'], package: 'nats-server', oldest: '2.9' };
+
+const OLDEST_NODE = '20.19';
+
+export async function probePrograms(input: ProbeInput): Promise<HostCheck[]> {
+  const { settings } = input;
+  const nats = settings.natsUrl === undefined ? [NATS] : [];
+  const programs = settings.runtime === 'runc' ? [...RUNC_PROGRAMS, ...nats] : nats;
+  return [nodeVersion(input), ...(await Promise.all(programs.map(async (program) => await probe(program, input))))];
+}
+
+function nodeVersion({ sources }: ProbeInput): HostCheck {
+  const found = sources.nodeVersion;
+  return isOlder(found, OLDEST_NODE)
+    ? failed('node', found, `Node.js ${OLDEST_NODE} or newer is needed`)
+    : passed('node', found);
+}
+
+async function probe(program: Program, { sources }: ProbeInput): Promise<HostCheck> {
+  const answer = await sources.run(program.name, program.versionArgs);
+  const install = `apt-get install ${program.package}`;
+  if (answer === undefined) return failed(program.name, 'missing', install);
+  const version = versionIn(answer.output);
+  if (version === undefined) {
+    // A tool that is there and answers something else is as good as one that says its number.
+    return answer.exitCode === 0 || program.oldest === undefined
+      ? passed(program.name, 'there')
+      : failed(program.name, `does not run (exit code ${answer.exitCode})`, `reinstall it: ${install}`);
+  }
+  if (program.oldest !== undefined && isOlder(version, program.oldest)) {
+    return failed(program.name, version, `version ${program.oldest} or newer is needed`);
+  }
+  return passed(program.name, version);
+}
+
+/** The first thing that looks like a version: `2.38.1` of `losetup from util-linux 2.38.1`. */
+export const versionIn = (output: string): string | undefined => /\d+(?:\.\d+)+/.exec(output)?.[0];
+
+/** Compares numbered parts; what a version lacks counts as 0. */
+export function isOlder(version: string, than: string): boolean {
+  const parts = version.split('.').map(Number);
+  for (const [index, wanted] of than.split('.').map(Number).entries()) {
+    const part = parts[index] ?? 0;
+    if (part !== wanted) return part < wanted;
+  }
+  return false;
+}

@@ -1,0 +1,65 @@
+/**
+ * Where the probes look. They only read; what must be tried to be known (a bridge, a veth pair) is tried in a network
+ * namespace of its own that ends with the trial, so the host stays as it is. Tests hand in recorded answers.
+ */
+import { access, readdir, readFile, statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { tryCommand } from '../exec.js';
+
+export interface ProgramAnswer {
+  readonly exitCode: number;
+  /** Standard output and error, trimmed. */
+  readonly output: string;
+}
+
+export interface HostSources {
+  readonly uid: number;
+  /** As process.versions.node. */
+  readonly nodeVersion: string;
+  /** Undefined when there is no such file, or when it can't be read. */
+  readText(path: string): Promise<string | undefined>;
+  /** Names in a folder; empty when there is none. */
+  list(path: string): Promise<readonly string[]>;
+  exists(path: string): Promise<boolean>;
+  /** Undefined when there is no such program, or when it does not end within 5 s. */
+  run(program: string, args: readonly string[]): Promise<ProgramAnswer | undefined>;
+  /** Bytes that are free for this user where the path is, or where it would be made. */
+  freeBytes(path: string): Promise<number>;
+}
+
+const PROGRAM_TIMEOUT_MS = 5000;
+
+/** This host. */
+export function systemSources(): HostSources {
+  return {
+    uid: process.getuid?.() ?? 0,
+    nodeVersion: process.versions.node,
+    readText: async (path) => await readFile(path, 'utf8').catch(() => undefined),
+    list: async (path) => await readdir(path).catch(() => []),
+    exists,
+    run,
+    freeBytes: async (path) => {
+      let place = path;
+      while (!(await exists(place))) place = dirname(place);
+      const { bavail, bsize } = await statfs(place);
+      return bavail * bsize;
+    },
+  };
+}
+
+const exists = async (path: string): Promise<boolean> =>
+  await access(path).then(
+    () => true,
+    () => false,
+  );
+
+async function run(program: string, args: readonly string[]): Promise<ProgramAnswer | undefined> {
+  // Users' paths often lack the folders where ip, losetup and mkfs are.
+  const env = { ...process.env, LC_ALL: 'C', PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin` };
+  try {
+    const { exitCode, stdout, stderr } = await tryCommand(program, args, { timeoutMs: PROGRAM_TIMEOUT_MS, env });
+    return { exitCode, output: `${stdout}${stderr}`.trim() };
+  } catch {
+    return undefined;
+  }
+}

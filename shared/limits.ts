@@ -1,0 +1,42 @@
+/** Bounds that both sides of a boundary must agree on. Each carries its reason; relations are asserted below. */
+import assert from 'node:assert/strict';
+
+export const KIB = 1024;
+export const MIB = 1024 * KIB;
+export const GIB = 1024 * MIB;
+
+/** Bytes in every chunk but a file's last: large enough to amortise a round trip, small enough to hold a few in memory. */
+export const CHUNK_SIZE_BYTES = 10 * MIB;
+
+/** Chunks one GrantChunks call may ask for: bounds the transaction and the reply. */
+export const MAX_GRANTS_PER_CALL = 64;
+
+/** Chunks one OpenDownload page may hold: keeps the reply far below gRPC's 4 MiB message limit. */
+export const MAX_SOURCES_PER_PAGE = 256;
+
+/** How long a chunk token is valid, ms: a chunk takes well under a minute even on a slow, busy disk. */
+export const CHUNK_TOKEN_TTL_MS = 10 * 60 * 1000;
+
+/** Distinct nodes one chunk can be on. */
+export const MAX_REPLICAS = 8;
+
+export const MIN_MEMORY_MB = 32;
+export const DEFAULT_MEMORY_MB = 128;
+export const DEFAULT_CPU_WEIGHT = 512;
+export const MAX_CPU_WEIGHT = 10_000;
+/** Threads count: the agent alone has about a dozen. */
+export const DEFAULT_PIDS_LIMIT = 512;
+export const MIN_PIDS_LIMIT = 32;
+/** Below this ext4's own structures leave no room for a chunk. */
+export const MIN_STORAGE_BYTES = 32 * MIB;
+export const MAX_STORAGE_BYTES = 16 * 1024 * GIB;
+
+export const HEARTBEAT_INTERVAL_MS = 1000;
+export const REPORT_INTERVAL_MS = 5000;
+
+/** Labels of one node. */
+export const MAX_LABELS = 32;
+/** Bytes of a raw file's name. */
+export const MAX_FILE_NAME_BYTES = 255;
+
+assert(MIN_STORAGE_BYTES > 2 * CHUNK_SIZE_BYTES, 'the smallest volume must hold a chunk beside its temporary file');

@@ -1,0 +1,20 @@
+/** The injected structured logger: JSON lines on standard output (journald or a log file take them from there). */
+import { pino, type Logger } from 'pino';
+
+export type { Logger };
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** `name` is the process: controller, gateway. Known secret fields are blanked wherever they stand at the first two levels. */
+export function createLogger(name: string, level: LogLevel): Logger {
+  return pino({
+    name,
+    level,
+    base: { pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`]), censor: '[secret]' },
+  });
+}
+
+const SECRET_FIELDS = ['token', 'password', 'otp', 'seed', 'creds', 'authorization'];

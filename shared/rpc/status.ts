@@ -1,0 +1,26 @@
+/**
+ * NexusError over gRPC: the status number carries the class of the error, trailing metadata the exact code and the
+ * details, so that the far side gets back what was thrown.
+ */
+import { Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js';
+import { codeOfGrpcStatus, isErrorCode, meaningOf, NexusError, type ErrorDetails } from '../errors.js';
+
+const CODE_KEY = 'nexus-code';
+const DETAILS_KEY = 'nexus-details-bin';
+
+export function statusOf(error: NexusError): StatusObject {
+  const metadata = new Metadata();
+  metadata.set(CODE_KEY, error.code);
+  metadata.set(DETAILS_KEY, Buffer.from(JSON.stringify(error.details)));
+  return { code: meaningOf(error.code).grpc, details: error.message, metadata };
+}
+
+export function errorOfStatus(error: ServiceError): NexusError {
+  const code = error.metadata?.get(CODE_KEY)[0];
+  const details = error.metadata?.get(DETAILS_KEY)[0];
+  return new NexusError(
+    typeof code === 'string' && isErrorCode(code) ? code : codeOfGrpcStatus(error.code),
+    error.details,
+    Buffer.isBuffer(details) ? (JSON.parse(details.toString('utf8')) as ErrorDetails) : {},
+  );
+}

@@ -1,0 +1,171 @@
+/** HTTP to the agents: one chunk out, one chunk in. Connections are kept for the transfer; every wait is bounded. */
+import { createHash } from 'node:crypto';
+import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
+import { chunkPath, MD5_HEADER, type ErrorReply, type StoredReply } from '../data-plane.js';
+import { isErrorCode, NexusError } from '../errors.js';
+import { KIB } from '../limits.js';
+import type { ChunkTarget } from './port.js';
+
+const CONNECT_TIMEOUT_MS = 5000;
+/** Of silence on the connection, in either direction. */
+const IDLE_TIMEOUT_MS = 30_000;
+const MAX_REPLY_BYTES = 64 * KIB;
+
+export interface FetchedChunk {
+  readonly size: number;
+  /** Of the bytes as they came, lower-case hex. */
+  readonly md5: string;
+}
+
+export class ChunkClient {
+  readonly #agent: Agent;
+
+  constructor(connections: number) {
+    this.#agent = new Agent({ keepAlive: true, maxSockets: connections, maxFreeSockets: connections });
+  }
+
+  /** Codes: unavailable, deadline_exceeded, cancelled, or what the agent said. */
+  async put(target: ChunkTarget, chunkId: string, data: Buffer, md5: string, signal: AbortSignal): Promise<StoredReply> {
+    const headers = { 'content-length': data.length, [MD5_HEADER]: md5, 'content-type': 'application/octet-stream' };
+    return await this.#exchange('PUT', target, chunkId, headers, signal, (outgoing) => outgoing.end(data), readStored);
+  }
+
+  /** Into the front of `buffer`. Codes: as `put`, and data_loss when more comes than the buffer holds. */
+  async get(target: ChunkTarget, chunkId: string, buffer: Buffer, signal: AbortSignal): Promise<FetchedChunk> {
+    const read = (incoming: IncomingMessage): Promise<FetchedChunk> => readInto(incoming, buffer);
+    return await this.#exchange('GET', target, chunkId, {}, signal, (outgoing) => outgoing.end(), read);
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+
+  #exchange<Result>(
+    method: 'GET' | 'PUT',
+    target: ChunkTarget,
+    chunkId: string,
+    headers: Record<string, string | number>,
+    signal: AbortSignal,
+    send: (outgoing: ClientRequest) => void,
+    read: (incoming: IncomingMessage) => Promise<Result>,
+  ): Promise<Result> {
+    const [host, port] = splitAddress(target.address);
+    return new Promise<Result>((resolve, reject) => {
+      const outgoing = request({
+        agent: this.#agent,
+        method,
+        host,
+        port,
+        path: chunkPath(chunkId),
+        headers: { ...headers, authorization: `Bearer ${target.token}` },
+      });
+      const fail = (error: unknown): void => {
+        release();
+        outgoing.destroy();
+        reject(translate(error, target, signal));
+      };
+      const onAbort = (): void => {
+        fail(signal.reason);
+      };
+      const release = boundTime(outgoing, fail);
+      signal.addEventListener('abort', onAbort, { once: true });
+      outgoing.on('error', fail);
+      outgoing.on('close', () => {
+        signal.removeEventListener('abort', onAbort);
+      });
+      outgoing.once('response', (incoming) => {
+        (isSuccess(incoming) ? read(incoming) : refuse(incoming)).then((result) => {
+          release();
+          resolve(result);
+        }, fail);
+      });
+      if (signal.aborted) onAbort();
+      else send(outgoing);
+    });
+  }
+}
+
+const isSuccess = (incoming: IncomingMessage): boolean => (incoming.statusCode ?? 0) >= 200 && (incoming.statusCode ?? 0) < 300;
+
+function splitAddress(address: string): [host: string, port: number] {
+  const colon = address.lastIndexOf(':');
+  return [address.slice(0, colon), Number(address.slice(colon + 1))];
+}
+
+/** A node that does not take the connection, or says nothing any more, is given up. */
+function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void): () => void {
+  const connecting = setTimeout(() => {
+    fail(new NexusError('deadline_exceeded', `no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
+  }, CONNECT_TIMEOUT_MS);
+  const stopConnecting = (): void => {
+    clearTimeout(connecting);
+  };
+  outgoing.once('socket', (socket) => {
+    if (socket.connecting) socket.once('connect', stopConnecting);
+    else stopConnecting();
+  });
+  outgoing.setTimeout(IDLE_TIMEOUT_MS, () => {
+    fail(new NexusError('deadline_exceeded', `nothing came or went for ${IDLE_TIMEOUT_MS / 1000} s`));
+  });
+  return stopConnecting;
+}
+
+async function readStored(incoming: IncomingMessage): Promise<StoredReply> {
+  return JSON.parse(await readText(incoming)) as StoredReply;
+}
+
+async function refuse(incoming: IncomingMessage): Promise<never> {
+  const text = await readText(incoming);
+  const { error, code } = parseError(text);
+  throw new NexusError(isErrorCode(code) ? code : 'internal', error === '' ? `HTTP status ${incoming.statusCode ?? 0}` : error);
+}
+
+function parseError(text: string): ErrorReply {
+  try {
+    return JSON.parse(text) as ErrorReply;
+  } catch {
+    return { error: text.slice(0, 200), code: 'internal' };
+  }
+}
+
+async function readText(incoming: IncomingMessage): Promise<string> {
+  const parts: Buffer[] = [];
+  let size = 0;
+  for await (const part of incoming as AsyncIterable<Buffer>) {
+    size += part.length;
+    if (size > MAX_REPLY_BYTES) throw new NexusError('internal', 'the reply is longer than any reply can be');
+    parts.push(part);
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
+
+function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<FetchedChunk> {
+  const hash = createHash('md5');
+  let size = 0;
+  return new Promise((resolve, reject) => {
+    incoming.on('data', (piece: Buffer) => {
+      if (size + piece.length > buffer.length) {
+        incoming.destroy(new NexusError('data_loss', 'the node sent more than a chunk can hold'));
+        return;
+      }
+      buffer.set(piece, size);
+      size += piece.length;
+      hash.update(piece);
+    });
+    incoming.once('end', () => {
+      resolve({ size, md5: hash.digest('hex') });
+    });
+    incoming.once('error', reject);
+    // A connection that breaks off: 'close' without 'end'.
+    incoming.once('close', () => {
+      reject(new NexusError('unavailable', 'the connection broke off'));
+    });
+  });
+}
+
+function translate(error: unknown, target: ChunkTarget, signal: AbortSignal): NexusError {
+  if (signal.aborted) return new NexusError('cancelled', 'the transfer was cancelled', {}, { cause: error });
+  if (error instanceof NexusError) return error;
+  const said = error instanceof Error ? error.message : String(error);
+  return new NexusError('unavailable', `node ${target.nodeName} does not answer: ${said}`, {}, { cause: error });
+}

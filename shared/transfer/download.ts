@@ -1,0 +1,124 @@
+/**
+ * Fetches a file's chunks, several at a time, and delivers them in order. A byte is delivered only after the MD5 of its
+ * whole chunk was right; what fails on one replica is fetched from the next.
+ */
+import { NexusError, toNexusError } from '../errors.js';
+import { ChunkBuffers } from './buffers.js';
+import { ChunkClient } from './chunk-client.js';
+import type { ChunkSource, DownloadCatalogue } from './port.js';
+
+export interface DownloadRequest {
+  readonly fileId: string;
+  readonly chunksCount: number;
+  /** Resolves when the data may be overwritten. Called in order, one at a time. */
+  readonly deliver: (data: Buffer) => Promise<void>;
+  readonly signal: AbortSignal;
+  readonly onProgress?: (bytes: number) => void;
+}
+
+const CONCURRENT_GETS = 3;
+const SOURCES_PER_PAGE = 64;
+
+/** Codes: data_loss (no replica is whole), unavailable (none can be reached), cancelled, those of the catalogue. */
+export async function downloadFile(catalogue: DownloadCatalogue, request: DownloadRequest): Promise<void> {
+  const client = new ChunkClient(CONCURRENT_GETS);
+  try {
+    await new Download(catalogue, client, request).run();
+  } finally {
+    client.close();
+  }
+}
+
+interface Fetched {
+  readonly buffer: Buffer;
+  readonly size: number;
+}
+
+class Download {
+  readonly #buffers = new ChunkBuffers(CONCURRENT_GETS);
+  readonly #stop = new AbortController();
+  #page: readonly ChunkSource[] = [];
+
+  constructor(
+    private readonly catalogue: DownloadCatalogue,
+    private readonly client: ChunkClient,
+    private readonly request: DownloadRequest,
+  ) {}
+
+  async run(): Promise<void> {
+    const onAbort = (): void => {
+      this.#stop.abort(this.request.signal.reason);
+    };
+    this.request.signal.addEventListener('abort', onAbort, { once: true });
+    if (this.request.signal.aborted) onAbort();
+    const window: Promise<Fetched>[] = [];
+    try {
+      let next = 0;
+      for (let index = 0; index < this.request.chunksCount; index += 1) {
+        while (next < this.request.chunksCount && window.length < CONCURRENT_GETS) {
+          window.push(this.#begin(await this.#source(next)));
+          next += 1;
+        }
+        const fetched = await window.shift();
+        if (fetched !== undefined) await this.#deliver(fetched);
+      }
+    } finally {
+      this.#stop.abort();
+      this.request.signal.removeEventListener('abort', onAbort);
+      await Promise.allSettled(window);
+    }
+  }
+
+  /** Its failure is seen when its turn comes; until then it must not count as unhandled. */
+  #begin(source: ChunkSource): Promise<Fetched> {
+    const fetching = this.#fetch(source);
+    fetching.catch(() => undefined);
+    return fetching;
+  }
+
+  async #deliver({ buffer, size }: Fetched): Promise<void> {
+    await this.request.deliver(buffer.subarray(0, size));
+    this.#buffers.give(buffer);
+    this.request.onProgress?.(size);
+  }
+
+  async #source(index: number): Promise<ChunkSource> {
+    const known = this.#page.find((source) => source.index === index);
+    if (known !== undefined) return known;
+    this.#page = await this.catalogue.chunkSources(this.request.fileId, index, SOURCES_PER_PAGE);
+    const found = this.#page.find((source) => source.index === index);
+    if (found === undefined) throw new NexusError('data_loss', `chunk ${index} of file ${this.request.fileId} is not in the catalogue`);
+    return found;
+  }
+
+  async #fetch(source: ChunkSource): Promise<Fetched> {
+    const buffer = await this.#buffers.take();
+    const failures: NexusError[] = [];
+    for (const target of source.replicas) {
+      try {
+        const found = await this.client.get(target, source.chunkId, buffer, this.#stop.signal);
+        if (found.md5 === source.md5 && found.size === source.size) return { buffer, size: found.size };
+        failures.push(mismatch(source, target.nodeName, found));
+      } catch (thrown) {
+        const error = toNexusError(thrown);
+        if (error.code === 'cancelled') throw error;
+        failures.push(error.during(`node ${target.nodeName}`));
+      }
+    }
+    throw allFailed(this.request.fileId, source, failures);
+  }
+}
+
+const mismatch = (source: ChunkSource, node: string, found: { md5: string; size: number }): NexusError =>
+  new NexusError('data_loss', `node ${node} has ${found.size} bytes with MD5 ${found.md5}, stored were ${source.size} with ${source.md5}`);
+
+/** Damage outweighs absence: a node that comes back may still have it, a changed chunk does not heal. */
+function allFailed(fileId: string, source: ChunkSource, failures: readonly NexusError[]): NexusError {
+  const worst = failures.find((failure) => failure.code === 'data_loss') ?? failures[0];
+  const said = failures.map((failure) => failure.message).join('; ') || 'no node has it';
+  return new NexusError(worst?.code ?? 'data_loss', `file ${fileId}: chunk ${source.index} (${source.chunkId}) cannot be read: ${said}`, {
+    file: fileId,
+    chunk: source.index,
+    chunk_id: source.chunkId,
+  });
+}

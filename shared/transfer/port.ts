@@ -1,0 +1,63 @@
+/** What moving files needs from a controller; the CLI has it over gRPC, others may have it otherwise. */
+import type { ByteSource } from './source.js';
+
+export interface ChunkTarget {
+  readonly nodeId: string;
+  readonly nodeName: string;
+  /** host:port of the agent. */
+  readonly address: string;
+  readonly token: string;
+}
+
+export interface ChunkGrant {
+  readonly index: number;
+  readonly chunkId: string;
+  /** The first is the one to send to. */
+  readonly targets: readonly ChunkTarget[];
+}
+
+export interface ChunkReceipt {
+  readonly index: number;
+  readonly receipt: string;
+}
+
+export interface ChunkSource {
+  readonly index: number;
+  readonly chunkId: string;
+  readonly size: number;
+  readonly md5: string;
+  readonly replicas: readonly ChunkTarget[];
+}
+
+export interface GrantRequest {
+  readonly count: number;
+  readonly retry: readonly { readonly index: number; readonly failedNodeIds: readonly string[] }[];
+  readonly receipts: readonly ChunkReceipt[];
+}
+
+export interface UploadCatalogue<File> {
+  openUpload(request: { readonly name: string; readonly replicas: number; readonly expectedSize: number }): Promise<{ readonly uploadId: string }>;
+  grantChunks(uploadId: string, request: GrantRequest): Promise<readonly ChunkGrant[]>;
+  commitUpload(
+    uploadId: string,
+    request: { readonly size: number; readonly chunksCount: number; readonly receipts: readonly ChunkReceipt[] },
+  ): Promise<File>;
+  abortUpload(uploadId: string): Promise<void>;
+}
+
+export interface DownloadCatalogue {
+  /** The chunks from `fromIndex` on, at most `count`. */
+  chunkSources(file: string, fromIndex: number, count: number): Promise<readonly ChunkSource[]>;
+}
+
+export interface UploadRequest {
+  readonly name: string;
+  /** 0: the cluster's default. */
+  readonly replicas: number;
+  /** Bytes; 0: unknown. */
+  readonly expectedSize: number;
+  readonly source: ByteSource;
+  readonly signal: AbortSignal;
+  /** Called with each chunk's bytes when it is stored. */
+  readonly onProgress?: (bytes: number) => void;
+}

@@ -1,0 +1,145 @@
+/**
+ * Sends a stream of bytes as chunks: read and hash one, send others meanwhile, hand receipts over with the next grants.
+ * A node that fails costs a new grant for its chunk. Whatever fails in the end, the upload is aborted and leaves nothing.
+ */
+import { createHash } from 'node:crypto';
+import { NexusError, toNexusError } from '../errors.js';
+import { CHUNK_SIZE_BYTES } from '../limits.js';
+import { ChunkBuffers } from './buffers.js';
+import { ChunkClient } from './chunk-client.js';
+import type { ChunkGrant, ChunkReceipt, UploadCatalogue, UploadRequest } from './port.js';
+
+/** Chunks on their way at once. More would only queue: reading and hashing is one processor's work. */
+const CONCURRENT_PUTS = 2;
+/** One being filled besides those on their way. */
+const BUFFERS = CONCURRENT_PUTS + 1;
+const GRANTS_AHEAD = 8;
+const ATTEMPTS_PER_CHUNK = 4;
+
+/** Codes: those of the catalogue and the agents; cancelled. */
+export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request: UploadRequest): Promise<File> {
+  const { name, replicas, expectedSize } = request;
+  const { uploadId } = await catalogue.openUpload({ name, replicas, expectedSize });
+  const client = new ChunkClient(CONCURRENT_PUTS);
+  try {
+    return await new Upload(catalogue, client, uploadId, request).run();
+  } catch (error) {
+    // The controller also expires it; whoever reads the message should not have to wait for that.
+    await catalogue.abortUpload(uploadId).catch(() => undefined);
+    throw toNexusError(error);
+  } finally {
+    client.close();
+  }
+}
+
+class Upload<File> {
+  readonly #buffers = new ChunkBuffers(BUFFERS);
+  readonly #receipts: ChunkReceipt[] = [];
+  readonly #sending = new Set<Promise<void>>();
+  #grants: ChunkGrant[] = [];
+  #granting: Promise<void> | undefined;
+  #failure: NexusError | undefined;
+  #size = 0;
+
+  constructor(
+    private readonly catalogue: UploadCatalogue<File>,
+    private readonly client: ChunkClient,
+    private readonly uploadId: string,
+    private readonly request: UploadRequest,
+  ) {}
+
+  async run(): Promise<File> {
+    let chunksCount = 0;
+    try {
+      while (await this.#sendNext()) chunksCount += 1;
+    } finally {
+      // Nothing may still be using a buffer or the client when the caller goes on.
+      await Promise.allSettled(this.#sending);
+    }
+    this.#throwFailure();
+    return await this.catalogue.commitUpload(this.uploadId, { size: this.#size, chunksCount, receipts: this.#receipts.splice(0) });
+  }
+
+  /** Fills one buffer and sends it on its way; false at the end of the source. */
+  async #sendNext(): Promise<boolean> {
+    const buffer = await this.#buffers.take();
+    this.#throwFailure();
+    const hash = createHash('md5');
+    const size = await this.request.source.fill(buffer, (piece) => hash.update(piece));
+    this.#throwFailure();
+    if (size === 0) return false;
+    this.#size += size;
+    const grant = await this.#nextGrant();
+    const sending = this.#send(grant, buffer.subarray(0, size), hash.digest('hex'))
+      .catch((error: unknown) => {
+        this.#failure ??= toNexusError(error);
+      })
+      .finally(() => {
+        this.#sending.delete(sending);
+        this.#buffers.give(buffer);
+      });
+    this.#sending.add(sending);
+    return true;
+  }
+
+  #throwFailure(): void {
+    if (this.request.signal.aborted) throw new NexusError('cancelled', 'the upload was cancelled');
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #nextGrant(): Promise<ChunkGrant> {
+    if (this.#grants.length === 0) await (this.#granting ?? this.#fetchGrants(1 + this.#chunksToCome()));
+    const grant = this.#grants.shift();
+    if (grant === undefined) throw new NexusError('internal', 'the controller granted nothing');
+    const missing = this.#chunksToCome() - this.#grants.length;
+    // In time for the next batch, so that sending never waits for it; its failure shows when it is needed.
+    if (missing > 0 && this.#grants.length <= GRANTS_AHEAD / 2 && this.#granting === undefined) {
+      this.#granting = this.#fetchGrants(missing).finally(() => {
+        this.#granting = undefined;
+      });
+      this.#granting.catch(() => undefined);
+    }
+    return grant;
+  }
+
+  /** After the ones already read: exact when the size is known, so that no room is promised in vain. */
+  #chunksToCome(): number {
+    if (this.request.expectedSize === 0) return GRANTS_AHEAD;
+    return Math.max(0, Math.ceil((this.request.expectedSize - this.#size) / CHUNK_SIZE_BYTES));
+  }
+
+  async #fetchGrants(wanted: number): Promise<void> {
+    const receipts = this.#receipts.splice(0);
+    const count = Math.min(GRANTS_AHEAD, wanted);
+    this.#grants.push(...(await this.catalogue.grantChunks(this.uploadId, { count, retry: [], receipts })));
+  }
+
+  async #send(first: ChunkGrant, data: Buffer, md5: string): Promise<void> {
+    let grant = first;
+    const failedNodeIds: string[] = [];
+    for (let attempt = 1; ; attempt += 1) {
+      const [target] = grant.targets;
+      if (target === undefined) throw new NexusError('internal', `chunk ${grant.index} was granted no node`);
+      try {
+        const stored = await this.client.put(target, grant.chunkId, data, md5, this.request.signal);
+        for (const receipt of stored.receipts) this.#receipts.push({ index: grant.index, receipt });
+        this.request.onProgress?.(data.length);
+        return;
+      } catch (thrown) {
+        const error = toNexusError(thrown);
+        if (error.code === 'cancelled' || attempt === ATTEMPTS_PER_CHUNK) throw error.during(`chunk ${grant.index} to node ${target.nodeName}`);
+        failedNodeIds.push(target.nodeId);
+        grant = await this.#regrant(grant.index, failedNodeIds, error, target.nodeName);
+      }
+    }
+  }
+
+  async #regrant(index: number, failedNodeIds: readonly string[], failure: NexusError, node: string): Promise<ChunkGrant> {
+    const retry = [{ index, failedNodeIds }];
+    const regranted = await this.catalogue.grantChunks(this.uploadId, { count: 0, retry, receipts: [] }).catch(() => []);
+    const [grant] = regranted;
+    // No other place is left: what happened on the first one is what there is to tell.
+    if (grant === undefined) throw failure.during(`chunk ${index} to node ${node}`);
+    return grant;
+  }
+}

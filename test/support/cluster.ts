@@ -1,0 +1,178 @@
+/**
+ * A real cluster for system tests: the built controller as its own process under its own instance name, driven by the
+ * built CLI as a person would. `dispose` purges it and fails when anything is left on the host.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { loopDevices, residueOf } from './residue.js';
+
+export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+const CLI = join(PROJECT, 'dist', 'cli', 'main.js');
+const CONTROLLER = join(PROJECT, 'dist', 'controller', 'main.js');
+
+export interface CliResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface ClusterOptions {
+  readonly runtime?: 'runc' | 'process';
+  /** Extra settings as environment variables. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+const READY_TIMEOUT_MS = 30_000;
+
+export class TestCluster {
+  /** Short and random: test runs beside each other and a person's cluster never meet. */
+  readonly instance = `t${randomInt(36 ** 4).toString(36)}`;
+  readonly folder = mkdtempSync(join(tmpdir(), 'nexus-test-'));
+  readonly stateDir = `/var/lib/nexus-${this.instance}`;
+  readonly runDir = `/run/nexus-${this.instance}`;
+  readonly socket = `/var/run/nexus-${this.instance}.sock`;
+  #controller: ChildProcess | undefined;
+  readonly #loopsBefore = loopDevices();
+
+  constructor(private readonly options: ClusterOptions = {}) {}
+
+  static async start(options: ClusterOptions = {}): Promise<TestCluster> {
+    const cluster = new TestCluster(options);
+    await cluster.startController();
+    return cluster;
+  }
+
+  get controllerPid(): number {
+    return this.#controller?.pid ?? 0;
+  }
+
+  get env(): NodeJS.ProcessEnv {
+    return {
+      ...process.env,
+      NEXUS_INSTANCE: this.instance,
+      NEXUS_RUNTIME: this.options.runtime ?? 'runc',
+      ...this.options.env,
+    };
+  }
+
+  /** Starts the controller and waits until it serves. `env` arms failpoints. */
+  async startController(env: Readonly<Record<string, string>> = {}): Promise<void> {
+    const child = spawn(process.execPath, [CONTROLLER], {
+      env: { ...this.env, NEXUS_LOG_LEVEL: 'debug', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#controller = child;
+    let output = '';
+    const collect = (data: Buffer): void => {
+      output = (output + data.toString('utf8')).slice(-20_000);
+    };
+    child.stdout.on('data', collect);
+    child.stderr.on('data', collect);
+    const deadline = Date.now() + READY_TIMEOUT_MS;
+    while (!output.includes('the controller is up')) {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the controller ended:\n${output}`);
+      if (Date.now() > deadline) throw new Error(`the controller is not up:\n${output}`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** Runs another controller on the same instance until it ends by itself. */
+  async tryController(): Promise<{ code: number; output: string }> {
+    const child = spawn(process.execPath, [CONTROLLER], { env: this.env, stdio: ['ignore', 'pipe', 'inherit'] });
+    let output = '';
+    child.stdout.on('data', (data: Buffer) => {
+      output += data.toString('utf8');
+    });
+    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    return { code: code ?? 1, output };
+  }
+
+  /** Resolves when the controller's process has ended by itself or by a signal. */
+  async controllerEnd(): Promise<void> {
+    const child = this.#controller;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    await new Promise((resolve) => child.once('exit', resolve));
+  }
+
+  async killController(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    this.#controller?.kill(signal);
+    await this.controllerEnd();
+  }
+
+  /** Runs the CLI; never throws for its exit code. */
+  run(...args: string[]): Promise<CliResult> {
+    return this.runWith({}, ...args);
+  }
+
+  runWith(options: { readonly input?: Buffer | string; readonly signal?: AbortSignal }, ...args: string[]): Promise<CliResult> {
+    const child = spawn(process.execPath, [CLI, ...args], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'], signal: options.signal });
+    const stdout: Buffer[] = [];
+    const stderr: Buffer[] = [];
+    child.stdout.on('data', (data: Buffer) => stdout.push(data));
+    child.stderr.on('data', (data: Buffer) => stderr.push(data));
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.input ?? '');
+    return new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code) => {
+        const text = (parts: Buffer[]): string => Buffer.concat(parts).toString('utf8');
+        resolve({ code: code ?? 1, stdout: text(stdout), stderr: text(stderr) });
+      });
+    });
+  }
+
+  /** Runs the CLI and expects success. */
+  async ok(...args: string[]): Promise<string> {
+    const result = await this.run(...args);
+    if (result.code !== 0) throw new Error(`nexus ${args.join(' ')} exited ${result.code}: ${result.stderr}`);
+    return result.stdout;
+  }
+
+  async json<T>(...args: string[]): Promise<T> {
+    return JSON.parse(await this.ok(...args, '--output', 'json')) as T;
+  }
+
+  /** A node's log, for messages of failed tests. */
+  nodeLog(id: string): string {
+    const path = join(this.stateDir, 'logs', `${id}.log`);
+    return existsSync(path) ? readFileSync(path, 'utf8') : '';
+  }
+
+  /** Purges, then says what is left of the instance on the host (nothing, if all is well). */
+  async dispose(): Promise<string[]> {
+    const child = this.#controller;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) await this.startController();
+    const down = await this.run('down', '--purge');
+    await this.controllerEnd();
+    rmSync(this.folder, { recursive: true, force: true });
+    const loops = loopDevices().filter((line) => !this.#loopsBefore.includes(line));
+    const failed = down.code === 0 ? [] : [`nexus down --purge exited ${down.code}: ${down.stderr}`];
+    return [...failed, ...residueOf(this.instance), ...loops.map((line) => `loop device ${line}`)];
+  }
+}
+
+export interface NodeJson {
+  readonly id: string;
+  readonly name: string;
+  readonly status: string;
+  readonly status_reason?: string;
+  readonly ip: string;
+  readonly pid: number;
+  readonly agent_started_at?: string;
+  readonly slot?: number;
+}
+
+/** Looks again until `check` holds; says what was last seen when it never does. */
+export async function eventually<T>(look: () => Promise<T> | T, check: (seen: T) => boolean, withinMs = 10_000): Promise<T> {
+  const deadline = Date.now() + withinMs;
+  for (;;) {
+    const seen = await look();
+    if (check(seen)) return seen;
+    if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms; last seen: ${JSON.stringify(seen)}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,35 @@
+/** System tests need root and a kernel that can run containers. Without them they are skipped, saying why. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { PROJECT, TestCluster, type ClusterOptions } from './cluster.js';
+import { expect } from 'chai';
+
+export function whySkipped(): string | undefined {
+  if (process.getuid?.() !== 0) return 'system tests need root: run npm test, which asks for it';
+  if (!existsSync(join(PROJECT, 'dist', 'runtime', 'first-stage.sh'))) return 'dist/runtime is not there: run deploy/bootstrap.sh';
+  return undefined;
+}
+
+/** A suite with one cluster of its own, which must leave nothing behind. */
+export function describeWithCluster(title: string, options: ClusterOptions, body: (cluster: () => TestCluster) => void): void {
+  describe(title, function () {
+    this.timeout(120_000);
+    let cluster: TestCluster | undefined;
+    before(async function () {
+      const reason = whySkipped();
+      if (reason !== undefined) {
+        if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
+        process.stderr.write(`    skipped: ${reason}\n`);
+        this.skip();
+      }
+      cluster = await TestCluster.start(options);
+    });
+    after(async () => {
+      if (cluster !== undefined) expect(await cluster.dispose(), 'left on the host').to.deep.equal([]);
+    });
+    body(() => {
+      if (cluster === undefined) throw new Error('the cluster is not up');
+      return cluster;
+    });
+  });
+}

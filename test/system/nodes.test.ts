@@ -1,0 +1,233 @@
+/** Nodes on the real kernel, through the command line. */
+import { expect } from 'chai';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { eventually, type NodeJson } from '../support/cluster.js';
+import { describeWithCluster } from '../support/system.js';
+
+/** What fork() answers at a limit. */
+const EAGAIN = 11;
+const CREATE = ['--mem', '128', '--storage', '256M'];
+
+describeWithCluster('nodes', {}, (cluster) => {
+  const list = (): Promise<NodeJson[]> => cluster().json<NodeJson[]>('node', 'ls');
+  const inspect = (name: string): Promise<NodeJson> => cluster().json<NodeJson>('node', 'inspect', name);
+  const sh = (node: string, script: string): Promise<{ code: number; stdout: string; stderr: string }> =>
+    cluster().run('node', 'exec', node, '--', 'sh', '-c', script);
+
+  it('twenty are created at once by parallel calls, and survive a killed controller without a restart', async () => {
+    const names = Array.from({ length: 20 }, (_, index) => `many-${index}`);
+    await Promise.all(names.map((name) => cluster().ok('node', 'create', name, '--mem', '64', '--storage', '64M')));
+    const before = await list();
+    expect(before.map((node) => node.status)).to.deep.equal(names.map(() => 'Running'));
+    expect(new Set(before.map((node) => node.ip)).size).to.equal(20);
+    await cluster().killController();
+    await cluster().startController();
+    const after = await eventually(list, (nodes) => nodes.every((node) => node.agent_started_at !== ''));
+    const identity = (node: NodeJson): object => ({ id: node.id, pid: node.pid, status: node.status });
+    expect(after.map(identity)).to.deep.equal(before.map(identity));
+    expect(after.map((node) => node.agent_started_at)).to.deep.equal(before.map((node) => node.agent_started_at));
+    await cluster().ok('node', 'rm', ...names);
+    expect(await list()).to.deep.equal([]);
+  });
+
+  it('two creates with one name: one wins, the other is told', async () => {
+    const results = await Promise.all([1, 2].map(() => cluster().run('node', 'create', 'twin', ...CREATE)));
+    expect(results.map((result) => result.code).sort()).to.deep.equal([0, 4]);
+    expect(results.find((result) => result.code === 4)?.stderr).to.match(/twin.*(exists|taken)/);
+    await cluster().ok('node', 'rm', 'twin');
+  });
+
+  it('takes a name of 63 characters', async () => {
+    const name = `n${'a'.repeat(61)}z`;
+    await cluster().ok('node', 'create', name, ...CREATE);
+    expect((await inspect(name)).status).to.equal('Running');
+    expect((await sh(name, 'hostname')).stdout.trim()).to.equal(name);
+    await cluster().ok('node', 'rm', name);
+  });
+
+  describe('one node', () => {
+    before(async () => {
+      await cluster().ok('node', 'create', 'one', '--mem', '128', '--cpu', '512', '--storage', '256M', '--label', 'zone=a');
+    });
+    after(async () => {
+      await cluster().ok('node', 'rm', 'one');
+    });
+
+    it('its agent is not root, has no capability and cannot gain one', async () => {
+      const { pid } = await inspect('one');
+      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+      for (const process of [pid, ...children]) {
+        const status = readFileSync(`/proc/${process}/status`, 'utf8');
+        const field = (name: string): string => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(status)?.[1] ?? '';
+        expect(field('Uid').split('\t').every((uid) => Number(uid) >= 1000), field('Uid')).to.equal(true);
+        expect(field('Gid').split('\t').every((gid) => Number(gid) >= 1000), field('Gid')).to.equal(true);
+        for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) expect(field(set), set).to.match(/^0+$/);
+        expect(field('NoNewPrivs')).to.equal('1');
+        expect(field('Groups').trim()).to.equal('');
+      }
+      expect(children.length).to.be.greaterThan(0);
+    });
+
+    it('its commands have few capabilities, no device below the volume and no way to gain more', async () => {
+      const { stdout } = await sh('one', 'grep -E "^(CapEff|CapBnd|NoNewPrivs|Seccomp):" /proc/self/status; ls /dev');
+      // CHOWN DAC_OVERRIDE FOWNER KILL SETGID SETUID NET_BIND_SERVICE, linux/capability.h.
+      const mask = [0, 1, 3, 5, 6, 7, 10].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+      const hex = (name: string): bigint => BigInt(`0x${new RegExp(`${name}:\\s*(\\w+)`).exec(stdout)?.[1] ?? ''}`);
+      expect(hex('CapEff')).to.equal(mask);
+      expect(hex('CapBnd')).to.equal(mask);
+      expect(stdout).to.match(/NoNewPrivs:\s*1/).and.match(/Seccomp:\s*2/);
+      expect(stdout).not.to.contain('loop');
+      expect((await sh('one', 'mount -t tmpfs none /mnt')).code).not.to.equal(0);
+      expect((await sh('one', 'unshare -U true')).code).not.to.equal(0);
+      expect((await sh('one', 'mknod /data/disk b 7 0')).code).not.to.equal(0);
+    });
+
+    it('sees only its own processes, address and host name', async () => {
+      const { stdout } = await sh('one', 'hostname; ls -d /proc/[0-9]* | wc -l; ip -4 addr show eth0');
+      const [hostname, count, ...address] = stdout.split('\n');
+      expect(hostname).to.equal('one');
+      expect(Number(count)).to.be.lessThan(10);
+      expect(address.join('\n')).to.contain((await inspect('one')).ip);
+    });
+
+    it('exec passes input, both outputs and the exit code', async () => {
+      const result = await cluster().runWith({ input: 'hello' }, 'node', 'exec', '-i', 'one', '--', 'sh', '-c', 'cat; echo no >&2; exit 7');
+      expect(result).to.deep.equal({ code: 7, stdout: 'hello', stderr: 'no\n' });
+      expect((await cluster().run('node', 'exec', 'one', '--', 'no-such-program')).code).not.to.equal(0);
+      expect((await sh('one', 'kill -9 $$')).code).to.equal(137);
+    });
+
+    it('a command that wants more than --mem is killed, and the agent lives', async () => {
+      const before = await inspect('one');
+      const result = await cluster().run('node', 'exec', 'one', '--', 'python3', '-c', 'b = bytearray(400 * 1024 * 1024); print(len(b))');
+      expect(result.code).to.equal(137);
+      const after = await inspect('one');
+      expect(after).to.include({ status: 'Running', pid: before.pid });
+    });
+
+    it('a fork bomb ends at the pids limit', async () => {
+      const script = [
+        'import os, signal, time',
+        'children = []',
+        'try:',
+        '  while len(children) < 5000:',
+        '    child = os.fork()',
+        '    if child == 0:',
+        '      time.sleep(30)',
+        '      os._exit(0)',
+        '    children.append(child)',
+        'except OSError as error:',
+        '  print(len(children), error.errno)',
+        'for child in children:',
+        '  os.kill(child, signal.SIGKILL)',
+        '  os.waitpid(child, 0)',
+      ].join('\n');
+      const result = await cluster().run('node', 'exec', 'one', '--', 'python3', '-c', script);
+      const [forks, errno] = result.stdout.trim().split(' ').map(Number);
+      expect(errno, result.stderr).to.equal(EAGAIN);
+      expect(forks).to.be.greaterThan(50).and.lessThan(512);
+    });
+
+    it('the volume and the root file system are bounded by --storage', async () => {
+      const { stdout } = await sh('one', 'dd if=/dev/zero of=/big bs=1M count=600 2>&1; rm -f /big; df -m / | tail -1');
+      expect(stdout).to.match(/No space left/);
+      const total = Number(stdout.trim().split('\n').at(-1)?.split(/\s+/)[1]);
+      expect(total).to.be.greaterThan(150).and.lessThan(257);
+    });
+
+    it('resize changes the limits of the running node', async () => {
+      await cluster().ok('node', 'resize', 'one', '--mem', '192');
+      const script = 'cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null';
+      expect((await sh('one', script)).stdout.trim()).to.equal(String(192 * 1024 * 1024));
+      await cluster().ok('node', 'resize', 'one', '--mem', '128');
+    });
+
+    it('keeps its data over stop and start, and detaches its volume in between', async () => {
+      expect((await sh('one', 'echo kept > /root/note && sync')).code).to.equal(0);
+      await cluster().ok('node', 'stop', 'one');
+      const stopped = await inspect('one');
+      expect(stopped.status).to.equal('Stopped');
+      expect((await cluster().run('node', 'exec', 'one', '--', 'true')).code).to.equal(4);
+      await cluster().ok('node', 'start', 'one');
+      expect((await sh('one', 'cat /root/note')).stdout).to.equal('kept\n');
+      await cluster().ok('node', 'restart', 'one');
+      expect((await sh('one', 'cat /root/note')).stdout).to.equal('kept\n');
+    });
+
+    it('a killed agent is known within 100 ms and the node starts again with its data', async () => {
+      await sh('one', 'echo safe > /root/note && sync');
+      const { pid } = await inspect('one');
+      const [agent = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+      const before = Date.now();
+      process.kill(agent, 'SIGKILL');
+      const failed = await eventually(() => inspect('one'), (node) => node.status === 'Failed');
+      expect(failed.status_reason).to.match(/ended/);
+      const events = await cluster().json<{ type: string; subject: string; at: string }[]>('events');
+      const event = events.filter((entry) => entry.type === 'node.failed' && entry.subject === 'one').at(-1);
+      expect(Date.parse(event?.at ?? '') - before).to.be.lessThan(100);
+      await cluster().ok('node', 'start', 'one');
+      expect((await sh('one', 'cat /root/note')).stdout).to.equal('safe\n');
+    });
+
+    it('an agent that falls silent becomes Suspect, and Running again when it is heard', async () => {
+      const { pid } = await inspect('one');
+      const [agent = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+      process.kill(agent, 'SIGSTOP');
+      await eventually(() => inspect('one'), (node) => node.status === 'Suspect');
+      process.kill(agent, 'SIGCONT');
+      await eventually(() => inspect('one'), (node) => node.status === 'Running');
+    });
+
+    it('outlives nats-server: the agent reconnects by itself', async () => {
+      const { nats } = await cluster().json<{ nats: { pid: number } }>('status');
+      const before = await inspect('one');
+      process.kill(nats.pid, 'SIGKILL');
+      const restarted = await eventually(
+        () => cluster().json<{ nats: { pid: number } }>('status'),
+        (status) => status.nats.pid !== nats.pid && status.nats.pid > 0,
+      );
+      expect(restarted.nats.pid).to.not.equal(nats.pid);
+      await eventually(() => cluster().run('node', 'stop', 'one'), (result) => result.code === 0);
+      await cluster().ok('node', 'start', 'one');
+      expect(before.status).to.equal('Running');
+    });
+
+    it('logs tell the agent’s story', async () => {
+      expect(await cluster().ok('node', 'logs', 'one')).to.contain('agent');
+    });
+  });
+
+  it('refuses wrong input with one line, the right exit code, and leaves nothing', async () => {
+    const refusals: [number, RegExp, string[]][] = [
+      [2, /name/, ['node', 'create', 'Bad_Name', ...CREATE]],
+      [2, /name/, ['node', 'create', 'x'.repeat(64), ...CREATE]],
+      [2, /mem/, ['node', 'create', 'wrong', '--mem', '0', '--storage', '1G']],
+      [4, /memory.*machine/, ['node', 'create', 'wrong', '--mem', '1T', '--storage', '1G']],
+      [2, /storage/, ['node', 'create', 'wrong', '--storage', '1Q']],
+      [2, /storage/, ['node', 'create', 'wrong']],
+      [4, /does not fit/, ['node', 'create', 'wrong', '--storage', '15T']],
+      [2, /cpu/, ['node', 'create', 'wrong', '--cpu', '10001', '--storage', '1G']],
+      [2, /--no-such-flag/, ['node', 'create', 'wrong', '--no-such-flag', '--storage', '1G']],
+      [3, /no image/, ['node', 'create', 'wrong', '--image', 'absent', '--storage', '1G']],
+      [3, /no node/, ['node', 'inspect', 'absent']],
+      [3, /no node/, ['node', 'rm', 'absent']],
+    ];
+    for (const [code, message, args] of refusals) {
+      const result = await cluster().run(...args);
+      expect(result.code, `${args.join(' ')}: ${result.stderr}`).to.equal(code);
+      expect(result.stderr.trim().split('\n')).to.have.length(1);
+      expect(result.stderr).to.match(message);
+    }
+    expect(await list()).to.deep.equal([]);
+    const volumes = `${cluster().stateDir}/volumes`;
+    expect(existsSync(volumes) ? readdirSync(volumes) : []).to.deep.equal([]);
+  });
+
+  it('refuses a second controller and leaves the first alone', async () => {
+    const { controller } = await cluster().json<{ controller: { pid: number } }>('status');
+    const second = await cluster().tryController();
+    expect(second.code).to.equal(1);
+    expect(second.output).to.match(/already running/);
+    expect((await cluster().json<{ controller: { pid: number } }>('status')).controller.pid).to.equal(controller.pid);
+  });
+});

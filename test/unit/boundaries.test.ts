@@ -1,0 +1,75 @@
+/** The architecture check must be able to fail: for each kind of rule, and when it sees nothing. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { expect } from 'chai';
+import { tryCommand, type CommandResult } from '../../shared/exec.js';
+
+const CHECK = join(import.meta.dirname, '../../deploy/check-boundaries.mjs');
+
+describe('boundary check', () => {
+  let root = '';
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), 'nexus-boundaries-'));
+  });
+  afterEach(() => {
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  const write = (files: Readonly<Record<string, string>>): void => {
+    for (const [path, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(root, path)), { recursive: true });
+      writeFileSync(join(root, path), text);
+    }
+  };
+  const check = async (): Promise<CommandResult> => await tryCommand(process.execPath, [CHECK, root]);
+
+  it('passes where every import keeps to the rules', async () => {
+    write({
+      'shared/ids.ts': 'export const id = 1;\n',
+      'controller/network/bridge.ts': "import { id } from '../../shared/ids.js';\nexport const bridge = id;\n",
+      'controller/main.ts': "import { bridge } from './network/bridge.js';\nexport const all = bridge;\n",
+    });
+    const result = await check();
+    expect(result.stderr).to.equal('');
+    expect(result.exitCode).to.equal(0);
+    expect(result.stdout).to.contain('3 sources');
+  });
+
+  it('fails, naming each, when boundaries are crossed', async () => {
+    write({
+      'shared/ids.ts': "import { agent } from '../agent/main.js';\nexport const id = agent;\n",
+      'agent/main.ts': 'export const agent = 1;\n',
+      'controller/network/bridge.ts': 'export const bridge = 1;\n',
+      'controller/node/create.ts':
+        "import { bridge } from '../network/bridge.js';\nimport { agent } from '../../agent/main.js';\nexport const x = bridge + agent;\n",
+      'cli/a.ts': "import { b } from './b.js';\nexport const a = (): number => b();\n",
+      'cli/b.ts': "import { a } from './a.js';\nexport const b = (): number => a();\n",
+      'cli/c.ts': "export { nothing } from './gone.js';\n",
+    });
+    const result = await check();
+    expect(result.exitCode).to.equal(1);
+    const names = new Set(result.stderr.split('\n').map((line) => line.split(':')[0]));
+    expect(names).to.include.all.keys(
+      'shared-imports-process',
+      'only-main-names-adapters',
+      'process-imports-process',
+      'no-circular',
+      'not-resolvable',
+    );
+  });
+
+  it('fails when types alone cross a boundary', async () => {
+    write({
+      'gateway/main.ts': "import type { Agent } from '../agent/main.js';\nexport const x: Agent = 1;\n",
+      'agent/main.ts': 'export type Agent = number;\n',
+    });
+    expect((await check()).stderr).to.contain('process-imports-process: gateway/main.ts -> agent/main.ts');
+  });
+
+  it('fails when it sees no sources', async () => {
+    const result = await check();
+    expect(result.exitCode).to.equal(1);
+    expect(result.stderr).to.contain('there are no sources');
+  });
+});

@@ -1,0 +1,78 @@
+import { expect } from 'chai';
+import { ownDelay, verdict } from '../../controller/node/liveness.js';
+import { planBoot } from '../../controller/node/reconcile.js';
+import { assertMove, mayMove, NODE_STATUSES } from '../../controller/node/state.js';
+import type { NodeRecord } from '../../controller/store/port.js';
+
+const record = (patch: Partial<NodeRecord>): NodeRecord =>
+  ({ status: 'Running', desired: 'running', receiptKey: 'key', ...patch }) as NodeRecord;
+
+describe('node states', () => {
+  it('can always be left by removal, and never left once removing', () => {
+    for (const status of NODE_STATUSES) expect(mayMove(status, 'Removing'), status).to.equal(status !== 'Removing');
+    for (const status of NODE_STATUSES) expect(mayMove('Removing', status), status).to.equal(false);
+  });
+
+  it('reach Running only from a start or from silence that ended', () => {
+    const before = NODE_STATUSES.filter((status) => mayMove(status, 'Running'));
+    expect(before).to.deep.equal(['Creating', 'Suspect', 'Lost']);
+  });
+
+  it('name node and both states when a move is refused', () => {
+    expect(() => assertMove('web', 'Stopped', 'Running')).to.throw('node web is Stopped and cannot become Running');
+  });
+});
+
+describe('liveness', () => {
+  const limits = { suspectAfterMs: 3000, lostAfterMs: 10_000 };
+
+  it('turns silence into Suspect and then Lost, exactly at the limits', () => {
+    expect(verdict('Running', 2999, limits)).to.equal(undefined);
+    expect(verdict('Running', 3000, limits)).to.equal('Suspect');
+    expect(verdict('Suspect', 9999, limits)).to.equal(undefined);
+    expect(verdict('Suspect', 10_000, limits)).to.equal('Lost');
+    expect(verdict('Running', 60_000, limits)).to.equal('Lost');
+  });
+
+  it('takes a node back as soon as it is heard', () => {
+    expect(verdict('Lost', 10, limits)).to.equal('Running');
+    expect(verdict('Suspect', 0, limits)).to.equal('Running');
+  });
+
+  it('blames the controller itself, not the agents, for a tick that came late', () => {
+    expect(ownDelay(500, 500)).to.equal(0);
+    expect(ownDelay(900, 500)).to.equal(0);
+    expect(ownDelay(5000, 500)).to.equal(4500);
+  });
+});
+
+describe('the plan of a restarted controller', () => {
+  const plan = (patch: Partial<NodeRecord>, isRunning = false, isSameBoot = true): string =>
+    planBoot(record(patch), isRunning, isSameBoot);
+
+  it('adopts what lives', () => {
+    for (const status of ['Running', 'Suspect', 'Lost'] as const) expect(plan({ status }, true)).to.equal('adopt');
+  });
+
+  it('fails what died meanwhile, but starts it again after a reboot of the host', () => {
+    expect(plan({ status: 'Running' }, false, true)).to.equal('fail');
+    expect(plan({ status: 'Running' }, false, false)).to.equal('start');
+  });
+
+  it('undoes a first creation nobody was told of and repeats a later start', () => {
+    expect(plan({ status: 'Creating', receiptKey: '' })).to.equal('erase');
+    expect(plan({ status: 'Creating', receiptKey: 'key' })).to.equal('start');
+  });
+
+  it('finishes stops and removals', () => {
+    expect(plan({ status: 'Stopping', desired: 'stopped' })).to.equal('finish-stop');
+    expect(plan({ status: 'Stopping', desired: 'running' })).to.equal('start');
+    expect(plan({ status: 'Removing', desired: 'removed' }, true)).to.equal('erase');
+  });
+
+  it('starts what `down` stopped and leaves what a person stopped', () => {
+    expect(plan({ status: 'Stopped', desired: 'running' })).to.equal('start');
+    expect(plan({ status: 'Stopped', desired: 'stopped' })).to.equal('leave');
+    expect(plan({ status: 'Failed' })).to.equal('leave');
+  });
+});
