@@ -66,7 +66,9 @@ const processes = [
 async function filesBelow(folder, suffix) {
   if (!existsSync(folder)) return [];
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-  return entries.filter((entry) => entry.isFile() && entry.name.endsWith(suffix)).map((e) => join(e.parentPath, e.name));
+  return entries
+    .filter((entry) => entry.isFile() && entry.name.endsWith(suffix))
+    .map((e) => join(e.parentPath, e.name));
 }
 
 const modifiedMs = async (path) => (await stat(path)).mtimeMs;
@@ -92,7 +94,10 @@ async function generateProtobuf() {
 
 /** Written beside and renamed, so that a process that starts meanwhile reads either the old file or the new one. */
 async function writeAtomically(path, contents) {
-  const unchanged = await readFile(path).then((old) => old.equals(contents), () => false);
+  const unchanged = await readFile(path).then(
+    (old) => old.equals(contents),
+    () => false,
+  );
   if (unchanged) return;
   await mkdir(dirname(path), { recursive: true });
   const temporary = `${path}.${process.pid}.new`;

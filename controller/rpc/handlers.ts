@@ -23,7 +23,7 @@ export function unary<Request, Response>(
     call.on('cancelled', () => {
       cancel.abort(new NexusError('cancelled', 'the caller went away'));
     });
-    handle(call.request, { signal: cancel.signal }).then(
+    started(() => handle(call.request, { signal: cancel.signal })).then(
       (response) => {
         callback(null, response);
       },
@@ -33,6 +33,9 @@ export function unary<Request, Response>(
     );
   };
 }
+
+/** A handler that throws before its first promise is a failed call like any other. */
+const started = async <Result>(work: () => Promise<Result>): Promise<Result> => await work();
 
 export interface StreamContext<Response> extends CallContext {
   /** Resolves when the transport wants more: awaiting it is the back-pressure. */
@@ -49,7 +52,7 @@ export function serverStream<Request, Response>(
       cancel.abort(new NexusError('cancelled', 'the caller went away'));
     });
     const send = (response: Response): Promise<void> => sendOn(call, response, cancel.signal);
-    handle(call.request, { signal: cancel.signal, send }).then(
+    started(() => handle(call.request, { signal: cancel.signal, send })).then(
       () => {
         call.end();
       },

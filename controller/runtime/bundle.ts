@@ -150,7 +150,7 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
   ];
 }
 
-/** `process.json` for `runc exec`: root of the node with few capabilities, none to gain, first to go when memory runs out. */
+/** `process.json` for `runc exec`: root of the node with few capabilities and none to gain. */
 export function ociExecProcess(spec: ExecSpec): object {
   const capabilities = spec.uid === 0 ? EXEC_CAPABILITIES : [];
   const env = {
@@ -167,6 +167,5 @@ export function ociExecProcess(spec: ExecSpec): object {
     cwd: spec.workingDir,
     capabilities: { bounding: EXEC_CAPABILITIES, effective: capabilities, permitted: capabilities },
     noNewPrivileges: true,
-    oomScoreAdj: 500,
   };
 }

@@ -15,6 +15,9 @@ export function spawnExec(args: readonly string[], spec: ExecSpec, cgroup: ExecC
   return spec.tty ? terminalExec(args, spec, cgroup) : pipedExec(args, cgroup);
 }
 
+/** When the node runs out of memory its commands die before its agent: what they start inherits the score. */
+const firstToGo = (args: readonly string[]): string[] => ['--adjust', '500', '--', 'runc', ...args];
+
 /** Nothing in the command's own cgroup survives: a fork between two looks is found by the next one. */
 async function killAll(cgroup: ExecCgroup): Promise<void> {
   for (let round = 0; round < MAX_KILL_ROUNDS; round += 1) {
@@ -34,7 +37,7 @@ async function killAll(cgroup: ExecCgroup): Promise<void> {
 const MAX_KILL_ROUNDS = 200;
 
 function pipedExec(args: readonly string[], cgroup: ExecCgroup): ExecHandle {
-  const child = spawn('runc', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn('choom', firstToGo(args), { stdio: ['pipe', 'pipe', 'pipe'] });
   const exited = new Promise<number>((resolve) => {
     child.once('error', () => {
       resolve(127);
@@ -50,7 +53,7 @@ function pipedExec(args: readonly string[], cgroup: ExecCgroup): ExecHandle {
 }
 
 function terminalExec(args: readonly string[], spec: ExecSpec, cgroup: ExecCgroup): ExecHandle {
-  const terminal: IPty = spawnInTerminal('runc', [...args], {
+  const terminal: IPty = spawnInTerminal('choom', firstToGo(args), {
     name: spec.env['TERM'] ?? 'xterm',
     cols: spec.columns,
     rows: spec.rows,

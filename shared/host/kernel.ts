@@ -1,7 +1,7 @@
 /** The kernel: its version and the features that nodes are made of. */
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
 
-/** Overlay mounts of a mounted ext4 with idle v2 limits, and openat2, are all in from here. */
+/** A long-term kernel with all that nodes use; what is older has never been tried. */
 const OLDEST_KERNEL = [5, 4] as const;
 
 export async function probeKernel(input: ProbeInput): Promise<HostCheck[]> {
@@ -67,7 +67,11 @@ async function attachedLoops({ sources }: ProbeInput): Promise<{ number: number;
 async function seccomp({ sources }: ProbeInput): Promise<HostCheck> {
   const actions = await sources.readText('/proc/sys/kernel/seccomp/actions_avail');
   if (actions?.split(/\s+/).includes('errno') === true) return passed('seccomp', 'filters');
-  return failed('seccomp', 'no filters', 'a kernel with CONFIG_SECCOMP_FILTER is needed: it bounds what commands in nodes may ask');
+  return failed(
+    'seccomp',
+    'no filters',
+    'a kernel with CONFIG_SECCOMP_FILTER is needed: it bounds what commands in nodes may ask',
+  );
 }
 
 /** For what runs in nodes with mapped users; nodes themselves do without. */
@@ -75,6 +79,7 @@ async function userNamespaces({ sources }: ProbeInput): Promise<HostCheck> {
   const name = 'user namespaces';
   const limit = (await sources.readText('/proc/sys/user/max_user_namespaces'))?.trim();
   if (limit === undefined) return passed(name, 'not in this kernel', 'nodes work; sandboxes will need them');
-  if (limit === '0') return passed(name, 'switched off', 'nodes work; sandboxes will need sysctl user.max_user_namespaces=1000');
+  if (limit === '0')
+    return passed(name, 'switched off', 'nodes work; sandboxes will need sysctl user.max_user_namespaces=1000');
   return passed(name, `up to ${limit}`);
 }

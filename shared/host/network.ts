@@ -34,7 +34,11 @@ async function trial(input: ProbeInput, name: string, command: readonly string[]
 async function netem(input: ProbeInput): Promise<HostCheck> {
   const works = await tryInNamespace(input, ['tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'netem', 'delay', '1ms']);
   if (works === undefined) return passed('netem', 'not known without root', AS_ROOT);
-  return passed('netem', works ? 'works' : 'not in this kernel', works ? '' : 'only delays on links cannot be emulated');
+  return passed(
+    'netem',
+    works ? 'works' : 'not in this kernel',
+    works ? '' : 'only delays on links cannot be emulated',
+  );
 }
 
 interface Route {

@@ -108,8 +108,15 @@ export class TestCluster {
     return this.runWith({}, ...args);
   }
 
-  runWith(options: { readonly input?: Buffer | string; readonly signal?: AbortSignal }, ...args: string[]): Promise<CliResult> {
-    const child = spawn(process.execPath, [CLI, ...args], { env: this.env, stdio: ['pipe', 'pipe', 'pipe'], signal: options.signal });
+  runWith(
+    options: { readonly input?: Buffer | string; readonly signal?: AbortSignal },
+    ...args: string[]
+  ): Promise<CliResult> {
+    const child = spawn(process.execPath, [CLI, ...args], {
+      env: this.env,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      signal: options.signal,
+    });
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     child.stdout.on('data', (data: Buffer) => stdout.push(data));
@@ -167,7 +174,11 @@ export interface NodeJson {
 }
 
 /** Looks again until `check` holds; says what was last seen when it never does. */
-export async function eventually<T>(look: () => Promise<T> | T, check: (seen: T) => boolean, withinMs = 10_000): Promise<T> {
+export async function eventually<T>(
+  look: () => Promise<T> | T,
+  check: (seen: T) => boolean,
+  withinMs = 10_000,
+): Promise<T> {
   const deadline = Date.now() + withinMs;
   for (;;) {
     const seen = await look();

@@ -18,7 +18,13 @@ export function residueOf(instance: string): string[] {
 export function loopDevices(): string[] {
   const attached = execFileSync('losetup', ['--list', '--noheadings', '--output', 'NAME'], { encoding: 'utf8' });
   const nodes = readdirSync('/sys/block').filter((name) => name.startsWith('loop'));
-  return [...attached.split('\n').filter(Boolean).map((line) => `attached ${line.trim()}`), ...nodes].sort();
+  return [
+    ...attached
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => `attached ${line.trim()}`),
+    ...nodes,
+  ].sort();
 }
 
 const links = (instance: string): string[] =>
@@ -29,7 +35,10 @@ const links = (instance: string): string[] =>
 function cgroups(name: string): string[] {
   const root = '/sys/fs/cgroup';
   const roots = [root, ...readdirSync(root).map((hierarchy) => join(root, hierarchy))];
-  return roots.map((folder) => join(folder, name)).filter((path) => existsSync(path)).map((path) => `cgroup ${path}`);
+  return roots
+    .map((folder) => join(folder, name))
+    .filter((path) => existsSync(path))
+    .map((path) => `cgroup ${path}`);
 }
 
 const mounts = (instance: string): string[] =>

@@ -6,12 +6,17 @@ import { expect } from 'chai';
 
 export function whySkipped(): string | undefined {
   if (process.getuid?.() !== 0) return 'system tests need root: run npm test, which asks for it';
-  if (!existsSync(join(PROJECT, 'dist', 'runtime', 'first-stage.sh'))) return 'dist/runtime is not there: run deploy/bootstrap.sh';
+  if (!existsSync(join(PROJECT, 'dist', 'runtime', 'first-stage.sh')))
+    return 'dist/runtime is not there: run deploy/bootstrap.sh';
   return undefined;
 }
 
 /** A suite with one cluster of its own, which must leave nothing behind. */
-export function describeWithCluster(title: string, options: ClusterOptions, body: (cluster: () => TestCluster) => void): void {
+export function describeWithCluster(
+  title: string,
+  options: ClusterOptions,
+  body: (cluster: () => TestCluster) => void,
+): void {
   describe(title, function () {
     this.timeout(120_000);
     let cluster: TestCluster | undefined;
