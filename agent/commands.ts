@@ -1,68 +1,104 @@
-/** Commands of the controller, one at a time in the order they came; each is answered once. */
+/** What the controller can tell an agent to do. A command is answered once it is done; errors travel in the reply. */
 import { NexusError, toNexusError } from '../shared/errors.js';
-import { AgentReply, type AgentCommand } from '../shared/gen/nexus/v1/agent.js';
-import { isChunkId, type ChunkId } from '../shared/ids.js';
+import { AgentCommand, AgentReply } from '../shared/gen/nexus/v1/agent.js';
+import { isChunkId } from '../shared/ids.js';
+import type { Clock } from '../shared/clock.js';
 import type { ChunkStore } from './chunk/store.js';
+import type { CommandLog } from './command-log.js';
 import type { AgentLog } from './log.js';
-import type { AgentStatus } from './status.js';
 
 export interface CommandContext {
   readonly store: ChunkStore;
-  readonly status: AgentStatus;
-  readonly log: AgentLog;
-  /** Begins the orderly end; the reply goes out first. */
+  readonly inspect: () => Promise<string>;
+  /** Begins to end the agent; returns at once. */
   readonly shutdown: (graceMs: number) => void;
+  readonly commands: CommandLog;
+  readonly clock: Clock;
+  readonly log: AgentLog;
 }
 
-/** Bounds one command's work and reply. */
-const MAX_CHUNKS_PER_COMMAND = 1000;
+/** Ids in one DeleteChunks, and chunks in one answer to ListChunks: an answer stays well below NATS's 1 MiB. */
+export const MAX_CHUNKS_PER_COMMAND = 1000;
+/** The controller waits for answers; more at once than this is a defect. */
+const MAX_RUNNING = 32;
 
-/** Never rejects: what goes wrong is in the reply. */
-export async function answerCommand(context: CommandContext, command: AgentCommand): Promise<AgentReply> {
-  const name = nameOf(command);
-  try {
-    const reply = await carryOut(context, command);
-    context.status.noteCommand(name, '');
-    return AgentReply.fromPartial(reply);
-  } catch (thrown) {
-    const error = toNexusError(thrown);
-    context.log.warn({ command: name, code: error.code, err: error.message }, 'command failed');
-    context.status.noteCommand(name, error.code);
-    return AgentReply.fromPartial({ errorCode: error.code, errorMessage: error.message });
-  }
-}
+const NOTHING: AgentReply = { errorCode: '', errorMessage: '', deletedChunkIds: [], chunks: [], inspection: '' };
 
-const nameOf = (command: AgentCommand): string =>
-  Object.entries(command).find(([, value]) => value !== undefined)?.[0] ?? 'unknown';
+export class CommandResponder {
+  #running = 0;
 
-async function carryOut(context: CommandContext, command: AgentCommand): Promise<Partial<AgentReply>> {
-  if (command.shutdown !== undefined) {
-    const { graceMs } = command.shutdown;
-    context.shutdown(graceMs);
-    return {};
-  }
-  if (command.deleteChunks !== undefined) return { deletedChunkIds: await deleteAll(context, command.deleteChunks.chunkIds) };
-  if (command.listChunks !== undefined) {
-    const limit = Math.min(command.listChunks.limit, MAX_CHUNKS_PER_COMMAND);
-    const found = await context.store.list(command.listChunks.after, limit);
-    return { chunks: found.map(({ chunk, size, md5 }) => ({ chunkId: chunk, size: BigInt(size), md5 })) };
-  }
-  if (command.inspect !== undefined) return { inspection: await context.status.inspection() };
-  throw new NexusError('unimplemented', 'this agent does not know the command; restart the node to run the current agent');
-}
+  constructor(private readonly context: CommandContext) {}
 
-/** What could not be deleted is left out of the answer, and the controller asks again. */
-async function deleteAll(context: CommandContext, ids: readonly string[]): Promise<ChunkId[]> {
-  if (ids.length > MAX_CHUNKS_PER_COMMAND) throw new NexusError('invalid_argument', `at most ${MAX_CHUNKS_PER_COMMAND} chunks at a time`);
-  const deleted: ChunkId[] = [];
-  for (const id of ids) {
-    if (!isChunkId(id)) throw new NexusError('invalid_argument', `"${id}" is not a chunk id`);
+  /** Never rejects. */
+  async answer(request: Uint8Array): Promise<Uint8Array> {
+    const { clock, commands, log } = this.context;
+    const startedAt = clock.monotonic();
+    let command = 'malformed';
+    let result = 'ok';
+    let reply: AgentReply;
+    this.#running += 1;
     try {
-      await context.store.delete(id);
-      deleted.push(id);
-    } catch (error) {
-      context.log.error({ chunk: id, err: error }, 'a chunk could not be deleted');
+      if (this.#running > MAX_RUNNING)
+        throw new NexusError('unavailable', `${MAX_RUNNING} commands are running on this node already`);
+      const decoded = decode(request);
+      command = nameOf(decoded);
+      reply = { ...NOTHING, ...(await this.#run(decoded)) };
+    } catch (thrown) {
+      const error = toNexusError(thrown);
+      log.warn({ command, code: error.code, err: error.message }, 'command failed');
+      result = error.code;
+      reply = { ...NOTHING, errorCode: error.code, errorMessage: error.message };
+    } finally {
+      this.#running -= 1;
     }
+    const durationMs = Math.round(clock.monotonic() - startedAt);
+    commands.add({ at: new Date(clock.now()).toISOString(), command, result, duration_ms: durationMs });
+    return AgentReply.encode(reply).finish();
   }
-  return deleted;
+
+  async #run(command: AgentCommand): Promise<Partial<AgentReply>> {
+    if (command.shutdown !== undefined) {
+      this.context.shutdown(command.shutdown.graceMs);
+      return {};
+    }
+    if (command.deleteChunks !== undefined) return await this.#delete(command.deleteChunks.chunkIds);
+    if (command.listChunks !== undefined) return await this.#list(command.listChunks.after, command.listChunks.limit);
+    if (command.inspect !== undefined) return { inspection: await this.context.inspect() };
+    throw new NexusError(
+      'unimplemented',
+      'this agent does not know the command; restart the node to bring it up to date',
+    );
+  }
+
+  async #delete(ids: readonly string[]): Promise<Partial<AgentReply>> {
+    if (ids.length > MAX_CHUNKS_PER_COMMAND) {
+      throw new NexusError('invalid_argument', `at most ${MAX_CHUNKS_PER_COMMAND} chunks can be deleted at once`);
+    }
+    const deletedChunkIds: string[] = [];
+    for (const id of ids) {
+      if (!isChunkId(id)) throw new NexusError('invalid_argument', `not a chunk id: ${id}`);
+      await this.context.store.delete(id);
+      deletedChunkIds.push(id);
+    }
+    return { deletedChunkIds };
+  }
+
+  async #list(after: string, limit: number): Promise<Partial<AgentReply>> {
+    const count = limit === 0 ? MAX_CHUNKS_PER_COMMAND : Math.min(limit, MAX_CHUNKS_PER_COMMAND);
+    const listed = await this.context.store.list(after, count);
+    return { chunks: listed.map(({ chunk, size, md5 }) => ({ chunkId: chunk, size: BigInt(size), md5 })) };
+  }
+}
+
+function decode(request: Uint8Array): AgentCommand {
+  try {
+    return AgentCommand.decode(request);
+  } catch (error) {
+    throw new NexusError('invalid_argument', 'the command is malformed', {}, { cause: error });
+  }
+}
+
+function nameOf(command: AgentCommand): string {
+  const set = Object.entries(command).find(([, value]) => value !== undefined);
+  return set?.[0] ?? 'unknown';
 }

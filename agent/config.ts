@@ -19,7 +19,12 @@ export function loadAgentConfig(file: string): AgentConfig {
     parsed = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    throw new NexusError('invalid_argument', `cannot read the agent configuration ${file}: ${why}`, {}, { cause: error });
+    throw new NexusError(
+      'invalid_argument',
+      `cannot read the agent configuration ${file}: ${why}`,
+      {},
+      { cause: error },
+    );
   }
   return checkAgentConfig(parsed);
 }
@@ -36,7 +41,8 @@ export function checkAgentConfig(parsed: unknown): AgentConfig {
   if (Buffer.from(fields['tokenPublicKey'] as string, 'base64').length !== PUBLIC_KEY_BYTES) {
     throw wrong('tokenPublicKey', `must be ${PUBLIC_KEY_BYTES} bytes in base64`);
   }
-  if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535) throw wrong('port', 'must be a TCP port');
+  if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535)
+    throw wrong('port', 'must be a TCP port');
   if (!isVolume(volume)) throw wrong('volume', 'must be {kind: mounted} or {kind: directory, sizeBytes}');
   if (cgroup !== 'v2' && cgroup !== 'v1' && cgroup !== 'none') throw wrong('cgroup', 'must be v2, v1 or none');
   if (typeof networkInterface !== 'string') throw wrong('networkInterface', 'must be a text');

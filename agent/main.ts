@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
+import { subjectsOf } from '../shared/bus/subjects.js';
 import { systemClock } from '../shared/clock.js';
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
@@ -13,7 +14,8 @@ import { toNexusError } from '../shared/errors.js';
 import type { NodeId } from '../shared/ids.js';
 import { HEARTBEAT_INTERVAL_MS, REPORT_INTERVAL_MS } from '../shared/limits.js';
 import { VERSION } from '../shared/version.js';
-import { NatsLink } from './bus/nats.js';
+import { connectNatsBus } from './bus/nats.js';
+import type { AgentBus } from './bus/port.js';
 import { OwnProcessUsage } from './cgroup/none.js';
 import { CGROUP_ROOT, type CgroupReader } from './cgroup/port.js';
 import { CgroupV1 } from './cgroup/v1.js';
@@ -21,11 +23,13 @@ import { CgroupV2 } from './cgroup/v2.js';
 import { createDataServer, createStatusServer } from './chunk/server.js';
 import { ChunkStore } from './chunk/store.js';
 import { transferBound, Transfers } from './chunk/transfers.js';
-import { answerCommand } from './commands.js';
+import { CommandLog } from './command-log.js';
+import { CommandResponder } from './commands.js';
 import { DEFAULT_CONFIG_FILE, loadAgentConfig } from './config.js';
 import { createAgentLog, type AgentLog } from './log.js';
 import { loadReceiptKey } from './receipt-key.js';
-import { AgentStatus } from './status.js';
+import { encodeHeartbeat, encodeReport, readUsage, type AgentIdentity, type NodeUsage } from './report.js';
+import { inspection, statusPages, type StatusSources } from './status-pages.js';
 import { DirectoryVolume } from './volume/directory.js';
 import { MountedVolume } from './volume/mounted.js';
 import type { Volume } from './volume/port.js';
@@ -38,14 +42,16 @@ async function main(): Promise<void> {
   try {
     await run(loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE), log);
   } catch (thrown) {
-    log.error({ code: toNexusError(thrown).code, err: thrown }, `the agent cannot run: ${toNexusError(thrown).message}`);
+    log.error(
+      { code: toNexusError(thrown).code, err: thrown },
+      `the agent cannot run: ${toNexusError(thrown).message}`,
+    );
     process.exitCode = 1;
   }
 }
 
 async function run(config: AgentConfig, log: AgentLog): Promise<void> {
   const startedAtMs = Date.now();
-  const agentInstance = randomBytes(8).toString('hex');
   const cgroup = cgroupReader(config);
   // A folder's bound is kept by the store that fills it: each needs the other.
   let storedBytes = (): number => 0;
@@ -55,41 +61,67 @@ async function run(config: AgentConfig, log: AgentLog): Promise<void> {
   await store.recover();
   const receiptKey = await loadReceiptKey(config.dataDir);
   const transfers = new Transfers(transferBound((await cgroup.read()).memoryLimitBytes));
-  const { nodeId, nodeName, networkInterface } = config;
   const now = (): number => systemClock.now();
-  const status = new AgentStatus({ nodeId, nodeName, agentInstance, startedAtMs, networkInterface, store, transfers, volume, cgroup, now });
-
+  const nodeId = config.nodeId as NodeId;
+  const identity: AgentIdentity = {
+    nodeId,
+    agentInstance: randomBytes(8).toString('hex'),
+    startedAtMs,
+    version: VERSION,
+    receiptPublicKey: receiptKey.publicKey,
+  };
+  const { nodeName, networkInterface } = config;
+  const usage = (): Promise<NodeUsage> =>
+    readUsage({ cgroup, volume, networkInterface, chunkCounters: () => store.counters, now });
+  const commands = new CommandLog();
+  // Filled once connected; what is said before is for nobody.
+  const link: { bus?: AgentBus } = {};
+  const sources: StatusSources = {
+    identity,
+    nodeName,
+    usage,
+    transfers,
+    connections: () => countConnections(dataServer),
+    busConnected: () => link.bus?.connected ?? false,
+    commands,
+    now,
+  };
   const tokenKey = publicKeyOf(Buffer.from(config.tokenPublicKey, 'base64'));
-  const context = { nodeId: nodeId as NodeId, tokenKey, clock: systemClock, store, transfers, receiptKey, log };
-  const dataServer = createDataServer(context, status.pages());
-  const statusServer = createStatusServer(log, status.pages());
+  const context = { nodeId, tokenKey, clock: systemClock, store, transfers, receiptKey, log };
+  const dataServer = createDataServer(context, statusPages(sources));
+  const statusServer = createStatusServer(log, statusPages(sources));
   await listen(dataServer, { host: config.host, port: config.port });
   await rm(config.socketPath, { force: true });
   await listen(statusServer, { path: config.socketPath });
 
-  const link = await NatsLink.connect(config, log);
-  const ended = endRequest();
-  link.onCommand((command) => answerCommand({ store, status, log, shutdown: ended.ask }, command));
+  const subjects = subjectsOf(config.instance);
   const beat = (): void => {
-    const { draining } = transfers;
-    const key = receiptKey.publicKey;
-    link.heartbeat({ nodeId, agentInstance, startedAtMs: BigInt(startedAtMs), version: VERSION, receiptPublicKey: key, draining });
+    link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining));
   };
-  const report = (): void => {
-    status.report().then(
-      (message) => {
-        link.report(message);
-      },
-      (error: unknown) => {
-        log.error({ err: error }, 'the report could not be made');
-      },
-    );
+  const report = async (): Promise<void> => {
+    try {
+      link.bus?.publish(subjects.report(nodeId), encodeReport(await usage()));
+    } catch (error) {
+      log.error({ err: error }, 'the report could not be made');
+    }
   };
+  const { url, credsFile } = { url: config.natsUrl, credsFile: config.credsFile };
+  const clientName = `nexus-agent ${nodeName}`;
+  // After a break the controller should not have to wait for the next beat.
+  const bus = await connectNatsBus({ url, credsFile, clientName, log }, { onConnected: beat });
+  link.bus = bus;
+  const ended = endRequest();
+  const inspect = (): Promise<string> => inspection(sources);
+  const responder = new CommandResponder({ store, inspect, shutdown: ended.ask, commands, clock: systemClock, log });
+  bus.serve(subjects.command(nodeId), (request) => responder.answer(request));
   // The report first: a node that counts as running should have told its free room.
-  link.report(await status.report());
+  await report();
   beat();
-  const timers = [setInterval(beat, HEARTBEAT_INTERVAL_MS), setInterval(report, REPORT_INTERVAL_MS)];
-  log.info({ version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks }, 'the agent is up');
+  const timers = [setInterval(beat, HEARTBEAT_INTERVAL_MS), setInterval(() => void report(), REPORT_INTERVAL_MS)];
+  log.info(
+    { version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks },
+    'the agent is up',
+  );
 
   const graceMs = await ended.asked;
   log.info({ graceMs }, 'the agent is ending');
@@ -100,10 +132,18 @@ async function run(config: AgentConfig, log: AgentLog): Promise<void> {
     server.close();
     server.closeAllConnections();
   }
-  await link.close();
+  await bus.close();
   log.info({}, 'the agent ended as it was asked to');
   process.exit(0);
 }
+
+const countConnections = (server: Server): Promise<number> =>
+  new Promise((resolve, reject) => {
+    server.getConnections((error, count) => {
+      if (error === null) resolve(count);
+      else reject(error);
+    });
+  });
 
 /** The wish to end, by signal or by command; the first one counts. */
 function endRequest(): { readonly asked: Promise<number>; readonly ask: (graceMs: number) => void } {

@@ -77,7 +77,7 @@ function inputOf(command: AnyCommand, scanned: Scanned): Record<string, unknown>
   const input: Record<string, unknown> = {};
   for (const [name, spec] of Object.entries(flags)) {
     const values = scanned.flags.filter((flag) => flag.name === name).map((flag) => flag.value);
-    input[name] = spec.type === 'list' ? values : spec.type === 'boolean' ? parsed[name] === true : parsed[name];
+    input[name] = spec.type === 'list' ? values : spec.type === 'boolean' ? Boolean(parsed[name]) : parsed[name];
   }
   Object.entries(command.positionals).forEach(([name, spec], index) => {
     input[name] = spec.many === true ? parsed._.slice(index) : parsed._[index];
@@ -122,7 +122,9 @@ function childOf(group: Group, word: string, words: string): Group | Leaf {
   const child = Object.hasOwn(group.children, word) ? group.children[word] : undefined;
   if (child !== undefined) return child;
   const near = nearest(word, Object.keys(group.children));
-  throw usage(`unknown command "${words} ${word}"; ${near === undefined ? `see ${words} --help` : `did you mean "${near}"?`}`);
+  throw usage(
+    `unknown command "${words} ${word}"; ${near === undefined ? `see ${words} --help` : `did you mean "${near}"?`}`,
+  );
 }
 
 const asksForHelp = (flags: readonly ScannedFlag[]): boolean => flags.some((flag) => flag.name === 'help');

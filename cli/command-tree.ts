@@ -18,21 +18,42 @@ export const isGroup = (entry: Leaf | Group): entry is Group => 'children' in en
 const node: Group = {
   summary: 'machines of the cluster',
   children: {
-    create: { summary: 'make a node and start it', load: async () => (await import('./commands/node-create.js')).create },
+    create: {
+      summary: 'make a node and start it',
+      load: async () => (await import('./commands/node-create.js')).create,
+    },
     ls: { summary: 'list all nodes', load: async () => (await import('./commands/node-list.js')).list },
-    inspect: { summary: 'everything about one node', load: async () => (await import('./commands/node-list.js')).inspect },
+    inspect: {
+      summary: 'everything about one node',
+      load: async () => (await import('./commands/node-list.js')).inspect,
+    },
     start: { summary: 'start a stopped node', load: async () => (await import('./commands/node-verbs.js')).start },
-    stop: { summary: 'stop a node, keeping its data', load: async () => (await import('./commands/node-verbs.js')).stop },
-    restart: { summary: 'stop a node and start it', load: async () => (await import('./commands/node-verbs.js')).restart },
-    rm: { summary: 'remove nodes and their data', load: async () => (await import('./commands/node-remove.js')).remove },
+    stop: {
+      summary: 'stop a node, keeping its data',
+      load: async () => (await import('./commands/node-verbs.js')).stop,
+    },
+    restart: {
+      summary: 'stop a node and start it',
+      load: async () => (await import('./commands/node-verbs.js')).restart,
+    },
+    rm: {
+      summary: 'remove nodes and their data',
+      load: async () => (await import('./commands/node-remove.js')).remove,
+    },
     logs: { summary: 'the log of a node', load: async () => (await import('./commands/node-logs.js')).logs },
     exec: { summary: 'run a command in a node', load: async () => (await import('./commands/node-exec.js')).exec },
-    cordon: { summary: 'place nothing new on a node', load: async () => (await import('./commands/node-verbs.js')).cordon },
+    cordon: {
+      summary: 'place nothing new on a node',
+      load: async () => (await import('./commands/node-verbs.js')).cordon,
+    },
     uncordon: {
       summary: 'let a node take new data again',
       load: async () => (await import('./commands/node-verbs.js')).uncordon,
     },
-    resize: { summary: 'change the limits of a node', load: async () => (await import('./commands/node-verbs.js')).resize },
+    resize: {
+      summary: 'change the limits of a node',
+      load: async () => (await import('./commands/node-verbs.js')).resize,
+    },
   },
 };
 
@@ -57,7 +78,10 @@ const image: Group = {
   children: {
     ls: { summary: 'list all images', load: async () => (await import('./commands/image.js')).list },
     build: { summary: 'build the base image', load: async () => (await import('./commands/image.js')).build },
-    import: { summary: 'make an image from a tarball', load: async () => (await import('./commands/image.js')).importImage },
+    import: {
+      summary: 'make an image from a tarball',
+      load: async () => (await import('./commands/image.js')).importImage,
+    },
     rm: { summary: 'remove an image', load: async () => (await import('./commands/image.js')).remove },
   },
 };
@@ -76,6 +100,9 @@ export const COMMANDS: Group = {
     node,
     file,
     image,
-    daemon: { summary: 'the controller in the foreground', load: async () => (await import('./commands/up.js')).daemon },
+    daemon: {
+      summary: 'the controller in the foreground',
+      load: async () => (await import('./commands/up.js')).daemon,
+    },
   },
 };

@@ -61,12 +61,18 @@ export interface CommandSpec<F extends FlagSpecs = FlagSpecs, P extends Position
 
 /** A command whose flags and positionals are known only by name: what the runner works with. */
 export type AnyCommand = Omit<CommandSpec, 'run'> & {
-  run(input: Readonly<Record<string, unknown>>, context: Context, verbatim: readonly string[]): Promise<number | undefined>;
+  run(
+    input: Readonly<Record<string, unknown>>,
+    context: Context,
+    verbatim: readonly string[],
+  ): Promise<number | undefined>;
 };
 
 /** Checks a definition against its own flags and positionals, so that `run` sees exact types. */
-export function command<const F extends FlagSpecs, const P extends PositionalSpecs>(spec: CommandSpec<F, P>): AnyCommand {
-  return spec as unknown as AnyCommand;
+export function command<const F extends FlagSpecs, const P extends PositionalSpecs>(
+  spec: CommandSpec<F, P>,
+): AnyCommand {
+  return spec;
 }
 
 /** Flags that every command takes, before or after its words. */

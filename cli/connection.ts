@@ -1,6 +1,6 @@
 /** The controller over its admin socket: typed clients, deadlines, and errors as the controller threw them. */
+import type { Client } from '@grpc/grpc-js';
 import {
-  Client,
   credentials,
   Metadata,
   type CallOptions,
@@ -39,15 +39,25 @@ export interface Controller {
   readonly image: ImageServiceClient;
   readonly cluster: ClusterServiceClient;
   /** One request, one answer. `method` is e.g. `controller.node.createNode`. */
-  call<Request, Response>(client: Client, method: UnaryMethod<Request, Response>, request: Request, deadlineMs?: number): Promise<Response>;
+  call<Request, Response>(
+    client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs?: number,
+  ): Promise<Response>;
   /** The messages of a server stream; ends quietly when the command was interrupted. */
-  messages<Response>(stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>): AsyncGenerator<Response>;
+  messages<Response>(
+    stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
+  ): AsyncGenerator<Response>;
   close(): Promise<void>;
 }
 
 export const notRunning = (settings: Settings): NexusError => {
   const flag = settings.instance === DEFAULT_INSTANCE ? '' : ` --instance ${settings.instance}`;
-  return new NexusError('unavailable', `the cluster "${settings.instance}" is not running; start it with: nexus up${flag}`);
+  return new NexusError(
+    'unavailable',
+    `the cluster "${settings.instance}" is not running; start it with: nexus up${flag}`,
+  );
 };
 
 /** Code: unavailable when nobody listens. */
@@ -66,7 +76,8 @@ export async function openController(settings: Settings, signal: AbortSignal): P
   await ready(clients.cluster, settings);
   return {
     ...clients,
-    call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) => unaryCall(client, method, request, deadlineMs, signal),
+    call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) =>
+      unaryCall(client, method, request, deadlineMs, signal),
     messages: (stream) => streamMessages(stream, signal),
     close: () => {
       for (const client of Object.values(clients)) client.close();
@@ -95,11 +106,20 @@ function unaryCall<Request, Response>(
     const cancel = (): void => {
       call.cancel();
     };
-    const call = method.call(client, request, new Metadata(), { deadline: Date.now() + deadlineMs }, (error, response) => {
-      signal.removeEventListener('abort', cancel);
-      if (error === null) resolve(response);
-      else reject(signal.aborted ? new NexusError('cancelled', 'interrupted; what had begun is undone') : translate(error));
-    });
+    const call = method.call(
+      client,
+      request,
+      new Metadata(),
+      { deadline: Date.now() + deadlineMs },
+      (error, response) => {
+        signal.removeEventListener('abort', cancel);
+        if (error === null) resolve(response);
+        else
+          reject(
+            signal.aborted ? new NexusError('cancelled', 'interrupted; what had begun is undone') : translate(error),
+          );
+      },
+    );
     signal.addEventListener('abort', cancel, { once: true });
     if (signal.aborted) cancel();
   });
@@ -109,7 +129,12 @@ function unaryCall<Request, Response>(
 function translate(error: ServiceError): NexusError {
   const known = errorOfStatus(error);
   if (known.code !== 'unavailable' || error.metadata.get('nexus-code').length > 0) return known;
-  return new NexusError('unavailable', 'the controller ended in the middle of the call; see nexus status', {}, { cause: error });
+  return new NexusError(
+    'unavailable',
+    'the controller ended in the middle of the call; see nexus status',
+    {},
+    { cause: error },
+  );
 }
 
 interface Cancellable {
@@ -134,7 +159,8 @@ async function* streamMessages<Response>(
   }
 }
 
-const isServiceError = (error: unknown): error is ServiceError => error instanceof Error && 'metadata' in error && 'details' in error;
+const isServiceError = (error: unknown): error is ServiceError =>
+  error instanceof Error && 'metadata' in error && 'details' in error;
 
 /** The answer of a client stream, as a promise; `start` gets the callback that grpc-js wants. */
 export function clientStream<Request, Response>(

@@ -28,7 +28,10 @@ export async function findController(settings: Settings, signal: AbortSignal): P
 export async function startController(context: Context, settings: Settings): Promise<Controller> {
   await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
   const path = controllerLog(settings);
-  const before = await stat(path).then((found) => found.size, () => 0);
+  const before = await stat(path).then(
+    (found) => found.size,
+    () => 0,
+  );
   const log = await open(path, 'a', 0o600);
   const child = spawn(process.execPath, [controllerProgram(), ...settingFlags(settings)], {
     detached: true,
@@ -46,7 +49,10 @@ export async function startController(context: Context, settings: Settings): Pro
       child.kill('SIGTERM');
       throw context.signal.aborted
         ? new NexusError('cancelled', 'interrupted; the controller was stopped')
-        : new NexusError('deadline_exceeded', `the controller is not up after ${READY_TIMEOUT_MS / 1000} s; see ${path}`);
+        : new NexusError(
+            'deadline_exceeded',
+            `the controller is not up after ${READY_TIMEOUT_MS / 1000} s; see ${path}`,
+          );
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

@@ -19,12 +19,21 @@ export class FileDestination implements AsyncDisposable {
 
   /** `path` may be a folder: the file's own name is used in it. Codes: not_found, permission_denied. */
   static async open(path: string, name: string, env: NodeJS.ProcessEnv): Promise<FileDestination> {
-    const isFolder = await stat(path).then((found) => found.isDirectory(), () => false);
+    const isFolder = await stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    );
     const target = isFolder ? join(path, basename(name)) : path;
     const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(4).toString('hex')}.nexus-part`);
-    const file = await open(temporary, 'wx', 0o666).catch((error: NodeJS.ErrnoException) => {
+    const file = await open(temporary, 'wx', 0o666).catch((thrown: unknown) => {
+      const error = thrown as NodeJS.ErrnoException;
       const why = error.code === 'ENOENT' ? 'its folder does not exist' : error.message;
-      throw new NexusError('permission_denied', `cannot write ${target}: ${why}; choose another destination`, {}, { cause: error });
+      throw new NexusError(
+        'permission_denied',
+        `cannot write ${target}: ${why}; choose another destination`,
+        {},
+        { cause: error },
+      );
     });
     const destination = new FileDestination(target, temporary, file);
     await destination.#giveToCaller(env);

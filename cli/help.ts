@@ -23,10 +23,16 @@ export function commandHelp(command: AnyCommand, words: string): string {
     `${words}: ${command.summary}`,
     ...(command.details === undefined ? [] : [command.details]),
     `Usage: ${usageLine(command, words)}`,
-    section('Arguments', positionals.map(([name, spec]) => [name.toUpperCase(), spec.description])),
+    section(
+      'Arguments',
+      positionals.map(([name, spec]) => [name.toUpperCase(), spec.description]),
+    ),
     section('Flags', flagRows(command.flags)),
     section('Everywhere', flagRows(GLOBAL_FLAGS)),
-    section('Examples', command.examples.map(([line, meaning]) => [line, meaning])),
+    section(
+      'Examples',
+      command.examples.map(([line, meaning]) => [line, meaning]),
+    ),
   ];
   return parts.filter((part) => part !== '').join('\n\n');
 }

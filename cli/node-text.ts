@@ -26,7 +26,11 @@ export function nodeTable(nodes: readonly Node[], width: number): string {
   if (nodes.length === 0) return 'no nodes; make one with: nexus node create NAME --storage 1G';
   const hasReason = nodes.some((node) => node.statusReason !== '');
   const columns = hasReason ? COLUMNS : COLUMNS.slice(0, -1);
-  return table(columns, nodes.map((node) => row(node).slice(0, columns.length)), width);
+  return table(
+    columns,
+    nodes.map((node) => row(node).slice(0, columns.length)),
+    width,
+  );
 }
 
 const row = (node: Node): string[] => [
@@ -56,14 +60,26 @@ export function nodeFacts(node: Node): string {
     ['pids limit', String(node.pidsLimit)],
     ['storage', formatBytes(Number(node.storageSize))],
     ['image', node.image],
-    ['labels', Object.entries(node.labels).map(([key, value]) => `${key}=${value}`).join(' ') || '-'],
+    [
+      'labels',
+      Object.entries(node.labels)
+        .map(([key, value]) => `${key}=${value}`)
+        .join(' ') || '-',
+    ],
     ['created', node.createdAt],
   ];
-  if (node.pid > 0) rows.push(['pid', String(node.pid)], ['agent', `${node.agentVersion} since ${node.agentStartedAt}`]);
+  if (node.pid > 0)
+    rows.push(['pid', String(node.pid)], ['agent', `${node.agentVersion} since ${node.agentStartedAt}`]);
   if (report !== undefined) {
     rows.push(
-      ['memory used', `${formatBytes(Number(report.memoryUsageBytes))} of ${formatBytes(Number(report.memoryLimitBytes))}`],
-      ['volume used', `${formatBytes(Number(report.volumeUsedBytes))}, free ${formatBytes(Number(report.volumeFreeBytes))}`],
+      [
+        'memory used',
+        `${formatBytes(Number(report.memoryUsageBytes))} of ${formatBytes(Number(report.memoryLimitBytes))}`,
+      ],
+      [
+        'volume used',
+        `${formatBytes(Number(report.volumeUsedBytes))}, free ${formatBytes(Number(report.volumeFreeBytes))}`,
+      ],
       ['chunks', `${report.chunks} (${formatBytes(Number(report.chunkBytes))})`],
     );
   }

@@ -20,10 +20,16 @@ const LEAST_FLEXIBLE_WIDTH = 8;
 
 /** Off a terminal nothing is cut: whatever reads it has no width. */
 export const widthOf = (output: Output): number =>
-  output.isTTY === true && output.columns !== undefined && output.columns > 0 ? output.columns : Number.POSITIVE_INFINITY;
+  output.isTTY === true && output.columns !== undefined && output.columns > 0
+    ? output.columns
+    : Number.POSITIVE_INFINITY;
 
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): string {
-  const fitted = fit(columns, rows.map((row) => row.map(visible)), width);
+  const fitted = fit(
+    columns,
+    rows.map((row) => row.map(visible)),
+    width,
+  );
   const grid = new Table({
     head: columns.map((column) => column.title),
     chars: NO_BORDERS,
@@ -49,11 +55,18 @@ export function facts(rows: readonly (readonly [string, string])[]): string {
 const visible = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 
 /** Cuts the widest flexible column, again and again, until the table fits or nothing more can be cut. */
-function fit(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): readonly (readonly string[])[] {
+function fit(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  width: number,
+): readonly (readonly string[])[] {
   const widths = columns.map((column, at) => Math.max(column.title.length, ...rows.map((row) => row[at]?.length ?? 0)));
   const total = (): number => widths.reduce((sum, one) => sum + one, 0) + GAP.length * (columns.length - 1);
   while (total() > width) {
-    const widest = widths.reduce((best, one, at) => (columns[at]?.flexible === true && one > (widths[best] ?? 0) ? at : best), firstFlexible(columns));
+    const widest = widths.reduce(
+      (best, one, at) => (columns[at]?.flexible === true && one > (widths[best] ?? 0) ? at : best),
+      firstFlexible(columns),
+    );
     const current = widths[widest];
     if (current === undefined || current <= LEAST_FLEXIBLE_WIDTH) break;
     widths[widest] = Math.max(LEAST_FLEXIBLE_WIDTH, current - (total() - width));

@@ -15,7 +15,8 @@ export async function openProgress(title: string, totalBytes: number, output: Ou
   if (output.isTTY !== true) return SILENT;
   const { SingleBar } = await import('cli-progress');
   const startedAt = Date.now();
-  const rate = (bytes: number): string => `${formatBytes(Math.round(bytes / Math.max(0.001, (Date.now() - startedAt) / 1000)))}/s`;
+  const rate = (bytes: number): string =>
+    `${formatBytes(Math.round(bytes / Math.max(0.001, (Date.now() - startedAt) / 1000)))}/s`;
   const whole = `${title} {bar} {percentage}% | {amount} of {whole} | {rate} | {eta_formatted} left`;
   const bar = new SingleBar({
     format: totalBytes > 0 ? whole : `${title} {amount} | {rate}`,
@@ -26,7 +27,11 @@ export async function openProgress(title: string, totalBytes: number, output: Ou
     clearOnComplete: true,
   });
   let done = 0;
-  const payload = (): Record<string, string> => ({ amount: formatBytes(done), whole: formatBytes(totalBytes), rate: rate(done) });
+  const payload = (): Record<string, string> => ({
+    amount: formatBytes(done),
+    whole: formatBytes(totalBytes),
+    rate: rate(done),
+  });
   bar.start(totalBytes, 0, payload());
   return {
     add: (bytes) => {

@@ -47,7 +47,8 @@ function readShort(arg: string, following: string | undefined, known: FlagSpecs,
   for (let at = 1; at < arg.length; at += 1) {
     const letter = arg.charAt(at);
     const found = Object.entries(known).find(([, spec]) => spec.short === letter);
-    if (found === undefined) throw unknownFlag(at === 1 && arg.length === 2 ? arg : `-${letter} (in ${arg})`, known, where);
+    if (found === undefined)
+      throw unknownFlag(at === 1 && arg.length === 2 ? arg : `-${letter} (in ${arg})`, known, where);
     const [name, spec] = found;
     if (spec.type === 'boolean') {
       flags.push({ name, value: true });
@@ -126,7 +127,10 @@ export function checkCompleteness(scanned: Scanned, command: AnyCommand, where: 
 }
 
 function unknownFlag(flag: string, known: FlagSpecs, where: string): NexusError {
-  const near = nearest(flag, Object.keys(known).map((name) => `--${name}`));
+  const near = nearest(
+    flag,
+    Object.keys(known).map((name) => `--${name}`),
+  );
   return usage(`unknown flag ${flag}; ${near === undefined ? `see ${where} --help` : `did you mean ${near}?`}`);
 }
 

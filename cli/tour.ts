@@ -26,17 +26,33 @@ export async function tour(context: Context, controller: Controller): Promise<nu
   try {
     await nodes(context, controller);
     const path = join(folder, FILE_NAME);
-    const made = await step(context, `a file of ${formatBytes(FILE_BYTES)}, at random`, `head -c 256M /dev/urandom > ${FILE_NAME}`, () => randomFile(path));
-    const file = await step(context, 'stored in chunks of 10 MiB over the nodes', `nexus file upload ${FILE_NAME}`, () => store(context, controller, path));
+    const made = await step(
+      context,
+      `a file of ${formatBytes(FILE_BYTES)}, at random`,
+      `head -c 256M /dev/urandom > ${FILE_NAME}`,
+      () => randomFile(path),
+    );
+    const file = await step(
+      context,
+      'stored in chunks of 10 MiB over the nodes',
+      `nexus file upload ${FILE_NAME}`,
+      () => store(context, controller, path),
+    );
     await list(context, controller, file);
     await where(context, controller, file);
     const copy = join(folder, 'copy.bin');
-    const fetched = await step(context, 'fetched again, every chunk checked', `nexus file download ${file.id.slice(0, 8)} copy.bin`, () =>
-      fetch(context, controller, file, copy),
+    const fetched = await step(
+      context,
+      'fetched again, every chunk checked',
+      `nexus file download ${file.id.slice(0, 8)} copy.bin`,
+      () => fetch(context, controller, file, copy),
     );
     if (fetched !== made) throw new NexusError('data_loss', `the copy differs: SHA-256 ${fetched}, stored was ${made}`);
     await say(context, `   identical: SHA-256 ${made}`);
-    await say(context, '\nThe cluster stays up. Next: nexus node exec -it demo-1 -- sh   nexus status   nexus down --purge');
+    await say(
+      context,
+      '\nThe cluster stays up. Next: nexus node exec -it demo-1 -- sh   nexus status   nexus down --purge',
+    );
     return 0;
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -56,21 +72,34 @@ async function step<T>(context: Context, title: string, typed: string, work: () 
 async function nodes(context: Context, controller: Controller): Promise<void> {
   const { node } = controller;
   const there = new Map((await controller.call(node, node.listNodes, {})).nodes.map((found) => [found.name, found]));
-  await step(context, 'three nodes: containers with their own limits, address and volume', 'nexus node create demo-1 --storage 1G   (and demo-2, demo-3)', () =>
-    Promise.all(
-      NODES.map(async (name) => {
-        const found = there.get(name);
-        if (found?.status === 'Running') return;
-        if (found !== undefined) await controller.call(node, node.startNode, { node: name }, SLOW_DEADLINE_MS);
-        else {
-          const request = { name, memoryMb: 0, cpuShares: 0, storageSize: BigInt(NODE_STORAGE_BYTES), image: '', labels: {}, pidsLimit: 0 };
-          await controller.call(node, node.createNode, request, SLOW_DEADLINE_MS);
-        }
-      }),
-    ),
+  await step(
+    context,
+    'three nodes: containers with their own limits, address and volume',
+    'nexus node create demo-1 --storage 1G   (and demo-2, demo-3)',
+    () =>
+      Promise.all(
+        NODES.map(async (name) => {
+          const found = there.get(name);
+          if (found?.status === 'Running') return;
+          if (found !== undefined) await controller.call(node, node.startNode, { node: name }, SLOW_DEADLINE_MS);
+          else {
+            const request = {
+              name,
+              memoryMb: 0,
+              cpuShares: 0,
+              storageSize: BigInt(NODE_STORAGE_BYTES),
+              image: '',
+              labels: {},
+              pidsLimit: 0,
+            };
+            await controller.call(node, node.createNode, request, SLOW_DEADLINE_MS);
+          }
+        }),
+      ),
   );
   const { nodes: made } = await controller.call(node, node.listNodes, {});
-  for (const { name, ip, status } of made.filter((found) => NODES.includes(found.name))) await say(context, `   ${name}  ${ip}  ${status}`);
+  for (const { name, ip, status } of made.filter((found) => NODES.includes(found.name)))
+    await say(context, `   ${name}  ${ip}  ${status}`);
 }
 
 /** Answers the SHA-256 of what was written. */
@@ -96,7 +125,14 @@ async function store(context: Context, controller: Controller, path: string): Pr
     progress.add(bytes);
   };
   try {
-    const request = { name: FILE_NAME, replicas: 0, expectedSize: FILE_BYTES, source: fileSource(file), signal: context.signal, onProgress };
+    const request = {
+      name: FILE_NAME,
+      replicas: 0,
+      expectedSize: FILE_BYTES,
+      source: fileSource(file),
+      signal: context.signal,
+      onProgress,
+    };
     return await uploadFile(grpcCatalogue(controller), request);
   } finally {
     progress.stop();
@@ -108,7 +144,10 @@ async function list(context: Context, controller: Controller, stored: File): Pro
   const { files } = await controller.call(controller.file, controller.file.listFiles, { pageSize: 0, pageToken: '' });
   const found = files.find((file) => file.id === stored.id);
   if (found === undefined) throw new NexusError('internal', `file ${stored.id} is stored but not listed`);
-  await say(context, `\n== in the list\n   $ nexus file ls\n   ${found.id}  ${found.name}  ${formatBytes(Number(found.size))}  ${found.chunksCount} chunks`);
+  await say(
+    context,
+    `\n== in the list\n   $ nexus file ls\n   ${found.id}  ${found.name}  ${formatBytes(Number(found.size))}  ${found.chunksCount} chunks`,
+  );
 }
 
 async function where(context: Context, controller: Controller, file: File): Promise<void> {

@@ -68,7 +68,10 @@ async function main(): Promise<void> {
     await controller.ended;
   } catch (error) {
     const failure = toNexusError(error);
-    log.fatal({ code: failure.code, details: failure.details, err: failure.code === 'internal' ? error : undefined }, failure.message);
+    log.fatal(
+      { code: failure.code, details: failure.details, err: failure.code === 'internal' ? error : undefined },
+      failure.message,
+    );
     process.exitCode = 1;
   }
 }
@@ -76,7 +79,7 @@ async function main(): Promise<void> {
 function flags(): Record<string, string | undefined> {
   const options = Object.fromEntries(SETTING_NAMES.map((name) => [keyName(name), { type: 'string' as const }]));
   const { values } = parseArgs({ options, strict: true });
-  return Object.fromEntries(SETTING_NAMES.map((name) => [name, values[keyName(name)] as string | undefined]));
+  return Object.fromEntries(SETTING_NAMES.map((name) => [name, values[keyName(name)]]));
 }
 
 interface Controller {
@@ -92,7 +95,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const startedAt = systemClock.now();
 
   const lock = lockInstance(settings.stateDir, settings.instance);
-  running.defer('release the instance', () => Promise.resolve(lock.release()));
+  running.defer('release the instance', async () => {
+    lock.release();
+  });
   await mkdir(settings.runDir, { recursive: true, mode: 0o711 });
   const store = await openStore({ path: join(settings.stateDir, 'nexus.db'), log });
   running.defer('close the store', () => store.close());
@@ -104,7 +109,11 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const subnet = parseSubnet(settings.subnet);
   const isContained = settings.runtime === 'runc';
   const runtime = isContained
-    ? await RuncRuntime.open({ runDir: settings.runDir, cgroupParent: settings.cgroupParent, runtimeDir: join(DIST, 'runtime') })
+    ? await RuncRuntime.open({
+        runDir: settings.runDir,
+        cgroupParent: settings.cgroupParent,
+        runtimeDir: join(DIST, 'runtime'),
+      })
     : new ProcessRuntime({ runDir: settings.runDir, agentScript: join(DIST, 'agent', 'agent.cjs') });
   await runtime.prepare();
   const network = isContained
@@ -156,15 +165,33 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const stop = (): Promise<void> => (stopping ??= running[Symbol.asyncDispose]().then(endNow));
 
   const services: RegisteredService[] = [
-    { name: 'nexus.v1.NodeService', definition: NodeServiceService, handlers: { ...nodeServiceHandlers(service, log) } },
-    { name: 'nexus.v1.ImageService', definition: ImageServiceService, handlers: { ...imageServiceHandlers(images, registry, log) } },
-    { name: 'nexus.v1.FileService', definition: FileServiceService, handlers: { ...fileServiceHandlers(files, registry, log) } },
+    {
+      name: 'nexus.v1.NodeService',
+      definition: NodeServiceService,
+      handlers: { ...nodeServiceHandlers(service, log) },
+    },
+    {
+      name: 'nexus.v1.ImageService',
+      definition: ImageServiceService,
+      handlers: { ...imageServiceHandlers(images, registry, log) },
+    },
+    {
+      name: 'nexus.v1.FileService',
+      definition: FileServiceService,
+      handlers: { ...fileServiceHandlers(files, registry, log) },
+    },
     {
       name: 'nexus.v1.ClusterService',
       definition: ClusterServiceService,
       handlers: {
         ...clusterServiceHandlers(
-          { context, files: store.files, events, startedAt, shutdown: (purge, tell) => endCluster(service, purge, tell, stop) },
+          {
+            context,
+            files: store.files,
+            events,
+            startedAt,
+            shutdown: (purge, tell) => endCluster(service, purge, tell, stop),
+          },
           log,
         ),
       },
@@ -178,10 +205,18 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const loopDeps = { clock: systemClock, log };
   const watchLoop = startLoop('watch', WATCH_PERIOD_MS, () => watch.tick(), loopDeps);
   running.defer('stop watching', () => watchLoop.stop());
-  const maintenanceLoop = startLoop('file maintenance', MAINTENANCE_PERIOD_MS, (signal) => maintenance.tick(signal), loopDeps);
+  const maintenanceLoop = startLoop(
+    'file maintenance',
+    MAINTENANCE_PERIOD_MS,
+    (signal) => maintenance.tick(signal),
+    loopDeps,
+  );
   running.defer('stop file maintenance', () => maintenanceLoop.stop());
   server.setServing(true);
-  log.info({ version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket }, 'the controller is up');
+  log.info(
+    { version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket },
+    'the controller is up',
+  );
   starting.commit();
   return { stop, ended };
 }

@@ -111,7 +111,7 @@ chmod 1777 "$tree/tmp"
 chmod 0700 "$tree/root"
 
 # Not needed in a node, and a good part of the size.
-rm -rf "$tree"/usr/share/{doc,man,locale,lintian,bug} "$tree"/var/cache/apt "$tree"/var/lib/apt "$tree"/etc/apt "$tree"/dev/*
+rm -rf "$tree"/usr/share/{doc,man,locale,lintian,bug} "$tree"/var/cache/apt "$tree"/var/lib/apt "$tree"/etc/apt "${tree:?}"/dev/*
 
 chroot "$tree" /usr/bin/python3 -c 'import json, hashlib, subprocess' || fail "python3 does not run in the new image"
 chroot "$tree" /bin/sh -c 'ls / && ps && ip -V; vi --help' >/dev/null 2>&1 || fail "the shell does not run in the new image"

@@ -130,7 +130,7 @@ image_check() {
 image_build() {
   must_write_checkout .cache
   as_owner mkdir -p .cache
-  as_root 'the root file system of nodes (.cache/base-image-*.tar)' env "PATH=$PATH" deploy/base-image.sh
+  as_root 'the root file system of nodes (.cache/base-image-*.tar)' "$ROOT/deploy/base-image.sh"
 }
 
 trap 'on_exit $?' EXIT

@@ -3,14 +3,7 @@
  * The controller signs tokens; agents hold only its public key, so that a captured agent can't grant anything.
  * Each agent signs receipts with a key of its own; the controller learns the public half from its heartbeats.
  */
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  sign,
-  verify,
-  type KeyObject,
-} from 'node:crypto';
+import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from 'node:crypto';
 import { NexusError } from './errors.js';
 
 export type ChunkOperation = 'write' | 'read';
@@ -117,7 +110,7 @@ export function verifyReceipt(text: string, key: KeyObject): ReceiptClaims {
 export function peekReceipt(text: string): Pick<ReceiptClaims, 'node' | 'chunk'> {
   try {
     const claims = JSON.parse(Buffer.from(text.split('.')[0] ?? '', 'base64url').toString('utf8')) as ReceiptClaims;
-    return { node: String(claims.node), chunk: String(claims.chunk) };
+    return { node: claims.node, chunk: claims.chunk };
   } catch (error) {
     throw new NexusError('invalid_argument', 'a chunk receipt is malformed', {}, { cause: error });
   }

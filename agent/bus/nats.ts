@@ -1,85 +1,105 @@
-/** NATS with the node's own credentials; reconnects by itself for as long as it takes. */
-import { readFileSync } from 'node:fs';
-import { connect, credsAuthenticator, type Msg, type NatsConnection } from '@nats-io/transport-node';
-import { subjectsOf } from '../../shared/bus/subjects.js';
-import type { AgentConfig } from '../../shared/config/agent-config.js';
-import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
-import type { NodeId } from '../../shared/ids.js';
+/** The bus over NATS. */
+import { readFile } from 'node:fs/promises';
+import { connect, credsAuthenticator, type NatsConnection } from '@nats-io/transport-node';
 import type { AgentLog } from '../log.js';
-import type { ControllerLink } from './port.js';
+import type { AgentBus, BusEvents } from './port.js';
 
-/** Spread, so that a hundred agents do not all come back in the same instant. */
-const RECONNECT_WAIT_MS = 150;
-const RECONNECT_JITTER_MS = 200;
+export interface NatsBusOptions {
+  readonly url: string;
+  readonly credsFile: string;
+  /** Shown in the server's connection list. */
+  readonly clientName: string;
+  readonly log: AgentLog;
+}
 
-export class NatsLink implements ControllerLink {
-  #isConnected = true;
-  readonly #subjects;
-  readonly #node: NodeId;
+const RECONNECT_WAIT_MS = 250;
+/** Spreads a hundred agents that lost the server at one moment. */
+const RECONNECT_JITTER_MS = 250;
+const DIAL_TIMEOUT_MS = 5000;
+/** A server that vanished without closing the connection is noticed after two of these. */
+const PING_INTERVAL_MS = 5000;
+const CLOSE_TIMEOUT_MS = 2000;
 
-  private constructor(
-    config: AgentConfig,
+/** Resolves with the first connection, however long that takes. Rejects when the credentials can't be read. */
+export async function connectNatsBus(options: NatsBusOptions, events: BusEvents): Promise<AgentBus> {
+  const connection = await connect({
+    servers: options.url,
+    name: options.clientName,
+    authenticator: credsAuthenticator(await readFile(options.credsFile)),
+    waitOnFirstConnect: true,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: RECONNECT_WAIT_MS,
+    reconnectJitter: RECONNECT_JITTER_MS,
+    timeout: DIAL_TIMEOUT_MS,
+    pingInterval: PING_INTERVAL_MS,
+    // A server that has just started may not know this account yet.
+    ignoreAuthErrorAbort: true,
+    // An external cluster's other addresses may not be reachable from the node's network.
+    ignoreClusterUpdates: true,
+  });
+  return new NatsBus(connection, options.log, events);
+}
+
+class NatsBus implements AgentBus {
+  #connected = true;
+
+  constructor(
     private readonly connection: NatsConnection,
     private readonly log: AgentLog,
+    private readonly events: BusEvents,
   ) {
-    this.#subjects = subjectsOf(config.instance);
-    this.#node = config.nodeId as NodeId;
-    void this.#watch();
+    void this.#follow();
   }
 
-  static async connect(config: AgentConfig, log: AgentLog): Promise<NatsLink> {
-    const connection = await connect({
-      servers: config.natsUrl,
-      authenticator: credsAuthenticator(readFileSync(config.credsFile)),
-      name: `nexus-agent ${config.nodeName}`,
-      maxReconnectAttempts: -1,
-      waitOnFirstConnect: true,
-      reconnectTimeWait: RECONNECT_WAIT_MS,
-      reconnectJitter: RECONNECT_JITTER_MS,
-      pingInterval: 10_000,
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  publish(subject: string, payload: Uint8Array): boolean {
+    if (!this.#connected || this.connection.isDraining() || this.connection.isClosed()) return false;
+    this.connection.publish(subject, payload);
+    return true;
+  }
+
+  serve(subject: string, answer: (request: Uint8Array) => Promise<Uint8Array>): void {
+    this.connection.subscribe(subject, {
+      callback: (error, message) => {
+        if (error !== null) {
+          this.log.error({ subject, err: error }, 'the subscription failed');
+          return;
+        }
+        void answer(message.data).then((reply) => {
+          if (!this.connection.isClosed()) message.respond(reply);
+        });
+      },
     });
-    return new NatsLink(config, connection, log);
-  }
-
-  heartbeat(message: AgentHeartbeat): void {
-    this.#publish(this.#subjects.heartbeat(this.#node), AgentHeartbeat.encode(message).finish());
-  }
-
-  report(message: AgentReport): void {
-    this.#publish(this.#subjects.report(this.#node), AgentReport.encode(message).finish());
-  }
-
-  onCommand(answer: (command: AgentCommand) => Promise<AgentReply>): void {
-    const subscription = this.connection.subscribe(this.#subjects.command(this.#node));
-    void (async () => {
-      for await (const message of subscription) await this.#answer(message, answer);
-    })();
   }
 
   async close(): Promise<void> {
-    if (this.#isConnected) await this.connection.drain();
-    else await this.connection.close();
+    if (this.connection.isClosed()) return;
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
+    });
+    await Promise.race([this.connection.drain().catch(() => undefined), patience]);
+    clearTimeout(timer);
+    await this.connection.close();
   }
 
-  /** While disconnected the client would buffer without a bound. */
-  #publish(subject: string, payload: Uint8Array): void {
-    if (this.#isConnected && !this.connection.isClosed()) this.connection.publish(subject, payload);
-  }
-
-  async #answer(message: Msg, answer: (command: AgentCommand) => Promise<AgentReply>): Promise<void> {
-    try {
-      const reply = await answer(AgentCommand.decode(message.data));
-      message.respond(AgentReply.encode(reply).finish());
-    } catch (error) {
-      this.log.error({ err: error }, 'a command could not be answered');
-    }
-  }
-
-  async #watch(): Promise<void> {
+  async #follow(): Promise<void> {
+    this.events.onConnected();
     for await (const status of this.connection.status()) {
-      if (status.type === 'disconnect') this.#isConnected = false;
-      if (status.type === 'reconnect') this.#isConnected = true;
-      if (status.type === 'disconnect' || status.type === 'reconnect') this.log.info({ status: status.type }, 'bus connection');
+      if (status.type === 'disconnect') {
+        this.#connected = false;
+        this.log.warn({}, 'the connection to NATS is gone; reconnecting');
+      } else if (status.type === 'reconnect') {
+        this.#connected = true;
+        this.log.info({}, 'connected to NATS again');
+        this.events.onConnected();
+      } else if (status.type === 'error') {
+        this.log.error({ err: status.error }, 'NATS error');
+      }
     }
+    this.#connected = false;
   }
 }

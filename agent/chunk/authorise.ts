@@ -14,7 +14,12 @@ export interface TokenContext {
 }
 
 /** Codes: unauthenticated, permission_denied. */
-export function authorise(context: TokenContext, op: ChunkOperation, chunk: ChunkId, request: IncomingMessage): ChunkTokenClaims {
+export function authorise(
+  context: TokenContext,
+  op: ChunkOperation,
+  chunk: ChunkId,
+  request: IncomingMessage,
+): ChunkTokenClaims {
   const [scheme, token, ...rest] = (request.headers.authorization ?? '').split(' ');
   if (scheme?.toLowerCase() !== 'bearer' || token === undefined || rest.length > 0) {
     throw new NexusError('unauthenticated', 'a chunk token is required: Authorization: Bearer <token>');

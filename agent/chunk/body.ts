@@ -1,6 +1,6 @@
 /** Takes a request's body piece by piece, at the pace of whoever consumes it, and in bounded time. */
 import type { IncomingMessage } from 'node:http';
-import { NexusError } from '../../shared/errors.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
 
 /** A peer that sends nothing, or takes nothing, for so long is given up. */
 export const IDLE_TIMEOUT_MS = 30_000;
@@ -21,11 +21,11 @@ export function consumeBody(
       if (request.isPaused()) timer.refresh();
       else finish(new NexusError('deadline_exceeded', `no data came for ${idleTimeoutMs} ms`));
     }, idleTimeoutMs);
-    const finish = (error?: unknown): void => {
+    const finish = (error?: Error): void => {
       clearTimeout(timer);
       request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
       if (error === undefined) resolve();
-      else reject(error as Error);
+      else reject(error);
     };
     const onEnd = (): void => {
       finish();
@@ -41,7 +41,7 @@ export function consumeBody(
         request.pause();
         wait.then(() => request.resume(), finish);
       } catch (error) {
-        finish(error);
+        finish(toNexusError(error));
       }
     };
     request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);

@@ -41,7 +41,9 @@ export class Forward {
       timeout: stallTimeoutMs,
     });
     this.#request.on('timeout', () => {
-      this.#request.destroy(new NexusError('deadline_exceeded', `node ${target.node} took nothing for ${stallTimeoutMs} ms`));
+      this.#request.destroy(
+        new NexusError('deadline_exceeded', `node ${target.node} took nothing for ${stallTimeoutMs} ms`),
+      );
     });
     this.#request.on('drain', () => this.#onWritable?.());
     this.#result = this.#outcome();
@@ -76,10 +78,13 @@ export class Forward {
         resolve({ failed: toNexusError(error).during(`forward to node ${this.target.node}`) });
       };
       this.#request.on('error', fail);
-      this.#request.on('close', () => {
+      const onClose = (): void => {
         fail(new NexusError('unavailable', 'the connection was closed'));
-      });
+      };
+      this.#request.on('close', onClose);
       this.#request.on('response', (response) => {
+        // The connection may close before all of the answer is read; reading tells whether it was whole.
+        this.#request.off('close', onClose);
         readReply(response).then((stored) => {
           resolve({ stored });
         }, fail);

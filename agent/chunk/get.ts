@@ -13,7 +13,12 @@ export interface GetContext extends TokenContext {
 }
 
 /** Codes: unauthenticated, permission_denied, unavailable, not_found, data_loss. */
-export async function getChunk(context: GetContext, chunk: ChunkId, request: IncomingMessage, response: ServerResponse): Promise<void> {
+export async function getChunk(
+  context: GetContext,
+  chunk: ChunkId,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   authorise(context, 'read', chunk, request);
   using _transfer = context.transfers.begin();
   const { facts, file } = await context.store.openRead(chunk);

@@ -23,14 +23,21 @@ export interface PutContext extends GetContext {
 }
 
 /** Codes: unauthenticated, permission_denied, invalid_argument, unavailable, and those of the store. */
-export async function putChunk(context: PutContext, chunk: ChunkId, request: IncomingMessage, response: ServerResponse): Promise<void> {
+export async function putChunk(
+  context: PutContext,
+  chunk: ChunkId,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const claims = authorise(context, 'write', chunk, request);
   const expected = expectedContent(claims, request);
   using _transfer = context.transfers.begin();
   await using write = await context.store.beginWrite(chunk, expected);
   const forwards = openForwards(claims, chunk, expected);
   try {
-    await consumeBody(request, (piece) => waitForAll([write.write(piece), ...forwards.map((forward) => forward.write(piece))]));
+    await consumeBody(request, (piece) =>
+      waitForAll([write.write(piece), ...forwards.map((forward) => forward.write(piece))]),
+    );
     const reply = await finishAll(context, chunk, write, forwards);
     answer(response, write.repeated ? 200 : 201, reply);
   } finally {
@@ -61,7 +68,12 @@ function waitForAll(waits: readonly (Promise<void> | undefined)[]): Promise<void
 }
 
 /** This node's copy and the others become durable at the same time. */
-async function finishAll(context: PutContext, chunk: ChunkId, write: ChunkWrite, forwards: readonly Forward[]): Promise<StoredReply> {
+async function finishAll(
+  context: PutContext,
+  chunk: ChunkId,
+  write: ChunkWrite,
+  forwards: readonly Forward[],
+): Promise<StoredReply> {
   const others = Promise.all(forwards.map((forward) => forward.finish()));
   const facts = await write.commit();
   const receipts = [receiptOf(context, chunk, facts)];
@@ -73,7 +85,10 @@ async function finishAll(context: PutContext, chunk: ChunkId, write: ChunkWrite,
       failedNodes.push(...result.stored.failed_nodes);
     } else {
       failedNodes.push(node);
-      context.log.warn({ chunk, node, code: result.failed.code, err: result.failed.message }, 'a replica was not written');
+      context.log.warn(
+        { chunk, node, code: result.failed.code, err: result.failed.message },
+        'a replica was not written',
+      );
     }
   }
   return { size: facts.size, md5: facts.md5, receipts, failed_nodes: failedNodes };

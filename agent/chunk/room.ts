@@ -35,7 +35,10 @@ export class RoomLedger {
       const left = freeBytes - this.#promisedBytes - RESERVE_BYTES;
       if (left < 0) {
         const room = Math.max(0, left + size);
-        throw new NexusError('resource_exhausted', `the volume has room for ${room} bytes, not for ${size}; remove files or add nodes`);
+        throw new NexusError(
+          'resource_exhausted',
+          `the volume has room for ${room} bytes, not for ${size}; remove files or add nodes`,
+        );
       }
     } catch (error) {
       this.#promisedBytes -= size;

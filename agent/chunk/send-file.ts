@@ -13,7 +13,10 @@ const BUFFER_BYTES = 256 * KIB;
 
 /** The headers must be set; ends the reply. Codes: cancelled (the receiver went away), deadline_exceeded, data_loss. */
 export async function sendFile(file: FileHandle, size: number, response: ServerResponse): Promise<void> {
-  const buffers = [Buffer.allocUnsafeSlow(Math.min(BUFFER_BYTES, size)), Buffer.allocUnsafeSlow(Math.min(BUFFER_BYTES, size))];
+  const buffers = [
+    Buffer.allocUnsafeSlow(Math.min(BUFFER_BYTES, size)),
+    Buffer.allocUnsafeSlow(Math.min(BUFFER_BYTES, size)),
+  ];
   const sender = new PacedSender(response);
   try {
     let sent: Promise<void> = Promise.resolve();

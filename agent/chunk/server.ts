@@ -24,7 +24,6 @@ const HEADERS_TIMEOUT_MS = 10_000;
 /** Longer than what clients pool for, so that the client is the one who closes. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 const MAX_CONNECTIONS = 512;
-/** After a refusal the rest of a body this short is read away, so that the sender gets to see the answer. */
 const RETRY_AFTER_S = '1';
 const CHUNKS_PREFIX = '/chunks/';
 
@@ -47,7 +46,11 @@ export function createStatusServer(log: AgentLog, pages: StatusPages): Server {
 type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 function boundedServer(log: AgentLog, handle: Handler): Server {
-  const limits = { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: CHUNK_TOKEN_TTL_MS, keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS };
+  const limits = {
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: CHUNK_TOKEN_TTL_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+  };
   const server = createServer(limits, (request, response) => {
     // What goes wrong on the connection is seen by whoever reads or writes; an event nobody hears would end the agent.
     request.on('error', () => undefined);
@@ -62,17 +65,28 @@ function boundedServer(log: AgentLog, handle: Handler): Server {
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '/').split('?', 1)[0] ?? '/';
 
-async function serveChunk(context: PutContext, chunk: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function serveChunk(
+  context: PutContext,
+  chunk: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   if (!isChunkId(chunk)) throw new NexusError('invalid_argument', 'a chunk id is 32 lower-case hex digits');
   if (request.method === 'PUT') await putChunk(context, chunk, request, response);
   else if (request.method === 'GET' || request.method === 'HEAD') await getChunk(context, chunk, request, response);
   else throw new NexusError('unimplemented', `${request.method ?? ''} is not possible on a chunk`);
 }
 
-async function servePage(pages: StatusPages, path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function servePage(
+  pages: StatusPages,
+  path: string,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
   if (page === undefined) throw new NexusError('not_found', `there is nothing at ${path}`);
-  if (request.method !== 'GET' && request.method !== 'HEAD') throw new NexusError('unimplemented', `only GET is possible on ${path}`);
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    throw new NexusError('unimplemented', `only GET is possible on ${path}`);
   const body = await page.render();
   response.writeHead(200, { 'content-type': page.contentType, 'content-length': Buffer.byteLength(body) });
   response.end(request.method === 'HEAD' ? undefined : body);
@@ -80,7 +94,10 @@ async function servePage(pages: StatusPages, path: string, request: IncomingMess
 
 function answerError(log: AgentLog, request: IncomingMessage, response: ServerResponse, error: NexusError): void {
   const serious = error.code === 'internal' || error.code === 'data_loss';
-  log[serious ? 'error' : 'info']({ code: error.code, method: request.method, path: pathOf(request), err: serious ? error : error.message }, 'request failed');
+  log[serious ? 'error' : 'info'](
+    { code: error.code, method: request.method, path: pathOf(request), err: serious ? error : error.message },
+    'request failed',
+  );
   if (response.headersSent || response.destroyed) {
     // Too late for a status: a connection that breaks off is the one sign of a body that is not whole.
     response.destroy();

@@ -79,7 +79,8 @@ export class ChunkStore {
    * deleted a moment ago), resource_exhausted (no room).
    */
   async beginWrite(chunk: ChunkId, expected: ExpectedChunk): Promise<ChunkWrite> {
-    if (this.#writing.has(chunk)) throw new NexusError('aborted', `chunk ${chunk} is being written by another request`, { chunk });
+    if (this.#writing.has(chunk))
+      throw new NexusError('aborted', `chunk ${chunk} is being written by another request`, { chunk });
     this.#writing.add(chunk);
     try {
       this.#refuseDeleted(chunk);
@@ -136,7 +137,9 @@ export class ChunkStore {
 
   #refuseDeleted(chunk: ChunkId): void {
     if (this.#tombstones.has(chunk)) {
-      throw new NexusError('failed_precondition', `chunk ${chunk} was deleted; ask the controller for a new grant`, { chunk });
+      throw new NexusError('failed_precondition', `chunk ${chunk} was deleted; ask the controller for a new grant`, {
+        chunk,
+      });
     }
   }
 
@@ -179,7 +182,10 @@ export class ChunkStore {
 
   /** What a chunk has in the counters; undefined: it is not in them. */
   async #countedBytes(chunk: ChunkId): Promise<number | undefined> {
-    const [size, described] = await Promise.all([sizeOf(this.#layout.chunk(chunk)), sizeOf(this.#layout.sidecar(chunk))]);
+    const [size, described] = await Promise.all([
+      sizeOf(this.#layout.chunk(chunk)),
+      sizeOf(this.#layout.sidecar(chunk)),
+    ]);
     return described === undefined ? undefined : size;
   }
 

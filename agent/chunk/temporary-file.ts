@@ -51,7 +51,8 @@ export class TemporaryFile {
   async #writeAll(batch: Buffer[], bytes: number): Promise<void> {
     const { bytesWritten } = await this.file.writev(batch);
     // A regular file takes less than everything only when its file system is full.
-    if (bytesWritten < bytes) throw new NexusError('resource_exhausted', 'the volume is full; remove files or add nodes');
+    if (bytesWritten < bytes)
+      throw new NexusError('resource_exhausted', 'the volume is full; remove files or add nodes');
   }
 
   /** Hands over what is left. */

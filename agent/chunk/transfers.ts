@@ -18,7 +18,7 @@ export function transferBound(memoryLimitBytes: number): number {
 
 export class Transfers {
   #active = 0;
-  #draining = false;
+  #state: 'starting' | 'open' | 'draining' = 'starting';
   #onIdle: (() => void) | undefined;
 
   constructor(readonly bound: number) {}
@@ -28,12 +28,19 @@ export class Transfers {
   }
 
   get draining(): boolean {
-    return this.#draining;
+    return this.#state === 'draining';
+  }
+
+  /** Until now everything is refused: the server listens before the volume has been looked through. */
+  open(): void {
+    this.#state = 'open';
   }
 
   /** Code: unavailable, when there are too many or the agent is going down. */
   begin(): Disposable {
-    if (this.#draining) throw new NexusError('unavailable', 'the node is going down; use another replica or node');
+    if (this.#state === 'starting') throw new NexusError('unavailable', 'the node is starting; try again');
+    if (this.#state === 'draining')
+      throw new NexusError('unavailable', 'the node is going down; use another replica or node');
     if (this.#active >= this.bound) {
       throw new NexusError('unavailable', `${this.bound} transfers are running on this node already; try again`);
     }
@@ -48,7 +55,7 @@ export class Transfers {
 
   /** Refuses new transfers; true when the running ones ended within `graceMs`. */
   async drain(graceMs: number): Promise<boolean> {
-    this.#draining = true;
+    this.#state = 'draining';
     if (this.#active === 0) return true;
     return await new Promise((resolve) => {
       const timer = setTimeout(() => {

@@ -56,18 +56,24 @@ export class ChunkWrite {
     const md5 = this.#hash.digest('hex');
     if (md5 !== this.expected.md5) {
       this.steps.onMismatch();
-      throw new NexusError('data_loss', `chunk ${this.chunk} arrived with MD5 ${md5}, not ${this.expected.md5}; send it again`, {
-        chunk: this.chunk,
-        md5,
-        expected_md5: this.expected.md5,
-      });
+      throw new NexusError(
+        'data_loss',
+        `chunk ${this.chunk} arrived with MD5 ${md5}, not ${this.expected.md5}; send it again`,
+        {
+          chunk: this.chunk,
+          md5,
+          expected_md5: this.expected.md5,
+        },
+      );
     }
     await this.file?.finish();
     return await this.steps.publish();
   }
 
   #wrongSize(how: string): NexusError {
-    return new NexusError('invalid_argument', `chunk ${this.chunk} has ${how} ${this.expected.size} bytes`, { chunk: this.chunk });
+    return new NexusError('invalid_argument', `chunk ${this.chunk} has ${how} ${this.expected.size} bytes`, {
+      chunk: this.chunk,
+    });
   }
 
   /** Leaves nothing behind of what was not committed. Idempotent. */

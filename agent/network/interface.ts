@@ -22,7 +22,11 @@ export function parseNetworkUsage(name: string, text: string): NetworkUsage {
   for (const line of text.split('\n')) {
     const colon = line.indexOf(':');
     if (colon < 0 || line.slice(0, colon).trim() !== name) continue;
-    const columns = line.slice(colon + 1).trim().split(/\s+/).map(Number);
+    const columns = line
+      .slice(colon + 1)
+      .trim()
+      .split(/\s+/)
+      .map(Number);
     return { receivedBytes: columns[0] ?? 0, sentBytes: columns[SENT_COLUMN] ?? 0 };
   }
   return NOTHING;

@@ -13,7 +13,10 @@ export const doctor = command({
     const report = await examineHost(context.settings, projectRoot());
     await context.print(report, ({ checks }) =>
       checks
-        .map((check) => `${check.ok ? 'ok ' : 'NO '} ${check.name}: ${check.found}${check.advice === '' ? '' : `\n     ${check.advice}`}`)
+        .map(
+          (check) =>
+            `${check.ok ? 'ok ' : 'NO '} ${check.name}: ${check.found}${check.advice === '' ? '' : `\n     ${check.advice}`}`,
+        )
         .join('\n'),
     );
     return report.ok ? 0 : 1;

@@ -23,18 +23,25 @@ export const down = command({
     await context.becomeRootIfNeeded();
     const running = await findController(settings, context.signal);
     if (running === undefined && !(input.purge && existsSync(settings.stateDir))) {
-      await context.print({ instance: settings.instance, stopped: false }, () => `cluster "${settings.instance}" is not running`);
+      await context.print(
+        { instance: settings.instance, stopped: false },
+        () => `cluster "${settings.instance}" is not running`,
+      );
       return 0;
     }
     // Only the controller knows what there is to remove; one that is not running is started for it.
     const controller = running ?? (await startController(context, settings));
     const { controllerPid } = await controller.call(controller.cluster, controller.cluster.getStatus, {});
-    for await (const { progress } of controller.messages(controller.cluster.shutdown({ purge: input.purge }))) context.note(progress);
+    for await (const { progress } of controller.messages(controller.cluster.shutdown({ purge: input.purge })))
+      context.note(progress);
     context.throwIfInterrupted();
     await controller.close();
     await untilGone(context, controllerPid);
     const done = input.purge ? 'is stopped and removed' : 'is stopped; its data is kept';
-    await context.print({ instance: settings.instance, stopped: true, purged: input.purge }, () => `cluster "${settings.instance}" ${done}`);
+    await context.print(
+      { instance: settings.instance, stopped: true, purged: input.purge },
+      () => `cluster "${settings.instance}" ${done}`,
+    );
     return 0;
   },
 });
@@ -43,7 +50,8 @@ async function untilGone(context: Context, pid: number): Promise<void> {
   const deadline = Date.now() + GONE_TIMEOUT_MS;
   // A zombie whose parent does not look counts as gone: its command line is empty.
   while (isRunning(pid)) {
-    if (Date.now() > deadline) throw new NexusError('deadline_exceeded', `the controller (pid ${pid}) does not end; see its log`);
+    if (Date.now() > deadline)
+      throw new NexusError('deadline_exceeded', `the controller (pid ${pid}) does not end; see its log`);
     context.throwIfInterrupted();
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

@@ -21,13 +21,19 @@ export const events = command({
     for await (const { event } of controller.messages(stream)) {
       if (event === undefined) continue;
       if (!input.follow) seen.push(event);
-      else if (context.output === 'table') await writeTo(context.streams.stdout, `${event.at}  ${event.type}  ${event.subject}  ${event.message}\n`);
+      else if (context.output === 'table')
+        await writeTo(context.streams.stdout, `${event.at}  ${event.type}  ${event.subject}  ${event.message}\n`);
       else await writeTo(context.streams.stdout, `${JSON.stringify(eventShape(event))}\n`);
     }
     if (!input.follow) {
       await context.print(seen.map(eventShape), () =>
         table(
-          [{ title: 'AT' }, { title: 'TYPE' }, { title: 'SUBJECT', flexible: true }, { title: 'MESSAGE', flexible: true }],
+          [
+            { title: 'AT' },
+            { title: 'TYPE' },
+            { title: 'SUBJECT', flexible: true },
+            { title: 'MESSAGE', flexible: true },
+          ],
           seen.map((event) => [event.at, event.type, event.subject, event.message]),
           widthOf(context.streams.stdout),
         ),

@@ -33,14 +33,20 @@ export const download = command({
     await using destination = await FileDestination.open(input.dest, file.name, context.streams.env);
     await fetch(controller, context, file, (data) => destination.write(data));
     await destination.publish();
-    await context.print({ id: file.id, name: file.name, size: Number(file.size), path: destination.path }, (shape) =>
-      `${shape.path}  ${formatBytes(shape.size)}`,
+    await context.print(
+      { id: file.id, name: file.name, size: Number(file.size), path: destination.path },
+      (shape) => `${shape.path}  ${formatBytes(shape.size)}`,
     );
     return 0;
   },
 });
 
-async function fetch(controller: Controller, context: Context, file: File, deliver: (data: Buffer) => Promise<void>): Promise<void> {
+async function fetch(
+  controller: Controller,
+  context: Context,
+  file: File,
+  deliver: (data: Buffer) => Promise<void>,
+): Promise<void> {
   const progress = await openProgress(`download ${file.name}`, Number(file.size), context.streams.stderr);
   try {
     await downloadFile(grpcCatalogue(controller), {

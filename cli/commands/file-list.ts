@@ -95,7 +95,12 @@ export const where = command({
 
 const whereTable = (located: LocateFileResponse, width: number): string =>
   table(
-    [{ title: 'CHUNK', right: true }, { title: 'SIZE', right: true }, { title: 'MD5' }, { title: 'NODES', flexible: true }],
+    [
+      { title: 'CHUNK', right: true },
+      { title: 'SIZE', right: true },
+      { title: 'MD5' },
+      { title: 'NODES', flexible: true },
+    ],
     located.chunks.map((chunk) => [
       String(chunk.index),
       formatBytes(chunk.size),
@@ -113,8 +118,12 @@ export const remove = command({
   run: async (input, context) => {
     const controller = await context.connect();
     const removed: { id: string; name: string }[] = [];
-    for (const id of input.ids) removed.push(await controller.call(controller.file, controller.file.removeFile, { file: id }));
-    await context.print(removed.map(({ id, name }) => ({ id, name })), (files) => files.map(({ id, name }) => `removed ${id}  ${name}`).join('\n'));
+    for (const id of input.ids)
+      removed.push(await controller.call(controller.file, controller.file.removeFile, { file: id }));
+    await context.print(
+      removed.map(({ id, name }) => ({ id, name })),
+      (files) => files.map(({ id, name }) => `removed ${id}  ${name}`).join('\n'),
+    );
     return 0;
   },
 });

@@ -15,7 +15,8 @@ import { fileShape } from '../shapes.js';
 
 export const upload = command({
   summary: 'store a file',
-  details: 'The file is cut into chunks of 10 MiB that go straight to the nodes. It appears in the list when all of it is stored.',
+  details:
+    'The file is cut into chunks of 10 MiB that go straight to the nodes. It appears in the list when all of it is stored.',
   positionals: { path: { description: 'file to store, or - for standard input' } },
   flags: {
     name: { type: 'string', hint: 'NAME', description: 'name to store it under (default: its own; "stdin" for -)' },
@@ -43,7 +44,10 @@ export const upload = command({
         },
       });
       progress.stop();
-      await context.print(fileShape(file), () => `${file.id}  ${file.name}  ${formatBytes(Number(file.size))} in ${file.chunksCount} chunk(s)`);
+      await context.print(
+        fileShape(file),
+        () => `${file.id}  ${file.name}  ${formatBytes(Number(file.size))} in ${file.chunksCount} chunk(s)`,
+      );
     } finally {
       progress.stop();
     }
@@ -62,14 +66,23 @@ async function openSource(path: string, context: Context): Promise<OpenSource> {
     const stdin = context.streams.stdin as unknown as AsyncIterable<Uint8Array>;
     return { bytes: streamSource(stdin), size: 0, [Symbol.asyncDispose]: () => Promise.resolve() };
   }
-  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+  const file = await open(path, 'r').catch((thrown: unknown) => {
+    const error = thrown as NodeJS.ErrnoException;
     const code = error.code === 'ENOENT' ? 'not_found' : 'permission_denied';
-    throw new NexusError(code, `cannot read ${path}: ${error.code === 'ENOENT' ? 'no such file' : error.message}`, {}, { cause: error });
+    throw new NexusError(
+      code,
+      `cannot read ${path}: ${error.code === 'ENOENT' ? 'no such file' : error.message}`,
+      {},
+      { cause: error },
+    );
   });
   const stats = await file.stat();
   if (stats.isDirectory()) {
     await file.close();
-    throw new NexusError('invalid_argument', `${path} is a folder; give a file, or pipe an archive: tar c ${path} | nexus file upload -`);
+    throw new NexusError(
+      'invalid_argument',
+      `${path} is a folder; give a file, or pipe an archive: tar c ${path} | nexus file upload -`,
+    );
   }
   // A pipe or a device has no size to promise.
   return { bytes: fileSource(file), size: stats.isFile() ? stats.size : 0, [Symbol.asyncDispose]: () => file.close() };

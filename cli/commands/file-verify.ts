@@ -34,9 +34,14 @@ export const verify = command({
       replicas: findings.length,
       problems: bad.map(({ index, chunkId, node, problem }) => ({ index, chunk_id: chunkId, node, problem })),
     };
-    await context.print(shape, ({ replicas }) => (bad.length === 0 ? `${file.name}: all ${replicas} replica(s) are whole` : ''));
+    await context.print(shape, ({ replicas }) =>
+      bad.length === 0 ? `${file.name}: all ${replicas} replica(s) are whole` : '',
+    );
     const [worst] = bad;
     if (worst === undefined) return 0;
-    throw new NexusError('data_loss', `${bad.length} of ${findings.length} replicas of ${file.id} are bad: chunk ${worst.index} on node ${worst.node}: ${worst.problem}`);
+    throw new NexusError(
+      'data_loss',
+      `${bad.length} of ${findings.length} replicas of ${file.id} are bad: chunk ${worst.index} on node ${worst.node}: ${worst.problem}`,
+    );
   },
 });

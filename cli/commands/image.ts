@@ -37,8 +37,20 @@ export const list = command({
       images.length === 0
         ? 'no images; make the base image with: nexus image build'
         : table(
-            [{ title: 'NAME', flexible: true }, { title: 'SIZE', right: true }, { title: 'NODES', right: true }, { title: 'AGE', right: true }, { title: 'SYSTEM', flexible: true }],
-            images.map((image) => [image.name, formatBytes(Number(image.sizeBytes)), String(image.nodes), formatAge(image.createdAt), image.os]),
+            [
+              { title: 'NAME', flexible: true },
+              { title: 'SIZE', right: true },
+              { title: 'NODES', right: true },
+              { title: 'AGE', right: true },
+              { title: 'SYSTEM', flexible: true },
+            ],
+            images.map((image) => [
+              image.name,
+              formatBytes(Number(image.sizeBytes)),
+              String(image.nodes),
+              formatAge(image.createdAt),
+              image.os,
+            ]),
             widthOf(context.streams.stdout),
           ),
     );
@@ -68,8 +80,12 @@ export const build = command({
 
 export const importImage = command({
   summary: 'make an image from a tarball',
-  details: 'Any root file system will do: the agent brings its own runtime. Plain, gzip, xz and zstd archives are known.',
-  positionals: { name: { description: 'name of the image' }, tarball: { description: 'archive, or - for standard input' } },
+  details:
+    'Any root file system will do: the agent brings its own runtime. Plain, gzip, xz and zstd archives are known.',
+  positionals: {
+    name: { description: 'name of the image' },
+    tarball: { description: 'archive, or - for standard input' },
+  },
   flags: {},
   examples: [
     ['nexus image import alpine alpine-minirootfs.tar.gz', 'then: nexus node create a --image alpine --storage 1G'],
@@ -77,25 +93,34 @@ export const importImage = command({
   ],
   run: async (input, context) => {
     if (input.tarball !== '-') {
-      await access(input.tarball, constants.R_OK).catch((error: NodeJS.ErrnoException) => {
-        throw new NexusError(error.code === 'ENOENT' ? 'not_found' : 'permission_denied', `cannot read ${input.tarball}: ${error.message}`);
+      await access(input.tarball, constants.R_OK).catch((thrown: unknown) => {
+        const error = thrown as NodeJS.ErrnoException;
+        throw new NexusError(
+          error.code === 'ENOENT' ? 'not_found' : 'permission_denied',
+          `cannot read ${input.tarball}: ${error.message}`,
+        );
       });
     }
     const controller = await context.connect();
-    const source = input.tarball === '-' ? (context.streams.stdin as unknown as Readable) : createReadStream(input.tarball, { highWaterMark: PIECE_BYTES });
+    const source =
+      input.tarball === '-'
+        ? (context.streams.stdin as unknown as Readable)
+        : createReadStream(input.tarball, { highWaterMark: PIECE_BYTES });
     await show(context, await send(controller, input.name, source, context.signal));
     return 0;
   },
 });
 
 async function send(controller: Controller, name: string, source: Readable, signal: AbortSignal): Promise<Image> {
-  const { stream, answer } = clientStream<ImportImageRequest, ImportImageResponse>((done) => controller.image.importImage(done));
-  // The controller may refuse in the middle; then nobody waits for the rest.
-  let isAnswered = false;
-  answer.then(
-    () => (isAnswered = true),
-    () => (isAnswered = true),
+  const { stream, answer } = clientStream<ImportImageRequest, ImportImageResponse>((done) =>
+    controller.image.importImage(done),
   );
+  // The controller may refuse in the middle; then nobody waits for the rest.
+  const answered = new AbortController();
+  const onAnswer = (): void => {
+    answered.abort();
+  };
+  answer.then(onAnswer, onAnswer);
   const cancel = (): void => {
     stream.cancel();
   };
@@ -103,8 +128,9 @@ async function send(controller: Controller, name: string, source: Readable, sign
   try {
     stream.write(ImportImageRequest.fromPartial({ start: { name } }));
     for await (const data of source as AsyncIterable<Buffer>) {
-      if (isAnswered) break;
-      if (!stream.write(ImportImageRequest.fromPartial({ data }))) await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
+      if (answered.signal.aborted) break;
+      if (!stream.write(ImportImageRequest.fromPartial({ data })))
+        await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
     }
     stream.end();
     return expectImage((await answer).image);

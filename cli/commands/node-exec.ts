@@ -12,7 +12,8 @@ const MAX_UID = 65_535;
 
 export const exec = command({
   summary: 'run a command in a node',
-  details: 'The exit code is the command’s own. It runs as root of the node unless --user says otherwise, and ends with this call.',
+  details:
+    'The exit code is the command’s own. It runs as root of the node unless --user says otherwise, and ends with this call.',
   positionals: { node: { description: 'name, id or unique beginning of an id' } },
   flags: {
     stdin: { type: 'boolean', short: 'i', description: 'pass standard input on' },
@@ -28,12 +29,14 @@ export const exec = command({
     ['cat dump.sql | nexus node exec -i db -- tee /root/dump.sql', 'from standard input'],
   ],
   run: async (input, context, verbatim) => {
-    if (verbatim.length === 0) throw usage('nexus node exec needs a command after --, for example: nexus node exec web-1 -- ls /');
+    if (verbatim.length === 0)
+      throw usage('nexus node exec needs a command after --, for example: nexus node exec web-1 -- ls /');
     if (input.tty && context.streams.stdin.isTTY !== true) {
       throw usage('-t needs a terminal on standard input; leave it out in scripts and pipes');
     }
     const uid = input.user === undefined ? 0 : Number(input.user);
-    if (!(Number.isInteger(uid) && uid >= 0 && uid <= MAX_UID)) throw usage(`--user must be a number from 0 to ${MAX_UID}`);
+    if (!(Number.isInteger(uid) && uid >= 0 && uid <= MAX_UID))
+      throw usage(`--user must be a number from 0 to ${MAX_UID}`);
     const controller = await context.connect();
     const start = {
       node: input.node,
@@ -67,12 +70,17 @@ async function attach(controller: Controller, context: Context, start: Start): P
   if (start.stdin) passInput(context, stream, say);
   try {
     let exitCode: number | undefined;
-    for await (const message of controller.messages(stream as never) as AsyncGenerator<{ stdout?: Buffer; stderr?: Buffer; exitCode?: number }>) {
+    for await (const message of controller.messages(stream) as AsyncGenerator<{
+      stdout?: Buffer;
+      stderr?: Buffer;
+      exitCode?: number;
+    }>) {
       if (message.stdout !== undefined) await writeTo(context.streams.stdout, message.stdout);
       if (message.stderr !== undefined) await writeTo(context.streams.stderr, message.stderr);
       if (message.exitCode !== undefined) exitCode = message.exitCode;
     }
-    if (exitCode === undefined) throw new NexusError('unavailable', 'the controller ended before the command did; see nexus status');
+    if (exitCode === undefined)
+      throw new NexusError('unavailable', 'the controller ended before the command did; see nexus status');
     return exitCode;
   } finally {
     process.off('SIGWINCH', onResize);

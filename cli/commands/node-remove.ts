@@ -15,12 +15,18 @@ export const remove = command({
     const controller = await context.connect();
     const requests = input.nodes.map((node) => ({ node, force: input.force }));
     const results = await Promise.allSettled(
-      requests.map((request) => controller.call(controller.node, controller.node.removeNode, request, SLOW_DEADLINE_MS)),
+      requests.map((request) =>
+        controller.call(controller.node, controller.node.removeNode, request, SLOW_DEADLINE_MS),
+      ),
     );
     const removed = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const shape = removed.map(({ id, name, lostFiles }) => ({ id, name, lost_files: lostFiles }));
     await context.print(shape, (nodes) =>
-      nodes.map(({ name, lost_files: lost }) => `removed node ${name}${lost.length === 0 ? '' : `; lost ${lost.join(', ')}`}`).join('\n'),
+      nodes
+        .map(
+          ({ name, lost_files: lost }) => `removed node ${name}${lost.length === 0 ? '' : `; lost ${lost.join(', ')}`}`,
+        )
+        .join('\n'),
     );
     const failed = results.find((result) => result.status === 'rejected');
     if (failed !== undefined) throw failed.reason;

@@ -39,8 +39,11 @@ export const restart = verb('restart', 'stop a node and start it', 'its data sta
   controller.call(controller.node, controller.node.restartNode, request, SLOW_DEADLINE_MS),
 );
 
-export const cordon = verb('cordon', 'place nothing new on a node', 'what it has stays readable', (controller, request) =>
-  controller.call(controller.node, controller.node.cordonNode, request),
+export const cordon = verb(
+  'cordon',
+  'place nothing new on a node',
+  'what it has stays readable',
+  (controller, request) => controller.call(controller.node, controller.node.cordonNode, request),
 );
 
 export const uncordon = verb('uncordon', 'let a node take new data again', 'ends a cordon', (controller, request) =>
@@ -50,7 +53,9 @@ export const uncordon = verb('uncordon', 'let a node take new data again', 'ends
 export const stop = command({
   summary: 'stop a node, keeping its data',
   positionals: NODE,
-  flags: { grace: { type: 'string', hint: 'TIME', description: 'what the agent gets to finish: 500ms, 10s (default 10s)' } },
+  flags: {
+    grace: { type: 'string', hint: 'TIME', description: 'what the agent gets to finish: 500ms, 10s (default 10s)' },
+  },
   examples: [
     ['nexus node stop web-1', 'running transfers may finish'],
     ['nexus node stop web-1 --grace 500ms', 'soon'],
@@ -58,7 +63,12 @@ export const stop = command({
   run: async (input, context) => {
     const graceMs = input.grace === undefined ? 0 : parseDurationMs(input.grace, 'grace', MAX_GRACE_MS);
     const controller = await context.connect();
-    const { node } = await controller.call(controller.node, controller.node.stopNode, { node: input.node, graceMs }, SLOW_DEADLINE_MS);
+    const { node } = await controller.call(
+      controller.node,
+      controller.node.stopNode,
+      { node: input.node, graceMs },
+      SLOW_DEADLINE_MS,
+    );
     return await show(context, node);
   },
 });

@@ -31,7 +31,12 @@ function statusText(status: GetStatusResponse): string {
     ['nodes', `${nodes?.total ?? 0}${states.length > 0 ? ` (${states.join(', ')})` : ''}`],
     ['files', `${storage?.files ?? 0n} in ${storage?.chunks ?? 0n} chunks, ${bytes(storage?.bytes)}`],
     ['room', `${bytes(storage?.freeBytes)} free of ${bytes(storage?.capacityBytes)}`],
-    ['redundancy', Number(storage?.underReplicated ?? 0n) === 0 ? 'all chunks have their copies' : `${storage?.underReplicated ?? 0n} chunks lack copies`],
+    [
+      'redundancy',
+      Number(storage?.underReplicated ?? 0n) === 0
+        ? 'all chunks have their copies'
+        : `${storage?.underReplicated ?? 0n} chunks lack copies`,
+    ],
   ]);
   return [lines, ...status.warnings.map((warning) => `warning: ${warning}`)].join('\n');
 }

@@ -15,7 +15,8 @@ const RUNTIME_FLAG = {
 
 export const up = command({
   summary: 'start the cluster',
-  details: 'Starts the controller, which starts the bus and brings back the nodes that were running. Does nothing when it is up.',
+  details:
+    'Starts the controller, which starts the bus and brings back the nodes that were running. Does nothing when it is up.',
   positionals: {},
   flags: {
     ...RUNTIME_FLAG,
@@ -30,7 +31,8 @@ export const up = command({
   run: async (input, context) => {
     const { settings } = locate(context, input.runtime);
     await context.becomeRootIfNeeded();
-    if (input.foreground && input.demo) throw new NexusError('invalid_argument', '--demo and --foreground exclude each other');
+    if (input.foreground && input.demo)
+      throw new NexusError('invalid_argument', '--demo and --foreground exclude each other');
     const running = await findController(settings, context.signal);
     if (input.foreground) {
       await running?.close();
@@ -40,7 +42,10 @@ export const up = command({
     try {
       const status = await controller.call(controller.cluster, controller.cluster.getStatus, {});
       if (input.runtime !== undefined && status.runtime !== input.runtime) {
-        throw new NexusError('failed_precondition', `the cluster is up with the ${status.runtime} runtime; stop it first with: nexus down`);
+        throw new NexusError(
+          'failed_precondition',
+          `the cluster is up with the ${status.runtime} runtime; stop it first with: nexus down`,
+        );
       }
       if (input.demo) {
         const { tour } = await import('../tour.js');

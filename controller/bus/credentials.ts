@@ -19,8 +19,8 @@ export interface Accounts {
 /** Seeds are made at the first start and kept in <state>/nats.keys (mode 0600). */
 export async function loadAccounts(stateDir: string): Promise<Accounts> {
   const path = join(stateDir, 'nats.keys');
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   });
   if (text !== undefined) {
@@ -29,7 +29,9 @@ export async function loadAccounts(stateDir: string): Promise<Accounts> {
     return { operator: key(seeds.operator), system: key(seeds.system), nodes: key(seeds.nodes) };
   }
   const made = { operator: createOperator(), system: createAccount(), nodes: createAccount() };
-  const seeds = Object.fromEntries(Object.entries(made).map(([name, key]) => [name, Buffer.from(key.getSeed()).toString()]));
+  const seeds = Object.fromEntries(
+    Object.entries(made).map(([name, key]) => [name, Buffer.from(key.getSeed()).toString()]),
+  );
   await writeSecret(path, JSON.stringify(seeds));
   return made;
 }
@@ -73,7 +75,12 @@ export const advisoryCredentials = (accounts: Accounts): Promise<string> =>
   userCredentials('advisories', accounts.system, undefined, { pub: { deny: ['>'] } });
 
 /** For one agent: publish its own heartbeat and report, hear its own commands, answer each once. */
-export function agentCredentials(node: NodeId, instance: string, accountKey: KeyPair, issuer?: string): Promise<string> {
+export function agentCredentials(
+  node: NodeId,
+  instance: string,
+  accountKey: KeyPair,
+  issuer?: string,
+): Promise<string> {
   const subjects = subjectsOf(instance);
   return userCredentials(node, accountKey, issuer, {
     pub: { allow: [subjects.heartbeat(node), subjects.report(node)] },

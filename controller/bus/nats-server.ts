@@ -50,7 +50,9 @@ export class NatsServer {
     const { user, accounts, host, port } = this.options;
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     await this.#endPredecessor();
-    await writeFile(this.#configFile, await serverConfig(accounts, { host, port, pidFile: this.#pidFile }), { mode: 0o600 });
+    await writeFile(this.#configFile, await serverConfig(accounts, { host, port, pidFile: this.#pidFile }), {
+      mode: 0o600,
+    });
     if (user !== undefined) {
       await chown(this.#folder, user.uid, user.gid);
       await chown(this.#configFile, user.uid, user.gid);
@@ -134,7 +136,10 @@ export class NatsServer {
   async #refuseTakenPort(): Promise<void> {
     const { host, port } = this.options;
     if (!(await answers(host, port))) return;
-    throw new NexusError('failed_precondition', `something else listens on ${host}:${port}; set nats-port to a free port`);
+    throw new NexusError(
+      'failed_precondition',
+      `something else listens on ${host}:${port}; set nats-port to a free port`,
+    );
   }
 
   /** A server that a killed controller left: known by its pid file and by our configuration among its arguments. */

@@ -47,7 +47,10 @@ export async function externalAccess(options: {
   readonly systemCredsFile: string | undefined;
 }): Promise<BusAccess> {
   if (options.accountSeedFile === undefined) {
-    throw new NexusError('invalid_argument', 'setting nats-url needs nats-account-seed-file: agents get their credentials from it');
+    throw new NexusError(
+      'invalid_argument',
+      'setting nats-url needs nats-account-seed-file: agents get their credentials from it',
+    );
   }
   const seed = (await readFile(options.accountSeedFile, 'utf8')).trim();
   return {
@@ -179,7 +182,12 @@ function nodeOfAdvisory(message: Msg): NodeId | undefined {
 function requestFailure(error: unknown, node: NodeId, timeoutMs: number): NexusError {
   const options = { cause: error };
   if (error instanceof TimeoutError) {
-    return new NexusError('deadline_exceeded', `the agent of ${node} did not answer within ${timeoutMs} ms`, {}, options);
+    return new NexusError(
+      'deadline_exceeded',
+      `the agent of ${node} did not answer within ${timeoutMs} ms`,
+      {},
+      options,
+    );
   }
   if (error instanceof NoRespondersError || error instanceof RequestError) {
     return new NexusError('unavailable', `the agent of ${node} is not connected to the bus`, {}, options);

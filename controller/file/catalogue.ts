@@ -28,7 +28,10 @@ export class Catalogue {
     const [file, another] = found;
     if (file === undefined) throw noSuchFile(reference);
     if (another === undefined || file.id === reference) return file;
-    throw new NexusError('invalid_argument', `"${reference}" could be ${file.id}, ${another.id} or more; give more of the id`);
+    throw new NexusError(
+      'invalid_argument',
+      `"${reference}" could be ${file.id}, ${another.id} or more; give more of the id`,
+    );
   }
 
   /** Code: invalid_argument (a page token that is not ours). */
@@ -50,7 +53,11 @@ export class Catalogue {
   }
 
   /** Code: unavailable when no node that has a chunk can be asked, naming chunk and nodes. */
-  async sources(reference: string, from: number, count: number): Promise<{ file: FileRecord; sources: readonly ChunkSource[] }> {
+  async sources(
+    reference: string,
+    from: number,
+    count: number,
+  ): Promise<{ file: FileRecord; sources: readonly ChunkSource[] }> {
     const file = await this.resolve(reference);
     const end = Math.min(file.chunksCount, from + count);
     const chunks = end > from ? await this.deps.store.chunks(file.id, { from, count: end - from }) : [];
@@ -67,7 +74,11 @@ export class Catalogue {
     const where = nodes.map((node) => node.name).join(', ') || 'no node';
     const code = nodes.length === 0 ? 'data_loss' : 'unavailable';
     const advice = nodes.length === 0 ? 'it is lost' : 'start that node';
-    throw new NexusError(code, `chunk ${chunk.index} of file ${file.id} is on ${where}, which cannot be read; ${advice}`, { chunk: chunk.index });
+    throw new NexusError(
+      code,
+      `chunk ${chunk.index} of file ${file.id} is on ${where}, which cannot be read; ${advice}`,
+      { chunk: chunk.index },
+    );
   }
 }
 

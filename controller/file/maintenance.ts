@@ -34,7 +34,12 @@ export class FileMaintenance {
       const doomed = await store.doomedReplicas(DELETES_PER_COMMAND, node);
       if (doomed.length === 0) return;
       try {
-        const confirmed = new Set(await nodes.deleteChunks(node, doomed.map((copy) => copy.chunkId)));
+        const confirmed = new Set(
+          await nodes.deleteChunks(
+            node,
+            doomed.map((copy) => copy.chunkId),
+          ),
+        );
         const gone = doomed.filter((copy) => confirmed.has(copy.chunkId));
         await store.forgetReplicas(gone);
         if (gone.length < doomed.length) return;

@@ -66,17 +66,26 @@ export const roomFor = (freeBytes: number): number => Math.floor((freeBytes - NO
 
 function choose(ids: readonly NodeId[], cursor: number, replicas: number): NodeId[] | undefined {
   if (ids.length < replicas) return undefined;
-  return Array.from({ length: replicas }, (_, copy) => ids[(cursor + copy) % ids.length]).filter((id) => id !== undefined);
+  return Array.from({ length: replicas }, (_, copy) => ids[(cursor + copy) % ids.length]).filter(
+    (id) => id !== undefined,
+  );
 }
 
-function noPlace(request: PlacementRequest, withRoom: number, passedOver: Readonly<Record<string, string>>): NexusError {
+function noPlace(
+  request: PlacementRequest,
+  withRoom: number,
+  passedOver: Readonly<Record<string, string>>,
+): NexusError {
   const schedulable = request.nodes.filter((node) => node.schedulable).length;
   if (schedulable === 0) {
     const advice = 'create one with: nexus node create NAME --storage 1G';
     return new NexusError('failed_precondition', `no node can take data: none is running and uncordoned; ${advice}`);
   }
   if (schedulable < request.replicas) {
-    return new NexusError('failed_precondition', `${request.replicas} replicas need as many running nodes, and there are ${schedulable}; create nodes or ask for fewer replicas`);
+    return new NexusError(
+      'failed_precondition',
+      `${request.replicas} replicas need as many running nodes, and there are ${schedulable}; create nodes or ask for fewer replicas`,
+    );
   }
   const why = Object.entries(passedOver).map(([name, reason]) => `${name}: ${reason}`);
   return new NexusError(
@@ -90,7 +99,9 @@ function noPlace(request: PlacementRequest, withRoom: number, passedOver: Readon
 export function assertRoomForFile(nodes: readonly Candidate[], replicas: number, sizeBytes: number): void {
   const chunks = Math.ceil(sizeBytes / CHUNK_SIZE_BYTES);
   planPlacement({ nodes, cursor: 0, chunks: Math.min(chunks, 1), replicas });
-  const room = nodes.filter((node) => node.schedulable).reduce((sum, node) => sum + Math.max(0, roomFor(node.freeBytes)), 0);
+  const room = nodes
+    .filter((node) => node.schedulable)
+    .reduce((sum, node) => sum + Math.max(0, roomFor(node.freeBytes)), 0);
   if (chunks * replicas <= room) return;
   const has = room * CHUNK_SIZE_BYTES;
   throw new NexusError(

@@ -16,11 +16,19 @@ export interface ChunkTarget {
 export function writeTargets(deps: FileDeps, chunk: ChunkId, nodes: readonly StorageNode[]): ChunkTarget[] {
   const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
   const token = (node: StorageNode, forward?: readonly ForwardTarget[]): string =>
-    signClaims({ op: 'write', chunk, node: node.id, size: CHUNK_SIZE_BYTES, exp, ...(forward === undefined ? {} : { forward }) }, deps.signer);
+    signClaims(
+      { op: 'write', chunk, node: node.id, size: CHUNK_SIZE_BYTES, exp, ...(forward === undefined ? {} : { forward }) },
+      deps.signer,
+    );
   const [first, ...others] = nodes;
   if (first === undefined) return [];
   const forward = others.map((node) => ({ node: node.id, address: node.address, token: token(node) }));
-  const target = (node: StorageNode, text: string): ChunkTarget => ({ nodeId: node.id, nodeName: node.name, address: node.address, token: text });
+  const target = (node: StorageNode, text: string): ChunkTarget => ({
+    nodeId: node.id,
+    nodeName: node.name,
+    address: node.address,
+    token: text,
+  });
   return [
     target(first, token(first, forward.length === 0 ? undefined : forward)),
     ...others.map((node, index) => target(node, forward[index]?.token ?? '')),

@@ -45,14 +45,35 @@ export class Uploads {
   constructor(private readonly deps: FileDeps) {}
 
   /** Codes: failed_precondition, resource_exhausted. */
-  async open(request: { name: string; replicas: number; expectedSize: number; owner: string }): Promise<{ upload: UploadRecord; file: FileRecord }> {
+  async open(request: {
+    name: string;
+    replicas: number;
+    expectedSize: number;
+    owner: string;
+  }): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const { clock, settings, store } = this.deps;
     const replicas = request.replicas === 0 ? settings.defaultReplicas : request.replicas;
     assertRoomForFile(await this.#candidates(), replicas, Math.max(1, request.expectedSize));
     const now = clock.now();
     const { name, owner, expectedSize } = request;
-    const file: FileRecord = { id: newFileId(), name, owner, size: 0, chunksCount: 0, replicas, status: 'uploading', createdAt: now };
-    const upload: UploadRecord = { id: newUploadId(), fileId: file.id, replicas, expectedSize, granted: 0, expiresAt: now + settings.uploadTtlMs };
+    const file: FileRecord = {
+      id: newFileId(),
+      name,
+      owner,
+      size: 0,
+      chunksCount: 0,
+      replicas,
+      status: 'uploading',
+      createdAt: now,
+    };
+    const upload: UploadRecord = {
+      id: newUploadId(),
+      fileId: file.id,
+      replicas,
+      expectedSize,
+      granted: 0,
+      expiresAt: now + settings.uploadTtlMs,
+    };
     await store.openUpload(file, upload);
     return { upload, file };
   }
@@ -65,7 +86,12 @@ export class Uploads {
       const received = await this.#received(upload, request.receipts);
       const candidates = await this.#candidates();
       const moves = await this.#planMoves(upload, request.retry, candidates);
-      const plan = planPlacement({ nodes: candidates, cursor: this.#cursor, chunks: request.count, replicas: upload.replicas });
+      const plan = planPlacement({
+        nodes: candidates,
+        cursor: this.#cursor,
+        chunks: request.count,
+        replicas: upload.replicas,
+      });
       const placed = plan.nodeIds.map((nodeIds, at) => ({ id: newChunkId(), index: upload.granted + at, nodeIds }));
       const moved = moves.map(({ chunk, from, to }) => ({ chunkId: chunk.id, from, to }));
       await store.recordGrants(id, { received, moved, placed, expiresAt: clock.now() + settings.uploadTtlMs });
@@ -78,7 +104,10 @@ export class Uploads {
   }
 
   /** Codes: not_found, invalid_argument, failed_precondition. */
-  async commit(id: UploadId, request: { size: number; chunksCount: number; receipts: readonly ClaimedReceipt[] }): Promise<FileRecord> {
+  async commit(
+    id: UploadId,
+    request: { size: number; chunksCount: number; receipts: readonly ClaimedReceipt[] },
+  ): Promise<FileRecord> {
     const upload = await this.#expect(id);
     const received = await this.#received(upload, request.receipts);
     const { size, chunksCount } = request;
@@ -108,7 +137,10 @@ export class Uploads {
 
   /** A chunk whose sending failed goes to nodes that it is not on yet; all its copies are placed anew. */
   async #planMoves(upload: UploadRecord, retry: GrantRequest['retry'], nodes: readonly Candidate[]): Promise<Move[]> {
-    const chunks = await this.deps.store.chunksAt(upload.fileId, retry.map((entry) => entry.index));
+    const chunks = await this.deps.store.chunksAt(
+      upload.fileId,
+      retry.map((entry) => entry.index),
+    );
     return retry.map(({ index, failedNodeIds }) => {
       const chunk = chunks.find((candidate) => candidate.index === index);
       if (chunk === undefined) throw new NexusError('invalid_argument', `chunk ${index} was never granted`);
@@ -123,7 +155,9 @@ export class Uploads {
   /** Receipts are believed only with the signature of a node that was granted this very chunk. */
   async #received(upload: UploadRecord, receipts: readonly ClaimedReceipt[]): Promise<ReceivedChunk[]> {
     const indexes = [...new Set(receipts.map((claim) => claim.index))];
-    const chunks = new Map((await this.deps.store.chunksAt(upload.fileId, indexes)).map((chunk) => [chunk.index, chunk]));
+    const chunks = new Map(
+      (await this.deps.store.chunksAt(upload.fileId, indexes)).map((chunk) => [chunk.index, chunk]),
+    );
     const byChunk = new Map<ChunkId, ReceivedChunk>();
     for (const { index, receipt } of receipts) {
       const chunk = chunks.get(index);
@@ -132,21 +166,32 @@ export class Uploads {
       if (before !== undefined && (before.size !== size || before.md5 !== md5)) {
         throw new NexusError('invalid_argument', `the receipts of chunk ${index} differ`, { chunk: index });
       }
-      if (chunk !== undefined) byChunk.set(chunk.id, { chunkId: chunk.id, size, md5, nodeIds: [...(before?.nodeIds ?? []), node] });
+      if (chunk !== undefined)
+        byChunk.set(chunk.id, { chunkId: chunk.id, size, md5, nodeIds: [...(before?.nodeIds ?? []), node] });
     }
     return [...byChunk.values()];
   }
 
-  #checked(index: number, receipt: string, chunk: ChunkRecord | undefined): { size: number; md5: string; node: NodeId } {
+  #checked(
+    index: number,
+    receipt: string,
+    chunk: ChunkRecord | undefined,
+  ): { size: number; md5: string; node: NodeId } {
     const peeked = peekReceipt(receipt);
     const node: StorageNode | undefined = this.deps.nodes.find(peeked.node as NodeId);
     const isPlaced = chunk?.replicas.some((replica) => replica.nodeId === peeked.node) === true;
     if (chunk === undefined || peeked.chunk !== chunk.id || !isPlaced || node?.receiptKey === undefined) {
-      throw new NexusError('invalid_argument', `the receipt of chunk ${index} is not for a chunk and node of this upload`, { chunk: index });
+      throw new NexusError(
+        'invalid_argument',
+        `the receipt of chunk ${index} is not for a chunk and node of this upload`,
+        { chunk: index },
+      );
     }
     const claims = verifyReceipt(receipt, node.receiptKey);
     if (!(claims.size >= 0 && claims.size <= CHUNK_SIZE_BYTES)) {
-      throw new NexusError('invalid_argument', `the receipt of chunk ${index} has an impossible size`, { chunk: index });
+      throw new NexusError('invalid_argument', `the receipt of chunk ${index} has an impossible size`, {
+        chunk: index,
+      });
     }
     return { size: claims.size, md5: claims.md5, node: node.id };
   }

@@ -20,7 +20,11 @@ export class FileUseCases {
 
   async commit(id: UploadId, request: Parameters<Uploads['commit']>[1]): Promise<FileRecord> {
     const file = await this.uploads.commit(id, request);
-    await this.deps.events.append('file.committed', file.id, `file ${file.name} (${file.size} bytes) was stored as ${file.id}`);
+    await this.deps.events.append(
+      'file.committed',
+      file.id,
+      `file ${file.name} (${file.size} bytes) was stored as ${file.id}`,
+    );
     this.kick();
     return file;
   }

@@ -16,8 +16,11 @@ export function startLoop(
   deps: { readonly clock: Clock; readonly log: Logger },
 ): Loop {
   const ended = new AbortController();
+  let kicks = 0;
   let wake = (): void => undefined;
-  let isKicked = false;
+  // Functions, because their answers change while the loop waits.
+  const isEnded = (): boolean => ended.signal.aborted;
+  const kicksSoFar = (): number => kicks;
   const pause = (): Promise<void> =>
     new Promise((resolve) => {
       const timer = setTimeout(resolve, periodMs);
@@ -26,20 +29,24 @@ export function startLoop(
         resolve();
       };
     });
+  const runOnce = async (): Promise<void> => {
+    try {
+      await work(ended.signal);
+    } catch (error) {
+      if (isEnded()) return;
+      deps.log.error({ err: error, loop: name }, 'a run of the loop failed; the next one tries again');
+    }
+  };
   const finished = (async () => {
-    while (!ended.signal.aborted) {
-      isKicked = false;
-      try {
-        await work(ended.signal);
-      } catch (error) {
-        if (!ended.signal.aborted) deps.log.error({ err: error, loop: name }, 'a run of the loop failed; the next one tries again');
-      }
-      if (!isKicked && !ended.signal.aborted) await pause();
+    while (!isEnded()) {
+      const kicksBefore = kicksSoFar();
+      await runOnce();
+      if (kicksSoFar() === kicksBefore && !isEnded()) await pause();
     }
   })();
   return {
     kick: () => {
-      isKicked = true;
+      kicks += 1;
       wake();
     },
     stop: async () => {

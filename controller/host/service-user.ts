@@ -13,7 +13,10 @@ export async function serviceUserIds(name: string): Promise<UserIds | undefined>
   const line = (await readFile('/etc/passwd', 'utf8')).split('\n').find((entry) => entry.startsWith(`${name}:`));
   const [, , uid, gid] = line?.split(':') ?? [];
   if (uid === undefined || gid === undefined) {
-    throw new NexusError('failed_precondition', `there is no system user "${name}"; run deploy/bootstrap.sh, or set service-user`);
+    throw new NexusError(
+      'failed_precondition',
+      `there is no system user "${name}"; run deploy/bootstrap.sh, or set service-user`,
+    );
   }
   return { uid: Number(uid), gid: Number(gid) };
 }

@@ -39,7 +39,10 @@ export class FolderImages implements ImageStore {
   async rootfsOf(name: string): Promise<string> {
     const rootfs = join(this.#folderOf(name), 'rootfs');
     if (LABEL_PATTERN.test(name) && (await this.#read(name)) !== undefined) return rootfs;
-    throw new NexusError('not_found', `there is no image "${name}"; nexus image ls lists them, nexus image import adds one`);
+    throw new NexusError(
+      'not_found',
+      `there is no image "${name}"; nexus image ls lists them, nexus image import adds one`,
+    );
   }
 
   async importTar(name: string, tar: Readable, signal: AbortSignal): Promise<ImageRecord> {
@@ -89,10 +92,17 @@ export class FolderImages implements ImageStore {
     await this.#sweepPartial();
     if ((await this.#read(BASE_IMAGE)) !== undefined) return;
     const names: string[] = await readdir(this.options.cacheDir).catch(() => []);
-    const prepared = names.filter((name) => /^base-image-[a-z]+\.tar$/.test(name)).sort().at(-1);
+    const prepared = names
+      .filter((name) => /^base-image-[a-z]+\.tar$/.test(name))
+      .sort()
+      .at(-1);
     // Without it the cluster works with imported images; `nexus image build` makes the base image later.
     if (prepared === undefined) return;
-    await this.importTar(BASE_IMAGE, createReadStream(join(this.options.cacheDir, prepared)), new AbortController().signal);
+    await this.importTar(
+      BASE_IMAGE,
+      createReadStream(join(this.options.cacheDir, prepared)),
+      new AbortController().signal,
+    );
   }
 
   #folderOf(name: string): string {
@@ -148,7 +158,14 @@ const UNPACK_TIMEOUT_MS = 10 * 60 * 1000;
 async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise<void> {
   const peeked = await peek(tar, 6);
   const [decoder, program] = decoderOf(peeked.head);
-  const args = ['--extract', '--numeric-owner', '--exclude=./dev/*', '--exclude=dev/*', `--directory=${into}`, ...program];
+  const args = [
+    '--extract',
+    '--numeric-owner',
+    '--exclude=./dev/*',
+    '--exclude=dev/*',
+    `--directory=${into}`,
+    ...program,
+  ];
   // Without CAP_MKNOD tar cannot make a device, wherever in the archive one hides.
   const child = spawn('setpriv', ['--bounding-set=-mknod', '--inh-caps=-all', 'tar', ...args], {
     stdio: ['pipe', 'ignore', 'pipe'],
@@ -165,8 +182,15 @@ async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise
       resolve(exitCodeOf(code, name));
     });
   });
-  const fed = decoder === undefined ? pipeline(peeked.stream, child.stdin) : pipeline(peeked.stream, decoder, child.stdin);
-  const [exitCode, feeding] = await Promise.all([ended, fed.then(() => undefined, (error: unknown) => error)]);
+  const fed =
+    decoder === undefined ? pipeline(peeked.stream, child.stdin) : pipeline(peeked.stream, decoder, child.stdin);
+  const [exitCode, feeding] = await Promise.all([
+    ended,
+    fed.then(
+      () => undefined,
+      (error: unknown) => error,
+    ),
+  ]);
   if (exitCode !== 0) {
     const line = said.trim().split('\n')[0] ?? '';
     throw new NexusError('invalid_argument', `the archive cannot be unpacked: ${line || 'it is not a tar archive'}`);

@@ -24,7 +24,12 @@ import type { AgentView } from './registry.js';
 const DEATH_POLL_MS = 20;
 const MAX_LOG_BYTES = 16 * MIB;
 
-export async function bringUp(context: NodeContext, node: NodeRecord, undo: UndoStack, signal: AbortSignal): Promise<void> {
+export async function bringUp(
+  context: NodeContext,
+  node: NodeRecord,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<void> {
   const { registry, runtime, network, settings, volumes } = context;
   await volumes.assertFree(node.id, node.loopDevice);
   registry.forgetAgent(node.id);
@@ -111,7 +116,10 @@ async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void
 
 /** A log that has grown past its bound begins anew with the node. */
 async function boundLog(path: string): Promise<void> {
-  const size = await stat(path).then((found) => found.size, () => 0);
+  const size = await stat(path).then(
+    (found) => found.size,
+    () => 0,
+  );
   if (size > MAX_LOG_BYTES) await truncate(path, 0);
 }
 
@@ -152,15 +160,17 @@ function firstHeartbeat(
     const poll = setInterval(() => {
       if (isAlive(identity)) return;
       done();
-      lastLogLine(context, node.id).then(
-        (line) => {
-          reject(new NexusError('failed_precondition', `the node ended while it started: ${line}`));
-        },
-        reject,
-      );
+      lastLogLine(context, node.id).then((line) => {
+        reject(new NexusError('failed_precondition', `the node ended while it started: ${line}`));
+      }, reject);
     }, DEATH_POLL_MS);
     const timer = setTimeout(() => {
-      fail(new NexusError('deadline_exceeded', `the agent was not heard within ${settings.nodeStartTimeoutMs} ms; see nexus node logs, or raise node-start-timeout-ms`));
+      fail(
+        new NexusError(
+          'deadline_exceeded',
+          `the agent was not heard within ${settings.nodeStartTimeoutMs} ms; see nexus node logs, or raise node-start-timeout-ms`,
+        ),
+      );
     }, settings.nodeStartTimeoutMs);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();

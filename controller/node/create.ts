@@ -77,7 +77,10 @@ async function assertHostCanBear(context: NodeContext, request: CreateNodeReques
   if (context.runtime.agentCgroup !== 'none') await context.images.rootfsOf(request.image);
   if (request.memoryMb * MIB > context.hostMemoryBytes) {
     const has = `${(context.hostMemoryBytes / GIB).toFixed(1)}G`;
-    throw new NexusError('resource_exhausted', `${request.memoryMb}M of memory is more than this machine has (${has}); choose a smaller --mem`);
+    throw new NexusError(
+      'resource_exhausted',
+      `${request.memoryMb}M of memory is more than this machine has (${has}); choose a smaller --mem`,
+    );
   }
   const free = await context.volumes.freeBytes();
   if (request.storageBytes > free) {

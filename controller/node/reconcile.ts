@@ -49,7 +49,8 @@ export async function reconcileAtBoot(service: NodeService, signal: AbortSignal)
   );
   results.forEach((result, index) => {
     // The node is Failed, with the reason, or still in the state that the next start tries again.
-    if (result.status === 'rejected') log.error({ err: result.reason as Error, node: nodes[index]?.name }, 'reconcile failed');
+    if (result.status === 'rejected')
+      log.error({ err: result.reason as Error, node: nodes[index]?.name }, 'reconcile failed');
   });
 }
 
@@ -61,14 +62,21 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
       return;
     case 'erase':
       await service.finishRemoval(node);
-      await context.events.append('node.removed', node.name, `the cut-off work on node ${node.name} was undone; the node is gone`);
+      await context.events.append(
+        'node.removed',
+        node.name,
+        `the cut-off work on node ${node.name} was undone; the node is gone`,
+      );
       return;
     case 'finish-stop':
       await dismantle(context, node);
       await context.registry.move(node.id, 'Stopped', '', { pid: 0, pidStartTicks: '' });
       return;
     case 'fail':
-      await context.registry.move(node.id, 'Failed', 'its container ended while the controller was away', { pid: 0, pidStartTicks: '' });
+      await context.registry.move(node.id, 'Failed', 'its container ended while the controller was away', {
+        pid: 0,
+        pidStartTicks: '',
+      });
       await dismantle(context, node);
       return;
     case 'start':

@@ -66,10 +66,14 @@ export class NodeRegistry {
     const matching = reference === '' ? [] : all.filter((record) => record.id.startsWith(reference));
     if (matching.length > 1) {
       const names = matching.map((record) => record.name);
-      throw new NexusError('invalid_argument', `"${reference}" could be any of ${names.join(', ')}; give more of the id`);
+      throw new NexusError(
+        'invalid_argument',
+        `"${reference}" could be any of ${names.join(', ')}; give more of the id`,
+      );
     }
     const [found] = matching;
-    if (found === undefined) throw new NexusError('not_found', `there is no node "${reference}"; nexus node ls lists them`);
+    if (found === undefined)
+      throw new NexusError('not_found', `there is no node "${reference}"; nexus node ls lists them`);
     return found;
   }
 

@@ -51,7 +51,8 @@ export class NodeService {
   restart(reference: string, signal: AbortSignal): Promise<NodeRecord> {
     return this.#onNode(reference, async (node) => {
       const grace = this.context.settings.nodeStopGraceMs;
-      const stopped = node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
+      const stopped =
+        node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
       return await this.#startLocked(stopped, signal);
     });
   }
@@ -92,16 +93,23 @@ export class NodeService {
     return this.#onNode(reference, async (node) => {
       const after = await this.context.registry.update(node.id, { cordoned });
       const verb = cordoned ? 'cordoned' : 'uncordoned';
-      if (node.cordoned !== cordoned) await this.context.events.append(`node.${verb}`, node.name, `node ${node.name} was ${verb}`);
+      if (node.cordoned !== cordoned)
+        await this.context.events.append(`node.${verb}`, node.name, `node ${node.name} was ${verb}`);
       return after;
     });
   }
 
-  resize(reference: string, limits: Partial<Pick<NodeRecord, 'memoryMb' | 'cpuWeight' | 'pidsLimit'>>): Promise<NodeRecord> {
+  resize(
+    reference: string,
+    limits: Partial<Pick<NodeRecord, 'memoryMb' | 'cpuWeight' | 'pidsLimit'>>,
+  ): Promise<NodeRecord> {
     return this.#onNode(reference, async (node) => {
       const wanted = { ...node, ...limits };
       if (wanted.memoryMb * MIB > this.context.hostMemoryBytes) {
-        throw new NexusError('resource_exhausted', `${wanted.memoryMb}M of memory is more than this machine has; choose a smaller --mem`);
+        throw new NexusError(
+          'resource_exhausted',
+          `${wanted.memoryMb}M of memory is more than this machine has; choose a smaller --mem`,
+        );
       }
       if (isListening(node.status)) {
         const { memoryMb, cpuWeight, pidsLimit } = wanted;
@@ -115,7 +123,10 @@ export class NodeService {
   exec(reference: string, spec: ExecSpec): Promise<ExecHandle> {
     const node = this.context.registry.resolve(reference);
     if (!isListening(node.status)) {
-      throw new NexusError('failed_precondition', `node ${node.name} is ${node.status}; start it with: nexus node start ${node.name}`);
+      throw new NexusError(
+        'failed_precondition',
+        `node ${node.name} is ${node.status}; start it with: nexus node start ${node.name}`,
+      );
     }
     return this.context.runtime.exec(node.id, spec);
   }

@@ -37,9 +37,6 @@ export function assertMove(name: string, from: NodeStatus, to: NodeStatus): void
   throw new NexusError('failed_precondition', `node ${name} is ${from} and cannot become ${to}`, { status: from });
 }
 
-/** Whether a node in this state has, or may have, a container on the host. */
-export const mayHaveContainer = (status: NodeStatus): boolean => status !== 'Stopped';
-
 /** Whether agents are expected to be heard in this state. */
 export const isListening = (status: NodeStatus): boolean =>
   status === 'Running' || status === 'Suspect' || status === 'Lost';

@@ -21,7 +21,11 @@ export class ClusterStorageNodes implements NodeDirectory {
   }
 
   async deleteChunks(node: NodeId, chunkIds: readonly ChunkId[]): Promise<readonly ChunkId[]> {
-    const reply = await this.context.bus.request(node, { deleteChunks: { chunkIds: [...chunkIds] } }, DELETE_TIMEOUT_MS);
+    const reply = await this.context.bus.request(
+      node,
+      { deleteChunks: { chunkIds: [...chunkIds] } },
+      DELETE_TIMEOUT_MS,
+    );
     return reply.deletedChunkIds as ChunkId[];
   }
 

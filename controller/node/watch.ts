@@ -89,7 +89,9 @@ export class NodeWatch implements BusListener {
     try {
       const line = await lastLogLine(this.service.context, id);
       const outOfMemory = await this.service.context.runtime.wasOutOfMemory(id);
-      const reason = outOfMemory ? 'its container ended: out of memory; give it more with nexus node resize --mem' : `its container ended; last log line: ${line}`;
+      const reason = outOfMemory
+        ? 'its container ended: out of memory; give it more with nexus node resize --mem'
+        : `its container ended; last log line: ${line}`;
       await this.service.fail(id, reason);
     } finally {
       this.#failing.delete(id);

@@ -38,10 +38,17 @@ export function clusterServiceHandlers(deps: ClusterDeps, log: Logger): ClusterS
         }
         while (follow && !signal.aborted) {
           const event = waiting.shift();
-          if (event === undefined) await new Promise<void>((resolve) => {
-            wake = resolve;
-            signal.addEventListener('abort', () => { resolve(); }, { once: true });
-          });
+          if (event === undefined)
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+              signal.addEventListener(
+                'abort',
+                () => {
+                  resolve();
+                },
+                { once: true },
+              );
+            });
           else if (event.id > last) await send({ event: eventShape(event) });
         }
       } finally {

@@ -15,7 +15,10 @@ type Call = ServerDuplexStream<ExecInNodeRequest, ExecInNodeResponse>;
 const DEFAULT_COLUMNS = 80;
 const DEFAULT_ROWS = 24;
 
-export function execHandler(service: NodeService, log: Logger): handleBidiStreamingCall<ExecInNodeRequest, ExecInNodeResponse> {
+export function execHandler(
+  service: NodeService,
+  log: Logger,
+): handleBidiStreamingCall<ExecInNodeRequest, ExecInNodeResponse> {
   return (call: Call) => {
     const gone = new AbortController();
     call.on('cancelled', () => {

@@ -2,7 +2,13 @@
 import { z } from 'zod';
 import type { ChunkLocation, ChunkTarget, File, FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
 import type { UploadId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES, MAX_FILE_NAME_BYTES, MAX_GRANTS_PER_CALL, MAX_REPLICAS, MAX_SOURCES_PER_PAGE } from '../../shared/limits.js';
+import {
+  CHUNK_SIZE_BYTES,
+  MAX_FILE_NAME_BYTES,
+  MAX_GRANTS_PER_CALL,
+  MAX_REPLICAS,
+  MAX_SOURCES_PER_PAGE,
+} from '../../shared/limits.js';
 import type { Logger } from '../../shared/log.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { NodeRegistry } from '../node/registry.js';
@@ -20,8 +26,14 @@ const MAX_RECEIPTS_PER_CALL = 4096;
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f]/;
 
-const uploadId = z.string().regex(/^[0-9a-f]{32}$/, 'must be an upload id').transform((text) => text as UploadId);
-const bytes = z.bigint().refine((value) => value <= BigInt(Number.MAX_SAFE_INTEGER), 'is too large').transform(Number);
+const uploadId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'must be an upload id')
+  .transform((text) => text as UploadId);
+const bytes = z
+  .bigint()
+  .refine((value) => value <= BigInt(Number.MAX_SAFE_INTEGER), 'is too large')
+  .transform(Number);
 const count = z.number().int();
 const receipts = z.array(z.object({ index: count, receipt: z.string().max(4096) })).max(MAX_RECEIPTS_PER_CALL);
 
@@ -30,24 +42,33 @@ const openSchema = z.object({
     .string()
     .min(1, 'must not be empty')
     .refine((name) => Buffer.byteLength(name) <= MAX_FILE_NAME_BYTES, `must be at most ${MAX_FILE_NAME_BYTES} bytes`)
-    .refine((name) => !CONTROL.test(name) && !name.includes('/') && name !== '.' && name !== '..', 'must be a plain file name'),
+    .refine(
+      (name) => !CONTROL.test(name) && !name.includes('/') && name !== '.' && name !== '..',
+      'must be a plain file name',
+    ),
   replicas: count.max(MAX_REPLICAS, `must be at most ${MAX_REPLICAS}`),
   expectedSize: bytes,
 });
 const grantSchema = z.object({
   uploadId,
   count: count.max(MAX_GRANTS_PER_CALL, `must be at most ${MAX_GRANTS_PER_CALL}`),
-  retry: z.array(z.object({ index: count, failedNodeIds: z.array(z.string().max(12)).max(64) })).max(MAX_GRANTS_PER_CALL),
+  retry: z
+    .array(z.object({ index: count, failedNodeIds: z.array(z.string().max(12)).max(64) }))
+    .max(MAX_GRANTS_PER_CALL),
   receipts,
 });
 const commitSchema = z.object({ uploadId, size: bytes, chunksCount: count, receipts });
 const downloadSchema = z.object({
   file: z.string(),
   fromIndex: count,
-  count: count.max(MAX_SOURCES_PER_PAGE, `must be at most ${MAX_SOURCES_PER_PAGE}`).transform((value) => value || DEFAULT_SOURCES_PER_PAGE),
+  count: count
+    .max(MAX_SOURCES_PER_PAGE, `must be at most ${MAX_SOURCES_PER_PAGE}`)
+    .transform((value) => value || DEFAULT_SOURCES_PER_PAGE),
 });
 const listSchema = z.object({
-  pageSize: count.max(MAX_FILES_PER_PAGE, `must be at most ${MAX_FILES_PER_PAGE}`).transform((value) => value || MAX_FILES_PER_PAGE),
+  pageSize: count
+    .max(MAX_FILES_PER_PAGE, `must be at most ${MAX_FILES_PER_PAGE}`)
+    .transform((value) => value || MAX_FILES_PER_PAGE),
   pageToken: z.string().max(64),
 });
 

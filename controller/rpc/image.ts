@@ -29,7 +29,10 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
   });
   return {
     listImages: unary(log, async () => ({ images: (await images.list()).map(shape) })),
-    importImage: (call: ServerReadableStream<ImportImageRequest, ImportImageResponse>, callback: sendUnaryData<ImportImageResponse>) => {
+    importImage: (
+      call: ServerReadableStream<ImportImageRequest, ImportImageResponse>,
+      callback: sendUnaryData<ImportImageResponse>,
+    ) => {
       importFrom(call, images).then(
         (record) => {
           callback(null, { image: shape(record) });
@@ -49,7 +52,10 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
       await images.rootfsOf(name);
       const users = usersOf(name);
       if (users.length > 0) {
-        throw new NexusError('failed_precondition', `image ${name} is used by ${users.slice(0, 5).join(', ')}; remove those nodes first`);
+        throw new NexusError(
+          'failed_precondition',
+          `image ${name} is used by ${users.slice(0, 5).join(', ')}; remove those nodes first`,
+        );
       }
       await images.remove(name);
       return {};
@@ -57,7 +63,10 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
   };
 }
 
-async function importFrom(call: ServerReadableStream<ImportImageRequest, ImportImageResponse>, images: ImageStore): Promise<ImageRecord> {
+async function importFrom(
+  call: ServerReadableStream<ImportImageRequest, ImportImageResponse>,
+  images: ImageStore,
+): Promise<ImageRecord> {
   const cancel = new AbortController();
   call.on('cancelled', () => {
     cancel.abort(new NexusError('cancelled', 'the caller went away'));

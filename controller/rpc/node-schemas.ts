@@ -51,7 +51,9 @@ export const createNodeSchema = z.object({
   pidsLimit,
   storageSize: z.bigint().transform((value, context) => {
     if (value >= BigInt(MIN_STORAGE_BYTES) && value <= BigInt(MAX_STORAGE_BYTES)) return Number(value);
-    context.addIssue(`must be from ${MIN_STORAGE_BYTES / MIB}M to ${MAX_STORAGE_BYTES / MIB / 1024 / 1024}T; give one, for example 1G`);
+    context.addIssue(
+      `must be from ${MIN_STORAGE_BYTES / MIB}M to ${MAX_STORAGE_BYTES / MIB / 1024 / 1024}T; give one, for example 1G`,
+    );
     return z.NEVER;
   }),
   image: z.preprocess((given) => (given === '' ? 'base' : given), label("an image's name")),

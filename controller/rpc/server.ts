@@ -59,7 +59,15 @@ export class AdminServer {
       await new Promise<void>((resolve, reject) => {
         this.#server.bindAsync(`unix:${this.socket}`, ServerCredentials.createInsecure(), (error) => {
           if (error === null) resolve();
-          else reject(new NexusError('failed_precondition', `cannot listen on ${this.socket}: ${error.message}`, {}, { cause: error }));
+          else
+            reject(
+              new NexusError(
+                'failed_precondition',
+                `cannot listen on ${this.socket}: ${error.message}`,
+                {},
+                { cause: error },
+              ),
+            );
         });
       });
     } finally {
@@ -99,7 +107,10 @@ function somebodyListens(path: string): Promise<boolean> {
     socket.once('error', (error: NodeJS.ErrnoException) => {
       socket.destroy();
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' || error.code === 'ENOTSOCK') resolve(false);
-      else reject(new NexusError('failed_precondition', `${path} cannot be examined: ${error.message}`, {}, { cause: error }));
+      else
+        reject(
+          new NexusError('failed_precondition', `${path} cannot be examined: ${error.message}`, {}, { cause: error }),
+        );
     });
   });
 }

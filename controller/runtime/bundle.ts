@@ -70,7 +70,15 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
       cgroupsPath: host.cgroupsPath,
       // The rule is for exactly this node's loop device: attaching any other is refused by the kernel.
       devices: [
-        { path: `/dev/loop${spec.loopDevice}`, type: 'b', major: LOOP_MAJOR, minor: spec.loopDevice, fileMode: 0o600, uid: 0, gid: 0 },
+        {
+          path: `/dev/loop${spec.loopDevice}`,
+          type: 'b',
+          major: LOOP_MAJOR,
+          minor: spec.loopDevice,
+          fileMode: 0o600,
+          uid: 0,
+          gid: 0,
+        },
       ],
       resources: {
         ...ociLimits(spec.limits, host.cgroupLayout),

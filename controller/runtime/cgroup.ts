@@ -19,7 +19,10 @@ export async function detectCgroupLayout(root = ROOT): Promise<CgroupLayout> {
   const available = new Set(unified?.split(/\s+/) ?? (await readdir(root)));
   const missing = ['memory', 'cpu', 'pids'].filter((controller) => !available.has(controller));
   if (missing.length > 0) {
-    throw new NexusError('failed_precondition', `cgroup controllers missing on this host: ${missing.join(', ')}; see nexus doctor`);
+    throw new NexusError(
+      'failed_precondition',
+      `cgroup controllers missing on this host: ${missing.join(', ')}; see nexus doctor`,
+    );
   }
   return unified === undefined ? 'v1' : 'v2';
 }
@@ -73,7 +76,9 @@ export class CgroupTree {
     const v2 = [join(this.root, this.pathOf(node), 'memory.events')];
     // v1 counts in each cgroup of its own, not in the parent whose limit was hit.
     const v1 = ['', 'agent'].map((child) => join(this.root, 'memory', this.pathOf(node), child, 'memory.oom_control'));
-    const texts = await Promise.all((this.layout === 'v2' ? v2 : v1).map((file) => readFile(file, 'utf8').catch(() => '')));
+    const texts = await Promise.all(
+      (this.layout === 'v2' ? v2 : v1).map((file) => readFile(file, 'utf8').catch(() => '')),
+    );
     return texts.reduce((sum, text) => sum + Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0), 0);
   }
 
@@ -94,7 +99,8 @@ export class CgroupTree {
 
   /** Removes the instance's parent when no node is left in it. */
   async removeParent(): Promise<void> {
-    for (const folder of this.#everyHierarchy(this.parent)) await rmdir(folder).catch(ignore('ENOENT', 'EBUSY', 'ENOTEMPTY'));
+    for (const folder of this.#everyHierarchy(this.parent))
+      await rmdir(folder).catch(ignore('ENOENT', 'EBUSY', 'ENOTEMPTY'));
   }
 
   #folders(node: string, child = ''): string[] {

@@ -32,7 +32,12 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async prepare(): Promise<void> {
     await readFile(this.options.agentScript).catch((error: unknown) => {
-      throw new NexusError('failed_precondition', `no agent at ${this.options.agentScript}; run npm run build`, {}, { cause: error });
+      throw new NexusError(
+        'failed_precondition',
+        `no agent at ${this.options.agentScript}; run npm run build`,
+        {},
+        { cause: error },
+      );
     });
   }
 
@@ -63,14 +68,16 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async start(nodeId: NodeId): Promise<void> {
-    if ((await this.#identity(nodeId)) === undefined) throw new NexusError('not_found', `node ${nodeId} has no process`);
+    if ((await this.#identity(nodeId)) === undefined)
+      throw new NexusError('not_found', `node ${nodeId} has no process`);
   }
 
   async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {
     if (isAlive(identity)) process.kill(identity.pid, 'SIGKILL');
     const deadline = performance.now() + DEATH_TIMEOUT_MS;
     while (isAlive(identity)) {
-      if (performance.now() > deadline) throw new NexusError('deadline_exceeded', `process ${identity.pid} did not end`);
+      if (performance.now() > deadline)
+        throw new NexusError('deadline_exceeded', `process ${identity.pid} did not end`);
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
@@ -83,19 +90,25 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   update(): Promise<void> {
-    return Promise.reject(new NexusError('failed_precondition', 'the process runtime has no limits to change; use the runc runtime'));
+    return Promise.reject(
+      new NexusError('failed_precondition', 'the process runtime has no limits to change; use the runc runtime'),
+    );
   }
 
   async list(): Promise<readonly NodeId[]> {
     const names: string[] = await readdir(this.options.runDir).catch(() => []);
-    const identities = await Promise.all(names.filter(isNodeId).map(async (id) => [id, await this.#identity(id)] as const));
+    const identities = await Promise.all(
+      names.filter(isNodeId).map(async (id) => [id, await this.#identity(id)] as const),
+    );
     return identities.filter(([, identity]) => identity !== undefined).map(([id]) => id);
   }
 
   /** Runs beside the node with the controller's rights and the node's folder as working directory. */
   exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle> {
     if (spec.tty) {
-      return Promise.reject(new NexusError('failed_precondition', 'the process runtime has no terminals; leave -t out'));
+      return Promise.reject(
+        new NexusError('failed_precondition', 'the process runtime has no terminals; leave -t out'),
+      );
     }
     const [program = '', ...args] = spec.command;
     const child = spawn(program, args, {

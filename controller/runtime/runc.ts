@@ -56,12 +56,20 @@ export class RuncRuntime implements ContainerRuntime {
 
   async prepare(): Promise<void> {
     if (process.getuid?.() !== 0) {
-      throw new NexusError('failed_precondition', 'the runc runtime needs root; use sudo, or nexus up --runtime process');
+      throw new NexusError(
+        'failed_precondition',
+        'the runc runtime needs root; use sudo, or nexus up --runtime process',
+      );
     }
     await runCommand('runc', ['--version']);
     await readFile(join(this.options.runtimeDir, 'first-stage.sh')).catch((error: unknown) => {
       const advice = 'run deploy/bootstrap.sh';
-      throw new NexusError('failed_precondition', `no agent runtime at ${this.options.runtimeDir}; ${advice}`, {}, { cause: error });
+      throw new NexusError(
+        'failed_precondition',
+        `no agent runtime at ${this.options.runtimeDir}; ${advice}`,
+        {},
+        { cause: error },
+      );
     });
     await mkdir(this.#stateDir, { recursive: true, mode: 0o700 });
   }
@@ -128,7 +136,9 @@ export class RuncRuntime implements ContainerRuntime {
       memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
       pids: { limit: limits.pids },
     };
-    await runCommand('runc', this.#arguments('update', '--resources', '-', nodeId), { input: JSON.stringify(resources) });
+    await runCommand('runc', this.#arguments('update', '--resources', '-', nodeId), {
+      input: JSON.stringify(resources),
+    });
     await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
   }
 
@@ -184,7 +194,10 @@ async function waitForEnd(identity: ProcessIdentity): Promise<void> {
   const deadline = performance.now() + DEATH_TIMEOUT_MS;
   while (isAlive(identity)) {
     if (performance.now() > deadline) {
-      throw new NexusError('deadline_exceeded', `process ${identity.pid} did not end ${DEATH_TIMEOUT_MS} ms after SIGKILL`);
+      throw new NexusError(
+        'deadline_exceeded',
+        `process ${identity.pid} did not end ${DEATH_TIMEOUT_MS} ms after SIGKILL`,
+      );
     }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }

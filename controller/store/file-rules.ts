@@ -22,14 +22,23 @@ export function checkComplete(
   for (let index = 0; index < claimed.chunksCount; index += 1) {
     const chunk = byIndex.get(index);
     if (chunk?.replicas.some((replica) => replica.state === 'ready') !== true) {
-      throw new NexusError('failed_precondition', `chunk ${index} has not been written; upload the file again`, { chunk: index });
+      throw new NexusError('failed_precondition', `chunk ${index} has not been written; upload the file again`, {
+        chunk: index,
+      });
     }
     if (index < claimed.chunksCount - 1 && chunk.size !== CHUNK_SIZE_BYTES) {
-      throw new NexusError('failed_precondition', `chunk ${index} has ${chunk.size} bytes; all but the last must be full`, { chunk: index });
+      throw new NexusError(
+        'failed_precondition',
+        `chunk ${index} has ${chunk.size} bytes; all but the last must be full`,
+        { chunk: index },
+      );
     }
     total += chunk.size;
   }
   if (total !== claimed.size) {
-    throw new NexusError('failed_precondition', `the chunks hold ${total} bytes, not ${claimed.size}; upload the file again`);
+    throw new NexusError(
+      'failed_precondition',
+      `the chunks hold ${total} bytes, not ${claimed.size}; upload the file again`,
+    );
   }
 }

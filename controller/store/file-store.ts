@@ -80,7 +80,11 @@ export class TypeormFileStore implements FileStore {
       const file = await manager.findOneByOrFail(FileEntity, { id: upload.fileId });
       // Grants that were never used, and copies that were never signed for, go.
       const surplus = chunks.filter((chunk) => chunk.index >= change.chunksCount);
-      await setStates(manager, surplus.flatMap((chunk) => copiesOf(chunk)), 'deleting');
+      await setStates(
+        manager,
+        surplus.flatMap((chunk) => copiesOf(chunk)),
+        'deleting',
+      );
       const unsigned = chunks.flatMap((chunk) => copiesOf(chunk).filter((copy) => copy.state === 'writing'));
       await setStates(manager, unsigned, 'deleting');
       const published = { size: change.size, chunksCount: change.chunksCount, status: 'ready' as const };
@@ -147,7 +151,9 @@ export class TypeormFileStore implements FileStore {
 
   async doomedReplicas(limit: number, node?: NodeId): Promise<readonly DoomedReplica[]> {
     const where = { state: 'deleting' as const, ...(node === undefined ? {} : { nodeId: node }) };
-    const rows = await this.database.read((manager) => manager.find(ReplicaEntity, { where, order: { nodeId: 'ASC' }, take: limit }));
+    const rows = await this.database.read((manager) =>
+      manager.find(ReplicaEntity, { where, order: { nodeId: 'ASC' }, take: limit }),
+    );
     return rows.map(({ chunkId, nodeId }) => ({ chunkId, nodeId }));
   }
 
@@ -162,9 +168,13 @@ export class TypeormFileStore implements FileStore {
     if (gone.length === 0) return;
     await this.database.write(async (manager) => {
       for (const [nodeId, copies] of groupByNode(gone)) {
-        for (const part of parts(copies)) await manager.delete(ReplicaEntity, { nodeId, chunkId: In([...part]), state: 'deleting' });
+        for (const part of parts(copies))
+          await manager.delete(ReplicaEntity, { nodeId, chunkId: In([...part]), state: 'deleting' });
       }
-      await forgetBareChunks(manager, gone.map((copy) => copy.chunkId));
+      await forgetBareChunks(
+        manager,
+        gone.map((copy) => copy.chunkId),
+      );
     });
   }
 
@@ -182,13 +192,16 @@ export class TypeormFileStore implements FileStore {
     await this.database.write(async (manager) => {
       const rows = await manager.find(ReplicaEntity, { select: { chunkId: true }, where: { nodeId: node } });
       await manager.delete(ReplicaEntity, { nodeId: node });
-      await forgetBareChunks(manager, rows.map((row) => row.chunkId));
+      await forgetBareChunks(
+        manager,
+        rows.map((row) => row.chunkId),
+      );
     });
   }
 
   totals(): Promise<StorageTotals> {
     return this.database.read(async (manager) => {
-      const [row] = (await manager.query(TOTALS)) as Record<keyof StorageTotals, number | string>[];
+      const [row] = await manager.query<Record<keyof StorageTotals, number | string>[]>(TOTALS);
       const number = (name: keyof StorageTotals): number => Number(row?.[name] ?? 0);
       return {
         files: number('files'),
@@ -237,7 +250,14 @@ async function chunksWhere(manager: EntityManager, fileId: FileId, condition: st
   const byIndex = new Map<number, ChunkRecord & { replicas: { nodeId: NodeId; state: ReplicaRow['state'] }[] }>();
   for (const row of rows) {
     const index = Number(row.idx);
-    const chunk = byIndex.get(index) ?? { id: row.id as ChunkId, fileId, index, size: Number(row.size), md5: String(row.md5), replicas: [] };
+    const chunk = byIndex.get(index) ?? {
+      id: row.id as ChunkId,
+      fileId,
+      index,
+      size: Number(row.size),
+      md5: String(row.md5),
+      replicas: [],
+    };
     if (row.node !== null) chunk.replicas.push({ nodeId: row.node as NodeId, state: row.state as ReplicaRow['state'] });
     byIndex.set(index, chunk);
   }
@@ -259,12 +279,17 @@ async function receive(manager: EntityManager, fileId: FileId, received: readonl
 
 async function move(manager: EntityManager, { chunkId, from, to }: Moved): Promise<void> {
   await manager.update(ReplicaEntity, { chunkId, nodeId: In([...from]) }, { state: 'deleting' });
-  await manager.insert(ReplicaEntity, to.map((nodeId) => ({ chunkId, nodeId, state: 'writing' as const })));
+  await manager.insert(
+    ReplicaEntity,
+    to.map((nodeId) => ({ chunkId, nodeId, state: 'writing' as const })),
+  );
 }
 
 async function place(manager: EntityManager, fileId: FileId, placed: readonly PlacedChunk[]): Promise<void> {
   const chunks: ChunkRow[] = placed.map(({ id, index }) => ({ id, fileId, index, size: 0, md5: '' }));
-  const copies: ReplicaRow[] = placed.flatMap(({ id, nodeIds }) => nodeIds.map((nodeId) => ({ chunkId: id, nodeId, state: 'writing' as const })));
+  const copies: ReplicaRow[] = placed.flatMap(({ id, nodeIds }) =>
+    nodeIds.map((nodeId) => ({ chunkId: id, nodeId, state: 'writing' as const })),
+  );
   for (const part of parts(chunks)) await manager.insert(ChunkEntity, [...part]);
   for (const part of parts(copies)) await manager.insert(ReplicaEntity, [...part]);
 }
@@ -272,15 +297,22 @@ async function place(manager: EntityManager, fileId: FileId, placed: readonly Pl
 const copiesOf = (chunk: ChunkRecord): ReplicaRow[] =>
   chunk.replicas.map(({ nodeId, state }) => ({ chunkId: chunk.id, nodeId, state }));
 
-async function setStates(manager: EntityManager, copies: readonly ReplicaRow[], state: ReplicaRow['state']): Promise<void> {
+async function setStates(
+  manager: EntityManager,
+  copies: readonly ReplicaRow[],
+  state: ReplicaRow['state'],
+): Promise<void> {
   for (const [nodeId, ofNode] of groupByNode(copies)) {
-    for (const part of parts(ofNode)) await manager.update(ReplicaEntity, { nodeId, chunkId: In([...part]) }, { state });
+    for (const part of parts(ofNode))
+      await manager.update(ReplicaEntity, { nodeId, chunkId: In([...part]) }, { state });
   }
 }
 
 async function doomFile(manager: EntityManager, fileId: FileId): Promise<void> {
   const id = checkedId(fileId);
-  await manager.query(`UPDATE replicas SET state = 'deleting' WHERE chunk_id IN (SELECT id FROM chunks WHERE file_id = '${id}')`);
+  await manager.query(
+    `UPDATE replicas SET state = 'deleting' WHERE chunk_id IN (SELECT id FROM chunks WHERE file_id = '${id}')`,
+  );
   // A chunk that never had, or no longer has, a copy is nobody's to delete.
   await manager.query(
     `DELETE FROM chunks WHERE file_id = '${id}' AND NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)`,
@@ -296,7 +328,9 @@ async function forgetBareChunks(manager: EntityManager, ids: readonly ChunkId[])
       .from(ChunkEntity)
       .where({ id: In([...part]) })
       .andWhere('NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)')
-      .andWhere('NOT EXISTS (SELECT 1 FROM files WHERE files.id = chunks.file_id AND chunks.chunk_index < files.chunks_count)')
+      .andWhere(
+        'NOT EXISTS (SELECT 1 FROM files WHERE files.id = chunks.file_id AND chunks.chunk_index < files.chunks_count)',
+      )
       .andWhere("NOT EXISTS (SELECT 1 FROM files WHERE files.id = chunks.file_id AND files.status = 'uploading')")
       .execute();
   }

@@ -12,7 +12,12 @@ export class TypeormNodeStore implements NodeStore {
   reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord> {
     return this.database.write(async (manager) => {
       const used = await manager.find(NodeEntity, { select: { slot: true } });
-      const record = make(lowestFreeSlot(used.map((node) => node.slot), slots));
+      const record = make(
+        lowestFreeSlot(
+          used.map((node) => node.slot),
+          slots,
+        ),
+      );
       if (await manager.existsBy(NodeEntity, { name: record.name })) throw nameTaken(record.name);
       await manager.insert(NodeEntity, { ...record });
       return record;

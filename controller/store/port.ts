@@ -131,7 +131,11 @@ export interface FileStore {
     id: UploadId,
     change: {
       readonly received: readonly ReceivedChunk[];
-      readonly moved: readonly { readonly chunkId: ChunkId; readonly from: readonly NodeId[]; readonly to: readonly NodeId[] }[];
+      readonly moved: readonly {
+        readonly chunkId: ChunkId;
+        readonly from: readonly NodeId[];
+        readonly to: readonly NodeId[];
+      }[];
       readonly placed: readonly PlacedChunk[];
       readonly expiresAt: number;
     },
@@ -158,9 +162,10 @@ export interface FileStore {
   /** Ready files whose id begins with `prefix`, at most two: enough to tell a unique prefix from an ambiguous one. */
   findFiles(prefix: string): Promise<readonly FileRecord[]>;
   /** Ready files in order of (createdAt, id), after the given one. */
-  listFiles(page: { readonly limit: number; readonly after?: { readonly createdAt: number; readonly id: FileId } }): Promise<
-    readonly FileRecord[]
-  >;
+  listFiles(page: {
+    readonly limit: number;
+    readonly after?: { readonly createdAt: number; readonly id: FileId };
+  }): Promise<readonly FileRecord[]>;
   chunks(id: FileId, page: { readonly from: number; readonly count: number }): Promise<readonly ChunkRecord[]>;
   /** Takes the file out of the catalogue and dooms its replicas, in one transaction. Code: not_found. */
   removeFile(id: FileId): Promise<FileRecord>;

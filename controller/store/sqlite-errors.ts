@@ -24,7 +24,10 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   SQLITE_LOCKED: { code: 'unavailable', says: 'the database is locked; try again' },
   SQLITE_FULL: { code: 'resource_exhausted', says: 'the disk is full; make room on it' },
   SQLITE_READONLY: { code: 'permission_denied', says: 'the database cannot be written; check its owner and mode' },
-  SQLITE_CANTOPEN: { code: 'permission_denied', says: 'the database cannot be opened; check that its folder exists and its mode' },
+  SQLITE_CANTOPEN: {
+    code: 'permission_denied',
+    says: 'the database cannot be opened; check that its folder exists and its mode',
+  },
   SQLITE_PERM: { code: 'permission_denied', says: 'the database cannot be accessed; check its owner and mode' },
   SQLITE_IOERR: { code: 'internal', says: 'the disk failed to read or write the database; check the disk' },
   SQLITE_CONSTRAINT_UNIQUE: { code: 'already_exists', says: 'it exists already' },

@@ -51,7 +51,10 @@ export class ImageFileVolumes implements VolumeProvisioner {
         throw new NexusError('failed_precondition', `the volume is still attached as ${loop.name}`);
       }
       if (loop.name === `/dev/loop${loopDevice}`) {
-        throw new NexusError('failed_precondition', `${loop.name} is taken by something else; set loop-base to another range`);
+        throw new NexusError(
+          'failed_precondition',
+          `${loop.name} is taken by something else; set loop-base to another range`,
+        );
       }
     }
   }
@@ -60,7 +63,10 @@ export class ImageFileVolumes implements VolumeProvisioner {
     const deadline = performance.now() + RELEASE_TIMEOUT_MS;
     while (isAttached(loopDevice)) {
       if (performance.now() > deadline) {
-        throw new NexusError('deadline_exceeded', `loop${loopDevice} still holds the volume of ${nodeId} after ${RELEASE_TIMEOUT_MS} ms`);
+        throw new NexusError(
+          'deadline_exceeded',
+          `loop${loopDevice} still holds the volume of ${nodeId} after ${RELEASE_TIMEOUT_MS} ms`,
+        );
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
@@ -97,7 +103,7 @@ async function attachedLoops(): Promise<AttachedLoop[]> {
   const { stdout } = await runCommand('losetup', ['--list', '--json', '--output', 'NAME,BACK-INO']);
   if (stdout.trim() === '') return [];
   const parsed = JSON.parse(stdout) as { loopdevices: { name: string; 'back-ino': number }[] };
-  return parsed.loopdevices.map((loop) => ({ name: loop.name, inode: Number(loop['back-ino']) }));
+  return parsed.loopdevices.map((loop) => ({ name: loop.name, inode: loop['back-ino'] }));
 }
 
 /** The kernel keeps a detached device's node until told otherwise; there is no command for it, so perl makes the ioctl. */

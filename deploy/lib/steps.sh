@@ -25,7 +25,7 @@ now_ms() {
 step() {
   local name=$1 check=$2 action=$3 found started
   if found=$($check); then
-    if [ -z "$quiet" ]; then printf '%-16s ok %s\n' "$name" "${found:+($found)}" >&2; fi
+    if [ -z "$quiet" ]; then printf '%-16s ok%s\n' "$name" "${found:+ ($found)}" >&2; fi
     return
   fi
   started=$(now_ms)

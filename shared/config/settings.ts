@@ -60,7 +60,9 @@ const schema = z.strictObject({
   nodeStartTimeoutMs: milliseconds(1000).default(30_000).describe('wait for the first heartbeat of a started node, ms'),
   nodeStopGraceMs: milliseconds(100).default(10_000).describe('time an agent has to finish before it is killed, ms'),
   defaultReplicas: z.coerce.number().int().min(1).max(MAX_REPLICAS).default(1).describe('copies of each chunk'),
-  uploadTtlMs: milliseconds(1000).default(3_600_000).describe('time after which an upload without progress expires, ms'),
+  uploadTtlMs: milliseconds(1000)
+    .default(3_600_000)
+    .describe('time after which an upload without progress expires, ms'),
 });
 
 type Parsed = z.infer<typeof schema>;
@@ -77,11 +79,6 @@ export const environmentName = (name: string): string =>
 /** `state-dir` for `stateDir`: the key in files and flags. */
 export const keyName = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
-export const describeSetting = (name: SettingName): { description: string; default: unknown } => {
-  const field = schema.shape[name];
-  return { description: field.description ?? '', default: field.safeParse(undefined).data };
-};
-
 export interface SettingSources {
   /** Values given as flags, by setting name. */
   readonly flags?: Partial<Record<SettingName, string | number | undefined>>;
@@ -97,12 +94,12 @@ export function loadSettings(sources: SettingSources = {}): Settings {
   const merged = {
     ...readSettingsFile(sources.file ?? env['NEXUS_CONFIG'], env),
     ...fromEnvironment(env),
-    ...Object.fromEntries(Object.entries(sources.flags ?? {}).filter(([, value]) => value !== undefined)),
+    ...Object.fromEntries(givenEntries(sources.flags ?? {})),
   };
   const result = schema.safeParse(merged);
   if (!result.success) throw invalid(result.error);
   const derived = instanceDefaults(result.data.instance, result.data.runtime, sources.uid ?? process.getuid?.() ?? 0);
-  const given = Object.fromEntries(Object.entries(result.data).filter(([, value]) => value !== undefined)) as Parsed;
+  const given = Object.fromEntries(givenEntries(result.data)) as Parsed;
   const settings = { ...derived, ...given } as Settings;
   if (settings.lostAfterMs <= settings.suspectAfterMs) {
     throw new NexusError('invalid_argument', 'setting lost-after-ms must be larger than suspect-after-ms');
@@ -113,6 +110,9 @@ export function loadSettings(sources: SettingSources = {}): Settings {
   }
   return settings;
 }
+
+const givenEntries = (values: Readonly<Record<string, unknown>>): [string, unknown][] =>
+  Object.entries(values).filter(([, value]) => value !== undefined);
 
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
   const found: Record<string, string> = {};
@@ -155,5 +155,7 @@ function invalid(error: z.ZodError): NexusError {
   const name = SETTING_NAMES.find((candidate) => candidate === path);
   const key = name === undefined ? path : keyName(name);
   const variable = name === undefined ? '' : ` (${environmentName(name)})`;
-  return new NexusError('invalid_argument', `setting ${key}${variable}: ${issue?.message ?? 'invalid'}`, { field: key });
+  return new NexusError('invalid_argument', `setting ${key}${variable}: ${issue?.message ?? 'invalid'}`, {
+    field: key,
+  });
 }

@@ -16,8 +16,8 @@ export function statusOf(error: NexusError): StatusObject {
 }
 
 export function errorOfStatus(error: ServiceError): NexusError {
-  const code = error.metadata?.get(CODE_KEY)[0];
-  const details = error.metadata?.get(DETAILS_KEY)[0];
+  const code = error.metadata.get(CODE_KEY)[0];
+  const details = error.metadata.get(DETAILS_KEY)[0];
   return new NexusError(
     typeof code === 'string' && isErrorCode(code) ? code : codeOfGrpcStatus(error.code),
     error.details,

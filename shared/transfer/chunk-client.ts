@@ -25,7 +25,13 @@ export class ChunkClient {
   }
 
   /** Codes: unavailable, deadline_exceeded, cancelled, or what the agent said. */
-  async put(target: ChunkTarget, chunkId: string, data: Buffer, md5: string, signal: AbortSignal): Promise<StoredReply> {
+  async put(
+    target: ChunkTarget,
+    chunkId: string,
+    data: Buffer,
+    md5: string,
+    signal: AbortSignal,
+  ): Promise<StoredReply> {
     const headers = { 'content-length': data.length, [MD5_HEADER]: md5, 'content-type': 'application/octet-stream' };
     return await this.#exchange('PUT', target, chunkId, headers, signal, (outgoing) => outgoing.end(data), readStored);
   }
@@ -85,7 +91,8 @@ export class ChunkClient {
   }
 }
 
-const isSuccess = (incoming: IncomingMessage): boolean => (incoming.statusCode ?? 0) >= 200 && (incoming.statusCode ?? 0) < 300;
+const isSuccess = (incoming: IncomingMessage): boolean =>
+  (incoming.statusCode ?? 0) >= 200 && (incoming.statusCode ?? 0) < 300;
 
 function splitAddress(address: string): [host: string, port: number] {
   const colon = address.lastIndexOf(':');
@@ -117,7 +124,10 @@ async function readStored(incoming: IncomingMessage): Promise<StoredReply> {
 async function refuse(incoming: IncomingMessage): Promise<never> {
   const text = await readText(incoming);
   const { error, code } = parseError(text);
-  throw new NexusError(isErrorCode(code) ? code : 'internal', error === '' ? `HTTP status ${incoming.statusCode ?? 0}` : error);
+  throw new NexusError(
+    isErrorCode(code) ? code : 'internal',
+    error === '' ? `HTTP status ${incoming.statusCode ?? 0}` : error,
+  );
 }
 
 function parseError(text: string): ErrorReply {

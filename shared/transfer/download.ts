@@ -87,7 +87,8 @@ class Download {
     if (known !== undefined) return known;
     this.#page = await this.catalogue.chunkSources(this.request.fileId, index, SOURCES_PER_PAGE);
     const found = this.#page.find((source) => source.index === index);
-    if (found === undefined) throw new NexusError('data_loss', `chunk ${index} of file ${this.request.fileId} is not in the catalogue`);
+    if (found === undefined)
+      throw new NexusError('data_loss', `chunk ${index} of file ${this.request.fileId} is not in the catalogue`);
     return found;
   }
 
@@ -110,15 +111,22 @@ class Download {
 }
 
 const mismatch = (source: ChunkSource, node: string, found: { md5: string; size: number }): NexusError =>
-  new NexusError('data_loss', `node ${node} has ${found.size} bytes with MD5 ${found.md5}, stored were ${source.size} with ${source.md5}`);
+  new NexusError(
+    'data_loss',
+    `node ${node} has ${found.size} bytes with MD5 ${found.md5}, stored were ${source.size} with ${source.md5}`,
+  );
 
 /** Damage outweighs absence: a node that comes back may still have it, a changed chunk does not heal. */
 function allFailed(fileId: string, source: ChunkSource, failures: readonly NexusError[]): NexusError {
   const worst = failures.find((failure) => failure.code === 'data_loss') ?? failures[0];
   const said = failures.map((failure) => failure.message).join('; ') || 'no node has it';
-  return new NexusError(worst?.code ?? 'data_loss', `file ${fileId}: chunk ${source.index} (${source.chunkId}) cannot be read: ${said}`, {
-    file: fileId,
-    chunk: source.index,
-    chunk_id: source.chunkId,
-  });
+  return new NexusError(
+    worst?.code ?? 'data_loss',
+    `file ${fileId}: chunk ${source.index} (${source.chunkId}) cannot be read: ${said}`,
+    {
+      file: fileId,
+      chunk: source.index,
+      chunk_id: source.chunkId,
+    },
+  );
 }

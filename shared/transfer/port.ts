@@ -36,7 +36,11 @@ export interface GrantRequest {
 }
 
 export interface UploadCatalogue<File> {
-  openUpload(request: { readonly name: string; readonly replicas: number; readonly expectedSize: number }): Promise<{ readonly uploadId: string }>;
+  openUpload(request: {
+    readonly name: string;
+    readonly replicas: number;
+    readonly expectedSize: number;
+  }): Promise<{ readonly uploadId: string }>;
   grantChunks(uploadId: string, request: GrantRequest): Promise<readonly ChunkGrant[]>;
   commitUpload(
     uploadId: string,

@@ -57,7 +57,11 @@ class Upload<File> {
       await Promise.allSettled(this.#sending);
     }
     this.#throwFailure();
-    return await this.catalogue.commitUpload(this.uploadId, { size: this.#size, chunksCount, receipts: this.#receipts.splice(0) });
+    return await this.catalogue.commitUpload(this.uploadId, {
+      size: this.#size,
+      chunksCount,
+      receipts: this.#receipts.splice(0),
+    });
   }
 
   /** Fills one buffer and sends it on its way; false at the end of the source. */
@@ -127,16 +131,24 @@ class Upload<File> {
         return;
       } catch (thrown) {
         const error = toNexusError(thrown);
-        if (error.code === 'cancelled' || attempt === ATTEMPTS_PER_CHUNK) throw error.during(`chunk ${grant.index} to node ${target.nodeName}`);
+        if (error.code === 'cancelled' || attempt === ATTEMPTS_PER_CHUNK)
+          throw error.during(`chunk ${grant.index} to node ${target.nodeName}`);
         failedNodeIds.push(target.nodeId);
         grant = await this.#regrant(grant.index, failedNodeIds, error, target.nodeName);
       }
     }
   }
 
-  async #regrant(index: number, failedNodeIds: readonly string[], failure: NexusError, node: string): Promise<ChunkGrant> {
+  async #regrant(
+    index: number,
+    failedNodeIds: readonly string[],
+    failure: NexusError,
+    node: string,
+  ): Promise<ChunkGrant> {
     const retry = [{ index, failedNodeIds }];
-    const regranted = await this.catalogue.grantChunks(this.uploadId, { count: 0, retry, receipts: [] }).catch(() => []);
+    const regranted = await this.catalogue
+      .grantChunks(this.uploadId, { count: 0, retry, receipts: [] })
+      .catch(() => []);
     const [grant] = regranted;
     // No other place is left: what happened on the first one is what there is to tell.
     if (grant === undefined) throw failure.during(`chunk ${index} to node ${node}`);

@@ -17,7 +17,12 @@ const SOURCES_PER_PAGE = 64;
 /** Codes: those of the catalogue; cancelled. */
 export async function verifyFile(
   catalogue: DownloadCatalogue,
-  request: { readonly fileId: string; readonly chunksCount: number; readonly signal: AbortSignal; readonly onProgress?: (bytes: number) => void },
+  request: {
+    readonly fileId: string;
+    readonly chunksCount: number;
+    readonly signal: AbortSignal;
+    readonly onProgress?: (bytes: number) => void;
+  },
 ): Promise<readonly ReplicaFinding[]> {
   const client = new ChunkClient(1);
   const buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE_BYTES);
@@ -27,7 +32,10 @@ export async function verifyFile(
       for (const source of await catalogue.chunkSources(request.fileId, from, SOURCES_PER_PAGE)) {
         for (const target of source.replicas) {
           const problem = await client.get(target, source.chunkId, buffer, request.signal).then(
-            (found) => (found.md5 === source.md5 && found.size === source.size ? '' : `MD5 ${found.md5}, stored was ${source.md5}`),
+            (found) =>
+              found.md5 === source.md5 && found.size === source.size
+                ? ''
+                : `MD5 ${found.md5}, stored was ${source.md5}`,
             (thrown: unknown) => {
               const error = toNexusError(thrown);
               if (error.code === 'cancelled') throw error;

@@ -16,7 +16,13 @@ interface FileJson {
   readonly status: string;
 }
 interface WhereJson {
-  readonly chunks: { index: number; size: number; md5: string; chunk_id: string; replicas: { node: string; state: string }[] }[];
+  readonly chunks: {
+    index: number;
+    size: number;
+    md5: string;
+    chunk_id: string;
+    replicas: { node: string; state: string }[];
+  }[];
 }
 
 const sha = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
@@ -69,11 +75,13 @@ for (const runtime of ['runc', 'process'] as const) {
 
     it('concurrent uploads to the same nodes are all whole', async () => {
       const names = Array.from({ length: 6 }, (_, index) => `par-${index}`);
-      const sums = new Map(names.map((name) => {
-        const data = randomBytes(CHUNK_SIZE_BYTES + 12_345);
-        writeFileSync(path(name), data);
-        return [name, sha(data)];
-      }));
+      const sums = new Map(
+        names.map((name) => {
+          const data = randomBytes(CHUNK_SIZE_BYTES + 12_345);
+          writeFileSync(path(name), data);
+          return [name, sha(data)];
+        }),
+      );
       const files = await Promise.all(names.map((name) => upload(name)));
       await Promise.all(files.map((file) => cluster().ok('file', 'download', file.id, path(`${file.name}.back`))));
       for (const [name, sum] of sums) expect(sha(readFileSync(path(`${name}.back`)))).to.equal(sum);
@@ -102,7 +110,10 @@ for (const runtime of ['runc', 'process'] as const) {
       mkdirSync(path('dest'), { recursive: true });
       const result = await cluster().run('file', 'download', file.id, path('dest/fragile'));
       expect(result.code).to.equal(1);
-      expect(result.stderr).to.contain(node).and.contain(chunk?.md5 ?? 'md5').and.match(/chunk 0/);
+      expect(result.stderr)
+        .to.contain(node)
+        .and.contain(chunk?.md5 ?? 'md5')
+        .and.match(/chunk 0/);
       expect(result.stderr.match(/\b[0-9a-f]{32}\b/g)?.length).to.be.greaterThan(1);
       expect(readdirSync(path('dest'))).to.deep.equal([]);
       await cluster().ok('file', 'rm', file.id);
@@ -116,10 +127,14 @@ for (const runtime of ['runc', 'process'] as const) {
         return (await cluster().run('node', 'exec', node, '--', 'sh', '-c', script)).code === 0;
       }
       const { id } = await cluster().json<NodeJson>('node', 'inspect', node);
-      execFileSync('dd', [`of=${join(cluster().stateDir, 'volumes', id, relative)}`, 'bs=1', 'seek=4096', 'conv=notrunc'], {
-        input: 'X',
-        stdio: ['pipe', 'ignore', 'ignore'],
-      });
+      execFileSync(
+        'dd',
+        [`of=${join(cluster().stateDir, 'volumes', id, relative)}`, 'bs=1', 'seek=4096', 'conv=notrunc'],
+        {
+          input: 'X',
+          stdio: ['pipe', 'ignore', 'ignore'],
+        },
+      );
       return true;
     }
 

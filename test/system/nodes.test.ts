@@ -47,7 +47,21 @@ describeWithCluster('nodes', {}, (cluster) => {
 
   describe('one node', () => {
     before(async () => {
-      await cluster().ok('node', 'create', 'one', '--mem', '128', '--cpu', '512', '--storage', '256M', '--pids', '128', '--label', 'zone=a');
+      await cluster().ok(
+        'node',
+        'create',
+        'one',
+        '--mem',
+        '128',
+        '--cpu',
+        '512',
+        '--storage',
+        '256M',
+        '--pids',
+        '128',
+        '--label',
+        'zone=a',
+      );
     });
     after(async () => {
       await cluster().ok('node', 'rm', 'one');
@@ -59,8 +73,18 @@ describeWithCluster('nodes', {}, (cluster) => {
       for (const process of [pid, ...children]) {
         const status = readFileSync(`/proc/${process}/status`, 'utf8');
         const field = (name: string): string => new RegExp(`^${name}:[ \\t]*(.*)$`, 'm').exec(status)?.[1] ?? '';
-        expect(field('Uid').split('\t').every((uid) => Number(uid) >= 1000), field('Uid')).to.equal(true);
-        expect(field('Gid').split('\t').every((gid) => Number(gid) >= 1000), field('Gid')).to.equal(true);
+        expect(
+          field('Uid')
+            .split('\t')
+            .every((uid) => Number(uid) >= 1000),
+          field('Uid'),
+        ).to.equal(true);
+        expect(
+          field('Gid')
+            .split('\t')
+            .every((gid) => Number(gid) >= 1000),
+          field('Gid'),
+        ).to.equal(true);
         for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) expect(field(set), set).to.match(/^0+$/);
         expect(field('NoNewPrivs')).to.equal('1');
         expect(field('Groups').trim()).to.equal('');
@@ -75,7 +99,9 @@ describeWithCluster('nodes', {}, (cluster) => {
       const hex = (name: string): bigint => BigInt(`0x${new RegExp(`${name}:\\s*(\\w+)`).exec(stdout)?.[1] ?? ''}`);
       expect(hex('CapEff')).to.equal(mask);
       expect(hex('CapBnd')).to.equal(mask);
-      expect(stdout).to.match(/NoNewPrivs:\s*1/).and.match(/Seccomp:\s*2/);
+      expect(stdout)
+        .to.match(/NoNewPrivs:\s*1/)
+        .and.match(/Seccomp:\s*2/);
       expect(stdout).not.to.contain('loop');
       expect((await sh('one', 'mount -t tmpfs none /mnt')).code).not.to.equal(0);
       expect((await sh('one', 'unshare -U true')).code).not.to.equal(0);
@@ -91,7 +117,17 @@ describeWithCluster('nodes', {}, (cluster) => {
     });
 
     it('exec passes input, both outputs and the exit code', async () => {
-      const result = await cluster().runWith({ input: 'hello' }, 'node', 'exec', '-i', 'one', '--', 'sh', '-c', 'cat; echo no >&2; exit 7');
+      const result = await cluster().runWith(
+        { input: 'hello' },
+        'node',
+        'exec',
+        '-i',
+        'one',
+        '--',
+        'sh',
+        '-c',
+        'cat; echo no >&2; exit 7',
+      );
       expect(result).to.deep.equal({ code: 7, stdout: 'hello', stderr: 'no\n' });
       expect((await cluster().run('node', 'exec', 'one', '--', 'no-such-program')).code).not.to.equal(0);
       expect((await sh('one', 'kill -9 $$')).code).to.equal(137);
@@ -99,7 +135,15 @@ describeWithCluster('nodes', {}, (cluster) => {
 
     it('a command that wants more than --mem is killed, and the agent lives', async () => {
       const before = await inspect('one');
-      const result = await cluster().run('node', 'exec', 'one', '--', 'python3', '-c', 'b = bytearray(400 * 1024 * 1024); print(len(b))');
+      const result = await cluster().run(
+        'node',
+        'exec',
+        'one',
+        '--',
+        'python3',
+        '-c',
+        'b = bytearray(400 * 1024 * 1024); print(len(b))',
+      );
       expect(result.code).to.equal(137);
       const after = await inspect('one');
       expect(after).to.include({ status: 'Running', pid: before.pid });
@@ -160,7 +204,10 @@ describeWithCluster('nodes', {}, (cluster) => {
       const [agent = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
       const before = Date.now();
       process.kill(agent, 'SIGKILL');
-      const failed = await eventually(() => inspect('one'), (node) => node.status === 'Failed');
+      const failed = await eventually(
+        () => inspect('one'),
+        (node) => node.status === 'Failed',
+      );
       expect(failed.status_reason).to.match(/ended/);
       const events = await cluster().json<{ type: string; subject: string; at: string }[]>('events');
       const event = events.filter((entry) => entry.type === 'node.failed' && entry.subject === 'one').at(-1);
@@ -173,9 +220,15 @@ describeWithCluster('nodes', {}, (cluster) => {
       const { pid } = await inspect('one');
       const [agent = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
       process.kill(agent, 'SIGSTOP');
-      await eventually(() => inspect('one'), (node) => node.status === 'Suspect');
+      await eventually(
+        () => inspect('one'),
+        (node) => node.status === 'Suspect',
+      );
       process.kill(agent, 'SIGCONT');
-      await eventually(() => inspect('one'), (node) => node.status === 'Running');
+      await eventually(
+        () => inspect('one'),
+        (node) => node.status === 'Running',
+      );
     });
 
     it('outlives nats-server: the agent reconnects by itself', async () => {
@@ -187,7 +240,10 @@ describeWithCluster('nodes', {}, (cluster) => {
         (status) => status.nats.pid !== nats.pid && status.nats.pid > 0,
       );
       expect(restarted.nats.pid).to.not.equal(nats.pid);
-      await eventually(() => cluster().run('node', 'stop', 'one'), (result) => result.code === 0);
+      await eventually(
+        () => cluster().run('node', 'stop', 'one'),
+        (result) => result.code === 0,
+      );
       await cluster().ok('node', 'start', 'one');
       expect(before.status).to.equal('Running');
     });

@@ -34,8 +34,12 @@ describe('chunk tokens', () => {
   it('are refused for another operation, chunk or node', () => {
     const token = signClaims(claims, key);
     expect(codeOf(() => verifyChunkToken(token, verifier, { ...use, op: 'read' }))).to.equal('permission_denied');
-    expect(codeOf(() => verifyChunkToken(token, verifier, { ...use, chunk: 'c'.repeat(32) }))).to.equal('permission_denied');
-    expect(codeOf(() => verifyChunkToken(token, verifier, { ...use, node: 'c'.repeat(12) }))).to.equal('permission_denied');
+    expect(codeOf(() => verifyChunkToken(token, verifier, { ...use, chunk: 'c'.repeat(32) }))).to.equal(
+      'permission_denied',
+    );
+    expect(codeOf(() => verifyChunkToken(token, verifier, { ...use, node: 'c'.repeat(12) }))).to.equal(
+      'permission_denied',
+    );
   });
 
   it('are refused at and after their expiry', () => {
@@ -47,7 +51,10 @@ describe('chunk tokens', () => {
   it('are refused without an expiry, however it is left out', () => {
     for (const exp of [undefined, null, 'later', Number.NaN]) {
       const token = signClaims({ ...claims, exp: exp as unknown as number }, key);
-      expect(codeOf(() => verifyChunkToken(token, verifier, use)), String(exp)).to.equal('unauthenticated');
+      expect(
+        codeOf(() => verifyChunkToken(token, verifier, use)),
+        String(exp),
+      ).to.equal('unauthenticated');
     }
   });
 
@@ -56,7 +63,10 @@ describe('chunk tokens', () => {
     const [, signature = ''] = signClaims(claims, key).split('.');
     const changed = `${Buffer.from(JSON.stringify({ ...claims, size: 1e9 })).toString('base64url')}.${signature}`;
     for (const token of [other, changed, '', '.', 'a.b', 'a.b.c', signClaims(claims, key).slice(0, -4)]) {
-      expect(codeOf(() => verifyChunkToken(token, verifier, use)), token).to.equal('unauthenticated');
+      expect(
+        codeOf(() => verifyChunkToken(token, verifier, use)),
+        token,
+      ).to.equal('unauthenticated');
     }
   });
 });

@@ -39,7 +39,9 @@ describe('settings', () => {
     expect(() => loadSettings({ file, env: {}, uid: 0 })).to.throw(/unknown setting "no-such-thing"/);
     const env = { NEXUS_DATA_PORT: '99999' };
     expect(() => loadSettings({ env, uid: 0 })).to.throw(/data-port \(NEXUS_DATA_PORT\)/);
-    expect(() => loadSettings({ env: { NEXUS_INSTANCE: 'much-too-long-a-name' }, uid: 0 })).to.throw(/setting instance/);
+    expect(() => loadSettings({ env: { NEXUS_INSTANCE: 'much-too-long-a-name' }, uid: 0 })).to.throw(
+      /setting instance/,
+    );
   });
 
   it('refuse a socket path that the kernel would cut', () => {

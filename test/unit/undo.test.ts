@@ -9,7 +9,9 @@ describe('the undo stack', () => {
     const ran: string[] = [];
     {
       await using undo = new UndoStack(log);
-      undo.defer('first', async () => void (await Promise.resolve(ran.push('first'))));
+      undo.defer('first', async () => {
+        await Promise.resolve(ran.push('first'));
+      });
       undo.defer('second', async () => {
         await Promise.resolve(ran.push('second'));
         if (fail) throw new Error('cannot undo');

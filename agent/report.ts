@@ -1,0 +1,70 @@
+/** What the agent tells without being asked: that it lives, and what its node uses. */
+import type { AgentConfig } from '../shared/config/agent-config.js';
+import { AgentHeartbeat, AgentReport } from '../shared/gen/nexus/v1/agent.js';
+import type { CgroupReader, CgroupUsage } from './cgroup/port.js';
+import type { ChunkCounters } from './chunk/store.js';
+import { readNetworkUsage, type NetworkUsage } from './network/interface.js';
+import type { Volume, VolumeUsage } from './volume/port.js';
+
+/** This process, as every heartbeat tells it. */
+export interface AgentIdentity {
+  readonly nodeId: string;
+  /** Random, new with each process. */
+  readonly agentInstance: string;
+  /** ms since the epoch. */
+  readonly startedAtMs: number;
+  readonly version: string;
+  /** Raw Ed25519 key. */
+  readonly receiptPublicKey: Buffer;
+}
+
+export interface NodeUsage {
+  readonly atMs: number;
+  readonly cgroup: CgroupUsage;
+  readonly volume: VolumeUsage;
+  readonly network: NetworkUsage;
+  readonly chunks: Readonly<ChunkCounters>;
+}
+
+export interface UsageSources {
+  readonly cgroup: CgroupReader;
+  readonly volume: Volume;
+  readonly networkInterface: AgentConfig['networkInterface'];
+  readonly chunkCounters: () => Readonly<ChunkCounters>;
+  readonly now: () => number;
+}
+
+/** Fails only when the volume does. */
+export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
+  const [cgroup, volume, network] = await Promise.all([
+    sources.cgroup.read(),
+    sources.volume.usage(),
+    readNetworkUsage(sources.networkInterface),
+  ]);
+  return { atMs: sources.now(), cgroup, volume, network, chunks: { ...sources.chunkCounters() } };
+}
+
+export function encodeHeartbeat(identity: AgentIdentity, draining: boolean): Uint8Array {
+  return AgentHeartbeat.encode({ ...identity, startedAtMs: BigInt(identity.startedAtMs), draining }).finish();
+}
+
+export function encodeReport({ atMs, cgroup, volume, network, chunks }: NodeUsage): Uint8Array {
+  return AgentReport.encode({
+    atMs: BigInt(atMs),
+    memoryUsageBytes: BigInt(cgroup.memoryBytes),
+    memoryWorkingSetBytes: BigInt(cgroup.memoryWorkingSetBytes),
+    memoryLimitBytes: BigInt(cgroup.memoryLimitBytes),
+    cpuUsageUsec: BigInt(cgroup.cpuUsageUsec),
+    pids: BigInt(cgroup.pids),
+    volumeTotalBytes: BigInt(volume.totalBytes),
+    volumeUsedBytes: BigInt(volume.usedBytes),
+    volumeFreeBytes: BigInt(volume.freeBytes),
+    networkRxBytes: BigInt(network.receivedBytes),
+    networkTxBytes: BigInt(network.sentBytes),
+    chunks: BigInt(chunks.chunks),
+    chunkBytes: BigInt(chunks.bytes),
+    chunkReads: BigInt(chunks.reads),
+    chunkWrites: BigInt(chunks.writes),
+    checksumFailures: BigInt(chunks.checksumFailures),
+  }).finish();
+}

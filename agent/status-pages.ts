@@ -1,0 +1,78 @@
+/** The agent seen alone: /healthz, /inspect (JSON) and /metrics (Prometheus text), without the controller's help. */
+import type { Transfers } from './chunk/transfers.js';
+import type { StatusPages } from './chunk/server.js';
+import type { CommandLog } from './command-log.js';
+import { prometheusText } from './prometheus.js';
+import type { AgentIdentity, NodeUsage } from './report.js';
+
+export interface StatusSources {
+  readonly identity: AgentIdentity;
+  readonly nodeName: string;
+  readonly usage: () => Promise<NodeUsage>;
+  readonly transfers: Transfers;
+  /** HTTP connections open at present. */
+  readonly connections: () => Promise<number>;
+  readonly busConnected: () => boolean;
+  readonly commands: CommandLog;
+  readonly now: () => number;
+}
+
+/** Field names are a promise to scripts. */
+export async function inspection(sources: StatusSources): Promise<string> {
+  const { identity, transfers } = sources;
+  const usage = await sources.usage();
+  return JSON.stringify({
+    node_id: identity.nodeId,
+    node: sources.nodeName,
+    version: identity.version,
+    agent_instance: identity.agentInstance,
+    pid: process.pid,
+    started_at: new Date(identity.startedAtMs).toISOString(),
+    uptime_s: Math.floor((sources.now() - identity.startedAtMs) / 1000),
+    draining: transfers.draining,
+    nats_connected: sources.busConnected(),
+    connections: await sources.connections(),
+    transfers: { active: transfers.active, limit: transfers.bound },
+    volume: {
+      total_bytes: usage.volume.totalBytes,
+      used_bytes: usage.volume.usedBytes,
+      free_bytes: usage.volume.freeBytes,
+    },
+    memory: {
+      usage_bytes: usage.cgroup.memoryBytes,
+      working_set_bytes: usage.cgroup.memoryWorkingSetBytes,
+      limit_bytes: usage.cgroup.memoryLimitBytes,
+    },
+    cpu_usage_usec: usage.cgroup.cpuUsageUsec,
+    pids: usage.cgroup.pids,
+    network: { rx_bytes: usage.network.receivedBytes, tx_bytes: usage.network.sentBytes },
+    chunks: {
+      count: usage.chunks.chunks,
+      bytes: usage.chunks.bytes,
+      reads: usage.chunks.reads,
+      writes: usage.chunks.writes,
+      checksum_failures: usage.chunks.checksumFailures,
+    },
+    commands: sources.commands.entries,
+  });
+}
+
+export function statusPages(sources: StatusSources): StatusPages {
+  return {
+    '/healthz': {
+      contentType: 'application/json',
+      render: () => Promise.resolve(JSON.stringify({ status: sources.transfers.draining ? 'draining' : 'ok' })),
+    },
+    '/inspect': { contentType: 'application/json', render: () => inspection(sources) },
+    '/metrics': {
+      contentType: 'text/plain; version=0.0.4; charset=utf-8',
+      render: async () =>
+        prometheusText({
+          node: sources.nodeName,
+          usage: await sources.usage(),
+          activeTransfers: sources.transfers.active,
+          uptimeSeconds: (sources.now() - sources.identity.startedAtMs) / 1000,
+        }),
+    },
+  };
+}
