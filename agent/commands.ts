@@ -70,6 +70,7 @@ export class CommandResponder {
     );
   }
 
+  /** What could not be deleted is left out of the answer, and the controller asks again. */
   async #delete(ids: readonly string[]): Promise<Partial<AgentReply>> {
     if (ids.length > MAX_CHUNKS_PER_COMMAND) {
       throw new NexusError('invalid_argument', `at most ${MAX_CHUNKS_PER_COMMAND} chunks can be deleted at once`);
@@ -77,8 +78,12 @@ export class CommandResponder {
     const deletedChunkIds: string[] = [];
     for (const id of ids) {
       if (!isChunkId(id)) throw new NexusError('invalid_argument', `not a chunk id: ${id}`);
-      await this.context.store.delete(id);
-      deletedChunkIds.push(id);
+      try {
+        await this.context.store.delete(id);
+        deletedChunkIds.push(id);
+      } catch (error) {
+        this.context.log.error({ chunk: id, err: error }, 'a chunk could not be deleted');
+      }
     }
     return { deletedChunkIds };
   }

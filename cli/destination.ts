@@ -45,9 +45,8 @@ export class FileDestination implements AsyncDisposable {
     while (written < data.length) written += (await this.file.write(data, written, data.length - written)).bytesWritten;
   }
 
-  /** Durable and under its name. */
+  /** Under its name. Not synced: the cluster still has the file, and waiting for the disk would double the time. */
   async publish(): Promise<void> {
-    await this.file.sync();
     await this.file.close();
     await rename(this.temporary, this.path);
     this.#isPublished = true;

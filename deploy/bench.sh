@@ -6,10 +6,11 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=deploy/lib/steps.sh
 . deploy/lib/steps.sh
 
-deploy/bootstrap.sh --for test
 if [ "$(id -u)" != 0 ]; then
   can_be_root || cannot 'to measure real nodes' 'this needs root, and sudo is missing or would ask for a password' 'sudo npm run bench'
+  # sudo has a PATH of its own, in which node might not be.
   exec sudo -E env "PATH=$PATH" "$0" "$@"
 fi
+deploy/bootstrap.sh --for test
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 exec node --import=tsx test/bench/main.ts "$@"

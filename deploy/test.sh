@@ -8,17 +8,15 @@ cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
 # shellcheck source=deploy/lib/steps.sh
 . deploy/lib/steps.sh
 
-if can_be_root; then
+# npm drops to the owner of the folder even when root calls it, so root is asked for here.
+if [ "$(id -u)" != 0 ] && can_be_root; then
+  # sudo has a PATH of its own, in which node might not be.
+  exec sudo -E env "PATH=$PATH" "$0" "$@"
+elif [ "$(id -u)" = 0 ]; then
   deploy/bootstrap.sh --for test
 else
   echo 'No root: the tests that need a real kernel are skipped. To run them all: sudo npm test, or allow sudo.' >&2
   deploy/bootstrap.sh --for test --runtime process
-fi
-
-# npm drops to the owner of the folder even when root calls it, so root is asked for here.
-if [ "$(id -u)" != 0 ] && can_be_root; then
-  # sudo keeps neither PATH nor HOME reliably; without the owner's folders node might not be found.
-  exec sudo -E env "PATH=$PATH" "$0" "$@"
 fi
 
 # On CI's machine everything is there: a test that skips itself has found a fault.

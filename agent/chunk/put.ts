@@ -32,14 +32,25 @@ export async function putChunk(
   const claims = authorise(context, 'write', chunk, request);
   const expected = expectedContent(claims, request);
   using _transfer = context.transfers.begin();
+  // Answered only when the write is over: whoever has the answer may write or read the chunk at once.
+  const { status, reply } = await receive(context, chunk, expected, claims, request);
+  answer(response, status, reply);
+}
+
+async function receive(
+  context: PutContext,
+  chunk: ChunkId,
+  expected: ExpectedChunk,
+  claims: ChunkTokenClaims,
+  request: IncomingMessage,
+): Promise<{ readonly status: number; readonly reply: StoredReply }> {
   await using write = await context.store.beginWrite(chunk, expected);
   const forwards = openForwards(claims, chunk, expected);
   try {
     await consumeBody(request, (piece) =>
       waitForAll([write.write(piece), ...forwards.map((forward) => forward.write(piece))]),
     );
-    const reply = await finishAll(context, chunk, write, forwards);
-    answer(response, write.repeated ? 200 : 201, reply);
+    return { status: write.repeated ? 200 : 201, reply: await finishAll(context, chunk, write, forwards) };
   } finally {
     for (const forward of forwards) forward[Symbol.dispose]();
   }

@@ -18,7 +18,7 @@ export function transferBound(memoryLimitBytes: number): number {
 
 export class Transfers {
   #active = 0;
-  #state: 'starting' | 'open' | 'draining' = 'starting';
+  #draining = false;
   #onIdle: (() => void) | undefined;
 
   constructor(readonly bound: number) {}
@@ -28,19 +28,12 @@ export class Transfers {
   }
 
   get draining(): boolean {
-    return this.#state === 'draining';
-  }
-
-  /** Until now everything is refused: the server listens before the volume has been looked through. */
-  open(): void {
-    this.#state = 'open';
+    return this.#draining;
   }
 
   /** Code: unavailable, when there are too many or the agent is going down. */
   begin(): Disposable {
-    if (this.#state === 'starting') throw new NexusError('unavailable', 'the node is starting; try again');
-    if (this.#state === 'draining')
-      throw new NexusError('unavailable', 'the node is going down; use another replica or node');
+    if (this.#draining) throw new NexusError('unavailable', 'the node is going down; use another replica or node');
     if (this.#active >= this.bound) {
       throw new NexusError('unavailable', `${this.bound} transfers are running on this node already; try again`);
     }
@@ -55,7 +48,7 @@ export class Transfers {
 
   /** Refuses new transfers; true when the running ones ended within `graceMs`. */
   async drain(graceMs: number): Promise<boolean> {
-    this.#state = 'draining';
+    this.#draining = true;
     if (this.#active === 0) return true;
     return await new Promise((resolve) => {
       const timer = setTimeout(() => {

@@ -1,0 +1,23 @@
+/**
+ * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer ...]
+ */
+import { benchCrowd } from './crowd.js';
+import { benchNode } from './node.js';
+import { benchTransfer } from './transfer.js';
+
+const SUITES: Readonly<Record<string, () => Promise<void>>> = {
+  node: benchNode,
+  transfer: benchTransfer,
+  crowd: benchCrowd,
+};
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.find((name) => !Object.hasOwn(SUITES, name));
+if (unknown !== undefined) {
+  process.stderr.write(`unknown suite ${unknown}; there are: ${Object.keys(SUITES).join(', ')}\n`);
+  process.exit(2);
+}
+for (const [name, suite] of Object.entries(SUITES)) {
+  if (wanted.length === 0 || wanted.includes(name)) await suite();
+}

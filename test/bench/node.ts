@@ -1,0 +1,54 @@
+/** Create-to-Running of one node against a bare `runc run` of /bin/true from the same image. */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '../../shared/exec.js';
+import { MIB } from '../../shared/limits.js';
+import { TestCluster } from '../support/cluster.js';
+import { connectTo, createNode } from './controller.js';
+import { print, printTimes, timed } from './figures.js';
+
+const RUNS = 9;
+
+export async function benchNode(): Promise<void> {
+  const cluster = await TestCluster.start();
+  try {
+    const controller = await connectTo(cluster);
+    const bare = await bareBundle(cluster);
+    const created: number[] = [];
+    const runs: number[] = [];
+    for (let run = 0; run < RUNS; run += 1) {
+      runs.push(await timed(() => runCommand('runc', ['--root', bare.state, 'run', '--bundle', bare.bundle, `bare-${cluster.instance}`])));
+      created.push(await timed(() => createNode(controller, `n${run}`, 128, 256 * MIB)));
+    }
+    printTimes('node create to Running', created, { name: 'bare runc run', timesMs: runs });
+    const removed: number[] = [];
+    for (let run = 0; run < RUNS; run += 1) {
+      const request = { node: `n${run}`, force: false };
+      removed.push(await timed(() => controller.call(controller.node, controller.node.removeNode, request)));
+    }
+    printTimes('node rm', removed, { name: 'bare runc run', timesMs: runs });
+    await controller.close();
+  } finally {
+    for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);
+  }
+}
+
+async function bareBundle(cluster: TestCluster): Promise<{ bundle: string; state: string }> {
+  const bundle = join(cluster.folder, 'bare');
+  const state = join(cluster.folder, 'bare-state');
+  mkdirSync(bundle, { recursive: true });
+  rmSync(join(bundle, 'config.json'), { force: true });
+  await runCommand('runc', ['spec', '--bundle', bundle]);
+  const { readFileSync } = await import('node:fs');
+  const config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as {
+    process: { terminal: boolean; args: string[] };
+    root: { path: string };
+    linux: { cgroupsPath?: string };
+  };
+  config.process.terminal = false;
+  config.process.args = ['/bin/busybox', 'true'];
+  config.root.path = join(cluster.stateDir, 'images', 'base', 'rootfs');
+  config.linux.cgroupsPath = `/nexus-${cluster.instance}/bare`;
+  writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));
+  return { bundle, state };
+}

@@ -1,0 +1,63 @@
+/** Upload and download of 1 GiB by the CLI against `cp` and `md5sum` of the same file, with everyone's peak memory. */
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '../../shared/exec.js';
+import { GIB, MIB } from '../../shared/limits.js';
+import { TestCluster, type NodeJson } from '../support/cluster.js';
+import { print, printTimes, timed } from './figures.js';
+
+const RUNS = 3;
+const SIZE_BYTES = GIB;
+
+export async function benchTransfer(): Promise<void> {
+  const cluster = await TestCluster.start();
+  try {
+    for (const name of ['a', 'b', 'c']) await cluster.ok('node', 'create', name, '--mem', '256M', '--storage', '3G');
+    const source = join(cluster.folder, 'source');
+    randomFile(source);
+    const baseline: number[] = [];
+    const upload: number[] = [];
+    const download: number[] = [];
+    for (let run = 0; run < RUNS; run += 1) {
+      const copy = join(cluster.folder, 'copy');
+      baseline.push(
+        await timed(async () => {
+          await runCommand('cp', [source, copy], { timeoutMs: 120_000 });
+          await runCommand('md5sum', [copy], { timeoutMs: 120_000 });
+        }),
+      );
+      await runCommand('rm', [copy]);
+      let id = '';
+      upload.push(
+        await timed(async () => {
+          ({ id } = await cluster.json<{ id: string }>('file', 'upload', source));
+        }),
+      );
+      download.push(await timed(() => cluster.ok('file', 'download', id, copy)));
+      await runCommand('cmp', [source, copy], { timeoutMs: 120_000 });
+      await runCommand('rm', [copy]);
+      await cluster.ok('file', 'rm', id);
+    }
+    printTimes('upload of 1 GiB', upload, { name: 'cp + md5sum', timesMs: baseline });
+    printTimes('download of 1 GiB', download, { name: 'cp + md5sum', timesMs: baseline });
+    print(`peak resident memory: controller ${peakMb(cluster.controllerPid)} MB`);
+    for (const node of await cluster.json<NodeJson[]>('node', 'ls')) print(`peak resident memory: agent of ${node.name} ${peakMb(agentOf(node.pid))} MB`);
+  } finally {
+    for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);
+  }
+}
+
+function randomFile(path: string): void {
+  const file = openSync(path, 'w');
+  for (let written = 0; written < SIZE_BYTES; written += 16 * MIB) writeSync(file, randomBytes(16 * MIB));
+  closeSync(file);
+}
+
+export const agentOf = (pid: number): number => Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
+
+function peakMb(pid: number): string {
+  if (!existsSync(`/proc/${pid}/status`)) return '?';
+  const kilobytes = /^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
+  return (Number(kilobytes) / 1024).toFixed(0);
+}

@@ -1,0 +1,211 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { ChunkStore } from '../../agent/chunk/store.js';
+import type { ExpectedChunk } from '../../agent/chunk/write.js';
+import { createAgentLog } from '../../agent/log.js';
+import { DirectoryVolume } from '../../agent/volume/directory.js';
+import { FakeVolume } from '../../agent/volume/fake.js';
+import type { Volume } from '../../agent/volume/port.js';
+import { systemClock, type Clock } from '../../shared/clock.js';
+import { toNexusError } from '../../shared/errors.js';
+import { newChunkId, type ChunkId } from '../../shared/ids.js';
+import { CHUNK_TOKEN_TTL_MS, KIB, MIB } from '../../shared/limits.js';
+
+const quiet = createAgentLog({}, 'error', () => undefined);
+const promiseOf = (content: Buffer): ExpectedChunk => ({
+  size: content.length,
+  md5: createHash('md5').update(content).digest('hex'),
+});
+
+async function put(
+  store: ChunkStore,
+  chunk: ChunkId,
+  content: Buffer,
+  expected = promiseOf(content),
+): Promise<boolean> {
+  await using write = await store.beginWrite(chunk, expected);
+  for (let at = 0; at < content.length; at += 64 * KIB) await write.write(content.subarray(at, at + 64 * KIB));
+  await write.commit();
+  return write.repeated;
+}
+
+const codeOf = async (work: Promise<unknown>): Promise<string> => {
+  try {
+    await work;
+  } catch (error) {
+    return toNexusError(error).code;
+  }
+  return 'accepted';
+};
+
+async function read(store: ChunkStore, chunk: ChunkId): Promise<Buffer> {
+  const { file } = await store.openRead(chunk);
+  try {
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+describe('chunk store', () => {
+  let dataDir: string;
+  let volume: FakeVolume;
+  let store: ChunkStore;
+  const open = async (on: Volume = volume, clock: Clock = systemClock): Promise<ChunkStore> => {
+    const opened = new ChunkStore({ volume: on, clock, log: quiet });
+    await opened.recover();
+    return opened;
+  };
+  const temporaries = (): Promise<string[]> => readdir(join(dataDir, 'tmp'));
+
+  beforeEach(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), 'nexus-store-'));
+    volume = new FakeVolume(dataDir);
+    store = await open();
+  });
+  afterEach(async () => {
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  it('gives back what was put in, and still does after a restart', async () => {
+    const chunk = newChunkId();
+    const content = randomBytes(3 * MIB + 17);
+    await put(store, chunk, content);
+    expect((await read(store, chunk)).equals(content)).to.equal(true);
+    const again = await open();
+    expect((await read(again, chunk)).equals(content)).to.equal(true);
+    expect(again.counters).to.include({ chunks: 1, bytes: content.length });
+    expect(await temporaries()).to.deep.equal([]);
+  });
+
+  it('refuses content with another MD5 and leaves nothing', async () => {
+    const chunk = newChunkId();
+    const expected = promiseOf(Buffer.from('promised'));
+    expect(await codeOf(put(store, chunk, Buffer.from('arrived!'), expected))).to.equal('data_loss');
+    expect(store.counters).to.include({ chunks: 0, checksumFailures: 1 });
+    expect(await temporaries()).to.deep.equal([]);
+    expect(await codeOf(store.openRead(chunk))).to.equal('not_found');
+    expect(await put(store, chunk, Buffer.from('promised'))).to.equal(false);
+  });
+
+  it('refuses fewer and more bytes than promised', async () => {
+    const content = Buffer.from('twelve bytes');
+    const { md5 } = promiseOf(content);
+    expect(await codeOf(put(store, newChunkId(), content, { size: 13, md5 }))).to.equal('invalid_argument');
+    expect(await codeOf(put(store, newChunkId(), content, { size: 11, md5 }))).to.equal('invalid_argument');
+    expect(await temporaries()).to.deep.equal([]);
+  });
+
+  it('takes the same content again, and refuses other content under the same id', async () => {
+    const chunk = newChunkId();
+    expect(await put(store, chunk, Buffer.from('one'))).to.equal(false);
+    expect(await put(store, chunk, Buffer.from('one'))).to.equal(true);
+    expect(await codeOf(put(store, chunk, Buffer.from('two')))).to.equal('already_exists');
+    expect(store.counters).to.include({ chunks: 1, bytes: 3, writes: 1 });
+  });
+
+  it('lets one of two concurrent writers of a chunk win', async () => {
+    const chunk = newChunkId();
+    const contents = [randomBytes(MIB), randomBytes(MIB)];
+    const results = await Promise.all(contents.map((content) => codeOf(put(store, chunk, content))));
+    expect(results.filter((result) => result === 'accepted')).to.have.length(1);
+    expect(results.filter((result) => result !== 'accepted')[0]).to.be.oneOf(['aborted', 'already_exists']);
+    const winner = contents[results.indexOf('accepted')];
+    expect((await read(store, chunk)).equals(winner ?? Buffer.alloc(0))).to.equal(true);
+  });
+
+  it('removes at start what a crash left, and does not count a chunk without its sidecar', async () => {
+    const [kept, halfDeleted, foreign] = [newChunkId(), newChunkId(), newChunkId()];
+    await put(store, kept, Buffer.from('kept'));
+    await put(store, halfDeleted, Buffer.from('gone'));
+    const path = (chunk: string): string => join(dataDir, 'chunks', chunk.slice(0, 2), chunk);
+    await rm(path(halfDeleted));
+    await put(store, foreign, Buffer.from('foreign'));
+    await rm(`${path(foreign)}.json`);
+    await writeFile(join(dataDir, 'tmp', `${newChunkId()}.unfinished`), 'half');
+    const again = await open();
+    expect(again.counters).to.include({ chunks: 1, bytes: 4 });
+    expect(await temporaries()).to.deep.equal([]);
+    expect(await codeOf(stat(`${path(halfDeleted)}.json`))).to.equal('not_found');
+    expect((await again.list('', 10)).map(({ chunk }) => chunk)).to.deep.equal([kept]);
+  });
+
+  it('notices a chunk that was cut short on disk, and a new write repairs it', async () => {
+    const chunk = newChunkId();
+    await put(store, chunk, Buffer.from('whole'));
+    await writeFile(join(dataDir, 'chunks', chunk.slice(0, 2), chunk), 'who');
+    expect(await codeOf(store.openRead(chunk))).to.equal('data_loss');
+    expect(await put(store, chunk, Buffer.from('whole'))).to.equal(false);
+    expect((await read(store, chunk)).toString()).to.equal('whole');
+    expect(store.counters.chunks).to.equal(1);
+  });
+
+  it('deletes as often as asked, and a token that is still valid cannot bring the chunk back', async () => {
+    let nowMs = 0;
+    const clock: Clock = { ...systemClock, monotonic: () => nowMs };
+    const timed = await open(volume, clock);
+    const chunk = newChunkId();
+    await put(timed, chunk, Buffer.from('content'));
+    await timed.delete(chunk);
+    await timed.delete(chunk);
+    expect(timed.counters).to.include({ chunks: 0, bytes: 0 });
+    expect(await codeOf(put(timed, chunk, Buffer.from('content')))).to.equal('failed_precondition');
+    nowMs = CHUNK_TOKEN_TTL_MS;
+    expect(await codeOf(put(timed, chunk, Buffer.from('content')))).to.equal('accepted');
+  });
+
+  it('does not publish a chunk that is deleted while it is written', async () => {
+    const chunk = newChunkId();
+    const content = Buffer.from('content');
+    {
+      await using write = await store.beginWrite(chunk, promiseOf(content));
+      await write.write(content);
+      await store.delete(chunk);
+      expect(await codeOf(write.commit())).to.equal('failed_precondition');
+    }
+    expect(await codeOf(store.openRead(chunk))).to.equal('not_found');
+    expect(await temporaries()).to.deep.equal([]);
+  });
+
+  it('promises the last room to one writer only, and takes it back when the write is given up', async () => {
+    volume.freeBytes = 3 * MIB;
+    const expected = promiseOf(randomBytes(2 * MIB));
+    {
+      await using _first = await store.beginWrite(newChunkId(), expected);
+      expect(await codeOf(store.beginWrite(newChunkId(), expected))).to.equal('resource_exhausted');
+    }
+    await using _second = await store.beginWrite(newChunkId(), expected);
+  });
+
+  it('keeps a folder to its size', async () => {
+    let bounded: ChunkStore | undefined;
+    const directory = new DirectoryVolume(dataDir, 4 * MIB, () => bounded?.storedBytes ?? 0);
+    bounded = await open(directory);
+    await put(bounded, newChunkId(), randomBytes(2 * MIB));
+    expect(await codeOf(put(bounded, newChunkId(), randomBytes(2 * MIB)))).to.equal('resource_exhausted');
+    expect(await directory.usage()).to.include({ totalBytes: 4 * MIB, usedBytes: 2 * MIB, freeBytes: 2 * MIB });
+    await put(bounded, newChunkId(), randomBytes(MIB));
+    expect(await temporaries()).to.deep.equal([]);
+  });
+
+  it('lists in order, a page at a time', async () => {
+    const ids = Array.from({ length: 30 }, newChunkId).sort();
+    for (const id of ids) await put(store, id, Buffer.from(id));
+    const listed: string[] = [];
+    for (let page = await store.list('', 7); page.length > 0; page = await store.list(listed.at(-1) ?? '', 7)) {
+      listed.push(...page.map(({ chunk }) => chunk));
+    }
+    expect(listed).to.deep.equal(ids);
+  });
+
+  it('writes a sidecar that tells what the chunk is', async () => {
+    const chunk = newChunkId();
+    const content = Buffer.from('content');
+    await put(store, chunk, content);
+    const text = await readFile(join(dataDir, 'chunks', chunk.slice(0, 2), `${chunk}.json`), 'utf8');
+    expect(JSON.parse(text)).to.include(promiseOf(content)).and.to.have.property('written_at');
+  });
+});
