@@ -11,6 +11,8 @@ import { controllerProgram } from './project.js';
 
 const READY_TIMEOUT_MS = 120_000;
 const POLL_MS = 25;
+/** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
+const NODE_FLAGS = ['--max-semi-space-size=2'];
 
 export const controllerLog = (settings: Settings): string => join(settings.stateDir, 'controller.log');
 
@@ -33,7 +35,7 @@ export async function startController(context: Context, settings: Settings): Pro
     () => 0,
   );
   const log = await open(path, 'a', 0o600);
-  const child = spawn(process.execPath, [controllerProgram(), ...settingFlags(settings)], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
     detached: true,
     stdio: ['ignore', log.fd, log.fd],
     env: controllerEnvironment(context),
@@ -90,7 +92,7 @@ async function startFailure(path: string, before: number): Promise<NexusError> {
 
 /** In the foreground, with its log on this terminal; the exit code is the controller's. */
 export async function runController(context: Context, settings: Settings): Promise<number> {
-  const child = spawn(process.execPath, [controllerProgram(), ...settingFlags(settings)], {
+  const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
     stdio: 'inherit',
     env: controllerEnvironment(context),
   });

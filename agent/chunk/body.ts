@@ -44,6 +44,8 @@ export function consumeBody(
         finish(toNexusError(error));
       }
     };
-    request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    // The sender may have gone while room was being made for its chunk: those events are over.
+    if (request.destroyed) onGone();
+    else request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
   });
 }

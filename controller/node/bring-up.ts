@@ -83,7 +83,7 @@ async function containerSpec(context: NodeContext, node: NodeRecord): Promise<Co
   };
 }
 
-export const agentUid = (context: NodeContext, node: Pick<NodeRecord, 'slot'>): number =>
+const agentUid = (context: NodeContext, node: Pick<NodeRecord, 'slot'>): number =>
   context.runtime.agentCgroup === 'none' ? (process.getuid?.() ?? 0) : context.settings.nodeUidBase + node.slot;
 
 async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void> {

@@ -164,6 +164,8 @@ export function ociExecProcess(spec: ExecSpec): object {
   const env = {
     PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     HOME: spec.uid === 0 ? '/root' : '/',
+    // Read by interactive shells of the base image: a prompt that names the node.
+    ENV: '/etc/shrc',
     ...spec.env,
   };
   return {

@@ -9,10 +9,6 @@ export interface VolumeSpec {
   readonly nodeId: NodeId;
   readonly sizeBytes: number;
   readonly uuid: string;
-  /** -1 for adapters without loop devices. */
-  readonly loopDevice: number;
-  /** Who will use it. */
-  readonly ownerUid: number;
 }
 
 export interface VolumeProvisioner {

@@ -1,4 +1,5 @@
 /** The kernel: its version and the features that nodes are made of. */
+import { join } from 'node:path';
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
 
 /** A long-term kernel with all that nodes use; what is older has never been tried. */
@@ -39,29 +40,48 @@ async function loopDevices(input: ProbeInput): Promise<HostCheck> {
   if (!(await sources.exists('/dev/loop-control'))) {
     return failed(name, 'no /dev/loop-control', 'load the driver: modprobe loop (in a container: pass the device in)');
   }
-  const base = settings.loopBase;
   const attached = await attachedLoops(input);
+  const base = settings.loopBase;
   // One for each address of the subnet, the network's, the bridge's and the broadcast address left out.
   const range = 2 ** (32 - Number(settings.subnet.split('/')[1])) - 3;
-  const foreign = attached.filter(
-    ({ number, file }) => number >= base && number < base + range && !file.startsWith(settings.stateDir),
-  );
-  const [first] = foreign;
-  if (first === undefined) return passed(name, `${attached.length} in use; nodes take /dev/loop${base} and up`);
-  const found = `/dev/loop${first.number} is in use by ${first.file}`;
+  const wanted = attached.filter(({ number }) => number >= base && number < base + range);
+  const own = await ownVolumes(input);
+  const foreign = wanted.find(({ inode }) => inode !== undefined && !own.has(inode));
+  if (foreign === undefined) return passed(name, `${attached.length} in use; nodes take /dev/loop${base} and up`);
+  const found = `/dev/loop${foreign.number} is in use by ${foreign.file}`;
   return failed(name, found, 'set loop-base (NEXUS_LOOP_BASE) to a number with free devices after it');
 }
 
-/** Devices that have a file; /sys/block/loopN/loop is there only for those. */
-async function attachedLoops({ sources }: ProbeInput): Promise<{ number: number; file: string }[]> {
+interface AttachedLoop {
+  readonly number: number;
+  /** Just `/` for a node's volume: its path is in a mount that is gone. */
+  readonly file: string;
+  /** Undefined without root. */
+  readonly inode: number | undefined;
+}
+
+/** /sys/block/loopN/loop is there only for devices that have a file; the file's identity is known to losetup alone. */
+async function attachedLoops({ sources }: ProbeInput): Promise<AttachedLoop[]> {
   const names = (await sources.list('/sys/block')).filter((block) => /^loop\d+$/.test(block));
   const found = await Promise.all(
-    names.map(async (block) => ({
-      number: Number(block.slice('loop'.length)),
-      file: (await sources.readText(`/sys/block/${block}/loop/backing_file`))?.trim(),
-    })),
+    names.map(async (block) => {
+      const file = (await sources.readText(`/sys/block/${block}/loop/backing_file`))?.trim();
+      if (file === undefined) return [];
+      const answer = await sources.run('losetup', ['--noheadings', '--output', 'BACK-INO', `/dev/${block}`]);
+      const inode = /^\d+$/.exec(answer?.output ?? '')?.[0];
+      return [
+        { number: Number(block.slice('loop'.length)), file, inode: inode === undefined ? undefined : Number(inode) },
+      ];
+    }),
   );
-  return found.flatMap(({ number, file }) => (file === undefined ? [] : [{ number, file }]));
+  return found.flat();
+}
+
+/** Inodes of this instance's volumes. */
+async function ownVolumes({ settings, sources }: ProbeInput): Promise<ReadonlySet<number | undefined>> {
+  const folder = join(settings.stateDir, 'volumes');
+  const images = await sources.list(folder);
+  return new Set(await Promise.all(images.map(async (image) => await sources.inode(join(folder, image)))));
 }
 
 async function seccomp({ sources }: ProbeInput): Promise<HostCheck> {

@@ -2,7 +2,7 @@
  * Where the probes look. They only read; what must be tried to be known (a bridge, a veth pair) is tried in a network
  * namespace of its own that ends with the trial, so the host stays as it is. Tests hand in recorded answers.
  */
-import { access, readdir, readFile, statfs } from 'node:fs/promises';
+import { access, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { tryCommand } from '../exec.js';
 
@@ -21,6 +21,8 @@ export interface HostSources {
   /** Names in a folder; empty when there is none. */
   list(path: string): Promise<readonly string[]>;
   exists(path: string): Promise<boolean>;
+  /** Undefined when there is no such file, or when this user can't look there. */
+  inode(path: string): Promise<number | undefined>;
   /** Undefined when there is no such program, or when it does not end within 5 s. */
   run(program: string, args: readonly string[]): Promise<ProgramAnswer | undefined>;
   /** Bytes that are free for this user where the path is, or where it would be made. */
@@ -37,6 +39,7 @@ export function systemSources(): HostSources {
     readText: async (path) => await readFile(path, 'utf8').catch(() => undefined),
     list: async (path) => await readdir(path).catch(() => []),
     exists,
+    inode: async (path) => (await stat(path).catch(() => undefined))?.ino,
     run,
     freeBytes: async (path) => {
       let place = path;

@@ -6,8 +6,21 @@ import type { TestCluster } from '../support/cluster.js';
 export const connectTo = (cluster: TestCluster): Promise<Controller> =>
   openController(loadSettings({ env: cluster.env }), new AbortController().signal);
 
-export async function createNode(controller: Controller, name: string, memoryMb: number, storageBytes: number): Promise<number> {
-  const request = { name, memoryMb, cpuShares: 0, storageSize: BigInt(storageBytes), image: '', labels: {}, pidsLimit: 0 };
+export async function createNode(
+  controller: Controller,
+  name: string,
+  memoryMb: number,
+  storageBytes: number,
+): Promise<number> {
+  const request = {
+    name,
+    memoryMb,
+    cpuShares: 0,
+    storageSize: BigInt(storageBytes),
+    image: '',
+    labels: {},
+    pidsLimit: 0,
+  };
   const { node } = await controller.call(controller.node, controller.node.createNode, request, 120_000);
   return node?.pid ?? 0;
 }

@@ -15,18 +15,27 @@ export async function benchCrowd(): Promise<void> {
     const single = [await timed(() => createNode(controller, 'warm-up', 64, 64 * MIB))];
     let pids: number[] = [];
     const all = await timed(async () => {
-      pids = await Promise.all(Array.from({ length: NODES }, (_, index) => createNode(controller, `crowd-${index}`, 64, 64 * MIB)));
+      pids = await Promise.all(
+        Array.from({ length: NODES }, (_, index) => createNode(controller, `crowd-${index}`, 64, 64 * MIB)),
+      );
     });
     printTimes(`${NODES} nodes at once`, [all], { name: 'one node alone', timesMs: single });
     // At rest: past the first report and the collection of what starting left.
     await new Promise((resolve) => setTimeout(resolve, 20_000));
     const memory = pids.map((pid) => privateMb(agentOf(pid)));
-    print(`private memory of an agent at rest: median ${median(memory).toFixed(1)} MB (${Math.min(...memory).toFixed(1)} to ${Math.max(...memory).toFixed(1)})`);
+    print(
+      `private memory of an agent at rest: median ${median(memory).toFixed(1)} MB (${Math.min(...memory).toFixed(1)} to ${Math.max(...memory).toFixed(1)})`,
+    );
     print(`controller resident: ${residentMb(cluster.controllerPid).toFixed(0)} MB with ${NODES + 1} nodes`);
     const removal = await timed(() =>
       Promise.all(
         Array.from({ length: NODES }, (_, index) =>
-          controller.call(controller.node, controller.node.removeNode, { node: `crowd-${index}`, force: false }, 120_000),
+          controller.call(
+            controller.node,
+            controller.node.removeNode,
+            { node: `crowd-${index}`, force: false },
+            120_000,
+          ),
         ),
       ),
     );

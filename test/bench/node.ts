@@ -17,7 +17,11 @@ export async function benchNode(): Promise<void> {
     const created: number[] = [];
     const runs: number[] = [];
     for (let run = 0; run < RUNS; run += 1) {
-      runs.push(await timed(() => runCommand('runc', ['--root', bare.state, 'run', '--bundle', bare.bundle, `bare-${cluster.instance}`])));
+      runs.push(
+        await timed(() =>
+          runCommand('runc', ['--root', bare.state, 'run', '--bundle', bare.bundle, `bare-${cluster.instance}`]),
+        ),
+      );
       created.push(await timed(() => createNode(controller, `n${run}`, 128, 256 * MIB)));
     }
     printTimes('node create to Running', created, { name: 'bare runc run', timesMs: runs });

@@ -9,6 +9,11 @@ import { print, printTimes, timed } from './figures.js';
 
 const RUNS = 3;
 const SIZE_BYTES = GIB;
+/**
+ * Before each measurement, so that all begin alike: dirty pages are on the disk, and memory that the last one freed is
+ * no longer at hand (a virtual machine gives it back to its host, and taking it again costs more than copying).
+ */
+const REST_MS = 4000;
 
 export async function benchTransfer(): Promise<void> {
   const cluster = await TestCluster.start();
@@ -21,6 +26,7 @@ export async function benchTransfer(): Promise<void> {
     const download: number[] = [];
     for (let run = 0; run < RUNS; run += 1) {
       const copy = join(cluster.folder, 'copy');
+      await rest();
       baseline.push(
         await timed(async () => {
           await runCommand('cp', [source, copy], { timeoutMs: 120_000 });
@@ -29,11 +35,13 @@ export async function benchTransfer(): Promise<void> {
       );
       await runCommand('rm', [copy]);
       let id = '';
+      await rest();
       upload.push(
         await timed(async () => {
           ({ id } = await cluster.json<{ id: string }>('file', 'upload', source));
         }),
       );
+      await rest();
       download.push(await timed(() => cluster.ok('file', 'download', id, copy)));
       await runCommand('cmp', [source, copy], { timeoutMs: 120_000 });
       await runCommand('rm', [copy]);
@@ -42,10 +50,16 @@ export async function benchTransfer(): Promise<void> {
     printTimes('upload of 1 GiB', upload, { name: 'cp + md5sum', timesMs: baseline });
     printTimes('download of 1 GiB', download, { name: 'cp + md5sum', timesMs: baseline });
     print(`peak resident memory: controller ${peakMb(cluster.controllerPid)} MB`);
-    for (const node of await cluster.json<NodeJson[]>('node', 'ls')) print(`peak resident memory: agent of ${node.name} ${peakMb(agentOf(node.pid))} MB`);
+    for (const node of await cluster.json<NodeJson[]>('node', 'ls'))
+      print(`peak resident memory: agent of ${node.name} ${peakMb(agentOf(node.pid))} MB`);
   } finally {
     for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);
   }
+}
+
+async function rest(): Promise<void> {
+  await runCommand('sync', []);
+  await new Promise((resolve) => setTimeout(resolve, REST_MS));
 }
 
 function randomFile(path: string): void {
@@ -54,7 +68,8 @@ function randomFile(path: string): void {
   closeSync(file);
 }
 
-export const agentOf = (pid: number): number => Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
+export const agentOf = (pid: number): number =>
+  Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
 
 function peakMb(pid: number): string {
   if (!existsSync(`/proc/${pid}/status`)) return '?';

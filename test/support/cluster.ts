@@ -61,7 +61,7 @@ export class TestCluster {
 
   /** Starts the controller and waits until it serves. `env` arms failpoints. */
   async startController(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const child = spawn(process.execPath, [CONTROLLER], {
+    const child = spawn(process.execPath, ['--max-semi-space-size=2', CONTROLLER], {
       env: { ...this.env, NEXUS_LOG_LEVEL: 'debug', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -112,7 +112,7 @@ export class TestCluster {
     options: { readonly input?: Buffer | string; readonly signal?: AbortSignal },
     ...args: string[]
   ): Promise<CliResult> {
-    const child = spawn(process.execPath, [CLI, ...args], {
+    const child = spawn(process.execPath, ['--max-semi-space-size=4', CLI, ...args], {
       env: this.env,
       stdio: ['pipe', 'pipe', 'pipe'],
       signal: options.signal,

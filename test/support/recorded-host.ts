@@ -6,6 +6,7 @@ import { loadSettings, type Settings } from '../../shared/config/settings.js';
 export interface Recorded {
   readonly files?: Readonly<Record<string, string | undefined>>;
   readonly folders?: Readonly<Record<string, readonly string[]>>;
+  readonly inodes?: Readonly<Record<string, number>>;
   /** By program name, or by the whole command line. Undefined: not installed. */
   readonly programs?: Readonly<Record<string, ProgramAnswer | undefined>>;
   readonly uid?: number;
@@ -83,6 +84,7 @@ export function recordedInput(recorded: Recorded = {}): ProbeInput {
     readText: async (path) => files[path],
     list: async (path) => folders[path] ?? [],
     exists: async (path) => files[path] !== undefined,
+    inode: async (path) => recorded.inodes?.[path],
     run: async (program, args) => {
       const whole = [program, ...args].join(' ');
       return Object.hasOwn(programs, whole) ? programs[whole] : programs[program];

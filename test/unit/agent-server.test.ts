@@ -10,7 +10,7 @@ import { createDataServer } from '../../agent/chunk/server.js';
 import { ChunkStore } from '../../agent/chunk/store.js';
 import { Transfers } from '../../agent/chunk/transfers.js';
 import { createAgentLog } from '../../agent/log.js';
-import { FakeVolume } from '../../agent/volume/fake.js';
+import { MountedVolume } from '../../agent/volume/mounted.js';
 import {
   generateSigningKey,
   publicKeyOf,
@@ -40,7 +40,7 @@ class TestAgent {
   static async start(): Promise<TestAgent> {
     const dataDir = await mkdtemp(join(tmpdir(), 'nexus-server-'));
     const log = createAgentLog({}, 'error', () => undefined);
-    const store = new ChunkStore({ volume: new FakeVolume(dataDir), clock: systemClock, log });
+    const store = new ChunkStore({ volume: new MountedVolume(dataDir), clock: systemClock, log });
     await store.recover();
     const agent = new TestAgent(dataDir, store);
     const { nodeId, receiptKey, transfers } = agent;

@@ -7,7 +7,6 @@ import { ChunkStore } from '../../agent/chunk/store.js';
 import type { ExpectedChunk } from '../../agent/chunk/write.js';
 import { createAgentLog } from '../../agent/log.js';
 import { DirectoryVolume } from '../../agent/volume/directory.js';
-import { FakeVolume } from '../../agent/volume/fake.js';
 import type { Volume } from '../../agent/volume/port.js';
 import { systemClock, type Clock } from '../../shared/clock.js';
 import { toNexusError } from '../../shared/errors.js';
@@ -52,7 +51,8 @@ async function read(store: ChunkStore, chunk: ChunkId): Promise<Buffer> {
 
 describe('chunk store', () => {
   let dataDir: string;
-  let volume: FakeVolume;
+  let volume: Volume;
+  let freeBytes: number;
   let store: ChunkStore;
   const open = async (on: Volume = volume, clock: Clock = systemClock): Promise<ChunkStore> => {
     const opened = new ChunkStore({ volume: on, clock, log: quiet });
@@ -63,7 +63,8 @@ describe('chunk store', () => {
 
   beforeEach(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'nexus-store-'));
-    volume = new FakeVolume(dataDir);
+    freeBytes = 1024 * MIB;
+    volume = { dataDir, usage: () => Promise.resolve({ totalBytes: 1024 * MIB, usedBytes: 0, freeBytes }) };
     store = await open();
   });
   afterEach(async () => {
@@ -171,7 +172,7 @@ describe('chunk store', () => {
   });
 
   it('promises the last room to one writer only, and takes it back when the write is given up', async () => {
-    volume.freeBytes = 3 * MIB;
+    freeBytes = 3 * MIB;
     const expected = promiseOf(randomBytes(2 * MIB));
     {
       await using _first = await store.beginWrite(newChunkId(), expected);
@@ -181,9 +182,10 @@ describe('chunk store', () => {
   });
 
   it('keeps a folder to its size', async () => {
-    let bounded: ChunkStore | undefined;
-    const directory = new DirectoryVolume(dataDir, 4 * MIB, () => bounded?.storedBytes ?? 0);
-    bounded = await open(directory);
+    const stored = { bytes: (): number => 0 };
+    const directory = new DirectoryVolume(dataDir, 4 * MIB, () => stored.bytes());
+    const bounded = await open(directory);
+    stored.bytes = () => bounded.storedBytes;
     await put(bounded, newChunkId(), randomBytes(2 * MIB));
     expect(await codeOf(put(bounded, newChunkId(), randomBytes(2 * MIB)))).to.equal('resource_exhausted');
     expect(await directory.usage()).to.include({ totalBytes: 4 * MIB, usedBytes: 2 * MIB, freeBytes: 2 * MIB });

@@ -64,12 +64,19 @@ describe('host probe', () => {
   });
 
   it('finds a foreign loop device in the range of the nodes, and leaves its own alone', async () => {
-    const folders = { '/sys/block': ['loop0', 'loop105', 'sda'] };
-    const backing = '/sys/block/loop105/loop/backing_file';
-    const check = await onlyFailure({ folders, files: { [backing]: '/snap/core.snap\n' } });
-    expect(check.found).to.equal('/dev/loop105 is in use by /snap/core.snap');
-    const own = { [backing]: '/var/lib/nexus/volumes/abc.img\n' };
-    expect(failures(await examine({ folders, files: own }))).to.deep.equal([]);
+    const host = {
+      folders: { '/sys/block': ['loop0', 'loop105', 'sda'], '/var/lib/nexus/volumes': ['abc.img'] },
+      inodes: { '/var/lib/nexus/volumes/abc.img': 42 },
+      files: { '/sys/block/loop105/loop/backing_file': '/snap/core.snap\n' },
+    };
+    const inode = (text: string): Recorded => ({
+      ...host,
+      programs: { 'losetup --noheadings --output BACK-INO /dev/loop105': { exitCode: 0, output: text } },
+    });
+    expect((await onlyFailure(inode('7'))).found).to.equal('/dev/loop105 is in use by /snap/core.snap');
+    expect(failures(await examine(inode('42')))).to.deep.equal([]);
+    // Without root the file's identity is not told, and nothing is claimed.
+    expect(failures(await examine(inode('')))).to.deep.equal([]);
   });
 
   it('finds a network that overlaps the subnet, whichever of the two is larger', async () => {

@@ -1,0 +1,242 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { expect } from 'chai';
+import { ociConfig } from '../../controller/runtime/bundle.js';
+import { detectCgroupLayout } from '../../controller/runtime/cgroup.js';
+import { ImageFileVolumes } from '../../controller/volume/image-file.js';
+import { newNodeId, type NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
+import { whySkipped } from '../support/system.js';
+
+const RUNTIME = resolve('dist/runtime');
+const AGENT_UID = 799_001;
+/** Far above what instances use; minor numbers end at 2^20. */
+const LOOP_DEVICE = 1_040_000 + (process.pid % 8000);
+
+/** Stands in for the agent and tells what it finds. */
+const WITNESS = `
+const { existsSync, readFileSync, statSync, writeFileSync } = require('node:fs');
+const attempt = (work) => { try { work(); return 'done'; } catch (error) { return error.code; } };
+const owner = (path) => { const { uid, mode } = statSync(path); return uid + ':' + (mode & 0o7777).toString(8); };
+const fields = readFileSync('/proc/self/status', 'utf8').split('\\n').map((line) => line.split(':\\t'));
+const status = Object.fromEntries(fields.filter(([name]) => /^(Uid|Gid|Groups|Cap|NoNewPrivs)/.test(name)));
+// Looked at before anything is said: the test takes the mark away as soon as it has heard something.
+const isToStay = existsSync('/.nexus/config/hold');
+const kept = existsSync('/data/chunks/kept');
+writeFileSync('/data/chunks/kept', 'content', { flush: true });
+console.log(JSON.stringify({
+  status,
+  kept,
+  owners: Object.fromEntries(['/data', '/data/chunks', '/data/tmp', '/data/.agent', '/data/.root', '/.nexus/run'].map((path) => [path, owner(path)])),
+  mounts: readFileSync('/proc/mounts', 'utf8').split('\\n').map((line) => line.split(' ').slice(0, 3).join(' ')),
+  loop: existsSync('/dev/loop${LOOP_DEVICE}'),
+  image: existsSync('/.nexus/volume.img'),
+  reopen: attempt(() => writeFileSync('/proc/self/fd/9', 'x')),
+  environment: Object.keys(process.env).sort(),
+}));
+if (isToStay) setInterval(() => undefined, 1000);
+`;
+
+interface Witness {
+  readonly status: Readonly<Record<string, string>>;
+  readonly kept: boolean;
+  readonly owners: Readonly<Record<string, string>>;
+  readonly mounts: readonly string[];
+  readonly loop: boolean;
+  readonly image: boolean;
+  readonly reopen: string;
+  readonly environment: readonly string[];
+}
+
+describe('first stage', function () {
+  this.timeout(60_000);
+  let folder: string;
+  let volumes: ImageFileVolumes;
+  let nodeId: NodeId;
+  let uuid: string;
+  let holder: ChildProcess | undefined;
+
+  before(function () {
+    const reason = whySkipped();
+    if (reason === undefined) return;
+    if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
+    process.stderr.write(`    skipped: ${reason}\n`);
+    this.skip();
+  });
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'nexus-first-'));
+    await chmod(folder, 0o755);
+    for (const name of ['root', 'config', 'state']) await mkdir(join(folder, name));
+    await writeFile(join(folder, 'witness.cjs'), WITNESS);
+    nodeId = newNodeId();
+    uuid = randomUUID();
+    volumes = new ImageFileVolumes(join(folder, 'volumes'));
+    await volumes.create({ nodeId, sizeBytes: 64 * MIB, uuid }, AbortSignal.timeout(10_000));
+  });
+  afterEach(async () => {
+    for (const name of ['one', 'two']) runc('delete', '--force', containerName(name));
+    holder = undefined;
+    await volumes.waitReleased(nodeId, LOOP_DEVICE);
+    await volumes.remove(nodeId, LOOP_DEVICE);
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const runc = (...args: string[]): ReturnType<typeof spawnSync> =>
+    spawnSync('runc', ['--root', join(folder, 'state'), ...args]);
+  const containerName = (name: string): string => `nx-first-${process.pid}-${name}`;
+
+  async function bundle(name: string, more: { readonly volumeUuid?: string } = {}): Promise<string> {
+    const path = join(folder, name);
+    await mkdir(path, { recursive: true });
+    const spec = {
+      nodeId,
+      hostname: name,
+      rootfs: join(folder, 'root'),
+      volumePath: volumes.pathOf(nodeId),
+      volumeUuid: uuid,
+      configDir: join(folder, 'config'),
+      logPath: join(folder, 'log'),
+      loopDevice: LOOP_DEVICE,
+      agentUid: AGENT_UID,
+      limits: { memoryBytes: 256 * MIB, cpuWeight: 512, pids: 128 },
+      ...more,
+    };
+    const host = {
+      runtimeDir: RUNTIME,
+      cgroupsPath: `/${containerName(name)}`,
+      cgroupLayout: await detectCgroupLayout(),
+    };
+    const config = ociConfig(spec, host) as { mounts: object[] };
+    const bind = (destination: string, source: string): object => ({
+      destination,
+      type: 'bind',
+      source,
+      options: ['bind', 'ro'],
+    });
+    config.mounts.push(bind('/.nexus/rt/agent.cjs', join(folder, 'witness.cjs')));
+    config.mounts.push(bind('/.nexus/rt/first-stage.sh', resolve('agent/first-stage.sh')));
+    await writeFile(join(path, 'config.json'), JSON.stringify(config));
+    return path;
+  }
+
+  async function run(name: string, more: { readonly volumeUuid?: string } = {}) {
+    const { status, stdout, stderr } = runc('run', '--bundle', await bundle(name, more), containerName(name));
+    return { exitCode: status, stdout: String(stdout), lines: String(stderr).split('\n').filter(Boolean) };
+  }
+
+  const witnessOf = ({ stdout }: { readonly stdout: string }): Witness => JSON.parse(stdout) as Witness;
+
+  async function hold(name: string): Promise<void> {
+    await writeFile(join(folder, 'config', 'hold'), '');
+    const child = spawn(
+      'runc',
+      ['--root', join(folder, 'state'), 'run', '--bundle', await bundle(name), containerName(name)],
+      {
+        stdio: ['ignore', 'pipe', 'ignore'],
+      },
+    );
+    holder = child;
+    for await (const _line of child.stdout) break;
+    await rm(join(folder, 'config', 'hold'));
+  }
+
+  async function overwrite(offset: number, bytes: Buffer): Promise<void> {
+    const image = await open(volumes.pathOf(nodeId), 'r+');
+    try {
+      await image.write(bytes, 0, bytes.length, offset);
+    } finally {
+      await image.close();
+    }
+  }
+
+  it('becomes an agent without any privilege that has the volume and nothing below it, on an empty image', async () => {
+    const result = await run('one');
+    expect(result).to.include({ exitCode: 0 });
+    expect(result.lines).to.deep.equal([]);
+    const witness = witnessOf(result);
+    const none = '0000000000000000';
+    const uid = Array(4).fill(AGENT_UID).join('\t');
+    expect(witness.status).to.include({
+      Uid: uid,
+      Gid: uid,
+      NoNewPrivs: '1',
+      CapPrm: none,
+      CapEff: none,
+      CapBnd: none,
+      CapInh: none,
+    });
+    expect(witness.status['Groups']?.trim()).to.equal('');
+    expect(witness.owners).to.deep.equal({
+      '/data': '0:755',
+      '/data/chunks': `${AGENT_UID}:700`,
+      '/data/tmp': `${AGENT_UID}:700`,
+      '/data/.agent': `${AGENT_UID}:700`,
+      '/data/.root': '0:700',
+      '/.nexus/run': `${AGENT_UID}:755`,
+    });
+    expect(witness).to.include({ loop: false, image: false });
+    expect(witness.reopen, 'the lock descriptor').to.be.oneOf(['EROFS', 'EACCES']);
+    expect(witness.mounts).to.include(`/dev/loop${LOOP_DEVICE} /data ext4`).and.to.include('overlay / overlay');
+    expect(witness.environment).to.deep.equal(['MALLOC_ARENA_MAX', 'NEXUS_AGENT_CONFIG', 'PATH', 'UV_THREADPOOL_SIZE']);
+  });
+
+  it('keeps what is on the volume, and checks one that was not unmounted', async () => {
+    await hold('one');
+    runc('delete', '--force', containerName('one'));
+    await volumes.waitReleased(nodeId, LOOP_DEVICE);
+    // The mark that a power failure leaves: the journal has to be replayed. (A copy of the image of a mounted volume
+    // would not do: it is no picture of one moment.)
+    expect(spawnSync('debugfs', ['-w', '-R', 'feature needs_recovery', volumes.pathOf(nodeId)]).status).to.equal(0);
+    const result = await run('two');
+    expect(result.exitCode, result.lines.join('; ')).to.equal(0);
+    expect(witnessOf(result).kept).to.equal(true);
+    expect(result.lines).to.deep.equal(['first-stage: volume was dirty, checked']);
+  });
+
+  it('refuses a volume that another node has', async () => {
+    await hold('one');
+    const result = await run('two');
+    expect(result.exitCode).to.equal(70);
+    expect(result.lines).to.deep.equal(['first-stage: the volume is in use by another node; stop that node first']);
+    expect(holder?.exitCode, 'the first node').to.equal(null);
+  });
+
+  it('refuses a volume with another UUID, and what is no file system', async () => {
+    const wrong = await run('one', { volumeUuid: randomUUID() });
+    expect(wrong.exitCode).to.equal(71);
+    expect(wrong.lines).to.have.length(1);
+    expect(wrong.lines[0]).to.match(/^first-stage: the volume has UUID .* not this node's/);
+    await overwrite(1024, Buffer.alloc(1024));
+    expect((await run('two')).exitCode).to.equal(71);
+  });
+
+  it('refuses a file system that is damaged beyond safe repair, and lets go of the loop device', async () => {
+    // The root folder's inode is destroyed: what e2fsck -p will not decide alone.
+    const found = spawnSync('debugfs', ['-w', '-R', 'clri <2>', volumes.pathOf(nodeId)]);
+    expect(found.status).to.equal(0);
+    spawnSync('debugfs', ['-w', '-R', 'set_super_value state 2', volumes.pathOf(nodeId)]);
+    const result = await run('one');
+    expect(result.exitCode).to.equal(72);
+    expect(result.lines).to.have.length(1);
+    expect(result.lines[0]).to.match(/^first-stage: the volume's file system is damaged/);
+    expect(existsSync(`/sys/block/loop${LOOP_DEVICE}/loop/backing_file`)).to.equal(false);
+  });
+
+  it('refuses a loop device that is attached to something else', async () => {
+    const other = join(folder, 'other.img');
+    await writeFile(other, Buffer.alloc(MIB));
+    expect(spawnSync('losetup', [`/dev/loop${LOOP_DEVICE}`, other]).status).to.equal(0);
+    try {
+      const result = await run('one');
+      expect(result.exitCode).to.equal(73);
+      expect(result.lines).to.have.length(1);
+      expect(result.lines[0]).to.match(/^first-stage: \/dev\/loop\d+ cannot be attached: /);
+    } finally {
+      spawnSync('losetup', ['-d', `/dev/loop${LOOP_DEVICE}`]);
+    }
+  });
+});

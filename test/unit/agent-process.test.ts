@@ -1,0 +1,159 @@
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fmtCreds, encodeUser } from '@nats-io/jwt';
+import { createAccount, createUser } from '@nats-io/nkeys';
+import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { expect } from 'chai';
+import { subjectsOf } from '../../shared/bus/subjects.js';
+import { generateSigningKey, signClaims } from '../../shared/chunk-token.js';
+import type { AgentConfig } from '../../shared/config/agent-config.js';
+import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import { newChunkId, newNodeId, type NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
+
+const controller = generateSigningKey();
+const subjects = subjectsOf('test');
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<number | null> {
+  if (child === undefined) return null;
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill(signal);
+    await once(child, 'exit');
+  }
+  return child.exitCode;
+}
+
+describe('agent process', function () {
+  this.timeout(30_000);
+  let folder: string;
+  let config: AgentConfig;
+  let nats: ChildProcess | undefined;
+  let agent: ChildProcess | undefined;
+  let bus: NatsConnection | undefined;
+
+  const startNats = async (): Promise<void> => {
+    nats = spawn('nats-server', ['-a', '127.0.0.1', '-p', new URL(config.natsUrl).port], { stdio: 'ignore' });
+    await once(nats, 'spawn');
+  };
+  const startAgent = (): ChildProcess => {
+    const env = { ...process.env, NEXUS_AGENT_CONFIG: join(folder, 'agent.json') };
+    agent = spawn(process.execPath, ['--import=tsx', 'agent/main.ts'], { stdio: 'ignore', env });
+    return agent;
+  };
+  const joinBus = async (): Promise<NatsConnection> => {
+    bus = await connect({
+      servers: config.natsUrl,
+      waitOnFirstConnect: true,
+      maxReconnectAttempts: -1,
+      reconnectTimeWait: 50,
+    });
+    return bus;
+  };
+  const heard = async (on: NatsConnection, subject: string): Promise<Uint8Array> => {
+    for await (const message of on.subscribe(subject, { max: 1 })) return message.data;
+    throw new Error('the connection was closed');
+  };
+  const ask = async (on: NatsConnection, command: AgentCommand): Promise<AgentReply> => {
+    const request = AgentCommand.encode(command).finish();
+    return AgentReply.decode((await on.request(subjects.command(nodeId()), request, { timeout: 5000 })).data);
+  };
+  const nodeId = (): NodeId => config.nodeId as NodeId;
+
+  beforeEach(async function () {
+    if (spawnSync('nats-server', ['--version']).status !== 0) {
+      process.stderr.write('      skipped: there is no nats-server\n');
+      this.skip();
+    }
+    folder = await mkdtemp(join(tmpdir(), 'nexus-agent-'));
+    const user = createUser();
+    // The server of this test asks for no credentials; the file only has to be one.
+    const creds = fmtCreds(await encodeUser('agent', user, createAccount()), user);
+    await writeFile(join(folder, 'agent.creds'), creds);
+    config = {
+      nodeId: newNodeId(),
+      nodeName: 'web-1',
+      instance: 'test',
+      natsUrl: `nats://127.0.0.1:${await freePort()}`,
+      credsFile: join(folder, 'agent.creds'),
+      tokenPublicKey: controller.publicKey.toString('base64'),
+      host: '127.0.0.1',
+      port: await freePort(),
+      dataDir: join(folder, 'data'),
+      volume: { kind: 'directory', sizeBytes: 64 * MIB },
+      socketPath: join(folder, 'agent.sock'),
+      cgroup: 'none',
+      networkInterface: 'lo',
+    };
+    await writeFile(join(folder, 'agent.json'), JSON.stringify(config));
+  });
+  afterEach(async () => {
+    await bus?.close();
+    await end(agent, 'SIGKILL');
+    await end(nats, 'SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  it('waits for NATS, comes back after a restart of it, and ends with 0 when asked to', async () => {
+    startAgent();
+    await startNats();
+    const on = await joinBus();
+    const report = AgentReport.decode(await heard(on, subjects.report(nodeId())));
+    expect(Number(report.volumeTotalBytes)).to.equal(64 * MIB);
+    const before = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
+    expect(before).to.include({ nodeId: config.nodeId, draining: false });
+    await end(nats, 'SIGKILL');
+    await startNats();
+    const after = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
+    expect(after.agentInstance).to.equal(before.agentInstance);
+    expect(await end(agent, 'SIGTERM')).to.equal(0);
+  });
+
+  it('stores a chunk, does what it is told, and keeps its receipt key', async () => {
+    await startNats();
+    startAgent();
+    const on = await joinBus();
+    const { receiptPublicKey } = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
+    const chunk = newChunkId();
+    const content = randomBytes(MIB);
+    const md5 = createHash('md5').update(content).digest('hex');
+    const { nodeId: node } = config;
+    const token = signClaims({ op: 'write', chunk, node, size: MIB, exp: Date.now() + 60_000 }, controller);
+    const answer = await fetch(`http://127.0.0.1:${config.port}/chunks/${chunk}`, {
+      method: 'PUT',
+      body: new Uint8Array(content),
+      headers: { authorization: `Bearer ${token}`, 'x-nexus-md5': md5 },
+    });
+    expect(answer.status).to.equal(201);
+    const listed = await ask(on, { listChunks: { after: '', limit: 10 } });
+    expect(listed.chunks).to.deep.equal([{ chunkId: chunk, size: BigInt(MIB), md5 }]);
+    const inspected = JSON.parse((await ask(on, { inspect: {} })).inspection) as Record<string, unknown>;
+    expect(inspected).to.include({ node: 'web-1', nats_connected: true });
+    expect(await (await fetch(`http://127.0.0.1:${config.port}/metrics`)).text()).to.match(
+      /^nexus_node_chunks\{node="web-1"\} 1$/m,
+    );
+    const gone = newChunkId();
+    const deleted = await ask(on, { deleteChunks: { chunkIds: [gone, chunk] } });
+    expect(deleted.deletedChunkIds).to.deep.equal([gone, chunk]);
+    expect((await ask(on, { deleteChunks: { chunkIds: ['nonsense'] } })).errorCode).to.equal('invalid_argument');
+    const exited = once(agent ?? startAgent(), 'exit');
+    expect((await ask(on, { shutdown: { graceMs: 1000 } })).errorCode).to.equal('');
+    expect(await exited).to.deep.equal([0, null]);
+    startAgent();
+    const again = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
+    expect(again.receiptPublicKey.equals(receiptPublicKey)).to.equal(true);
+  });
+});
