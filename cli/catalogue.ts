@@ -1,4 +1,5 @@
 /** The controller's FileService as the transfer code wants it. */
+import { Metadata } from '@grpc/grpc-js';
 import type { File } from '../shared/gen/nexus/v1/file.js';
 import { NexusError } from '../shared/errors.js';
 import type { DownloadCatalogue, UploadCatalogue } from '../shared/transfer/port.js';
@@ -6,6 +7,8 @@ import type { Controller } from './connection.js';
 
 /** Granting may wait for other uploads' turns. */
 const GRANT_DEADLINE_MS = 120_000;
+/** The controller expires what could not be aborted. */
+const ABORT_DEADLINE_MS = 5000;
 
 export const expectFile = (file: File | undefined): File => {
   if (file === undefined) throw new NexusError('internal', 'the controller answered without a file');
@@ -33,7 +36,7 @@ export function grpcCatalogue(controller: Controller): UploadCatalogue<File> & D
     // Without the command's own signal, which may be why the upload is aborted: the answer is not waited for long.
     abortUpload: async (uploadId) => {
       await new Promise<void>((resolve, reject) => {
-        file.abortUpload({ uploadId }, (error) => {
+        file.abortUpload({ uploadId }, new Metadata(), { deadline: Date.now() + ABORT_DEADLINE_MS }, (error) => {
           if (error === null) resolve();
           else reject(error);
         });

@@ -3,6 +3,7 @@
  * whole chunk was right; what fails on one replica is fetched from the next.
  */
 import { NexusError, toNexusError } from '../errors.js';
+import { CHUNK_TOKEN_TTL_MS } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
 import { ChunkClient } from './chunk-client.js';
 import type { ChunkSource, DownloadCatalogue } from './port.js';
@@ -16,8 +17,11 @@ export interface DownloadRequest {
   readonly onProgress?: (bytes: number) => void;
 }
 
-const CONCURRENT_GETS = 3;
+/** One is delivered while the other comes; hashing keeps one processor busy, so a third would only cost memory. */
+const CONCURRENT_GETS = 2;
 const SOURCES_PER_PAGE = 64;
+/** Tokens must still be good when a slow chunk ends. */
+const MAX_PAGE_AGE_MS = CHUNK_TOKEN_TTL_MS / 2;
 
 /** Codes: data_loss (no replica is whole), unavailable (none can be reached), cancelled, those of the catalogue. */
 export async function downloadFile(catalogue: DownloadCatalogue, request: DownloadRequest): Promise<void> {
@@ -38,6 +42,7 @@ class Download {
   readonly #buffers = new ChunkBuffers(CONCURRENT_GETS);
   readonly #stop = new AbortController();
   #page: readonly ChunkSource[] = [];
+  #pageAt = 0;
 
   constructor(
     private readonly catalogue: DownloadCatalogue,
@@ -84,7 +89,8 @@ class Download {
 
   async #source(index: number): Promise<ChunkSource> {
     const known = this.#page.find((source) => source.index === index);
-    if (known !== undefined) return known;
+    if (known !== undefined && performance.now() - this.#pageAt < MAX_PAGE_AGE_MS) return known;
+    this.#pageAt = performance.now();
     this.#page = await this.catalogue.chunkSources(this.request.fileId, index, SOURCES_PER_PAGE);
     const found = this.#page.find((source) => source.index === index);
     if (found === undefined)

@@ -55,6 +55,8 @@ class Upload<File> {
     } finally {
       // Nothing may still be using a buffer or the client when the caller goes on.
       await Promise.allSettled(this.#sending);
+      // Nor may receipts be on their way with a request for grants, which a commit could overtake.
+      await this.#granting?.catch(() => undefined);
     }
     this.#throwFailure();
     return await this.catalogue.commitUpload(this.uploadId, {
@@ -115,7 +117,13 @@ class Upload<File> {
   async #fetchGrants(wanted: number): Promise<void> {
     const receipts = this.#receipts.splice(0);
     const count = Math.min(GRANTS_AHEAD, wanted);
-    this.#grants.push(...(await this.catalogue.grantChunks(this.uploadId, { count, retry: [], receipts })));
+    try {
+      this.#grants.push(...(await this.catalogue.grantChunks(this.uploadId, { count, retry: [], receipts })));
+    } catch (error) {
+      // A request ahead may fail and not matter, but its receipts do: they go with the next one, or the commit.
+      this.#receipts.unshift(...receipts);
+      throw error;
+    }
   }
 
   async #send(first: ChunkGrant, data: Buffer, md5: string): Promise<void> {

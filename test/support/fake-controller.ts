@@ -1,0 +1,74 @@
+/** A controller on a private socket whose answers a test gives, and the CLI run against it within this process. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { Server, ServerCredentials, type UntypedHandleCall } from '@grpc/grpc-js';
+import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
+import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
+import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
+import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
+
+const SERVICES = [ClusterServiceService, FileServiceService, ImageServiceService, NodeServiceService];
+
+export interface CommandOutcome {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export class FakeController implements AsyncDisposable {
+  readonly #server = new Server();
+
+  private constructor(readonly folder: string) {}
+
+  /** `answers` are handlers by the generated method name; whatever else is called is answered `unimplemented`. */
+  static async start(answers: Readonly<Record<string, UntypedHandleCall>>): Promise<FakeController> {
+    const controller = new FakeController(await mkdtemp(join(tmpdir(), 'nexus-cli-')));
+    for (const service of SERVICES) {
+      const known = Object.entries(answers).filter(([name]) => Object.hasOwn(service, name));
+      controller.#server.addService(service, Object.fromEntries(known));
+    }
+    await new Promise<void>((resolve, reject) => {
+      controller.#server.bindAsync(`unix:${controller.socket}`, ServerCredentials.createInsecure(), (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+    return controller;
+  }
+
+  get socket(): string {
+    return join(this.folder, 'admin.sock');
+  }
+
+  run(argv: readonly string[], input = ''): Promise<CommandOutcome> {
+    return runNexus(argv, { NEXUS_SOCKET: this.socket, NEXUS_RUNTIME: 'process' }, input);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.forceShutdown();
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** One command line as it would be typed where standard output and error are not terminals. */
+export async function runNexus(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  input = '',
+): Promise<CommandOutcome> {
+  const stdin = new PassThrough();
+  stdin.end(input);
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const texts = [stdout, stderr].map((stream) => {
+    const parts: Buffer[] = [];
+    stream.on('data', (part: Buffer) => parts.push(part));
+    return () => Buffer.concat(parts).toString('utf8');
+  });
+  // Loaded the way the CLI loads its own parts: mocha requires this file, and a second copy of the CLI's modules would
+  // have an error class of its own.
+  const { run } = await import('../../cli/command-runner.js');
+  const exitCode = await run(argv, { stdin, stdout, stderr, env });
+  return { exitCode, stdout: texts[0]?.() ?? '', stderr: texts[1]?.() ?? '' };
+}

@@ -1,0 +1,65 @@
+/** `exec -it` as a person uses it: the CLI inside a real pseudo terminal. */
+import { expect } from 'chai';
+import { spawn, type IPty } from 'node-pty';
+import { join } from 'node:path';
+import { eventually, PROJECT } from '../support/cluster.js';
+import { describeWithCluster } from '../support/system.js';
+
+describeWithCluster('a terminal in a node', {}, (cluster) => {
+  before(async () => {
+    await cluster().ok('node', 'create', 'term', '--storage', '64M');
+  });
+
+  const open = (): { terminal: IPty; seen: () => string; ended: Promise<number> } => {
+    const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'node', 'exec', '-it', 'term', '--', 'sh'];
+    const env = { ...cluster().env, TERM: 'xterm' };
+    const terminal = spawn(process.execPath, args, { cols: 91, rows: 31, env });
+    let output = '';
+    terminal.onData((data) => {
+      output += data;
+    });
+    const ended = new Promise<number>((resolve) => {
+      terminal.onExit(({ exitCode }) => {
+        resolve(exitCode);
+      });
+    });
+    return { terminal, seen: () => output, ended };
+  };
+
+  it('has the size of the outer one, follows its changes, and ends with the exit code', async () => {
+    const { terminal, seen, ended } = open();
+    terminal.write('stty size\r');
+    await eventually(seen, (text) => /31 91/.test(text));
+    terminal.resize(100, 40);
+    await eventually(
+      () => {
+        terminal.write('stty size\r');
+        return seen();
+      },
+      (text) => /40 100/.test(text),
+    );
+    terminal.write('exit 9\r');
+    expect(await ended).to.equal(9);
+  });
+
+  it('passes Ctrl-C to the command and not to the CLI', async () => {
+    const { terminal, seen, ended } = open();
+    terminal.write('echo rea""dy; sleep 100\r');
+    await eventually(seen, (text) => /\nready/.test(text));
+    terminal.write('\x03');
+    terminal.write('echo code $?\r');
+    await eventually(seen, (text) => /code 130/.test(text));
+    terminal.write('exit\r');
+    await ended;
+  });
+
+  it('dies with the caller: nothing of the command is left in the node', async () => {
+    const { terminal, seen, ended } = open();
+    terminal.write('sleep 4321 & echo rea""dy; sleep 4321\r');
+    await eventually(seen, (text) => /\nready/.test(text));
+    terminal.kill('SIGKILL');
+    await ended;
+    const ps = (): Promise<string> => cluster().ok('node', 'exec', 'term', '--', 'ps');
+    await eventually(ps, (text) => !text.includes('4321'));
+  });
+});

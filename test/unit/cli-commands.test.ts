@@ -1,0 +1,255 @@
+import { readdir, writeFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import { parse } from 'yaml';
+import { COMMANDS, isGroup, type Group } from '../../cli/command-tree.js';
+import { NexusError } from '../../shared/errors.js';
+import { File } from '../../shared/gen/nexus/v1/file.js';
+import {
+  Node,
+  type CreateNodeRequest,
+  type ExecInNodeRequest,
+  type ExecInNodeResponse,
+} from '../../shared/gen/nexus/v1/node.js';
+import { GIB } from '../../shared/limits.js';
+import { statusOf } from '../../shared/rpc/status.js';
+import { FakeController, runNexus } from '../support/fake-controller.js';
+
+/** A handler for one answer; what it throws becomes the status. */
+const answer =
+  (make: (request: never) => unknown): UntypedHandleCall =>
+  (call: ServerUnaryCall<unknown, unknown>, done: sendUnaryData<unknown>) => {
+    try {
+      done(null, make(call.request as never));
+    } catch (error) {
+      done(statusOf(error as NexusError));
+    }
+  };
+
+const NODE = Node.fromPartial({
+  id: '0123456789ab',
+  name: 'web-1',
+  status: 'Running',
+  ip: '10.0.42.2',
+  memoryMb: 256,
+  cpuShares: 512,
+  storageSize: BigInt(GIB),
+  image: 'base',
+  labels: { keepThis: 'asIs' },
+  createdAt: '2026-01-01T00:00:00.000Z',
+});
+
+describe('wrong command lines', () => {
+  const cases: readonly (readonly [line: string, said: RegExp])[] = [
+    ['node create web-1 --storage 1G --imgae x', /unknown flag --imgae; did you mean --image\?/],
+    ['node create web-1 --storage 1G -z', /unknown flag -z/],
+    ['node create --storage 1G', /needs NAME/],
+    ['node create a b --storage 1G', /does not take "b"/],
+    ['node create web-1', /needs --storage/],
+    ['node create web-1 --storage', /--storage needs a value/],
+    ['node create web-1 --storage 1Q', /"Q" is not a unit/],
+    ['node create web-1 --storage 1G --mem 0', /--mem can't be "0"/],
+    ['node ls --output xml', /give one of table, json, yaml/],
+    ['node ls --no-color', /unknown flag --no-color/],
+    ['node crate x', /did you mean "create"\?/],
+    ['nodes', /did you mean "node"\?/],
+    ['node', /needs a command/],
+    ['node rm', /needs NODES/],
+    ['node exec web-1', /after "--"/],
+    ['node exec web-1 ls', /put the command after "--"/],
+    ['up --foreground=yes', /takes no value/],
+    ['--instance Not_Valid node ls', /setting instance/],
+  ];
+  for (const [line, said] of cases) {
+    it(`nexus ${line}`, async () => {
+      const { exitCode, stdout, stderr } = await runNexus(line.split(' '));
+      expect(exitCode).to.equal(2);
+      expect(stdout).to.equal('');
+      expect(stderr)
+        .to.match(/^nexus: [^\n]+\n$/)
+        .and.match(said);
+    });
+  }
+
+  it('are told as JSON where JSON was asked for', async () => {
+    const { exitCode, stderr } = await runNexus(['node', 'ls', '-o', 'json', '--wrong']);
+    expect(exitCode).to.equal(2);
+    expect(JSON.parse(stderr)).to.deep.include({ code: 'invalid_argument', details: {} });
+  });
+});
+
+describe('help', () => {
+  const lines = (group: Group, words: string[]): string[][] =>
+    Object.entries(group.children).flatMap(([name, entry]) =>
+      isGroup(entry) ? [[...words, name], ...lines(entry, [...words, name])] : [[...words, name]],
+    );
+
+  for (const words of lines(COMMANDS, [])) {
+    it(`of nexus ${words.join(' ')}`, async () => {
+      const { exitCode, stdout, stderr } = await runNexus([...words, '--help']);
+      expect({ exitCode, stderr }).to.deep.equal({ exitCode: 0, stderr: '' });
+      expect(stdout)
+        .to.include(`Usage: nexus ${words.join(' ')}`)
+        .and.include('--output table|json|yaml');
+    });
+  }
+
+  it('is what nexus alone prints, and --version prints one line', async () => {
+    expect((await runNexus([])).stdout).to.include('Commands:');
+    expect((await runNexus(['--version'])).stdout).to.match(/^nexus \d+\.\d+\.\d+\n$/);
+  });
+});
+
+describe('commands', () => {
+  const using = async (
+    answers: Readonly<Record<string, UntypedHandleCall>>,
+    body: (controller: FakeController) => Promise<void>,
+  ): Promise<void> => {
+    await using controller = await FakeController.start(answers);
+    await body(controller);
+  };
+
+  it('send what was typed, in the units of the contract', async () => {
+    let got: CreateNodeRequest | undefined;
+    const createNode = answer((request: CreateNodeRequest) => {
+      got = request;
+      return { node: NODE };
+    });
+    await using({ createNode }, async (controller) => {
+      const line = 'node create web-1 --mem 1G --cpu=700 --storage 2G --label a=1 --label b=2';
+      expect(await controller.run(line.split(' '))).to.include({ exitCode: 0, stderr: '' });
+      expect(got).to.deep.equal({
+        name: 'web-1',
+        memoryMb: 1024,
+        cpuShares: 700,
+        storageSize: BigInt(2 * GIB),
+        image: '',
+        labels: { a: '1', b: '2' },
+        pidsLimit: 0,
+      });
+    });
+  });
+
+  it('print lists as a bare array in the promised shape, wherever the flag stands', async () => {
+    await using({ listNodes: answer(() => ({ nodes: [NODE] })) }, async (controller) => {
+      for (const line of ['-o json node ls', 'node --output json ls', 'node ls -ojson', 'node ls --output=yaml']) {
+        const { stdout } = await controller.run(line.split(' '));
+        const [node] = (line.includes('yaml') ? parse(stdout) : JSON.parse(stdout)) as Record<string, unknown>[];
+        expect(node).to.deep.include({
+          id: '0123456789ab',
+          name: 'web-1',
+          status: 'Running',
+          ip: '10.0.42.2',
+          memory_mb: 256,
+          cpu_shares: 512,
+          storage_size: GIB,
+          image: 'base',
+          labels: { keepThis: 'asIs' },
+          created_at: '2026-01-01T00:00:00.000Z',
+        });
+      }
+    });
+  });
+
+  it('print tables without colour or control characters when the output is no terminal', async () => {
+    const node = { ...NODE, status: 'Failed', statusReason: 'boom\u001b[31m' };
+    await using({ listNodes: answer(() => ({ nodes: [node] })) }, async (controller) => {
+      const { stdout } = await controller.run(['node', 'ls']);
+      expect(stdout)
+        .to.match(/^NAME +ID +STATUS +IP +MEM +CPU +STORAGE +AGE +REASON\n/)
+        .and.include('boom?[31m');
+      // eslint-disable-next-line no-control-regex
+      expect(stdout).not.to.match(/[\u0000-\u0009\u000b-\u001f]/);
+    });
+  });
+
+  for (const [code, exit] of [
+    ['not_found', 3],
+    ['already_exists', 4],
+    ['resource_exhausted', 4],
+    ['unavailable', 5],
+    ['internal', 1],
+  ] as const) {
+    it(`exit with ${exit} when the controller answers ${code}`, async () => {
+      const getNode = answer(() => {
+        throw new NexusError(code, 'what happened; what to do', { node: 'x' });
+      });
+      await using({ getNode }, async (controller) => {
+        const { exitCode, stderr } = await controller.run(['node', 'inspect', 'x', '-o', 'json']);
+        expect(exitCode).to.equal(exit);
+        expect(JSON.parse(stderr)).to.deep.equal({ error: 'what happened; what to do', code, details: { node: 'x' } });
+      });
+    });
+  }
+
+  it('say how to start the controller when there is none', async () => {
+    const outcome = await runNexus(['node', 'ls'], {
+      NEXUS_SOCKET: '/nonexistent/nexus.sock',
+      NEXUS_RUNTIME: 'process',
+    });
+    expect(outcome).to.include({ exitCode: 5, stdout: '' });
+    expect(outcome.stderr).to.match(/is not running; start it with: nexus up/);
+  });
+
+  it('remove what they can of several nodes, and tell of the one that failed', async () => {
+    const removeNode = answer(({ node }: { node: string }) => {
+      if (node === 'b') throw new NexusError('failed_precondition', 'node b holds the only copy of a file');
+      return { id: `id-${node}`, name: node, lostFiles: [] };
+    });
+    await using({ removeNode }, async (controller) => {
+      const { exitCode, stdout, stderr } = await controller.run(['node', 'rm', 'a', 'b', 'c']);
+      expect(exitCode).to.equal(4);
+      expect(stdout).to.equal('removed node a\nremoved node c\n');
+      expect(stderr).to.include('only copy');
+    });
+  });
+
+  it('pass input, output and the exit code of exec through', async () => {
+    const execInNode = (call: ServerDuplexStream<ExecInNodeRequest, ExecInNodeResponse>): void => {
+      let command: string[] = [];
+      call.on('data', (message: ExecInNodeRequest) => {
+        command = message.start?.command ?? command;
+        if (message.stdin !== undefined) call.write({ stdout: message.stdin });
+        if (message.stdinEnd !== true) return;
+        call.write({ stderr: Buffer.from(command.join('|')) });
+        call.write({ exitCode: 42 });
+        call.end();
+      });
+    };
+    await using({ execInNode: execInNode as UntypedHandleCall }, async (controller) => {
+      const line = ['node', 'exec', '-i', 'web-1', '--', 'sh', '-c', 'x', '--output', 'json'];
+      const outcome = await controller.run(line, 'typed');
+      expect(outcome).to.deep.equal({ exitCode: 42, stdout: 'typed', stderr: 'sh|-c|x|--output|json' });
+    });
+  });
+
+  it('leave nothing behind when a download fails, and touch nothing when its destination is not there', async () => {
+    const file = File.fromPartial({ id: 'f1', name: 'data.bin', size: 10n, chunksCount: 1 });
+    let opened = 0;
+    const openDownload = answer(() => {
+      opened += 1;
+      throw new NexusError('data_loss', 'the chunk is gone');
+    });
+    await using({ getFile: answer(() => ({ file })), openDownload }, async (controller) => {
+      const folder = join(controller.folder, 'to');
+      await mkdir(folder);
+      await writeFile(join(folder, 'data.bin'), 'as it was');
+      expect((await controller.run(['file', 'download', 'f1', folder])).exitCode).to.equal(1);
+      expect(await readdir(folder)).to.deep.equal(['data.bin']);
+      expect(opened).to.equal(1);
+      const refused = await controller.run(['file', 'download', 'f1', join(folder, 'none', 'x')]);
+      expect(refused.exitCode).to.equal(4);
+      expect(refused.stderr).to.include('its folder does not exist');
+      expect(opened).to.equal(1);
+    });
+  });
+
+  it('refuse to upload what is not there or is a folder', async () => {
+    await using({}, async (controller) => {
+      const missing = await controller.run(['file', 'upload', join(controller.folder, 'none')]);
+      expect(missing).to.include({ exitCode: 3 });
+      expect(await controller.run(['file', 'upload', controller.folder])).to.include({ exitCode: 2 });
+    });
+  });
+});

@@ -1,0 +1,128 @@
+import { randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import type { NexusError } from '../../shared/errors.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { downloadFile } from '../../shared/transfer/download.js';
+import type { DownloadCatalogue } from '../../shared/transfer/port.js';
+import { verifyFile } from '../../shared/transfer/verify.js';
+import { FakeAgent, md5Of, storedFile } from '../support/fake-agent.js';
+
+const partsOf = (count: number, bytes = 1000): Buffer[] => Array.from({ length: count }, () => randomBytes(bytes));
+
+describe('a download', () => {
+  let agents: FakeAgent[];
+  let delivered: Buffer[];
+  let cancel: AbortController;
+
+  beforeEach(async () => {
+    agents = await Promise.all(['a', 'b'].map((name) => FakeAgent.start(name)));
+    delivered = [];
+    cancel = new AbortController();
+  });
+  afterEach(() => Promise.all(agents.map((agent) => agent.stop())));
+
+  const fetch = (catalogue: DownloadCatalogue, chunksCount: number): Promise<void> =>
+    downloadFile(catalogue, {
+      fileId: 'file',
+      chunksCount,
+      // The buffer is used again, so what is kept must be a copy.
+      deliver: async (data) => void delivered.push(Buffer.from(data)),
+      signal: cancel.signal,
+    });
+  const failureOf = (catalogue: DownloadCatalogue, chunksCount: number): Promise<NexusError> =>
+    fetch(catalogue, chunksCount).then(
+      () => expect.fail('the download should have failed'),
+      (error: unknown) => error as NexusError,
+    );
+
+  it('delivers in order even when the first chunk comes last', async () => {
+    const parts = partsOf(5);
+    let held = true;
+    agents[0]!.misbehave = async (request) => {
+      if (held && request.url?.endsWith('0') === true) {
+        held = false;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      return false;
+    };
+    await fetch(storedFile(parts, [agents[0]!]), parts.length);
+    expect(Buffer.concat(delivered).equals(Buffer.concat(parts))).to.be.true;
+  });
+
+  it('reads more chunks than one page of the catalogue has', async () => {
+    const parts = partsOf(130, 10);
+    await fetch(storedFile(parts, agents), parts.length);
+    expect(Buffer.concat(delivered).equals(Buffer.concat(parts))).to.be.true;
+  });
+
+  it('of a file without chunks delivers nothing', async () => {
+    await fetch(storedFile([], agents), 0);
+    expect(delivered).to.deep.equal([]);
+  });
+
+  it('takes the next replica when one is damaged, and when a node is dead', async () => {
+    const parts = partsOf(2);
+    const file = storedFile(parts, agents);
+    agents[0]!.chunks.set(file.sources[0]!.chunkId, randomBytes(1000));
+    await fetch(file, 2);
+    await agents.shift()!.stop();
+    await fetch(file, 2);
+    expect(Buffer.concat(delivered).equals(Buffer.concat([...parts, ...parts]))).to.be.true;
+  });
+
+  it('delivers nothing of a damaged chunk and names chunk, node and both checksums', async () => {
+    const parts = partsOf(2);
+    const file = storedFile(parts, [agents[0]!]);
+    const { chunkId, md5 } = file.sources[1]!;
+    const damaged = randomBytes(1000);
+    agents[0]!.chunks.set(chunkId, damaged);
+    const failure = await failureOf(file, 2);
+    expect(failure).to.include({ code: 'data_loss' });
+    for (const part of ['chunk 1', chunkId, 'node a', md5, md5Of(damaged)]) expect(failure.message).to.include(part);
+    expect(delivered.map(md5Of)).to.deep.equal([md5Of(parts[0]!)]);
+  });
+
+  it('refuses a chunk that is longer than any chunk can be', async () => {
+    const file = storedFile(partsOf(1), [agents[0]!]);
+    agents[0]!.chunks.set(file.sources[0]!.chunkId, Buffer.alloc(CHUNK_SIZE_BYTES + 1));
+    expect(await failureOf(file, 1)).to.include({ code: 'data_loss' });
+  });
+
+  it('refuses a chunk that breaks off', async () => {
+    const file = storedFile(partsOf(1), [agents[0]!]);
+    agents[0]!.misbehave = (_request, response) => {
+      response.writeHead(200, { 'content-length': 1000 });
+      response.write(Buffer.alloc(10), () => response.destroy());
+      return true;
+    };
+    expect(await failureOf(file, 1)).to.include({ code: 'unavailable' });
+    expect(delivered).to.deep.equal([]);
+  });
+
+  it('says that it is unavailable when no node answers', async () => {
+    const file = storedFile(partsOf(1), [agents[0]!]);
+    await agents.shift()!.stop();
+    const failure = await failureOf(file, 1);
+    expect(failure).to.include({ code: 'unavailable' });
+    expect(failure.message).to.include('node a');
+  });
+
+  it('ends when it is cancelled while a node keeps silent', async () => {
+    const file = storedFile(partsOf(1), [agents[0]!]);
+    agents[0]!.misbehave = () => {
+      cancel.abort(new Error('Ctrl-C'));
+      return true;
+    };
+    expect(await failureOf(file, 1)).to.include({ code: 'cancelled' });
+  });
+
+  it('is checked replica by replica by verify, which goes on after a bad one', async () => {
+    const file = storedFile(partsOf(2), agents);
+    agents[1]!.chunks.set(file.sources[0]!.chunkId, randomBytes(1000));
+    agents[0]!.chunks.delete(file.sources[1]!.chunkId);
+    const findings = await verifyFile(file, { fileId: 'file', chunksCount: 2, signal: cancel.signal });
+    const bad = findings.filter((finding) => finding.problem !== '').map(({ index, node }) => `${index} on ${node}`);
+    expect(findings).to.have.length(4);
+    expect(bad).to.deep.equal(['0 on b', '1 on a']);
+  });
+});

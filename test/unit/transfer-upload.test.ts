@@ -1,0 +1,115 @@
+import { randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import { NexusError } from '../../shared/errors.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { streamSource } from '../../shared/transfer/source.js';
+import { uploadFile } from '../../shared/transfer/upload.js';
+import { FakeAgent, FakeUploads, refuse, type Committed } from '../support/fake-agent.js';
+
+const SMALL_BYTES = 1000;
+
+async function* pieces(content: Buffer, pieceBytes: number): AsyncGenerator<Buffer> {
+  for (let at = 0; at < content.length; at += pieceBytes) {
+    await Promise.resolve();
+    yield content.subarray(at, at + pieceBytes);
+  }
+}
+
+describe('an upload', () => {
+  let agents: FakeAgent[];
+  let uploads: FakeUploads;
+  const cancel = { now: new AbortController() };
+
+  beforeEach(async () => {
+    agents = await Promise.all(['a', 'b', 'c'].map((name) => FakeAgent.start(name)));
+    uploads = new FakeUploads(agents);
+    cancel.now = new AbortController();
+  });
+  afterEach(() => Promise.all(agents.map((agent) => agent.stop())));
+
+  const send = (content: Buffer, expectedSize = content.length): Promise<Committed> =>
+    uploadFile(uploads, {
+      name: 'file',
+      replicas: 1,
+      expectedSize,
+      source: streamSource(pieces(content, 777_777)),
+      signal: cancel.now.signal,
+    });
+  const failureOf = async (content: Buffer): Promise<NexusError> =>
+    send(content).then(
+      () => expect.fail('the upload should have failed'),
+      (error: unknown) => error as NexusError,
+    );
+
+  for (const size of [0, 1, CHUNK_SIZE_BYTES, CHUNK_SIZE_BYTES + 1, 3 * CHUNK_SIZE_BYTES]) {
+    it(`of ${size} bytes arrives whole, whether the size was known or not`, async () => {
+      const content = randomBytes(size);
+      for (const expectedSize of [size, 0]) {
+        uploads = new FakeUploads(agents);
+        const stored = await send(content, expectedSize);
+        expect(stored.content.equals(content)).to.be.true;
+        expect(stored).to.include({ size, chunksCount: Math.ceil(size / CHUNK_SIZE_BYTES) });
+        expect(uploads.aborted).to.equal(0);
+      }
+    });
+  }
+
+  it('asks for no more grants than a file of known size has chunks', async () => {
+    await send(randomBytes(3 * CHUNK_SIZE_BYTES));
+    expect(uploads.calls.reduce((sum, call) => sum + call.count, 0)).to.equal(3);
+  });
+
+  it('places a chunk elsewhere when its node fails', async () => {
+    const [broken] = agents;
+    broken!.misbehave = (_request, response) => {
+      response.destroy();
+      return true;
+    };
+    const content = randomBytes(SMALL_BYTES);
+    expect((await send(content)).content.equals(content)).to.be.true;
+    expect(uploads.calls.at(-1)?.retry).to.deep.equal([{ index: 0, failedNodeIds: ['id-of-a'] }]);
+    expect(uploads.aborted).to.equal(0);
+  });
+
+  it('is aborted and names chunk, node and cause when no node takes a chunk', async () => {
+    for (const agent of agents) {
+      agent.misbehave = (_request, response) => {
+        refuse(response, 429, { error: 'the volume is full', code: 'resource_exhausted' });
+        return true;
+      };
+    }
+    const failure = await failureOf(randomBytes(SMALL_BYTES));
+    expect(failure).to.include({ code: 'resource_exhausted' });
+    expect(failure.message).to.match(/chunk 0 to node [abc]: the volume is full/);
+    expect(uploads.aborted).to.equal(1);
+  });
+
+  it('that is cancelled in the middle is aborted', async () => {
+    for (const agent of agents) {
+      agent.misbehave = () => {
+        cancel.now.abort(new Error('Ctrl-C'));
+        return true;
+      };
+    }
+    expect(await failureOf(randomBytes(SMALL_BYTES))).to.include({ code: 'cancelled' });
+    expect(uploads.aborted).to.equal(1);
+  });
+
+  it('keeps the receipts that went with a request for grants which failed and were not needed', async () => {
+    uploads.beforeGrant = () => {
+      if (uploads.calls.length > 1) throw new NexusError('resource_exhausted', 'no room for so many chunks');
+    };
+    // Eight grants come first; the ninth would only be needed by a ninth chunk.
+    const content = randomBytes(6 * CHUNK_SIZE_BYTES + 1);
+    const stored = await send(content, 0);
+    expect(uploads.calls.length, 'requests ahead').to.be.greaterThan(1);
+    expect(stored.content.equals(content)).to.be.true;
+  });
+
+  it('does not commit while receipts are on their way with a request for grants', async () => {
+    uploads.beforeGrant = () =>
+      uploads.calls.length === 1 ? undefined : new Promise((resolve) => setTimeout(resolve, 300));
+    const content = randomBytes(6 * CHUNK_SIZE_BYTES + 1);
+    expect((await send(content, 0)).content.equals(content)).to.be.true;
+  });
+});
