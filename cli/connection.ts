@@ -10,6 +10,7 @@ import {
   type ClientWritableStream,
   type ServiceError,
 } from '@grpc/grpc-js';
+import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
 import type { Settings } from '../shared/config/settings.js';
 import { NexusError } from '../shared/errors.js';
@@ -63,6 +64,8 @@ export const notRunning = (settings: Settings): NexusError => {
 /** Code: unavailable when nobody listens. */
 export async function openController(settings: Settings, signal: AbortSignal): Promise<Controller> {
   if (!existsSync(settings.socket)) throw notRunning(settings);
+  // Each call listens while it runs, and `node rm a b c ...` runs many at once.
+  setMaxListeners(0, signal);
   const target = `unix:${settings.socket}`;
   const channel = credentials.createInsecure();
   // The nodes' proxy settings have no business with a Unix socket.
