@@ -106,9 +106,19 @@ async function attachedLoops(): Promise<AttachedLoop[]> {
   return parsed.loopdevices.map((loop) => ({ name: loop.name, inode: loop['back-ino'] }));
 }
 
-/** The kernel keeps a detached device's node until told otherwise; there is no command for it, so perl makes the ioctl. */
+/**
+ * The kernel keeps a detached device's node until told otherwise; there is no command for it, so perl makes the ioctl.
+ * While somebody looks at the device (as every `losetup --list` on the host does) it is busy, for moments only.
+ */
 async function removeLoopDevice(loopDevice: number): Promise<void> {
-  const script = 'open(my $c, "+<", "/dev/loop-control") or exit 1; ioctl($c, $ARGV[0], int($ARGV[1])) or exit 2;';
-  // Not fatal: a device node without a backing file costs nothing, and another process may just be looking at it.
-  await tryCommand('perl', ['-e', script, String(LOOP_CTL_REMOVE), String(loopDevice)]);
+  const script = [
+    'open(my $control, "+<", "/dev/loop-control") or exit 1;',
+    'for (1 .. 100) {',
+    '  exit 0 if ioctl($control, $ARGV[0], int($ARGV[1])) || !$!{EBUSY};',
+    '  select(undef, undef, undef, 0.02);',
+    '}',
+    'exit 2;',
+  ].join('\n');
+  // Not fatal: a device node without a backing file costs nothing.
+  await tryCommand('perl', ['-MErrno', '-e', script, String(LOOP_CTL_REMOVE), String(loopDevice)]);
 }

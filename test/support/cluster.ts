@@ -8,7 +8,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loopDevices, residueOf } from './residue.js';
+import { residueOf } from './residue.js';
 
 export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const CLI = join(PROJECT, 'dist', 'cli', 'main.js');
@@ -36,7 +36,6 @@ export class TestCluster {
   readonly runDir = `/run/nexus-${this.instance}`;
   readonly socket = `/var/run/nexus-${this.instance}.sock`;
   #controller: ChildProcess | undefined;
-  readonly #loopsBefore = loopDevices();
 
   constructor(private readonly options: ClusterOptions = {}) {}
 
@@ -156,9 +155,8 @@ export class TestCluster {
     const down = await this.run('down', '--purge');
     await this.controllerEnd();
     rmSync(this.folder, { recursive: true, force: true });
-    const loops = loopDevices().filter((line) => !this.#loopsBefore.includes(line));
     const failed = down.code === 0 ? [] : [`nexus down --purge exited ${down.code}: ${down.stderr}`];
-    return [...failed, ...residueOf(this.instance), ...loops.map((line) => `loop device ${line}`)];
+    return [...failed, ...residueOf(this.instance)];
   }
 }
 

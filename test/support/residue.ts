@@ -1,7 +1,7 @@
 /** What a test must not leave on the host: everything that can be named after an instance, before and after. */
-import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { instanceDefaults } from '../../shared/config/instance.js';
 
 /** Lines that describe each object of the instance on the host; empty when nothing is left. */
 export function residueOf(instance: string): string[] {
@@ -11,21 +11,23 @@ export function residueOf(instance: string): string[] {
     ...mounts(instance),
     ...folders(instance),
     ...processes(instance),
+    ...loopDevices(instance),
   ];
 }
 
-/** Loop devices with a backing file, and device nodes: compared before and after, for they carry no instance name. */
-export function loopDevices(): string[] {
-  const attached = execFileSync('losetup', ['--list', '--noheadings', '--output', 'NAME'], { encoding: 'utf8' });
-  const nodes = readdirSync('/sys/block').filter((name) => name.startsWith('loop'));
-  return [
-    ...attached
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => `attached ${line.trim()}`),
-    ...nodes,
-  ].sort();
+/** Loop devices in the instance's own range of numbers: attached ones, and device nodes without a file. */
+function loopDevices(instance: string): string[] {
+  const { loopBase } = instanceDefaults(instance, 'runc', 0);
+  return readdirSync('/sys/block')
+    .filter((name) => name.startsWith('loop'))
+    .filter((name) => {
+      const number = Number(name.slice('loop'.length));
+      return number >= loopBase && number < loopBase + SLOTS;
+    })
+    .map((name) => `loop device ${name}${existsSync(`/sys/block/${name}/loop/backing_file`) ? ' (attached)' : ''}`);
 }
+
+const SLOTS = 256;
 
 const links = (instance: string): string[] =>
   readdirSync('/sys/class/net')
