@@ -4,7 +4,7 @@ import { mkdir, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exitCodeOf } from '../shared/exec.js';
 import type { Settings } from '../shared/config/settings.js';
-import { NexusError } from '../shared/errors.js';
+import { isErrorCode, NexusError } from '../shared/errors.js';
 import type { Context } from './context.js';
 import { openController, type Controller } from './connection.js';
 import { controllerProgram } from './project.js';
@@ -44,9 +44,13 @@ export async function startController(context: Context, settings: Settings): Pro
   await log.close();
   const deadline = Date.now() + READY_TIMEOUT_MS;
   for (;;) {
-    if (child.exitCode !== null || child.signalCode !== null) throw await startFailure(path, before);
     const text = await readFile(path, 'utf8');
     if (text.slice(before).includes('"the controller is up"')) return await openController(settings, context.signal);
+    if (child.exitCode !== null || child.signalCode !== null) {
+      const failure = await startFailure(path, before);
+      // Somebody else was quicker: theirs is as good, and will be up in a moment.
+      if (failure.code !== 'already_exists') throw failure;
+    }
     if (context.signal.aborted || Date.now() > deadline) {
       child.kill('SIGTERM');
       throw context.signal.aborted
@@ -80,10 +84,12 @@ function controllerEnvironment(context: Context): NodeJS.ProcessEnv {
 /** The controller's last word is a log line whose message is for people. */
 async function startFailure(path: string, before: number): Promise<NexusError> {
   const lines = (await readFile(path, 'utf8')).slice(before).trim().split('\n');
-  const last = lines.at(-1) ?? '';
+  // Two controllers that start at once write into one log: only a fatal line is the end of one.
+  const last = lines.findLast((line) => line.includes('"level":60')) ?? lines.at(-1) ?? '';
   try {
-    const { msg } = JSON.parse(last) as { msg?: string };
-    if (msg !== undefined) return new NexusError('failed_precondition', msg);
+    const { msg, code } = JSON.parse(last) as { msg?: string; code?: string };
+    const known = code !== undefined && isErrorCode(code) ? code : 'failed_precondition';
+    if (msg !== undefined) return new NexusError(known, msg);
   } catch {
     // Not a log line: an error of Node itself.
   }

@@ -13,7 +13,7 @@ const FRAMES_PER_SECOND = 8;
 /** `totalBytes` 0: unknown, so there is no bar, only amount and rate. */
 export async function openProgress(title: string, totalBytes: number, output: Output): Promise<Progress> {
   if (output.isTTY !== true) return SILENT;
-  const { SingleBar } = await import('cli-progress');
+  const { SingleBar } = await import('./progress-bar.js');
   const startedAt = Date.now();
   const rate = (bytes: number): string =>
     `${formatBytes(Math.round(bytes / Math.max(0.001, (Date.now() - startedAt) / 1000)))}/s`;

@@ -153,6 +153,9 @@ async function makeMountPoint(rootfs: string, place: string): Promise<void> {
   else if (!found.isDirectory()) throw new NexusError('invalid_argument', `/${place} in the archive is not a folder`);
 }
 
+/** What tar says besides the reason of its failure. */
+const TAR_REMARK = /Removing leading|Exiting with failure/;
+const TAR_IS_DONE: ReadonlySet<string> = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
 const UNPACK_TIMEOUT_MS = 10 * 60 * 1000;
 
 async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise<void> {
@@ -192,10 +195,15 @@ async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise
     ),
   ]);
   if (exitCode !== 0) {
-    const line = said.trim().split('\n')[0] ?? '';
+    const line =
+      said
+        .trim()
+        .split('\n')
+        .find((candidate) => !TAR_REMARK.test(candidate)) ?? '';
     throw new NexusError('invalid_argument', `the archive cannot be unpacked: ${line || 'it is not a tar archive'}`);
   }
-  if (feeding !== undefined && (feeding as NodeJS.ErrnoException).code !== 'EPIPE') throw feeding as Error;
+  // tar may be done before its input is: what follows the end of an archive is padding.
+  if (feeding !== undefined && !TAR_IS_DONE.has((feeding as NodeJS.ErrnoException).code ?? '')) throw feeding as Error;
 }
 
 /** By magic number: gzip is undone here, xz and zstd by tar, which knows them when told. */

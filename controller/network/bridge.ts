@@ -2,6 +2,7 @@
  * Bridge and veth pairs through iproute2, batched: one `ip` call on the host and one in the node's namespace. A link is
  * called `nx-<instance>-<slot>`, never by the node's name: an interface name holds 15 bytes.
  */
+import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
@@ -32,7 +33,7 @@ export class BridgeNetwork implements NetworkFabric {
     const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
     const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
     await ipBatch([
-      ...(exists ? [] : [`link add name ${bridge} type bridge forward_delay 0`]),
+      ...(exists ? [] : [`link add name ${bridge} address ${this.#hardwareAddress()} type bridge forward_delay 0`]),
       `address replace ${address} dev ${bridge}`,
       `link set dev ${bridge} up`,
     ]);
@@ -53,6 +54,16 @@ export class BridgeNetwork implements NetworkFabric {
       'failed_precondition',
       `interface ${foreign.ifname ?? '?'} already has an address in the subnet of ${this.options.bridge}; choose another with the setting subnet`,
     );
+  }
+
+  /**
+   * Fixed and our own: a bridge without one takes the lowest of its ports', which changes as nodes come and go, and
+   * every node would send to the old address until its neighbour table forgets it.
+   */
+  #hardwareAddress(): string {
+    const bytes = createHash('sha256').update(this.options.bridge).digest().subarray(0, 5);
+    // 02: locally administered, unicast.
+    return ['02', ...Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'))].join(':');
   }
 
   #covers(address: string): boolean {

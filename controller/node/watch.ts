@@ -18,6 +18,7 @@ export class NodeWatch implements BusListener {
   #lastTick: number;
   #busIsAvailable = true;
   readonly #failing = new Set<NodeId>();
+  readonly #judging = new Set<NodeId>();
 
   constructor(private readonly service: NodeService) {
     this.#lastTick = service.context.clock.monotonic();
@@ -56,7 +57,18 @@ export class NodeWatch implements BusListener {
     }
   }
 
+  /** One at a time for each node: heartbeats that come in a burst must not each report the same change. */
   async #judge(id: NodeId): Promise<void> {
+    if (this.#judging.has(id)) return;
+    this.#judging.add(id);
+    try {
+      await this.#judgeOnce(id);
+    } finally {
+      this.#judging.delete(id);
+    }
+  }
+
+  async #judgeOnce(id: NodeId): Promise<void> {
     const { registry, clock, settings } = this.service.context;
     const node = registry.get(id);
     const agent = registry.agent(id);

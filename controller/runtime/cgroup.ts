@@ -136,8 +136,26 @@ async function removeFolders(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true })) {
     if (entry.isDirectory()) await removeFolders(join(folder, entry.name));
   }
-  await rmdir(folder).catch(ignore('ENOENT'));
+  await removeWhenEmpty(folder);
 }
+
+/** Processes that were killed a moment ago still count until the kernel has taken them apart. */
+async function removeWhenEmpty(folder: string): Promise<void> {
+  const deadline = performance.now() + EMPTY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      await rmdir(folder);
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY' || performance.now() > deadline) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+const EMPTY_TIMEOUT_MS = 5000;
 
 const exists = (path: string): Promise<boolean> =>
   access(path, constants.F_OK).then(

@@ -30,6 +30,15 @@ describeWithCluster('nodes', {}, (cluster) => {
     expect(await list()).to.deep.equal([]);
   });
 
+  it('coming and going of nodes leaves the address of the bridge, which all of them use, as it is', async () => {
+    const address = (): string => readFileSync(`/sys/class/net/nx-${cluster().instance}/address`, 'utf8');
+    const before = address();
+    for (const name of ['x', 'y', 'z']) await cluster().ok('node', 'create', name, '--mem', '64', '--storage', '64M');
+    expect(address()).to.equal(before);
+    await cluster().ok('node', 'rm', 'x', 'y', 'z');
+    expect(address()).to.equal(before);
+  });
+
   it('two creates with one name: one wins, the other is told', async () => {
     const results = await Promise.all([1, 2].map(() => cluster().run('node', 'create', 'twin', ...CREATE)));
     expect(results.map((result) => result.code).sort()).to.deep.equal([0, 4]);

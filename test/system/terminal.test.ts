@@ -1,6 +1,8 @@
 /** `exec -it` as a person uses it: the CLI inside a real pseudo terminal. */
 import { expect } from 'chai';
 import { spawn, type IPty } from 'node-pty';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
@@ -61,5 +63,26 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     await ended;
     const ps = (): Promise<string> => cluster().ok('node', 'exec', 'term', '--', 'ps');
     await eventually(ps, (text) => !text.includes('4321'));
+  });
+});
+
+describeWithCluster('a transfer on a terminal', {}, (cluster) => {
+  it('shows its progress and succeeds', async () => {
+    await cluster().ok('node', 'create', 'term', '--storage', '128M');
+    const source = join(cluster().folder, 'source');
+    writeFileSync(source, randomBytes(12 * 1024 * 1024));
+    const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'file', 'upload', source];
+    const terminal = spawn(process.execPath, args, { cols: 120, rows: 30, env: { ...cluster().env, TERM: 'xterm' } });
+    let output = '';
+    terminal.onData((data) => {
+      output += data;
+    });
+    const code = await new Promise((resolve) => {
+      terminal.onExit(({ exitCode }) => {
+        resolve(exitCode);
+      });
+    });
+    expect(code, output).to.equal(0);
+    expect(output).to.match(/upload source.*12 MB/s);
   });
 });
