@@ -7,8 +7,8 @@ import type { ExecHandle, ExecSpec } from './port.js';
 
 interface ExecCgroup {
   processes(): Promise<number[]>;
-  /** Called once, after the command's end. */
-  release(): Promise<void>;
+  /** Called once, after the command's end; answers the exit code when the command could not be started at all. */
+  release(): Promise<number | undefined>;
 }
 
 export function spawnExec(args: readonly string[], spec: ExecSpec, cgroup: ExecCgroup): ExecHandle {
@@ -45,7 +45,7 @@ function pipedExec(args: readonly string[], cgroup: ExecCgroup): ExecHandle {
     child.once('close', (code, signal) => {
       resolve(exitCodeOf(code, signal));
     });
-  }).finally(() => cgroup.release());
+  }).then(async (code) => (await cgroup.release()) ?? code);
   return pipedHandle(child, exited, async () => {
     await killAll(cgroup);
     child.kill('SIGKILL');
@@ -64,7 +64,7 @@ function terminalExec(args: readonly string[], spec: ExecSpec, cgroup: ExecCgrou
     terminal.onExit(({ exitCode, signal }) => {
       resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal);
     });
-  }).finally(() => cgroup.release());
+  }).then(async (code) => (await cgroup.release()) ?? code);
   return {
     exited,
     onOutput: (listener) => {

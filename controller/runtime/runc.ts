@@ -154,12 +154,17 @@ export class RuncRuntime implements ContainerRuntime {
     await this.#cgroups.makeChild(nodeId, child);
     const processFile = join(this.#bundleDir(nodeId), `${child}.json`);
     await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
-    const args = this.#arguments('exec', ...this.#cgroups.execArguments(child), '--process', processFile, nodeId);
+    // runc's own words go to a file: what is on standard error is the command's.
+    const runcLog = join(this.#bundleDir(nodeId), `${child}.log`);
+    const inChild = this.#cgroups.execArguments(child);
+    const args = this.#arguments('--log', runcLog, 'exec', ...inChild, '--process', processFile, nodeId);
     return spawnExec(args, spec, {
       processes: () => this.#cgroups.processes(nodeId, child),
       release: async () => {
-        await rm(processFile, { force: true });
+        const said = await readFile(runcLog, 'utf8').catch(() => '');
+        for (const file of [processFile, runcLog]) await rm(file, { force: true });
         await this.#cgroups.pruneChildren(nodeId, child);
+        return startFailureCode(said);
       },
     });
   }
@@ -187,6 +192,12 @@ export class RuncRuntime implements ContainerRuntime {
     if (result.exitCode !== 0) return undefined;
     return JSON.parse(result.stdout) as { status: string; pid: number };
   }
+}
+
+/** As shells have it: 127 when there is no such program, 126 when it is there and can't be run. */
+function startFailureCode(runcLog: string): number | undefined {
+  if (!/level=error msg="exec failed/.test(runcLog)) return undefined;
+  return /executable file not found|no such file or directory/.test(runcLog) ? 127 : 126;
 }
 
 /** Polls, because a process that is not our child can't be waited for. */

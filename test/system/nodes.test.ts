@@ -138,7 +138,10 @@ describeWithCluster('nodes', {}, (cluster) => {
         'cat; echo no >&2; exit 7',
       );
       expect(result).to.deep.equal({ code: 7, stdout: 'hello', stderr: 'no\n' });
-      expect((await cluster().run('node', 'exec', 'one', '--', 'no-such-program')).code).not.to.equal(0);
+      const absent = await cluster().run('node', 'exec', 'one', '--', 'no-such-program');
+      expect(absent.code).to.equal(127);
+      expect(absent.stderr).to.match(/no-such-program/);
+      expect((await cluster().run('node', 'exec', 'one', '--', '/etc/passwd')).code).to.equal(126);
       expect((await sh('one', 'kill -9 $$')).code).to.equal(137);
     });
 
