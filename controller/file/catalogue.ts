@@ -1,7 +1,7 @@
 /** Reading the catalogue: files by id or prefix, their chunks, and the right to fetch them. */
 import { NexusError } from '../../shared/errors.js';
 import type { FileId } from '../../shared/ids.js';
-import type { ChunkRecord, FileRecord } from '../store/port.js';
+import type { ChunkRecord, FileRecord, ReplicaRecord } from '../store/port.js';
 import { noSuchFile } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
 import { readTarget, type ChunkTarget } from './tokens.js';
@@ -52,7 +52,10 @@ export class Catalogue {
     return { file, chunks };
   }
 
-  /** Code: unavailable when no node that has a chunk can be asked, naming chunk and nodes. */
+  /**
+   * Copies on nodes that can be asked. Codes: unavailable when a chunk has none, naming chunk and nodes; data_loss
+   * when no node has it any more.
+   */
   async sources(
     reference: string,
     from: number,
@@ -66,19 +69,30 @@ export class Catalogue {
 
   #source(file: FileRecord, chunk: ChunkRecord): ChunkSource {
     const ready = chunk.replicas.filter((replica) => replica.state === 'ready');
-    const nodes = ready.map((replica) => this.deps.nodes.find(replica.nodeId)).filter((node) => node !== undefined);
-    const readable = nodes.filter((node) => node.readable);
-    if (readable.length > 0) {
-      return { chunk, targets: readable.map((node) => readTarget(this.deps, chunk.id, chunk.size, node)) };
+    const readable = ready
+      .map((replica) => this.deps.nodes.find(replica.nodeId))
+      .filter((node) => node !== undefined)
+      .filter((node) => node.readable);
+    if (readable.length === 0) throw this.#unreadable(file, chunk, ready);
+    // Readers try them in this order: each copy is the first for its share of the chunks.
+    const first = chunk.index % readable.length;
+    const ordered = [...readable.slice(first), ...readable.slice(0, first)];
+    return { chunk, targets: ordered.map((node) => readTarget(this.deps, chunk.id, chunk.size, node)) };
+  }
+
+  #unreadable(file: FileRecord, chunk: ChunkRecord, ready: readonly ReplicaRecord[]): NexusError {
+    const what = `chunk ${chunk.index} of file ${file.id}`;
+    const details = { file: file.id, chunk: chunk.index, chunk_id: chunk.id };
+    if (ready.length === 0) {
+      return new NexusError(
+        'data_loss',
+        `${what} is on no node any more: the last node that had it was removed`,
+        details,
+      );
     }
-    const where = nodes.map((node) => node.name).join(', ') || 'no node';
-    const code = nodes.length === 0 ? 'data_loss' : 'unavailable';
-    const advice = nodes.length === 0 ? 'it is lost' : 'start that node';
-    throw new NexusError(
-      code,
-      `chunk ${chunk.index} of file ${file.id} is on ${where}, which cannot be read; ${advice}`,
-      { chunk: chunk.index },
-    );
+    const names = ready.map(({ nodeId }) => this.deps.nodes.find(nodeId)?.name ?? nodeId);
+    const message = `${what} is on ${names.join(', ')} only, which cannot be read now; start it with: nexus node start ${names[0] ?? ''}`;
+    return new NexusError('unavailable', message, { ...details, nodes: names });
   }
 }
 

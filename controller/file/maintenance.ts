@@ -20,8 +20,10 @@ export class FileMaintenance {
 
   async #expireUploads(): Promise<void> {
     const { store, clock, events } = this.deps;
-    for (const id of await store.expiredUploads(clock.now())) {
-      await store.abortUpload(id);
+    const now = clock.now();
+    for (const id of await store.expiredUploads(now)) {
+      // It may have been granted more, or committed, since it was listed.
+      if (!(await store.expireUpload(id, now))) continue;
       await events.append('upload.expired', id, `upload ${id} made no progress and was undone`);
     }
   }

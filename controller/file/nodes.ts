@@ -11,8 +11,10 @@ export interface StorageNode {
   readonly schedulable: boolean;
   /** Its agent is expected to answer. */
   readonly readable: boolean;
-  /** As the agent last reported. */
+  /** As the agent last reported; 0 before its first report. */
   readonly freeBytes: number;
+  /** When, by the agent's clock, ms since the epoch. */
+  readonly reportedAt: number;
   /** Checks its receipts; unknown before its first heartbeat. */
   readonly receiptKey: KeyObject | undefined;
 }

@@ -1,6 +1,7 @@
 /**
- * Where chunks go: pure, from a snapshot of the nodes. Round robin over the schedulable nodes with room; the copies of
- * one chunk are on different nodes, and the first of them rotates, so that the nodes' shares differ by one chunk at most.
+ * Where chunks go: pure, from a snapshot of the nodes. Copies are dealt like cards, one node after the other, to the
+ * schedulable nodes with room: the copies of one chunk are on different nodes, and the nodes' shares differ by one chunk at
+ * most. Which copy of a chunk is the first (the one that is sent to, and forwards) changes with each lap.
  */
 import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -14,19 +15,29 @@ export interface Candidate {
   readonly freeBytes: number;
 }
 
+/** New places for one chunk whose nodes failed. */
+export interface MoveWish {
+  readonly replicas: number;
+  /** Where it is, was or just failed. */
+  readonly without: ReadonlySet<NodeId>;
+}
+
 export interface PlacementRequest {
   readonly nodes: readonly Candidate[];
-  /** Where the round robin goes on: the number of chunks placed so far. */
+  /** Where the dealing goes on: the number of places dealt so far. */
   readonly cursor: number;
+  /** New chunks. Where room runs out fewer are placed, but one at least. */
   readonly chunks: number;
   readonly replicas: number;
-  /** Not to be used, e.g. because they just failed. */
-  readonly without?: ReadonlySet<NodeId>;
+  /** Each is granted whole, before any new chunk. */
+  readonly moves?: readonly MoveWish[];
 }
 
 export interface Placement {
-  /** For each chunk its nodes; the first is the one to send to. */
-  readonly nodeIds: readonly (readonly NodeId[])[];
+  /** For each new chunk its nodes; the first is the one to send to. */
+  readonly chunks: readonly (readonly NodeId[])[];
+  /** For each move its new nodes. */
+  readonly moves: readonly (readonly NodeId[])[];
   readonly cursor: number;
   /** Why a node was not considered, by name. */
   readonly passedOver: Readonly<Record<string, string>>;
@@ -35,77 +46,112 @@ export interface Placement {
 /** Stays free on every volume, so that deletions and the file system's own tables never lack room. */
 export const NODE_RESERVE_BYTES = 4 * MIB;
 
-/** Codes: failed_precondition (too few nodes), resource_exhausted (too few with room). */
-export function planPlacement(request: PlacementRequest): Placement {
-  const passedOver: Record<string, string> = {};
-  const free = new Map<NodeId, number>();
-  for (const node of request.nodes) {
-    if (!node.schedulable) passedOver[node.name] = 'not schedulable';
-    else if (request.without?.has(node.id) === true) passedOver[node.name] = 'failed a moment ago';
-    else if (roomFor(node.freeBytes) < 1) passedOver[node.name] = 'no room for a chunk';
-    else free.set(node.id, node.freeBytes);
-  }
-  const nodeIds: NodeId[][] = [];
-  let { cursor } = request;
-  for (let chunk = 0; chunk < request.chunks; chunk += 1) {
-    const chosen = choose([...free.keys()], cursor, request.replicas);
-    if (chosen === undefined) throw noPlace(request, free.size, passedOver);
-    for (const id of chosen) {
-      const left = (free.get(id) ?? 0) - CHUNK_SIZE_BYTES;
-      if (roomFor(left) < 1) free.delete(id);
-      else free.set(id, left);
-    }
-    nodeIds.push(chosen);
-    cursor += 1;
-  }
-  return { nodeIds, cursor, passedOver };
-}
-
-/** Whole chunks that fit. */
+/** Whole chunks that fit; negative when less than the reserve is free. */
 export const roomFor = (freeBytes: number): number => Math.floor((freeBytes - NODE_RESERVE_BYTES) / CHUNK_SIZE_BYTES);
 
-function choose(ids: readonly NodeId[], cursor: number, replicas: number): NodeId[] | undefined {
-  if (ids.length < replicas) return undefined;
-  return Array.from({ length: replicas }, (_, copy) => ids[(cursor + copy) % ids.length]).filter(
-    (id) => id !== undefined,
-  );
+/**
+ * Codes: failed_precondition (fewer running nodes than copies), resource_exhausted (too few with room), unavailable
+ * (nothing but failed nodes is left for a move).
+ */
+export function planPlacement(request: PlacementRequest): Placement {
+  const dealer = new Dealer(request.nodes, request.cursor);
+  const moves = (request.moves ?? []).map((wish) => {
+    const chosen = dealer.deal(wish.replicas, wish.without);
+    if (chosen === undefined) throw dealer.refusal(wish.replicas, wish.without);
+    return chosen;
+  });
+  const chunks: NodeId[][] = [];
+  while (chunks.length < request.chunks) {
+    const chosen = dealer.deal(request.replicas);
+    if (chosen !== undefined) chunks.push(chosen);
+    else if (chunks.length > 0) break;
+    else throw dealer.refusal(request.replicas);
+  }
+  return { chunks, moves, cursor: dealer.cursor, passedOver: dealer.passedOver() };
 }
 
-function noPlace(
-  request: PlacementRequest,
-  withRoom: number,
-  passedOver: Readonly<Record<string, string>>,
-): NexusError {
-  const schedulable = request.nodes.filter((node) => node.schedulable).length;
-  if (schedulable === 0) {
-    const advice = 'create one with: nexus node create NAME --storage 1G';
-    return new NexusError('failed_precondition', `no node can take data: none is running and uncordoned; ${advice}`);
-  }
-  if (schedulable < request.replicas) {
-    return new NexusError(
-      'failed_precondition',
-      `${request.replicas} replicas need as many running nodes, and there are ${schedulable}; create nodes or ask for fewer replicas`,
-    );
-  }
-  const why = Object.entries(passedOver).map(([name, reason]) => `${name}: ${reason}`);
-  return new NexusError(
-    'resource_exhausted',
-    `no room for another chunk: ${withRoom} of ${schedulable} nodes have room and ${request.replicas} are needed; remove files or create nodes`,
-    { passed_over: why.slice(0, 20) },
-  );
-}
-
-/** Codes: those of planPlacement. Whether a file of this size could be placed now. */
+/** Whether a file of this size could be placed now. Codes: those of planPlacement. */
 export function assertRoomForFile(nodes: readonly Candidate[], replicas: number, sizeBytes: number): void {
-  const chunks = Math.ceil(sizeBytes / CHUNK_SIZE_BYTES);
-  planPlacement({ nodes, cursor: 0, chunks: Math.min(chunks, 1), replicas });
-  const room = nodes
+  const chunks = Math.max(1, Math.ceil(sizeBytes / CHUNK_SIZE_BYTES));
+  planPlacement({ nodes, cursor: 0, chunks: 1, replicas });
+  // A node takes one copy of a chunk, so room beyond the number of chunks is of no use on it.
+  const places = nodes
     .filter((node) => node.schedulable)
-    .reduce((sum, node) => sum + Math.max(0, roomFor(node.freeBytes)), 0);
-  if (chunks * replicas <= room) return;
-  const has = room * CHUNK_SIZE_BYTES;
+    .reduce((sum, node) => sum + Math.min(chunks, Math.max(0, roomFor(node.freeBytes))), 0);
+  if (places >= chunks * replicas) return;
+  const fits = Math.floor(places / replicas) * CHUNK_SIZE_BYTES;
   throw new NexusError(
     'resource_exhausted',
-    `a file of ${sizeBytes} bytes with ${replicas} replica(s) does not fit: the nodes have room for ${has} bytes; remove files or create nodes`,
+    `a file of ${sizeBytes} bytes with ${replicas} replica(s) does not fit: the nodes have room for ${fits} bytes; remove files or create nodes`,
+    { needed_bytes: sizeBytes, free_bytes: fits },
   );
+}
+
+class Dealer {
+  readonly #ring: readonly Candidate[];
+  readonly #room: Map<NodeId, number>;
+
+  constructor(
+    private readonly nodes: readonly Candidate[],
+    public cursor: number,
+  ) {
+    this.#ring = nodes.filter((node) => node.schedulable);
+    this.#room = new Map(this.#ring.map((node) => [node.id, roomFor(node.freeBytes)]));
+  }
+
+  /** The next `replicas` nodes with room; undefined, and nothing dealt, when there are not as many. */
+  deal(replicas: number, without?: ReadonlySet<NodeId>): NodeId[] | undefined {
+    const size = this.#ring.length;
+    const chosen: NodeId[] = [];
+    let step = 0;
+    for (; step < size && chosen.length < replicas; step += 1) {
+      const node = this.#ring[(this.cursor + step) % size];
+      if (node !== undefined && without?.has(node.id) !== true && this.#hasRoom(node)) chosen.push(node.id);
+    }
+    if (chosen.length < replicas) return undefined;
+    for (const id of chosen) this.#room.set(id, (this.#room.get(id) ?? 0) - 1);
+    const lap = replicas === 0 ? 0 : Math.floor(this.cursor / size) % replicas;
+    this.cursor += step;
+    return [...chosen.slice(lap), ...chosen.slice(0, lap)];
+  }
+
+  #hasRoom(node: Candidate): boolean {
+    return (this.#room.get(node.id) ?? 0) >= 1;
+  }
+
+  passedOver(without?: ReadonlySet<NodeId>): Record<string, string> {
+    const why: Record<string, string> = {};
+    for (const node of this.nodes) {
+      if (!node.schedulable) why[node.name] = 'not running, or cordoned';
+      else if (without?.has(node.id) === true) why[node.name] = 'has the chunk, or failed to take it';
+      else if (!this.#hasRoom(node)) why[node.name] = `no room for a chunk (${node.freeBytes} bytes free)`;
+    }
+    return why;
+  }
+
+  /** Why `deal` found too few nodes. */
+  refusal(replicas: number, without?: ReadonlySet<NodeId>): NexusError {
+    const why = Object.entries(this.passedOver(without)).map(([name, reason]) => `${name}: ${reason}`);
+    const details = { passed_over: why.slice(0, 20) };
+    const running = this.#ring.length;
+    if (running === 0) {
+      const advice = 'create one with: nexus node create NAME --storage 1G';
+      const message = `no node can take data: none is running and uncordoned; ${advice}`;
+      return new NexusError('failed_precondition', message, details);
+    }
+    if (running < replicas) {
+      const message = `${replicas} replicas need as many running nodes, and there are ${running}; create nodes or ask for fewer replicas`;
+      return new NexusError('failed_precondition', message, details);
+    }
+    if (this.#ring.filter((node) => without?.has(node.id) !== true).length < replicas) {
+      const message = 'no other node is running that could take the chunk; start or create one';
+      return new NexusError('unavailable', message, details);
+    }
+    const free = this.#ring.reduce((most, node) => Math.max(most, node.freeBytes), 0);
+    const needed = CHUNK_SIZE_BYTES + NODE_RESERVE_BYTES;
+    const message =
+      `no room for another chunk: ${replicas} node(s) with ${needed} bytes free are needed ` +
+      `(a chunk and what stays free), the emptiest has ${Math.max(0, free)}; remove files or create nodes`;
+    return new NexusError('resource_exhausted', message, { ...details, needed_bytes: needed, free_bytes: free });
+  }
 }

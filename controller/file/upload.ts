@@ -3,15 +3,15 @@
  * write is known and can be deleted; the file appears with the commit's transaction and not before.
  */
 import { Mutex } from 'async-mutex';
-import { peekReceipt, verifyReceipt } from '../../shared/chunk-token.js';
 import { NexusError } from '../../shared/errors.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { ChunkRecord, FileRecord, ReceivedChunk, UploadRecord } from '../store/port.js';
 import { noSuchUpload } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
-import type { StorageNode } from './nodes.js';
 import { assertRoomForFile, planPlacement, type Candidate } from './plan.js';
+import { acceptReceipts, type ClaimedReceipt } from './receipts.js';
+import { Room } from './room.js';
 import { writeTargets, type ChunkTarget } from './tokens.js';
 
 export interface ChunkGrant {
@@ -26,21 +26,18 @@ export interface GrantRequest {
   readonly receipts: readonly ClaimedReceipt[];
 }
 
-export interface ClaimedReceipt {
-  readonly index: number;
-  readonly receipt: string;
-}
-
-interface Move {
+interface Retry {
   readonly chunk: ChunkRecord;
-  readonly from: readonly NodeId[];
-  readonly to: readonly NodeId[];
+  readonly failed: readonly NodeId[];
+  readonly kept: readonly NodeId[];
+  readonly without: ReadonlySet<NodeId>;
 }
 
 export class Uploads {
   #cursor = 0;
   /** Placement and its record are one step: two uploads must not be promised the same room. */
   readonly #placing = new Mutex();
+  readonly #room = new Room();
 
   constructor(private readonly deps: FileDeps) {}
 
@@ -53,7 +50,7 @@ export class Uploads {
   }): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const { clock, settings, store } = this.deps;
     const replicas = request.replicas === 0 ? settings.defaultReplicas : request.replicas;
-    assertRoomForFile(await this.#candidates(), replicas, Math.max(1, request.expectedSize));
+    assertRoomForFile(await this.#candidates([]), replicas, request.expectedSize);
     const now = clock.now();
     const { name, owner, expectedSize } = request;
     const file: FileRecord = {
@@ -78,32 +75,43 @@ export class Uploads {
     return { upload, file };
   }
 
-  /** Codes: not_found, invalid_argument (a receipt), failed_precondition, resource_exhausted. */
+  /**
+   * At least one new chunk when any are asked for, fewer than asked when room is short. Each call puts the expiry off.
+   * A reply that was lost costs nothing: the chunks it granted can be asked for again as retries without failed nodes.
+   * Codes: not_found, invalid_argument, permission_denied (a receipt), failed_precondition, resource_exhausted,
+   * unavailable (no other node for a retry).
+   */
   grant(id: UploadId, request: GrantRequest): Promise<ChunkGrant[]> {
     return this.#placing.runExclusive(async () => {
       const { store, clock, settings } = this.deps;
       const upload = await this.#expect(id);
       const received = await this.#received(upload, request.receipts);
-      const candidates = await this.#candidates();
-      const moves = await this.#planMoves(upload, request.retry, candidates);
+      const retries = await this.#retries(upload, request.retry);
       const plan = planPlacement({
-        nodes: candidates,
+        nodes: await this.#candidates(received),
         cursor: this.#cursor,
         chunks: request.count,
         replicas: upload.replicas,
+        moves: retries.map(({ failed, without }) => ({ replicas: failed.length, without })),
       });
-      const placed = plan.nodeIds.map((nodeIds, at) => ({ id: newChunkId(), index: upload.granted + at, nodeIds }));
-      const moved = moves.map(({ chunk, from, to }) => ({ chunkId: chunk.id, from, to }));
+      const placed = plan.chunks.map((nodeIds, at) => ({ id: newChunkId(), index: upload.granted + at, nodeIds }));
+      const moved = retries.map(({ chunk, failed }, at) => ({
+        chunkId: chunk.id,
+        from: failed,
+        to: plan.moves[at] ?? [],
+      }));
       await store.recordGrants(id, { received, moved, placed, expiresAt: clock.now() + settings.uploadTtlMs });
       this.#cursor = plan.cursor;
       return [
-        ...moves.map(({ chunk, to }) => this.#grantOf(chunk.index, chunk.id, to)),
+        ...retries.map(({ chunk, kept }, at) =>
+          this.#grantOf(chunk.index, chunk.id, [...(plan.moves[at] ?? []), ...kept]),
+        ),
         ...placed.map((chunk) => this.#grantOf(chunk.index, chunk.id, chunk.nodeIds)),
       ];
     });
   }
 
-  /** Codes: not_found, invalid_argument, failed_precondition. */
+  /** Once: the upload is gone afterwards. Codes: not_found, failed_precondition, those of receipts. */
   async commit(
     id: UploadId,
     request: { size: number; chunksCount: number; receipts: readonly ClaimedReceipt[] },
@@ -120,14 +128,13 @@ export class Uploads {
     return upload;
   }
 
-  async #candidates(): Promise<Candidate[]> {
-    const promised = await this.deps.store.writingBytes();
-    return this.deps.nodes.snapshot().map(({ id, name, schedulable, freeBytes }) => ({
-      id,
-      name,
-      schedulable,
-      freeBytes: freeBytes - (promised.get(id) ?? 0),
-    }));
+  /** The nodes with their room, `received` no longer being on its way. */
+  async #candidates(received: readonly ReceivedChunk[]): Promise<Candidate[]> {
+    const promised = new Map(await this.deps.store.writingBytes());
+    for (const nodeId of received.flatMap((chunk) => chunk.nodeIds)) {
+      promised.set(nodeId, (promised.get(nodeId) ?? 0) - CHUNK_SIZE_BYTES);
+    }
+    return this.#room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
   }
 
   #grantOf(index: number, chunkId: ChunkId, nodeIds: readonly NodeId[]): ChunkGrant {
@@ -135,64 +142,36 @@ export class Uploads {
     return { index, chunkId, targets: writeTargets(this.deps, chunkId, nodes) };
   }
 
-  /** A chunk whose sending failed goes to nodes that it is not on yet; all its copies are placed anew. */
-  async #planMoves(upload: UploadRecord, retry: GrantRequest['retry'], nodes: readonly Candidate[]): Promise<Move[]> {
-    const chunks = await this.deps.store.chunksAt(
-      upload.fileId,
-      retry.map((entry) => entry.index),
-    );
-    return retry.map(({ index, failedNodeIds }) => {
+  /**
+   * What becomes of chunks whose sending failed. A copy on a node that failed is placed anew, away from every node that
+   * the chunk ever was on; copies that are on their way elsewhere keep their place and get fresh tokens.
+   */
+  async #retries(upload: UploadRecord, wishes: GrantRequest['retry']): Promise<Retry[]> {
+    const indexes = wishes.map((wish) => wish.index);
+    if (new Set(indexes).size < indexes.length) {
+      throw new NexusError('invalid_argument', 'retry names a chunk twice; name each once', { field: 'retry' });
+    }
+    const chunks = await this.deps.store.chunksAt(upload.fileId, indexes);
+    return wishes.map(({ index, failedNodeIds }) => {
       const chunk = chunks.find((candidate) => candidate.index === index);
       if (chunk === undefined) throw new NexusError('invalid_argument', `chunk ${index} was never granted`);
-      const from = chunk.replicas.map((replica) => replica.nodeId);
-      const without = new Set<NodeId>([...from, ...(failedNodeIds as NodeId[])]);
-      const plan = planPlacement({ nodes, cursor: this.#cursor, chunks: 1, replicas: upload.replicas, without });
-      this.#cursor += 1;
-      return { chunk, from, to: plan.nodeIds[0] ?? [] };
+      const writing = chunk.replicas.filter((copy) => copy.state === 'writing').map((copy) => copy.nodeId);
+      if (writing.length === 0) {
+        throw new NexusError('failed_precondition', `chunk ${index} is stored already: its receipts are in`);
+      }
+      const isFailed = (id: NodeId): boolean =>
+        failedNodeIds.includes(id) || this.deps.nodes.find(id)?.readable !== true;
+      const without = new Set([...chunk.replicas.map((copy) => copy.nodeId), ...(failedNodeIds as NodeId[])]);
+      const failed = writing.filter(isFailed);
+      return { chunk, failed, kept: writing.filter((id) => !isFailed(id)), without };
     });
   }
 
-  /** Receipts are believed only with the signature of a node that was granted this very chunk. */
-  async #received(upload: UploadRecord, receipts: readonly ClaimedReceipt[]): Promise<ReceivedChunk[]> {
+  async #received(upload: UploadRecord, receipts: readonly ClaimedReceipt[]): Promise<readonly ReceivedChunk[]> {
+    const { store, nodes, clock } = this.deps;
     const indexes = [...new Set(receipts.map((claim) => claim.index))];
-    const chunks = new Map(
-      (await this.deps.store.chunksAt(upload.fileId, indexes)).map((chunk) => [chunk.index, chunk]),
-    );
-    const byChunk = new Map<ChunkId, ReceivedChunk>();
-    for (const { index, receipt } of receipts) {
-      const chunk = chunks.get(index);
-      const { size, md5, node } = this.#checked(index, receipt, chunk);
-      const before = byChunk.get(chunk?.id ?? ('' as ChunkId));
-      if (before !== undefined && (before.size !== size || before.md5 !== md5)) {
-        throw new NexusError('invalid_argument', `the receipts of chunk ${index} differ`, { chunk: index });
-      }
-      if (chunk !== undefined)
-        byChunk.set(chunk.id, { chunkId: chunk.id, size, md5, nodeIds: [...(before?.nodeIds ?? []), node] });
-    }
-    return [...byChunk.values()];
-  }
-
-  #checked(
-    index: number,
-    receipt: string,
-    chunk: ChunkRecord | undefined,
-  ): { size: number; md5: string; node: NodeId } {
-    const peeked = peekReceipt(receipt);
-    const node: StorageNode | undefined = this.deps.nodes.find(peeked.node as NodeId);
-    const isPlaced = chunk?.replicas.some((replica) => replica.nodeId === peeked.node) === true;
-    if (chunk === undefined || peeked.chunk !== chunk.id || !isPlaced || node?.receiptKey === undefined) {
-      throw new NexusError(
-        'invalid_argument',
-        `the receipt of chunk ${index} is not for a chunk and node of this upload`,
-        { chunk: index },
-      );
-    }
-    const claims = verifyReceipt(receipt, node.receiptKey);
-    if (!(claims.size >= 0 && claims.size <= CHUNK_SIZE_BYTES)) {
-      throw new NexusError('invalid_argument', `the receipt of chunk ${index} has an impossible size`, {
-        chunk: index,
-      });
-    }
-    return { size: claims.size, md5: claims.md5, node: node.id };
+    const { received, copies } = acceptReceipts(await store.chunksAt(upload.fileId, indexes), receipts, nodes);
+    this.#room.note(copies, clock.now());
+    return received;
   }
 }

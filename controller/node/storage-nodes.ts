@@ -39,6 +39,7 @@ export class ClusterStorageNodes implements NodeDirectory {
       schedulable: record.status === 'Running' && !record.cordoned,
       readable: record.status === 'Running' || record.status === 'Suspect',
       freeBytes: Number(agent?.report?.volumeFreeBytes ?? 0n),
+      reportedAt: Number(agent?.report?.atMs ?? 0n),
       receiptKey: record.receiptKey === '' ? undefined : publicKeyOf(Buffer.from(record.receiptKey, 'base64')),
     };
   }

@@ -23,8 +23,8 @@ const MAX_FILES_PER_PAGE = 1000;
 /** Of one call; a client hands receipts over with each next grant. */
 const MAX_RECEIPTS_PER_CALL = 4096;
 
-// eslint-disable-next-line no-control-regex
-const CONTROL = /[\u0000-\u001f\u007f]/;
+/** C0 and C1: either kind can steer a terminal that lists the name. */
+const CONTROL = /\p{Cc}/u;
 
 const uploadId = z
   .string()
@@ -36,6 +36,10 @@ const bytes = z
   .transform(Number);
 const count = z.number().int();
 const receipts = z.array(z.object({ index: count, receipt: z.string().max(4096) })).max(MAX_RECEIPTS_PER_CALL);
+
+/** A file's id or the beginning of one. */
+const reference = z.string().min(1, 'must not be empty').max(64, 'is longer than an id');
+const fileSchema = z.object({ file: reference });
 
 const openSchema = z.object({
   name: z
@@ -59,7 +63,7 @@ const grantSchema = z.object({
 });
 const commitSchema = z.object({ uploadId, size: bytes, chunksCount: count, receipts });
 const downloadSchema = z.object({
-  file: z.string(),
+  file: reference,
   fromIndex: count,
   count: count
     .max(MAX_SOURCES_PER_PAGE, `must be at most ${MAX_SOURCES_PER_PAGE}`)
@@ -112,13 +116,15 @@ export function fileServiceHandlers(files: FileUseCases, registry: NodeRegistry,
       const page = await catalogue.list(pageSize, pageToken);
       return { files: page.files.map(fileShape), nextPageToken: page.nextPageToken };
     }),
-    getFile: unary(log, async ({ file }) => ({ file: fileShape(await catalogue.resolve(file)) })),
-    locateFile: unary(log, async ({ file: reference }) => {
-      const { file, chunks } = await catalogue.locate(reference);
+    getFile: unary(log, async (request) => {
+      return { file: fileShape(await catalogue.resolve(parseRequest(fileSchema, request).file)) };
+    }),
+    locateFile: unary(log, async (request) => {
+      const { file, chunks } = await catalogue.locate(parseRequest(fileSchema, request).file);
       return { id: file.id, name: file.name, chunks: chunks.map((chunk) => locationShape(chunk, registry)) };
     }),
-    removeFile: unary(log, async ({ file }) => {
-      const { id, name } = await files.remove(file);
+    removeFile: unary(log, async (request) => {
+      const { id, name } = await files.remove(parseRequest(fileSchema, request).file);
       return { id, name };
     }),
   };

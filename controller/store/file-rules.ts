@@ -9,6 +9,9 @@ export const noSuchFile = (id: string): NexusError =>
 export const noSuchUpload = (id: string): NexusError =>
   new NexusError('not_found', `there is no upload "${id}": it has expired, was aborted or is already committed`);
 
+export const movedMeanwhile = (chunk: string): NexusError =>
+  new NexusError('aborted', `chunk ${chunk} was stored or placed elsewhere meanwhile; ask for a grant again`);
+
 /**
  * Every chunk is there, all but the last are full, and their sizes add up.
  * Codes: failed_precondition, naming the first chunk that is wrong.

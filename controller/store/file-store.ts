@@ -2,29 +2,28 @@
  * Files, uploads, chunks and replicas. What belongs together changes in one transaction: a file is published with its
  * last receipts, and removed together with the note of which copies must vanish.
  */
-import { In, LessThanOrEqual, Like, type EntityManager } from 'typeorm';
-import { NexusError } from '../../shared/errors.js';
+import { Between, In, LessThanOrEqual, type EntityManager } from 'typeorm';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
-import { ChunkEntity, FileEntity, ReplicaEntity, UploadEntity, type ChunkRow, type ReplicaRow } from './entities.js';
+import type { FileId, NodeId, UploadId } from '../../shared/ids.js';
+import { FileEntity, ReplicaEntity, UploadEntity } from './entities.js';
 import { checkComplete, noSuchFile, noSuchUpload } from './file-rules.js';
-import type {
-  ChunkRecord,
-  DoomedReplica,
-  FileRecord,
-  FileStore,
-  PlacedChunk,
-  ReceivedChunk,
-  StorageTotals,
-  UploadRecord,
-} from './port.js';
+import type { ChunkRecord, DoomedReplica, FileRecord, FileStore, StorageTotals, UploadRecord } from './port.js';
+import {
+  chunksOf,
+  chunksWhere,
+  copiesOf,
+  doomFile,
+  forgetBareChunks,
+  groupByNode,
+  move,
+  parts,
+  place,
+  receive,
+  setStates,
+} from './typeorm-chunks.js';
 import type { Database } from './typeorm.js';
 
-/** SQLite takes 32,766 variables in a statement; rows are written in groups well below that. */
-const ROWS_PER_STATEMENT = 1000;
-
 type Grants = Parameters<FileStore['recordGrants']>[1];
-type Moved = Grants['moved'][number];
 
 export class TypeormFileStore implements FileStore {
   constructor(private readonly database: Database) {}
@@ -97,10 +96,15 @@ export class TypeormFileStore implements FileStore {
   async abortUpload(id: UploadId): Promise<void> {
     await this.database.write(async (manager) => {
       const upload = await manager.findOneBy(UploadEntity, { id });
-      if (upload === null) return;
-      await doomFile(manager, upload.fileId);
-      await manager.delete(UploadEntity, { id });
-      await manager.delete(FileEntity, { id: upload.fileId });
+      if (upload !== null) await dropUpload(manager, upload);
+    });
+  }
+
+  expireUpload(id: UploadId, now: number): Promise<boolean> {
+    return this.database.write(async (manager) => {
+      const upload = await manager.findOneBy(UploadEntity, { id, expiresAt: LessThanOrEqual(now) });
+      if (upload !== null) await dropUpload(manager, upload);
+      return upload !== null;
     });
   }
 
@@ -118,15 +122,17 @@ export class TypeormFileStore implements FileStore {
   findFiles(prefix: string): Promise<readonly FileRecord[]> {
     // Ids are hex: whatever else was typed matches nothing, and nothing of it is a pattern.
     if (!/^[0-9a-f]+$/.test(prefix)) return Promise.resolve([]);
-    const where = { id: Like(`${prefix}%`) as unknown as FileId, status: 'ready' as const };
-    return this.database.read((manager) => manager.find(FileEntity, { where, take: 2 }));
+    // A range, unlike LIKE, is found by the primary key. No hex digit sorts behind "g".
+    const where = { id: Between(prefix, `${prefix}g`) as unknown as FileId, status: 'ready' as const };
+    return this.database.read((manager) => manager.find(FileEntity, { where, order: { id: 'ASC' }, take: 2 }));
   }
 
   listFiles(page: Parameters<FileStore['listFiles']>[0]): Promise<readonly FileRecord[]> {
     return this.database.read((manager) => {
       const query = manager.createQueryBuilder(FileEntity, 'file').where('file.status = :status', { status: 'ready' });
       if (page.after !== undefined) {
-        query.andWhere('(file.createdAt > :at OR (file.createdAt = :at AND file.id > :id))', {
+        // Compared as a row, so that the index on both columns leads straight to the page.
+        query.andWhere('(file.createdAt, file.id) > (:at, :id)', {
           at: page.after.createdAt,
           id: page.after.id,
         });
@@ -214,11 +220,15 @@ export class TypeormFileStore implements FileStore {
   }
 }
 
-/** Files of the chunks that have a ready copy on :node and none elsewhere. */
+/**
+ * Files of the chunks that have a ready copy on :node and none elsewhere. Here and below the copies of one chunk are looked
+ * up by the chunk alone: with "state = 'ready'" among the conditions SQLite may take the index on the state, which
+ * nearly all rows share, and walk through all of them for each chunk.
+ */
 const CHUNKS_ONLY_ON = `
   SELECT chunks.file_id FROM chunks JOIN replicas ON replicas.chunk_id = chunks.id
-   WHERE replicas.node_id = :node AND replicas.state = 'ready' AND NOT EXISTS
-     (SELECT 1 FROM replicas other WHERE other.chunk_id = chunks.id AND other.node_id <> :node AND other.state = 'ready')`;
+   WHERE replicas.node_id = :node AND replicas.state = 'ready' AND 1 =
+     (SELECT COUNT(CASE WHEN state = 'ready' THEN 1 END) FROM replicas other WHERE other.chunk_id = chunks.id)`;
 
 /** One statement, hence one snapshot. Quoted names keep their case on PostgreSQL too. */
 const TOTALS = `
@@ -227,8 +237,8 @@ const TOTALS = `
          (SELECT COALESCE(SUM(chunks_count), 0) FROM files WHERE status = 'ready') AS "chunks",
          (SELECT COUNT(*) FROM replicas WHERE state = 'deleting') AS "pendingDeletes",
          (SELECT COUNT(*) FROM chunks JOIN files ON files.id = chunks.file_id
-           WHERE files.status = 'ready' AND files.replicas >
-             (SELECT COUNT(*) FROM replicas WHERE replicas.chunk_id = chunks.id AND replicas.state = 'ready')
+           WHERE files.status = 'ready' AND chunks.chunk_index < files.chunks_count AND files.replicas >
+             (SELECT COUNT(CASE WHEN state = 'ready' THEN 1 END) FROM replicas WHERE replicas.chunk_id = chunks.id)
          ) AS "underReplicated"`;
 
 async function expectUpload(manager: EntityManager, id: UploadId): Promise<UploadRecord> {
@@ -237,111 +247,8 @@ async function expectUpload(manager: EntityManager, id: UploadId): Promise<Uploa
   return upload;
 }
 
-const chunksOf = (manager: EntityManager, fileId: FileId, from: number, count: number): Promise<ChunkRecord[]> =>
-  chunksWhere(manager, fileId, `chunk_index >= ${Math.trunc(from)} AND chunk_index < ${Math.trunc(from + count)}`);
-
-async function chunksWhere(manager: EntityManager, fileId: FileId, condition: string): Promise<ChunkRecord[]> {
-  const rows: Record<'id' | 'idx' | 'size' | 'md5' | 'node' | 'state', string | number | null>[] = await manager.query(
-    `SELECT chunks.id AS "id", chunk_index AS "idx", size AS "size", md5 AS "md5", node_id AS "node", state AS "state"
-       FROM chunks LEFT JOIN replicas ON replicas.chunk_id = chunks.id
-      WHERE file_id = '${checkedId(fileId)}' AND ${condition}
-      ORDER BY chunk_index, node_id`,
-  );
-  const byIndex = new Map<number, ChunkRecord & { replicas: { nodeId: NodeId; state: ReplicaRow['state'] }[] }>();
-  for (const row of rows) {
-    const index = Number(row.idx);
-    const chunk = byIndex.get(index) ?? {
-      id: row.id as ChunkId,
-      fileId,
-      index,
-      size: Number(row.size),
-      md5: String(row.md5),
-      replicas: [],
-    };
-    if (row.node !== null) chunk.replicas.push({ nodeId: row.node as NodeId, state: row.state as ReplicaRow['state'] });
-    byIndex.set(index, chunk);
-  }
-  return [...byIndex.values()];
-}
-
-/** Parameter markers differ between the databases; a hex id needs none. */
-function checkedId(id: string): string {
-  if (!/^[0-9a-f]+$/.test(id)) throw new NexusError('internal', 'an id that is not hex reached the store');
-  return id;
-}
-
-async function receive(manager: EntityManager, fileId: FileId, received: readonly ReceivedChunk[]): Promise<void> {
-  for (const { chunkId, size, md5, nodeIds } of received) {
-    await manager.update(ChunkEntity, { id: chunkId, fileId }, { size, md5 });
-    await manager.update(ReplicaEntity, { chunkId, nodeId: In([...nodeIds]), state: 'writing' }, { state: 'ready' });
-  }
-}
-
-async function move(manager: EntityManager, { chunkId, from, to }: Moved): Promise<void> {
-  await manager.update(ReplicaEntity, { chunkId, nodeId: In([...from]) }, { state: 'deleting' });
-  await manager.insert(
-    ReplicaEntity,
-    to.map((nodeId) => ({ chunkId, nodeId, state: 'writing' as const })),
-  );
-}
-
-async function place(manager: EntityManager, fileId: FileId, placed: readonly PlacedChunk[]): Promise<void> {
-  const chunks: ChunkRow[] = placed.map(({ id, index }) => ({ id, fileId, index, size: 0, md5: '' }));
-  const copies: ReplicaRow[] = placed.flatMap(({ id, nodeIds }) =>
-    nodeIds.map((nodeId) => ({ chunkId: id, nodeId, state: 'writing' as const })),
-  );
-  for (const part of parts(chunks)) await manager.insert(ChunkEntity, [...part]);
-  for (const part of parts(copies)) await manager.insert(ReplicaEntity, [...part]);
-}
-
-const copiesOf = (chunk: ChunkRecord): ReplicaRow[] =>
-  chunk.replicas.map(({ nodeId, state }) => ({ chunkId: chunk.id, nodeId, state }));
-
-async function setStates(
-  manager: EntityManager,
-  copies: readonly ReplicaRow[],
-  state: ReplicaRow['state'],
-): Promise<void> {
-  for (const [nodeId, ofNode] of groupByNode(copies)) {
-    for (const part of parts(ofNode))
-      await manager.update(ReplicaEntity, { nodeId, chunkId: In([...part]) }, { state });
-  }
-}
-
-async function doomFile(manager: EntityManager, fileId: FileId): Promise<void> {
-  const id = checkedId(fileId);
-  await manager.query(
-    `UPDATE replicas SET state = 'deleting' WHERE chunk_id IN (SELECT id FROM chunks WHERE file_id = '${id}')`,
-  );
-  // A chunk that never had, or no longer has, a copy is nobody's to delete.
-  await manager.query(
-    `DELETE FROM chunks WHERE file_id = '${id}' AND NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)`,
-  );
-}
-
-/** Of the given chunks, those without a copy that belong to no file any more. */
-async function forgetBareChunks(manager: EntityManager, ids: readonly ChunkId[]): Promise<void> {
-  for (const part of parts([...new Set(ids)])) {
-    await manager
-      .createQueryBuilder()
-      .delete()
-      .from(ChunkEntity)
-      .where({ id: In([...part]) })
-      .andWhere('NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)')
-      .andWhere(
-        'NOT EXISTS (SELECT 1 FROM files WHERE files.id = chunks.file_id AND chunks.chunk_index < files.chunks_count)',
-      )
-      .andWhere("NOT EXISTS (SELECT 1 FROM files WHERE files.id = chunks.file_id AND files.status = 'uploading')")
-      .execute();
-  }
-}
-
-function groupByNode(copies: readonly DoomedReplica[]): Map<NodeId, ChunkId[]> {
-  const groups = new Map<NodeId, ChunkId[]>();
-  for (const { nodeId, chunkId } of copies) groups.set(nodeId, [...(groups.get(nodeId) ?? []), chunkId]);
-  return groups;
-}
-
-function* parts<Item>(items: readonly Item[]): Generator<readonly Item[]> {
-  for (let at = 0; at < items.length; at += ROWS_PER_STATEMENT) yield items.slice(at, at + ROWS_PER_STATEMENT);
+async function dropUpload(manager: EntityManager, { id, fileId }: UploadRecord): Promise<void> {
+  await doomFile(manager, fileId);
+  await manager.delete(UploadEntity, { id });
+  await manager.delete(FileEntity, { id: fileId });
 }

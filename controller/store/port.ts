@@ -157,6 +157,8 @@ export interface FileStore {
   ): Promise<FileRecord>;
   /** Drops upload and file, dooms every replica it was granted. What is not there is a success. */
   abortUpload(id: UploadId): Promise<void>;
+  /** As abortUpload, if it has expired by `now`; false when it lives on or is gone. */
+  expireUpload(id: UploadId, now: number): Promise<boolean>;
   expiredUploads(now: number): Promise<readonly UploadId[]>;
   getFile(id: FileId): Promise<FileRecord | undefined>;
   /** Ready files whose id begins with `prefix`, at most two: enough to tell a unique prefix from an ambiguous one. */

@@ -13,7 +13,7 @@ import { dirname } from 'node:path';
 import { Mutex } from 'async-mutex';
 import Sqlite from 'better-sqlite3';
 import { DataSource, type EntityManager } from 'typeorm';
-import { NexusError } from '../../shared/errors.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { ENTITIES } from './entities.js';
 import { TypeormEventStore } from './event-store.js';
@@ -44,13 +44,15 @@ export interface StoreOptions {
 
 /**
  * Opens (and migrates) the database.
- * Codes: data_loss (damaged), unavailable (locked), permission_denied, failed_precondition (written by a newer Nexus).
+ * Codes: data_loss (damaged), unavailable (locked), permission_denied, not_found (its folder), failed_precondition (written by a newer Nexus).
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { path, log } = options;
+  await makePrivateFile(path).catch((error: unknown) => {
+    throw toNexusError(error).during('open the database');
+  });
   const sources: DataSource[] = [];
   try {
-    await makePrivateFile(path);
     const writer = await new DataSource(dataSourceOptions(path, prepareWriter)).initialize();
     sources.push(writer);
     await migrate(writer, path, log);

@@ -1,0 +1,90 @@
+/**
+ * Receipts: an agent's signed word that it holds a chunk durably. They arrive by way of the client and are believed only
+ * with the signature of a node that was granted this very chunk. An agent may be hostile: what it signs is checked, too,
+ * and can't change what another agent has signed before it.
+ */
+import type { KeyObject } from 'node:crypto';
+import { z } from 'zod';
+import { peekReceipt, verifyReceipt } from '../../shared/chunk-token.js';
+import { NexusError } from '../../shared/errors.js';
+import type { ChunkId, NodeId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import type { ChunkRecord, ReceivedChunk } from '../store/port.js';
+import type { NodeDirectory } from './nodes.js';
+import type { StoredCopy } from './room.js';
+
+export interface ClaimedReceipt {
+  readonly index: number;
+  readonly receipt: string;
+}
+
+const claimsSchema = z.object({
+  chunk: z.string(),
+  node: z.string(),
+  size: z.int().min(1).max(CHUNK_SIZE_BYTES),
+  md5: z.string().regex(/^[0-9a-f]{32}$/),
+  at: z.number(),
+});
+
+export interface AcceptedReceipts {
+  readonly received: readonly ReceivedChunk[];
+  /** The same, copy by copy. */
+  readonly copies: readonly StoredCopy[];
+}
+
+/**
+ * `chunks` are the upload's, as granted. A receipt for a copy that has been placed elsewhere meanwhile, or that is known
+ * to be stored, is left out.
+ * Codes: invalid_argument (not of this upload, or two that contradict each other), permission_denied (signature or
+ * contents), unavailable (the node's key is not known).
+ */
+export function acceptReceipts(
+  chunks: readonly ChunkRecord[],
+  receipts: readonly ClaimedReceipt[],
+  nodes: NodeDirectory,
+): AcceptedReceipts {
+  const byIndex = new Map(chunks.map((chunk) => [chunk.index, chunk]));
+  const accepted = new Map<ChunkId, ReceivedChunk>();
+  const copies: StoredCopy[] = [];
+  for (const { index, receipt } of receipts) {
+    const peeked = peekReceipt(receipt);
+    const chunk = byIndex.get(index);
+    const copy = chunk?.replicas.find((replica) => replica.nodeId === peeked.node);
+    if (chunk === undefined || chunk.id !== peeked.chunk || copy === undefined) {
+      throw refused('invalid_argument', index, 'it is not for a chunk and node of this upload');
+    }
+    if (copy.state !== 'writing') continue;
+    const { size, md5, at } = verified(index, receipt, copy.nodeId, nodes);
+    const before = accepted.get(chunk.id) ?? (chunk.md5 === '' ? undefined : chunk);
+    if (before !== undefined && (before.size !== size || before.md5 !== md5)) {
+      throw refused('invalid_argument', index, 'it contradicts another one of the same chunk');
+    }
+    const nodeIds = new Set(accepted.get(chunk.id)?.nodeIds).add(copy.nodeId);
+    accepted.set(chunk.id, { chunkId: chunk.id, size, md5, nodeIds: [...nodeIds] });
+    copies.push({ chunkId: chunk.id, nodeId: copy.nodeId, size, at });
+  }
+  return { received: [...accepted.values()], copies };
+}
+
+function verified(index: number, receipt: string, node: NodeId, nodes: NodeDirectory): z.infer<typeof claimsSchema> {
+  const key = nodes.find(node)?.receiptKey;
+  if (key === undefined) throw refused('unavailable', index, `the key of node ${node} is not known; is it running?`);
+  const result = claimsSchema.safeParse(signedClaims(index, receipt, key));
+  if (!result.success) throw refused('permission_denied', index, 'what its node signed makes no sense');
+  return result.data;
+}
+
+function signedClaims(index: number, receipt: string, key: KeyObject): unknown {
+  try {
+    return verifyReceipt(receipt, key);
+  } catch (error) {
+    throw refused('permission_denied', index, 'its signature is not that of its node', error);
+  }
+}
+
+const refused = (
+  code: 'invalid_argument' | 'permission_denied' | 'unavailable',
+  index: number,
+  why: string,
+  cause?: unknown,
+): NexusError => new NexusError(code, `the receipt of chunk ${index} was refused: ${why}`, { chunk: index }, { cause });

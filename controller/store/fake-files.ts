@@ -1,0 +1,293 @@
+/** The file half of the store in memory. Each method is one step on the tables it is given. */
+import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { checkComplete, movedMeanwhile, noSuchFile, noSuchUpload } from './file-rules.js';
+import type {
+  ChunkRecord,
+  DoomedReplica,
+  FileRecord,
+  FileStore,
+  ReceivedChunk,
+  ReplicaState,
+  StorageTotals,
+  UploadRecord,
+} from './port.js';
+
+/** A chunk with its copies by node. */
+interface ChunkEntry {
+  readonly id: ChunkId;
+  readonly fileId: FileId;
+  readonly index: number;
+  size: number;
+  md5: string;
+  readonly copies: Map<NodeId, ReplicaState>;
+}
+
+export interface FileTables {
+  readonly files: Map<FileId, FileRecord>;
+  readonly uploads: Map<UploadId, UploadRecord>;
+  readonly chunks: Map<ChunkId, ChunkEntry>;
+}
+
+export const emptyFileTables = (): FileTables => ({ files: new Map(), uploads: new Map(), chunks: new Map() });
+
+type Run = <Result>(work: (tables: FileTables) => Result) => Promise<Result>;
+
+export class FakeFileStore implements FileStore {
+  constructor(
+    private readonly read: Run,
+    private readonly write: Run,
+  ) {}
+
+  openUpload(file: FileRecord, upload: UploadRecord): Promise<void> {
+    return this.write(({ files, uploads }) => {
+      files.set(file.id, file);
+      uploads.set(upload.id, upload);
+    });
+  }
+
+  getUpload(id: UploadId): Promise<UploadRecord | undefined> {
+    return this.read(({ uploads }) => uploads.get(id));
+  }
+
+  recordGrants(id: UploadId, change: Parameters<FileStore['recordGrants']>[1]): Promise<void> {
+    return this.write((tables) => {
+      const upload = expectUpload(tables, id);
+      receive(tables, upload.fileId, change.received);
+      for (const { chunkId, from, to } of change.moved) {
+        const copies = tables.chunks.get(chunkId)?.copies;
+        if (copies === undefined || from.some((node) => copies.get(node) !== 'writing')) throw movedMeanwhile(chunkId);
+        for (const node of from) copies.set(node, 'deleting');
+        for (const node of to) copies.set(node, 'writing');
+      }
+      for (const { id: chunkId, index, nodeIds } of change.placed) {
+        const copies = new Map(nodeIds.map((node) => [node, 'writing' as const]));
+        tables.chunks.set(chunkId, { id: chunkId, fileId: upload.fileId, index, size: 0, md5: '', copies });
+      }
+      const granted = upload.granted + change.placed.length;
+      tables.uploads.set(id, { ...upload, granted, expiresAt: change.expiresAt });
+    });
+  }
+
+  uploadChunks(id: UploadId): Promise<readonly ChunkRecord[]> {
+    return this.read((tables) => {
+      const upload = tables.uploads.get(id);
+      return upload === undefined ? [] : chunksOf(tables, upload.fileId);
+    });
+  }
+
+  chunksAt(id: FileId, indexes: readonly number[]): Promise<readonly ChunkRecord[]> {
+    return this.read((tables) => chunksOf(tables, id).filter((chunk) => indexes.includes(chunk.index)));
+  }
+
+  writingBytes(): Promise<ReadonlyMap<NodeId, number>> {
+    return this.read((tables) => {
+      const bytes = new Map<NodeId, number>();
+      for (const { nodeId } of copiesIn(tables, 'writing')) {
+        bytes.set(nodeId, (bytes.get(nodeId) ?? 0) + CHUNK_SIZE_BYTES);
+      }
+      return bytes;
+    });
+  }
+
+  commitUpload(id: UploadId, change: Parameters<FileStore['commitUpload']>[1]): Promise<FileRecord> {
+    return this.write((tables) => {
+      const upload = expectUpload(tables, id);
+      receive(tables, upload.fileId, change.received);
+      checkComplete(chunksOf(tables, upload.fileId), change);
+      for (const chunk of entriesOf(tables, upload.fileId)) {
+        const isSurplus = chunk.index >= change.chunksCount;
+        for (const [node, state] of chunk.copies) {
+          if (isSurplus || state === 'writing') chunk.copies.set(node, 'deleting');
+        }
+      }
+      const file = tables.files.get(upload.fileId);
+      if (file === undefined) throw noSuchFile(upload.fileId);
+      const published = { ...file, size: change.size, chunksCount: change.chunksCount, status: 'ready' as const };
+      tables.files.set(file.id, published);
+      tables.uploads.delete(id);
+      return published;
+    });
+  }
+
+  abortUpload(id: UploadId): Promise<void> {
+    return this.write((tables) => {
+      dropUpload(tables, tables.uploads.get(id));
+    });
+  }
+
+  expireUpload(id: UploadId, now: number): Promise<boolean> {
+    return this.write((tables) => {
+      const upload = tables.uploads.get(id);
+      if (upload === undefined || upload.expiresAt > now) return false;
+      dropUpload(tables, upload);
+      return true;
+    });
+  }
+
+  expiredUploads(now: number): Promise<readonly UploadId[]> {
+    return this.read(({ uploads }) =>
+      [...uploads.values()].filter((upload) => upload.expiresAt <= now).map((upload) => upload.id),
+    );
+  }
+
+  getFile(id: FileId): Promise<FileRecord | undefined> {
+    return this.read(({ files }) => files.get(id));
+  }
+
+  findFiles(prefix: string): Promise<readonly FileRecord[]> {
+    return this.read((tables) =>
+      prefix === ''
+        ? []
+        : readyFiles(tables)
+            .filter((file) => file.id.startsWith(prefix))
+            .sort(byId)
+            .slice(0, 2),
+    );
+  }
+
+  listFiles(page: Parameters<FileStore['listFiles']>[0]): Promise<readonly FileRecord[]> {
+    const { after, limit } = page;
+    return this.read((tables) =>
+      readyFiles(tables)
+        .sort((one, other) => one.createdAt - other.createdAt || byId(one, other))
+        .filter((file) => after === undefined || isAfter(file, after))
+        .slice(0, limit),
+    );
+  }
+
+  chunks(id: FileId, page: { readonly from: number; readonly count: number }): Promise<readonly ChunkRecord[]> {
+    return this.read((tables) =>
+      chunksOf(tables, id).filter((chunk) => chunk.index >= page.from && chunk.index < page.from + page.count),
+    );
+  }
+
+  removeFile(id: FileId): Promise<FileRecord> {
+    return this.write((tables) => {
+      const file = tables.files.get(id);
+      if (file?.status !== 'ready') throw noSuchFile(id);
+      doomFile(tables, id);
+      return file;
+    });
+  }
+
+  doomedReplicas(limit: number, node?: NodeId): Promise<readonly DoomedReplica[]> {
+    return this.read((tables) =>
+      copiesIn(tables, 'deleting')
+        .filter((copy) => node === undefined || copy.nodeId === node)
+        .slice(0, limit),
+    );
+  }
+
+  doomedNodes(): Promise<readonly NodeId[]> {
+    return this.read((tables) => [...new Set(copiesIn(tables, 'deleting').map((copy) => copy.nodeId))]);
+  }
+
+  forgetReplicas(gone: readonly DoomedReplica[]): Promise<void> {
+    return this.write((tables) => {
+      for (const { chunkId, nodeId } of gone) {
+        const copies = tables.chunks.get(chunkId)?.copies;
+        if (copies?.get(nodeId) === 'deleting') copies.delete(nodeId);
+      }
+      forgetBareChunks(tables);
+    });
+  }
+
+  filesOnlyOn(node: NodeId): Promise<readonly FileRecord[]> {
+    return this.read((tables) =>
+      readyFiles(tables).filter((file) =>
+        chunksOf(tables, file.id).some((chunk) => {
+          const ready = chunk.replicas.filter((copy) => copy.state === 'ready');
+          return ready.length === 1 && ready[0]?.nodeId === node;
+        }),
+      ),
+    );
+  }
+
+  forgetNode(node: NodeId): Promise<void> {
+    return this.write((tables) => {
+      for (const chunk of tables.chunks.values()) chunk.copies.delete(node);
+      forgetBareChunks(tables);
+    });
+  }
+
+  totals(): Promise<StorageTotals> {
+    return this.read((tables) => {
+      const files = readyFiles(tables);
+      const sum = (value: (file: FileRecord) => number): number =>
+        files.reduce((total, file) => total + value(file), 0);
+      return {
+        files: files.length,
+        chunks: sum((file) => file.chunksCount),
+        bytes: sum((file) => file.size),
+        underReplicated: sum((file) => underReplicated(tables, file)),
+        pendingDeletes: copiesIn(tables, 'deleting').length,
+      };
+    });
+  }
+}
+
+const byId = (one: FileRecord, other: FileRecord): number => (one.id < other.id ? -1 : 1);
+
+const isAfter = (file: FileRecord, after: { createdAt: number; id: FileId }): boolean =>
+  file.createdAt > after.createdAt || (file.createdAt === after.createdAt && file.id > after.id);
+
+const readyFiles = ({ files }: FileTables): FileRecord[] =>
+  [...files.values()].filter((file) => file.status === 'ready');
+
+const entriesOf = ({ chunks }: FileTables, fileId: FileId): ChunkEntry[] =>
+  [...chunks.values()].filter((chunk) => chunk.fileId === fileId).sort((one, other) => one.index - other.index);
+
+const chunksOf = (tables: FileTables, fileId: FileId): ChunkRecord[] =>
+  entriesOf(tables, fileId).map(({ copies, ...chunk }) => ({
+    ...chunk,
+    replicas: [...copies].map(([nodeId, state]) => ({ nodeId, state })).sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1)),
+  }));
+
+const copiesIn = ({ chunks }: FileTables, state: ReplicaState): DoomedReplica[] =>
+  [...chunks.values()].flatMap((chunk) =>
+    [...chunk.copies].filter(([, is]) => is === state).map(([nodeId]) => ({ chunkId: chunk.id, nodeId })),
+  );
+
+const underReplicated = (tables: FileTables, file: FileRecord): number =>
+  chunksOf(tables, file.id).filter(
+    (chunk) =>
+      chunk.index < file.chunksCount && chunk.replicas.filter((copy) => copy.state === 'ready').length < file.replicas,
+  ).length;
+
+function expectUpload({ uploads }: FileTables, id: UploadId): UploadRecord {
+  const upload = uploads.get(id);
+  if (upload === undefined) throw noSuchUpload(id);
+  return upload;
+}
+
+function receive({ chunks }: FileTables, fileId: FileId, received: readonly ReceivedChunk[]): void {
+  for (const { chunkId, size, md5, nodeIds } of received) {
+    const chunk = chunks.get(chunkId);
+    if (chunk?.fileId !== fileId) continue;
+    chunk.size = size;
+    chunk.md5 = md5;
+    for (const node of nodeIds) if (chunk.copies.get(node) === 'writing') chunk.copies.set(node, 'ready');
+  }
+}
+
+function dropUpload(tables: FileTables, upload: UploadRecord | undefined): void {
+  if (upload === undefined) return;
+  tables.uploads.delete(upload.id);
+  doomFile(tables, upload.fileId);
+}
+
+function doomFile(tables: FileTables, id: FileId): void {
+  for (const chunk of entriesOf(tables, id)) for (const node of chunk.copies.keys()) chunk.copies.set(node, 'deleting');
+  tables.files.delete(id);
+  forgetBareChunks(tables);
+}
+
+/** Chunks without a copy that belong to no file any more. */
+function forgetBareChunks({ chunks, files }: FileTables): void {
+  for (const chunk of chunks.values()) {
+    const file = files.get(chunk.fileId);
+    const isWanted = file?.status === 'uploading' || (file !== undefined && chunk.index < file.chunksCount);
+    if (chunk.copies.size === 0 && !isWanted) chunks.delete(chunk.id);
+  }
+}

@@ -1,0 +1,135 @@
+/**
+ * Rows of chunks and their copies: the steps that the transactions of file-store.ts are made of. SQL is what SQLite and
+ * PostgreSQL both understand.
+ */
+import { In, type EntityManager } from 'typeorm';
+import { NexusError } from '../../shared/errors.js';
+import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
+import { ChunkEntity, ReplicaEntity, type ChunkRow, type ReplicaRow } from './entities.js';
+import { movedMeanwhile } from './file-rules.js';
+import type { ChunkRecord, DoomedReplica, FileStore, PlacedChunk, ReceivedChunk } from './port.js';
+
+/** SQLite takes 32,766 variables in a statement; rows are written in groups well below that. */
+const ROWS_PER_STATEMENT = 1000;
+
+type Moved = Parameters<FileStore['recordGrants']>[1]['moved'][number];
+
+export const chunksOf = (manager: EntityManager, fileId: FileId, from: number, count: number): Promise<ChunkRecord[]> =>
+  chunksWhere(manager, fileId, `chunk_index >= ${Math.trunc(from)} AND chunk_index < ${Math.trunc(from + count)}`);
+
+export async function chunksWhere(manager: EntityManager, fileId: FileId, condition: string): Promise<ChunkRecord[]> {
+  const rows: Record<'id' | 'idx' | 'size' | 'md5' | 'node' | 'state', string | number | null>[] = await manager.query(
+    `SELECT chunks.id AS "id", chunk_index AS "idx", size AS "size", md5 AS "md5", node_id AS "node", state AS "state"
+       FROM chunks LEFT JOIN replicas ON replicas.chunk_id = chunks.id
+      WHERE file_id = '${checkedId(fileId)}' AND ${condition}
+      ORDER BY chunk_index, node_id`,
+  );
+  const byIndex = new Map<number, ChunkRecord & { replicas: { nodeId: NodeId; state: ReplicaRow['state'] }[] }>();
+  for (const row of rows) {
+    const index = Number(row.idx);
+    const chunk = byIndex.get(index) ?? {
+      id: row.id as ChunkId,
+      fileId,
+      index,
+      size: Number(row.size),
+      md5: String(row.md5),
+      replicas: [],
+    };
+    if (row.node !== null) chunk.replicas.push({ nodeId: row.node as NodeId, state: row.state as ReplicaRow['state'] });
+    byIndex.set(index, chunk);
+  }
+  return [...byIndex.values()];
+}
+
+/** Parameter markers differ between the databases; a hex id needs none. */
+function checkedId(id: string): string {
+  if (!/^[0-9a-f]+$/.test(id)) throw new NexusError('internal', 'an id that is not hex reached the store');
+  return id;
+}
+
+export async function receive(
+  manager: EntityManager,
+  fileId: FileId,
+  received: readonly ReceivedChunk[],
+): Promise<void> {
+  for (const { chunkId, size, md5, nodeIds } of received) {
+    await manager.update(ChunkEntity, { id: chunkId, fileId }, { size, md5 });
+    await manager.update(ReplicaEntity, { chunkId, nodeId: In([...nodeIds]), state: 'writing' }, { state: 'ready' });
+  }
+}
+
+export async function move(manager: EntityManager, { chunkId, from, to }: Moved): Promise<void> {
+  if (from.length === 0) return;
+  const leaving = { chunkId, nodeId: In([...from]), state: 'writing' as const };
+  const { affected } = await manager.update(ReplicaEntity, leaving, { state: 'deleting' });
+  if (affected !== from.length) throw movedMeanwhile(chunkId);
+  await manager.insert(
+    ReplicaEntity,
+    to.map((nodeId) => ({ chunkId, nodeId, state: 'writing' as const })),
+  );
+}
+
+export async function place(manager: EntityManager, fileId: FileId, placed: readonly PlacedChunk[]): Promise<void> {
+  const chunks: ChunkRow[] = placed.map(({ id, index }) => ({ id, fileId, index, size: 0, md5: '' }));
+  const copies: ReplicaRow[] = placed.flatMap(({ id, nodeIds }) =>
+    nodeIds.map((nodeId) => ({ chunkId: id, nodeId, state: 'writing' as const })),
+  );
+  for (const part of parts(chunks)) await manager.insert(ChunkEntity, [...part]);
+  for (const part of parts(copies)) await manager.insert(ReplicaEntity, [...part]);
+}
+
+export const copiesOf = (chunk: ChunkRecord): ReplicaRow[] =>
+  chunk.replicas.map(({ nodeId, state }) => ({ chunkId: chunk.id, nodeId, state }));
+
+export async function setStates(
+  manager: EntityManager,
+  copies: readonly ReplicaRow[],
+  state: ReplicaRow['state'],
+): Promise<void> {
+  for (const [nodeId, ofNode] of groupByNode(copies)) {
+    for (const part of parts(ofNode))
+      await manager.update(ReplicaEntity, { nodeId, chunkId: In([...part]) }, { state });
+  }
+}
+
+export async function doomFile(manager: EntityManager, fileId: FileId): Promise<void> {
+  const id = checkedId(fileId);
+  await manager.query(
+    `UPDATE replicas SET state = 'deleting' WHERE chunk_id IN (SELECT id FROM chunks WHERE file_id = '${id}')`,
+  );
+  // A chunk that never had, or no longer has, a copy is nobody's to delete.
+  await manager.query(
+    `DELETE FROM chunks WHERE file_id = '${id}' AND NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)`,
+  );
+}
+
+/** Of the given chunks, those without a copy that belong to no file any more. */
+export async function forgetBareChunks(manager: EntityManager, ids: readonly ChunkId[]): Promise<void> {
+  for (const part of parts([...new Set(ids)])) {
+    await manager
+      .createQueryBuilder()
+      .delete()
+      .from(ChunkEntity)
+      .where({ id: In([...part]) })
+      .andWhere('NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)')
+      .andWhere(
+        'NOT EXISTS (SELECT 1 FROM files WHERE files.id = chunks.file_id AND chunks.chunk_index < files.chunks_count)',
+      )
+      .andWhere("NOT EXISTS (SELECT 1 FROM files WHERE files.id = chunks.file_id AND files.status = 'uploading')")
+      .execute();
+  }
+}
+
+export function groupByNode(copies: readonly DoomedReplica[]): Map<NodeId, ChunkId[]> {
+  const groups = new Map<NodeId, ChunkId[]>();
+  for (const { nodeId, chunkId } of copies) {
+    const group = groups.get(nodeId);
+    if (group === undefined) groups.set(nodeId, [chunkId]);
+    else group.push(chunkId);
+  }
+  return groups;
+}
+
+export function* parts<Item>(items: readonly Item[]): Generator<readonly Item[]> {
+  for (let at = 0; at < items.length; at += ROWS_PER_STATEMENT) yield items.slice(at, at + ROWS_PER_STATEMENT);
+}

@@ -1,0 +1,82 @@
+/** The file use cases on fakes: a store in memory, nodes that sign, a clock that stands still until it is moved. */
+import { generateSigningKey } from '../../shared/chunk-token.js';
+import { systemClock } from '../../shared/clock.js';
+import type { NodeId, UploadId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { createLogger } from '../../shared/log.js';
+import { EventLog } from '../../controller/events/log.js';
+import type { FileDeps } from '../../controller/file/deps.js';
+import { FakeNodes } from '../../controller/file/fake-nodes.js';
+import { FileMaintenance } from '../../controller/file/maintenance.js';
+import type { ClaimedReceipt } from '../../controller/file/receipts.js';
+import type { ChunkGrant } from '../../controller/file/upload.js';
+import { FileUseCases } from '../../controller/file/use-cases.js';
+import { FakeStore } from '../../controller/store/fake.js';
+import type { FileRecord } from '../../controller/store/port.js';
+
+export const UPLOAD_TTL_MS = 60_000;
+
+export class FileBench {
+  nowMs = 1_000_000;
+  kicks = 0;
+  readonly store = new FakeStore();
+  readonly signer = generateSigningKey();
+  readonly nodes: FakeNodes;
+  readonly deps: FileDeps;
+  readonly files: FileUseCases;
+  readonly maintenance: FileMaintenance;
+
+  constructor(nodeCount = 3) {
+    const log = createLogger('test', 'silent');
+    const clock = { ...systemClock, now: () => this.nowMs };
+    this.nodes = new FakeNodes(nodeCount);
+    this.deps = {
+      store: this.store.files,
+      nodes: this.nodes,
+      signer: this.signer,
+      clock,
+      log,
+      settings: { defaultReplicas: 1, uploadTtlMs: UPLOAD_TTL_MS },
+      events: new EventLog(this.store.events, clock, log),
+    };
+    this.files = new FileUseCases(this.deps, () => {
+      this.kicks += 1;
+    });
+    this.maintenance = new FileMaintenance(this.deps);
+  }
+
+  id(slot: number): NodeId {
+    return this.nodes.snapshot()[slot]!.id;
+  }
+
+  async open(replicas = 1, expectedSize = 0): Promise<UploadId> {
+    const { upload } = await this.files.uploads.open({ name: 'a.bin', replicas, expectedSize, owner: 'admin' });
+    return upload.id;
+  }
+
+  grant(id: UploadId, count: number, receipts: readonly ClaimedReceipt[] = []): Promise<ChunkGrant[]> {
+    return this.files.uploads.grant(id, { count, retry: [], receipts });
+  }
+
+  retry(id: UploadId, index: number, failedNodeIds: readonly string[]): Promise<ChunkGrant[]> {
+    return this.files.uploads.grant(id, { count: 0, retry: [{ index, failedNodeIds }], receipts: [] });
+  }
+
+  /** What the agents answer when the client has sent the chunk. */
+  receiptsOf(grant: ChunkGrant, size = CHUNK_SIZE_BYTES): ClaimedReceipt[] {
+    return grant.targets.map((target) => ({
+      index: grant.index,
+      receipt: this.nodes.receipt(target.nodeId as NodeId, grant.chunkId, size),
+    }));
+  }
+
+  /** A whole file of full chunks and a last one of 5 bytes. */
+  async storeFile(chunksCount: number, replicas = 1): Promise<FileRecord> {
+    const id = await this.open(replicas);
+    const grants = chunksCount === 0 ? [] : await this.grant(id, chunksCount);
+    const sizeOf = (index: number): number => (index === chunksCount - 1 ? 5 : CHUNK_SIZE_BYTES);
+    const receipts = grants.flatMap((grant) => this.receiptsOf(grant, sizeOf(grant.index)));
+    const size = grants.reduce((sum, grant) => sum + sizeOf(grant.index), 0);
+    return await this.files.commit(id, { size, chunksCount, receipts });
+  }
+}

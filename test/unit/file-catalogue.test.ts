@@ -1,0 +1,134 @@
+import { expect } from 'chai';
+import { publicKeyOf, verifyChunkToken } from '../../shared/chunk-token.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { codeOf, errorOf } from '../support/codes.js';
+import { FileBench } from '../support/files.js';
+import { fileId, nodeId, storeFile } from '../support/records.js';
+
+describe('the catalogue', () => {
+  let bench: FileBench;
+
+  beforeEach(() => {
+    bench = new FileBench();
+  });
+
+  describe('resolving', () => {
+    it('takes an id or a unique prefix, and names the candidates of an ambiguous one', async () => {
+      const [one, two] = [fileId('ab1'), fileId('ab2')];
+      for (const id of [one, two]) await storeFile(bench.store.files, [[nodeId(0)]], { id });
+      const resolve = async (text: string) => (await bench.files.catalogue.resolve(text)).id;
+      expect(await resolve('ab1')).to.equal(one);
+      expect(await resolve(two)).to.equal(two);
+      const error = await errorOf(() => resolve('ab'));
+      expect(error.code).to.equal('invalid_argument');
+      expect(error.message).to.include(one).and.include(two);
+      expect(await codeOf(() => resolve('c'))).to.equal('not_found');
+    });
+
+    it('does not find what is still being uploaded', async () => {
+      const { upload } = await bench.files.uploads.open({ name: 'a', replicas: 1, expectedSize: 0, owner: 'admin' });
+      expect(await codeOf(() => bench.files.catalogue.resolve(upload.fileId))).to.equal('not_found');
+    });
+  });
+
+  describe('listing', () => {
+    it('goes page by page to the end', async () => {
+      const stored: string[] = [];
+      for (let count = 0; count < 5; count += 1) {
+        stored.push((await bench.storeFile(1)).id);
+        bench.nowMs += 1;
+      }
+      const listed: string[] = [];
+      let token = '';
+      do {
+        const page = await bench.files.catalogue.list(2, token);
+        listed.push(...page.files.map((file) => file.id));
+        token = page.nextPageToken;
+      } while (token !== '');
+      expect(listed).to.deep.equal(stored);
+    });
+
+    for (const token of ['x', '1-2', "1-' OR 1=1", '-', `${'9'.repeat(40)}-${'a'.repeat(16)}`]) {
+      it(`refuses the page token ${token}`, async () => {
+        expect(await codeOf(() => bench.files.catalogue.list(2, token))).to.equal('invalid_argument');
+      });
+    }
+  });
+
+  describe('sources', () => {
+    it('carry read tokens for the chunk at its size, on every readable copy', async () => {
+      const file = await bench.storeFile(2, 2);
+      const { sources } = await bench.files.catalogue.sources(file.id, 0, 64);
+      expect(sources.map(({ chunk }) => chunk.size)).to.deep.equal([CHUNK_SIZE_BYTES, 5]);
+      const key = publicKeyOf(bench.signer.publicKey);
+      for (const { chunk, targets } of sources) {
+        expect(targets).to.have.length(2);
+        for (const { nodeId: node, token } of targets) {
+          const use = { op: 'read', chunk: chunk.id, node, nowMs: bench.nowMs } as const;
+          expect(verifyChunkToken(token, key, use).size).to.equal(chunk.size);
+          expect(await codeOf(() => verifyChunkToken(token, key, { ...use, op: 'write' }))).to.equal(
+            'permission_denied',
+          );
+        }
+      }
+    });
+
+    it('come page by page, and none behind the end', async () => {
+      const file = await bench.storeFile(5);
+      const indexes = async (from: number, count: number) =>
+        (await bench.files.catalogue.sources(file.id, from, count)).sources.map(({ chunk }) => chunk.index);
+      expect(await indexes(0, 2)).to.deep.equal([0, 1]);
+      expect(await indexes(4, 64)).to.deep.equal([4]);
+      expect(await indexes(5, 64)).to.deep.equal([]);
+      expect(await indexes(4_000_000_000, 64)).to.deep.equal([]);
+    });
+
+    it('spread the readers over the copies', async () => {
+      const spread = new FileBench(2);
+      const file = await spread.storeFile(4, 2);
+      const { sources } = await spread.files.catalogue.sources(file.id, 0, 64);
+      const firsts = sources.map(({ targets }) => targets[0]?.nodeName);
+      expect(firsts).to.deep.equal(['node-0', 'node-1', 'node-0', 'node-1']);
+    });
+
+    it('leave out copies on nodes that cannot be asked', async () => {
+      const file = await bench.storeFile(1, 2);
+      bench.nodes.takeDown(bench.id(0));
+      const { sources } = await bench.files.catalogue.sources(file.id, 0, 1);
+      expect(sources[0]?.targets.map((target) => target.nodeName)).to.deep.equal(['node-1']);
+    });
+
+    it('name chunk and nodes when none of them can be asked', async () => {
+      const file = await bench.storeFile(3);
+      bench.nodes.takeDown(bench.id(1));
+      const error = await errorOf(() => bench.files.catalogue.sources(file.id, 0, 3));
+      expect(error.code).to.equal('unavailable');
+      expect(error.message).to.include('chunk 1').and.include('nexus node start node-1');
+      expect(error.details).to.deep.include({ file: file.id, chunk: 1, nodes: ['node-1'] });
+      expect((await bench.files.catalogue.sources(file.id, 0, 1)).sources).to.have.length(1);
+    });
+
+    it('say that a chunk is lost when the last node that had it is gone', async () => {
+      const file = await bench.storeFile(1);
+      await bench.store.files.forgetNode(bench.id(0));
+      expect(await codeOf(() => bench.files.catalogue.sources(file.id, 0, 1))).to.equal('data_loss');
+    });
+  });
+
+  it('locates all chunks of a large file', async () => {
+    const places = Array.from({ length: 2500 }, (_, index) => [nodeId(index % 3)]);
+    const { file } = await storeFile(bench.store.files, places);
+    const { chunks } = await bench.files.catalogue.locate(file.id.slice(0, 12));
+    expect(chunks.map((chunk) => chunk.index)).to.deep.equal(places.map((_, index) => index));
+  });
+
+  it('removes by prefix, tells it, and wakes the deletion', async () => {
+    const file = await bench.storeFile(2, 2);
+    const kicks = bench.kicks;
+    expect((await bench.files.remove(file.id.slice(0, 10))).id).to.equal(file.id);
+    expect(bench.kicks).to.equal(kicks + 1);
+    expect(await bench.store.files.doomedReplicas(10)).to.have.length(4);
+    expect(await codeOf(() => bench.files.remove(file.id))).to.equal('not_found');
+    expect((await bench.store.events.list(0)).at(-1)?.type).to.equal('file.removed');
+  });
+});

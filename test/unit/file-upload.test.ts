@@ -1,0 +1,339 @@
+import { expect } from 'chai';
+import { publicKeyOf, signClaims, generateSigningKey, verifyChunkToken } from '../../shared/chunk-token.js';
+import type { NodeId } from '../../shared/ids.js';
+import { newUploadId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
+import { NODE_RESERVE_BYTES } from '../../controller/file/plan.js';
+import type { ChunkGrant } from '../../controller/file/upload.js';
+import { codeOf, errorOf } from '../support/codes.js';
+import { FileBench, UPLOAD_TTL_MS } from '../support/files.js';
+
+const spaceFor = (chunks: number): number => NODE_RESERVE_BYTES + chunks * CHUNK_SIZE_BYTES;
+const namesOf = (grant: ChunkGrant | undefined): string[] => (grant?.targets ?? []).map((target) => target.nodeName);
+
+describe('uploads', () => {
+  let bench: FileBench;
+
+  beforeEach(() => {
+    bench = new FileBench();
+  });
+
+  describe('opening', () => {
+    it('takes the default number of copies', async () => {
+      const { upload } = await bench.files.uploads.open({ name: 'a', replicas: 0, expectedSize: 0, owner: 'ann' });
+      expect(upload).to.deep.include({ replicas: 1, granted: 0, expiresAt: bench.nowMs + UPLOAD_TTL_MS });
+      expect(await bench.store.files.getFile(upload.fileId)).to.deep.include({ owner: 'ann', status: 'uploading' });
+    });
+
+    it('is refused at once when the size does not fit, and leaves nothing', async () => {
+      for (const { id } of bench.nodes.snapshot()) bench.nodes.change(id, { freeBytes: spaceFor(2) });
+      expect(await codeOf(() => bench.open(1, 6 * CHUNK_SIZE_BYTES))).to.equal('accepted');
+      expect(await codeOf(() => bench.open(1, 6 * CHUNK_SIZE_BYTES + 1))).to.equal('resource_exhausted');
+      expect(await bench.store.files.expiredUploads(Infinity)).to.have.length(1);
+    });
+
+    it('is refused without a node, and with fewer nodes than copies', async () => {
+      expect(await codeOf(() => bench.open(4))).to.equal('failed_precondition');
+      for (const { id } of bench.nodes.snapshot()) bench.nodes.takeDown(id);
+      const error = await errorOf(() => bench.open());
+      expect(error.code).to.equal('failed_precondition');
+      expect(error.message).to.include('nexus node create');
+    });
+  });
+
+  describe('grants', () => {
+    it('carry tokens for exactly one node, chunk and operation; the first names the others', async () => {
+      const [grant] = await bench.grant(await bench.open(3), 1);
+      const key = publicKeyOf(bench.signer.publicKey);
+      const use = (target: ChunkGrant['targets'][number]) =>
+        ({ op: 'write', chunk: grant!.chunkId, node: target.nodeId, nowMs: bench.nowMs }) as const;
+      const claims = grant!.targets.map((target) => verifyChunkToken(target.token, key, use(target)));
+      const [first, ...others] = grant!.targets;
+      expect(new Set(grant!.targets.map((target) => target.nodeId)).size).to.equal(3);
+      expect(claims[0]?.forward).to.deep.equal(
+        others.map(({ nodeId, address, token }) => ({ node: nodeId, address, token })),
+      );
+      expect(claims[1]?.forward).to.equal(undefined);
+      expect(claims[0]).to.deep.include({ size: CHUNK_SIZE_BYTES, exp: bench.nowMs + CHUNK_TOKEN_TTL_MS });
+      expect(await codeOf(() => verifyChunkToken(first!.token, key, use(others[0]!)))).to.equal('permission_denied');
+    });
+
+    it('are numbered on, and go on round the nodes over uploads', async () => {
+      const one = await bench.open();
+      const two = await bench.open();
+      const granted = [...(await bench.grant(one, 2)), ...(await bench.grant(two, 2)), ...(await bench.grant(one, 2))];
+      expect(granted.map((grant) => grant.index)).to.deep.equal([0, 1, 0, 1, 2, 3]);
+      expect(granted.flatMap(namesOf)).to.deep.equal([0, 1, 2, 0, 1, 2].map((slot) => `node-${slot}`));
+    });
+
+    it('at once on one upload have different indexes', async () => {
+      const id = await bench.open();
+      const granted = (await Promise.all(Array.from({ length: 8 }, () => bench.grant(id, 3)))).flat();
+      const indexes = granted.map((grant) => grant.index).sort((one, other) => one - other);
+      expect(indexes).to.deep.equal(Array.from({ length: 24 }, (_, index) => index));
+    });
+
+    it('at once never promise the same room twice', async () => {
+      for (const { id } of bench.nodes.snapshot()) bench.nodes.change(id, { freeBytes: spaceFor(2) });
+      const uploads = await Promise.all([bench.open(), bench.open(), bench.open()]);
+      const granted = await Promise.all(uploads.map((id) => bench.grant(id, 4).catch(() => [])));
+      expect(granted.flat()).to.have.length(6);
+    });
+
+    it('give the promised room back with the receipts, when the report shows what has been stored', async () => {
+      for (const { id } of bench.nodes.snapshot()) bench.nodes.change(id, { freeBytes: spaceFor(1) });
+      const id = await bench.open();
+      const granted = await bench.grant(id, 8);
+      expect(granted).to.have.length(3);
+      expect(await codeOf(() => bench.grant(id, 1))).to.equal('resource_exhausted');
+      expect(await bench.grant(id, 1, bench.receiptsOf(granted[0]!))).to.have.length(1);
+    });
+
+    it('do not promise room that was filled since the last report', async () => {
+      const single = new FileBench(1);
+      const node = single.id(0);
+      const grantStored = async (at: number): Promise<number> => {
+        const id = await single.open();
+        const [grant, ...more] = await single.grant(id, 8);
+        const receipt = single.nodes.receipt(node, grant!.chunkId, CHUNK_SIZE_BYTES, 'a'.repeat(32), at);
+        await single.files.commit(id, { size: CHUNK_SIZE_BYTES, chunksCount: 1, receipts: [{ index: 0, receipt }] });
+        await single.maintenance.tick(new AbortController().signal);
+        return 1 + more.length;
+      };
+      const reportedAt = single.nowMs - 1000;
+      single.nodes.change(node, { freeBytes: spaceFor(3), reportedAt });
+      expect(await grantStored(reportedAt + 500)).to.equal(3);
+      expect(await grantStored(reportedAt + 600)).to.equal(2);
+      single.nodes.change(node, { freeBytes: spaceFor(2), reportedAt: reportedAt + 550 });
+      expect(await grantStored(reportedAt + 600)).to.equal(1);
+      single.nodes.change(node, { freeBytes: spaceFor(9), reportedAt: reportedAt + 5000 });
+      expect(await grantStored(reportedAt + 600)).to.equal(8);
+    });
+
+    it('hold nothing back for ever: not for a clock that is ahead, nor for a node that reports no more', async () => {
+      const single = new FileBench(1);
+      single.nodes.change(single.id(0), { freeBytes: spaceFor(1), reportedAt: single.nowMs });
+      const id = await single.open();
+      const [grant] = await single.grant(id, 1);
+      single.nowMs += 10;
+      const receipt = single.nodes.receipt(single.id(0), grant!.chunkId, CHUNK_SIZE_BYTES, 'a'.repeat(32), 2 ** 50);
+      expect(await codeOf(() => single.grant(id, 1, [{ index: 0, receipt }]))).to.equal('resource_exhausted');
+      await single.grant(id, 0, [{ index: 0, receipt }]);
+      expect(await codeOf(() => single.grant(id, 1))).to.equal('resource_exhausted');
+      single.nodes.change(single.id(0), { reportedAt: single.nowMs });
+      expect(await single.grant(id, 1)).to.have.length(1);
+    });
+
+    it('put the expiry off', async () => {
+      const id = await bench.open();
+      bench.nowMs += UPLOAD_TTL_MS - 1;
+      await bench.grant(id, 0);
+      bench.nowMs += UPLOAD_TTL_MS - 1;
+      await bench.maintenance.tick(new AbortController().signal);
+      expect(await bench.grant(id, 1)).to.have.length(1);
+    });
+
+    it('are refused when the upload has expired, swept or not, or never was', async () => {
+      const id = await bench.open();
+      bench.nowMs += UPLOAD_TTL_MS;
+      expect(await codeOf(() => bench.grant(id, 1))).to.equal('not_found');
+      expect(await codeOf(() => bench.grant(newUploadId(), 1))).to.equal('not_found');
+    });
+
+    it('that could not be recorded use up no index and hand out nothing', async () => {
+      const id = await bench.open();
+      bench.store.failNextWrites(1);
+      expect(await codeOf(() => bench.grant(id, 2))).to.equal('resource_exhausted');
+      expect((await bench.grant(id, 2)).map((grant) => grant.index)).to.deep.equal([0, 1]);
+    });
+  });
+
+  describe('a node that fails', () => {
+    it('costs its chunk a new place, and the old copy is deleted', async () => {
+      const id = await bench.open();
+      const [grant] = await bench.grant(id, 1);
+      const failed = grant!.targets[0]!.nodeId;
+      const [again] = await bench.retry(id, 0, [failed]);
+      expect(again).to.deep.include({ index: 0, chunkId: grant!.chunkId });
+      expect(again!.targets.map((target) => target.nodeId)).to.not.include(failed);
+      expect(await bench.store.files.doomedReplicas(10)).to.deep.equal([{ chunkId: grant!.chunkId, nodeId: failed }]);
+    });
+
+    it('leaves the copies that are fine where they are', async () => {
+      const id = await bench.open(2);
+      const [grant] = await bench.grant(id, 1);
+      const [failed, fine] = namesOf(grant);
+      const [again] = await bench.retry(id, 0, [grant!.targets[0]!.nodeId]);
+      expect(namesOf(again)).to.have.length(2).and.include(fine).and.not.include(failed);
+      await bench.grant(id, 0, bench.receiptsOf(grant!).slice(1));
+      const [chunk] = await bench.store.files.uploadChunks(id);
+      expect(chunk?.replicas.map((copy) => copy.state).sort()).to.deep.equal(['deleting', 'ready', 'writing']);
+    });
+
+    it('and the next one, and then there is none left', async () => {
+      const id = await bench.open();
+      const failed = namesOf((await bench.grant(id, 1))[0]).map((_, slot) => bench.id(slot));
+      for (let time = 0; time < 2; time += 1) {
+        const [again] = await bench.retry(id, 0, failed);
+        failed.push(again!.targets[0]!.nodeId as NodeId);
+      }
+      expect(new Set(failed).size).to.equal(3);
+      expect(await codeOf(() => bench.retry(id, 0, failed))).to.equal('unavailable');
+    });
+
+    it('and has gone away altogether is replaced without being named', async () => {
+      const id = await bench.open();
+      const [grant] = await bench.grant(id, 1);
+      bench.nodes.forget(grant!.targets[0]!.nodeId as NodeId);
+      const [again] = await bench.retry(id, 0, []);
+      expect(namesOf(again)).to.have.length(1).and.not.include(namesOf(grant)[0]);
+    });
+
+    it('none: the same places again, with fresh tokens', async () => {
+      const id = await bench.open(2);
+      const [grant] = await bench.grant(id, 1);
+      bench.nowMs += 1000;
+      const [again] = await bench.retry(id, 0, []);
+      expect(namesOf(again)).to.have.members(namesOf(grant));
+      expect(again!.targets[0]!.token).to.not.equal(grant!.targets[0]!.token);
+      expect(await bench.store.files.doomedReplicas(10)).to.deep.equal([]);
+    });
+
+    it('is not believed to have failed with a chunk that is stored, granted to nobody, or named twice', async () => {
+      const id = await bench.open();
+      const [grant] = await bench.grant(id, 1);
+      await bench.grant(id, 0, bench.receiptsOf(grant!));
+      expect(await codeOf(() => bench.retry(id, 0, []))).to.equal('failed_precondition');
+      expect(await codeOf(() => bench.retry(id, 9, []))).to.equal('invalid_argument');
+      const twice = [
+        { index: 0, failedNodeIds: [] },
+        { index: 0, failedNodeIds: [] },
+      ];
+      const granting = bench.files.uploads.grant(id, { count: 0, retry: twice, receipts: [] });
+      expect(await codeOf(() => granting)).to.equal('invalid_argument');
+    });
+  });
+
+  describe('receipts', () => {
+    const refused: [string, string, (grant: ChunkGrant, other: ChunkGrant) => string][] = [
+      ['is no receipt at all', 'invalid_argument', () => 'nonsense'],
+      ['is for another chunk', 'invalid_argument', (_, other) => bench.receiptsOf(other)[0]!.receipt],
+      [
+        'is from a node that was not granted the chunk',
+        'invalid_argument',
+        (grant) => bench.nodes.receipt(bench.id(2), grant.chunkId, 5),
+      ],
+      [
+        'is signed by another key',
+        'permission_denied',
+        ({ chunkId }) =>
+          signClaims({ chunk: chunkId, node: bench.id(0), size: 5, md5: 'a'.repeat(32), at: 0 }, generateSigningKey()),
+      ],
+      [
+        'says more bytes than a chunk holds',
+        'permission_denied',
+        (grant) => bench.nodes.receipt(bench.id(0), grant.chunkId, CHUNK_SIZE_BYTES + 1),
+      ],
+      ['says no bytes', 'permission_denied', (grant) => bench.nodes.receipt(bench.id(0), grant.chunkId, 0)],
+      ['has no real MD5', 'permission_denied', (grant) => bench.nodes.receipt(bench.id(0), grant.chunkId, 5, "'; --")],
+    ];
+    for (const [what, code, make] of refused) {
+      it(`are refused when one ${what}`, async () => {
+        const id = await bench.open();
+        const [grant, other] = await bench.grant(id, 2);
+        const receipts = [{ index: 0, receipt: make(grant!, other!) }];
+        const error = await errorOf(() => bench.grant(id, 1, receipts));
+        expect(error.code).to.equal(code);
+        expect(await codeOf(() => bench.files.commit(id, { size: 5, chunksCount: 1, receipts }))).to.equal(code);
+        expect((await bench.store.files.uploadChunks(id)).map((chunk) => chunk.size)).to.deep.equal([0, 0]);
+      });
+    }
+
+    it('are refused when two of one chunk contradict each other, at once or one after the other', async () => {
+      const id = await bench.open(2);
+      const [grant] = await bench.grant(id, 1);
+      const [one, two] = grant!.targets.map((target, at) => ({
+        index: 0,
+        receipt: bench.nodes.receipt(target.nodeId as NodeId, grant!.chunkId, 5 + at),
+      }));
+      expect(await codeOf(() => bench.grant(id, 0, [one!, two!]))).to.equal('invalid_argument');
+      await bench.grant(id, 0, [one!]);
+      expect(await codeOf(() => bench.grant(id, 0, [two!]))).to.equal('invalid_argument');
+      expect((await bench.store.files.uploadChunks(id))[0]?.size).to.equal(5);
+    });
+
+    it('of a copy that was placed elsewhere meanwhile change nothing', async () => {
+      const id = await bench.open();
+      const [grant] = await bench.grant(id, 1);
+      const late = bench.receiptsOf(grant!, 7);
+      await bench.retry(id, 0, [grant!.targets[0]!.nodeId]);
+      await bench.grant(id, 0, late);
+      expect((await bench.store.files.uploadChunks(id))[0]).to.deep.include({ size: 0, md5: '' });
+    });
+
+    it('may be handed over twice', async () => {
+      const id = await bench.open();
+      const [grant] = await bench.grant(id, 1);
+      const receipts = bench.receiptsOf(grant!, 5);
+      await bench.grant(id, 0, [...receipts, ...receipts]);
+      expect((await bench.files.commit(id, { size: 5, chunksCount: 1, receipts })).size).to.equal(5);
+    });
+
+    it('wait for a key that is not known yet', async () => {
+      const id = await bench.open();
+      const [grant] = await bench.grant(id, 1);
+      bench.nodes.change(bench.id(0), { receiptKey: undefined });
+      expect(await codeOf(() => bench.grant(id, 0, bench.receiptsOf(grant!)))).to.equal('unavailable');
+    });
+  });
+
+  describe('commit', () => {
+    it('publishes the file, tells it, and has unused grants deleted', async () => {
+      const id = await bench.open();
+      const grants = await bench.grant(id, 4);
+      const receipts = [...bench.receiptsOf(grants[0]!), ...bench.receiptsOf(grants[1]!, 5)];
+      const size = CHUNK_SIZE_BYTES + 5;
+      const file = await bench.files.commit(id, { size, chunksCount: 2, receipts });
+      expect(file).to.deep.include({ name: 'a.bin', size, chunksCount: 2, status: 'ready' });
+      expect(await bench.store.files.doomedReplicas(10)).to.have.length(2);
+      expect(bench.kicks).to.equal(1);
+      expect((await bench.store.events.list(0)).map((event) => event.type)).to.deep.equal(['file.committed']);
+    });
+
+    it('happens once', async () => {
+      const id = await bench.open();
+      await bench.files.commit(id, { size: 0, chunksCount: 0, receipts: [] });
+      const error = await errorOf(() => bench.files.commit(id, { size: 0, chunksCount: 0, receipts: [] }));
+      expect(error.code).to.equal('not_found');
+      expect(error.message).to.include('committed');
+      expect(await codeOf(() => bench.grant(id, 1))).to.equal('not_found');
+    });
+
+    it('is refused without all receipts, and can be tried again with them', async () => {
+      const id = await bench.open();
+      const [grant] = await bench.grant(id, 1);
+      const change = { size: 5, chunksCount: 1 };
+      expect(await codeOf(() => bench.files.commit(id, { ...change, receipts: [] }))).to.equal('failed_precondition');
+      const receipts = bench.receiptsOf(grant!, 5);
+      expect(await codeOf(() => bench.files.commit(id, { ...change, receipts }))).to.equal('accepted');
+    });
+
+    it('takes a chunk that one of its copies has failed for', async () => {
+      const id = await bench.open(2);
+      const [grant] = await bench.grant(id, 1);
+      const receipts = bench.receiptsOf(grant!, 5).slice(0, 1);
+      expect((await bench.files.commit(id, { size: 5, chunksCount: 1, receipts })).status).to.equal('ready');
+      expect(await bench.store.files.totals()).to.deep.include({ underReplicated: 1, pendingDeletes: 1 });
+    });
+  });
+
+  it('that are aborted leave their copies to be deleted at once, and may be aborted again', async () => {
+    const id = await bench.open();
+    await bench.grant(id, 3);
+    await bench.files.abort(id);
+    await bench.files.abort(id);
+    expect(await bench.store.files.doomedReplicas(10)).to.have.length(3);
+    expect(bench.kicks).to.equal(2);
+    expect(await codeOf(() => bench.grant(id, 1))).to.equal('not_found');
+  });
+});
