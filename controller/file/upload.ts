@@ -29,6 +29,8 @@ export interface GrantRequest {
 interface Retry {
   readonly chunk: ChunkRecord;
   readonly failed: readonly NodeId[];
+  /** New places that it needs. */
+  readonly replicas: number;
   readonly kept: readonly NodeId[];
   readonly without: ReadonlySet<NodeId>;
 }
@@ -86,13 +88,13 @@ export class Uploads {
       const { store, clock, settings } = this.deps;
       const upload = await this.#expect(id);
       const received = await this.#received(upload, request.receipts);
-      const retries = await this.#retries(upload, request.retry);
+      const retries = await this.#retries(upload, request.retry, received);
       const plan = planPlacement({
         nodes: await this.#candidates(received),
         cursor: this.#cursor,
         chunks: request.count,
         replicas: upload.replicas,
-        moves: retries.map(({ failed, without }) => ({ replicas: failed.length, without })),
+        moves: retries.map(({ replicas, without }) => ({ replicas, without })),
       });
       const placed = plan.chunks.map((nodeIds, at) => ({ id: newChunkId(), index: upload.granted + at, nodeIds }));
       const moved = retries.map(({ chunk, failed }, at) => ({
@@ -146,7 +148,11 @@ export class Uploads {
    * What becomes of chunks whose sending failed. A copy on a node that failed is placed anew, away from every node that
    * the chunk ever was on; copies that are on their way elsewhere keep their place and get fresh tokens.
    */
-  async #retries(upload: UploadRecord, wishes: GrantRequest['retry']): Promise<Retry[]> {
+  async #retries(
+    upload: UploadRecord,
+    wishes: GrantRequest['retry'],
+    received: readonly ReceivedChunk[],
+  ): Promise<Retry[]> {
     const indexes = wishes.map((wish) => wish.index);
     if (new Set(indexes).size < indexes.length) {
       throw new NexusError('invalid_argument', 'retry names a chunk twice; name each once', { field: 'retry' });
@@ -155,16 +161,29 @@ export class Uploads {
     return wishes.map(({ index, failedNodeIds }) => {
       const chunk = chunks.find((candidate) => candidate.index === index);
       if (chunk === undefined) throw new NexusError('invalid_argument', `chunk ${index} was never granted`);
-      const writing = chunk.replicas.filter((copy) => copy.state === 'writing').map((copy) => copy.nodeId);
-      if (writing.length === 0) {
-        throw new NexusError('failed_precondition', `chunk ${index} is stored already: its receipts are in`);
-      }
-      const isFailed = (id: NodeId): boolean =>
-        failedNodeIds.includes(id) || this.deps.nodes.find(id)?.readable !== true;
-      const without = new Set([...chunk.replicas.map((copy) => copy.nodeId), ...(failedNodeIds as NodeId[])]);
-      const failed = writing.filter(isFailed);
-      return { chunk, failed, kept: writing.filter((id) => !isFailed(id)), without };
+      const arrived = received.find((candidate) => candidate.chunkId === chunk.id)?.nodeIds ?? [];
+      return this.#retryOf(upload, chunk, failedNodeIds as NodeId[], arrived);
     });
+  }
+
+  #retryOf(upload: UploadRecord, chunk: ChunkRecord, named: readonly NodeId[], arrived: readonly NodeId[]): Retry {
+    const live = chunk.replicas.filter((copy) => copy.state !== 'deleting');
+    const writing = live
+      .filter((copy) => copy.state === 'writing' && !arrived.includes(copy.nodeId))
+      .map((copy) => copy.nodeId);
+    if (live.length > 0 && writing.length === 0) {
+      throw new NexusError('failed_precondition', `chunk ${chunk.index} is stored already: its receipts are in`);
+    }
+    const isFailed = (id: NodeId): boolean => named.includes(id) || this.deps.nodes.find(id)?.readable !== true;
+    const failed = writing.filter(isFailed);
+    return {
+      chunk,
+      failed,
+      // Where its nodes were removed altogether, there is nothing to move, and all copies are missing.
+      replicas: live.length === 0 ? upload.replicas : failed.length,
+      kept: writing.filter((id) => !isFailed(id)),
+      without: new Set([...chunk.replicas.map((copy) => copy.nodeId), ...named]),
+    };
   }
 
   async #received(upload: UploadRecord, receipts: readonly ClaimedReceipt[]): Promise<readonly ReceivedChunk[]> {

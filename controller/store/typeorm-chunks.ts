@@ -59,10 +59,12 @@ export async function receive(
 }
 
 export async function move(manager: EntityManager, { chunkId, from, to }: Moved): Promise<void> {
-  if (from.length === 0) return;
-  const leaving = { chunkId, nodeId: In([...from]), state: 'writing' as const };
-  const { affected } = await manager.update(ReplicaEntity, leaving, { state: 'deleting' });
-  if (affected !== from.length) throw movedMeanwhile(chunkId);
+  if (from.length > 0) {
+    const leaving = { chunkId, nodeId: In([...from]), state: 'writing' as const };
+    const { affected } = await manager.update(ReplicaEntity, leaving, { state: 'deleting' });
+    if (affected !== from.length) throw movedMeanwhile(chunkId);
+  }
+  if (to.length === 0) return;
   await manager.insert(
     ReplicaEntity,
     to.map((nodeId) => ({ chunkId, nodeId, state: 'writing' as const })),

@@ -334,6 +334,15 @@ for (const { name, open } of STORES) {
       });
     });
 
+    it('a chunk of an upload whose only node has gone can be placed anew', async () => {
+      const upload = await openUpload(files, [[A]]);
+      await files.forgetNode(A);
+      expect((await files.uploadChunks(upload.id)).map((chunk) => chunk.replicas)).to.deep.equal([[]]);
+      const moved = [{ chunkId: upload.chunks[0]!.id, from: [], to: [B] }];
+      await files.recordGrants(upload.id, { received: [], moved, placed: [], expiresAt: 1000 });
+      expect((await files.uploadChunks(upload.id))[0]?.replicas).to.deep.equal([{ nodeId: B, state: 'writing' }]);
+    });
+
     describe('totals', () => {
       it('count what is published', async () => {
         expect(await files.totals()).to.deep.equal({

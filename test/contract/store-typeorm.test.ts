@@ -81,26 +81,6 @@ describe('store on SQLite', () => {
     expect((await stat(path)).mode & 0o777).to.equal(0o600);
   });
 
-  it('reads beside a running write, and does not see it before it is committed', async () => {
-    const store = await openIt();
-    const node = await store.nodes.reserve(1, (slot) => nodeRecord('a', slot));
-    const places = Array.from({ length: 500 }, () => [nodeId(1)]);
-    const uploading = openUpload(store.files, places);
-    let reads = 0;
-    let granted = 0;
-    const seen = new Set<number>();
-    while (granted === 0) {
-      const bytes = (await store.files.writingBytes()).get(nodeId(1)) ?? 0;
-      seen.add(bytes);
-      granted = bytes;
-      reads += 1;
-      expect((await store.nodes.get(node.id))?.name).to.equal('a');
-    }
-    await uploading;
-    expect(reads).to.be.greaterThan(1);
-    expect([...seen]).to.deep.equal([0, 500 * 10 * 1024 * 1024]);
-  });
-
   it('counts lacking copies and what a node alone has in time that grows with the chunks, not with their square', async () => {
     const store = await openIt();
     const places = Array.from({ length: 5000 }, (_, index) => [nodeId(index % 3), nodeId(3)]);

@@ -98,6 +98,25 @@ for (const { name, open } of STORES) {
         expect((await store.files.getUpload(id))?.expiresAt).to.equal(1000);
       });
 
+      it('that are not committed are not seen by reads beside them', async () => {
+        const { id, chunks } = await openUpload(store.files, [[nodeId(1)]]);
+        const received = [{ chunkId: chunks[0]!.id, size: 5, md5: MD5, nodeIds: [nodeId(1)] }];
+        // The receipt is written first, the move is refused afterwards.
+        const doomed = [{ chunkId: chunks[0]!.id, from: [nodeId(9)], to: [nodeId(2)] }];
+        const change = { received, moved: doomed, placed: [], expiresAt: 9000 };
+        const write = { isRunning: true };
+        const writing = codeOf(() => store.files.recordGrants(id, change)).finally(() => {
+          write.isRunning = false;
+        });
+        let reads = 0;
+        for (; write.isRunning; reads += 1) {
+          const [chunk] = await store.files.uploadChunks(id);
+          expect(chunk?.md5).to.equal('');
+        }
+        expect(await writing).to.equal('aborted');
+        expect(reads).to.be.greaterThan(0);
+      });
+
       it('that fail in their own code change nothing', async () => {
         const failing = store.nodes.reserve(10, () => {
           throw new Error('no address');
