@@ -57,6 +57,7 @@ async function runWithContext(
       {
         instance: input['instance'] as string | undefined,
         config: input['config'] as string | undefined,
+        asUser: input['as'] as string | undefined,
         output: (input['output'] as OutputFormat | undefined) ?? 'table',
         argv,
       },

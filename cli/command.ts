@@ -84,6 +84,7 @@ export const GLOBAL_FLAGS = {
     options: ['table', 'json', 'yaml'],
     description: 'how results are printed (default table)',
   },
+  as: { type: 'string', hint: 'USER', description: 'act for this user (local administrator only)' },
   config: { type: 'string', hint: 'FILE', description: 'settings file (default /etc/nexus/nexus.yaml)' },
   help: { type: 'boolean', short: 'h', description: 'this text' },
 } as const satisfies FlagSpecs;

@@ -2,6 +2,8 @@
 import type { Client } from '@grpc/grpc-js';
 import {
   credentials,
+  InterceptingCall,
+  type Interceptor,
   Metadata,
   type CallOptions,
   type ClientDuplexStream,
@@ -19,7 +21,7 @@ import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
-import { errorOfStatus } from '../shared/rpc/status.js';
+import { AS_USER_METADATA, errorOfStatus } from '../shared/rpc/status.js';
 
 /** Of a call that answers at once. */
 const QUICK_DEADLINE_MS = 30_000;
@@ -62,14 +64,14 @@ export const notRunning = (settings: Settings): NexusError => {
 };
 
 /** Code: unavailable when nobody listens. */
-export async function openController(settings: Settings, signal: AbortSignal): Promise<Controller> {
+export async function openController(settings: Settings, signal: AbortSignal, asUser?: string): Promise<Controller> {
   if (!existsSync(settings.socket)) throw notRunning(settings);
   // Each call listens while it runs, and `node rm a b c ...` runs many at once.
   setMaxListeners(0, signal);
   const target = `unix:${settings.socket}`;
   const channel = credentials.createInsecure();
   // The nodes' proxy settings have no business with a Unix socket.
-  const options = { 'grpc.enable_http_proxy': 0 };
+  const options = { 'grpc.enable_http_proxy': 0, interceptors: asUser === undefined ? [] : [actFor(asUser)] };
   const clients = {
     node: new NodeServiceClient(target, channel, options),
     file: new FileServiceClient(target, channel, options),
@@ -88,6 +90,17 @@ export async function openController(settings: Settings, signal: AbortSignal): P
     },
   };
 }
+
+/** Names the user on every call, streams included. */
+const actFor =
+  (user: string): Interceptor =>
+  (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start: (metadata, listener, next) => {
+        metadata.set(AS_USER_METADATA, user);
+        next(metadata, listener);
+      },
+    });
 
 function ready(client: Client, settings: Settings): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -13,6 +13,8 @@ import { locateInstance, type Target } from './target.js';
 export interface ContextOptions {
   readonly instance: string | undefined;
   readonly config: string | undefined;
+  /** For whom the administrator acts. */
+  readonly asUser: string | undefined;
   readonly output: OutputFormat;
   /** The whole command line, for the case that it has to be run again as root. */
   readonly argv: readonly string[];
@@ -63,7 +65,7 @@ export class Context implements AsyncDisposable {
     if (this.#controller !== undefined) return this.#controller;
     await this.becomeRootIfNeeded();
     const { openController } = await import('./connection.js');
-    this.#controller = await openController(this.settings, this.signal);
+    this.#controller = await openController(this.settings, this.signal, this.options.asUser);
     return this.#controller;
   }
 

@@ -38,6 +38,7 @@ import { NodeService } from './node/service.js';
 import { ClusterStorageNodes } from './node/storage-nodes.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { clusterServiceHandlers } from './rpc/cluster.js';
+import { LocalEdge } from './rpc/edge.js';
 import { fileServiceHandlers } from './rpc/file.js';
 import { imageServiceHandlers } from './rpc/image.js';
 import { nodeServiceHandlers } from './rpc/node.js';
@@ -164,21 +165,22 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= running[Symbol.asyncDispose]().then(endNow));
 
+  const edge = new LocalEdge(log);
   const services: RegisteredService[] = [
     {
       name: 'nexus.v1.NodeService',
       definition: NodeServiceService,
-      handlers: { ...nodeServiceHandlers(service, log) },
+      handlers: { ...nodeServiceHandlers(service, edge) },
     },
     {
       name: 'nexus.v1.ImageService',
       definition: ImageServiceService,
-      handlers: { ...imageServiceHandlers(images, registry, log) },
+      handlers: { ...imageServiceHandlers(images, registry, edge) },
     },
     {
       name: 'nexus.v1.FileService',
       definition: FileServiceService,
-      handlers: { ...fileServiceHandlers(files, registry, log) },
+      handlers: { ...fileServiceHandlers(files, registry, edge) },
     },
     {
       name: 'nexus.v1.ClusterService',
@@ -192,7 +194,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
             startedAt,
             shutdown: (purge, tell) => endCluster(service, purge, tell, stop),
           },
-          log,
+          edge,
         ),
       },
     },

@@ -1,11 +1,11 @@
 /** ClusterService: status, events, the end. */
 import type { ClusterServiceServer, Event, GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
-import type { Logger } from '../../shared/log.js';
 import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening, type NodeStatus } from '../node/state.js';
 import type { EventRecord, FileStore } from '../store/port.js';
+import type { Edge } from './edge.js';
 import { serverStream, unary } from './handlers.js';
 
 export interface ClusterDeps {
@@ -20,10 +20,10 @@ export interface ClusterDeps {
 /** New events that wait for a slow watcher; beyond it the watcher is told to come again. */
 const MAX_WAITING_EVENTS = 10_000;
 
-export function clusterServiceHandlers(deps: ClusterDeps, log: Logger): ClusterServiceServer {
+export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
-    getStatus: unary(log, () => status(deps)),
-    watchEvents: serverStream(log, async ({ follow, afterId }, { signal, send }) => {
+    getStatus: unary(edge, () => status(deps)),
+    watchEvents: serverStream(edge, async ({ follow, afterId }, { signal, send }) => {
       const waiting: EventRecord[] = [];
       let wake = (): void => undefined;
       const stop = deps.events.listen((event) => {
@@ -55,7 +55,7 @@ export function clusterServiceHandlers(deps: ClusterDeps, log: Logger): ClusterS
         stop();
       }
     }),
-    shutdown: serverStream(log, async ({ purge }, { send }) => {
+    shutdown: serverStream(edge, async ({ purge }, { send }) => {
       await deps.shutdown(purge, (progress) => send({ progress }));
     }),
   };

@@ -2,10 +2,10 @@
 import type { handleBidiStreamingCall, ServerDuplexStream } from '@grpc/grpc-js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { ExecInNodeRequest, ExecInNodeResponse, ExecStart } from '../../shared/gen/nexus/v1/node.js';
-import type { Logger } from '../../shared/log.js';
 import { statusOf } from '../../shared/rpc/status.js';
 import type { NodeService } from '../node/service.js';
 import type { ExecHandle } from '../runtime/port.js';
+import type { Edge } from './edge.js';
 import { reported, sendOn } from './handlers.js';
 import { execStartSchema, signalSchema, terminalSizeSchema } from './node-schemas.js';
 import { parseRequest } from './validate.js';
@@ -17,7 +17,7 @@ const DEFAULT_ROWS = 24;
 
 export function execHandler(
   service: NodeService,
-  log: Logger,
+  edge: Edge,
 ): handleBidiStreamingCall<ExecInNodeRequest, ExecInNodeResponse> {
   return (call: Call) => {
     const gone = new AbortController();
@@ -26,14 +26,17 @@ export function execHandler(
     });
     // A broken transport surfaces as 'cancelled'; without a listener the error itself would end the process.
     call.on('error', () => undefined);
-    run(service, call, gone.signal).then(
-      () => {
-        call.end();
-      },
-      (error: unknown) => {
-        if (!gone.signal.aborted) call.emit('error', statusOf(reported(error, log, call.getPath())));
-      },
-    );
+    const admitted = edge.admit(call.getPath(), call.metadata);
+    admitted
+      .then(() => run(service, call, gone.signal))
+      .then(
+        () => {
+          call.end();
+        },
+        (error: unknown) => {
+          if (!gone.signal.aborted) call.emit('error', statusOf(reported(error, edge.log, call.getPath())));
+        },
+      );
   };
 }
 

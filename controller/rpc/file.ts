@@ -9,15 +9,13 @@ import {
   MAX_REPLICAS,
   MAX_SOURCES_PER_PAGE,
 } from '../../shared/limits.js';
-import type { Logger } from '../../shared/log.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { NodeRegistry } from '../node/registry.js';
 import type { ChunkRecord, FileRecord } from '../store/port.js';
+import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
 import { parseRequest } from './validate.js';
 
-/** Who owns what comes over the admin socket. */
-const LOCAL_ADMINISTRATOR = 'admin';
 const DEFAULT_SOURCES_PER_PAGE = 64;
 const MAX_FILES_PER_PAGE = 1000;
 /** Of one call; a client hands receipts over with each next grant. */
@@ -76,27 +74,27 @@ const listSchema = z.object({
   pageToken: z.string().max(64),
 });
 
-export function fileServiceHandlers(files: FileUseCases, registry: NodeRegistry, log: Logger): FileServiceServer {
+export function fileServiceHandlers(files: FileUseCases, registry: NodeRegistry, edge: Edge): FileServiceServer {
   const { uploads, catalogue } = files;
   return {
-    openUpload: unary(log, async (request) => {
-      const { upload, file } = await uploads.open({ ...parseRequest(openSchema, request), owner: LOCAL_ADMINISTRATOR });
+    openUpload: unary(edge, async (request, { caller }) => {
+      const { upload, file } = await uploads.open({ ...parseRequest(openSchema, request), owner: caller.user });
       return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
     }),
-    grantChunks: unary(log, async (request) => {
+    grantChunks: unary(edge, async (request) => {
       const { uploadId: id, ...rest } = parseRequest(grantSchema, request);
       const grants = await uploads.grant(id, rest);
       return { grants: grants.map((grant) => ({ ...grant, targets: grant.targets.map(targetShape) })) };
     }),
-    commitUpload: unary(log, async (request) => {
+    commitUpload: unary(edge, async (request) => {
       const { uploadId: id, ...rest } = parseRequest(commitSchema, request);
       return { file: fileShape(await files.commit(id, rest)) };
     }),
-    abortUpload: unary(log, async (request) => {
+    abortUpload: unary(edge, async (request) => {
       await files.abort(parseRequest(z.object({ uploadId }), request).uploadId);
       return {};
     }),
-    openDownload: unary(log, async (request) => {
+    openDownload: unary(edge, async (request) => {
       const page = parseRequest(downloadSchema, request);
       const { file, sources } = await catalogue.sources(page.file, page.fromIndex, page.count);
       return {
@@ -111,19 +109,19 @@ export function fileServiceHandlers(files: FileUseCases, registry: NodeRegistry,
         })),
       };
     }),
-    listFiles: unary(log, async (request) => {
+    listFiles: unary(edge, async (request) => {
       const { pageSize, pageToken } = parseRequest(listSchema, request);
       const page = await catalogue.list(pageSize, pageToken);
       return { files: page.files.map(fileShape), nextPageToken: page.nextPageToken };
     }),
-    getFile: unary(log, async (request) => {
+    getFile: unary(edge, async (request) => {
       return { file: fileShape(await catalogue.resolve(parseRequest(fileSchema, request).file)) };
     }),
-    locateFile: unary(log, async (request) => {
+    locateFile: unary(edge, async (request) => {
       const { file, chunks } = await catalogue.locate(parseRequest(fileSchema, request).file);
       return { id: file.id, name: file.name, chunks: chunks.map((chunk) => locationShape(chunk, registry)) };
     }),
-    removeFile: unary(log, async (request) => {
+    removeFile: unary(edge, async (request) => {
       const { id, name } = await files.remove(parseRequest(fileSchema, request).file);
       return { id, name };
     }),

@@ -3,14 +3,16 @@ import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, Serve
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { statusOf } from '../../shared/rpc/status.js';
+import type { Caller, Edge } from './edge.js';
 
 export interface CallContext {
+  readonly caller: Caller;
   /** Aborted when the caller goes away or its deadline passes. */
   readonly signal: AbortSignal;
 }
 
 export function unary<Request, Response>(
-  log: Logger,
+  edge: Edge,
   handle: (request: Request, context: CallContext) => Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call: ServerUnaryCall<Request, Response>, callback) => {
@@ -18,19 +20,20 @@ export function unary<Request, Response>(
     call.on('cancelled', () => {
       cancel.abort(new NexusError('cancelled', 'the caller went away'));
     });
-    started(() => handle(call.request, { signal: cancel.signal })).then(
+    const run = async (): Promise<Response> => {
+      const caller = await edge.admit(call.getPath(), call.metadata);
+      return await handle(call.request, { caller, signal: cancel.signal });
+    };
+    run().then(
       (response) => {
         callback(null, response);
       },
       (error: unknown) => {
-        callback(statusOf(reported(error, log, call.getPath())));
+        callback(statusOf(reported(error, edge.log, call.getPath())));
       },
     );
   };
 }
-
-/** A handler that throws before its first promise is a failed call like any other. */
-const started = async <Result>(work: () => Promise<Result>): Promise<Result> => await work();
 
 export interface StreamContext<Response> extends CallContext {
   /** Resolves when the transport wants more: awaiting it is the back-pressure. */
@@ -38,7 +41,7 @@ export interface StreamContext<Response> extends CallContext {
 }
 
 export function serverStream<Request, Response>(
-  log: Logger,
+  edge: Edge,
   handle: (request: Request, context: StreamContext<Response>) => Promise<void>,
 ): handleServerStreamingCall<Request, Response> {
   return (call: ServerWritableStream<Request, Response>) => {
@@ -47,13 +50,17 @@ export function serverStream<Request, Response>(
       cancel.abort(new NexusError('cancelled', 'the caller went away'));
     });
     const send = (response: Response): Promise<void> => sendOn(call, response, cancel.signal);
-    started(() => handle(call.request, { signal: cancel.signal, send })).then(
+    const run = async (): Promise<void> => {
+      const caller = await edge.admit(call.getPath(), call.metadata);
+      await handle(call.request, { caller, signal: cancel.signal, send });
+    };
+    run().then(
       () => {
         call.end();
       },
       (error: unknown) => {
         if (cancel.signal.aborted) call.end();
-        else call.emit('error', statusOf(reported(error, log, call.getPath())));
+        else call.emit('error', statusOf(reported(error, edge.log, call.getPath())));
       },
     );
   };

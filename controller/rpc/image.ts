@@ -8,13 +8,13 @@ import type {
   ImportImageRequest,
   ImportImageResponse,
 } from '../../shared/gen/nexus/v1/image.js';
-import type { Logger } from '../../shared/log.js';
 import { statusOf } from '../../shared/rpc/status.js';
 import type { ImageRecord, ImageStore } from '../image/port.js';
 import type { NodeRegistry } from '../node/registry.js';
+import type { Edge } from './edge.js';
 import { reported, serverStream, unary } from './handlers.js';
 
-export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry, log: Logger): ImageServiceServer {
+export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry, edge: Edge): ImageServiceServer {
   const usersOf = (name: string): string[] =>
     registry
       .list()
@@ -28,27 +28,30 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
     nodes: usersOf(record.name).length,
   });
   return {
-    listImages: unary(log, async () => ({ images: (await images.list()).map(shape) })),
+    listImages: unary(edge, async () => ({ images: (await images.list()).map(shape) })),
     importImage: (
       call: ServerReadableStream<ImportImageRequest, ImportImageResponse>,
       callback: sendUnaryData<ImportImageResponse>,
     ) => {
-      importFrom(call, images).then(
-        (record) => {
-          callback(null, { image: shape(record) });
-        },
-        (error: unknown) => {
-          callback(statusOf(reported(error, log, call.getPath())));
-        },
-      );
+      const admitted = edge.admit(call.getPath(), call.metadata);
+      admitted
+        .then(() => importFrom(call, images))
+        .then(
+          (record) => {
+            callback(null, { image: shape(record) });
+          },
+          (error: unknown) => {
+            callback(statusOf(reported(error, edge.log, call.getPath())));
+          },
+        );
     },
-    buildImage: serverStream(log, async ({ name }, { signal, send }) => {
+    buildImage: serverStream(edge, async ({ name }, { signal, send }) => {
       const lines: Promise<void>[] = [];
       const record = await images.build(name || 'base', (progress) => lines.push(send({ progress })), signal);
       await Promise.all(lines);
       await send({ image: shape(record) });
     }),
-    removeImage: unary(log, async ({ name }) => {
+    removeImage: unary(edge, async ({ name }) => {
       await images.rootfsOf(name);
       const users = usersOf(name);
       if (users.length > 0) {

@@ -8,6 +8,9 @@ import { codeOfGrpcStatus, isErrorCode, meaningOf, NexusError, type ErrorDetails
 const CODE_KEY = 'nexus-code';
 const DETAILS_KEY = 'nexus-details-bin';
 
+/** On the admin socket: the user for whom the administrator acts. */
+export const AS_USER_METADATA = 'nexus-as-user';
+
 export function statusOf(error: NexusError): StatusObject {
   const metadata = new Metadata();
   metadata.set(CODE_KEY, error.code);

@@ -1,7 +1,8 @@
 /** The edge of the file service: what is refused before any use case sees it, and the shapes that come back. */
-import type { handleUnaryCall, ServiceError } from '@grpc/grpc-js';
+import { Metadata, type handleUnaryCall, type ServiceError } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import type { NodeRegistry } from '../../controller/node/registry.js';
+import { LocalEdge } from '../../controller/rpc/edge.js';
 import { fileServiceHandlers } from '../../controller/rpc/file.js';
 import { codeOfGrpcStatus } from '../../shared/errors.js';
 import type { FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
@@ -20,12 +21,12 @@ describe('FileService', () => {
   beforeEach(() => {
     bench = new FileBench();
     const registry = { get: (id: string) => bench.nodes.find(id as never) } as unknown as NodeRegistry;
-    service = fileServiceHandlers(bench.files, registry, bench.deps.log);
+    service = fileServiceHandlers(bench.files, registry, new LocalEdge(bench.deps.log));
   });
 
   function call<Request, Response>(handler: handleUnaryCall<Request, Response>, request: Request): Promise<Response> {
     return new Promise((resolve, reject) => {
-      const incoming = { request, on: () => undefined, getPath: () => '/test' };
+      const incoming = { request, on: () => undefined, getPath: () => '/test', metadata: new Metadata() };
       handler(incoming as never, (error, response) => {
         if (error === null) resolve(response as Response);
         else reject(Object.assign(new Error(error.details), error));
