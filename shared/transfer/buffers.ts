@@ -14,8 +14,8 @@ export class ChunkBuffers {
     if (buffer !== undefined) return Promise.resolve(buffer);
     if (this.#made < this.most) {
       this.#made += 1;
-      // Not from Node's shared pool: it is kept for the whole transfer.
-      return Promise.resolve(Buffer.allocUnsafeSlow(CHUNK_SIZE_BYTES));
+      // Shared, so that another thread can hash it where it lies.
+      return Promise.resolve(Buffer.from(new SharedArrayBuffer(CHUNK_SIZE_BYTES)));
     }
     return new Promise((resolve) => this.#waiting.push(resolve));
   }

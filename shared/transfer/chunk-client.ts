@@ -1,5 +1,4 @@
 /** HTTP to the agents: one chunk out, one chunk in. Connections are kept for the transfer; every wait is bounded. */
-import { createHash } from 'node:crypto';
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { chunkPath, MD5_HEADER, type ErrorReply, type StoredReply } from '../data-plane.js';
 import { isErrorCode, NexusError } from '../errors.js';
@@ -10,12 +9,6 @@ const CONNECT_TIMEOUT_MS = 5000;
 /** Of silence on the connection, in either direction. */
 const IDLE_TIMEOUT_MS = 30_000;
 const MAX_REPLY_BYTES = 64 * KIB;
-
-export interface FetchedChunk {
-  readonly size: number;
-  /** Of the bytes as they came, lower-case hex. */
-  readonly md5: string;
-}
 
 export class ChunkClient {
   readonly #agent: Agent;
@@ -36,9 +29,12 @@ export class ChunkClient {
     return await this.#exchange('PUT', target, chunkId, headers, signal, (outgoing) => outgoing.end(data), readStored);
   }
 
-  /** Into the front of `buffer`. Codes: as `put`, and data_loss when more comes than the buffer holds. */
-  async get(target: ChunkTarget, chunkId: string, buffer: Buffer, signal: AbortSignal): Promise<FetchedChunk> {
-    const read = (incoming: IncomingMessage): Promise<FetchedChunk> => readInto(incoming, buffer);
+  /**
+   * Into the front of `buffer`; answers how many bytes came. Codes: as `put`, and data_loss when more comes than the
+   * buffer holds.
+   */
+  async get(target: ChunkTarget, chunkId: string, buffer: Buffer, signal: AbortSignal): Promise<number> {
+    const read = (incoming: IncomingMessage): Promise<number> => readInto(incoming, buffer);
     return await this.#exchange('GET', target, chunkId, {}, signal, (outgoing) => outgoing.end(), read);
   }
 
@@ -149,8 +145,7 @@ async function readText(incoming: IncomingMessage): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
-function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<FetchedChunk> {
-  const hash = createHash('md5');
+function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<number> {
   let size = 0;
   return new Promise((resolve, reject) => {
     incoming.on('data', (piece: Buffer) => {
@@ -160,10 +155,9 @@ function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<FetchedChu
       }
       buffer.set(piece, size);
       size += piece.length;
-      hash.update(piece);
     });
     incoming.once('end', () => {
-      resolve({ size, md5: hash.digest('hex') });
+      resolve(size);
     });
     incoming.once('error', reject);
     // A connection that breaks off: 'close' without 'end'.

@@ -6,6 +6,7 @@ import { NexusError, toNexusError } from '../errors.js';
 import { CHUNK_TOKEN_TTL_MS } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
 import { ChunkClient } from './chunk-client.js';
+import { ChunkHasher } from './hasher.js';
 import type { ChunkSource, DownloadCatalogue } from './port.js';
 
 export interface DownloadRequest {
@@ -17,8 +18,9 @@ export interface DownloadRequest {
   readonly onProgress?: (bytes: number) => void;
 }
 
-/** One is delivered while the other comes; hashing keeps one processor busy, so a third would only cost memory. */
 const CONCURRENT_GETS = 2;
+/** One is hashed or delivered while the others come; more would only cost memory. */
+const BUFFERS = CONCURRENT_GETS + 1;
 const SOURCES_PER_PAGE = 64;
 /** Tokens must still be good when a slow chunk ends. */
 const MAX_PAGE_AGE_MS = CHUNK_TOKEN_TTL_MS / 2;
@@ -26,10 +28,12 @@ const MAX_PAGE_AGE_MS = CHUNK_TOKEN_TTL_MS / 2;
 /** Codes: data_loss (no replica is whole), unavailable (none can be reached), cancelled, those of the catalogue. */
 export async function downloadFile(catalogue: DownloadCatalogue, request: DownloadRequest): Promise<void> {
   const client = new ChunkClient(CONCURRENT_GETS);
+  const hasher = new ChunkHasher();
   try {
-    await new Download(catalogue, client, request).run();
+    await new Download(catalogue, client, hasher, request).run();
   } finally {
     client.close();
+    hasher.close();
   }
 }
 
@@ -39,7 +43,7 @@ interface Fetched {
 }
 
 class Download {
-  readonly #buffers = new ChunkBuffers(CONCURRENT_GETS);
+  readonly #buffers = new ChunkBuffers(BUFFERS);
   readonly #stop = new AbortController();
   #page: readonly ChunkSource[] = [];
   #pageAt = 0;
@@ -47,6 +51,7 @@ class Download {
   constructor(
     private readonly catalogue: DownloadCatalogue,
     private readonly client: ChunkClient,
+    private readonly hasher: ChunkHasher,
     private readonly request: DownloadRequest,
   ) {}
 
@@ -60,7 +65,7 @@ class Download {
     try {
       let next = 0;
       for (let index = 0; index < this.request.chunksCount; index += 1) {
-        while (next < this.request.chunksCount && window.length < CONCURRENT_GETS) {
+        while (next < this.request.chunksCount && window.length < BUFFERS) {
           window.push(this.#begin(await this.#source(next)));
           next += 1;
         }
@@ -103,9 +108,10 @@ class Download {
     const failures: NexusError[] = [];
     for (const target of source.replicas) {
       try {
-        const found = await this.client.get(target, source.chunkId, buffer, this.#stop.signal);
-        if (found.md5 === source.md5 && found.size === source.size) return { buffer, size: found.size };
-        failures.push(mismatch(source, target.nodeName, found));
+        const size = await this.client.get(target, source.chunkId, buffer, this.#stop.signal);
+        const md5 = await this.hasher.hash(buffer, size);
+        if (md5 === source.md5 && size === source.size) return { buffer, size };
+        failures.push(mismatch(source, target.nodeName, { size, md5 }));
       } catch (thrown) {
         const error = toNexusError(thrown);
         if (error.code === 'cancelled') throw error;

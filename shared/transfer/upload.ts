@@ -1,18 +1,18 @@
 /**
- * Sends a stream of bytes as chunks: read and hash one, send others meanwhile, hand receipts over with the next grants.
+ * Sends a stream of bytes as chunks: one is read, one hashed by a thread of its own, others sent meanwhile; hand receipts over with the next grants.
  * A node that fails costs a new grant for its chunk. Whatever fails in the end, the upload is aborted and leaves nothing.
  */
-import { createHash } from 'node:crypto';
 import { NexusError, toNexusError } from '../errors.js';
 import { CHUNK_SIZE_BYTES } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
 import { ChunkClient } from './chunk-client.js';
+import { ChunkHasher } from './hasher.js';
 import type { ChunkGrant, ChunkReceipt, UploadCatalogue, UploadRequest } from './port.js';
 
-/** Chunks on their way at once. More would only queue: reading and hashing is one processor's work. */
+/** Chunks on their way at once. More would only queue: hashing is one processor's work. */
 const CONCURRENT_PUTS = 2;
-/** One being filled besides those on their way. */
-const BUFFERS = CONCURRENT_PUTS + 1;
+/** One being filled and one being hashed besides those on their way. */
+const BUFFERS = CONCURRENT_PUTS + 2;
 const GRANTS_AHEAD = 8;
 const ATTEMPTS_PER_CHUNK = 4;
 
@@ -21,14 +21,16 @@ export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request
   const { name, replicas, expectedSize } = request;
   const { uploadId } = await catalogue.openUpload({ name, replicas, expectedSize });
   const client = new ChunkClient(CONCURRENT_PUTS);
+  const hasher = new ChunkHasher();
   try {
-    return await new Upload(catalogue, client, uploadId, request).run();
+    return await new Upload(catalogue, client, hasher, uploadId, request).run();
   } catch (error) {
     // The controller also expires it; whoever reads the message should not have to wait for that.
     await catalogue.abortUpload(uploadId).catch(() => undefined);
     throw toNexusError(error);
   } finally {
     client.close();
+    hasher.close();
   }
 }
 
@@ -44,6 +46,7 @@ class Upload<File> {
   constructor(
     private readonly catalogue: UploadCatalogue<File>,
     private readonly client: ChunkClient,
+    private readonly hasher: ChunkHasher,
     private readonly uploadId: string,
     private readonly request: UploadRequest,
   ) {}
@@ -70,13 +73,14 @@ class Upload<File> {
   async #sendNext(): Promise<boolean> {
     const buffer = await this.#buffers.take();
     this.#throwFailure();
-    const hash = createHash('md5');
-    const size = await this.request.source.fill(buffer, (piece) => hash.update(piece));
+    const size = await this.request.source.fill(buffer);
     this.#throwFailure();
     if (size === 0) return false;
     this.#size += size;
     const grant = await this.#nextGrant();
-    const sending = this.#send(grant, buffer.subarray(0, size), hash.digest('hex'))
+    const sending = this.hasher
+      .hash(buffer, size)
+      .then((md5) => this.#send(grant, buffer.subarray(0, size), md5))
       .catch((error: unknown) => {
         this.#failure ??= toNexusError(error);
       })

@@ -2,6 +2,7 @@
 import { toNexusError } from '../errors.js';
 import { CHUNK_SIZE_BYTES } from '../limits.js';
 import { ChunkClient } from './chunk-client.js';
+import { ChunkHasher } from './hasher.js';
 import type { DownloadCatalogue } from './port.js';
 
 export interface ReplicaFinding {
@@ -25,17 +26,18 @@ export async function verifyFile(
   },
 ): Promise<readonly ReplicaFinding[]> {
   const client = new ChunkClient(1);
-  const buffer = Buffer.allocUnsafeSlow(CHUNK_SIZE_BYTES);
+  const hasher = new ChunkHasher();
+  const buffer = Buffer.from(new SharedArrayBuffer(CHUNK_SIZE_BYTES));
   const findings: ReplicaFinding[] = [];
   try {
     for (let from = 0; from < request.chunksCount; from += SOURCES_PER_PAGE) {
       for (const source of await catalogue.chunkSources(request.fileId, from, SOURCES_PER_PAGE)) {
         for (const target of source.replicas) {
           const problem = await client.get(target, source.chunkId, buffer, request.signal).then(
-            (found) =>
-              found.md5 === source.md5 && found.size === source.size
-                ? ''
-                : `MD5 ${found.md5}, stored was ${source.md5}`,
+            async (size) => {
+              const md5 = await hasher.hash(buffer, size);
+              return md5 === source.md5 && size === source.size ? '' : `MD5 ${md5}, stored was ${source.md5}`;
+            },
             (thrown: unknown) => {
               const error = toNexusError(thrown);
               if (error.code === 'cancelled') throw error;
@@ -50,5 +52,6 @@ export async function verifyFile(
     return findings;
   } finally {
     client.close();
+    hasher.close();
   }
 }

@@ -1,0 +1,66 @@
+/**
+ * MD5 of chunks beside the thread that moves them: hashing costs as much as all the rest of a transfer, and sockets must
+ * not wait for it. Chunks lie in shared memory, so that nothing is copied on the way to the other thread.
+ */
+import { createHash } from 'node:crypto';
+import { Worker } from 'node:worker_threads';
+import { NexusError } from '../errors.js';
+
+/** As text, so that it is part of every bundle and needs no file of its own beside it. */
+const WORKER = `
+  const { parentPort } = require('node:worker_threads');
+  const { createHash } = require('node:crypto');
+  parentPort.on('message', ({ id, memory, size }) => {
+    parentPort.postMessage({ id, md5: createHash('md5').update(new Uint8Array(memory, 0, size)).digest('hex') });
+  });
+`;
+
+interface Job {
+  resolve(md5: string): void;
+  reject(error: Error): void;
+}
+
+export class ChunkHasher {
+  readonly #jobs = new Map<number, Job>();
+  #worker: Worker | undefined;
+  #hashed = 0;
+
+  /** Of the first `size` bytes, lower-case hex. The buffer must not change meanwhile. */
+  hash(buffer: Buffer, size: number): Promise<string> {
+    const id = this.#hashed;
+    this.#hashed += 1;
+    const memory = buffer.buffer;
+    // The first is hashed here: a file of one chunk is done before a thread would have started.
+    if (id === 0 || !(memory instanceof SharedArrayBuffer) || buffer.byteOffset !== 0) {
+      return Promise.resolve(createHash('md5').update(buffer.subarray(0, size)).digest('hex'));
+    }
+    const worker = (this.#worker ??= this.#start());
+    return new Promise((resolve, reject) => {
+      this.#jobs.set(id, { resolve, reject });
+      worker.postMessage({ id, memory, size });
+    });
+  }
+
+  /** Ends the thread; what is still being hashed fails. */
+  close(): void {
+    void this.#worker?.terminate();
+    this.#fail(new NexusError('cancelled', 'the transfer has ended'));
+  }
+
+  #start(): Worker {
+    const worker = new Worker(WORKER, { eval: true, execArgv: [], env: {} });
+    worker.on('message', ({ id, md5 }: { id: number; md5: string }) => {
+      this.#jobs.get(id)?.resolve(md5);
+      this.#jobs.delete(id);
+    });
+    worker.on('error', (error) => {
+      this.#fail(new NexusError('internal', `the hashing thread failed: ${error.message}`, {}, { cause: error }));
+    });
+    return worker;
+  }
+
+  #fail(error: NexusError): void {
+    for (const job of this.#jobs.values()) job.reject(error);
+    this.#jobs.clear();
+  }
+}
