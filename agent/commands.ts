@@ -1,14 +1,23 @@
 /** What the controller can tell an agent to do. A command is answered once it is done; errors travel in the reply. */
 import { NexusError, toNexusError } from '../shared/errors.js';
 import { AgentCommand, AgentReply } from '../shared/gen/nexus/v1/agent.js';
-import { isChunkId } from '../shared/ids.js';
+import { isChunkId, type ChunkId, type NodeId } from '../shared/ids.js';
 import type { Clock } from '../shared/clock.js';
+import type { SigningKey } from '../shared/chunk-token.js';
+import { checkChunks } from './chunk/check.js';
+import { fetchChunk } from './chunk/fetch.js';
+import { receiptOf } from './chunk/put.js';
 import type { ChunkStore } from './chunk/store.js';
+import type { Transfers } from './chunk/transfers.js';
 import type { CommandLog } from './command-log.js';
 import type { AgentLog } from './log.js';
 
 export interface CommandContext {
+  readonly nodeId: NodeId;
   readonly store: ChunkStore;
+  readonly transfers: Transfers;
+  /** Signs receipts. */
+  readonly receiptKey: SigningKey;
   readonly inspect: () => Promise<string>;
   /** Begins to end the agent; returns at once. */
   readonly shutdown: (graceMs: number) => void;
@@ -19,10 +28,13 @@ export interface CommandContext {
 
 /** Ids in one DeleteChunks, and chunks in one answer to ListChunks: an answer stays well below NATS's 1 MiB. */
 export const MAX_CHUNKS_PER_COMMAND = 1000;
+type FetchCommand = NonNullable<AgentCommand['fetchChunk']>;
+type VerifyCommand = NonNullable<AgentCommand['verifyChunks']>;
+
 /** The controller waits for answers; more at once than this is a defect. */
 const MAX_RUNNING = 32;
 
-const NOTHING: AgentReply = { errorCode: '', errorMessage: '', deletedChunkIds: [], chunks: [], inspection: '' };
+const NOTHING: AgentReply = AgentReply.fromPartial({});
 
 export class CommandResponder {
   #running = 0;
@@ -47,7 +59,9 @@ export class CommandResponder {
       const error = toNexusError(thrown);
       log.warn({ command, code: error.code, err: error.message }, 'command failed');
       result = error.code;
-      reply = { ...NOTHING, errorCode: error.code, errorMessage: error.message };
+      const corrupt = error.details['corrupt_node_ids'];
+      const corruptNodeIds = Array.isArray(corrupt) ? [...(corrupt as readonly string[])] : [];
+      reply = { ...NOTHING, errorCode: error.code, errorMessage: error.message, corruptNodeIds };
     } finally {
       this.#running -= 1;
     }
@@ -64,6 +78,8 @@ export class CommandResponder {
     if (command.deleteChunks !== undefined) return await this.#delete(command.deleteChunks.chunkIds);
     if (command.listChunks !== undefined) return await this.#list(command.listChunks.after, command.listChunks.limit);
     if (command.inspect !== undefined) return { inspection: await this.context.inspect() };
+    if (command.fetchChunk !== undefined) return await this.#fetch(command.fetchChunk);
+    if (command.verifyChunks !== undefined) return await this.#verify(command.verifyChunks);
     throw new NexusError(
       'unimplemented',
       'this agent does not know the command; restart the node to bring it up to date',
@@ -77,9 +93,9 @@ export class CommandResponder {
     }
     const deletedChunkIds: string[] = [];
     for (const id of ids) {
-      if (!isChunkId(id)) throw new NexusError('invalid_argument', `not a chunk id: ${id}`);
+      const chunk = checkedId(id);
       try {
-        await this.context.store.delete(id);
+        await this.context.store.delete(chunk);
         deletedChunkIds.push(id);
       } catch (error) {
         this.context.log.error({ chunk: id, err: error }, 'a chunk could not be deleted');
@@ -88,11 +104,36 @@ export class CommandResponder {
     return { deletedChunkIds };
   }
 
+  async #fetch({ chunkId, size, md5, sources, rate }: FetchCommand): Promise<Partial<AgentReply>> {
+    const expected = { size: Number(size), md5 };
+    const order = { chunk: checkedId(chunkId), expected, sources, rate: Number(rate) };
+    const { facts, corruptNodeIds } = await fetchChunk(this.context, order);
+    return { receipt: receiptOf(this.context, order.chunk, facts), corruptNodeIds: [...corruptNodeIds] };
+  }
+
+  async #verify({ chunks, rate }: VerifyCommand): Promise<Partial<AgentReply>> {
+    if (chunks.length > MAX_CHUNKS_PER_COMMAND) {
+      throw new NexusError('invalid_argument', `at most ${MAX_CHUNKS_PER_COMMAND} chunks can be checked at once`);
+    }
+    const { store, clock } = this.context;
+    const expected = chunks.map(({ chunkId, size, md5 }) => ({
+      chunk: checkedId(chunkId),
+      expected: { size: Number(size), md5 },
+    }));
+    const findings = await checkChunks(store, clock, { chunks: expected, rate: Number(rate) });
+    return { findings: findings.map(({ chunk, state, found }) => ({ chunkId: chunk, state, found })) };
+  }
+
   async #list(after: string, limit: number): Promise<Partial<AgentReply>> {
     const count = limit === 0 ? MAX_CHUNKS_PER_COMMAND : Math.min(limit, MAX_CHUNKS_PER_COMMAND);
     const listed = await this.context.store.list(after, count);
     return { chunks: listed.map(({ chunk, size, md5 }) => ({ chunkId: chunk, size: BigInt(size), md5 })) };
   }
+}
+
+function checkedId(id: string): ChunkId {
+  if (isChunkId(id)) return id;
+  throw new NexusError('invalid_argument', `not a chunk id: ${id}`);
 }
 
 function decode(request: Uint8Array): AgentCommand {

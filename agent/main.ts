@@ -112,7 +112,7 @@ async function run(config: AgentConfig, log: AgentLog): Promise<void> {
   link.bus = bus;
   const ended = endRequest();
   const inspect = (): Promise<string> => inspection(sources);
-  const responder = new CommandResponder({ store, inspect, shutdown: ended.ask, commands, clock: systemClock, log });
+  const responder = new CommandResponder({ ...context, inspect, shutdown: ended.ask, commands });
   bus.serve(subjects.command(nodeId), (request) => responder.answer(request));
   // The report first: a node that counts as running should have told its free room.
   await report();

@@ -9,6 +9,7 @@ import type { Controller } from './connection.js';
 const GRANT_DEADLINE_MS = 120_000;
 /** The controller expires what could not be aborted. */
 const ABORT_DEADLINE_MS = 5000;
+const REPORT_DEADLINE_MS = 1000;
 
 export const expectFile = (file: File | undefined): File => {
   if (file === undefined) throw new NexusError('internal', 'the controller answered without a file');
@@ -42,6 +43,12 @@ export function grpcCatalogue(controller: Controller): UploadCatalogue<File> & D
         });
       });
     },
+    // It only helps others: a reader must not fail, or wait, for it.
+    reportReplica: (chunkId, nodeId) =>
+      controller.call(file, file.reportReplica, { chunkId, nodeId }, REPORT_DEADLINE_MS).then(
+        () => undefined,
+        () => undefined,
+      ),
     chunkSources: async (fileId, fromIndex, count) => {
       const page = await controller.call(file, file.openDownload, { file: fileId, fromIndex, count });
       return page.chunks;

@@ -50,6 +50,10 @@ const node: Group = {
       summary: 'let a node take new data again',
       load: async () => (await import('./commands/node-verbs.js')).uncordon,
     },
+    drain: {
+      summary: 'move everything off a node',
+      load: async () => (await import('./commands/node-drain.js')).drain,
+    },
     resize: {
       summary: 'change the limits of a node',
       load: async () => (await import('./commands/node-verbs.js')).resize,
@@ -68,6 +72,14 @@ const file: Group = {
     verify: {
       summary: 'read every replica and check it',
       load: async () => (await import('./commands/file-verify.js')).verify,
+    },
+    scrub: {
+      summary: 'read every copy back and repair what is damaged',
+      load: async () => (await import('./commands/file-upkeep.js')).scrub,
+    },
+    rebalance: {
+      summary: 'make the nodes equally full',
+      load: async () => (await import('./commands/file-upkeep.js')).rebalance,
     },
     rm: { summary: 'remove a file', load: async () => (await import('./commands/file-list.js')).remove },
   },

@@ -38,6 +38,7 @@ export function statusShape(status: GetStatusResponse): Shape {
     nats: { url: status.natsUrl, pid: status.natsPid },
     nodes: plain(status.nodes),
     storage: plain(status.storage),
+    repair: plain(status.repair),
     warnings: status.warnings,
   };
 }

@@ -151,7 +151,7 @@ async function list(context: Context, controller: Controller, stored: File): Pro
 }
 
 async function where(context: Context, controller: Controller, file: File): Promise<void> {
-  const { chunks } = await controller.call(controller.file, controller.file.locateFile, { file: file.id });
+  const { chunks } = await controller.call(controller.file, controller.file.locateFile, { file: file.id, why: false });
   const perNode = new Map<string, number>();
   for (const { node } of chunks.flatMap((chunk) => chunk.replicas)) perNode.set(node, (perNode.get(node) ?? 0) + 1);
   await say(context, `\n== where its chunks lie\n   $ nexus file where ${file.id.slice(0, 8)}`);

@@ -22,7 +22,9 @@ import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
 import { NatsServer } from './bus/nats-server.js';
 import { EventLog } from './events/log.js';
 import { FileMaintenance } from './file/maintenance.js';
+import { Room } from './file/room.js';
 import { FileUseCases } from './file/use-cases.js';
+import { Upkeep } from './repair/upkeep.js';
 import { lockInstance } from './host/instance-lock.js';
 import { startLoop } from './host/loop.js';
 import { serviceUserIds } from './host/service-user.js';
@@ -54,6 +56,8 @@ import { UndoStack } from '../shared/undo.js';
 const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PROJECT = join(DIST, '..');
 const MAINTENANCE_PERIOD_MS = 1000;
+const UPKEEP_PERIOD_MS = 500;
+const SCRUB_PERIOD_MS = 60_000;
 
 async function main(): Promise<void> {
   const settings = loadSettings({ flags: flags(), file: undefined });
@@ -152,11 +156,29 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   await bus.start(watch);
 
   const storageNodes = new ClusterStorageNodes(context);
-  const deps = { store: store.files, nodes: storageNodes, signer: tokenKey, clock: systemClock, log, settings, events };
+  const deps = {
+    store: store.files,
+    replicas: store.replicas,
+    marks: store.marks,
+    nodes: storageNodes,
+    room: new Room(),
+    signer: tokenKey,
+    clock: systemClock,
+    log,
+    settings,
+    events,
+  };
   const maintenance = new FileMaintenance(deps);
-  const files = new FileUseCases(deps, () => {
+  const kickDeletion = (): void => {
     maintenanceLoop.kick();
+  };
+  const upkeep = new Upkeep(deps, {
+    repair: () => {
+      repairLoop.kick();
+    },
+    deletion: kickDeletion,
   });
+  const files = new FileUseCases(deps, kickDeletion);
 
   let endNow = (): void => undefined;
   const ended = new Promise<void>((resolve) => {
@@ -170,7 +192,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     {
       name: 'nexus.v1.NodeService',
       definition: NodeServiceService,
-      handlers: { ...nodeServiceHandlers(service, edge) },
+      handlers: { ...nodeServiceHandlers(service, upkeep, edge) },
     },
     {
       name: 'nexus.v1.ImageService',
@@ -180,7 +202,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     {
       name: 'nexus.v1.FileService',
       definition: FileServiceService,
-      handlers: { ...fileServiceHandlers(files, registry, edge) },
+      handlers: { ...fileServiceHandlers(files, upkeep, registry, edge) },
     },
     {
       name: 'nexus.v1.ClusterService',
@@ -190,6 +212,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
           {
             context,
             files: store.files,
+            upkeep,
             events,
             startedAt,
             shutdown: (purge, tell) => endCluster(service, purge, tell, stop),
@@ -214,6 +237,15 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     loopDeps,
   );
   running.defer('stop file maintenance', () => maintenanceLoop.stop());
+  const repairLoop = startLoop('repair', UPKEEP_PERIOD_MS, (signal) => upkeep.repair.tick(signal), loopDeps);
+  running.defer('stop repair', () => repairLoop.stop());
+  const inventoryLoop = startLoop('inventory', UPKEEP_PERIOD_MS, (signal) => upkeep.inventory.tick(signal), loopDeps);
+  running.defer('stop the inventory', () => inventoryLoop.stop());
+  const scrubLoop = startLoop('scrub', SCRUB_PERIOD_MS, (signal) => upkeep.scrub.tick(signal), loopDeps);
+  running.defer('stop scrubbing', () => scrubLoop.stop());
+  events.listen(({ type, subject }) => {
+    if (type.startsWith('node.') || type === 'file.under_replicated') upkeep.nodeChanged(type, subject);
+  });
   server.setServing(true);
   log.info(
     { version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket },

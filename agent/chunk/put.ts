@@ -105,8 +105,12 @@ async function finishAll(
   return { size: facts.size, md5: facts.md5, receipts, failed_nodes: failedNodes };
 }
 
-const receiptOf = (context: PutContext, chunk: ChunkId, { size, md5 }: ChunkFacts): string =>
-  signClaims({ chunk, node: context.nodeId, size, md5, at: context.clock.now() }, context.receiptKey);
+/** This agent's word that it holds the chunk durably. */
+export const receiptOf = (
+  context: Pick<PutContext, 'nodeId' | 'clock' | 'receiptKey'>,
+  chunk: ChunkId,
+  { size, md5 }: ChunkFacts,
+): string => signClaims({ chunk, node: context.nodeId, size, md5, at: context.clock.now() }, context.receiptKey);
 
 function answer(response: ServerResponse, status: number, reply: StoredReply): void {
   const body = JSON.stringify(reply);

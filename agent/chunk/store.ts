@@ -76,13 +76,15 @@ export class ChunkStore {
   /**
    * The same chunk again with the same content is accepted, checked and not written twice.
    * Codes: already_exists (other content), aborted (another write of it is running), failed_precondition (it was
-   * deleted a moment ago), resource_exhausted (no room).
+   * deleted a moment ago; not with `revive`, for the controller's own orders, which come in order), resource_exhausted
+   * (no room).
    */
-  async beginWrite(chunk: ChunkId, expected: ExpectedChunk): Promise<ChunkWrite> {
+  async beginWrite(chunk: ChunkId, expected: ExpectedChunk, options: { revive?: boolean } = {}): Promise<ChunkWrite> {
     if (this.#writing.has(chunk))
       throw new NexusError('aborted', `chunk ${chunk} is being written by another request`, { chunk });
     this.#writing.add(chunk);
     try {
+      if (options.revive === true) this.#tombstones.drop(chunk);
       this.#refuseDeleted(chunk);
       const stored = await this.#whole(chunk);
       if (stored === undefined) return await this.#newWrite(chunk, expected);
@@ -209,6 +211,11 @@ export class ChunkStore {
     }
     this.#counters.reads += 1;
     return { facts, file };
+  }
+
+  /** A chunk was found damaged. */
+  countCorrupt(): void {
+    this.#counters.checksumFailures += 1;
   }
 
   /** Idempotent. A write of the chunk that is under way will not commit. */

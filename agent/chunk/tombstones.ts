@@ -25,6 +25,10 @@ export class Tombstones {
     this.#prune();
   }
 
+  drop(chunk: ChunkId): void {
+    this.#expiry.delete(chunk);
+  }
+
   has(chunk: ChunkId): boolean {
     const expiry = this.#expiry.get(chunk);
     return expiry !== undefined && this.clock.monotonic() < expiry;

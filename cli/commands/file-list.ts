@@ -83,12 +83,19 @@ export const stat = command({
 export const where = command({
   summary: 'which node has which chunk',
   positionals: ID,
-  flags: {},
-  examples: [['nexus file where 3f2a', 'one line per chunk']],
+  flags: { why: { type: 'boolean', description: 'also why each copy is where it is' } },
+  examples: [
+    ['nexus file where 3f2a', 'one line per chunk'],
+    ['nexus file where 3f2a --why', 'one line per copy'],
+  ],
   run: async (input, context) => {
     const controller = await context.connect();
-    const located = await controller.call(controller.file, controller.file.locateFile, { file: input.id });
-    await context.print(whereShape(located), () => whereTable(located, widthOf(context.streams.stdout)));
+    const located = await controller.call(controller.file, controller.file.locateFile, {
+      file: input.id,
+      why: input.why,
+    });
+    const width = widthOf(context.streams.stdout);
+    await context.print(whereShape(located), () => (input.why ? whyTable(located, width) : whereTable(located, width)));
     return 0;
   },
 });
@@ -107,6 +114,15 @@ const whereTable = (located: LocateFileResponse, width: number): string =>
       chunk.md5,
       chunk.replicas.map(({ node, state }) => (state === 'ready' ? node : `${node} (${state})`)).join(' '),
     ]),
+    width,
+  );
+
+const whyTable = (located: LocateFileResponse, width: number): string =>
+  table(
+    [{ title: 'CHUNK', right: true }, { title: 'NODE' }, { title: 'STATE' }, { title: 'WHY', flexible: true }],
+    located.chunks.flatMap((chunk) =>
+      chunk.replicas.map(({ node, state, reason }) => [String(chunk.index), node, state, reason]),
+    ),
     width,
   );
 

@@ -1,7 +1,7 @@
 /** `nexus status` */
 import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { command } from '../command.js';
-import { formatAge, formatBytes } from '../format.js';
+import { formatAge, formatBytes, formatSeconds } from '../format.js';
 import { facts } from '../output.js';
 import { statusShape } from '../shapes.js';
 
@@ -31,12 +31,23 @@ function statusText(status: GetStatusResponse): string {
     ['nodes', `${nodes?.total ?? 0}${states.length > 0 ? ` (${states.join(', ')})` : ''}`],
     ['files', `${storage?.files ?? 0n} in ${storage?.chunks ?? 0n} chunks, ${bytes(storage?.bytes)}`],
     ['room', `${bytes(storage?.freeBytes)} free of ${bytes(storage?.capacityBytes)}`],
-    [
-      'redundancy',
-      Number(storage?.underReplicated ?? 0n) === 0
-        ? 'all chunks have their copies'
-        : `${storage?.underReplicated ?? 0n} chunks lack copies`,
-    ],
+    ['redundancy', redundancy(status)],
   ]);
   return [lines, ...status.warnings.map((warning) => `warning: ${warning}`)].join('\n');
+}
+
+function redundancy({ repair }: GetStatusResponse): string {
+  const lacking = Number(repair?.lackingChunks ?? 0n);
+  if (repair === undefined || lacking === 0) return 'all chunks have their copies';
+  const lost = Number(repair.lostChunks);
+  const endangered = Number(repair.endangeredChunks);
+  const parts = [
+    `${lacking} chunk(s) lack copies`,
+    ...(lost > 0 ? [`${lost} have none that can be reached`] : []),
+    ...(endangered > 0 ? [`${endangered} have one left`] : []),
+    ...(repair.running > 0
+      ? [`copying at ${formatBytes(Math.round(repair.rate))}/s, ${formatSeconds(repair.secondsLeft * 1000)} left`]
+      : []),
+  ];
+  return parts.join(', ');
 }

@@ -108,7 +108,8 @@ export class NatsBus implements AgentBus {
     }
     const reply = AgentReply.decode(answer.data);
     if (reply.errorCode === '') return reply;
-    throw new NexusError(isErrorCode(reply.errorCode) ? reply.errorCode : 'internal', reply.errorMessage);
+    const code = isErrorCode(reply.errorCode) ? reply.errorCode : 'internal';
+    throw new NexusError(code, reply.errorMessage, { corrupt_node_ids: reply.corruptNodeIds });
   }
 
   issueCredentials(node: NodeId): Promise<string> {

@@ -52,6 +52,18 @@ export class Catalogue {
     return { file, chunks };
   }
 
+  /** Why each copy is where it is, by `<chunk id>@<node id>`. */
+  async reasons(chunks: readonly ChunkRecord[]): Promise<ReadonlyMap<string, string>> {
+    const reasons = new Map<string, string>();
+    for (let at = 0; at < chunks.length; at += CHUNKS_PER_LOOKUP) {
+      const ids = chunks.slice(at, at + CHUNKS_PER_LOOKUP).map((chunk) => chunk.id);
+      for (const { chunkId, nodeId, reason } of await this.deps.replicas.reasons(ids)) {
+        reasons.set(`${chunkId}@${nodeId}`, reason);
+      }
+    }
+    return reasons;
+  }
+
   /**
    * Copies on nodes that can be asked. Codes: unavailable when a chunk has none, naming chunk and nodes; data_loss
    * when no node has it any more.
@@ -83,6 +95,12 @@ export class Catalogue {
   #unreadable(file: FileRecord, chunk: ChunkRecord, ready: readonly ReplicaRecord[]): NexusError {
     const what = `chunk ${chunk.index} of file ${file.id}`;
     const details = { file: file.id, chunk: chunk.index, chunk_id: chunk.id };
+    const bad = chunk.replicas.filter((replica) => replica.state === 'corrupt' || replica.state === 'missing');
+    if (ready.length === 0 && bad.length > 0) {
+      const held = bad.map(({ nodeId, state }) => `${state} on node ${this.deps.nodes.find(nodeId)?.name ?? nodeId}`);
+      const message = `${what} (${chunk.id}) is ${held.join(', ')}, and no other copy is left; restore the file from where it came`;
+      return new NexusError('data_loss', message, details);
+    }
     if (ready.length === 0) {
       return new NexusError(
         'data_loss',

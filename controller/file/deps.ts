@@ -5,11 +5,16 @@ import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import type { EventLog } from '../events/log.js';
 import type { FileStore } from '../store/port.js';
+import type { ReplicaStore } from '../store/replica-port.js';
 import type { NodeDirectory } from './nodes.js';
+import type { Room } from './room.js';
 
 export interface FileDeps {
   readonly store: FileStore;
+  readonly replicas: ReplicaStore;
   readonly nodes: NodeDirectory;
+  /** What the nodes' reports do not know yet; one for all who place chunks. */
+  readonly room: Room;
   readonly signer: SigningKey;
   readonly clock: Clock;
   readonly log: Logger;

@@ -3,7 +3,7 @@ import { generateSigningKey, publicKeyOf, signClaims, type SigningKey } from '..
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { GIB } from '../../shared/limits.js';
-import type { NodeDirectory, StorageNode } from './nodes.js';
+import type { ChunkContent, FetchOrder, FetchOutcome, NodeDirectory, ReplicaFinding, StorageNode } from './nodes.js';
 
 export class FakeNodes implements NodeDirectory {
   readonly #nodes = new Map<NodeId, StorageNode>();
@@ -12,6 +12,12 @@ export class FakeNodes implements NodeDirectory {
   readonly deletions: { readonly node: NodeId; readonly chunkIds: readonly ChunkId[] }[] = [];
   /** Nodes whose agents don't answer. */
   readonly silent = new Set<NodeId>();
+  /** Copies made, in order. */
+  readonly fetches: { readonly node: NodeId; readonly order: FetchOrder }[] = [];
+  /** What is wrong on the volumes, by `<chunk>@<node>`. */
+  readonly damage = new Map<string, 'missing' | 'corrupt'>();
+  /** What the nodes' volumes hold; those that are not named hold nothing. */
+  readonly held = new Map<NodeId, readonly ChunkId[]>();
   /** How many chunks of one command are confirmed. */
   confirmsAtMost = Infinity;
 
@@ -27,6 +33,8 @@ export class FakeNodes implements NodeDirectory {
         address: `10.0.0.${slot + 2}:7400`,
         schedulable: true,
         readable: true,
+        standing: 'here',
+        capacityBytes: 2 * GIB,
         freeBytes: GIB,
         reportedAt: 0,
         receiptKey: publicKeyOf(key.publicKey),
@@ -49,7 +57,7 @@ export class FakeNodes implements NodeDirectory {
 
   /** As one does that is stopped or dead. */
   takeDown(id: NodeId): void {
-    this.change(id, { schedulable: false, readable: false });
+    this.change(id, { schedulable: false, readable: false, standing: 'away' });
   }
 
   forget(id: NodeId): void {
@@ -67,5 +75,37 @@ export class FakeNodes implements NodeDirectory {
     this.deletions.push({ node, chunkIds });
     if (this.silent.has(node)) throw new NexusError('unavailable', `node ${node} does not answer`);
     return chunkIds.slice(0, this.confirmsAtMost);
+  }
+
+  async fetchChunk(node: NodeId, order: FetchOrder): Promise<FetchOutcome> {
+    this.fetches.push({ node, order });
+    await Promise.resolve();
+    const isGood = (source: NodeId): boolean =>
+      !this.silent.has(source) && !this.damage.has(`${order.chunkId}@${source}`);
+    const corruptNodeIds = order.sources
+      .map((source) => source.nodeId)
+      .filter((id) => this.damage.get(`${order.chunkId}@${id}`) === 'corrupt');
+    if (this.silent.has(node) || !order.sources.some((source) => isGood(source.nodeId))) {
+      const failure = new NexusError('unavailable', `node ${node} could not copy`);
+      return { receipt: undefined, failure, corruptNodeIds };
+    }
+    this.damage.delete(`${order.chunkId}@${node}`);
+    return { receipt: this.receipt(node, order.chunkId, order.size, order.md5), failure: undefined, corruptNodeIds };
+  }
+
+  async verifyChunks(node: NodeId, chunks: readonly ChunkContent[]): Promise<readonly ReplicaFinding[]> {
+    if (this.silent.has(node)) throw new NexusError('unavailable', `node ${node} does not answer`);
+    return await Promise.resolve(
+      chunks.flatMap(({ chunkId }) => {
+        const state = this.damage.get(`${chunkId}@${node}`);
+        return state === undefined ? [] : [{ chunkId, state, found: 'other bytes' }];
+      }),
+    );
+  }
+
+  async listChunks(node: NodeId, after: string, limit: number): Promise<readonly ChunkId[]> {
+    if (this.silent.has(node)) throw new NexusError('unavailable', `node ${node} does not answer`);
+    const held = [...(this.held.get(node) ?? [])].sort();
+    return await Promise.resolve(held.filter((id) => id > after).slice(0, limit));
   }
 }

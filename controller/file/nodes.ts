@@ -1,5 +1,6 @@
-/** The nodes as places for chunks: what the file side needs to know of them, and the one thing it asks of them. */
+/** The nodes as places for chunks: what the file side needs to know of them, and what it asks of their agents. */
 import type { KeyObject } from 'node:crypto';
+import type { NexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 
 export interface StorageNode {
@@ -11,6 +12,13 @@ export interface StorageNode {
   readonly schedulable: boolean;
   /** Its agent is expected to answer. */
   readonly readable: boolean;
+  /**
+   * here: its copies count (also while it is stopped on purpose); leaving: it is being drained; away: it is Lost, has
+   * failed or is being removed.
+   */
+  readonly standing: 'here' | 'leaving' | 'away';
+  /** As the agent last reported; 0 before its first report. */
+  readonly capacityBytes: number;
   /** As the agent last reported; 0 before its first report. */
   readonly freeBytes: number;
   /** When, by the agent's clock, ms since the epoch. */
@@ -19,10 +27,44 @@ export interface StorageNode {
   readonly receiptKey: KeyObject | undefined;
 }
 
+/** What the catalogue says that a chunk is. */
+export interface ChunkContent {
+  readonly chunkId: ChunkId;
+  readonly size: number;
+  readonly md5: string;
+}
+
+export interface FetchOrder extends ChunkContent {
+  readonly sources: readonly { readonly nodeId: NodeId; readonly address: string; readonly token: string }[];
+  /** Bytes a second; 0: no limit. */
+  readonly rate: number;
+}
+
+export interface FetchOutcome {
+  /** What the agent signed; undefined: the copy could not be made. */
+  readonly receipt: string | undefined;
+  readonly failure: NexusError | undefined;
+  /** Sources that had other bytes than they should. */
+  readonly corruptNodeIds: readonly NodeId[];
+}
+
+export interface ReplicaFinding {
+  readonly chunkId: ChunkId;
+  readonly state: 'missing' | 'corrupt';
+  /** What is there instead, for people. */
+  readonly found: string;
+}
+
 export interface NodeDirectory {
   /** In order of slot. */
   snapshot(): readonly StorageNode[];
   find(id: NodeId): StorageNode | undefined;
   /** The chunks that the agent confirmed as gone. Codes: unavailable, deadline_exceeded. */
   deleteChunks(node: NodeId, chunkIds: readonly ChunkId[]): Promise<readonly ChunkId[]>;
+  /** Makes the node's agent copy a chunk from others. Never rejects. */
+  fetchChunk(node: NodeId, order: FetchOrder): Promise<FetchOutcome>;
+  /** The chunks that are not whole on the node, read at `rate` bytes a second (0: no limit). Codes: as deleteChunks. */
+  verifyChunks(node: NodeId, chunks: readonly ChunkContent[], rate: number): Promise<readonly ReplicaFinding[]>;
+  /** What lies on the node's volume, in order of id above `after`; at most `limit`. Codes: as deleteChunks. */
+  listChunks(node: NodeId, after: string, limit: number): Promise<readonly ChunkId[]>;
 }

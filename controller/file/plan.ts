@@ -29,6 +29,8 @@ export interface PlacementRequest {
   /** New chunks. Where room runs out fewer are placed, but one at least. */
   readonly chunks: number;
   readonly replicas: number;
+  /** Copies that a chunk must get at least, where there are not enough nodes any more; default: all. */
+  readonly least?: number;
   /** Each is granted whole, before any new chunk. */
   readonly moves?: readonly MoveWish[];
 }
@@ -39,6 +41,8 @@ export interface Placement {
   /** For each move its new nodes. */
   readonly moves: readonly (readonly NodeId[])[];
   readonly cursor: number;
+  /** Nodes with room. */
+  readonly considered: number;
   /** Why a node was not considered, by name. */
   readonly passedOver: Readonly<Record<string, string>>;
 }
@@ -62,12 +66,14 @@ export function planPlacement(request: PlacementRequest): Placement {
   });
   const chunks: NodeId[][] = [];
   while (chunks.length < request.chunks) {
-    const chosen = dealer.deal(request.replicas);
+    const chosen = dealer.dealAtLeast(request.least ?? request.replicas, request.replicas);
     if (chosen !== undefined) chunks.push(chosen);
     else if (chunks.length > 0) break;
     else throw dealer.refusal(request.replicas);
   }
-  return { chunks, moves, cursor: dealer.cursor, passedOver: dealer.passedOver() };
+  const passedOver = dealer.passedOver();
+  const considered = request.nodes.length - Object.keys(passedOver).length;
+  return { chunks, moves, cursor: dealer.cursor, considered, passedOver };
 }
 
 /** Whether a file of this size could be placed now. Codes: those of planPlacement. */
@@ -97,6 +103,15 @@ class Dealer {
   ) {
     this.#ring = nodes.filter((node) => node.schedulable);
     this.#room = new Map(this.#ring.map((node) => [node.id, roomFor(node.freeBytes)]));
+  }
+
+  /** As many as there are, from `replicas` down to `least`. */
+  dealAtLeast(least: number, replicas: number): NodeId[] | undefined {
+    for (let count = replicas; count >= least; count -= 1) {
+      const chosen = this.deal(count);
+      if (chosen !== undefined) return chosen;
+    }
+    return undefined;
   }
 
   /** The next `replicas` nodes with room; undefined, and nothing dealt, when there are not as many. */

@@ -13,7 +13,11 @@ export interface ChunkTarget {
 }
 
 /** One target per node; the first one's token names the others, to which it forwards. */
-export function writeTargets(deps: FileDeps, chunk: ChunkId, nodes: readonly StorageNode[]): ChunkTarget[] {
+export function writeTargets(
+  deps: Pick<FileDeps, 'signer' | 'clock'>,
+  chunk: ChunkId,
+  nodes: readonly StorageNode[],
+): ChunkTarget[] {
   const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
   const token = (node: StorageNode, forward?: readonly ForwardTarget[]): string =>
     signClaims(
@@ -35,7 +39,12 @@ export function writeTargets(deps: FileDeps, chunk: ChunkId, nodes: readonly Sto
   ];
 }
 
-export function readTarget(deps: FileDeps, chunk: ChunkId, size: number, node: StorageNode): ChunkTarget {
+export function readTarget(
+  deps: Pick<FileDeps, 'signer' | 'clock'>,
+  chunk: ChunkId,
+  size: number,
+  node: StorageNode,
+): ChunkTarget {
   const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
   const token = signClaims({ op: 'read', chunk, node: node.id, size, exp }, deps.signer);
   return { nodeId: node.id, nodeName: node.name, address: node.address, token };

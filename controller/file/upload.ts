@@ -9,9 +9,8 @@ import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { ChunkRecord, FileRecord, ReceivedChunk, UploadRecord } from '../store/port.js';
 import { noSuchUpload } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
-import { assertRoomForFile, planPlacement, type Candidate } from './plan.js';
+import { assertRoomForFile, planPlacement, type Candidate, type Placement } from './plan.js';
 import { acceptReceipts, type ClaimedReceipt } from './receipts.js';
-import { Room } from './room.js';
 import { writeTargets, type ChunkTarget } from './tokens.js';
 
 export interface ChunkGrant {
@@ -39,7 +38,6 @@ export class Uploads {
   #cursor = 0;
   /** Placement and its record are one step: two uploads must not be promised the same room. */
   readonly #placing = new Mutex();
-  readonly #room = new Room();
 
   constructor(private readonly deps: FileDeps) {}
 
@@ -94,6 +92,8 @@ export class Uploads {
         cursor: this.#cursor,
         chunks: request.count,
         replicas: upload.replicas,
+        // There were enough when it began: what is lacking when it ends is repair's to add.
+        least: 1,
         moves: retries.map(({ replicas, without }) => ({ replicas, without })),
       });
       const placed = plan.chunks.map((nodeIds, at) => ({ id: newChunkId(), index: upload.granted + at, nodeIds }));
@@ -102,7 +102,8 @@ export class Uploads {
         from: failed,
         to: plan.moves[at] ?? [],
       }));
-      await store.recordGrants(id, { received, moved, placed, expiresAt: clock.now() + settings.uploadTtlMs });
+      const expiresAt = clock.now() + settings.uploadTtlMs;
+      await store.recordGrants(id, { received, moved, placed, expiresAt, reason: reasonOf(plan) });
       this.#cursor = plan.cursor;
       return [
         ...retries.map(({ chunk, kept }, at) =>
@@ -136,7 +137,7 @@ export class Uploads {
     for (const nodeId of received.flatMap((chunk) => chunk.nodeIds)) {
       promised.set(nodeId, (promised.get(nodeId) ?? 0) - CHUNK_SIZE_BYTES);
     }
-    return this.#room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
+    return this.deps.room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
   }
 
   #grantOf(index: number, chunkId: ChunkId, nodeIds: readonly NodeId[]): ChunkGrant {
@@ -187,10 +188,17 @@ export class Uploads {
   }
 
   async #received(upload: UploadRecord, receipts: readonly ClaimedReceipt[]): Promise<readonly ReceivedChunk[]> {
-    const { store, nodes, clock } = this.deps;
+    const { store, nodes, clock, room } = this.deps;
     const indexes = [...new Set(receipts.map((claim) => claim.index))];
     const { received, copies } = acceptReceipts(await store.chunksAt(upload.fileId, indexes), receipts, nodes);
-    this.#room.note(copies, clock.now());
+    room.note(copies, clock.now());
     return received;
   }
+}
+
+/** The whole of a dealing in one line, as it is kept with each of its copies. */
+function reasonOf({ considered, passedOver }: Placement): string {
+  const others = Object.entries(passedOver).map(([name, why]) => `${name}: ${why}`);
+  const rest = others.length === 0 ? '' : `; passed over ${others.slice(0, 5).join(', ')}`;
+  return `dealt in turn to ${considered} node(s) with room${rest}`;
 }

@@ -1,6 +1,6 @@
 /** The file side as one thing for the edge: uploads, the catalogue, removal. */
 import type { UploadId } from '../../shared/ids.js';
-import type { FileRecord } from '../store/port.js';
+import type { ChunkRecord, FileRecord } from '../store/port.js';
 import { Catalogue } from './catalogue.js';
 import type { FileDeps } from './deps.js';
 import { Uploads } from './upload.js';
@@ -25,8 +25,20 @@ export class FileUseCases {
       file.id,
       `file ${file.name} (${file.size} bytes) was stored as ${file.id}`,
     );
+    await this.#tellLacking(file);
     this.kick();
     return file;
+  }
+
+  /** A node failed while the file was written, and no other could take its copies. */
+  async #tellLacking(file: FileRecord): Promise<void> {
+    if (file.replicas === 1) return;
+    const { chunks } = await this.catalogue.locate(file.id);
+    const copies = (chunk: ChunkRecord): number => chunk.replicas.filter((copy) => copy.state === 'ready').length;
+    const lacking = chunks.filter((chunk) => copies(chunk) < file.replicas).length;
+    if (lacking === 0) return;
+    const message = `${lacking} chunk(s) of file ${file.name} were stored with fewer than ${file.replicas} copies; repair adds the others`;
+    await this.deps.events.append('file.under_replicated', file.id, message);
   }
 
   async abort(id: UploadId): Promise<void> {

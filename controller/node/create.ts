@@ -41,6 +41,7 @@ export async function reserveNode(context: NodeContext, request: CreateNodeReque
     image: request.image,
     labels: request.labels,
     cordoned: false,
+    draining: false,
     loopDevice: volumes.usesLoopDevices ? settings.loopBase + slot : -1,
     volumeUuid: randomUUID(),
     receiptKey: '',

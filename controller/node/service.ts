@@ -9,11 +9,11 @@ import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
 import type { ExecHandle, ExecSpec } from '../runtime/port.js';
-import type { NodeRecord } from '../store/port.js';
+import type { FileRecord, NodeRecord } from '../store/port.js';
 import { bringUp } from './bring-up.js';
 import type { NodeContext } from './context.js';
 import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
-import { isListening } from './state.js';
+import { isListening, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase } from './take-down.js';
 
 /** Starting is mostly processor work: a few at a time keep every core busy without starving the running agents. */
@@ -69,8 +69,9 @@ export class NodeService {
   async remove(reference: string, force: boolean): Promise<{ node: NodeRecord; lostFiles: readonly string[] }> {
     let lostFiles: readonly string[] = [];
     const removed = await this.#onNode(reference, async (node) => {
-      lostFiles = (await this.context.files.filesOnlyOn(node.id)).map((file) => file.id);
-      if (lostFiles.length > 0 && !force) throw wouldLose(node, lostFiles);
+      const files = await this.context.files.filesOnlyOn(node.id, this.#holders());
+      lostFiles = files.map((file) => file.id);
+      if (files.length > 0 && !force) throw wouldLose(node, files);
       await this.context.registry.move(node.id, 'Removing', '', { desired: 'removed' });
       failpoint('remove/marked');
       await this.finishRemoval(this.context.registry.expect(node.id));
@@ -79,6 +80,13 @@ export class NodeService {
     });
     this.#locks.delete(removed.id);
     return { node: removed, lostFiles };
+  }
+
+  /** Nodes whose copies count when another one goes: not those that may never come back. */
+  #holders(): NodeId[] {
+    const away: readonly NodeStatus[] = ['Lost', 'Failed', 'Removing'];
+    const nodes = this.context.registry.list().filter((node) => !away.includes(node.status));
+    return nodes.map((node) => node.id);
   }
 
   /** The caller has the lock, or nobody else can know the node yet. */
@@ -91,10 +99,24 @@ export class NodeService {
 
   setCordoned(reference: string, cordoned: boolean): Promise<NodeRecord> {
     return this.#onNode(reference, async (node) => {
-      const after = await this.context.registry.update(node.id, { cordoned });
+      // To uncordon a node is also to call its drain off.
+      const after = await this.context.registry.update(
+        node.id,
+        cordoned ? { cordoned } : { cordoned, draining: false },
+      );
       const verb = cordoned ? 'cordoned' : 'uncordoned';
       if (node.cordoned !== cordoned)
         await this.context.events.append(`node.${verb}`, node.name, `node ${node.name} was ${verb}`);
+      return after;
+    });
+  }
+
+  /** Cordons it too: what is moved off must not come back. Repair does the rest. */
+  startDrain(reference: string): Promise<NodeRecord> {
+    return this.#onNode(reference, async (node) => {
+      if (node.draining) return node;
+      const after = await this.context.registry.update(node.id, { cordoned: true, draining: true });
+      await this.context.events.append('node.draining', node.name, `the copies on node ${node.name} are moved off`);
       return after;
     });
   }
@@ -193,11 +215,12 @@ export class NodeService {
 /** What a removal gives an agent: its data is going anyway. */
 const REMOVAL_GRACE_MS = 2000;
 
-function wouldLose(node: NodeRecord, files: readonly string[]): NexusError {
-  const shown = files.slice(0, 3).join(', ') + (files.length > 3 ? `, and ${files.length - 3} more` : '');
+function wouldLose(node: NodeRecord, files: readonly FileRecord[]): NexusError {
+  const names = files.slice(0, 3).map((file) => `${file.name} (${file.id})`);
+  const shown = names.join(', ') + (files.length > 3 ? `, and ${files.length - 3} more` : '');
   return new NexusError(
     'failed_precondition',
-    `node ${node.name} holds the only copy of parts of ${files.length} file(s) (${shown}); remove them first, or use --force to lose them`,
-    { files: files.slice(0, 100) },
+    `node ${node.name} holds the only copy of parts of ${files.length} file(s) (${shown}); nexus node drain ${node.name} moves it elsewhere first, --force loses it`,
+    { files: files.slice(0, 100).map((file) => file.id) },
   );
 }

@@ -1,12 +1,25 @@
 /** The nodes as the file side sees them: places for chunks. */
 import { publicKeyOf } from '../../shared/chunk-token.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
-import type { NodeDirectory, StorageNode } from '../file/nodes.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import type {
+  ChunkContent,
+  FetchOrder,
+  FetchOutcome,
+  NodeDirectory,
+  ReplicaFinding,
+  StorageNode,
+} from '../file/nodes.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
 
 /** An agent deletes some hundred files in well under a second. */
 const DELETE_TIMEOUT_MS = 30_000;
+/** Beyond the time that the rate allows. */
+const COPY_TIMEOUT_MS = 60_000;
+
+const timeoutFor = (bytes: number, rate: number): number =>
+  COPY_TIMEOUT_MS + (rate === 0 ? 0 : Math.ceil((bytes / rate) * 1000));
 
 export class ClusterStorageNodes implements NodeDirectory {
   constructor(private readonly context: NodeContext) {}
@@ -29,6 +42,37 @@ export class ClusterStorageNodes implements NodeDirectory {
     return reply.deletedChunkIds as ChunkId[];
   }
 
+  async fetchChunk(node: NodeId, order: FetchOrder): Promise<FetchOutcome> {
+    const { chunkId, size, md5, sources, rate } = order;
+    try {
+      const command = { fetchChunk: { chunkId, size: BigInt(size), md5, sources: [...sources], rate: BigInt(rate) } };
+      const reply = await this.context.bus.request(node, command, timeoutFor(size, rate));
+      return { receipt: reply.receipt, failure: undefined, corruptNodeIds: reply.corruptNodeIds as NodeId[] };
+    } catch (thrown) {
+      const failure = toNexusError(thrown);
+      const corrupt = failure.details['corrupt_node_ids'];
+      return { receipt: undefined, failure, corruptNodeIds: Array.isArray(corrupt) ? (corrupt as NodeId[]) : [] };
+    }
+  }
+
+  async verifyChunks(node: NodeId, chunks: readonly ChunkContent[], rate: number): Promise<readonly ReplicaFinding[]> {
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.size, 0);
+    const expected = chunks.map(({ chunkId, size, md5 }) => ({ chunkId, size: BigInt(size), md5 }));
+    const command = { verifyChunks: { chunks: expected, rate: BigInt(rate) } };
+    const reply = await this.context.bus.request(node, command, timeoutFor(bytes, rate));
+    return reply.findings.map(({ chunkId, state, found }) => {
+      if (state !== 'missing' && state !== 'corrupt') {
+        throw new NexusError('internal', `node ${node} calls a chunk "${state}", which means nothing here`);
+      }
+      return { chunkId: chunkId as ChunkId, state, found };
+    });
+  }
+
+  async listChunks(node: NodeId, after: string, limit: number): Promise<readonly ChunkId[]> {
+    const reply = await this.context.bus.request(node, { listChunks: { after, limit } }, DELETE_TIMEOUT_MS);
+    return reply.chunks.map((chunk) => chunk.chunkId as ChunkId);
+  }
+
   #view(record: NodeRecord): StorageNode {
     const { registry, settings } = this.context;
     const agent = registry.agent(record.id);
@@ -36,11 +80,18 @@ export class ClusterStorageNodes implements NodeDirectory {
       id: record.id,
       name: record.name,
       address: `${record.ip}:${settings.dataPort}`,
-      schedulable: record.status === 'Running' && !record.cordoned,
+      schedulable: record.status === 'Running' && !record.cordoned && !record.draining,
       readable: record.status === 'Running' || record.status === 'Suspect',
+      standing: standingOf(record),
+      capacityBytes: Number(agent?.report?.volumeTotalBytes ?? 0n),
       freeBytes: Number(agent?.report?.volumeFreeBytes ?? 0n),
       reportedAt: Number(agent?.report?.atMs ?? 0n),
       receiptKey: record.receiptKey === '' ? undefined : publicKeyOf(Buffer.from(record.receiptKey, 'base64')),
     };
   }
+}
+
+function standingOf({ status, draining }: NodeRecord): StorageNode['standing'] {
+  if (status === 'Lost' || status === 'Failed' || status === 'Removing') return 'away';
+  return draining ? 'leaving' : 'here';
 }

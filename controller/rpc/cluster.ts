@@ -1,9 +1,15 @@
 /** ClusterService: status, events, the end. */
-import type { ClusterServiceServer, Event, GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
+import type {
+  ClusterServiceServer,
+  Event,
+  GetStatusResponse,
+  RepairSummary,
+} from '../../shared/gen/nexus/v1/cluster.js';
 import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening, type NodeStatus } from '../node/state.js';
+import type { Upkeep } from '../repair/upkeep.js';
 import type { EventRecord, FileStore } from '../store/port.js';
 import type { Edge } from './edge.js';
 import { serverStream, unary } from './handlers.js';
@@ -11,6 +17,7 @@ import { serverStream, unary } from './handlers.js';
 export interface ClusterDeps {
   readonly context: NodeContext;
   readonly files: FileStore;
+  readonly upkeep: Upkeep;
   readonly events: EventLog;
   readonly startedAt: number;
   /** Ends the controller in order, telling its steps. */
@@ -105,11 +112,31 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       capacityBytes: sum('volumeTotalBytes'),
       freeBytes: sum('volumeFreeBytes'),
     },
+    repair: repairShape(deps.upkeep),
     warnings: [
+      ...deps.upkeep.repair.status().blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}`),
       ...runtime.caveats,
       ...nodes
         .filter((node) => ['Failed', 'Lost', 'Suspect'].includes(node.status))
         .map((node) => `node ${node.name} is ${node.status}: ${node.statusReason}`),
     ],
+  };
+}
+
+function repairShape(upkeep: Upkeep): RepairSummary {
+  const status = upkeep.repair.status();
+  return {
+    lackingChunks: BigInt(status.lackingChunks),
+    endangeredChunks: BigInt(status.endangeredChunks),
+    lostChunks: BigInt(status.lostChunks),
+    remainingBytes: BigInt(status.remainingBytes),
+    running: status.running,
+    copiedChunks: BigInt(status.copiedChunks),
+    copiedBytes: BigInt(status.copiedBytes),
+    rate: status.rate,
+    secondsLeft: status.rate > 0 ? status.remainingBytes / status.rate : 0,
+    blocked: [...status.blocked],
+    scrubbingNodes: upkeep.scrub.running,
+    orphanChunks: BigInt(upkeep.inventory.orphans),
   };
 }

@@ -11,9 +11,11 @@ import {
 } from '../../shared/limits.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { NodeRegistry } from '../node/registry.js';
+import type { Upkeep } from '../repair/upkeep.js';
 import type { ChunkRecord, FileRecord } from '../store/port.js';
 import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
+import { fileUpkeepHandlers } from './upkeep.js';
 import { parseRequest } from './validate.js';
 
 const DEFAULT_SOURCES_PER_PAGE = 64;
@@ -38,6 +40,7 @@ const receipts = z.array(z.object({ index: count, receipt: z.string().max(4096) 
 /** A file's id or the beginning of one. */
 const reference = z.string().min(1, 'must not be empty').max(64, 'is longer than an id');
 const fileSchema = z.object({ file: reference });
+const locateSchema = z.object({ file: reference, why: z.boolean() });
 
 const openSchema = z.object({
   name: z
@@ -74,9 +77,15 @@ const listSchema = z.object({
   pageToken: z.string().max(64),
 });
 
-export function fileServiceHandlers(files: FileUseCases, registry: NodeRegistry, edge: Edge): FileServiceServer {
+export function fileServiceHandlers(
+  files: FileUseCases,
+  upkeep: Upkeep,
+  registry: NodeRegistry,
+  edge: Edge,
+): FileServiceServer {
   const { uploads, catalogue } = files;
   return {
+    ...fileUpkeepHandlers(upkeep, registry, edge),
     openUpload: unary(edge, async (request, { caller }) => {
       const { upload, file } = await uploads.open({ ...parseRequest(openSchema, request), owner: caller.user });
       return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
@@ -118,8 +127,10 @@ export function fileServiceHandlers(files: FileUseCases, registry: NodeRegistry,
       return { file: fileShape(await catalogue.resolve(parseRequest(fileSchema, request).file)) };
     }),
     locateFile: unary(edge, async (request) => {
-      const { file, chunks } = await catalogue.locate(parseRequest(fileSchema, request).file);
-      return { id: file.id, name: file.name, chunks: chunks.map((chunk) => locationShape(chunk, registry)) };
+      const { file: reference, why } = parseRequest(locateSchema, request);
+      const { file, chunks } = await catalogue.locate(reference);
+      const reasons = why ? await catalogue.reasons(chunks) : undefined;
+      return { id: file.id, name: file.name, chunks: chunks.map((chunk) => locationShape(chunk, registry, reasons)) };
     }),
     removeFile: unary(edge, async (request) => {
       const { id, name } = await files.remove(parseRequest(fileSchema, request).file);
@@ -141,10 +152,19 @@ const fileShape = (file: FileRecord): File => ({
   createdAt: new Date(file.createdAt).toISOString(),
 });
 
-const locationShape = (chunk: ChunkRecord, registry: NodeRegistry): ChunkLocation => ({
+const locationShape = (
+  chunk: ChunkRecord,
+  registry: NodeRegistry,
+  reasons: ReadonlyMap<string, string> | undefined,
+): ChunkLocation => ({
   index: chunk.index,
   size: chunk.size,
   md5: chunk.md5,
   chunkId: chunk.id,
-  replicas: chunk.replicas.map(({ nodeId, state }) => ({ nodeId, state, node: registry.get(nodeId)?.name ?? nodeId })),
+  replicas: chunk.replicas.map(({ nodeId, state }) => ({
+    nodeId,
+    state,
+    node: registry.get(nodeId)?.name ?? nodeId,
+    reason: reasons?.get(`${chunk.id}@${nodeId}`) ?? '',
+  })),
 });

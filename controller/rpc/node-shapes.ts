@@ -21,6 +21,7 @@ export function nodeShape(record: NodeRecord, agent: AgentView | undefined, sett
     labels: { ...record.labels },
     createdAt: new Date(record.createdAt).toISOString(),
     cordoned: record.cordoned,
+    draining: record.draining,
     slot: record.slot,
     report: isUp ? reportShape(agent) : undefined,
     pid: isUp ? record.pid : 0,

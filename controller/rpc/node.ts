@@ -1,6 +1,7 @@
 /** NodeService: requests checked, verbs called, records shown. */
 import type { NodeServiceServer, Node } from '../../shared/gen/nexus/v1/node.js';
 import type { NodeService } from '../node/service.js';
+import type { Upkeep } from '../repair/upkeep.js';
 import type { NodeRecord } from '../store/port.js';
 import { execHandler } from './exec.js';
 import type { Edge } from './edge.js';
@@ -8,9 +9,10 @@ import { unary, serverStream } from './handlers.js';
 import { followLog } from '../node/logs.js';
 import { createNodeSchema, resizeNodeSchema, stopNodeSchema } from './node-schemas.js';
 import { nodeShape } from './node-shapes.js';
+import { nodeUpkeepHandlers } from './upkeep.js';
 import { parseRequest } from './validate.js';
 
-export function nodeServiceHandlers(service: NodeService, edge: Edge): NodeServiceServer {
+export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: Edge): NodeServiceServer {
   const { registry, settings } = service.context;
   const shape = (record: NodeRecord): Node => nodeShape(record, registry.agent(record.id), settings);
   return {
@@ -37,6 +39,7 @@ export function nodeServiceHandlers(service: NodeService, edge: Edge): NodeServi
       const given = Object.entries({ memoryMb, cpuWeight, pidsLimit }).filter(([, value]) => value !== undefined);
       return { node: shape(await service.resize(node, Object.fromEntries(given))) };
     }),
+    ...nodeUpkeepHandlers(upkeep, service, edge),
     execInNode: execHandler(service, edge),
     getNodeLogs: serverStream(edge, async ({ node, follow, tail }, { signal, send }) => {
       const record = registry.resolve(node);

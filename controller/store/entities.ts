@@ -18,6 +18,13 @@ export interface ReplicaRow {
   readonly chunkId: ChunkId;
   readonly nodeId: NodeId;
   readonly state: ReplicaState;
+  /** Why it is there, for people. */
+  readonly reason: string;
+}
+
+export interface MarkRow {
+  readonly name: string;
+  readonly value: number;
 }
 
 /** PostgreSQL hands 64-bit numbers out as text; sizes and times stay below 2^53. */
@@ -47,6 +54,7 @@ export const NodeEntity = new EntitySchema<NodeRecord>({
     image: text('image'),
     labels: { type: 'simple-json' },
     cordoned: { type: 'boolean' },
+    draining: { type: 'boolean', default: false },
     loopDevice: integer('loop_device'),
     volumeUuid: text('volume_uuid'),
     receiptKey: text('receipt_key'),
@@ -104,7 +112,14 @@ export const ReplicaEntity = new EntitySchema<ReplicaRow>({
     chunkId: { type: 'varchar', length: 32, primary: true, name: 'chunk_id' },
     nodeId: { type: 'varchar', length: 12, primary: true, name: 'node_id' },
     state: text('state'),
+    reason: text('reason'),
   },
+});
+
+export const MarkEntity = new EntitySchema<MarkRow>({
+  name: 'mark',
+  tableName: 'marks',
+  columns: { name: { type: 'varchar', length: 100, primary: true }, value: bigint('value') },
 });
 
 export const EventEntity = new EntitySchema<EventRecord>({
@@ -119,4 +134,4 @@ export const EventEntity = new EntitySchema<EventRecord>({
   },
 });
 
-export const ENTITIES = [NodeEntity, FileEntity, UploadEntity, ChunkEntity, ReplicaEntity, EventEntity];
+export const ENTITIES = [NodeEntity, FileEntity, UploadEntity, ChunkEntity, ReplicaEntity, MarkEntity, EventEntity];

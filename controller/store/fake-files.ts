@@ -27,11 +27,18 @@ export interface FileTables {
   readonly files: Map<FileId, FileRecord>;
   readonly uploads: Map<UploadId, UploadRecord>;
   readonly chunks: Map<ChunkId, ChunkEntry>;
+  /** By `<chunk>@<node>`. */
+  readonly reasons: Map<string, string>;
 }
 
-export const emptyFileTables = (): FileTables => ({ files: new Map(), uploads: new Map(), chunks: new Map() });
+export const emptyFileTables = (): FileTables => ({
+  files: new Map(),
+  uploads: new Map(),
+  chunks: new Map(),
+  reasons: new Map(),
+});
 
-type Run = <Result>(work: (tables: FileTables) => Result) => Promise<Result>;
+export type Run = <Result>(work: (tables: FileTables) => Result) => Promise<Result>;
 
 export class FakeFileStore implements FileStore {
   constructor(
@@ -58,10 +65,14 @@ export class FakeFileStore implements FileStore {
         const copies = tables.chunks.get(chunkId)?.copies;
         if (copies === undefined || from.some((node) => copies.get(node) !== 'writing')) throw movedMeanwhile(chunkId);
         for (const node of from) copies.set(node, 'deleting');
-        for (const node of to) copies.set(node, 'writing');
+        for (const node of to) {
+          copies.set(node, 'writing');
+          tables.reasons.set(`${chunkId}@${node}`, change.reason ?? '');
+        }
       }
       for (const { id: chunkId, index, nodeIds } of change.placed) {
         const copies = new Map(nodeIds.map((node) => [node, 'writing' as const]));
+        for (const node of nodeIds) tables.reasons.set(`${chunkId}@${node}`, change.reason ?? '');
         tables.chunks.set(chunkId, { id: chunkId, fileId: upload.fileId, index, size: 0, md5: '', copies });
       }
       const granted = upload.granted + change.placed.length;
@@ -72,12 +83,12 @@ export class FakeFileStore implements FileStore {
   uploadChunks(id: UploadId): Promise<readonly ChunkRecord[]> {
     return this.read((tables) => {
       const upload = tables.uploads.get(id);
-      return upload === undefined ? [] : chunksOf(tables, upload.fileId);
+      return upload === undefined ? [] : chunkRecords(tables, upload.fileId);
     });
   }
 
   chunksAt(id: FileId, indexes: readonly number[]): Promise<readonly ChunkRecord[]> {
-    return this.read((tables) => chunksOf(tables, id).filter((chunk) => indexes.includes(chunk.index)));
+    return this.read((tables) => chunkRecords(tables, id).filter((chunk) => indexes.includes(chunk.index)));
   }
 
   writingBytes(): Promise<ReadonlyMap<NodeId, number>> {
@@ -94,7 +105,7 @@ export class FakeFileStore implements FileStore {
     return this.write((tables) => {
       const upload = expectUpload(tables, id);
       receive(tables, upload.fileId, change.received);
-      checkComplete(chunksOf(tables, upload.fileId), change);
+      checkComplete(chunkRecords(tables, upload.fileId), change);
       for (const chunk of entriesOf(tables, upload.fileId)) {
         const isSurplus = chunk.index >= change.chunksCount;
         for (const [node, state] of chunk.copies) {
@@ -158,7 +169,7 @@ export class FakeFileStore implements FileStore {
 
   chunks(id: FileId, page: { readonly from: number; readonly count: number }): Promise<readonly ChunkRecord[]> {
     return this.read((tables) =>
-      chunksOf(tables, id).filter((chunk) => chunk.index >= page.from && chunk.index < page.from + page.count),
+      chunkRecords(tables, id).filter((chunk) => chunk.index >= page.from && chunk.index < page.from + page.count),
     );
   }
 
@@ -193,12 +204,12 @@ export class FakeFileStore implements FileStore {
     });
   }
 
-  filesOnlyOn(node: NodeId): Promise<readonly FileRecord[]> {
+  filesOnlyOn(node: NodeId, others: readonly NodeId[]): Promise<readonly FileRecord[]> {
     return this.read((tables) =>
       readyFiles(tables).filter((file) =>
-        chunksOf(tables, file.id).some((chunk) => {
-          const ready = chunk.replicas.filter((copy) => copy.state === 'ready');
-          return ready.length === 1 && ready[0]?.nodeId === node;
+        chunkRecords(tables, file.id).some((chunk) => {
+          const ready = chunk.replicas.filter((copy) => copy.state === 'ready').map((copy) => copy.nodeId);
+          return ready.includes(node) && !ready.some((id) => id !== node && others.includes(id));
         }),
       ),
     );
@@ -238,7 +249,7 @@ const readyFiles = ({ files }: FileTables): FileRecord[] =>
 const entriesOf = ({ chunks }: FileTables, fileId: FileId): ChunkEntry[] =>
   [...chunks.values()].filter((chunk) => chunk.fileId === fileId).sort((one, other) => one.index - other.index);
 
-const chunksOf = (tables: FileTables, fileId: FileId): ChunkRecord[] =>
+export const chunkRecords = (tables: FileTables, fileId: FileId): ChunkRecord[] =>
   entriesOf(tables, fileId).map(({ copies, ...chunk }) => ({
     ...chunk,
     replicas: [...copies].map(([nodeId, state]) => ({ nodeId, state })).sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1)),
@@ -250,7 +261,7 @@ const copiesIn = ({ chunks }: FileTables, state: ReplicaState): DoomedReplica[] 
   );
 
 const underReplicated = (tables: FileTables, file: FileRecord): number =>
-  chunksOf(tables, file.id).filter(
+  chunkRecords(tables, file.id).filter(
     (chunk) =>
       chunk.index < file.chunksCount && chunk.replicas.filter((copy) => copy.state === 'ready').length < file.replicas,
   ).length;
@@ -284,7 +295,7 @@ function doomFile(tables: FileTables, id: FileId): void {
 }
 
 /** Chunks without a copy that belong to no file any more. */
-function forgetBareChunks({ chunks, files }: FileTables): void {
+export function forgetBareChunks({ chunks, files }: FileTables): void {
   for (const chunk of chunks.values()) {
     const file = files.get(chunk.fileId);
     const isWanted = file?.status === 'uploading' || (file !== undefined && chunk.index < file.chunksCount);

@@ -7,21 +7,26 @@ import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MAX_EVENTS } from './bounds.js';
 import { emptyFileTables, FakeFileStore, type FileTables } from './fake-files.js';
+import { FakeReplicaStore } from './fake-replicas.js';
 import { lowestFreeSlot, nameTaken, noSuchNode } from './node-rules.js';
+import type { MarkStore, ReplicaStore } from './replica-port.js';
 import type { EventRecord, EventStore, FileStore, NodePatch, NodeRecord, NodeStore, Store } from './port.js';
 
 interface Tables extends FileTables {
   readonly nodes: Map<NodeId, NodeRecord>;
   events: EventRecord[];
   lastEventId: number;
+  readonly marks: Map<string, number>;
 }
 
 export class FakeStore implements Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
+  readonly replicas: ReplicaStore;
+  readonly marks: MarkStore;
   readonly events: EventStore;
   readonly #writing = new Mutex();
-  #tables: Tables = { ...emptyFileTables(), nodes: new Map(), events: [], lastEventId: 0 };
+  #tables: Tables = { ...emptyFileTables(), nodes: new Map(), events: [], lastEventId: 0, marks: new Map() };
   #failures: { left: number; error: Error } = { left: 0, error: new Error('unused') };
   #open = true;
 
@@ -30,6 +35,14 @@ export class FakeStore implements Store {
     const write = <Result>(work: (tables: Tables) => Result): Promise<Result> => this.#write(work);
     this.nodes = fakeNodes(read, write);
     this.files = new FakeFileStore(read, write);
+    this.replicas = new FakeReplicaStore(read, write);
+    this.marks = {
+      get: (name) => read(({ marks }) => marks.get(name)),
+      set: (name, value) =>
+        write(({ marks }) => {
+          marks.set(name, value);
+        }),
+    };
     this.events = fakeEvents(read, write);
   }
 

@@ -9,6 +9,7 @@ import { FileEntity, ReplicaEntity, UploadEntity } from './entities.js';
 import { checkComplete, noSuchFile, noSuchUpload } from './file-rules.js';
 import type { ChunkRecord, DoomedReplica, FileRecord, FileStore, StorageTotals, UploadRecord } from './port.js';
 import {
+  checkedId,
   chunksOf,
   chunksWhere,
   copiesOf,
@@ -43,8 +44,9 @@ export class TypeormFileStore implements FileStore {
     await this.database.write(async (manager) => {
       const upload = await expectUpload(manager, id);
       await receive(manager, upload.fileId, change.received);
-      for (const moved of change.moved) await move(manager, moved);
-      await place(manager, upload.fileId, change.placed);
+      const reason = change.reason ?? '';
+      for (const moved of change.moved) await move(manager, moved, reason);
+      await place(manager, upload.fileId, change.placed, reason);
       const granted = upload.granted + change.placed.length;
       await manager.update(UploadEntity, { id }, { granted, expiresAt: change.expiresAt });
     });
@@ -184,12 +186,13 @@ export class TypeormFileStore implements FileStore {
     });
   }
 
-  filesOnlyOn(node: NodeId): Promise<readonly FileRecord[]> {
+  filesOnlyOn(node: NodeId, others: readonly NodeId[]): Promise<readonly FileRecord[]> {
+    const elsewhere = others.filter((id) => id !== node).map((id) => `'${checkedId(id)}'`);
     return this.database.read((manager) =>
       manager
         .createQueryBuilder(FileEntity, 'file')
         .where('file.status = :status', { status: 'ready' })
-        .andWhere(`file.id IN (${CHUNKS_ONLY_ON})`, { node })
+        .andWhere(`file.id IN (${chunksOnlyOn(checkedId(node), elsewhere)})`)
         .getMany(),
     );
   }
@@ -221,14 +224,15 @@ export class TypeormFileStore implements FileStore {
 }
 
 /**
- * Files of the chunks that have a ready copy on :node and none elsewhere. Here and below the copies of one chunk are looked
+ * Files of the chunks that have a ready copy on the node and none on the others. Here and below the copies of one chunk are looked
  * up by the chunk alone: with "state = 'ready'" among the conditions SQLite may take the index on the state, which
  * nearly all rows share, and walk through all of them for each chunk.
  */
-const CHUNKS_ONLY_ON = `
+const chunksOnlyOn = (node: string, others: readonly string[]): string => `
   SELECT chunks.file_id FROM chunks JOIN replicas ON replicas.chunk_id = chunks.id
-   WHERE replicas.node_id = :node AND replicas.state = 'ready' AND 1 =
-     (SELECT COUNT(CASE WHEN state = 'ready' THEN 1 END) FROM replicas other WHERE other.chunk_id = chunks.id)`;
+   WHERE replicas.node_id = '${node}' AND replicas.state = 'ready' AND 0 =
+     (SELECT COUNT(CASE WHEN state = 'ready' AND node_id IN (${others.join(', ') || 'NULL'}) THEN 1 END)
+        FROM replicas other WHERE other.chunk_id = chunks.id)`;
 
 /** One statement, hence one snapshot. Quoted names keep their case on PostgreSQL too. */
 const TOTALS = `

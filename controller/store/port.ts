@@ -6,6 +6,7 @@
  */
 import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
 import type { NodeStatus } from '../node/state.js';
+import type { MarkStore, ReplicaStore } from './replica-port.js';
 
 export interface NodeRecord {
   readonly id: NodeId;
@@ -24,6 +25,8 @@ export interface NodeRecord {
   readonly image: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly cordoned: boolean;
+  /** Its copies are being moved elsewhere. */
+  readonly draining: boolean;
   /** -1: the runtime has none. */
   readonly loopDevice: number;
   /** UUID of the ext4 file system, which ties an image file to its node. */
@@ -138,6 +141,8 @@ export interface FileStore {
       }[];
       readonly placed: readonly PlacedChunk[];
       readonly expiresAt: number;
+      /** Why the new places were chosen, for people. */
+      readonly reason?: string;
     },
   ): Promise<void>;
   /** Chunks of an unfinished upload, by index. */
@@ -177,8 +182,8 @@ export interface FileStore {
   doomedNodes(): Promise<readonly NodeId[]>;
   /** Forgets doomed replicas that agents have confirmed deleted, and chunk rows that no replica is left of. */
   forgetReplicas(gone: readonly DoomedReplica[]): Promise<void>;
-  /** Files that have a chunk whose only ready replica is on this node. */
-  filesOnlyOn(node: NodeId): Promise<readonly FileRecord[]>;
+  /** Files that have a chunk whose ready replica on this node has no other on the nodes `others`. */
+  filesOnlyOn(node: NodeId, others: readonly NodeId[]): Promise<readonly FileRecord[]>;
   /** Forgets all replicas on a node that is gone, whatever their state. */
   forgetNode(node: NodeId): Promise<void>;
   totals(): Promise<StorageTotals>;
@@ -201,6 +206,8 @@ export interface EventStore {
 export interface Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
+  readonly replicas: ReplicaStore;
+  readonly marks: MarkStore;
   readonly events: EventStore;
   /** Waits for running writes; idempotent. */
   close(): Promise<void>;

@@ -7,7 +7,7 @@ import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import { ChunkEntity, ReplicaEntity, type ChunkRow, type ReplicaRow } from './entities.js';
 import { movedMeanwhile } from './file-rules.js';
-import type { ChunkRecord, DoomedReplica, FileStore, PlacedChunk, ReceivedChunk } from './port.js';
+import type { ChunkRecord, DoomedReplica, FileStore, PlacedChunk, ReceivedChunk, ReplicaRecord } from './port.js';
 
 /** SQLite takes 32,766 variables in a statement; rows are written in groups well below that. */
 const ROWS_PER_STATEMENT = 1000;
@@ -42,7 +42,7 @@ export async function chunksWhere(manager: EntityManager, fileId: FileId, condit
 }
 
 /** Parameter markers differ between the databases; a hex id needs none. */
-function checkedId(id: string): string {
+export function checkedId(id: string): string {
   if (!/^[0-9a-f]+$/.test(id)) throw new NexusError('internal', 'an id that is not hex reached the store');
   return id;
 }
@@ -58,7 +58,7 @@ export async function receive(
   }
 }
 
-export async function move(manager: EntityManager, { chunkId, from, to }: Moved): Promise<void> {
+export async function move(manager: EntityManager, { chunkId, from, to }: Moved, reason: string): Promise<void> {
   if (from.length > 0) {
     const leaving = { chunkId, nodeId: In([...from]), state: 'writing' as const };
     const { affected } = await manager.update(ReplicaEntity, leaving, { state: 'deleting' });
@@ -67,25 +67,30 @@ export async function move(manager: EntityManager, { chunkId, from, to }: Moved)
   if (to.length === 0) return;
   await manager.insert(
     ReplicaEntity,
-    to.map((nodeId) => ({ chunkId, nodeId, state: 'writing' as const })),
+    to.map((nodeId) => ({ chunkId, nodeId, state: 'writing' as const, reason })),
   );
 }
 
-export async function place(manager: EntityManager, fileId: FileId, placed: readonly PlacedChunk[]): Promise<void> {
+export async function place(
+  manager: EntityManager,
+  fileId: FileId,
+  placed: readonly PlacedChunk[],
+  reason: string,
+): Promise<void> {
   const chunks: ChunkRow[] = placed.map(({ id, index }) => ({ id, fileId, index, size: 0, md5: '' }));
   const copies: ReplicaRow[] = placed.flatMap(({ id, nodeIds }) =>
-    nodeIds.map((nodeId) => ({ chunkId: id, nodeId, state: 'writing' as const })),
+    nodeIds.map((nodeId) => ({ chunkId: id, nodeId, state: 'writing' as const, reason })),
   );
   for (const part of parts(chunks)) await manager.insert(ChunkEntity, [...part]);
   for (const part of parts(copies)) await manager.insert(ReplicaEntity, [...part]);
 }
 
-export const copiesOf = (chunk: ChunkRecord): ReplicaRow[] =>
+export const copiesOf = (chunk: ChunkRecord): (DoomedReplica & ReplicaRecord)[] =>
   chunk.replicas.map(({ nodeId, state }) => ({ chunkId: chunk.id, nodeId, state }));
 
 export async function setStates(
   manager: EntityManager,
-  copies: readonly ReplicaRow[],
+  copies: readonly DoomedReplica[],
   state: ReplicaRow['state'],
 ): Promise<void> {
   for (const [nodeId, ofNode] of groupByNode(copies)) {

@@ -19,14 +19,17 @@ import { ENTITIES } from './entities.js';
 import { TypeormEventStore } from './event-store.js';
 import { TypeormFileStore } from './file-store.js';
 import { Initial0001 } from './migrations/0001-initial.js';
+import { Repair0003 } from './migrations/0003-repair.js';
 import { TypeormNodeStore } from './node-store.js';
 import type { EventStore, FileStore, NodeStore, Store } from './port.js';
+import type { MarkStore, ReplicaStore } from './replica-port.js';
+import { TypeormMarkStore, TypeormReplicaStore } from './replica-store.js';
 import { translateStoreError } from './sqlite-errors.js';
 
 /** Wait for a lock that another program holds, ms: a backup tool's read lock passes in far less. */
 const BUSY_TIMEOUT_MS = 2000;
 
-const MIGRATIONS = [Initial0001];
+const MIGRATIONS = [Initial0001, Repair0003];
 
 /** What the parts of the store work on. */
 export interface Database {
@@ -125,6 +128,8 @@ async function appliedMigrations(source: DataSource): Promise<readonly string[]>
 class TypeormStore implements Store, Database {
   readonly nodes: NodeStore = new TypeormNodeStore(this);
   readonly files: FileStore = new TypeormFileStore(this);
+  readonly replicas: ReplicaStore = new TypeormReplicaStore(this);
+  readonly marks: MarkStore = new TypeormMarkStore(this);
   readonly events: EventStore = new TypeormEventStore(this);
   readonly #writing = new Mutex();
   #open = true;

@@ -60,6 +60,34 @@ const schema = z.strictObject({
   nodeStartTimeoutMs: milliseconds(1000).default(30_000).describe('wait for the first heartbeat of a started node, ms'),
   nodeStopGraceMs: milliseconds(100).default(10_000).describe('time an agent has to finish before it is killed, ms'),
   defaultReplicas: z.coerce.number().int().min(1).max(MAX_REPLICAS).default(1).describe('copies of each chunk'),
+  repairConcurrency: z.coerce.number().int().min(1).max(64).default(4).describe('copies that repair makes at once'),
+  repairRateMb: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(0)
+    .describe('MB a second that repair, drain and rebalance take in all; 0: no limit'),
+  scrubRateMb: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(20)
+    .describe('MB a second that scrub reads on each node'),
+  scrubIntervalHours: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(8760)
+    .default(168)
+    .describe('hours after which a node is scrubbed again; 0: only on demand'),
+  inventoryIntervalMs: milliseconds(1000)
+    .default(600_000)
+    .describe('time between comparisons of what a node holds with what it should, ms'),
+  orphanGraceMs: milliseconds(0)
+    .default(3_600_000)
+    .describe('time for which a chunk that nobody knows is kept before it is deleted, ms'),
   uploadTtlMs: milliseconds(1000)
     .default(3_600_000)
     .describe('time after which an upload without progress expires, ms'),

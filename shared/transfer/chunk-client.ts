@@ -33,9 +33,18 @@ export class ChunkClient {
    * Into the front of `buffer`; answers how many bytes came. Codes: as `put`, and data_loss when more comes than the
    * buffer holds.
    */
-  async get(target: ChunkTarget, chunkId: string, buffer: Buffer, signal: AbortSignal): Promise<number> {
+  async get(
+    target: ChunkTarget,
+    chunkId: string,
+    buffer: Buffer,
+    signal: AbortSignal,
+    idleTimeoutMs = IDLE_TIMEOUT_MS,
+  ): Promise<number> {
     const read = (incoming: IncomingMessage): Promise<number> => readInto(incoming, buffer);
-    return await this.#exchange('GET', target, chunkId, {}, signal, (outgoing) => outgoing.end(), read);
+    const send = (outgoing: ClientRequest): void => {
+      outgoing.end();
+    };
+    return await this.#exchange('GET', target, chunkId, {}, signal, send, read, idleTimeoutMs);
   }
 
   close(): void {
@@ -50,6 +59,7 @@ export class ChunkClient {
     signal: AbortSignal,
     send: (outgoing: ClientRequest) => void,
     read: (incoming: IncomingMessage) => Promise<Result>,
+    idleTimeoutMs = IDLE_TIMEOUT_MS,
   ): Promise<Result> {
     const [host, port] = splitAddress(target.address);
     return new Promise<Result>((resolve, reject) => {
@@ -69,7 +79,7 @@ export class ChunkClient {
       const onAbort = (): void => {
         fail(signal.reason);
       };
-      const release = boundTime(outgoing, fail);
+      const release = boundTime(outgoing, fail, idleTimeoutMs);
       signal.addEventListener('abort', onAbort, { once: true });
       outgoing.on('error', fail);
       outgoing.on('close', () => {
@@ -96,7 +106,7 @@ function splitAddress(address: string): [host: string, port: number] {
 }
 
 /** A node that does not take the connection, or says nothing any more, is given up. */
-function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void): () => void {
+function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void, idleTimeoutMs: number): () => void {
   const connecting = setTimeout(() => {
     fail(new NexusError('deadline_exceeded', `no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
   }, CONNECT_TIMEOUT_MS);
@@ -107,8 +117,8 @@ function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void): 
     if (socket.connecting) socket.once('connect', stopConnecting);
     else stopConnecting();
   });
-  outgoing.setTimeout(IDLE_TIMEOUT_MS, () => {
-    fail(new NexusError('deadline_exceeded', `nothing came or went for ${IDLE_TIMEOUT_MS / 1000} s`));
+  outgoing.setTimeout(idleTimeoutMs, () => {
+    fail(new NexusError('deadline_exceeded', `nothing came or went for ${idleTimeoutMs / 1000} s`));
   });
   return stopConnecting;
 }

@@ -3,7 +3,7 @@
  * whole chunk was right; what fails on one replica is fetched from the next.
  */
 import { NexusError, toNexusError } from '../errors.js';
-import { CHUNK_TOKEN_TTL_MS } from '../limits.js';
+import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
 import { ChunkClient } from './chunk-client.js';
 import { ChunkHasher } from './hasher.js';
@@ -12,6 +12,8 @@ import type { ChunkSource, DownloadCatalogue } from './port.js';
 export interface DownloadRequest {
   readonly fileId: string;
   readonly chunksCount: number;
+  /** Only these bytes: `start` is the first, `end` the one after the last, within the file. */
+  readonly range?: { readonly start: number; readonly end: number };
   /** Resolves when the data may be overwritten. Called in order, one at a time. */
   readonly deliver: (data: Buffer) => Promise<void>;
   readonly signal: AbortSignal;
@@ -21,6 +23,8 @@ export interface DownloadRequest {
 const CONCURRENT_GETS = 2;
 /** One is hashed or delivered while the others come; more would only cost memory. */
 const BUFFERS = CONCURRENT_GETS + 1;
+/** Of silence, while another replica is left to ask. */
+const STALL_TIMEOUT_MS = 5000;
 const SOURCES_PER_PAGE = 64;
 /** Tokens must still be good when a slow chunk ends. */
 const MAX_PAGE_AGE_MS = CHUNK_TOKEN_TTL_MS / 2;
@@ -38,6 +42,7 @@ export async function downloadFile(catalogue: DownloadCatalogue, request: Downlo
 }
 
 interface Fetched {
+  readonly index: number;
   readonly buffer: Buffer;
   readonly size: number;
 }
@@ -63,9 +68,10 @@ class Download {
     if (this.request.signal.aborted) onAbort();
     const window: Promise<Fetched>[] = [];
     try {
-      let next = 0;
-      for (let index = 0; index < this.request.chunksCount; index += 1) {
-        while (next < this.request.chunksCount && window.length < BUFFERS) {
+      const { start, end } = this.#chunkRange();
+      let next = start;
+      for (let index = start; index < end; index += 1) {
+        while (next < end && window.length < BUFFERS) {
           window.push(this.#begin(await this.#source(next)));
           next += 1;
         }
@@ -79,6 +85,14 @@ class Download {
     }
   }
 
+  /** Chunks are checked whole, so those that a range touches are fetched whole. */
+  #chunkRange(): { start: number; end: number } {
+    const { range, chunksCount } = this.request;
+    if (range === undefined) return { start: 0, end: chunksCount };
+    const end = Math.min(chunksCount, Math.ceil(range.end / CHUNK_SIZE_BYTES));
+    return { start: Math.floor(range.start / CHUNK_SIZE_BYTES), end: range.start < range.end ? end : 0 };
+  }
+
   /** Its failure is seen when its turn comes; until then it must not count as unhandled. */
   #begin(source: ChunkSource): Promise<Fetched> {
     const fetching = this.#fetch(source);
@@ -86,10 +100,13 @@ class Download {
     return fetching;
   }
 
-  async #deliver({ buffer, size }: Fetched): Promise<void> {
-    await this.request.deliver(buffer.subarray(0, size));
+  async #deliver({ index, buffer, size }: Fetched): Promise<void> {
+    const offset = index * CHUNK_SIZE_BYTES;
+    const { start, end } = this.request.range ?? { start: 0, end: offset + size };
+    const data = buffer.subarray(Math.max(0, start - offset), Math.min(size, end - offset));
+    await this.request.deliver(data);
     this.#buffers.give(buffer);
-    this.request.onProgress?.(size);
+    this.request.onProgress?.(data.length);
   }
 
   async #source(index: number): Promise<ChunkSource> {
@@ -106,15 +123,20 @@ class Download {
   async #fetch(source: ChunkSource): Promise<Fetched> {
     const buffer = await this.#buffers.take();
     const failures: NexusError[] = [];
-    for (const target of source.replicas) {
+    for (const [at, target] of source.replicas.entries()) {
+      // Whoever is the last to ask is waited for longer.
+      const idleTimeoutMs = at < source.replicas.length - 1 ? STALL_TIMEOUT_MS : undefined;
       try {
-        const size = await this.client.get(target, source.chunkId, buffer, this.#stop.signal);
+        const size = await this.client.get(target, source.chunkId, buffer, this.#stop.signal, idleTimeoutMs);
         const md5 = await this.hasher.hash(buffer, size);
-        if (md5 === source.md5 && size === source.size) return { buffer, size };
+        if (md5 === source.md5 && size === source.size) return { index: source.index, buffer, size };
         failures.push(mismatch(source, target.nodeName, { size, md5 }));
+        await this.catalogue.reportReplica(source.chunkId, target.nodeId);
       } catch (thrown) {
         const error = toNexusError(thrown);
         if (error.code === 'cancelled') throw error;
+        if (error.code === 'data_loss' || error.code === 'not_found')
+          await this.catalogue.reportReplica(source.chunkId, target.nodeId);
         failures.push(error.during(`node ${target.nodeName}`));
       }
     }

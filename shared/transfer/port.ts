@@ -50,6 +50,8 @@ export interface UploadCatalogue<File> {
 }
 
 export interface DownloadCatalogue {
+  /** A replica was not what it should be. Never rejects: it only tells. */
+  reportReplica(chunkId: string, nodeId: string): Promise<void>;
   /** The chunks from `fromIndex` on, at most `count`. */
   chunkSources(file: string, fromIndex: number, count: number): Promise<readonly ChunkSource[]>;
 }

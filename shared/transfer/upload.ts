@@ -15,6 +15,8 @@ const CONCURRENT_PUTS = 2;
 const BUFFERS = CONCURRENT_PUTS + 2;
 const GRANTS_AHEAD = 8;
 const ATTEMPTS_PER_CHUNK = 4;
+/** What the controller says when no node is left for a copy, or when the copy is not missing any more. */
+const NO_OTHER_PLACE: readonly string[] = ['unavailable', 'failed_precondition', 'resource_exhausted'];
 
 /** Codes: those of the catalogue and the agents; cancelled. */
 export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request: UploadRequest): Promise<File> {
@@ -138,9 +140,13 @@ class Upload<File> {
       if (target === undefined) throw new NexusError('internal', `chunk ${grant.index} was granted no node`);
       try {
         const stored = await this.client.put(target, grant.chunkId, data, md5, this.request.signal);
-        for (const receipt of stored.receipts) this.#receipts.push({ index: grant.index, receipt });
-        this.request.onProgress?.(data.length);
-        return;
+        const receipts = stored.receipts.map((receipt) => ({ index: grant.index, receipt }));
+        const again = await this.#replaceFailed(grant.index, stored.failed_nodes, receipts, attempt);
+        if (again === undefined) {
+          this.request.onProgress?.(data.length);
+          return;
+        }
+        grant = again;
       } catch (thrown) {
         const error = toNexusError(thrown);
         if (error.code === 'cancelled' || attempt === ATTEMPTS_PER_CHUNK)
@@ -148,6 +154,31 @@ class Upload<File> {
         failedNodeIds.push(target.nodeId);
         grant = await this.#regrant(grant.index, failedNodeIds, error, target.nodeName);
       }
+    }
+  }
+
+  /**
+   * Copies that the first node could not pass on get other places; undefined when nothing is left to send. Where no other
+   * node is, the chunk stays with fewer copies, which the controller tells and repairs.
+   */
+  async #replaceFailed(
+    index: number,
+    failedNodeIds: readonly string[],
+    receipts: readonly ChunkReceipt[],
+    attempt: number,
+  ): Promise<ChunkGrant | undefined> {
+    if (failedNodeIds.length === 0 || attempt === ATTEMPTS_PER_CHUNK) {
+      this.#receipts.push(...receipts);
+      return undefined;
+    }
+    const retry = [{ index, failedNodeIds }];
+    try {
+      const [grant] = await this.catalogue.grantChunks(this.uploadId, { count: 0, retry, receipts });
+      return grant?.targets.length === 0 ? undefined : grant;
+    } catch (error) {
+      this.#receipts.push(...receipts);
+      if (!NO_OTHER_PLACE.includes(toNexusError(error).code)) throw error;
+      return undefined;
     }
   }
 

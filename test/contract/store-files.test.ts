@@ -315,8 +315,9 @@ for (const { name, open } of STORES) {
         const alone = await storeFile(files, [[A], [B]]);
         await storeFile(files, [[A, B]]);
         await openUpload(files, [[A]]);
-        expect((await files.filesOnlyOn(A)).map((file) => file.id)).to.deep.equal([alone.file.id]);
-        expect(await files.filesOnlyOn(C)).to.deep.equal([]);
+        expect((await files.filesOnlyOn(A, [A, B, C])).map((file) => file.id)).to.deep.equal([alone.file.id]);
+        expect(await files.filesOnlyOn(C, [A, B])).to.deep.equal([]);
+        expect(await files.filesOnlyOn(A, [])).to.have.length(2);
       });
 
       it('take their copies with them; the files stay, and show what is missing', async () => {

@@ -152,6 +152,7 @@ export function storedFile(
   });
   return {
     sources,
+    reportReplica: () => Promise.resolve(),
     chunkSources: (_file, fromIndex, count) => Promise.resolve(sources.slice(fromIndex, fromIndex + count)),
   };
 }

@@ -7,10 +7,13 @@ import { createLogger } from '../../shared/log.js';
 import { EventLog } from '../../controller/events/log.js';
 import type { FileDeps } from '../../controller/file/deps.js';
 import { FakeNodes } from '../../controller/file/fake-nodes.js';
+import { Room } from '../../controller/file/room.js';
 import { FileMaintenance } from '../../controller/file/maintenance.js';
 import type { ClaimedReceipt } from '../../controller/file/receipts.js';
 import type { ChunkGrant } from '../../controller/file/upload.js';
 import { FileUseCases } from '../../controller/file/use-cases.js';
+import type { RepairDeps } from '../../controller/repair/deps.js';
+import { Upkeep } from '../../controller/repair/upkeep.js';
 import { FakeStore } from '../../controller/store/fake.js';
 import type { FileRecord } from '../../controller/store/port.js';
 
@@ -22,27 +25,41 @@ export class FileBench {
   readonly store = new FakeStore();
   readonly signer = generateSigningKey();
   readonly nodes: FakeNodes;
-  readonly deps: FileDeps;
+  readonly deps: FileDeps & RepairDeps;
+  readonly upkeep: Upkeep;
   readonly files: FileUseCases;
   readonly maintenance: FileMaintenance;
 
   constructor(nodeCount = 3) {
     const log = createLogger('test', 'silent');
-    const clock = { ...systemClock, now: () => this.nowMs };
+    const clock = { ...systemClock, now: () => this.nowMs, monotonic: () => this.nowMs };
     this.nodes = new FakeNodes(nodeCount);
     this.deps = {
       store: this.store.files,
+      replicas: this.store.replicas,
+      marks: this.store.marks,
       nodes: this.nodes,
+      room: new Room(),
       signer: this.signer,
       clock,
       log,
-      settings: { defaultReplicas: 1, uploadTtlMs: UPLOAD_TTL_MS },
+      settings: {
+        defaultReplicas: 1,
+        uploadTtlMs: UPLOAD_TTL_MS,
+        repairConcurrency: 4,
+        repairRateMb: 0,
+        scrubRateMb: 20,
+        scrubIntervalHours: 1,
+        inventoryIntervalMs: 1000,
+        orphanGraceMs: 5000,
+      },
       events: new EventLog(this.store.events, clock, log),
     };
     this.files = new FileUseCases(this.deps, () => {
       this.kicks += 1;
     });
     this.maintenance = new FileMaintenance(this.deps);
+    this.upkeep = new Upkeep(this.deps, { repair: () => undefined, deletion: () => undefined });
   }
 
   id(slot: number): NodeId {

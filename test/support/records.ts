@@ -19,6 +19,7 @@ export const nodeRecord = (name: string, slot: number): NodeRecord => ({
   image: 'base',
   labels: { zone: 'a', 'with "quotes"': "it's" },
   cordoned: true,
+  draining: true,
   loopDevice: 100 + slot,
   volumeUuid: '0b7a2c1e-3f7d-4e0a-9d37-0d5a4f2f6c11',
   receiptKey: 'a2V5',

@@ -21,7 +21,7 @@ describe('FileService', () => {
   beforeEach(() => {
     bench = new FileBench();
     const registry = { get: (id: string) => bench.nodes.find(id as never) } as unknown as NodeRegistry;
-    service = fileServiceHandlers(bench.files, registry, new LocalEdge(bench.deps.log));
+    service = fileServiceHandlers(bench.files, bench.upkeep, registry, new LocalEdge(bench.deps.log));
   });
 
   function call<Request, Response>(handler: handleUnaryCall<Request, Response>, request: Request): Promise<Response> {
@@ -68,8 +68,9 @@ describe('FileService', () => {
     const page = await call(service.listFiles, { pageSize: 0, pageToken: '' });
     expect(page).to.deep.equal({ files: [file], nextPageToken: '' });
     expect((await call(service.getFile, { file: id.slice(0, 12) })).file).to.deep.equal(file);
-    const where = await call(service.locateFile, { file: id });
-    expect(where.chunks[0]?.replicas).to.deep.equal([{ node: 'node-0', nodeId: bench.id(0), state: 'ready' }]);
+    const where = await call(service.locateFile, { file: id, why: true });
+    const reason = 'dealt in turn to 3 node(s) with room';
+    expect(where.chunks[0]?.replicas).to.deep.equal([{ node: 'node-0', nodeId: bench.id(0), state: 'ready', reason }]);
     const { chunks } = await call(service.openDownload, { file: id, fromIndex: 0, count: 0 });
     expect(chunks[0]).to.deep.include({ index: 0, size: 5, md5: 'a'.repeat(32) });
     expect(chunks[0]?.replicas[0]).to.deep.include({ nodeName: 'node-0', address: '10.0.0.2:7400' });
@@ -110,7 +111,7 @@ describe('FileService', () => {
       [refusalOf(service.listFiles, { pageSize: 1001, pageToken: '' }), /^page_size: /],
       [refusalOf(service.listFiles, { pageSize: 1, pageToken: 'x'.repeat(65) }), /^page_token: /],
       [refusalOf(service.getFile, { file: '' }), /^file: /],
-      [refusalOf(service.locateFile, { file: 'a'.repeat(65) }), /^file: /],
+      [refusalOf(service.locateFile, { file: 'a'.repeat(65), why: false }), /^file: /],
       [refusalOf(service.removeFile, { file: '' }), /^file: /],
     ];
     for (const [refusing, field] of refusals) {

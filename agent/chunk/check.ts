@@ -1,0 +1,73 @@
+/** Reads chunks back and compares them with what the catalogue says they are: scrub, and the check of a suspicion. */
+import { createHash } from 'node:crypto';
+import type { Clock } from '../../shared/clock.js';
+import { NexusError } from '../../shared/errors.js';
+import type { ChunkId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
+import { Pace } from './pace.js';
+import type { ChunkStore } from './store.js';
+import type { ExpectedChunk } from './write.js';
+
+export interface CheckOrder {
+  readonly chunks: readonly { readonly chunk: ChunkId; readonly expected: ExpectedChunk }[];
+  /** Bytes a second; 0: no limit. */
+  readonly rate: number;
+}
+
+export interface Finding {
+  readonly chunk: ChunkId;
+  readonly state: 'missing' | 'corrupt';
+  /** What is there instead, for people. */
+  readonly found: string;
+}
+
+/** Read at once: a compromise between calls and what a node with little memory can spare. */
+const PIECE_BYTES = MIB / 4;
+
+/** The chunks that are not whole, in the order of the request. */
+export async function checkChunks(store: ChunkStore, clock: Clock, order: CheckOrder): Promise<Finding[]> {
+  const pace = new Pace(clock, order.rate);
+  const buffer = Buffer.allocUnsafe(PIECE_BYTES);
+  const findings: Finding[] = [];
+  for (const { chunk, expected } of order.chunks) {
+    const finding = await checkOne(store, chunk, expected, buffer, pace);
+    if (finding === undefined) continue;
+    if (finding.state === 'corrupt') store.countCorrupt();
+    findings.push(finding);
+  }
+  return findings;
+}
+
+async function checkOne(
+  store: ChunkStore,
+  chunk: ChunkId,
+  expected: ExpectedChunk,
+  buffer: Buffer,
+  pace: Pace,
+): Promise<Finding | undefined> {
+  const opened = await store.openRead(chunk).catch((error: unknown) => {
+    if (error instanceof NexusError && error.code === 'not_found') return 'missing' as const;
+    return error instanceof Error ? error.message : String(error);
+  });
+  if (opened === 'missing') return { chunk, state: 'missing', found: 'it is not on the volume' };
+  if (typeof opened === 'string') return { chunk, state: 'corrupt', found: opened };
+  const hash = createHash('md5');
+  let size = 0;
+  try {
+    for (;;) {
+      const { bytesRead } = await opened.file.read(buffer, 0, buffer.length, size);
+      if (bytesRead === 0) break;
+      hash.update(buffer.subarray(0, bytesRead));
+      size += bytesRead;
+      await pace.spend(bytesRead);
+    }
+  } catch (error) {
+    // A disk that cannot read it has lost it.
+    return { chunk, state: 'corrupt', found: `it cannot be read: ${error instanceof Error ? error.message : ''}` };
+  } finally {
+    await opened.file.close();
+  }
+  const md5 = hash.digest('hex');
+  if (size === expected.size && md5 === expected.md5) return undefined;
+  return { chunk, state: 'corrupt', found: `${size} bytes with MD5 ${md5}, not ${expected.size} with ${expected.md5}` };
+}

@@ -1,0 +1,132 @@
+/**
+ * Copies a chunk from another agent to this one: repair, drain and rebalance. This side pulls, so that it takes no more
+ * than it can write. What comes is checked like any write; a source that fails is followed by the next.
+ */
+import { request, type IncomingMessage } from 'node:http';
+import type { Clock } from '../../shared/clock.js';
+import { chunkPath, type ErrorReply } from '../../shared/data-plane.js';
+import { isErrorCode, NexusError, toNexusError } from '../../shared/errors.js';
+import type { ChunkId } from '../../shared/ids.js';
+import { consumeBody, IDLE_TIMEOUT_MS } from './body.js';
+import type { ChunkFacts } from './layout.js';
+import { Pace } from './pace.js';
+import type { ChunkStore } from './store.js';
+import type { Transfers } from './transfers.js';
+import type { ExpectedChunk } from './write.js';
+
+export interface FetchSource {
+  readonly nodeId: string;
+  /** host:port of its agent. */
+  readonly address: string;
+  readonly token: string;
+}
+
+export interface FetchOrder {
+  readonly chunk: ChunkId;
+  readonly expected: ExpectedChunk;
+  readonly sources: readonly FetchSource[];
+  /** Bytes a second; 0: no limit. */
+  readonly rate: number;
+}
+
+export interface FetchContext {
+  readonly store: ChunkStore;
+  readonly transfers: Transfers;
+  readonly clock: Clock;
+}
+
+export interface Fetched {
+  readonly facts: ChunkFacts;
+  /** Sources that had other bytes than they should. */
+  readonly corruptNodeIds: readonly string[];
+}
+
+/** A source that does not take the connection is given up for the next. */
+const CONNECT_TIMEOUT_MS = 5000;
+const MAX_ERROR_CHARACTERS = 4096;
+
+/** Codes: those of the store, or what the last source said; `corrupt_node_ids` in the details as in the result. */
+export async function fetchChunk(context: FetchContext, order: FetchOrder): Promise<Fetched> {
+  using _transfer = context.transfers.begin();
+  const corruptNodeIds: string[] = [];
+  let last = new NexusError('invalid_argument', `chunk ${order.chunk}: no source was named`);
+  for (const source of order.sources) {
+    try {
+      return { facts: await fetchFrom(context, order, source), corruptNodeIds };
+    } catch (thrown) {
+      last = toNexusError(thrown).during(`from node ${source.nodeId}`);
+      // A full volume or a second writer is no source's fault, and the next one would meet the same.
+      if (last.code === 'resource_exhausted' || last.code === 'aborted') break;
+      if (last.code === 'data_loss') corruptNodeIds.push(source.nodeId);
+    }
+  }
+  throw new NexusError(last.code, last.message, { corrupt_node_ids: corruptNodeIds }, { cause: last });
+}
+
+async function fetchFrom(context: FetchContext, order: FetchOrder, source: FetchSource): Promise<ChunkFacts> {
+  const { chunk, expected } = order;
+  const incoming = await get(source, chunk);
+  try {
+    if (incoming.statusCode !== 200) throw await refusalOf(incoming);
+    const pace = new Pace(context.clock, order.rate);
+    await using write = await context.store.beginWrite(chunk, expected, { revive: true });
+    await consumeBody(incoming, (piece) => bothOf(write.write(piece), pace.spend(piece.length)));
+    return await write.commit();
+  } finally {
+    incoming.destroy();
+  }
+}
+
+function bothOf(one: Promise<void> | undefined, other: Promise<void> | undefined): Promise<void> | undefined {
+  if (one === undefined || other === undefined) return one ?? other;
+  return Promise.all([one, other]).then(() => undefined);
+}
+
+/** Codes: unavailable, deadline_exceeded. */
+function get(source: FetchSource, chunk: ChunkId): Promise<IncomingMessage> {
+  const { hostname, port } = new URL(`http://${source.address}`);
+  return new Promise((resolve, reject) => {
+    const outgoing = request({
+      host: hostname,
+      port,
+      path: chunkPath(chunk),
+      headers: { authorization: `Bearer ${source.token}` },
+      // A connection for each chunk: agents come and go, and a stale pooled one would fail a healthy source.
+      agent: false,
+      timeout: IDLE_TIMEOUT_MS,
+    });
+    const connecting = setTimeout(() => {
+      outgoing.destroy(new NexusError('deadline_exceeded', `no answer within ${CONNECT_TIMEOUT_MS / 1000} s`));
+    }, CONNECT_TIMEOUT_MS);
+    outgoing.on('response', (incoming) => {
+      clearTimeout(connecting);
+      resolve(incoming);
+    });
+    outgoing.on('timeout', () => {
+      outgoing.destroy(new NexusError('deadline_exceeded', `nothing came for ${IDLE_TIMEOUT_MS / 1000} s`));
+    });
+    outgoing.on('error', (error) => {
+      clearTimeout(connecting);
+      reject(error instanceof NexusError ? error : new NexusError('unavailable', error.message, {}, { cause: error }));
+    });
+    outgoing.end();
+  });
+}
+
+async function refusalOf(incoming: IncomingMessage): Promise<NexusError> {
+  let text = '';
+  await consumeBody(incoming, (piece) => {
+    if (text.length < MAX_ERROR_CHARACTERS) text += piece.toString('utf8');
+    return undefined;
+  });
+  const { code, error } = parseError(text);
+  return new NexusError(isErrorCode(code) ? code : 'unavailable', error);
+}
+
+function parseError(text: string): ErrorReply {
+  try {
+    return JSON.parse(text) as ErrorReply;
+  } catch {
+    return { error: 'its answer makes no sense', code: 'unavailable' };
+  }
+}

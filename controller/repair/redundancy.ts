@@ -1,0 +1,139 @@
+/**
+ * What a chunk needs, and where copies go: pure, from a snapshot of the nodes. A copy counts when it is whole and its
+ * node stays; one on a node that is being drained serves as a source until the others are there; one on a node that
+ * is Lost or Failed counts for nothing until the node is back, when whatever is too many goes.
+ */
+import type { ChunkId, NodeId } from '../../shared/ids.js';
+import { roomFor } from '../file/plan.js';
+import type { StorageNode } from '../file/nodes.js';
+import type { StoredChunk } from '../store/replica-port.js';
+
+export interface Verdict {
+  readonly chunk: StoredChunk;
+  /** Copies still to be begun. */
+  readonly lacking: number;
+  /** Whole copies that can be reached or will be when their node starts; the fewer, the more urgent. */
+  readonly left: number;
+  /** Nodes that can be read from now. */
+  readonly sources: readonly NodeId[];
+  /** Whole copies that are too many, in the order in which they go. */
+  readonly surplus: readonly NodeId[];
+  /** Copies known to be damaged or gone, where a whole one is elsewhere. */
+  readonly bad: readonly NodeId[];
+  /** A draining node that the copy is made for; undefined: it is a repair. */
+  readonly movesOff: NodeId | undefined;
+}
+
+export type NodesById = ReadonlyMap<NodeId, StorageNode>;
+
+/** `wanders` names the copy that a rebalance is moving away from, which then is the one too many. */
+export function judge(chunk: StoredChunk, nodes: NodesById, wanders?: NodeId): Verdict {
+  const ready = chunk.replicas.filter((copy) => copy.state === 'ready').map((copy) => copy.nodeId);
+  const standing = (id: NodeId): StorageNode['standing'] => nodes.get(id)?.standing ?? 'away';
+  const staying = ready.filter((id) => standing(id) === 'here');
+  const leaving = ready.filter((id) => standing(id) === 'leaving');
+  const coming = chunk.replicas.filter((copy) => copy.state === 'writing' && standing(copy.nodeId) === 'here').length;
+  const present = [...staying, ...leaving];
+  const tooMany = Math.max(0, staying.length - chunk.wanted);
+  const bad = chunk.replicas.filter((copy) => copy.state === 'missing' || copy.state === 'corrupt');
+  return {
+    chunk,
+    lacking: Math.max(0, chunk.wanted - staying.length - coming),
+    left: present.length,
+    sources: present.filter((id) => nodes.get(id)?.readable === true),
+    surplus: [
+      ...(staying.length >= chunk.wanted ? leaving : []),
+      ...byFullness(staying, nodes, wanders).slice(0, tooMany),
+    ],
+    bad: present.length > 0 ? bad.map((copy) => copy.nodeId) : [],
+    movesOff: present.length >= chunk.wanted ? leaving[0] : undefined,
+  };
+}
+
+/** The one that is moved away from first, then the fullest. */
+function byFullness(ids: readonly NodeId[], nodes: NodesById, wanders: NodeId | undefined): NodeId[] {
+  const free = (id: NodeId): number => (id === wanders ? -Infinity : (nodes.get(id)?.freeBytes ?? 0));
+  return [...ids].sort((one, other) => free(one) - free(other));
+}
+
+/** Most endangered first; drains come after repairs, as nothing is lost while they wait. */
+export const byUrgency = (one: Verdict, other: Verdict): number =>
+  Number(one.movesOff !== undefined) - Number(other.movesOff !== undefined) ||
+  one.left - other.left ||
+  (one.chunk.id < other.chunk.id ? -1 : 1);
+
+export interface PlannedCopy {
+  readonly chunk: StoredChunk;
+  readonly target: NodeId;
+  readonly sources: readonly NodeId[];
+  readonly reason: string;
+}
+
+export interface CopyPlan {
+  readonly copies: readonly PlannedCopy[];
+  /** Why some copies can't be made now, by chunk. */
+  readonly blocked: ReadonlyMap<ChunkId, string>;
+}
+
+/** Copies in the given order, each to the node with most room that has none. `avoid` names pairs that failed lately. */
+export function planCopies(
+  verdicts: readonly Verdict[],
+  nodes: NodesById,
+  avoid: (chunk: ChunkId, node: NodeId) => boolean,
+): CopyPlan {
+  const room = new Map([...nodes.values()].map((node) => [node.id, roomFor(node.freeBytes)]));
+  const copies: PlannedCopy[] = [];
+  const blocked = new Map<ChunkId, string>();
+  for (const verdict of verdicts) {
+    const taken = new Set(verdict.chunk.replicas.map((copy) => copy.nodeId));
+    for (let missing = verdict.lacking; missing > 0; missing -= 1) {
+      const target = roomiest(nodes, room, (id) => taken.has(id) || avoid(verdict.chunk.id, id));
+      if (verdict.sources.length === 0 || target === undefined) {
+        blocked.set(verdict.chunk.id, whyBlocked(verdict, nodes, taken));
+        break;
+      }
+      taken.add(target.id);
+      room.set(target.id, (room.get(target.id) ?? 0) - 1);
+      copies.push({
+        chunk: verdict.chunk,
+        target: target.id,
+        sources: verdict.sources,
+        reason: reasonOf(verdict, nodes, target.name),
+      });
+    }
+  }
+  return { copies, blocked };
+}
+
+function roomiest(
+  nodes: NodesById,
+  room: ReadonlyMap<NodeId, number>,
+  isExcluded: (id: NodeId) => boolean,
+): StorageNode | undefined {
+  let best: StorageNode | undefined;
+  for (const node of nodes.values()) {
+    if (!node.schedulable || isExcluded(node.id) || (room.get(node.id) ?? 0) < 1) continue;
+    if (best === undefined || (room.get(node.id) ?? 0) > (room.get(best.id) ?? 0)) best = node;
+  }
+  return best;
+}
+
+function reasonOf({ chunk, left, movesOff }: Verdict, nodes: NodesById, target: string): string {
+  if (movesOff !== undefined) {
+    const from = nodes.get(movesOff)?.name ?? movesOff;
+    return `moved off ${from}, which was drained; of the nodes without a copy ${target} had most room`;
+  }
+  return `repair, when ${left} of ${chunk.wanted} copies were left; of the nodes without one ${target} had most room`;
+}
+
+function whyBlocked({ chunk, sources }: Verdict, nodes: NodesById, taken: ReadonlySet<NodeId>): string {
+  if (sources.length === 0) {
+    const holders = chunk.replicas.filter((copy) => copy.state === 'ready').map((copy) => copy.nodeId);
+    const names = holders.map((id) => nodes.get(id)?.name ?? id);
+    return names.length === 0 ? 'no whole copy is left' : `its copies are on ${names.join(', ')}, which cannot be read`;
+  }
+  const others = [...nodes.values()].filter((node) => node.schedulable && !taken.has(node.id));
+  return others.length === 0
+    ? 'no other running, uncordoned node is there; create one'
+    : 'the other nodes have no room, or refused it a moment ago';
+}

@@ -1,0 +1,253 @@
+/**
+ * Keeps every chunk at its number of copies. A survey walks all chunks and judges each against the nodes as they are;
+ * what lacks copies gets them, most endangered first, and what is too many or damaged goes. It runs when something has
+ * happened (a node came or went, a copy was found bad) and now and then without a reason.
+ */
+import type { ChunkId, NodeId } from '../../shared/ids.js';
+import type { StorageNode } from '../file/nodes.js';
+import { Copier } from './copier.js';
+import type { RepairDeps } from './deps.js';
+import {
+  byUrgency,
+  judge,
+  planCopies,
+  type CopyPlan,
+  type NodesById,
+  type PlannedCopy,
+  type Verdict,
+} from './redundancy.js';
+import type { Suspicions } from './suspicions.js';
+
+/** Chunks judged at once: some milliseconds of work between two turns of everybody else. */
+const WALK_PAGE = 1000;
+/** Chunks that a survey keeps; the rest is found by the next one. */
+const MAX_BACKLOG = 5000;
+/** Between surveys when all is quiet: everything that matters also tells. */
+const QUIET_SURVEY_MS = 300_000;
+/** Between surveys while something is lacking. */
+const BUSY_SURVEY_MS = 1000;
+/** Copies that one node takes at once. */
+const COPIES_PER_TARGET = 2;
+
+export interface RepairStatus {
+  /** Chunks of the last survey without their number of copies, for whatever reason. */
+  readonly lackingChunks: number;
+  /** Of these, chunks with one whole copy that can be reached. */
+  readonly endangeredChunks: number;
+  /** Of these, chunks without any. */
+  readonly lostChunks: number;
+  /** Bytes still to be copied, of those that can be. */
+  readonly remainingBytes: number;
+  readonly running: number;
+  /** Since the backlog began. */
+  readonly copiedChunks: number;
+  readonly copiedBytes: number;
+  /** Bytes a second, over the same time. */
+  readonly rate: number;
+  /** Why some chunks can't be repaired now. */
+  readonly blocked: readonly string[];
+}
+
+interface Episode {
+  readonly startedAt: number;
+  copiedChunks: number;
+  copiedBytes: number;
+  movedChunks: number;
+}
+
+interface Survey {
+  readonly verdicts: readonly Verdict[];
+  readonly nodes: NodesById;
+  readonly lostChunks: number;
+}
+
+export class Repair {
+  readonly copier: Copier;
+  /** Chunks that a rebalance is moving, and from where. */
+  readonly wandering = new Map<ChunkId, NodeId>();
+  #isDue = true;
+  #nextSurveyAt = 0;
+  #episode: Episode | undefined;
+  #lost = 0;
+  #status: RepairStatus = NOTHING_TO_DO;
+  #nodes: NodesById = new Map();
+  /** Surveys made so far. */
+  surveys = 0;
+
+  constructor(
+    private readonly deps: RepairDeps,
+    suspicions: Suspicions,
+    /** There are copies to delete. */
+    private readonly kickDeletion: () => void,
+  ) {
+    this.copier = new Copier(deps, suspicions);
+  }
+
+  /** Something has happened: look at the next tick, and soon, when copies are being made. */
+  wake(): void {
+    this.#isDue = true;
+  }
+
+  status(): RepairStatus {
+    return { ...this.#status, running: this.copier.running };
+  }
+
+  /** One at a time. */
+  async tick(signal: AbortSignal): Promise<void> {
+    const { clock } = this.deps;
+    if (!this.#isDue && clock.monotonic() < this.#nextSurveyAt) return;
+    this.#isDue = false;
+    await this.#giveUpLeftovers();
+    const survey = await this.#survey(signal);
+    if (signal.aborted) return;
+    const plan = planCopies(survey.verdicts, survey.nodes, (chunk, node) => this.copier.avoids(chunk, node));
+    await this.#tell(survey, plan);
+    this.surveys += 1;
+    await this.#copyAll(plan.copies, signal);
+    const isQuiet = survey.verdicts.every((verdict) => verdict.lacking === 0);
+    this.#nextSurveyAt = clock.monotonic() + (isQuiet ? QUIET_SURVEY_MS : BUSY_SURVEY_MS);
+    // What was copied may leave copies that are too many, or a node drained.
+    if (plan.copies.length > 0) this.#isDue = true;
+  }
+
+  /** Of an earlier controller, or of a failure in between. */
+  async #giveUpLeftovers(): Promise<void> {
+    for (const copy of await this.deps.replicas.begun()) {
+      if (this.copier.isRunning(copy.chunkId, copy.nodeId)) continue;
+      if (await this.deps.replicas.abandon(copy)) this.kickDeletion();
+    }
+  }
+
+  async #survey(signal: AbortSignal): Promise<Survey> {
+    const nodes = await this.#snapshot();
+    this.#nodes = nodes;
+    const verdicts: Verdict[] = [];
+    let lostChunks = 0;
+    let after = '';
+    while (!signal.aborted) {
+      const page = await this.deps.replicas.walk({ after, limit: WALK_PAGE });
+      for (const chunk of page) {
+        const verdict = judge(chunk, nodes, this.wandering.get(chunk.id));
+        await this.#trim(verdict, nodes);
+        if (verdict.lacking === 0) continue;
+        if (verdict.left === 0) lostChunks += 1;
+        if (verdicts.length < MAX_BACKLOG) verdicts.push(verdict);
+      }
+      after = page.at(-1)?.id ?? '';
+      if (page.length < WALK_PAGE) break;
+    }
+    return { verdicts: verdicts.sort(byUrgency), nodes, lostChunks };
+  }
+
+  async #snapshot(): Promise<NodesById> {
+    const { nodes, store, room, clock } = this.deps;
+    const all = nodes.snapshot();
+    const free = room.candidates(all, await store.writingBytes(), clock.now());
+    return new Map(
+      all.map((node, at): [NodeId, StorageNode] => [node.id, { ...node, freeBytes: free[at]?.freeBytes ?? 0 }]),
+    );
+  }
+
+  async #trim({ chunk, surplus, bad }: Verdict, nodes: NodesById): Promise<void> {
+    if (surplus.length === 0 && bad.length === 0) return;
+    const standing = (wanted: StorageNode['standing']): NodeId[] =>
+      [...nodes.values()].filter((node) => node.standing === wanted).map((node) => node.id);
+    const here = standing('here');
+    const reachable = [...here, ...standing('leaving')];
+    for (const nodeId of surplus) {
+      if (await this.deps.replicas.dropSurplus({ chunkId: chunk.id, nodeId }, here, chunk.wanted)) this.kickDeletion();
+    }
+    for (const nodeId of bad) {
+      if (await this.deps.replicas.dropBad({ chunkId: chunk.id, nodeId }, reachable)) {
+        this.kickDeletion();
+        this.#isDue = true;
+      }
+    }
+  }
+
+  async #tell({ verdicts, lostChunks }: Survey, plan: CopyPlan): Promise<void> {
+    const { events, clock } = this.deps;
+    const endangered = verdicts.filter((verdict) => verdict.left === 1 && verdict.chunk.wanted > 1).length;
+    if (plan.copies.length > 0 && this.#episode === undefined) {
+      this.#episode = { startedAt: clock.monotonic(), copiedChunks: 0, copiedBytes: 0, movedChunks: 0 };
+      const urgent = endangered === 0 ? '' : `, ${endangered} of them with one copy left`;
+      await events.append('repair.started', 'cluster', `${verdicts.length} chunk(s) lack copies${urgent}; copying`);
+    }
+    if (lostChunks > this.#lost) {
+      const message = `${lostChunks} chunk(s) have no copy that can be reached; start the nodes that hold them`;
+      await events.append('repair.blocked', 'cluster', message);
+    }
+    this.#lost = lostChunks;
+    const remainingBytes = plan.copies.reduce((sum, copy) => sum + copy.chunk.size, 0);
+    this.#status = {
+      lackingChunks: verdicts.length,
+      endangeredChunks: endangered,
+      lostChunks,
+      remainingBytes,
+      running: 0,
+      blocked: [...new Set(plan.blocked.values())].slice(0, 5),
+      ...this.#progress(),
+    };
+    if (plan.copies.length === 0 && this.#episode !== undefined) await this.#finish(verdicts.length);
+  }
+
+  async #finish(lacking: number): Promise<void> {
+    const { copiedChunks, copiedBytes, rate } = this.#progress();
+    this.#episode = undefined;
+    const rest = lacking === 0 ? '' : `; ${lacking} chunk(s) still lack copies: see nexus status`;
+    const message = `${copiedChunks} chunk(s), ${copiedBytes} bytes, were copied at ${Math.round(rate / 1e6)} MB/s${rest}`;
+    await this.deps.events.append('repair.finished', 'cluster', message);
+  }
+
+  #progress(): Pick<RepairStatus, 'copiedChunks' | 'copiedBytes' | 'rate'> {
+    if (this.#episode === undefined) return { copiedChunks: 0, copiedBytes: 0, rate: 0 };
+    const { startedAt, copiedChunks, copiedBytes } = this.#episode;
+    const seconds = (this.deps.clock.monotonic() - startedAt) / 1000;
+    return { copiedChunks, copiedBytes, rate: seconds > 0 ? copiedBytes / seconds : 0 };
+  }
+
+  /** Several at a time; ends early when something new may be more urgent than what is left. */
+  async #copyAll(copies: readonly PlannedCopy[], signal: AbortSignal): Promise<void> {
+    const waiting = [...copies];
+    const startedAt = this.deps.clock.monotonic();
+    const isOutdated = (): boolean => this.#isDue && this.deps.clock.monotonic() - startedAt > BUSY_SURVEY_MS;
+    const work = async (): Promise<void> => {
+      while (!signal.aborted && !isOutdated()) {
+        const at = waiting.findIndex((copy) => this.copier.runningTo(copy.target) < COPIES_PER_TARGET);
+        const [copy] = at < 0 ? [] : waiting.splice(at, 1);
+        if (copy === undefined) return;
+        await this.#copyOne(copy);
+      }
+    };
+    await Promise.all(Array.from({ length: this.deps.settings.repairConcurrency }, work));
+  }
+
+  async #copyOne(copy: PlannedCopy): Promise<void> {
+    const done = await this.copier.copy(copy);
+    const status = this.#status;
+    this.#status = { ...status, remainingBytes: Math.max(0, status.remainingBytes - copy.chunk.size) };
+    if (!done || this.#episode === undefined) return;
+    this.#episode.copiedChunks += 1;
+    this.#episode.copiedBytes += copy.chunk.size;
+    this.#status = { ...this.#status, lackingChunks: Math.max(0, status.lackingChunks - 1), ...this.#progress() };
+    await this.#trimAfter(copy);
+  }
+
+  /** A drained node's copy goes as soon as the others are there, so that its room and its end come early. */
+  async #trimAfter({ chunk }: PlannedCopy): Promise<void> {
+    const now = await this.deps.replicas.find(chunk.id);
+    if (now !== undefined) await this.#trim(judge(now, this.#nodes, this.wandering.get(chunk.id)), this.#nodes);
+  }
+}
+
+const NOTHING_TO_DO: RepairStatus = {
+  lackingChunks: 0,
+  endangeredChunks: 0,
+  lostChunks: 0,
+  remainingBytes: 0,
+  running: 0,
+  copiedChunks: 0,
+  copiedBytes: 0,
+  rate: 0,
+  blocked: [],
+};

@@ -1,0 +1,139 @@
+/** The copies of published chunks in memory: the same promises as replica-store.ts, on the fake's tables. */
+import { NexusError } from '../../shared/errors.js';
+import type { ChunkId, NodeId } from '../../shared/ids.js';
+import { chunkRecords, forgetBareChunks, type FileTables, type Run } from './fake-files.js';
+import type { ReplicaState } from './port.js';
+import type { CopyOf, ReplicaStore, StoredChunk } from './replica-port.js';
+
+export class FakeReplicaStore implements ReplicaStore {
+  constructor(
+    private readonly read: Run,
+    private readonly write: Run,
+  ) {}
+
+  walk({ after, limit }: { after: string; limit: number }): Promise<readonly StoredChunk[]> {
+    return this.read((tables) =>
+      published(tables)
+        .filter((chunk) => chunk.id > after)
+        .slice(0, limit),
+    );
+  }
+
+  find(chunk: ChunkId): Promise<StoredChunk | undefined> {
+    return this.read((tables) => published(tables).find(({ id }) => id === chunk));
+  }
+
+  readyOn(
+    node: NodeId,
+    { after, limit }: { after: string; limit: number },
+  ): Promise<readonly Omit<StoredChunk, 'replicas' | 'wanted'>[]> {
+    return this.read((tables) =>
+      published(tables)
+        .filter((chunk) => chunk.id > after && chunk.replicas.some((copy) => isReadyOn(copy, node)))
+        .slice(0, limit)
+        .map(({ id, fileId, index, size, md5 }) => ({ id, fileId, index, size, md5 })),
+    );
+  }
+
+  countOn(node: NodeId): Promise<{ readonly chunks: number; readonly bytes: number }> {
+    return this.read((tables) => {
+      const chunks = published(tables).filter((chunk) => chunk.replicas.some((copy) => isReadyOn(copy, node)));
+      return { chunks: chunks.length, bytes: chunks.reduce((sum, chunk) => sum + chunk.size, 0) };
+    });
+  }
+
+  knownOn(node: NodeId, chunks: readonly ChunkId[]): Promise<ReadonlySet<ChunkId>> {
+    return this.read((tables) => new Set(chunks.filter((id) => tables.chunks.get(id)?.copies.has(node) === true)));
+  }
+
+  begin({ chunkId, nodeId }: CopyOf, reason: string): Promise<void> {
+    return this.write((tables) => {
+      const chunk = published(tables).find(({ id }) => id === chunkId);
+      if (chunk === undefined) throw new NexusError('not_found', `chunk ${chunkId} belongs to no file any more`);
+      if (chunk.replicas.some((copy) => copy.nodeId === nodeId)) {
+        throw new NexusError('already_exists', `node ${nodeId} has a copy of chunk ${chunkId} already`);
+      }
+      tables.chunks.get(chunkId)?.copies.set(nodeId, 'writing');
+      tables.reasons.set(`${chunkId}@${nodeId}`, reason);
+    });
+  }
+
+  settle(copy: CopyOf): Promise<boolean> {
+    return this.write((tables) => setState(tables, copy, ['writing'], 'ready'));
+  }
+
+  abandon(copy: CopyOf): Promise<boolean> {
+    return this.write((tables) => {
+      const changed = setState(tables, copy, ['writing'], 'deleting');
+      forgetBareChunks(tables);
+      return changed;
+    });
+  }
+
+  markBad(copy: CopyOf, state: 'missing' | 'corrupt'): Promise<boolean> {
+    return this.write((tables) => setState(tables, copy, ['ready'], state));
+  }
+
+  dropBad(copy: CopyOf, among: readonly NodeId[]): Promise<boolean> {
+    return this.write(
+      (tables) => readyElsewhere(tables, copy, among) > 0 && setState(tables, copy, ['missing', 'corrupt'], 'deleting'),
+    );
+  }
+
+  dropSurplus(copy: CopyOf, among: readonly NodeId[], least: number): Promise<boolean> {
+    return this.write(
+      (tables) => readyElsewhere(tables, copy, among) >= least && setState(tables, copy, ['ready'], 'deleting'),
+    );
+  }
+
+  begun(): Promise<readonly CopyOf[]> {
+    return this.read((tables) =>
+      published(tables).flatMap((chunk) =>
+        chunk.replicas.filter((copy) => copy.state === 'writing').map(({ nodeId }) => ({ chunkId: chunk.id, nodeId })),
+      ),
+    );
+  }
+
+  reasons(chunks: readonly ChunkId[]): Promise<readonly (CopyOf & { readonly reason: string })[]> {
+    return this.read((tables) =>
+      [...chunks]
+        .sort()
+        .flatMap((chunkId) =>
+          [...(tables.chunks.get(chunkId)?.copies.keys() ?? [])]
+            .sort()
+            .map((nodeId) => ({ chunkId, nodeId, reason: tables.reasons.get(`${chunkId}@${nodeId}`) ?? '' })),
+        ),
+    );
+  }
+}
+
+const isReadyOn = (copy: { nodeId: NodeId; state: ReplicaState }, node: NodeId): boolean =>
+  copy.nodeId === node && copy.state === 'ready';
+
+/** In order of id. */
+function published(tables: FileTables): StoredChunk[] {
+  const chunks = [...tables.files.values()]
+    .filter((file) => file.status === 'ready')
+    .flatMap((file) =>
+      chunkRecords(tables, file.id)
+        .filter((chunk) => chunk.index < file.chunksCount)
+        .map((chunk) => ({ ...chunk, wanted: file.replicas })),
+    );
+  return chunks.sort((one, other) => (one.id < other.id ? -1 : 1));
+}
+
+function setState(
+  { chunks }: FileTables,
+  { chunkId, nodeId }: CopyOf,
+  from: readonly ReplicaState[],
+  to: ReplicaState,
+): boolean {
+  const copies = chunks.get(chunkId)?.copies;
+  const state = copies?.get(nodeId);
+  if (copies === undefined || state === undefined || !from.includes(state)) return false;
+  copies.set(nodeId, to);
+  return true;
+}
+
+const readyElsewhere = ({ chunks }: FileTables, { chunkId, nodeId }: CopyOf, among: readonly NodeId[]): number =>
+  among.filter((id) => id !== nodeId && chunks.get(chunkId)?.copies.get(id) === 'ready').length;

@@ -1,0 +1,61 @@
+/**
+ * The copies of published chunks, as repair, drain, scrub and rebalance see and change them. Every change is one
+ * transaction that checks what it relies on: files are removed and nodes forgotten at any moment.
+ */
+import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
+import type { ReplicaRecord } from './port.js';
+
+/** A chunk of a published file. */
+export interface StoredChunk {
+  readonly id: ChunkId;
+  readonly fileId: FileId;
+  readonly index: number;
+  readonly size: number;
+  readonly md5: string;
+  /** Copies that its file should have. */
+  readonly wanted: number;
+  readonly replicas: readonly ReplicaRecord[];
+}
+
+export interface CopyOf {
+  readonly chunkId: ChunkId;
+  readonly nodeId: NodeId;
+}
+
+export interface ReplicaStore {
+  /** In order of id, above `after` ('' for the start). */
+  walk(page: { readonly after: string; readonly limit: number }): Promise<readonly StoredChunk[]>;
+  /** undefined: no published file has it. */
+  find(chunk: ChunkId): Promise<StoredChunk | undefined>;
+  /** Whole copies on one node, in order of chunk id, above `after`. */
+  readyOn(
+    node: NodeId,
+    page: { readonly after: string; readonly limit: number },
+  ): Promise<readonly Omit<StoredChunk, 'replicas' | 'wanted'>[]>;
+  /** Whole copies on one node. */
+  countOn(node: NodeId): Promise<{ readonly chunks: number; readonly bytes: number }>;
+  /** Which of these chunks have a copy on the node in any state, or are wanted there. */
+  knownOn(node: NodeId, chunks: readonly ChunkId[]): Promise<ReadonlySet<ChunkId>>;
+  /** A copy is going to be written. Codes: not_found (its file has gone), already_exists (the node has one in some state). */
+  begin(copy: CopyOf, reason: string): Promise<void>;
+  /** The copy is whole. False: it is not wanted any more. */
+  settle(copy: CopyOf): Promise<boolean>;
+  /** A copy that was begun goes, whatever of it was written. False: there is none. */
+  abandon(copy: CopyOf): Promise<boolean>;
+  /** A copy thought whole is not. False: it was no such copy. */
+  markBad(copy: CopyOf, state: 'missing' | 'corrupt'): Promise<boolean>;
+  /** A bad copy goes if a whole one is on another of the nodes `among`. */
+  dropBad(copy: CopyOf, among: readonly NodeId[]): Promise<boolean>;
+  /** A whole copy goes if `least` others are on the nodes `among`. */
+  dropSurplus(copy: CopyOf, among: readonly NodeId[], least: number): Promise<boolean>;
+  /** Copies of published files that were begun and are neither whole nor given up. */
+  begun(): Promise<readonly CopyOf[]>;
+  /** Why each copy of these chunks is where it is; empty where nothing was noted. */
+  reasons(chunks: readonly ChunkId[]): Promise<readonly (CopyOf & { readonly reason: string })[]>;
+}
+
+/** Numbers to remember under a name, e.g. when a node was last scrubbed. */
+export interface MarkStore {
+  get(name: string): Promise<number | undefined>;
+  set(name: string, value: number): Promise<void>;
+}
