@@ -7,7 +7,7 @@ import type { Clock } from '../../shared/clock.js';
 import { chunkPath, type ErrorReply } from '../../shared/data-plane.js';
 import { isErrorCode, NexusError, toNexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
-import { consumeBody, IDLE_TIMEOUT_MS } from './body.js';
+import { consumeBody } from './body.js';
 import type { ChunkFacts } from './layout.js';
 import { Pace } from './pace.js';
 import type { ChunkStore } from './store.js';
@@ -43,6 +43,8 @@ export interface Fetched {
 
 /** A source that does not take the connection is given up for the next. */
 const CONNECT_TIMEOUT_MS = 5000;
+/** Of silence from a source: one that was killed does not even say that it is gone. */
+const STALL_TIMEOUT_MS = 5000;
 const MAX_ERROR_CHARACTERS = 4096;
 
 /** Codes: those of the store, or what the last source said; `corrupt_node_ids` in the details as in the result. */
@@ -70,7 +72,7 @@ async function fetchFrom(context: FetchContext, order: FetchOrder, source: Fetch
     if (incoming.statusCode !== 200) throw await refusalOf(incoming);
     const pace = new Pace(context.clock, order.rate);
     await using write = await context.store.beginWrite(chunk, expected, { revive: true });
-    await consumeBody(incoming, (piece) => bothOf(write.write(piece), pace.spend(piece.length)));
+    await consumeBody(incoming, (piece) => bothOf(write.write(piece), pace.spend(piece.length)), STALL_TIMEOUT_MS);
     return await write.commit();
   } finally {
     incoming.destroy();
@@ -93,7 +95,7 @@ function get(source: FetchSource, chunk: ChunkId): Promise<IncomingMessage> {
       headers: { authorization: `Bearer ${source.token}` },
       // A connection for each chunk: agents come and go, and a stale pooled one would fail a healthy source.
       agent: false,
-      timeout: IDLE_TIMEOUT_MS,
+      timeout: STALL_TIMEOUT_MS,
     });
     const connecting = setTimeout(() => {
       outgoing.destroy(new NexusError('deadline_exceeded', `no answer within ${CONNECT_TIMEOUT_MS / 1000} s`));
@@ -103,7 +105,7 @@ function get(source: FetchSource, chunk: ChunkId): Promise<IncomingMessage> {
       resolve(incoming);
     });
     outgoing.on('timeout', () => {
-      outgoing.destroy(new NexusError('deadline_exceeded', `nothing came for ${IDLE_TIMEOUT_MS / 1000} s`));
+      outgoing.destroy(new NexusError('deadline_exceeded', `nothing came for ${STALL_TIMEOUT_MS / 1000} s`));
     });
     outgoing.on('error', (error) => {
       clearTimeout(connecting);

@@ -1,7 +1,7 @@
 /**
  * Passes a chunk on to one further replica while it is being written here. A replica that fails never fails the write:
- * it is named in the reply, and the controller finds another place. A slow one slows the sender down, for 30 s at the
- * most; memory holds what one socket buffers.
+ * it is named in the reply, and the controller finds another place. A slow one slows the sender down, for a few seconds at
+ * the most: a node that was killed answers nothing at all, not even that it is gone; memory holds what one socket buffers.
  */
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { ForwardTarget } from '../../shared/chunk-token.js';
@@ -9,9 +9,12 @@ import { chunkPath, MD5_HEADER, type StoredReply } from '../../shared/data-plane
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { KIB } from '../../shared/limits.js';
-import { IDLE_TIMEOUT_MS } from './body.js';
 import type { ExpectedChunk } from './write.js';
 
+/** A replica that takes nothing for so long is given up, before the sender gives this node up (chunk-client.ts). */
+export const FORWARD_STALL_MS = 5000;
+/** For the last of the chunk to become durable there. Also less than the sender waits. */
+const REPLY_TIMEOUT_MS = 20_000;
 /** A reply is a few receipts. */
 const MAX_REPLY_BYTES = 64 * KIB;
 
@@ -27,7 +30,7 @@ export class Forward {
     readonly target: ForwardTarget,
     chunk: ChunkId,
     { size, md5 }: ExpectedChunk,
-    stallTimeoutMs = IDLE_TIMEOUT_MS,
+    private readonly stallTimeoutMs = FORWARD_STALL_MS,
   ) {
     const { hostname, port } = new URL(`http://${target.address}`);
     this.#request = request({
@@ -42,7 +45,7 @@ export class Forward {
     });
     this.#request.on('timeout', () => {
       this.#request.destroy(
-        new NexusError('deadline_exceeded', `node ${target.node} took nothing for ${stallTimeoutMs} ms`),
+        new NexusError('deadline_exceeded', `node ${target.node} did not take or answer anything in time`),
       );
     });
     this.#request.on('drain', () => this.#onWritable?.());
@@ -63,7 +66,10 @@ export class Forward {
 
   /** After the last piece. Never rejects. */
   async finish(): Promise<ForwardResult> {
-    if (this.#failure === undefined) this.#request.end();
+    if (this.#failure === undefined) {
+      this.#request.setTimeout(Math.max(this.stallTimeoutMs, REPLY_TIMEOUT_MS));
+      this.#request.end();
+    }
     return await this.#result;
   }
 

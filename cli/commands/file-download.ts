@@ -1,4 +1,5 @@
 /** `nexus file download` */
+import { NexusError } from '../../shared/errors.js';
 import type { File } from '../../shared/gen/nexus/v1/file.js';
 import { downloadFile } from '../../shared/transfer/download.js';
 import { expectFile, grpcCatalogue } from '../catalogue.js';
@@ -17,41 +18,67 @@ export const download = command({
     id: { description: 'id or unique beginning of one' },
     dest: { description: 'file or folder to write, or - for standard output' },
   },
-  flags: {},
+  flags: {
+    range: { type: 'string', hint: 'FROM-TO', description: 'only these bytes, both counted from 0 and included' },
+  },
   examples: [
     ['nexus file download 3f2a backup.tar', 'by the beginning of the id'],
     ['nexus file download 3f2a - | tar t', 'to a pipe'],
+    ['nexus file download 3f2a - --range 0-99', 'the first hundred bytes'],
   ],
   run: async (input, context) => {
     const controller = await context.connect();
     const { file: found } = await controller.call(controller.file, controller.file.getFile, { file: input.id });
     const file = expectFile(found);
+    const range = input.range === undefined ? undefined : parseRange(input.range, Number(file.size));
     if (input.dest === '-') {
-      await fetch(controller, context, file, (data) => writeTo(context.streams.stdout, data));
+      await fetch(controller, context, { file, range }, (data) => writeTo(context.streams.stdout, data));
       return 0;
     }
     await using destination = await FileDestination.open(input.dest, file.name, context.streams.env);
-    await fetch(controller, context, file, (data) => destination.write(data));
+    await fetch(controller, context, { file, range }, (data) => destination.write(data));
     await destination.publish();
     await context.print(
-      { id: file.id, name: file.name, size: Number(file.size), path: destination.path },
+      { id: file.id, name: file.name, size: bytesOf({ file, range }), path: destination.path },
       (shape) => `${shape.path}  ${formatBytes(shape.size)}`,
     );
     return 0;
   },
 });
 
+interface Wanted {
+  readonly file: File;
+  /** `end` is the byte after the last. */
+  readonly range: { readonly start: number; readonly end: number } | undefined;
+}
+
+const bytesOf = ({ file, range }: Wanted): number =>
+  range === undefined ? Number(file.size) : range.end - range.start;
+
+/** As in HTTP: both ends included, `5-` to the end, `-5` the last five. */
+function parseRange(text: string, size: number): { start: number; end: number } {
+  const [, from = '', to = ''] = /^(\d{0,15})-(\d{0,15})$/.exec(text) ?? [];
+  const start = from === '' ? Math.max(0, size - Number(to)) : Number(from);
+  const end = from === '' || to === '' ? size : Math.min(size, Number(to) + 1);
+  if ((from === '' && to === '') || start >= end) {
+    throw new NexusError('invalid_argument', `--range ${text} is no range of a file of ${size} bytes; write FROM-TO`);
+  }
+  return { start, end };
+}
+
 async function fetch(
   controller: Controller,
   context: Context,
-  file: File,
+  wanted: Wanted,
   deliver: (data: Buffer) => Promise<void>,
 ): Promise<void> {
-  const progress = await openProgress(`download ${file.name}`, Number(file.size), context.streams.stderr);
+  const { file, range } = wanted;
+  const progress = await openProgress(`download ${file.name}`, bytesOf(wanted), context.streams.stderr);
   try {
     await downloadFile(grpcCatalogue(controller), {
       fileId: file.id,
       chunksCount: file.chunksCount,
+      ...(range === undefined ? {} : { range }),
       deliver,
       signal: context.signal,
       onProgress: (bytes) => {

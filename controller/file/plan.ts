@@ -18,6 +18,8 @@ export interface Candidate {
 /** New places for one chunk whose nodes failed. */
 export interface MoveWish {
   readonly replicas: number;
+  /** As for new chunks: default all. */
+  readonly least?: number;
   /** Where it is, was or just failed. */
   readonly without: ReadonlySet<NodeId>;
 }
@@ -31,7 +33,7 @@ export interface PlacementRequest {
   readonly replicas: number;
   /** Copies that a chunk must get at least, where there are not enough nodes any more; default: all. */
   readonly least?: number;
-  /** Each is granted whole, before any new chunk. */
+  /** Each is granted before any new chunk. */
   readonly moves?: readonly MoveWish[];
 }
 
@@ -60,7 +62,7 @@ export const roomFor = (freeBytes: number): number => Math.floor((freeBytes - NO
 export function planPlacement(request: PlacementRequest): Placement {
   const dealer = new Dealer(request.nodes, request.cursor);
   const moves = (request.moves ?? []).map((wish) => {
-    const chosen = dealer.deal(wish.replicas, wish.without);
+    const chosen = dealer.dealAtLeast(wish.least ?? wish.replicas, wish.replicas, wish.without);
     if (chosen === undefined) throw dealer.refusal(wish.replicas, wish.without);
     return chosen;
   });
@@ -106,9 +108,9 @@ class Dealer {
   }
 
   /** As many as there are, from `replicas` down to `least`. */
-  dealAtLeast(least: number, replicas: number): NodeId[] | undefined {
+  dealAtLeast(least: number, replicas: number, without?: ReadonlySet<NodeId>): NodeId[] | undefined {
     for (let count = replicas; count >= least; count -= 1) {
-      const chosen = this.deal(count);
+      const chosen = this.deal(count, without);
       if (chosen !== undefined) return chosen;
     }
     return undefined;

@@ -31,6 +31,8 @@ interface Retry {
   /** New places that it needs. */
   readonly replicas: number;
   readonly kept: readonly NodeId[];
+  /** A copy is whole already. */
+  readonly hasArrived: boolean;
   readonly without: ReadonlySet<NodeId>;
 }
 
@@ -94,7 +96,12 @@ export class Uploads {
         replicas: upload.replicas,
         // There were enough when it began: what is lacking when it ends is repair's to add.
         least: 1,
-        moves: retries.map(({ replicas, without }) => ({ replicas, without })),
+        moves: retries.map(({ replicas, without, kept, hasArrived }) => ({
+          replicas,
+          without,
+          // With a copy elsewhere, one less is better than none at all.
+          least: hasArrived || kept.length > 0 ? 0 : 1,
+        })),
       });
       const placed = plan.chunks.map((nodeIds, at) => ({ id: newChunkId(), index: upload.granted + at, nodeIds }));
       const moved = retries.map(({ chunk, failed }, at) => ({
@@ -183,6 +190,7 @@ export class Uploads {
       // Where its nodes were removed altogether, there is nothing to move, and all copies are missing.
       replicas: live.length === 0 ? upload.replicas : failed.length,
       kept: writing.filter((id) => !isFailed(id)),
+      hasArrived: arrived.length > 0 || live.some((copy) => copy.state === 'ready'),
       without: new Set([...chunk.replicas.map((copy) => copy.nodeId), ...named]),
     };
   }

@@ -1,4 +1,5 @@
-/** Which copies should move so that nodes are equally full: pure. Equal means a difference below one chunk. */
+/** Which copies should move so that nodes are equally full: pure. Equal means that no further chunk
+ * could move without making its receiver the fuller one. */
 import type { NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 
@@ -24,8 +25,8 @@ export function nextShift(loads: readonly Load[], isPossible: (shift: Shift) => 
   for (const from of ordered) {
     for (const to of [...ordered].reverse()) {
       const shift = { from, to };
-      if (from.id === to.id || !isGain(shift)) break;
-      if (isPossible(shift)) return shift;
+      // Not in order of gain: a chunk fills a small volume more than a large one.
+      if (from.id !== to.id && isGain(shift) && isPossible(shift)) return shift;
     }
   }
   return undefined;

@@ -6,8 +6,13 @@ import { KIB } from '../limits.js';
 import type { ChunkTarget } from './port.js';
 
 const CONNECT_TIMEOUT_MS = 5000;
-/** Of silence on the connection, in either direction. */
+/** Of silence on the connection, in either direction, once all has been sent. */
 const IDLE_TIMEOUT_MS = 30_000;
+/**
+ * Of a node that takes no more of a chunk. Longer than it may itself wait for a further replica (FORWARD_STALL_MS of the
+ * agent), so that the one that hangs is given up and not the one before it.
+ */
+const SEND_STALL_MS = 10_000;
 const MAX_REPLY_BYTES = 64 * KIB;
 
 export class ChunkClient {
@@ -26,7 +31,11 @@ export class ChunkClient {
     signal: AbortSignal,
   ): Promise<StoredReply> {
     const headers = { 'content-length': data.length, [MD5_HEADER]: md5, 'content-type': 'application/octet-stream' };
-    return await this.#exchange('PUT', target, chunkId, headers, signal, (outgoing) => outgoing.end(data), readStored);
+    const send = (outgoing: ClientRequest): void => {
+      outgoing.once('finish', () => outgoing.setTimeout(IDLE_TIMEOUT_MS));
+      outgoing.end(data);
+    };
+    return await this.#exchange('PUT', target, chunkId, headers, signal, send, readStored, SEND_STALL_MS);
   }
 
   /**
@@ -59,7 +68,7 @@ export class ChunkClient {
     signal: AbortSignal,
     send: (outgoing: ClientRequest) => void,
     read: (incoming: IncomingMessage) => Promise<Result>,
-    idleTimeoutMs = IDLE_TIMEOUT_MS,
+    idleTimeoutMs: number,
   ): Promise<Result> {
     const [host, port] = splitAddress(target.address);
     return new Promise<Result>((resolve, reject) => {
