@@ -45,8 +45,9 @@ export class CgroupTree {
     for (const folder of this.#folders(node, child)) await writeFile(join(folder, 'cgroup.procs'), String(pid));
   }
 
+  /** Never makes the parent: that of a node which was removed a moment ago would stay behind. Code: ENOENT, from the system. */
   async makeChild(node: string, child: string): Promise<void> {
-    for (const folder of this.#folders(node, child)) await mkdir(folder, { recursive: true });
+    for (const folder of this.#folders(node, child)) await mkdir(folder).catch(ignore('EEXIST'));
   }
 
   /** Sets the weight of a running node's parent; v1 counts it in shares of the same size. */

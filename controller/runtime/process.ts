@@ -2,8 +2,8 @@
  * One plain agent process per node, for hosts without root. No isolation and no limits but the volume's, which the
  * agent counts itself. A node's process is known by pid and start time, kept in <run>/<id>/process.json.
  */
-import { spawn } from 'node:child_process';
-import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { access, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exitCodeOf } from '../../shared/exec.js';
 import { NexusError } from '../../shared/errors.js';
@@ -18,6 +18,11 @@ export interface ProcessRuntimeOptions {
   readonly agentScript: string;
 }
 
+/**
+ * A plain process can't be held before its first instruction. So a shell waits for a line on its standard input and
+ * then becomes the agent, with the same pid and start time; if the controller dies before, the shell ends, too.
+ */
+const HOLD = 'read -r go && exec "$@" < /dev/null';
 const IDENTITY_FILE = 'process.json';
 const DEATH_TIMEOUT_MS = 5000;
 
@@ -26,7 +31,10 @@ export class ProcessRuntime implements ContainerRuntime {
   readonly caveats = [
     'the process runtime isolates nothing: nodes share the host, and --mem, --cpu and images have no effect',
   ];
-  readonly #prepared = new Map<NodeId, ContainerSpec>();
+  readonly #volumes = new Map<NodeId, string>();
+  /** Created and not yet started. */
+  readonly #held = new Map<NodeId, ChildProcess>();
+  readonly #execs = new Map<NodeId, Set<ExecHandle>>();
 
   constructor(private readonly options: ProcessRuntimeOptions) {}
 
@@ -41,26 +49,29 @@ export class ProcessRuntime implements ContainerRuntime {
     });
   }
 
-  /** A plain process can't be held before its first instruction, so it is started here; `start` only confirms it. */
   async create(spec: ContainerSpec): Promise<ProcessIdentity> {
     await mkdir(this.#nodeDir(spec.nodeId), { recursive: true, mode: 0o700 });
     const log = await open(spec.logPath, 'a', 0o600);
     try {
-      const child = spawn(process.execPath, ['--max-semi-space-size=1', this.options.agentScript], {
+      const agent = [process.execPath, '--max-semi-space-size=1', this.options.agentScript];
+      const child = spawn('/bin/sh', ['-c', HOLD, 'sh', ...agent], {
         detached: true,
-        stdio: ['ignore', log.fd, log.fd],
+        stdio: ['pipe', log.fd, log.fd],
         cwd: spec.volumePath,
         env: { PATH: process.env['PATH'], NEXUS_AGENT_CONFIG: join(spec.configDir, 'agent.json') },
       });
       child.unref();
+      // It may have ended before it is let go; that is seen by its identity.
+      child.stdin?.on('error', () => undefined);
       await new Promise((resolve, reject) => {
         child.once('spawn', resolve);
         child.once('error', reject);
       });
       const identity = identify(child.pid ?? 0);
       if (identity === undefined) throw new NexusError('internal', 'the agent ended at once; see nexus node logs');
-      await writeFile(join(this.#nodeDir(spec.nodeId), IDENTITY_FILE), JSON.stringify(identity));
-      this.#prepared.set(spec.nodeId, spec);
+      await writeFile(this.#identityFile(spec.nodeId), JSON.stringify(identity));
+      this.#volumes.set(spec.nodeId, spec.volumePath);
+      this.#held.set(spec.nodeId, child);
       return identity;
     } finally {
       await log.close();
@@ -68,8 +79,9 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   async start(nodeId: NodeId): Promise<void> {
-    if ((await this.#identity(nodeId)) === undefined)
-      throw new NexusError('not_found', `node ${nodeId} has no process`);
+    await this.#expectAlive(nodeId);
+    this.#held.get(nodeId)?.stdin?.end('\n');
+    this.#held.delete(nodeId);
   }
 
   async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {
@@ -85,8 +97,11 @@ export class ProcessRuntime implements ContainerRuntime {
   async remove(nodeId: NodeId): Promise<void> {
     const identity = await this.#identity(nodeId);
     if (identity !== undefined) await this.kill(nodeId, identity);
-    this.#prepared.delete(nodeId);
-    await rm(join(this.#nodeDir(nodeId), IDENTITY_FILE), { force: true });
+    for (const handle of this.#execs.get(nodeId) ?? []) await handle.kill();
+    this.#held.get(nodeId)?.stdin?.destroy();
+    this.#held.delete(nodeId);
+    this.#volumes.delete(nodeId);
+    await rm(this.#identityFile(nodeId), { force: true });
   }
 
   update(): Promise<void> {
@@ -97,24 +112,29 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async list(): Promise<readonly NodeId[]> {
     const names: string[] = await readdir(this.options.runDir).catch(() => []);
-    const identities = await Promise.all(
-      names.filter(isNodeId).map(async (id) => [id, await this.#identity(id)] as const),
+    const found = await Promise.all(
+      names.filter(isNodeId).map(async (id) => {
+        const isThere = await access(this.#identityFile(id)).then(
+          () => true,
+          () => false,
+        );
+        return isThere ? [id] : [];
+      }),
     );
-    return identities.filter(([, identity]) => identity !== undefined).map(([id]) => id);
+    return found.flat();
   }
 
   /** Runs beside the node with the controller's rights and the node's folder as working directory. */
-  exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle> {
+  async exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle> {
     if (spec.tty) {
-      return Promise.reject(
-        new NexusError('failed_precondition', 'the process runtime has no terminals; leave -t out'),
-      );
+      throw new NexusError('failed_precondition', 'the process runtime has no terminals; leave -t out');
     }
+    await this.#expectAlive(nodeId);
     const [program = '', ...args] = spec.command;
     const child = spawn(program, args, {
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
-      cwd: this.#prepared.get(nodeId)?.volumePath ?? this.#nodeDir(nodeId),
+      cwd: this.#volumes.get(nodeId) ?? this.#nodeDir(nodeId),
       env: { PATH: process.env['PATH'], ...spec.env },
     });
     const exited = new Promise<number>((resolve) => {
@@ -129,7 +149,19 @@ export class ProcessRuntime implements ContainerRuntime {
       if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
       return Promise.resolve();
     };
-    return Promise.resolve(pipedHandle(child, exited, killGroup));
+    const handle = pipedHandle(child, exited, killGroup);
+    this.#remember(nodeId, handle);
+    return handle;
+  }
+
+  /** Until it has ended: a node that is removed takes its commands along. */
+  #remember(nodeId: NodeId, handle: ExecHandle): void {
+    const handles = this.#execs.get(nodeId) ?? new Set();
+    this.#execs.set(nodeId, handles.add(handle));
+    void handle.exited.then(() => {
+      handles.delete(handle);
+      if (handles.size === 0) this.#execs.delete(nodeId);
+    });
   }
 
   wasOutOfMemory(): Promise<boolean> {
@@ -144,8 +176,18 @@ export class ProcessRuntime implements ContainerRuntime {
     return join(this.options.runDir, nodeId);
   }
 
+  #identityFile(nodeId: NodeId): string {
+    return join(this.#nodeDir(nodeId), IDENTITY_FILE);
+  }
+
+  async #expectAlive(nodeId: NodeId): Promise<void> {
+    if ((await this.#identity(nodeId)) === undefined)
+      throw new NexusError('not_found', `node ${nodeId} has no process`);
+  }
+
+  /** Of the living process. */
   async #identity(nodeId: NodeId): Promise<ProcessIdentity | undefined> {
-    const text = await readFile(join(this.#nodeDir(nodeId), IDENTITY_FILE), 'utf8').catch(() => undefined);
+    const text = await readFile(this.#identityFile(nodeId), 'utf8').catch(() => undefined);
     if (text === undefined) return undefined;
     const identity = JSON.parse(text) as ProcessIdentity;
     return isAlive(identity) ? identity : undefined;

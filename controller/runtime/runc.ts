@@ -110,7 +110,7 @@ export class RuncRuntime implements ContainerRuntime {
   }
 
   async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {
-    await runCommand('runc', this.#arguments('start', nodeId), { signal });
+    await this.#onContainer(nodeId, () => runCommand('runc', this.#arguments('start', nodeId), { signal }));
   }
 
   async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {
@@ -136,9 +136,9 @@ export class RuncRuntime implements ContainerRuntime {
       memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
       pids: { limit: limits.pids },
     };
-    await runCommand('runc', this.#arguments('update', '--resources', '-', nodeId), {
-      input: JSON.stringify(resources),
-    });
+    const input = JSON.stringify(resources);
+    const args = this.#arguments('update', '--resources', '-', nodeId);
+    await this.#onContainer(nodeId, () => runCommand('runc', args, { input }));
     await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
   }
 
@@ -151,7 +151,7 @@ export class RuncRuntime implements ContainerRuntime {
     this.#execs += 1;
     const child = `${EXEC_CHILD}${process.pid}-${this.#execs}`;
     await this.#cgroups.pruneChildren(nodeId, EXEC_CHILD);
-    await this.#cgroups.makeChild(nodeId, child);
+    await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, child));
     const processFile = join(this.#bundleDir(nodeId), `${child}.json`);
     await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
     // runc's own words go to a file: what is on standard error is the command's.
@@ -184,6 +184,16 @@ export class RuncRuntime implements ContainerRuntime {
 
   #arguments(...args: string[]): string[] {
     return ['--root', this.#stateDir, ...args];
+  }
+
+  /** What fails because there is no such container says so: runc's own exit code is the same for everything. */
+  async #onContainer(nodeId: NodeId, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if ((await this.#state(nodeId)) !== undefined) throw error;
+      throw new NexusError('not_found', `node ${nodeId} has no container`, {}, { cause: error });
+    }
   }
 
   async #state(nodeId: NodeId): Promise<{ status: string; pid: number } | undefined> {

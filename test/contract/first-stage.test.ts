@@ -10,7 +10,7 @@ import { detectCgroupLayout } from '../../controller/runtime/cgroup.js';
 import { ImageFileVolumes } from '../../controller/volume/image-file.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
-import { whySkipped } from '../support/system.js';
+import { skipWithoutSystem } from '../support/system.js';
 
 const RUNTIME = resolve('dist/runtime');
 const AGENT_UID = 799_001;
@@ -61,11 +61,7 @@ describe('first stage', function () {
   let holder: ChildProcess | undefined;
 
   before(function () {
-    const reason = whySkipped();
-    if (reason === undefined) return;
-    if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
-    process.stderr.write(`    skipped: ${reason}\n`);
-    this.skip();
+    skipWithoutSystem(this);
   });
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'nexus-first-'));

@@ -11,6 +11,15 @@ export function whySkipped(): string | undefined {
   return undefined;
 }
 
+/** For a `before`: skips the suite, saying why, on a machine that can't run it; CI's can run everything. */
+export function skipWithoutSystem(context: Mocha.Context): void {
+  const reason = whySkipped();
+  if (reason === undefined) return;
+  if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
+  process.stderr.write(`    skipped: ${reason}\n`);
+  context.skip();
+}
+
 /** A suite with one cluster of its own, which must leave nothing behind. */
 export function describeWithCluster(
   title: string,
@@ -21,12 +30,7 @@ export function describeWithCluster(
     this.timeout(120_000);
     let cluster: TestCluster | undefined;
     before(async function () {
-      const reason = whySkipped();
-      if (reason !== undefined) {
-        if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
-        process.stderr.write(`    skipped: ${reason}\n`);
-        this.skip();
-      }
+      skipWithoutSystem(this);
       cluster = await TestCluster.start(options);
     });
     after(async () => {

@@ -1,0 +1,199 @@
+/**
+ * Each implementation of the container runtime, prepared and empty, with a first stage that only waits; and how to see
+ * from outside what it does. The contract suite runs over all of them.
+ */
+import { randomInt, randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { IMAGE_MOUNT_POINTS } from '../../controller/runtime/bundle.js';
+import type { FakeProgram } from '../../controller/runtime/fake-exec.js';
+import { FakeRuntime } from '../../controller/runtime/fake.js';
+import type { ContainerRuntime, ContainerSpec, ProcessIdentity } from '../../controller/runtime/port.js';
+import { ProcessRuntime } from '../../controller/runtime/process.js';
+import { RuncRuntime } from '../../controller/runtime/runc.js';
+import { instanceDefaults } from '../../shared/config/instance.js';
+import { newNodeId, type NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
+import { PROJECT } from './cluster.js';
+import { residueOf } from './residue.js';
+
+export interface OpenedRuntime {
+  readonly runtime: ContainerRuntime;
+  /** Another controller's view of the same containers, as after a restart. */
+  reopen(): Promise<ContainerRuntime>;
+  /** One whose host lacks what it needs. */
+  readonly unfit: ContainerRuntime;
+  /** Everything that a node's container needs is there afterwards. */
+  newSpec(): Promise<ContainerSpec>;
+  /** Whether the container's first process has begun the first stage. */
+  runsFirstStage(nodeId: NodeId, identity: ProcessIdentity): boolean;
+  /** Paths of the node's container on the host. */
+  leftOf(nodeId: NodeId): string[];
+  /** Limits and terminals are real. */
+  readonly isContained: boolean;
+  /** What is left on the host after all is over. */
+  dispose(): Promise<string[]>;
+}
+
+export interface RuntimeVariant {
+  readonly name: string;
+  readonly needsRoot: boolean;
+  open(programs: ReadonlyMap<string, FakeProgram>): Promise<OpenedRuntime>;
+}
+
+/** Short and random, and nothing of that name or in its range of devices is there: runs beside each other never meet. */
+export function testInstance(): string {
+  for (;;) {
+    const instance = `ct${randomInt(36 ** 4).toString(36)}`;
+    if (residueOf(instance).length === 0) return instance;
+  }
+}
+
+interface Bench {
+  readonly instance: string;
+  readonly folder: string;
+  readonly runDir: string;
+  newSpec(rootfs: string): Promise<ContainerSpec>;
+  /** Ends whatever the test has left behind and tells what still is there. */
+  dispose(runtime: ContainerRuntime): Promise<string[]>;
+}
+
+/** The folder's name holds the instance's, so that processes and mounts on it are found as residue. */
+async function openBench(): Promise<Bench> {
+  const instance = testInstance();
+  const folder = await mkdtemp(join(tmpdir(), `nexus-${instance}-`));
+  await chmod(folder, 0o755);
+  const runDir = join(folder, 'run');
+  const newSpec = async (rootfs: string): Promise<ContainerSpec> => {
+    const nodeId = newNodeId();
+    const configDir = join(runDir, nodeId, 'config');
+    const volumePath = join(folder, `volume-${nodeId}`);
+    await mkdir(configDir, { recursive: true });
+    await mkdir(volumePath);
+    return {
+      nodeId,
+      hostname: `host-${nodeId}`,
+      limits: { memoryBytes: 64 * MIB, cpuWeight: 100, pids: 32 },
+      agentUid: process.getuid?.() ?? 0,
+      rootfs,
+      volumePath,
+      volumeUuid: randomUUID(),
+      loopDevice: instanceDefaults(instance, 'runc', 0).loopBase,
+      configDir,
+      logPath: join(folder, `${nodeId}.log`),
+    };
+  };
+  return {
+    instance,
+    folder,
+    runDir,
+    newSpec,
+    dispose: async (runtime) => {
+      for (const id of await runtime.list()) await runtime.remove(id);
+      await runtime.dispose();
+      const left = residueOf(instance);
+      await rm(folder, { recursive: true, force: true });
+      return left;
+    },
+  };
+}
+
+const programOf = ({ pid }: ProcessIdentity): string => readlinkSync(`/proc/${pid}/exe`);
+
+const inMemory: RuntimeVariant = {
+  name: 'in memory',
+  needsRoot: false,
+  open: async (programs) => {
+    const bench = await openBench();
+    const runtime = new FakeRuntime();
+    for (const [command, program] of programs) runtime.programs.set(command, program);
+    const unfit = new FakeRuntime();
+    unfit.hostIsUnfit = true;
+    return {
+      runtime,
+      unfit,
+      reopen: async () => runtime,
+      newSpec: () => bench.newSpec(''),
+      runsFirstStage: (nodeId) => runtime.containers.get(nodeId)?.hasStarted === true,
+      leftOf: (nodeId) => (runtime.containers.has(nodeId) ? ['container'] : []),
+      isContained: true,
+      dispose: () => bench.dispose(runtime),
+    };
+  },
+};
+
+const plainProcess: RuntimeVariant = {
+  name: 'process',
+  needsRoot: false,
+  open: async () => {
+    const bench = await openBench();
+    const agentScript = join(bench.folder, 'agent.cjs');
+    await writeFile(agentScript, 'setInterval(() => undefined, 1000);');
+    const make = (script: string): ProcessRuntime => new ProcessRuntime({ runDir: bench.runDir, agentScript: script });
+    const runtime = make(agentScript);
+    return {
+      runtime,
+      unfit: make(join(bench.folder, 'absent.cjs')),
+      reopen: async () => make(agentScript),
+      newSpec: () => bench.newSpec(''),
+      runsFirstStage: (_nodeId, identity) => programOf(identity) === process.execPath,
+      leftOf: (nodeId) => filesBeside('config', join(bench.runDir, nodeId)),
+      isContained: false,
+      dispose: () => bench.dispose(runtime),
+    };
+  },
+};
+
+const runc: RuntimeVariant = {
+  name: 'runc',
+  needsRoot: true,
+  open: async () => {
+    const bench = await openBench();
+    const cgroupParent = `/nexus-${bench.instance}`;
+    const rootfs = await waitingImage(bench.folder);
+    const make = (runtimeDir: string): Promise<RuncRuntime> =>
+      RuncRuntime.open({ runDir: bench.runDir, cgroupParent, runtimeDir });
+    const runtimeDir = join(bench.folder, 'rt');
+    const runtime = await make(runtimeDir);
+    return {
+      runtime,
+      unfit: await make(join(bench.folder, 'absent')),
+      reopen: () => make(runtimeDir),
+      newSpec: () => bench.newSpec(rootfs),
+      runsFirstStage: (_nodeId, identity) => programOf(identity).endsWith('/busybox'),
+      leftOf: (nodeId) => [
+        ...filesBeside('config', join(bench.runDir, nodeId)),
+        ...filesBeside('', join(bench.runDir, 'runc.state')).filter((path) => path.endsWith(nodeId)),
+        ...cgroupsOf(`${cgroupParent}/${nodeId}`),
+      ],
+      isContained: true,
+      dispose: () => bench.dispose(runtime),
+    };
+  },
+};
+
+/** The runtime folder with a first stage that only waits, and an image of nothing but busybox. */
+async function waitingImage(folder: string): Promise<string> {
+  const busybox = join(PROJECT, 'dist', 'runtime', 'bin', 'busybox');
+  await mkdir(join(folder, 'rt', 'bin'), { recursive: true });
+  await copyFile(busybox, join(folder, 'rt', 'bin', 'busybox'));
+  await writeFile(join(folder, 'rt', 'first-stage.sh'), 'while :; do sleep 1; done\n');
+  const rootfs = join(folder, 'root');
+  for (const name of [...IMAGE_MOUNT_POINTS, 'bin']) await mkdir(join(rootfs, name), { recursive: true });
+  await copyFile(busybox, join(rootfs, 'bin', 'busybox'));
+  for (const name of ['sh', 'cat', 'sleep', 'stty']) await symlink('busybox', join(rootfs, 'bin', name));
+  return rootfs;
+}
+
+const filesBeside = (expected: string, folder: string): string[] =>
+  (existsSync(folder) ? readdirSync(folder) : []).filter((name) => name !== expected).map((name) => join(folder, name));
+
+function cgroupsOf(path: string): string[] {
+  const root = '/sys/fs/cgroup';
+  const hierarchies = [root, ...readdirSync(root).map((name) => join(root, name))];
+  return hierarchies.map((hierarchy) => join(hierarchy, path)).filter((folder) => existsSync(folder));
+}
+
+export const RUNTIMES: readonly RuntimeVariant[] = [inMemory, plainProcess, runc];
