@@ -1,0 +1,117 @@
+/** What every network keeps: nodes reach host and each other, links are cut without complaint, nothing stays behind. */
+import { expect } from 'chai';
+import type { NetworkFabric } from '../../controller/network/port.js';
+import { codeOf } from '../support/codes.js';
+import { NETWORKS, type OpenedNetwork } from '../support/networks.js';
+import { skipWithoutSystem } from '../support/system.js';
+
+const never = new AbortController().signal;
+
+for (const { name, needsRoot, hasLinks, open } of NETWORKS) {
+  describe(`network, ${name}`, function () {
+    this.timeout(30_000);
+    let opened: OpenedNetwork;
+    let network: NetworkFabric;
+
+    before(function () {
+      if (needsRoot) skipWithoutSystem(this);
+    });
+    beforeEach(async () => {
+      opened = await open();
+      network = opened.network;
+      await network.prepare();
+    });
+    afterEach(async () => {
+      expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
+    });
+
+    const attach = async (slot: number): Promise<{ ip: string; pid: number }> => {
+      const ip = opened.subnet.addressOf(slot);
+      const pid = await opened.newNode();
+      await network.attach({ slot, ip, pid }, never);
+      return { ip, pid };
+    };
+    const listed = (slots: readonly number[]): readonly number[] => (hasLinks ? slots : []);
+    const list = async (): Promise<number[]> => [...(await network.list())].sort((one, other) => one - other);
+
+    it('has the host at the first address of its subnet', () => {
+      expect(network.hostAddress).to.equal(opened.subnet.hostAddress);
+    });
+
+    it('may be prepared again, with nodes on it', async () => {
+      const { ip } = await attach(0);
+      await network.prepare();
+      expect(await opened.reaches(ip)).to.equal(true);
+      expect(await list()).to.deep.equal(listed([0]));
+    });
+
+    it('joins host and nodes, and nodes with each other', async () => {
+      const one = await attach(0);
+      const other = await attach(1);
+      expect(await opened.reaches(one.ip), 'host to node').to.equal(true);
+      expect(await opened.reachesFrom(one.pid, network.hostAddress), 'node to host').to.equal(true);
+      expect(await opened.reachesFrom(one.pid, other.ip), 'node to node').to.equal(true);
+      expect(await list()).to.deep.equal(listed([0, 1]));
+    });
+
+    it('attaches several nodes at once', async () => {
+      const nodes = await Promise.all([0, 1, 2, 3, 4].map(attach));
+      expect(await list()).to.deep.equal(listed([0, 1, 2, 3, 4]));
+      for (const { ip } of nodes) expect(await opened.reaches(ip), ip).to.equal(true);
+    });
+
+    it('cuts one link and no other', async () => {
+      const one = await attach(0);
+      const other = await attach(1);
+      await network.detach(0);
+      expect(await list()).to.deep.equal(listed([1]));
+      expect(await opened.reaches(other.ip)).to.equal(true);
+      if (hasLinks) expect(await opened.reachesFrom(one.pid, network.hostAddress)).to.equal(false);
+    });
+
+    it('cuts a link twice, and one that never was', async () => {
+      await attach(0);
+      await network.detach(0);
+      await network.detach(0);
+      await network.detach(7);
+      expect(await list()).to.deep.equal([]);
+    });
+
+    it('gives a slot anew after it was cut', async () => {
+      await attach(0);
+      await network.detach(0);
+      const { ip, pid } = await attach(0);
+      expect(await opened.reaches(ip)).to.equal(true);
+      expect(await opened.reachesFrom(pid, network.hostAddress)).to.equal(true);
+    });
+
+    if (hasLinks) {
+      it('is as before after an attempt that failed', async () => {
+        const { ip } = await attach(0);
+        // The slot is taken: what exists stays whole, and the second node gets nothing.
+        const pid = await opened.newNode();
+        expect(await codeOf(() => network.attach({ slot: 0, ip, pid }, never))).to.equal('internal');
+        expect(await opened.reaches(ip)).to.equal(true);
+        const late = { slot: 1, ip: opened.subnet.addressOf(1), pid };
+        expect(await codeOf(() => network.attach(late, AbortSignal.abort()))).to.equal('cancelled');
+        await network.detach(1);
+        expect(await list()).to.deep.equal([0]);
+      });
+
+      it('refuses addresses that something else has', async () => {
+        expect(await codeOf(() => opened.rival.prepare())).to.equal('failed_precondition');
+      });
+    }
+
+    it('leaves nothing when it is disposed of, even twice, and can be prepared anew', async () => {
+      await attach(0);
+      await attach(1);
+      await network.dispose();
+      expect(await list()).to.deep.equal([]);
+      await network.dispose();
+      await network.prepare();
+      const { ip } = await attach(0);
+      expect(await opened.reaches(ip)).to.equal(true);
+    });
+  });
+}
