@@ -6,6 +6,7 @@ import { newNodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
 import type { NodeRecord } from '../store/port.js';
+import { noRoom } from '../volume/errors.js';
 import { bringUp } from './bring-up.js';
 import type { NodeContext } from './context.js';
 import { nodeLog } from './paths.js';
@@ -83,11 +84,5 @@ async function assertHostCanBear(context: NodeContext, request: CreateNodeReques
     );
   }
   const free = await context.volumes.freeBytes();
-  if (request.storageBytes > free) {
-    const room = `${(free / GIB).toFixed(1)}G`;
-    throw new NexusError(
-      'resource_exhausted',
-      `a volume of ${(request.storageBytes / GIB).toFixed(1)}G does not fit: the disk under ${context.settings.stateDir} has ${room} free; choose a smaller --storage`,
-    );
-  }
+  if (request.storageBytes > free) throw noRoom(request.storageBytes, free, context.settings.stateDir);
 }

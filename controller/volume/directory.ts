@@ -1,7 +1,8 @@
 /** Volumes as plain folders, for the process runtime: <state>/volumes/<id>. The agent itself keeps to the size. */
-import { mkdir, rm, statfs } from 'node:fs/promises';
+import { mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeId } from '../../shared/ids.js';
+import { volumeExists, volumeIsGone, noRoom } from './errors.js';
 import type { VolumeProvisioner, VolumeSpec } from './port.js';
 
 export class DirectoryVolumes implements VolumeProvisioner {
@@ -14,12 +15,19 @@ export class DirectoryVolumes implements VolumeProvisioner {
   }
 
   async create(spec: VolumeSpec): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 });
-    await mkdir(this.pathOf(spec.nodeId), { mode: 0o700 });
+    const freeBytes = await this.freeBytes();
+    if (spec.sizeBytes > freeBytes) throw noRoom(spec.sizeBytes, freeBytes, this.folder);
+    const path = this.pathOf(spec.nodeId);
+    await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
+      throw volumeExists(path, error);
+    });
   }
 
-  assertFree(): Promise<void> {
-    return Promise.resolve();
+  async assertFree(nodeId: NodeId): Promise<void> {
+    const path = this.pathOf(nodeId);
+    await stat(path).catch((error: unknown) => {
+      throw volumeIsGone(path, error);
+    });
   }
 
   waitReleased(): Promise<void> {

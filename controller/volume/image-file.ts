@@ -9,6 +9,7 @@ import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
 import type { NodeId } from '../../shared/ids.js';
+import { noRoom, volumeExists, volumeIsGone } from './errors.js';
 import type { VolumeProvisioner, VolumeSpec } from './port.js';
 
 /** Unmounting flushes the volume; a slow disk may take its time. */
@@ -28,9 +29,12 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 
   async create(spec: VolumeSpec, signal: AbortSignal): Promise<void> {
-    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    const freeBytes = await this.freeBytes();
+    if (spec.sizeBytes > freeBytes) throw noRoom(spec.sizeBytes, freeBytes, this.folder);
     const path = this.pathOf(spec.nodeId);
-    const file = await open(path, 'wx', 0o600);
+    const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
+      throw volumeExists(path, error);
+    });
     try {
       await file.truncate(spec.sizeBytes);
     } finally {
@@ -42,12 +46,12 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 
   async assertFree(nodeId: NodeId, loopDevice: number): Promise<void> {
-    const image = await stat(this.pathOf(nodeId)).catch((error: unknown) => {
-      throw new NexusError('data_loss', `the volume ${this.pathOf(nodeId)} is gone`, {}, { cause: error });
+    const path = this.pathOf(nodeId);
+    const image = await stat(path).catch((error: unknown) => {
+      throw volumeIsGone(path, error);
     });
     for (const loop of await attachedLoops()) {
-      // By inode, not by path: a volume attached inside a node has no path that the host could see.
-      if (loop.inode === image.ino) {
+      if (holds(loop, image)) {
         throw new NexusError('failed_precondition', `the volume is still attached as ${loop.name}`);
       }
       if (loop.name === `/dev/loop${loopDevice}`) {
@@ -60,6 +64,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 
   async waitReleased(nodeId: NodeId, loopDevice: number): Promise<void> {
+    if (!isAttached(loopDevice) || (await this.#isForeign(nodeId, loopDevice))) return;
     const deadline = performance.now() + RELEASE_TIMEOUT_MS;
     while (isAttached(loopDevice)) {
       if (performance.now() > deadline) {
@@ -75,6 +80,13 @@ export class ImageFileVolumes implements VolumeProvisioner {
   async remove(nodeId: NodeId, loopDevice: number): Promise<void> {
     await rm(this.pathOf(nodeId), { force: true });
     if (loopDevice >= 0) await removeLoopDevice(loopDevice);
+  }
+
+  /** Whether the device has something else. An image that is gone may still be attached: it counts as ours. */
+  async #isForeign(nodeId: NodeId, loopDevice: number): Promise<boolean> {
+    const image = await stat(this.pathOf(nodeId)).catch(() => undefined);
+    const loop = (await attachedLoops()).find((candidate) => candidate.name === `/dev/loop${loopDevice}`);
+    return image !== undefined && loop !== undefined && !holds(loop, image);
   }
 
   async freeBytes(): Promise<number> {
@@ -97,13 +109,31 @@ function isAttached(loopDevice: number): boolean {
 interface AttachedLoop {
   readonly name: string;
   readonly inode: number;
+  /** Of the file system that the inode is on: `major:minor`. */
+  readonly fileSystem: string;
 }
 
+/** By inode, not by path: a volume attached inside a node has no path that the host could see. */
+function holds(loop: AttachedLoop, image: { readonly ino: number; readonly dev: number }): boolean {
+  return loop.inode === image.ino && loop.fileSystem === deviceName(image.dev);
+}
+
+/** A device number as losetup writes it; the kernel packs major and minor in a way of its own. */
+const deviceName = (dev: number): string => {
+  const major = (dev >> 8) & 0xfff;
+  const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
+  return `${major}:${minor}`;
+};
+
 async function attachedLoops(): Promise<AttachedLoop[]> {
-  const { stdout } = await runCommand('losetup', ['--list', '--json', '--output', 'NAME,BACK-INO']);
+  const { stdout } = await runCommand('losetup', ['--list', '--json', '--output', 'NAME,BACK-INO,BACK-MAJ:MIN']);
   if (stdout.trim() === '') return [];
-  const parsed = JSON.parse(stdout) as { loopdevices: { name: string; 'back-ino': number }[] };
-  return parsed.loopdevices.map((loop) => ({ name: loop.name, inode: loop['back-ino'] }));
+  const parsed = JSON.parse(stdout) as { loopdevices: { name: string; 'back-ino': number; 'back-maj:min': string }[] };
+  return parsed.loopdevices.map((loop) => ({
+    name: loop.name,
+    inode: loop['back-ino'],
+    fileSystem: loop['back-maj:min'].trim(),
+  }));
 }
 
 /**

@@ -1,0 +1,22 @@
+/** What can be wrong with a volume, in the words and codes that all kinds of volumes share. */
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import { GIB } from '../../shared/limits.js';
+
+/** For the system's error at making `path`; anything but "it exists" stays what it is. */
+export function volumeExists(path: string, cause: unknown): NexusError {
+  if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') return toNexusError(cause);
+  return new NexusError('already_exists', `there is already a volume ${path}`, {}, { cause });
+}
+
+export function volumeIsGone(path: string, cause: unknown): NexusError {
+  if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') return toNexusError(cause);
+  return new NexusError('data_loss', `the volume ${path} is gone`, {}, { cause });
+}
+
+export function noRoom(sizeBytes: number, freeBytes: number, folder: string): NexusError {
+  const gigabytes = (bytes: number): string => `${(bytes / GIB).toFixed(1)}G`;
+  return new NexusError(
+    'resource_exhausted',
+    `a volume of ${gigabytes(sizeBytes)} does not fit: the disk under ${folder} has ${gigabytes(freeBytes)} free; choose a smaller --storage`,
+  );
+}

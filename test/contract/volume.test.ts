@@ -1,0 +1,161 @@
+/** What every kind of volume keeps: it is made once, never while somebody has it, and goes without a trace. */
+import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { expect } from 'chai';
+import type { VolumeProvisioner, VolumeSpec } from '../../controller/volume/port.js';
+import { newNodeId, type NodeId } from '../../shared/ids.js';
+import { GIB, MIB } from '../../shared/limits.js';
+import { codeOf } from '../support/codes.js';
+import { skipWithoutSystem } from '../support/system.js';
+import { VOLUMES, type OpenedVolumes } from '../support/volumes.js';
+
+const never = new AbortController().signal;
+
+for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
+  describe(`volumes, ${name}`, function () {
+    this.timeout(30_000);
+    let opened: OpenedVolumes;
+    let volumes: VolumeProvisioner;
+    let device: number;
+    let ids: NodeId[];
+
+    before(function () {
+      if (needsRoot) skipWithoutSystem(this);
+    });
+    beforeEach(async () => {
+      opened = await open();
+      ({ volumes } = opened);
+      device = opened.loopBase;
+      ids = [];
+    });
+    afterEach(async () => {
+      await opened.releaseAll();
+      for (const id of ids) await volumes.remove(id, device);
+      expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
+    });
+
+    const specOf = (change: Partial<VolumeSpec> = {}): VolumeSpec => {
+      const spec = { nodeId: newNodeId(), sizeBytes: 64 * MIB, uuid: randomUUID(), ...change };
+      ids.push(spec.nodeId);
+      return spec;
+    };
+    const create = async (): Promise<VolumeSpec> => {
+      const spec = specOf();
+      await volumes.create(spec, never);
+      return spec;
+    };
+
+    it('tells whether it needs loop devices', () => {
+      expect(volumes.usesLoopDevices).to.equal(usesLoopDevices);
+    });
+
+    it('are made, free at first, each at a path of its own', async () => {
+      const one = await create();
+      const other = await create();
+      expect(opened.stored()).to.have.length(2);
+      expect(volumes.pathOf(one.nodeId)).to.not.equal(volumes.pathOf(other.nodeId));
+      await volumes.assertFree(one.nodeId, device);
+      await volumes.waitReleased(one.nodeId, device);
+    });
+
+    it('are made several at once', async () => {
+      const specs = Array.from({ length: 5 }, () => specOf());
+      await Promise.all(specs.map((spec) => volumes.create(spec, never)));
+      expect(opened.stored()).to.have.length(5);
+    });
+
+    it('are not made over one that exists, which stays', async () => {
+      const { nodeId } = await create();
+      expect(await codeOf(() => volumes.create(specOf({ nodeId }), never))).to.equal('already_exists');
+      await volumes.assertFree(nodeId, device);
+    });
+
+    it('are not made larger than the disk has room for', async () => {
+      const sizeBytes = (await volumes.freeBytes()) + GIB;
+      expect(await codeOf(() => volumes.create(specOf({ sizeBytes }), never))).to.equal('resource_exhausted');
+      expect(opened.stored()).to.deep.equal([]);
+    });
+
+    it('leave nothing after a creation that was called off and removed', async () => {
+      const spec = specOf();
+      await codeOf(() => volumes.create(spec, AbortSignal.abort()));
+      await volumes.remove(spec.nodeId, device);
+      expect(opened.stored()).to.deep.equal([]);
+    });
+
+    it('are removed twice, and when they never were; others stay', async () => {
+      const { nodeId } = await create();
+      const other = await create();
+      await volumes.remove(nodeId, device);
+      await volumes.remove(nodeId, device);
+      await volumes.remove(newNodeId(), device);
+      expect(opened.stored()).to.have.length(1);
+      await volumes.assertFree(other.nodeId, device);
+    });
+
+    it('can be made anew after the removal', async () => {
+      const { nodeId } = await create();
+      await volumes.remove(nodeId, device);
+      await volumes.create(specOf({ nodeId }), never);
+      await volumes.assertFree(nodeId, device);
+    });
+
+    it('that are gone are not free for use', async () => {
+      expect(await codeOf(() => volumes.assertFree(newNodeId(), device))).to.equal('data_loss');
+    });
+
+    it('have some room on this machine', async () => {
+      expect(await volumes.freeBytes()).to.be.greaterThan(64 * MIB);
+    });
+
+    if (usesLoopDevices) {
+      it('are not free while they are attached, wherever that is', async () => {
+        const { nodeId } = await create();
+        for (const held of [device, device + 1]) {
+          await opened.hands.attach(held, nodeId);
+          expect(await codeOf(() => volumes.assertFree(nodeId, device))).to.equal('failed_precondition');
+          await opened.hands.release(held);
+        }
+        await volumes.assertFree(nodeId, device);
+        await volumes.remove(nodeId, device + 1);
+      });
+
+      it('are not free while something else has their device', async () => {
+        const { nodeId } = await create();
+        await opened.hands.attachForeign(device);
+        expect(await codeOf(() => volumes.assertFree(nodeId, device))).to.equal('failed_precondition');
+      });
+
+      it('are waited for until they are let go', async () => {
+        const { nodeId } = await create();
+        await opened.hands.attach(device, nodeId);
+        let isReleased = false;
+        const waiting = volumes.waitReleased(nodeId, device).then(() => (isReleased = true));
+        // As long as a look at another device takes, which is answered at once.
+        await volumes.waitReleased(nodeId, device + 1);
+        expect(isReleased).to.equal(false);
+        await opened.hands.release(device);
+        await waiting;
+        await volumes.assertFree(nodeId, device);
+      });
+
+      it('are not waited for when something else has their device', async () => {
+        const { nodeId } = await create();
+        await opened.hands.attachForeign(device);
+        await volumes.waitReleased(nodeId, device);
+      });
+    }
+
+    if (name === 'image file') {
+      it('are sparse ext4 file systems with the UUID that was given, for their owner alone', async () => {
+        const { nodeId, uuid, sizeBytes } = await create();
+        const { stdout } = spawnSync('dumpe2fs', ['-h', volumes.pathOf(nodeId)], { encoding: 'utf8' });
+        expect(stdout).to.include(uuid);
+        expect(Number(/Block count:\s+(\d+)/.exec(stdout)?.[1]) * blockSize(stdout)).to.equal(sizeBytes);
+        expect(await opened.takenBytes(nodeId)).to.be.below(sizeBytes / 4);
+      });
+    }
+  });
+}
+
+const blockSize = (header: string): number => Number(/Block size:\s+(\d+)/.exec(header)?.[1]);
