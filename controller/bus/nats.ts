@@ -64,6 +64,9 @@ export async function externalAccess(options: {
 export class NatsBus implements AgentBus {
   #connection: NatsConnection | undefined;
   #advisories: NatsConnection | undefined;
+  #isUp = true;
+  /** What the requests on their way are told when the connection is lost. */
+  readonly #onOutage = new Set<(error: Error) => void>();
   readonly #subjects;
 
   constructor(
@@ -98,11 +101,15 @@ export class NatsBus implements AgentBus {
   }
 
   async request(node: NodeId, command: AgentCommand, timeoutMs: number): Promise<AgentReply> {
-    if (this.#connection === undefined) throw new NexusError('unavailable', 'the bus is not connected');
+    // The client would keep the command and send it after the outage, when nobody waits for it any more.
+    if (this.#connection === undefined || !this.#isUp) {
+      throw new NexusError('unavailable', 'the bus is not connected; the controller is trying to reach it');
+    }
     let answer: Msg;
     try {
       const payload = AgentCommand.encode(command).finish();
-      answer = await this.#connection.request(this.#subjects.command(node), payload, { timeout: timeoutMs });
+      const subject = this.#subjects.command(node);
+      answer = await this.#orOutage(this.#connection.request(subject, payload, { timeout: timeoutMs }));
     } catch (error) {
       throw requestFailure(error, node, timeoutMs);
     }
@@ -120,6 +127,14 @@ export class NatsBus implements AgentBus {
     await this.#advisories?.close();
     await this.#connection?.close();
     await this.server?.stop();
+  }
+
+  /** An answer that was on its way when the connection broke never comes. */
+  #orOutage<Result>(work: Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#onOutage.add(reject);
+      work.then(resolve, reject).finally(() => this.#onOutage.delete(reject));
+    });
   }
 
   #connect(creds: string): Promise<NatsConnection> {
@@ -140,9 +155,12 @@ export class NatsBus implements AgentBus {
       for await (const status of connection.status()) {
         if (status.type === 'disconnect') {
           this.log.warn('the bus is gone; reconnecting');
+          this.#isUp = false;
+          for (const tell of this.#onOutage) tell(new Error('the connection was lost before the answer'));
           listener.available(false);
         } else if (status.type === 'reconnect') {
           this.log.info('the bus is back');
+          this.#isUp = true;
           listener.available(true);
         }
       }

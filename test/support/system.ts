@@ -11,13 +11,16 @@ export function whySkipped(): string | undefined {
   return undefined;
 }
 
-/** For a `before`: skips the suite, saying why, on a machine that can't run it; CI's can run everything. */
-export function skipWithoutSystem(context: Mocha.Context): void {
-  const reason = whySkipped();
+/** For a `before`: skips the suite for the reason, if there is one, and prints it. CI's machine has everything. */
+export function skipWithout(context: Mocha.Context, reason: string | undefined): void {
   if (reason === undefined) return;
   if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
   process.stderr.write(`    skipped: ${reason}\n`);
   context.skip();
+}
+
+export function skipWithoutSystem(context: Mocha.Context): void {
+  skipWithout(context, whySkipped());
 }
 
 /** A suite with one cluster of its own, which must leave nothing behind. */

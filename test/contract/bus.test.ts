@@ -1,0 +1,202 @@
+/** What every bus keeps: agents are heard as themselves, commands are answered or fail by code, outages are told. */
+import { spawnSync } from 'node:child_process';
+import { expect } from 'chai';
+import type { FakeAnswer } from '../../controller/bus/fake.js';
+import type { AgentBus, BusListener } from '../../controller/bus/port.js';
+import { AgentCommand, AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import type { NodeId } from '../../shared/ids.js';
+import { BUSES, type AgentOnBus, type OpenedBus } from '../support/buses.js';
+import { eventually } from '../support/cluster.js';
+import { codeOf, errorOf } from '../support/codes.js';
+import { nodeId } from '../support/records.js';
+import { skipWithout } from '../support/system.js';
+
+const ONE = nodeId(1);
+const OTHER = nodeId(2);
+const PATIENCE_MS = 5000;
+
+const heartbeatOf = (agentInstance: string): AgentHeartbeat =>
+  AgentHeartbeat.fromPartial({ nodeId: ONE, agentInstance, startedAtMs: 5n, version: '1' });
+const command = AgentCommand.fromPartial({ deleteChunks: { chunkIds: ['a', 'b'] } });
+
+/** Remembers what it is told, in order. */
+class Heard implements BusListener {
+  readonly all: string[] = [];
+  readonly reports: AgentReport[] = [];
+
+  heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void {
+    this.all.push(`heartbeat ${node} ${heartbeat.agentInstance}`);
+  }
+  report(node: NodeId, report: AgentReport): void {
+    this.all.push(`report ${node}`);
+    this.reports.push(report);
+  }
+  disconnected(node: NodeId): void {
+    this.all.push(`disconnected ${node}`);
+  }
+  available(isAvailable: boolean): void {
+    this.all.push(isAvailable ? 'back' : 'gone');
+  }
+}
+
+for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
+  describe(`bus, ${name}`, function () {
+    this.timeout(30_000);
+    let opened: OpenedBus;
+    let bus: AgentBus;
+    let heard: Heard;
+
+    before(function () {
+      const isThere = !needsServer || spawnSync('nats-server', ['--version']).status === 0;
+      skipWithout(this, isThere ? undefined : 'nats-server is not installed: run deploy/bootstrap.sh');
+    });
+    beforeEach(async () => {
+      opened = await open();
+      ({ bus } = opened);
+      heard = new Heard();
+      await bus.start(heard);
+    });
+    afterEach(async () => {
+      await opened.dispose();
+    });
+
+    const connect = async (node: NodeId, answer?: FakeAnswer): Promise<AgentOnBus> =>
+      opened.connect(node, await bus.issueCredentials(node), answer);
+    const hears = (what: string): Promise<unknown> =>
+      eventually(
+        () => heard.all,
+        (all) => all.includes(what),
+      );
+
+    it('has an address, and a server of its own or none', () => {
+      expect(bus.url).to.match(/^nats:/);
+      expect(bus.serverPid > 0).to.equal(ownsServer);
+    });
+
+    it('delivers what agents publish, in order and by node', async () => {
+      const one = await connect(ONE);
+      const other = await connect(OTHER);
+      one.heartbeat(heartbeatOf('first'));
+      one.report(AgentReport.fromPartial({ atMs: 7n, chunks: 3n }));
+      one.heartbeat(heartbeatOf('second'));
+      await hears(`heartbeat ${ONE} second`);
+      other.heartbeat(heartbeatOf('of the other'));
+      await hears(`heartbeat ${OTHER} of the other`);
+      expect(heard.all).to.deep.equal([
+        `heartbeat ${ONE} first`,
+        `report ${ONE}`,
+        `heartbeat ${ONE} second`,
+        `heartbeat ${OTHER} of the other`,
+      ]);
+      expect(heard.reports).to.deep.equal([AgentReport.fromPartial({ atMs: 7n, chunks: 3n })]);
+    });
+
+    it('drops what an agent says in the name of another', async () => {
+      const one = await connect(ONE);
+      one.heartbeat(heartbeatOf('forged'), OTHER);
+      one.report(AgentReport.fromPartial({}), OTHER);
+      one.heartbeat(heartbeatOf('true'));
+      await hears(`heartbeat ${ONE} true`);
+      expect(heard.all).to.deep.equal([`heartbeat ${ONE} true`]);
+    });
+
+    it('survives what is no message', async () => {
+      const one = await connect(ONE);
+      one.garbage();
+      one.heartbeat(heartbeatOf('after'));
+      await hears(`heartbeat ${ONE} after`);
+      expect(heard.all).to.have.length(1);
+    });
+
+    it('brings a command to its agent and the answer back', async () => {
+      const asked: AgentCommand[] = [];
+      await connect(ONE, async (request) => {
+        asked.push(request);
+        return { deletedChunkIds: ['a'] };
+      });
+      await connect(OTHER, async () => ({ deletedChunkIds: ['wrong'] }));
+      expect((await bus.request(ONE, command, PATIENCE_MS)).deletedChunkIds).to.deep.equal(['a']);
+      expect(asked).to.deep.equal([command]);
+    });
+
+    it('keeps many answers apart', async () => {
+      await connect(ONE, async (request) => ({ inspection: request.deleteChunks?.chunkIds[0] ?? '' }));
+      const numbers = Array.from({ length: 50 }, (_, number) => String(number));
+      const replies = await Promise.all(
+        numbers.map((number) =>
+          bus.request(ONE, AgentCommand.fromPartial({ deleteChunks: { chunkIds: [number] } }), PATIENCE_MS),
+        ),
+      );
+      expect(replies.map((reply) => reply.inspection)).to.deep.equal(numbers);
+    });
+
+    it("passes on an agent's refusal by its code", async () => {
+      await connect(ONE, async () => ({ errorCode: 'resource_exhausted', errorMessage: 'the volume is full' }));
+      await connect(OTHER, async () => ({ errorCode: 'from_the_future', errorMessage: 'who knows' }));
+      const error = await errorOf(() => bus.request(ONE, command, PATIENCE_MS));
+      expect(error).to.include({ code: 'resource_exhausted', message: 'the volume is full' });
+      expect(await codeOf(() => bus.request(OTHER, command, PATIENCE_MS))).to.equal('internal');
+    });
+
+    it('says that an agent is not there, at once, or that it does not answer', async () => {
+      const before = performance.now();
+      expect(await codeOf(() => bus.request(ONE, command, PATIENCE_MS))).to.equal('unavailable');
+      expect(performance.now() - before).to.be.below(PATIENCE_MS);
+      await connect(ONE);
+      expect(await codeOf(() => bus.request(ONE, command, 100))).to.equal('deadline_exceeded');
+    });
+
+    it('has no agent any more when its connection is closed', async () => {
+      const one = await connect(ONE, async () => ({}));
+      await bus.request(ONE, command, PATIENCE_MS);
+      await one.close();
+      expect(await codeOf(() => bus.request(ONE, command, PATIENCE_MS))).to.equal('unavailable');
+    });
+
+    if (tellsDisconnects) {
+      it('tells of a closed connection, of that one alone', async () => {
+        const one = await connect(ONE);
+        const other = await connect(OTHER);
+        await one.close();
+        await hears(`disconnected ${ONE}`);
+        other.heartbeat(heartbeatOf('still here'));
+        await hears(`heartbeat ${OTHER} still here`);
+        expect(heard.all).to.not.include(`disconnected ${OTHER}`);
+      });
+    }
+
+    it('tells of an outage and of its end; requests fail meanwhile, and agents are heard again by themselves', async () => {
+      const one = await connect(ONE, async () => ({ inspection: 'well' }));
+      opened.goDown();
+      await hears('gone');
+      expect(await codeOf(() => bus.request(ONE, command, 100))).to.equal('unavailable');
+      opened.comeBack();
+      await hears('back');
+      await eventually(
+        () => {
+          one.heartbeat(heartbeatOf('again'));
+          return heard.all;
+        },
+        (all) => all.includes(`heartbeat ${ONE} again`),
+      );
+      expect((await bus.request(ONE, command, PATIENCE_MS)).inspection).to.equal('well');
+      expect(heard.all.filter((what) => what === 'gone' || what === 'back')).to.deep.equal(['gone', 'back']);
+    });
+
+    it('lets a request that was on its way into an outage fail as that, not as a slow agent', async () => {
+      await connect(ONE);
+      const failing = codeOf(() => bus.request(ONE, command, 1000));
+      opened.goDown();
+      expect(await failing).to.equal('unavailable');
+      opened.comeBack();
+      await hears('back');
+    });
+
+    it('is gone for everybody when it was stopped, and may be stopped twice', async () => {
+      await connect(ONE, async () => ({}));
+      await bus.stop();
+      await bus.stop();
+      expect(await codeOf(() => bus.request(ONE, command, 100))).to.equal('unavailable');
+    });
+  });
+}
