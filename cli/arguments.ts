@@ -1,6 +1,15 @@
 /** Values of flags as numbers, sizes and pairs. Pure; every refusal is `invalid_argument` and says what is accepted. */
 import { NexusError } from '../shared/errors.js';
-import { DEFAULT_CPU_WEIGHT, GIB, KIB, MAX_CPU_WEIGHT, MIB } from '../shared/limits.js';
+import {
+  DEFAULT_CPU_WEIGHT,
+  DEFAULT_PIDS_LIMIT,
+  GIB,
+  KIB,
+  MAX_CPU_WEIGHT,
+  MAX_PIDS_LIMIT,
+  MIB,
+  MIN_PIDS_LIMIT,
+} from '../shared/limits.js';
 
 const UNIT_BYTES: Readonly<Record<string, number>> = { K: KIB, M: MIB, G: GIB, T: 1024 * GIB };
 const SIZE = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/;
@@ -36,6 +45,10 @@ export const parseStorageBytes = (text: string, flag = 'storage'): bigint =>
 /** `--cpu`: a cgroup weight. */
 export const parseCpuWeight = (text: string): number =>
   parseInteger(text, 'cpu', 1, MAX_CPU_WEIGHT, `a cgroup weight, by default ${DEFAULT_CPU_WEIGHT}`);
+
+/** `--pids`: processes and threads. */
+export const parsePidsLimit = (text: string): number =>
+  parseInteger(text, 'pids', MIN_PIDS_LIMIT, MAX_PIDS_LIMIT, `processes and threads, by default ${DEFAULT_PIDS_LIMIT}`);
 
 /** A whole number within bounds; `meaning` is put behind the bounds in the error. */
 export function parseInteger(text: string, flag: string, least: number, most: number, meaning = ''): number {

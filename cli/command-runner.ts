@@ -6,8 +6,10 @@ import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../shared/errors.js';
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
 import { COMMANDS, isGroup, type Group, type Leaf } from './command-tree.js';
+import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
-import type { Streams } from './streams.js';
+import { SeveralErrors } from './several.js';
+import { writeTo, type Streams } from './streams.js';
 
 interface Located {
   readonly entry: Group | Leaf;
@@ -37,7 +39,7 @@ async function runCommandLine(argv: readonly string[], streams: Streams): Promis
   const all: Scanned = { ...scanned, flags: [...located.flags, ...scanned.flags] };
   if (asksForHelp(all.flags)) {
     const { commandHelp } = await import('./help.js');
-    streams.stdout.write(`${commandHelp(command, located.words)}\n`);
+    await writeTo(streams.stdout, `${commandHelp(command, located.words)}\n`);
     return 0;
   }
   checkCompleteness(all, command, located.words);
@@ -52,21 +54,23 @@ async function runWithContext(
 ): Promise<number> {
   const input = inputOf(command, scanned);
   const { openContext, ReplacedByChild } = await import('./context.js');
+  await using context = openContext(
+    {
+      instance: input['instance'] as string | undefined,
+      config: input['config'] as string | undefined,
+      asUser: input['as'] as string | undefined,
+      output: (input['output'] as OutputFormat | undefined) ?? 'table',
+      argv,
+    },
+    streams,
+  );
   try {
-    await using context = openContext(
-      {
-        instance: input['instance'] as string | undefined,
-        config: input['config'] as string | undefined,
-        asUser: input['as'] as string | undefined,
-        output: (input['output'] as OutputFormat | undefined) ?? 'table',
-        argv,
-      },
-      streams,
-    );
-    return (await command.run(input, context, scanned.verbatim)) ?? 0;
+    const exitCode = (await command.run(input, context, scanned.verbatim)) ?? 0;
+    return context.interrupts.exitCode ?? exitCode;
   } catch (thrown) {
     if (thrown instanceof ReplacedByChild) return thrown.exitCode;
-    throw thrown;
+    const exitCode = report(inTypedWords(toNexusError(thrown), command), wantsMachineErrors(argv), streams);
+    return context.interrupts.exitCode ?? exitCode;
   }
 }
 
@@ -135,13 +139,13 @@ async function printGroup(located: Located, group: Group, streams: Streams): Pro
     throw usage(`${located.words} needs a command: ${Object.keys(group.children).join(', ')}`);
   }
   const { groupHelp } = await import('./help.js');
-  streams.stdout.write(`${groupHelp(group, located.words)}\n`);
+  await writeTo(streams.stdout, `${groupHelp(group, located.words)}\n`);
   return 0;
 }
 
 async function printVersion(streams: Streams): Promise<number> {
   const { readVersion } = await import('./project.js');
-  streams.stdout.write(`nexus ${readVersion()}\n`);
+  await writeTo(streams.stdout, `nexus ${readVersion()}\n`);
   return 0;
 }
 
@@ -153,11 +157,22 @@ function wantsMachineErrors(argv: readonly string[]): boolean {
 
 function report(error: NexusError, asJson: boolean, streams: Streams): number {
   if (isBrokenPipe(error.cause)) return 1;
-  const text = asJson
-    ? JSON.stringify({ error: error.message, code: error.code, details: error.details })
-    : `nexus: ${error.message.trim().replace(/\s*\n\s*/g, '; ')}`;
-  streams.stderr.write(`${text}\n`);
+  streams.stderr.write(asJson ? `${JSON.stringify(errorShape(error))}\n` : linesOf(error));
   return meaningOf(error.code).exit;
+}
+
+function errorShape(error: NexusError): Record<string, unknown> {
+  const { message, code, details } = error;
+  if (!(error instanceof SeveralErrors)) return { error: message, code, details };
+  const failures = error.failures.map(({ name, error: one }) => ({ name, ...errorShape(one) }));
+  return { error: message, code, details: { ...details, failures } };
+}
+
+function linesOf(error: NexusError): string {
+  if (error instanceof SeveralErrors) {
+    return error.failures.map(({ name, error: one }) => linesOf(one.during(name))).join('');
+  }
+  return `nexus: ${error.message.trim().replace(/\s*\n\s*/g, '; ')}\n`;
 }
 
 /** Whoever read our output has gone (`nexus node ls | head -1`): nobody is left to tell. */

@@ -15,6 +15,8 @@ export interface FlagSpec {
   /** For `enum`: what may be given. */
   readonly options?: readonly string[];
   readonly required?: true;
+  /** The field of the request that it fills, where that has another name: a refusal then names the flag. */
+  readonly field?: string;
 }
 
 export interface PositionalSpec {
@@ -22,6 +24,8 @@ export interface PositionalSpec {
   readonly optional?: true;
   /** Takes all that is left; only the last positional may. */
   readonly many?: true;
+  /** As a flag's. */
+  readonly field?: string;
 }
 
 export type FlagSpecs = Readonly<Record<string, FlagSpec>>;

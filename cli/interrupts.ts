@@ -1,17 +1,18 @@
 /**
  * SIGINT, SIGTERM and SIGHUP as one AbortSignal: the first asks for an orderly end, the second of the same command
- * ends the process at once. A command that hands signals on (exec) takes them over.
+ * ends the process at once. Either way the exit code is the one that shells give to a process ended by that signal.
+ * A command that hands signals on (exec) takes them over.
  */
 import { NexusError } from '../shared/errors.js';
+import { exitCodeOf } from '../shared/exec.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 export type Interrupt = (typeof SIGNALS)[number];
 
-const EXIT_CODE_OF_INTERRUPT = 130;
-
 export class Interrupts implements Disposable {
   readonly #controller = new AbortController();
   #takenOverBy: ((signal: Interrupt) => void) | undefined;
+  #exitCode: number | undefined;
   readonly #listener = (signal: NodeJS.Signals): void => {
     this.#receive(signal as Interrupt);
   };
@@ -24,6 +25,11 @@ export class Interrupts implements Disposable {
     return this.#controller.signal;
   }
 
+  /** 129 after SIGHUP, 130 after SIGINT, 143 after SIGTERM; undefined: the command was not interrupted. */
+  get exitCode(): number | undefined {
+    return this.#exitCode;
+  }
+
   /** From now on `handler` gets every signal and nothing is aborted by them. */
   takeOver(handler: (signal: Interrupt) => void): void {
     this.#takenOverBy = handler;
@@ -33,8 +39,9 @@ export class Interrupts implements Disposable {
     if (this.#takenOverBy !== undefined) {
       this.#takenOverBy(signal);
     } else if (this.#controller.signal.aborted) {
-      process.exit(EXIT_CODE_OF_INTERRUPT);
+      process.exit(exitCodeOf(null, signal));
     } else {
+      this.#exitCode = exitCodeOf(null, signal);
       this.#controller.abort(new NexusError('cancelled', `interrupted by ${signal}`));
     }
   }

@@ -1,4 +1,6 @@
 /** The standard streams as the CLI sees them, so that tests can run commands without a process of their own. */
+import { systemError } from './system-error.js';
+
 export interface Output {
   write(data: string | Uint8Array, done?: (error?: Error | null) => void): boolean;
   readonly isTTY?: boolean;
@@ -12,11 +14,14 @@ export interface Streams {
   readonly env: NodeJS.ProcessEnv;
 }
 
-/** Resolves when the data has been handed to the system: the backpressure of everything that streams to standard output. */
+/**
+ * Resolves when the data has been handed to the system: the backpressure of everything that streams to standard output.
+ * Codes: resource_exhausted (a full disk), unavailable (whoever read it has gone).
+ */
 export const writeTo = (output: Output, data: Uint8Array | string): Promise<void> =>
   new Promise((resolve, reject) => {
     output.write(data, (error) => {
-      if (error) reject(error);
+      if (error) reject(systemError(error, 'cannot write the output', 'send it somewhere else'));
       else resolve();
     });
   });

@@ -27,6 +27,7 @@ export const MAX_CPU_WEIGHT = 10_000;
 /** Threads count: the agent alone has about a dozen. */
 export const DEFAULT_PIDS_LIMIT = 512;
 export const MIN_PIDS_LIMIT = 32;
+export const MAX_PIDS_LIMIT = 1_000_000;
 /** Below this ext4's own structures leave no room for a chunk. */
 export const MIN_STORAGE_BYTES = 32 * MIB;
 export const MAX_STORAGE_BYTES = 16 * 1024 * GIB;

@@ -15,7 +15,7 @@ export const download = command({
   summary: 'fetch a file',
   details: 'Every chunk is checked before its bytes are written. A file appears under its name only when it is whole.',
   positionals: {
-    id: { description: 'id or unique beginning of one' },
+    id: { description: 'id or unique beginning of one', field: 'file' },
     dest: { description: 'file or folder to write, or - for standard output' },
   },
   flags: {

@@ -5,9 +5,10 @@ import { command } from '../command.js';
 import type { Controller } from '../connection.js';
 import { formatAge, formatBytes } from '../format.js';
 import { facts, table, widthOf } from '../output.js';
+import { throwFailures, tryEach } from '../several.js';
 import { fileShape, whereShape } from '../shapes.js';
 
-const ID = { id: { description: 'id or unique beginning of one' } } as const;
+const ID = { id: { description: 'id or unique beginning of one', field: 'file' } } as const;
 
 async function allFiles(controller: Controller): Promise<File[]> {
   const files: File[] = [];
@@ -128,18 +129,18 @@ const whyTable = (located: LocateFileResponse, width: number): string =>
 
 export const remove = command({
   summary: 'remove files',
-  positionals: { ids: { description: 'ids or unique beginnings of ids', many: true } },
+  positionals: { ids: { description: 'ids or unique beginnings of ids', many: true, field: 'file' } },
   flags: {},
   examples: [['nexus file rm 3f2a 77b1', 'at once from the list, from the nodes a moment later']],
   run: async (input, context) => {
     const controller = await context.connect();
-    const removed: { id: string; name: string }[] = [];
-    for (const id of input.ids)
-      removed.push(await controller.call(controller.file, controller.file.removeFile, { file: id }));
+    const { file: client } = controller;
+    const outcome = await tryEach(input.ids, (id) => controller.call(client, client.removeFile, { file: id }));
     await context.print(
-      removed.map(({ id, name }) => ({ id, name })),
+      outcome.done.map(({ id, name }) => ({ id, name })),
       (files) => files.map(({ id, name }) => `removed ${id}  ${name}`).join('\n'),
     );
+    throwFailures(outcome);
     return 0;
   },
 });

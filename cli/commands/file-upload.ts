@@ -1,7 +1,5 @@
 /** `nexus file upload` */
-import { open } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { NexusError } from '../../shared/errors.js';
 import { MAX_REPLICAS } from '../../shared/limits.js';
 import { fileSource, streamSource, type ByteSource } from '../../shared/transfer/source.js';
 import { uploadFile } from '../../shared/transfer/upload.js';
@@ -10,6 +8,7 @@ import { grpcCatalogue } from '../catalogue.js';
 import { command } from '../command.js';
 import type { Context } from '../context.js';
 import { formatBytes } from '../format.js';
+import { openForReading } from '../local-file.js';
 import { openProgress } from '../progress.js';
 import { fileShape } from '../shapes.js';
 
@@ -66,24 +65,6 @@ async function openSource(path: string, context: Context): Promise<OpenSource> {
     const stdin = context.streams.stdin as unknown as AsyncIterable<Uint8Array>;
     return { bytes: streamSource(stdin), size: 0, [Symbol.asyncDispose]: () => Promise.resolve() };
   }
-  const file = await open(path, 'r').catch((thrown: unknown) => {
-    const error = thrown as NodeJS.ErrnoException;
-    const code = error.code === 'ENOENT' ? 'not_found' : 'permission_denied';
-    throw new NexusError(
-      code,
-      `cannot read ${path}: ${error.code === 'ENOENT' ? 'no such file' : error.message}`,
-      {},
-      { cause: error },
-    );
-  });
-  const stats = await file.stat();
-  if (stats.isDirectory()) {
-    await file.close();
-    throw new NexusError(
-      'invalid_argument',
-      `${path} is a folder; give a file, or pipe an archive: tar c ${path} | nexus file upload -`,
-    );
-  }
-  // A pipe or a device has no size to promise.
-  return { bytes: fileSource(file), size: stats.isFile() ? stats.size : 0, [Symbol.asyncDispose]: () => file.close() };
+  const { file, size } = await openForReading(path, `pipe an archive: tar c ${path} | nexus file upload -`);
+  return { bytes: fileSource(file), size, [Symbol.asyncDispose]: () => file.close() };
 }

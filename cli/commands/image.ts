@@ -1,6 +1,4 @@
 /** `nexus image ls`, `build`, `import`, `rm` */
-import { createReadStream } from 'node:fs';
-import { access, constants } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
@@ -9,6 +7,7 @@ import { command } from '../command.js';
 import { clientStream, type Controller } from '../connection.js';
 import type { Context } from '../context.js';
 import { formatAge, formatBytes } from '../format.js';
+import { openForReading } from '../local-file.js';
 import { table, widthOf } from '../output.js';
 import { imageShape } from '../shapes.js';
 
@@ -92,24 +91,22 @@ export const importImage = command({
     ['docker export box | nexus image import box -', 'from a pipe'],
   ],
   run: async (input, context) => {
-    if (input.tarball !== '-') {
-      await access(input.tarball, constants.R_OK).catch((thrown: unknown) => {
-        const error = thrown as NodeJS.ErrnoException;
-        throw new NexusError(
-          error.code === 'ENOENT' ? 'not_found' : 'permission_denied',
-          `cannot read ${input.tarball}: ${error.message}`,
-        );
-      });
+    const source = await openSource(input.tarball, context);
+    try {
+      const controller = await context.connect();
+      await show(context, await send(controller, input.name, source, context.signal));
+    } finally {
+      source.destroy();
     }
-    const controller = await context.connect();
-    const source =
-      input.tarball === '-'
-        ? (context.streams.stdin as unknown as Readable)
-        : createReadStream(input.tarball, { highWaterMark: PIECE_BYTES });
-    await show(context, await send(controller, input.name, source, context.signal));
     return 0;
   },
 });
+
+async function openSource(tarball: string, context: Context): Promise<Readable> {
+  if (tarball === '-') return context.streams.stdin as unknown as Readable;
+  const { file } = await openForReading(tarball, `pipe an archive: tar c -C ${tarball} . | nexus image import NAME -`);
+  return file.createReadStream({ highWaterMark: PIECE_BYTES });
+}
 
 async function send(controller: Controller, name: string, source: Readable, signal: AbortSignal): Promise<Image> {
   const { stream, answer } = clientStream<ImportImageRequest, ImportImageResponse>((done) =>
@@ -123,6 +120,8 @@ async function send(controller: Controller, name: string, source: Readable, sign
   answer.then(onAnswer, onAnswer);
   const cancel = (): void => {
     stream.cancel();
+    // A pipe that nothing comes from would be waited for.
+    source.destroy(signal.reason as Error);
   };
   signal.addEventListener('abort', cancel, { once: true });
   try {
@@ -136,7 +135,6 @@ async function send(controller: Controller, name: string, source: Readable, sign
     return expectImage((await answer).image);
   } finally {
     signal.removeEventListener('abort', cancel);
-    source.destroy();
   }
 }
 

@@ -19,8 +19,14 @@ export const exec = command({
     stdin: { type: 'boolean', short: 'i', description: 'pass standard input on' },
     tty: { type: 'boolean', short: 't', description: 'give the command a terminal' },
     env: { type: 'list', short: 'e', hint: 'KEY=VALUE', description: 'variable; may be given several times' },
-    user: { type: 'string', short: 'u', hint: 'UID', description: 'user id to run as (default 0)' },
-    workdir: { type: 'string', short: 'w', hint: 'PATH', description: 'folder to run in (default /)' },
+    user: { type: 'string', short: 'u', hint: 'UID', description: 'user id to run as (default 0)', field: 'uid' },
+    workdir: {
+      type: 'string',
+      short: 'w',
+      hint: 'PATH',
+      description: 'folder to run in (default /)',
+      field: 'working_dir',
+    },
   },
   verbatim: 'COMMAND [ARGUMENT...]',
   examples: [

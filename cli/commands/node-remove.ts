@@ -1,11 +1,13 @@
 /** `nexus node rm` */
 import { command } from '../command.js';
 import { SLOW_DEADLINE_MS } from '../connection.js';
+import { throwFailures, tryEach } from '../several.js';
 
 export const remove = command({
   summary: 'remove nodes and their data',
-  details: 'A node that holds the only copy of some file is refused; --force loses those files, and names them.',
-  positionals: { nodes: { description: 'names, ids or unique beginnings of ids', many: true } },
+  details:
+    'A node that holds the only copy of some file is refused; --force loses those files, and names them. Of several nodes each that can be removed is; every failure is told.',
+  positionals: { nodes: { description: 'names, ids or unique beginnings of ids', many: true, field: 'node' } },
   flags: { force: { type: 'boolean', short: 'f', description: 'even if files are lost' } },
   examples: [
     ['nexus node rm web-1 web-2', 'both, with their volumes'],
@@ -13,14 +15,11 @@ export const remove = command({
   ],
   run: async (input, context) => {
     const controller = await context.connect();
-    const requests = input.nodes.map((node) => ({ node, force: input.force }));
-    const results = await Promise.allSettled(
-      requests.map((request) =>
-        controller.call(controller.node, controller.node.removeNode, request, SLOW_DEADLINE_MS),
-      ),
+    const { node: client } = controller;
+    const outcome = await tryEach(input.nodes, (node) =>
+      controller.call(client, client.removeNode, { node, force: input.force }, SLOW_DEADLINE_MS),
     );
-    const removed = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-    const shape = removed.map(({ id, name, lostFiles }) => ({ id, name, lost_files: lostFiles }));
+    const shape = outcome.done.map(({ id, name, lostFiles }) => ({ id, name, lost_files: lostFiles }));
     await context.print(shape, (nodes) =>
       nodes
         .map(
@@ -28,8 +27,7 @@ export const remove = command({
         )
         .join('\n'),
     );
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed !== undefined) throw failed.reason;
+    throwFailures(outcome);
     return 0;
   },
 });

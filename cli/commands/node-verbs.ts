@@ -1,10 +1,11 @@
 /** `nexus node start`, `stop`, `restart`, `cordon`, `uncordon`, `resize`: one node in, its new state out. */
-import { parseCpuWeight, parseDurationMs, parseInteger, parseMemoryMb } from '../arguments.js';
+import { parseCpuWeight, parseDurationMs, parseMemoryMb, parsePidsLimit } from '../arguments.js';
 import { command, type AnyCommand } from '../command.js';
 import { SLOW_DEADLINE_MS, type Controller } from '../connection.js';
 import type { Context } from '../context.js';
 import type { Node } from '../../shared/gen/nexus/v1/node.js';
 import { expectNode } from '../node-text.js';
+import { usage } from '../scan.js';
 import { nodeShape } from '../shapes.js';
 
 const NODE = { node: { description: 'name, id or unique beginning of an id' } } as const;
@@ -54,7 +55,12 @@ export const stop = command({
   summary: 'stop a node, keeping its data',
   positionals: NODE,
   flags: {
-    grace: { type: 'string', hint: 'TIME', description: 'what the agent gets to finish: 500ms, 10s (default 10s)' },
+    grace: {
+      type: 'string',
+      hint: 'TIME',
+      description: 'what the agent gets to finish: 500ms, 10s (default 10s)',
+      field: 'grace_ms',
+    },
   },
   examples: [
     ['nexus node stop web-1', 'running transfers may finish'],
@@ -78,17 +84,20 @@ export const resize = command({
   details: 'Takes effect at once on a running node.',
   positionals: NODE,
   flags: {
-    mem: { type: 'string', hint: 'SIZE', description: 'memory limit: 256 (MB), 512M, 1G' },
-    cpu: { type: 'string', hint: 'WEIGHT', description: 'cpu weight, 1 to 10000' },
-    pids: { type: 'string', hint: 'N', description: 'most processes and threads' },
+    mem: { type: 'string', hint: 'SIZE', description: 'memory limit: 256 (MB), 512M, 1G', field: 'memory_mb' },
+    cpu: { type: 'string', hint: 'WEIGHT', description: 'cpu weight, 1 to 10000', field: 'cpu_shares' },
+    pids: { type: 'string', hint: 'N', description: 'most processes and threads', field: 'pids_limit' },
   },
   examples: [['nexus node resize web-1 --mem 512M', 'more memory, without a restart']],
   run: async (input, context) => {
+    if ((input.mem ?? input.cpu ?? input.pids) === undefined) {
+      throw usage('nothing to change; give at least one of --mem, --cpu and --pids');
+    }
     const request = {
       node: input.node,
       memoryMb: input.mem === undefined ? 0 : parseMemoryMb(input.mem),
       cpuShares: input.cpu === undefined ? 0 : parseCpuWeight(input.cpu),
-      pidsLimit: input.pids === undefined ? 0 : parseInteger(input.pids, 'pids', 1, 1_000_000),
+      pidsLimit: input.pids === undefined ? 0 : parsePidsLimit(input.pids),
     };
     const controller = await context.connect();
     const { node } = await controller.call(controller.node, controller.node.resizeNode, request);

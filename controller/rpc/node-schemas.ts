@@ -8,6 +8,7 @@ import {
   DEFAULT_PIDS_LIMIT,
   MAX_CPU_WEIGHT,
   MAX_LABELS,
+  MAX_PIDS_LIMIT,
   MAX_STORAGE_BYTES,
   MIB,
   MIN_MEMORY_MB,
@@ -39,9 +40,10 @@ const cpuShares = orDefault(DEFAULT_CPU_WEIGHT).refine(
   (value) => value >= 1 && value <= MAX_CPU_WEIGHT,
   `must be a weight from 1 to ${MAX_CPU_WEIGHT}`,
 );
+const PIDS_RULE = `must be from ${MIN_PIDS_LIMIT} to ${MAX_PIDS_LIMIT}`;
 const pidsLimit = orDefault(DEFAULT_PIDS_LIMIT).refine(
-  (value) => value >= MIN_PIDS_LIMIT && value <= 1_000_000,
-  `must be from ${MIN_PIDS_LIMIT} to 1000000`,
+  (value) => value >= MIN_PIDS_LIMIT && value <= MAX_PIDS_LIMIT,
+  PIDS_RULE,
 );
 
 export const createNodeSchema = z.object({
@@ -68,7 +70,7 @@ export const resizeNodeSchema = z
     node: z.string(),
     memoryMb: unchanged(z.number().min(MIN_MEMORY_MB, `must be at least ${MIN_MEMORY_MB} MB`)),
     cpuShares: unchanged(z.number().max(MAX_CPU_WEIGHT, `must be a weight from 1 to ${MAX_CPU_WEIGHT}`)),
-    pidsLimit: unchanged(z.number().min(MIN_PIDS_LIMIT, `must be at least ${MIN_PIDS_LIMIT}`)),
+    pidsLimit: unchanged(z.number().min(MIN_PIDS_LIMIT, PIDS_RULE).max(MAX_PIDS_LIMIT, PIDS_RULE)),
   })
   .refine(
     (value) => value.memoryMb !== undefined || value.cpuShares !== undefined || value.pidsLimit !== undefined,

@@ -160,12 +160,12 @@ function readSettingsFile(path: string | undefined, env: NodeJS.ProcessEnv): Rec
     text = readFileSync(file, 'utf8');
   } catch (error) {
     if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw new NexusError('invalid_argument', `cannot read the settings file ${file}: ${(error as Error).message}`);
+    throw unreadable(file, error as NodeJS.ErrnoException);
   }
   // The system-wide file describes the default instance; another instance is described by its own --config.
   const instance = env['NEXUS_INSTANCE'];
   if (path === undefined && instance !== undefined && instance !== DEFAULT_INSTANCE) return {};
-  const parsed = z.record(z.string(), z.unknown()).nullish().safeParse(parse(text));
+  const parsed = z.record(z.string(), z.unknown()).nullish().safeParse(parseYaml(file, text));
   if (!parsed.success) throw new NexusError('invalid_argument', `${file} must be a YAML mapping of settings`);
   const byKey = new Map<string, SettingName>(SETTING_NAMES.map((name) => [keyName(name), name]));
   const settings: Record<string, unknown> = {};
@@ -175,6 +175,27 @@ function readSettingsFile(path: string | undefined, env: NodeJS.ProcessEnv): Rec
     settings[name] = value;
   }
   return settings;
+}
+
+function unreadable(file: string, error: NodeJS.ErrnoException): NexusError {
+  const why = UNREADABLE[error.code ?? ''] ?? `it cannot be read (${error.message})`;
+  const message = `settings file ${file}: ${why}; name another with --config or NEXUS_CONFIG, or give neither`;
+  return new NexusError('invalid_argument', message, { file }, { cause: error });
+}
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'you may not read it',
+  EISDIR: 'it is a folder',
+};
+
+function parseYaml(file: string, text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    const [what = ''] = (error as Error).message.split('\n');
+    throw new NexusError('invalid_argument', `settings file ${file} is not YAML: ${what}`, { file }, { cause: error });
+  }
 }
 
 function invalid(error: z.ZodError): NexusError {

@@ -42,8 +42,13 @@ export class FakeController implements AsyncDisposable {
     return join(this.folder, 'admin.sock');
   }
 
+  /** What makes the CLI find it. */
+  get env(): Readonly<Record<string, string>> {
+    return { NEXUS_SOCKET: this.socket, NEXUS_RUNTIME: 'process' };
+  }
+
   run(argv: readonly string[], input = ''): Promise<CommandOutcome> {
-    return runNexus(argv, { NEXUS_SOCKET: this.socket, NEXUS_RUNTIME: 'process' }, input);
+    return runNexus(argv, this.env, input);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,9 +1,16 @@
-import { readdir, writeFile, mkdir } from 'node:fs/promises';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { parse } from 'yaml';
+import type { z } from 'zod';
 import { COMMANDS, isGroup, type Group } from '../../cli/command-tree.js';
+import { createNodeSchema, resizeNodeSchema } from '../../controller/rpc/node-schemas.js';
+import { parseRequest } from '../../controller/rpc/validate.js';
 import { NexusError } from '../../shared/errors.js';
 import { File } from '../../shared/gen/nexus/v1/file.js';
 import {
@@ -58,6 +65,14 @@ describe('wrong command lines', () => {
     ['node rm', /needs NODES/],
     ['node exec web-1', /after "--"/],
     ['node exec web-1 ls', /put the command after "--"/],
+    ['node create web-1 --storage 1G --pids 0', /--pids can't be "0"; give a whole number from 32 to 1000000/],
+    ['node resize web-1 --pids 31', /from 32/],
+    ['node resize web-1', /nothing to change; give at least one of --mem, --cpu and --pids/],
+    [
+      '--config /nonexistent.yaml node ls',
+      /^nexus: settings file \/nonexistent.yaml: there is no such file; name another/,
+    ],
+    ['--config /dev node ls', /it is a folder/],
     ['up --foreground=yes', /takes no value/],
     ['--instance Not_Valid node ls', /setting instance/],
   ];
@@ -192,16 +207,74 @@ describe('commands', () => {
     expect(outcome.stderr).to.match(/is not running; start it with: nexus up/);
   });
 
-  it('remove what they can of several nodes, and tell of the one that failed', async () => {
+  it('remove what they can of several nodes, and tell of each that failed', async () => {
     const removeNode = answer(({ node }: { node: string }) => {
       if (node === 'b') throw new NexusError('failed_precondition', 'node b holds the only copy of a file');
+      if (node === 'd') throw new NexusError('not_found', 'there is no node "d"');
       return { id: `id-${node}`, name: node, lostFiles: [] };
     });
     await using({ removeNode }, async (controller) => {
-      const { exitCode, stdout, stderr } = await controller.run(['node', 'rm', 'a', 'b', 'c']);
-      expect(exitCode).to.equal(4);
-      expect(stdout).to.equal('removed node a\nremoved node c\n');
-      expect(stderr).to.include('only copy');
+      const one = await controller.run(['node', 'rm', 'a', 'b', 'c']);
+      expect(one).to.deep.equal({
+        exitCode: 4,
+        stdout: 'removed node a\nremoved node c\n',
+        stderr: 'nexus: node b holds the only copy of a file\n',
+      });
+      const two = await controller.run(['node', 'rm', 'd', 'a', 'b']);
+      expect(two).to.deep.equal({
+        exitCode: 3,
+        stdout: 'removed node a\n',
+        stderr: 'nexus: d: there is no node "d"\nnexus: b: node b holds the only copy of a file\n',
+      });
+      const { stdout, stderr } = await controller.run(['-o', 'json', 'node', 'rm', 'd', 'a', 'b']);
+      expect(JSON.parse(stdout)).to.deep.equal([{ id: 'id-a', name: 'a', lost_files: [] }]);
+      const { code, details } = JSON.parse(stderr) as { code: string; details: { failures: object[] } };
+      expect(code).to.equal('not_found');
+      expect(details.failures).to.deep.equal([
+        { name: 'd', error: 'there is no node "d"', code: 'not_found', details: {} },
+        { name: 'b', error: 'node b holds the only copy of a file', code: 'failed_precondition', details: {} },
+      ]);
+    });
+  });
+
+  it('remove what they can of several files, whichever comes first', async () => {
+    const removeFile = answer(({ file }: { file: string }) => {
+      if (file.startsWith('x')) throw new NexusError('not_found', `there is no file "${file}"`);
+      return { id: file, name: 'data' };
+    });
+    await using({ removeFile }, async (controller) => {
+      expect(await controller.run(['file', 'rm', 'x1', 'f1', 'x2', 'f2'])).to.deep.equal({
+        exitCode: 3,
+        stdout: 'removed f1  data\nremoved f2  data\n',
+        stderr: 'nexus: x1: there is no file "x1"\nnexus: x2: there is no file "x2"\n',
+      });
+    });
+  });
+
+  it('name the flag or argument that was typed when the controller refuses a field', async () => {
+    const refuse = (schema: z.ZodType): UntypedHandleCall =>
+      answer((request) => {
+        parseRequest(schema, request);
+        throw new NexusError('internal', 'it was not refused');
+      });
+    const cases: readonly (readonly [line: string, said: string])[] = [
+      ['node create a --storage 1G --mem 16', '--mem: must be at least 32 MB'],
+      ['node create a --storage 1M', '--storage: must be from 32M'],
+      ['node create Bad_ --storage 1G', "NAME: a node's name must be"],
+      ['node create a --storage 1G --image B', "--image: an image's name must be"],
+      ['node create a --storage 1G --label a/=c', '--label: a label key must be'],
+      ['node create a --storage 1G --label a=ä', '--label: a label value must be'],
+      ['node resize a --mem 16', '--mem: must be at least 32 MB'],
+    ];
+    const answers = { createNode: refuse(createNodeSchema), resizeNode: refuse(resizeNodeSchema) };
+    await using(answers, async (controller) => {
+      for (const [line, said] of cases) {
+        const { exitCode, stderr } = await controller.run(line.split(' '));
+        expect(exitCode, line).to.equal(2);
+        expect(stderr.startsWith(`nexus: ${said}`), `${line}: ${stderr}`).to.equal(true);
+      }
+      const { stderr } = await controller.run('-o json node create a --storage 1G --mem 16'.split(' '));
+      expect((JSON.parse(stderr) as { details: object }).details).to.include({ field: 'memory_mb' });
     });
   });
 
@@ -250,6 +323,52 @@ describe('commands', () => {
       const missing = await controller.run(['file', 'upload', join(controller.folder, 'none')]);
       expect(missing).to.include({ exitCode: 3 });
       expect(await controller.run(['file', 'upload', controller.folder])).to.include({ exitCode: 2 });
+    });
+  });
+
+  it('say in words why an archive cannot be read, before anything is asked for', async () => {
+    await using({}, async (controller) => {
+      const none = join(controller.folder, 'missing.tar');
+      expect(await controller.run(['image', 'import', 'box', none])).to.deep.equal({
+        exitCode: 3,
+        stdout: '',
+        stderr: `nexus: cannot read ${none}: there is no such file or folder; give the path of a file that you can read\n`,
+      });
+      expect(await controller.run(['image', 'import', 'box', controller.folder])).to.include({ exitCode: 2 });
+    });
+  });
+
+  it('say in words that the output is full, with exit code 4', async () => {
+    await using({ listNodes: answer(() => ({ nodes: [NODE] })) }, async (controller) => {
+      const full = await open('/dev/full', 'w');
+      try {
+        const words = ['--import=tsx', 'cli/main.ts', 'node', 'ls'];
+        const env = { ...process.env, ...controller.env };
+        const child = spawn(process.execPath, words, { env, stdio: ['ignore', full.fd, 'pipe'] });
+        const { stderr } = child;
+        if (stderr === null) throw new Error('it has no standard error');
+        const exited = once(child, 'exit') as Promise<[number | null]>;
+        const [said, [code]] = await Promise.all([text(stderr), exited]);
+        expect(said).to.equal(
+          'nexus: cannot write the output: no space is left on the device; send it somewhere else\n',
+        );
+        expect(code).to.equal(4);
+      } finally {
+        await full.close();
+      }
+    });
+  }).timeout(10_000);
+
+  it('write a download into a device or pipe instead of putting a file in its place', async () => {
+    const file = File.fromPartial({ id: 'f1', name: 'empty', size: 0n, chunksCount: 0 });
+    await using({ getFile: answer(() => ({ file })) }, async (controller) => {
+      const pipe = join(controller.folder, 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      const reader = createReadStream(pipe);
+      const [outcome, received] = await Promise.all([controller.run(['file', 'download', 'f1', pipe]), text(reader)]);
+      expect(outcome).to.include({ exitCode: 0, stderr: '' });
+      expect(received).to.equal('');
+      expect((await stat(pipe)).isFIFO()).to.equal(true);
     });
   });
 });

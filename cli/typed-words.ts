@@ -1,0 +1,28 @@
+/**
+ * A refusal by the controller names a field of the request; a person typed a flag or an argument. The command's own
+ * definition says which fills which, so the error names what was typed. Pure.
+ */
+import { NexusError } from '../shared/errors.js';
+import type { AnyCommand } from './command.js';
+import { SeveralErrors } from './several.js';
+
+/** Errors that name no field, or one that nobody typed, are answered as they are. */
+export function inTypedWords(error: NexusError, command: AnyCommand): NexusError {
+  if (error instanceof SeveralErrors) {
+    return error.map((one) => inTypedWords(one, command));
+  }
+  const { field, problem } = error.details;
+  if (typeof field !== 'string' || typeof problem !== 'string') return error;
+  const typed = typedFor(field, command);
+  if (typed === undefined) return error;
+  return new NexusError(error.code, `${typed}: ${problem}`, error.details, { cause: error });
+}
+
+/** A field within another (`labels.tier`) is filled by what fills the outer one. */
+function typedFor(field: string, command: AnyCommand): string | undefined {
+  const [outer = ''] = field.split('.');
+  const flag = Object.entries(command.flags).find(([name, spec]) => (spec.field ?? name) === outer);
+  if (flag !== undefined) return `--${flag[0]}`;
+  const positional = Object.entries(command.positionals).find(([name, spec]) => (spec.field ?? name) === outer);
+  return positional?.[0].toUpperCase();
+}
