@@ -16,12 +16,19 @@ export interface Streams {
 
 /**
  * Resolves when the data has been handed to the system: the backpressure of everything that streams to standard output.
- * Codes: resource_exhausted (a full disk), unavailable (whoever read it has gone).
+ * `signal` ends the wait for a reader that does not read. Codes: resource_exhausted (a full disk), unavailable (whoever
+ * read it has gone), and the signal's reason.
  */
-export const writeTo = (output: Output, data: Uint8Array | string): Promise<void> =>
+export const writeTo = (output: Output, data: Uint8Array | string, signal?: AbortSignal): Promise<void> =>
   new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(signal?.reason as Error);
+    };
+    signal?.addEventListener('abort', onAbort, { once: true });
     output.write(data, (error) => {
+      signal?.removeEventListener('abort', onAbort);
       if (error) reject(systemError(error, 'cannot write the output', 'send it somewhere else'));
       else resolve();
     });
+    if (signal?.aborted === true) onAbort();
   });

@@ -1,6 +1,6 @@
 /** `nexus events` */
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
-import { command } from '../command.js';
+import { command, type OutputFormat } from '../command.js';
 import { table, widthOf } from '../output.js';
 import { eventShape } from '../shapes.js';
 import { writeTo } from '../streams.js';
@@ -21,9 +21,7 @@ export const events = command({
     for await (const { event } of controller.messages(stream)) {
       if (event === undefined) continue;
       if (!input.follow) seen.push(event);
-      else if (context.output === 'table')
-        await writeTo(context.streams.stdout, `${event.at}  ${event.type}  ${event.subject}  ${event.message}\n`);
-      else await writeTo(context.streams.stdout, `${JSON.stringify(eventShape(event))}\n`);
+      else await writeTo(context.streams.stdout, lineOf(event, context.output), context.signal);
     }
     if (!input.follow) {
       await context.print(seen.map(eventShape), () =>
@@ -42,3 +40,8 @@ export const events = command({
     return 0;
   },
 });
+
+const lineOf = (event: Event, output: OutputFormat): string =>
+  output === 'table'
+    ? `${event.at}  ${event.type}  ${event.subject}  ${event.message}\n`
+    : `${JSON.stringify(eventShape(event))}\n`;

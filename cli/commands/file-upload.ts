@@ -1,5 +1,6 @@
 /** `nexus file upload` */
 import { basename } from 'node:path';
+import type { Readable } from 'node:stream';
 import { MAX_REPLICAS } from '../../shared/limits.js';
 import { fileSource, streamSource, type ByteSource } from '../../shared/transfer/source.js';
 import { uploadFile } from '../../shared/transfer/upload.js';
@@ -61,10 +62,26 @@ interface OpenSource extends AsyncDisposable {
 }
 
 async function openSource(path: string, context: Context): Promise<OpenSource> {
-  if (path === '-') {
-    const stdin = context.streams.stdin as unknown as AsyncIterable<Uint8Array>;
-    return { bytes: streamSource(stdin), size: 0, [Symbol.asyncDispose]: () => Promise.resolve() };
-  }
+  if (path === '-') return openStandardInput(context);
   const { file, size } = await openForReading(path, `pipe an archive: tar c ${path} | nexus file upload -`);
   return { bytes: fileSource(file), size, [Symbol.asyncDispose]: () => file.close() };
+}
+
+/** An interrupt ends it, too: a pipe that nothing comes from would be waited for. */
+function openStandardInput({ streams, signal }: Context): OpenSource {
+  const stdin = streams.stdin as Readable;
+  const cancel = (): void => {
+    stdin.destroy(signal.reason as Error);
+  };
+  // Whoever reads at that moment gets the error; at any other it must not end the process.
+  stdin.on('error', () => undefined);
+  signal.addEventListener('abort', cancel, { once: true });
+  return {
+    bytes: streamSource(stdin as AsyncIterable<Uint8Array>),
+    size: 0,
+    [Symbol.asyncDispose]: () => {
+      signal.removeEventListener('abort', cancel);
+      return Promise.resolve();
+    },
+  };
 }

@@ -19,7 +19,8 @@ export const logs = command({
     const tail = input.tail === undefined ? 0 : parseInteger(input.tail, 'tail', 1, 1_000_000);
     const controller = await context.connect();
     const stream = controller.node.getNodeLogs({ node: input.node, follow: input.follow, tail });
-    for await (const { data } of controller.messages(stream)) await writeTo(context.streams.stdout, data);
+    for await (const { data } of controller.messages(stream))
+      await writeTo(context.streams.stdout, data, context.signal);
     return 0;
   },
 });

@@ -1,8 +1,12 @@
 /** Interrupted commands, each as a process of its own that gets a real signal. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { text } from 'node:stream/consumers';
+import type { sendUnaryData, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
+import { File, GrantChunksResponse, OpenUploadResponse } from '../../shared/gen/nexus/v1/file.js';
+import { CHUNK_SIZE_BYTES, MIB } from '../../shared/limits.js';
+import { FakeAgent, md5Of } from '../support/fake-agent.js';
 import { FakeController } from '../support/fake-controller.js';
 
 const EXIT_CODES = [
@@ -11,43 +15,76 @@ const EXIT_CODES = [
   ['SIGTERM', 143],
 ] as const;
 
+const replying =
+  (reply: unknown, called: () => void = () => undefined): UntypedHandleCall =>
+  (_call: ServerUnaryCall<unknown, unknown>, done: sendUnaryData<unknown>) => {
+    called();
+    done(null, reply);
+  };
+
+/** A handler that never answers: the command waits for it until it is interrupted. */
+const silent =
+  (called: () => void): UntypedHandleCall =>
+  (call: { on(event: 'error' | 'data', listener: () => void): void }) => {
+    call.on('error', () => undefined);
+    call.on('data', () => undefined);
+    called();
+  };
+
+/** A promise, and what resolves it. */
+function signalled(): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  let resolve = (): void => undefined;
+  const promise = new Promise<void>((done) => {
+    resolve = done;
+  });
+  return { promise, resolve };
+}
+
 describe('an interrupted command', function () {
   this.timeout(20_000);
-  const started: ChildProcess[] = [];
-  afterEach(() => {
+  const started: ChildProcessWithoutNullStreams[] = [];
+  let agent: FakeAgent;
+  beforeEach(async () => {
+    agent = await FakeAgent.start('one');
+  });
+  afterEach(async () => {
     for (const child of started.splice(0)) child.kill('SIGKILL');
+    await agent.stop();
   });
 
-  /** The handler never answers: the command waits for it until it is interrupted. */
+  const start = (controller: FakeController, words: string): ChildProcessWithoutNullStreams => {
+    const args = ['--import=tsx', 'cli/main.ts', ...words.split(' ')];
+    const child = spawn(process.execPath, args, { env: { ...process.env, ...controller.env } });
+    child.stdin.on('error', () => undefined);
+    started.push(child);
+    return child;
+  };
+
   const interrupt = async (
+    child: ChildProcessWithoutNullStreams,
+    signal: NodeJS.Signals,
+  ): Promise<{ code: unknown; stderr: string }> => {
+    const exited = once(child, 'exit');
+    child.kill(signal);
+    const [stderr, [code]] = await Promise.all([text(child.stderr), exited as Promise<unknown[]>]);
+    return { code, stderr };
+  };
+
+  const interruptWaiting = async (
     method: string,
     words: string,
     signal: NodeJS.Signals,
   ): Promise<{ code: unknown; stderr: string }> => {
-    let reached = (): void => undefined;
-    const waiting = new Promise<void>((resolve) => {
-      reached = resolve;
-    });
-    const handler = (call: { on(event: 'error' | 'data', listener: () => void): void }): void => {
-      call.on('error', () => undefined);
-      call.on('data', () => undefined);
-      reached();
-    };
-    await using controller = await FakeController.start({ [method]: handler });
-    const child = spawn(process.execPath, ['--import=tsx', 'cli/main.ts', ...words.split(' ')], {
-      env: { ...process.env, ...controller.env },
-      stdio: ['pipe', 'ignore', 'pipe'],
-    });
-    started.push(child);
+    const { promise: waiting, resolve } = signalled();
+    await using controller = await FakeController.start({ [method]: silent(resolve) });
+    const child = start(controller, words);
     await waiting;
-    child.kill(signal);
-    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'exit') as Promise<[unknown]>]);
-    return { code, stderr };
+    return await interrupt(child, signal);
   };
 
   for (const [signal, exitCode] of EXIT_CODES) {
     it(`exits with ${exitCode} after ${signal}`, async () => {
-      const { code, stderr } = await interrupt('createNode', 'node create a --storage 1G', signal);
+      const { code, stderr } = await interruptWaiting('createNode', 'node create a --storage 1G', signal);
       expect(code).to.equal(exitCode);
       expect(stderr).to.match(/^nexus: interrupted[^\n]*\n$/);
     });
@@ -57,14 +94,51 @@ describe('an interrupted command', function () {
     ['watchEvents', 'events -f'],
     ['getNodeLogs', 'node logs a -f'],
     ['removeNode', 'node rm a b c'],
+    ['openUpload', 'file upload -'],
     ['getFile', 'file download f1 -'],
     ['importImage', 'image import a -'],
     ['buildImage', 'image build'],
   ] as const) {
     it(`nexus ${words} exits with 130 after Ctrl-C, with one line at most`, async () => {
-      const { code, stderr } = await interrupt(method, words, 'SIGINT');
+      const { code, stderr } = await interruptWaiting(method, words, 'SIGINT');
       expect(code).to.equal(130);
       expect(stderr).to.match(/^(nexus: [^\n]*interrupted[^\n]*\n)?$/);
     });
   }
+
+  it('ends though nothing comes on its standard input, and aborts the upload', async () => {
+    const sent = signalled();
+    const aborted = signalled();
+    agent.misbehave = () => {
+      sent.resolve();
+      return false;
+    };
+    await using controller = await FakeController.start({
+      openUpload: replying(OpenUploadResponse.fromPartial({ uploadId: 'u1' })),
+      grantChunks: replying(
+        GrantChunksResponse.fromPartial({ grants: [{ index: 0, chunkId: 'c1', targets: [agent.target] }] }),
+      ),
+      abortUpload: replying({}, aborted.resolve),
+    });
+    const child = start(controller, 'file upload -');
+    // A whole chunk and no end: while it is sent, the command waits for the next.
+    child.stdin.write(Buffer.alloc(CHUNK_SIZE_BYTES));
+    await Promise.race([sent.promise, once(child, 'exit')]);
+    expect((await interrupt(child, 'SIGTERM')).code).to.equal(143);
+    await aborted.promise;
+  });
+
+  it('ends though nobody reads its standard output', async () => {
+    const content = Buffer.alloc(4 * MIB);
+    agent.chunks.set('c1', content);
+    const chunk = { index: 0, chunkId: 'c1', size: content.length, md5: md5Of(content), replicas: [agent.target] };
+    const file = File.fromPartial({ id: 'f1', name: 'data', size: BigInt(content.length), chunksCount: 1 });
+    await using controller = await FakeController.start({
+      getFile: replying({ file }),
+      openDownload: replying({ file, chunkSize: CHUNK_SIZE_BYTES, chunks: [chunk] }),
+    });
+    const child = start(controller, 'file download f1 -');
+    await once(child.stdout, 'readable');
+    expect(await interrupt(child, 'SIGINT')).to.deep.equal({ code: 130, stderr: 'nexus: interrupted by SIGINT\n' });
+  });
 });
