@@ -32,7 +32,9 @@ export const download = command({
     const file = expectFile(found);
     const range = input.range === undefined ? undefined : parseRange(input.range, Number(file.size));
     if (input.dest === '-') {
-      await fetch(controller, context, { file, range }, (data) => writeTo(context.streams.stdout, data, context.signal));
+      await fetch(controller, context, { file, range }, (data) =>
+        writeTo(context.streams.stdout, data, context.signal),
+      );
       return 0;
     }
     await using destination = await FileDestination.open(input.dest, file.name, context.streams.env);

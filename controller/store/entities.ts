@@ -1,9 +1,10 @@
 /**
  * How the records lie in tables. EntitySchema with explicit column types: decorators would need type metadata that
- * the test runner does not emit. Types are those that SQLite and PostgreSQL both know.
+ * the test runner does not emit.
  */
-import { EntitySchema, type EntitySchemaColumnOptions } from 'typeorm';
+import { EntitySchema } from 'typeorm';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
+import { bigint, integer, text } from './database-columns.js';
 import type { EventRecord, FileRecord, NodeRecord, ReplicaState, UploadRecord } from './port.js';
 
 export interface ChunkRow {
@@ -26,15 +27,6 @@ export interface MarkRow {
   readonly name: string;
   readonly value: number;
 }
-
-/** PostgreSQL hands 64-bit numbers out as text; sizes and times stay below 2^53. */
-const bigint = (name: string): EntitySchemaColumnOptions => ({
-  type: 'bigint',
-  name,
-  transformer: { to: (value: unknown) => value, from: Number },
-});
-const text = (name: string): EntitySchemaColumnOptions => ({ type: 'text', name });
-const integer = (name: string): EntitySchemaColumnOptions => ({ type: 'integer', name });
 
 export const NodeEntity = new EntitySchema<NodeRecord>({
   name: 'node',
