@@ -14,6 +14,8 @@ const ADAPTERS = [
   '^controller/volume/(image-file|directory)[^/]*[.]ts$',
   '^controller/store/(database|typeorm|entities|sqlite|[a-z]+-store)[^/]*[.]ts$',
   '^controller/store/migrations/',
+  '^controller/identity/(typeorm|entities|smtp|outbox)[^/]*[.]ts$',
+  '^controller/identity/migrations/',
   '^controller/bus/nats[^/]*[.]ts$',
   '^controller/image/folder-[^/]*[.]ts$',
   '^agent/bus/nats[^/]*[.]ts$',

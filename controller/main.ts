@@ -9,10 +9,11 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../shared/clock.js';
-import { keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
+import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
 import { toNexusError } from '../shared/errors.js';
 import { ClusterServiceService } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../shared/gen/nexus/v1/file.js';
+import { IdentityServiceService } from '../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../shared/gen/nexus/v1/image.js';
 import { NodeServiceService } from '../shared/gen/nexus/v1/node.js';
 import { createLogger, type Logger } from '../shared/log.js';
@@ -29,6 +30,13 @@ import { lockInstance } from './host/instance-lock.js';
 import { startLoop } from './host/loop.js';
 import { serviceUserIds } from './host/service-user.js';
 import { loadTokenKey } from './host/signing-key.js';
+import { IdentityKeys } from './identity/keys.js';
+import { OutboxMailer } from './identity/outbox.js';
+import { ScryptHasher } from './identity/passwords.js';
+import type { Mailer } from './identity/port.js';
+import { SmtpMailer } from './identity/smtp.js';
+import { openIdentityStore } from './identity/typeorm.js';
+import { IdentityUseCases } from './identity/use-cases.js';
 import { FolderImages } from './image/folder-images.js';
 import { BridgeNetwork } from './network/bridge.js';
 import { parseSubnet } from './network/ipam.js';
@@ -40,11 +48,12 @@ import { NodeService } from './node/service.js';
 import { ClusterStorageNodes } from './node/storage-nodes.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { clusterServiceHandlers } from './rpc/cluster.js';
-import { LocalEdge } from './rpc/edge.js';
+import { GatewayEdge, LocalEdge, type Edge } from './rpc/edge.js';
 import { fileServiceHandlers } from './rpc/file.js';
+import { identityServiceHandlers } from './rpc/identity.js';
 import { imageServiceHandlers } from './rpc/image.js';
 import { nodeServiceHandlers } from './rpc/node.js';
-import { AdminServer, type RegisteredService } from './rpc/server.js';
+import { SocketServer, type RegisteredService } from './rpc/server.js';
 import { ProcessRuntime } from './runtime/process.js';
 import { RuncRuntime } from './runtime/runc.js';
 import { openStore } from './store/typeorm.js';
@@ -58,6 +67,7 @@ const PROJECT = join(DIST, '..');
 const MAINTENANCE_PERIOD_MS = 1000;
 const UPKEEP_PERIOD_MS = 500;
 const SCRUB_PERIOD_MS = 60_000;
+const IDENTITY_UPKEEP_PERIOD_MS = 60_000;
 
 async function main(): Promise<void> {
   const settings = loadSettings({ flags: flags(), file: undefined });
@@ -110,6 +120,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const registry = new NodeRegistry(store.nodes, events, systemClock);
   await registry.load();
 
+  const identity = await openIdentity(settings, log, running);
   const tokenKey = await loadTokenKey(settings.stateDir);
   const subnet = parseSubnet(settings.subnet);
   const isContained = settings.runtime === 'runc';
@@ -187,8 +198,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= running[Symbol.asyncDispose]().then(endNow));
 
-  const edge = new LocalEdge(log);
-  const services: RegisteredService[] = [
+  const servicesFor = (edge: Edge): RegisteredService[] => [
     {
       name: 'nexus.v1.NodeService',
       definition: NodeServiceService,
@@ -203,6 +213,11 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
       name: 'nexus.v1.FileService',
       definition: FileServiceService,
       handlers: { ...fileServiceHandlers(files, upkeep, registry, edge) },
+    },
+    {
+      name: 'nexus.v1.IdentityService',
+      definition: IdentityServiceService,
+      handlers: { ...identityServiceHandlers(identity, edge) },
     },
     {
       name: 'nexus.v1.ClusterService',
@@ -222,10 +237,17 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
       },
     },
   ];
-  const server = new AdminServer(settings.socket, services, join(DIST, 'proto'));
+  const protoDir = join(DIST, 'proto');
+  const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
+  const servers = [
+    new SocketServer({ path: settings.socket }, servicesFor(new LocalEdge(log)), protoDir),
+    new SocketServer(gatewayPlace, servicesFor(new GatewayEdge(log, identity.sessions)), protoDir),
+  ];
   const aborting = new AbortController();
-  running.defer('stop the socket', () => server.stop());
-  await server.listen();
+  for (const server of servers) {
+    running.defer('stop a socket', () => server.stop());
+    await server.listen();
+  }
   await reconcileAtBoot(service, aborting.signal);
   const loopDeps = { clock: systemClock, log };
   const watchLoop = startLoop('watch', WATCH_PERIOD_MS, () => watch.tick(), loopDeps);
@@ -246,13 +268,34 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   events.listen(({ type, subject }) => {
     if (type.startsWith('node.') || type === 'file.under_replicated') upkeep.nodeChanged(type, subject);
   });
-  server.setServing(true);
+  const identityLoop = startLoop('identity upkeep', IDENTITY_UPKEEP_PERIOD_MS, () => identity.upkeep(), loopDeps);
+  running.defer('stop identity upkeep', () => identityLoop.stop());
+  for (const server of servers) server.setServing(true);
   log.info(
     { version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket },
     'the controller is up',
   );
   starting.commit();
   return { stop, ended };
+}
+
+async function openIdentity(settings: Settings, log: Logger, running: UndoStack): Promise<IdentityUseCases> {
+  const store = await openIdentityStore({ path: join(settings.stateDir, 'auth.db'), log });
+  running.defer('close the accounts', () => store.close());
+  const keys = await IdentityKeys.load(join(settings.stateDir, 'identity-keys.json'), systemClock);
+  const mailer = await makeMailer(settings);
+  log.info({ destination: mailer.destination }, `mail goes to ${mailer.destination}`);
+  const hasher = new ScryptHasher();
+  const identity = new IdentityUseCases({ store, hasher, mailer, keys, clock: systemClock, log, settings });
+  running.defer('send the mail that waits', () => identity.close());
+  return identity;
+}
+
+async function makeMailer(settings: Settings): Promise<Mailer> {
+  const { smtpHost: host, stateDir, instance } = settings;
+  const from = settings.mailFrom ?? `${instance}@localhost`;
+  if (host !== undefined) return await SmtpMailer.open({ ...settings, host, from });
+  return await OutboxMailer.open(settings.outboxDir ?? join(stateDir, 'outbox'), from, systemClock);
 }
 
 async function makeBus(settings: Settings, host: string, log: Logger): Promise<NatsBus> {

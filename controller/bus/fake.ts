@@ -4,13 +4,13 @@
  */
 import { isErrorCode, NexusError } from '../../shared/errors.js';
 import { FakeScript } from '../../shared/fake-script.js';
-import type { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import { AgentReply, type AgentCommand, type AgentHeartbeat, type AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { AgentBus, BusListener } from './port.js';
 
 export type FakeAnswer = (command: AgentCommand) => Promise<Partial<AgentReply>>;
 
-const DONE: AgentReply = { errorCode: '', errorMessage: '', deletedChunkIds: [], chunks: [], inspection: '' };
+const DONE: AgentReply = AgentReply.fromPartial({});
 
 export class FakeBus implements AgentBus {
   readonly url = 'nats://fake';

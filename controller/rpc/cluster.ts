@@ -4,6 +4,7 @@ import type {
   Event,
   GetStatusResponse,
   RepairSummary,
+  WatchEventsResponse,
 } from '../../shared/gen/nexus/v1/cluster.js';
 import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
@@ -30,7 +31,10 @@ const MAX_WAITING_EVENTS = 10_000;
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
     getStatus: unary(edge, () => status(deps)),
-    watchEvents: serverStream(edge, async ({ follow, afterId }, { signal, send }) => {
+    watchEvents: serverStream(edge, async ({ follow, afterId }, { caller, signal, send: sendAny }) => {
+      const send = async (message: WatchEventsResponse): Promise<void> => {
+        if (caller.isAdministrator || isForEveryone(message)) await sendAny(message);
+      };
       const waiting: EventRecord[] = [];
       let wake = (): void => undefined;
       const stop = deps.events.listen((event) => {
@@ -67,6 +71,9 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
     }),
   };
 }
+
+/** Other events name things of one user: files by their names. */
+const isForEveryone = ({ event }: WatchEventsResponse): boolean => event?.type.startsWith('node.') === true;
 
 const eventShape = (event: EventRecord): Event => ({
   id: BigInt(event.id),

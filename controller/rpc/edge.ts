@@ -1,18 +1,26 @@
 /**
  * The edge of one socket: who is calling, and what every handler of that socket shares. The same handlers stand behind
- * the admin socket, whose callers are the local administrator, and behind others, which ask for proof.
+ * the admin socket, whose callers are the local administrator, and behind the gateway's, which asks for proof.
  */
+import { isIP } from 'node:net';
 import type { Metadata } from '@grpc/grpc-js';
 import type { Logger } from '../../shared/log.js';
 import { NexusError } from '../../shared/errors.js';
 import { LOCAL_ADMINISTRATOR, USER_NAME_PATTERN } from '../../shared/users.js';
-import { AS_USER_METADATA } from '../../shared/rpc/status.js';
+import { AS_USER_METADATA, AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA } from '../../shared/rpc/status.js';
+import { UNKNOWN_ADDRESS } from '../identity/address.js';
+import type { Principal, Sessions } from '../identity/sessions.js';
+import { assertMayCall, requirementOf } from './access.js';
 
 export interface Caller {
-  /** Whose files these are. */
+  /** Whose files these are; empty for somebody without a token, who reaches public calls only. */
   readonly user: string;
   /** May do everything, to everybody's things. */
   readonly isAdministrator: boolean;
+  /** Of the gateway's client; none on the admin socket. */
+  readonly address?: string;
+  /** What the caller has proved to be; none on the admin socket and for public calls. */
+  readonly session?: Principal;
 }
 
 export interface Edge {
@@ -21,17 +29,56 @@ export interface Edge {
   admit(method: string, metadata: Metadata): Promise<Caller>;
 }
 
-/** Whoever can open the admin socket is the administrator, and may act for a user by naming one. */
+/** Whoever can open the admin socket is the administrator, and may act for a user, with that user's rights. */
 export class LocalEdge implements Edge {
   constructor(readonly log: Logger) {}
 
-  admit(_method: string, metadata: Metadata): Promise<Caller> {
+  async admit(method: string, metadata: Metadata): Promise<Caller> {
     const [name] = metadata.get(AS_USER_METADATA);
-    if (name === undefined) return Promise.resolve({ user: LOCAL_ADMINISTRATOR, isAdministrator: true });
+    if (name === undefined) return { user: LOCAL_ADMINISTRATOR, isAdministrator: true };
     const user = name.toString();
-    if (USER_NAME_PATTERN.test(user)) return Promise.resolve({ user, isAdministrator: user === LOCAL_ADMINISTRATOR });
-    throw new NexusError('invalid_argument', `--as: "${user}" is not a user name (${USER_NAME_RULE})`);
+    if (!USER_NAME_PATTERN.test(user)) {
+      throw new NexusError('invalid_argument', `--as: "${user}" is not a user name (${USER_NAME_RULE})`);
+    }
+    const isAdministrator = user === LOCAL_ADMINISTRATOR;
+    assertMayCall(method, requirementOf(method) ?? 'user', isAdministrator);
+    return { user, isAdministrator };
   }
+}
+
+/**
+ * Callers of the gateway's socket prove with each call who they are. The gateway is trusted with the address of its
+ * client and with nothing else: it can't make up a user.
+ */
+export class GatewayEdge implements Edge {
+  constructor(
+    readonly log: Logger,
+    private readonly sessions: Pick<Sessions, 'authenticate'>,
+  ) {}
+
+  async admit(method: string, metadata: Metadata): Promise<Caller> {
+    const requirement = requirementOf(method);
+    if (requirement === undefined) throw new NexusError('permission_denied', `there is no rule that allows ${method}`);
+    const address = clientAddress(metadata);
+    if (requirement === 'public') return { user: '', isAdministrator: false, address };
+    const session = await this.sessions.authenticate(bearerToken(metadata));
+    const isAdministrator = session.role === 'admin';
+    assertMayCall(method, requirement, isAdministrator);
+    return { user: session.username, isAdministrator, address, session };
+  }
+}
+
+/** Code: unauthenticated. */
+function bearerToken(metadata: Metadata): string {
+  const given = metadata.get(AUTHORIZATION_METADATA);
+  const [scheme, token, ...rest] = given.length === 1 ? String(given[0]).split(' ') : [];
+  if (scheme?.toLowerCase() === 'bearer' && token !== undefined && token !== '' && rest.length === 0) return token;
+  throw new NexusError('unauthenticated', 'this needs a token (authorization: Bearer TOKEN); log in first');
+}
+
+function clientAddress(metadata: Metadata): string {
+  const [given] = metadata.get(CLIENT_ADDRESS_METADATA);
+  return typeof given === 'string' && isIP(given) !== 0 ? given : UNKNOWN_ADDRESS;
 }
 
 const USER_NAME_RULE = '1 to 32 lower-case letters, digits, - and _, beginning with a letter';

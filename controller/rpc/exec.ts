@@ -6,7 +6,7 @@ import { statusOf } from '../../shared/rpc/status.js';
 import type { NodeService } from '../node/service.js';
 import type { ExecHandle } from '../runtime/port.js';
 import type { Edge } from './edge.js';
-import { reported, sendOn } from './handlers.js';
+import { admitted, sendOn } from './handlers.js';
 import { execStartSchema, signalSchema, terminalSizeSchema } from './node-schemas.js';
 import { parseRequest } from './validate.js';
 
@@ -26,17 +26,17 @@ export function execHandler(
     });
     // A broken transport surfaces as 'cancelled'; without a listener the error itself would end the process.
     call.on('error', () => undefined);
-    const admitted = edge.admit(call.getPath(), call.metadata);
-    admitted
-      .then(() => run(service, call, gone.signal))
-      .then(
-        () => {
-          call.end();
-        },
-        (error: unknown) => {
-          if (!gone.signal.aborted) call.emit('error', statusOf(reported(error, edge.log, call.getPath())));
-        },
-      );
+    admitted(
+      edge,
+      call,
+      () => run(service, call, gone.signal),
+      () => {
+        call.end();
+      },
+      (error) => {
+        if (!gone.signal.aborted) call.emit('error', statusOf(error));
+      },
+    );
   };
 }
 

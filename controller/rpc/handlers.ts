@@ -1,14 +1,51 @@
 /** Turns use cases into grpc-js handlers: one place for cancellation, error translation and the log line of a failure. */
-import type { handleServerStreamingCall, handleUnaryCall, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import type {
+  Metadata,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  ServerUnaryCall,
+  ServerWritableStream,
+} from '@grpc/grpc-js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
-import type { Logger } from '../../shared/log.js';
-import { statusOf } from '../../shared/rpc/status.js';
+import { withRequestId, type Logger } from '../../shared/log.js';
+import { REQUEST_ID_METADATA, statusOf } from '../../shared/rpc/status.js';
 import type { Caller, Edge } from './edge.js';
 
 export interface CallContext {
   readonly caller: Caller;
   /** Aborted when the caller goes away or its deadline passes. */
   readonly signal: AbortSignal;
+}
+
+interface Call {
+  readonly metadata: Metadata;
+  getPath(): string;
+}
+
+/** What a caller may call its request: nothing that could forge a line of the log. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
+
+/**
+ * Runs a call for the caller that the edge admits. All that is logged on the way carries the request's id; `failed` gets
+ * what is to be answered, when that is an error.
+ */
+export function admitted<Result>(
+  edge: Edge,
+  call: Call,
+  work: (caller: Caller) => Promise<Result>,
+  done: (result: Result) => void,
+  failed: (error: NexusError) => void,
+): void {
+  const [given] = call.metadata.get(REQUEST_ID_METADATA);
+  const requestId = typeof given === 'string' && REQUEST_ID.test(given) ? given : undefined;
+  const run = (): void => {
+    const working = (async () => await work(await edge.admit(call.getPath(), call.metadata)))();
+    working.then(done, (error: unknown) => {
+      failed(reported(error, edge.log, call.getPath()));
+    });
+  };
+  if (requestId === undefined) run();
+  else withRequestId(requestId, run);
 }
 
 export function unary<Request, Response>(
@@ -20,16 +57,15 @@ export function unary<Request, Response>(
     call.on('cancelled', () => {
       cancel.abort(new NexusError('cancelled', 'the caller went away'));
     });
-    const run = async (): Promise<Response> => {
-      const caller = await edge.admit(call.getPath(), call.metadata);
-      return await handle(call.request, { caller, signal: cancel.signal });
-    };
-    run().then(
+    admitted(
+      edge,
+      call,
+      (caller) => handle(call.request, { caller, signal: cancel.signal }),
       (response) => {
         callback(null, response);
       },
-      (error: unknown) => {
-        callback(statusOf(reported(error, edge.log, call.getPath())));
+      (error) => {
+        callback(statusOf(error));
       },
     );
   };
@@ -50,17 +86,16 @@ export function serverStream<Request, Response>(
       cancel.abort(new NexusError('cancelled', 'the caller went away'));
     });
     const send = (response: Response): Promise<void> => sendOn(call, response, cancel.signal);
-    const run = async (): Promise<void> => {
-      const caller = await edge.admit(call.getPath(), call.metadata);
-      await handle(call.request, { caller, signal: cancel.signal, send });
-    };
-    run().then(
+    admitted(
+      edge,
+      call,
+      (caller) => handle(call.request, { caller, signal: cancel.signal, send }),
       () => {
         call.end();
       },
-      (error: unknown) => {
+      (error) => {
         if (cancel.signal.aborted) call.end();
-        else call.emit('error', statusOf(reported(error, edge.log, call.getPath())));
+        else call.emit('error', statusOf(error));
       },
     );
   };
@@ -91,7 +126,7 @@ export function sendOn<Message>(sink: Sink<Message>, message: Message, signal: A
 }
 
 /** Faults of ours go to the log with their stack; refusals of the caller's input do not. */
-export function reported(thrown: unknown, log: Logger, method: string): NexusError {
+function reported(thrown: unknown, log: Logger, method: string): NexusError {
   const error = toNexusError(thrown);
   if (error.code === 'internal') log.error({ err: thrown, method }, 'call failed');
   else log.debug({ code: error.code, method, said: error.message }, 'call refused');

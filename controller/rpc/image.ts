@@ -12,7 +12,7 @@ import { statusOf } from '../../shared/rpc/status.js';
 import type { ImageRecord, ImageStore } from '../image/port.js';
 import type { NodeRegistry } from '../node/registry.js';
 import type { Edge } from './edge.js';
-import { reported, serverStream, unary } from './handlers.js';
+import { admitted, serverStream, unary } from './handlers.js';
 
 export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry, edge: Edge): ImageServiceServer {
   const usersOf = (name: string): string[] =>
@@ -33,17 +33,17 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
       call: ServerReadableStream<ImportImageRequest, ImportImageResponse>,
       callback: sendUnaryData<ImportImageResponse>,
     ) => {
-      const admitted = edge.admit(call.getPath(), call.metadata);
-      admitted
-        .then(() => importFrom(call, images))
-        .then(
-          (record) => {
-            callback(null, { image: shape(record) });
-          },
-          (error: unknown) => {
-            callback(statusOf(reported(error, edge.log, call.getPath())));
-          },
-        );
+      admitted(
+        edge,
+        call,
+        () => importFrom(call, images),
+        (record) => {
+          callback(null, { image: shape(record) });
+        },
+        (error) => {
+          callback(statusOf(error));
+        },
+      );
     },
     buildImage: serverStream(edge, async ({ name }, { signal, send }) => {
       const lines: Promise<void>[] = [];

@@ -7,6 +7,7 @@ import { execHandler } from './exec.js';
 import type { Edge } from './edge.js';
 import { unary, serverStream } from './handlers.js';
 import { followLog } from '../node/logs.js';
+import { NodeAccess } from './node-access.js';
 import { createNodeSchema, resizeNodeSchema, stopNodeSchema } from './node-schemas.js';
 import { nodeShape } from './node-shapes.js';
 import { nodeUpkeepHandlers } from './upkeep.js';
@@ -14,22 +15,31 @@ import { parseRequest } from './validate.js';
 
 export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: Edge): NodeServiceServer {
   const { registry, settings } = service.context;
+  const access = new NodeAccess(registry, settings.nodesPerUser);
   const shape = (record: NodeRecord): Node => nodeShape(record, registry.agent(record.id), settings);
   return {
-    createNode: unary(edge, async (request, { signal }) => {
+    createNode: unary(edge, async (request, { caller, signal }) => {
       const { cpuShares: cpuWeight, storageSize: storageBytes, ...rest } = parseRequest(createNodeSchema, request);
-      return { node: shape(await service.create({ ...rest, cpuWeight, storageBytes }, signal)) };
+      const created = await access.creating(caller, rest.labels, (labels) =>
+        service.create({ ...rest, labels, cpuWeight, storageBytes }, signal),
+      );
+      return { node: shape(created) };
     }),
     listNodes: unary(edge, () => Promise.resolve({ nodes: registry.list().map(shape) })),
     getNode: unary(edge, ({ node }) => Promise.resolve({ node: shape(registry.resolve(node)) })),
-    startNode: unary(edge, async ({ node }, { signal }) => ({ node: shape(await service.start(node, signal)) })),
-    stopNode: unary(edge, async (request) => {
+    startNode: unary(edge, async ({ node }, { caller, signal }) => ({
+      node: shape(await service.start(access.managed(caller, node).id, signal)),
+    })),
+    stopNode: unary(edge, async (request, { caller }) => {
       const { node, graceMs } = parseRequest(stopNodeSchema, request);
-      return { node: shape(await service.stop(node, graceMs === 0 ? settings.nodeStopGraceMs : graceMs)) };
+      const { id } = access.managed(caller, node);
+      return { node: shape(await service.stop(id, graceMs === 0 ? settings.nodeStopGraceMs : graceMs)) };
     }),
-    restartNode: unary(edge, async ({ node }, { signal }) => ({ node: shape(await service.restart(node, signal)) })),
-    removeNode: unary(edge, async ({ node, force }) => {
-      const { node: removed, lostFiles } = await service.remove(node, force);
+    restartNode: unary(edge, async ({ node }, { caller, signal }) => ({
+      node: shape(await service.restart(access.managed(caller, node).id, signal)),
+    })),
+    removeNode: unary(edge, async ({ node, force }, { caller }) => {
+      const { node: removed, lostFiles } = await service.remove(access.removable(caller, node, force).id, force);
       return { id: removed.id, name: removed.name, lostFiles: [...lostFiles] };
     }),
     cordonNode: unary(edge, async ({ node }) => ({ node: shape(await service.setCordoned(node, true)) })),

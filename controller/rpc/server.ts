@@ -1,9 +1,9 @@
 /**
- * The admin socket: gRPC over a Unix socket that only its owner may open. A socket file that nobody listens on is
+ * gRPC over a Unix socket that only its owner, or a group besides, may open. A socket file that nobody listens on is
  * replaced; one that answers never is.
  */
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname } from 'node:path';
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
@@ -24,13 +24,19 @@ export interface RegisteredService {
 const DRAIN_TIMEOUT_MS = 5000;
 const MAX_MESSAGE_BYTES = 4 * MIB;
 
-export class AdminServer {
+export interface SocketPlace {
+  readonly path: string;
+  /** Who besides the owner may open it: a group id. */
+  readonly group?: number;
+}
+
+export class SocketServer {
   readonly #server: Server;
   readonly #health: HealthImplementation;
   readonly #names: readonly string[];
 
   constructor(
-    private readonly socket: string,
+    private readonly place: SocketPlace,
     services: readonly RegisteredService[],
     protoDir: string,
   ) {
@@ -42,38 +48,35 @@ export class AdminServer {
     this.#names = ['', ...services.map((service) => service.name)];
     this.#health = new HealthImplementation(Object.fromEntries(this.#names.map((name) => [name, 'NOT_SERVING'])));
     this.#health.addToServer(this.#server);
-    const protos = ['node', 'image', 'file', 'cluster'].map((name) => `nexus/v1/${name}.proto`);
+    const protos = ['node', 'image', 'file', 'cluster', 'identity'].map((name) => `nexus/v1/${name}.proto`);
     new ReflectionService(loadSync(protos, { includeDirs: [protoDir] })).addToServer(this.#server);
   }
 
   /** Codes: already_exists (another controller answers), failed_precondition (the socket cannot be made). */
   async listen(): Promise<void> {
-    await mkdir(dirname(this.socket), { recursive: true });
-    if (await somebodyListens(this.socket)) {
-      throw new NexusError('already_exists', `a controller already listens on ${this.socket}; nexus down stops it`);
+    const { path, group } = this.place;
+    await mkdir(dirname(path), { recursive: true });
+    if (await somebodyListens(path)) {
+      throw new NexusError('already_exists', `a controller already listens on ${path}; nexus down stops it`);
     }
-    await rm(this.socket, { force: true });
+    await rm(path, { force: true });
     // Between bind and chmod the socket is there already: it must never be open to others.
     const before = process.umask(0o177);
     try {
       await new Promise<void>((resolve, reject) => {
-        this.#server.bindAsync(`unix:${this.socket}`, ServerCredentials.createInsecure(), (error) => {
+        this.#server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
           if (error === null) resolve();
           else
             reject(
-              new NexusError(
-                'failed_precondition',
-                `cannot listen on ${this.socket}: ${error.message}`,
-                {},
-                { cause: error },
-              ),
+              new NexusError('failed_precondition', `cannot listen on ${path}: ${error.message}`, {}, { cause: error }),
             );
         });
       });
     } finally {
       process.umask(before);
     }
-    await chmod(this.socket, 0o600);
+    if (group !== undefined) await chown(path, process.getuid?.() ?? 0, group);
+    await chmod(path, group === undefined ? 0o600 : 0o660);
   }
 
   setServing(isServing: boolean): void {
@@ -92,7 +95,7 @@ export class AdminServer {
         resolve();
       });
     });
-    await rm(this.socket, { force: true });
+    await rm(this.place.path, { force: true });
   }
 }
 

@@ -3,6 +3,7 @@
  * unknown keys fail. The annotated sample file is generated from this table.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { NexusError } from '../errors.js';
@@ -12,6 +13,7 @@ import { DEFAULT_INSTANCE, INSTANCE_PATTERN, instanceDefaults, type InstanceDefa
 
 const milliseconds = (least: number) => z.coerce.number().int().min(least).max(86_400_000);
 const port = z.coerce.number().int().min(1).max(65_535);
+const perTime = z.coerce.number().int().min(1).max(1_000_000);
 const folder = z.string().startsWith('/', 'must be an absolute path');
 
 const schema = z.strictObject({
@@ -91,6 +93,32 @@ const schema = z.strictObject({
   uploadTtlMs: milliseconds(1000)
     .default(3_600_000)
     .describe('time after which an upload without progress expires, ms'),
+  smtpHost: z.string().min(1).optional().describe('mail server; unset: mail goes to the outbox folder'),
+  smtpPort: port.optional().describe('port of the mail server; default 587, 465 with tls, 25 with none'),
+  smtpSecurity: z
+    .enum(['starttls', 'tls', 'none'])
+    .default('starttls')
+    .describe('starttls: refused unless the server offers it; tls: from the first byte; none: in clear'),
+  smtpUser: z.string().min(1).optional().describe('name for the mail server; unset: no login'),
+  smtpPasswordFile: folder.optional().describe('file with the password for the mail server'),
+  smtpCaFile: folder.optional().describe('file with the authority of the mail server’s certificate, PEM'),
+  mailFrom: z.string().min(3).optional().describe('sender of mail; needed with smtp-host'),
+  outboxDir: folder.optional().describe('folder for mail without a mail server; default outbox in the state folder'),
+  tokenTtlMs: milliseconds(60_000).default(86_400_000).describe('life of a user’s token, ms'),
+  otpTtlMs: milliseconds(10_000).default(300_000).describe('life of a code that was mailed, ms'),
+  authCallsPerMinute: perTime.default(600).describe('calls to register and log in, from everywhere, in a minute'),
+  authCallsPerAddressPerMinute: perTime.default(30).describe('the same from one address (IPv6: one /64) in a minute'),
+  authCallsPerAddressPerHour: perTime.default(200).describe('the same in an hour; outlives a restart'),
+  authCallsPerAccountPerHour: perTime
+    .default(20)
+    .describe('each of the four steps of register and log in, for one account in an hour; outlives a restart'),
+  nodesPerUser: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(256)
+    .default(0)
+    .describe('nodes that a user may create and manage; 0: administrators only'),
 });
 
 type Parsed = z.infer<typeof schema>;
@@ -136,7 +164,32 @@ export function loadSettings(sources: SettingSources = {}): Settings {
   if (Buffer.byteLength(settings.socket) > 107) {
     throw new NexusError('invalid_argument', `the socket path ${settings.socket} is longer than 107 bytes; set socket`);
   }
+  if (Buffer.byteLength(gatewaySocket(settings)) > 107) {
+    throw new NexusError(
+      'invalid_argument',
+      `the socket path ${gatewaySocket(settings)} is longer than 107 bytes; set run-dir`,
+    );
+  }
+  assertMailCanBeSent(settings);
   return settings;
+}
+
+/** On the socket in the run folder callers need a user's token; the gateway is its client. */
+export const gatewaySocket = (settings: Pick<Settings, 'runDir'>): string => join(settings.runDir, 'gateway.sock');
+
+function assertMailCanBeSent({ smtpHost, smtpUser, smtpPasswordFile, smtpSecurity, mailFrom }: Settings): void {
+  if (smtpHost !== undefined && mailFrom === undefined) {
+    throw new NexusError('invalid_argument', 'setting mail-from is needed with smtp-host');
+  }
+  if ((smtpUser === undefined) !== (smtpPasswordFile === undefined)) {
+    throw new NexusError('invalid_argument', 'settings smtp-user and smtp-password-file belong together');
+  }
+  if (smtpUser !== undefined && smtpSecurity === 'none') {
+    throw new NexusError(
+      'invalid_argument',
+      'smtp-security none would send the password in clear; use starttls or tls',
+    );
+  }
 }
 
 const givenEntries = (values: Readonly<Record<string, unknown>>): [string, unknown][] =>

@@ -10,6 +10,12 @@ const DETAILS_KEY = 'nexus-details-bin';
 
 /** On the admin socket: the user for whom the administrator acts. */
 export const AS_USER_METADATA = 'nexus-as-user';
+/** On the gateway's socket: the user's token, as `Bearer TOKEN`. */
+export const AUTHORIZATION_METADATA = 'authorization';
+/** On the gateway's socket: the address of the client behind it. */
+export const CLIENT_ADDRESS_METADATA = 'nexus-client-address';
+/** The id under which the caller logs this request. */
+export const REQUEST_ID_METADATA = 'nexus-request-id';
 
 export function statusOf(error: NexusError): StatusObject {
   const metadata = new Metadata();

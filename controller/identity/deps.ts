@@ -1,0 +1,55 @@
+/** What the use cases of identity stand on. */
+import type { Clock } from '../../shared/clock.js';
+import { NexusError } from '../../shared/errors.js';
+import type { IdentityKeys } from './keys.js';
+import type { Limits } from './limits.js';
+import type { MailQueue } from './mail-queue.js';
+import type { CodeSource } from './otp.js';
+import type { AuditLine, IdentityStore, PasswordHasher } from './port.js';
+import type { Tokens } from './tokens.js';
+
+export interface IdentitySettings {
+  readonly instance: string;
+  readonly otpTtlMs: number;
+  readonly tokenTtlMs: number;
+}
+
+export interface IdentityDeps {
+  readonly store: IdentityStore;
+  readonly hasher: PasswordHasher;
+  readonly mails: MailQueue;
+  readonly keys: IdentityKeys;
+  readonly tokens: Tokens;
+  readonly limits: Limits;
+  readonly codes: CodeSource;
+  readonly clock: Clock;
+  readonly settings: IdentitySettings;
+}
+
+/** Where a call comes from. */
+export interface Origin {
+  /** The user who makes it; empty for somebody without a token. */
+  readonly actor: string;
+  /** Empty on the admin socket. */
+  readonly address: string;
+}
+
+/** What a person gets who has proved to be one. */
+export interface Session {
+  readonly username: string;
+  readonly token: string;
+  readonly expiresAt: number;
+}
+
+export const auditLine = (clock: Clock, origin: Origin, action: string, username: string, detail = ''): AuditLine => ({
+  at: clock.now(),
+  action,
+  username,
+  actor: origin.actor,
+  address: origin.address,
+  detail,
+});
+
+/** The same whether it was wrong, used, expired, locked or never sent. */
+export const codeRefused = (): NexusError =>
+  new NexusError('unauthenticated', 'the code is wrong, was used or has expired; ask for a new one');

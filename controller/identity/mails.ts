@@ -1,0 +1,62 @@
+/** What people are written. Whoever can read the mailbox may learn whether an account exists; nobody else does. */
+import type { Mail } from './port.js';
+
+interface CodeMail {
+  readonly to: string;
+  readonly instance: string;
+  readonly username: string;
+  readonly code: string;
+  readonly ttlMs: number;
+}
+
+const minutes = (ms: number): string => {
+  const count = Math.max(1, Math.round(ms / 60_000));
+  return count === 1 ? '1 minute' : `${count} minutes`;
+};
+
+const lines = (...text: readonly string[]): string => `${text.join('\n')}\n`;
+
+export const registrationMail = ({ to, instance, username, code, ttlMs }: CodeMail): Mail => ({
+  to,
+  subject: `Your code for ${instance}`,
+  text: lines(
+    `Somebody, hopefully you, registers the account "${username}" with this address.`,
+    '',
+    `Code: ${code}`,
+    '',
+    `It can be used once, within ${minutes(ttlMs)}.`,
+    'If it was not you, or the name is not the one you chose, ignore this mail.',
+  ),
+});
+
+export const loginMail = ({ to, instance, username, code, ttlMs }: CodeMail): Mail => ({
+  to,
+  subject: `Your code for ${instance}`,
+  text: lines(
+    `Somebody, hopefully you, logs in as "${username}" and knows the password.`,
+    '',
+    `Code: ${code}`,
+    '',
+    `It can be used once, within ${minutes(ttlMs)}.`,
+    'If it was not you, tell your administrator: the password is known to others.',
+  ),
+});
+
+/** In answer to a registration whose address has an account: the reply itself must not say so. */
+export const addressTakenMail = (to: string, instance: string): Mail => ({
+  to,
+  subject: `Your account at ${instance}`,
+  text: lines(
+    'Somebody, perhaps you, registers a new account with this address, which has',
+    'one already. Log in with that one. If it was not you, ignore this mail.',
+  ),
+});
+
+export const nameTakenMail = (to: string, instance: string, username: string): Mail => ({
+  to,
+  subject: `Your registration at ${instance}`,
+  text: lines(
+    `The name "${username}" is not available. Register again with another one.`,
+    'If you do not know what this is about, ignore this mail.',
+  ),
+});

@@ -1,0 +1,94 @@
+/**
+ * Registration in two steps. The first stores what the account is to be and mails a code; only the second makes the
+ * account, so that a name is taken by nobody who can't read the address. Taken names and addresses get the same answer
+ * after the same work; the mail tells whoever reads the address.
+ */
+import { NexusError } from '../../shared/errors.js';
+import { auditLine, codeRefused, type IdentityDeps, type Origin, type Session } from './deps.js';
+import { addressTakenMail, nameTakenMail, registrationMail } from './mails.js';
+import { MAX_CODE_ATTEMPTS, opens, sealCode, unopenable } from './otp.js';
+import type { ChallengeRecord, Mail } from './port.js';
+import { isReserved, passwordComplaint } from './rules.js';
+
+/** Checked by the edge for form; the address is normalised. */
+export interface RegistrationRequest {
+  readonly username: string;
+  readonly email: string;
+  readonly password: string;
+}
+
+export class Registration {
+  constructor(private readonly deps: IdentityDeps) {}
+
+  /** Answers when the code expires, ms since the epoch. Codes: invalid_argument, resource_exhausted, unavailable. */
+  async init(request: RegistrationRequest, origin: Origin): Promise<number> {
+    const { store, hasher, mails, limits, clock, settings } = this.deps;
+    const { username, email, password } = request;
+    assertAcceptable(request);
+    await limits.admit({ call: 'registration', account: email, address: origin.address });
+    using place = mails.reserve();
+    const passwordHash = await hasher.hash(password);
+    const isAddressTaken = (await store.users.getByEmail(email)) !== undefined;
+    const isNameTaken = (await store.users.get(username)) !== undefined;
+    const code = this.deps.codes();
+    const sealed = sealCode(this.deps.keys.codeKey, 'registration', email, code);
+    const challenge: ChallengeRecord = {
+      purpose: 'registration',
+      account: email,
+      ...(isAddressTaken || isNameTaken ? unopenable() : sealed),
+      attempts: 0,
+      expiresAt: clock.now() + settings.otpTtlMs,
+      username,
+      passwordHash,
+    };
+    const detail = isAddressTaken ? 'the address has an account' : isNameTaken ? 'the name is taken' : '';
+    await store.challenges.put(challenge, auditLine(clock, origin, 'registration.requested', username, detail));
+    place.post(this.#mail(request, code, isAddressTaken, isNameTaken));
+    return challenge.expiresAt;
+  }
+
+  /** Makes the account. Codes: unauthenticated, already_exists (the name was taken meanwhile), resource_exhausted. */
+  async verify(request: { readonly email: string; readonly code: string }, origin: Origin): Promise<Session> {
+    const { store, limits, clock, keys, tokens } = this.deps;
+    const { email, code } = request;
+    await limits.admit({ call: 'registration-code', account: email, address: origin.address });
+    const now = clock.now();
+    const challenge = await store.challenges.redeem({
+      purpose: 'registration',
+      account: email,
+      now,
+      maxAttempts: MAX_CODE_ATTEMPTS,
+      matches: (found) => opens(keys.codeKey, 'registration', email, code, found),
+      audit: (won) => auditLine(clock, origin, won ? 'registration.code-accepted' : 'registration.code-refused', ''),
+    });
+    if (challenge === undefined) throw codeRefused();
+    const { username, passwordHash } = challenge;
+    const user = { username, email, passwordHash, role: 'user', disabled: false, tokenGeneration: 0 } as const;
+    await store.users.create(
+      { ...user, createdAt: now },
+      auditLine(clock, origin, 'registration.verified', user.username),
+    );
+    return { username: user.username, ...tokens.issue(user) };
+  }
+
+  #mail(request: RegistrationRequest, code: string, isAddressTaken: boolean, isNameTaken: boolean): Mail {
+    const { username, email: to } = request;
+    const { instance, otpTtlMs: ttlMs } = this.deps.settings;
+    if (isAddressTaken) return addressTakenMail(to, instance);
+    if (isNameTaken) return nameTakenMail(to, instance, username);
+    return registrationMail({ to, instance, username, code, ttlMs });
+  }
+}
+
+/** Code: invalid_argument. Says the same whoever has an account. */
+function assertAcceptable({ username, email, password }: RegistrationRequest): void {
+  if (isReserved(username)) {
+    throw new NexusError('invalid_argument', `username: "${username}" is reserved; choose another`, {
+      field: 'username',
+    });
+  }
+  const complaint = passwordComplaint(password, username, email);
+  if (complaint !== undefined) {
+    throw new NexusError('invalid_argument', `password: ${complaint}`, { field: 'password' });
+  }
+}

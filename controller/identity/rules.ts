@@ -1,0 +1,63 @@
+/**
+ * What names, passwords and addresses may be. Pure, and the same for everybody: a refusal here tells nothing of whether
+ * an account exists.
+ */
+import { LOCAL_ADMINISTRATOR, USER_NAME_PATTERN } from '../../shared/users.js';
+
+/** Longer than any address that mail servers take (RFC 5321: 254). */
+const MAX_EMAIL_CHARACTERS = 254;
+const MAX_LOCAL_PART_CHARACTERS = 64;
+/** As NIST SP 800-63B asks where a second factor follows. */
+export const MIN_PASSWORD_CHARACTERS = 8;
+/** Bounds the work of one hash. */
+export const MAX_PASSWORD_CHARACTERS = 128;
+
+/**
+ * Nobody can register these: `admin` owns what comes over the admin socket, the others would be taken for the system's
+ * own voice.
+ */
+const RESERVED_NAMES: readonly string[] = [LOCAL_ADMINISTRATOR, 'administrator', 'nexus', 'root', 'system'];
+
+/** What is wrong with it, or undefined. */
+export type Complaint = string | undefined;
+
+export const userNameComplaint = (name: string): Complaint =>
+  USER_NAME_PATTERN.test(name)
+    ? undefined
+    : 'must be 1 to 32 lower-case letters, digits, - and _, beginning with a letter';
+
+export const isReserved = (name: string): boolean => RESERVED_NAMES.includes(name);
+
+/** One spelling of what looks the same on every keyboard (NIST SP 800-63B 5.1.1.2). */
+export const normalisePassword = (password: string): string => password.normalize('NFKC');
+
+export function passwordComplaint(password: string, username: string, email: string): Complaint {
+  const normal = normalisePassword(password);
+  const characters = Array.from(normal);
+  if (characters.length < MIN_PASSWORD_CHARACTERS || characters.length > MAX_PASSWORD_CHARACTERS) {
+    return `must have ${MIN_PASSWORD_CHARACTERS} to ${MAX_PASSWORD_CHARACTERS} characters`;
+  }
+  if (characters.every((character) => character === characters[0])) return 'must not be one character repeated';
+  const lower = normal.toLowerCase();
+  if (lower === username || lower === normaliseEmail(email)) return 'must not be the user name or the mail address';
+  return undefined;
+}
+
+/** One spelling per mailbox. Case in local parts tells mailboxes apart nowhere in practice. */
+export const normaliseEmail = (email: string): string => email.trim().toLowerCase();
+
+const LOCAL_PART = /^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$/;
+const DOMAIN = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
+
+/** Of a normalised address. Plain dot-atoms only: nothing that could end a header line or name a second mailbox. */
+export function emailComplaint(email: string): Complaint {
+  const at = email.lastIndexOf('@');
+  const [local, domain] = [email.slice(0, Math.max(at, 0)), email.slice(at + 1)];
+  const isAddress =
+    at > 0 &&
+    email.length <= MAX_EMAIL_CHARACTERS &&
+    local.length <= MAX_LOCAL_PART_CHARACTERS &&
+    LOCAL_PART.test(local) &&
+    DOMAIN.test(domain);
+  return isAddress ? undefined : 'must be a mail address like name@example.org';
+}

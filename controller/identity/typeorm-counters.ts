@@ -1,0 +1,32 @@
+/** How often something was tried within a window of time. */
+import type { EntityManager } from 'typeorm';
+import type { Database } from '../store/database.js';
+import { CounterEntity } from './entities.js';
+import type { Count, CounterStore } from './port.js';
+
+export class TypeormCounterStore implements CounterStore {
+  constructor(private readonly database: Database) {}
+
+  count(keys: readonly string[], now: number, windowMs: number): Promise<readonly Count[]> {
+    return this.database.write(async (manager) => {
+      const counts: Count[] = [];
+      for (const key of keys) counts.push(await countOne(manager, key, now, windowMs));
+      return counts;
+    });
+  }
+}
+
+async function countOne(manager: EntityManager, key: string, now: number, windowMs: number): Promise<Count> {
+  const before = await manager.findOneBy(CounterEntity, { key });
+  if (before === null) {
+    const first = { key, count: 1, resetsAt: now + windowMs };
+    await manager.insert(CounterEntity, { ...first });
+    return first;
+  }
+  const isOver = before.resetsAt <= now;
+  const after = isOver
+    ? { key, count: 1, resetsAt: now + windowMs }
+    : { key, count: before.count + 1, resetsAt: before.resetsAt };
+  await manager.update(CounterEntity, { key }, { count: after.count, resetsAt: after.resetsAt });
+  return after;
+}

@@ -1,0 +1,45 @@
+/** Accounts. The primary key and the unique index on the address are what two racing registrations meet. */
+import { MoreThan } from 'typeorm';
+import type { Database } from '../store/database.js';
+import { UserEntity } from './entities.js';
+import type { AuditLine, UserPatch, UserRecord, UserStore } from './port.js';
+import { appendAudit } from './typeorm-audit.js';
+import { noSuchUser, userTaken } from './user-errors.js';
+
+export class TypeormUserStore implements UserStore {
+  constructor(private readonly database: Database) {}
+
+  async get(username: string): Promise<UserRecord | undefined> {
+    return (await this.database.read((manager) => manager.findOneBy(UserEntity, { username }))) ?? undefined;
+  }
+
+  async getByEmail(email: string): Promise<UserRecord | undefined> {
+    return (await this.database.read((manager) => manager.findOneBy(UserEntity, { email }))) ?? undefined;
+  }
+
+  list({ limit, after }: { readonly limit: number; readonly after: string }): Promise<readonly UserRecord[]> {
+    return this.database.read((manager) =>
+      manager.find(UserEntity, { where: { username: MoreThan(after) }, order: { username: 'ASC' }, take: limit }),
+    );
+  }
+
+  create(user: UserRecord, audit: AuditLine): Promise<void> {
+    return this.database.write(async (manager) => {
+      if (await manager.existsBy(UserEntity, { username: user.username })) throw userTaken('name', user.username);
+      if (await manager.existsBy(UserEntity, { email: user.email })) throw userTaken('address', user.email);
+      await manager.insert(UserEntity, { ...user });
+      await appendAudit(manager, audit);
+    });
+  }
+
+  update(username: string, change: (user: UserRecord) => UserPatch, audit: AuditLine): Promise<UserRecord> {
+    return this.database.write(async (manager) => {
+      const before = await manager.findOneBy(UserEntity, { username });
+      if (before === null) throw noSuchUser(username);
+      const patch = change(before);
+      await manager.update(UserEntity, { username }, { ...patch });
+      await appendAudit(manager, audit);
+      return { ...before, ...patch };
+    });
+  }
+}

@@ -1,0 +1,46 @@
+/** The identity store over TypeORM, in a database of its own. */
+import { LessThanOrEqual } from 'typeorm';
+import { openDatabase, type Database, type StoreOptions } from '../store/database.js';
+import { ChallengeEntity, CounterEntity, IDENTITY_ENTITIES, RevocationEntity } from './entities.js';
+import { Accounts0001 } from './migrations/0001-accounts.js';
+import type { AuditStore, ChallengeStore, CounterStore, IdentityStore, RevocationStore, UserStore } from './port.js';
+import { TypeormAuditStore } from './typeorm-audit.js';
+import { TypeormChallengeStore } from './typeorm-challenges.js';
+import { TypeormCounterStore } from './typeorm-counters.js';
+import { TypeormRevocationStore } from './typeorm-revocations.js';
+import { TypeormUserStore } from './typeorm-users.js';
+
+const MIGRATIONS = [Accounts0001];
+
+/** Codes: those of openDatabase. */
+export async function openIdentityStore(options: StoreOptions): Promise<IdentityStore> {
+  return new TypeormIdentityStore(await openDatabase(options, { entities: IDENTITY_ENTITIES, migrations: MIGRATIONS }));
+}
+
+class TypeormIdentityStore implements IdentityStore {
+  readonly users: UserStore;
+  readonly challenges: ChallengeStore;
+  readonly revocations: RevocationStore;
+  readonly counters: CounterStore;
+  readonly audit: AuditStore;
+
+  constructor(private readonly database: Database) {
+    this.users = new TypeormUserStore(database);
+    this.challenges = new TypeormChallengeStore(database);
+    this.revocations = new TypeormRevocationStore(database);
+    this.counters = new TypeormCounterStore(database);
+    this.audit = new TypeormAuditStore(database);
+  }
+
+  async purge(now: number): Promise<void> {
+    await this.database.write(async (manager) => {
+      await manager.delete(ChallengeEntity, { expiresAt: LessThanOrEqual(now) });
+      await manager.delete(RevocationEntity, { expiresAt: LessThanOrEqual(now) });
+      await manager.delete(CounterEntity, { resetsAt: LessThanOrEqual(now) });
+    });
+  }
+
+  close(): Promise<void> {
+    return this.database.close();
+  }
+}

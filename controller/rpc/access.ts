@@ -1,0 +1,83 @@
+/**
+ * Who may call what: one rule for every RPC of every service. An RPC without a rule is refused on every socket that asks
+ * for proof, and a test walks over all services to find one. What a rule can't say, because it depends on the thing that
+ * is asked for (whose file, whose node), its handler checks.
+ */
+import { NexusError } from '../../shared/errors.js';
+
+/**
+ * public: anybody who reaches the socket; user: whoever has an account; node manager: administrators, and users for
+ * nodes of their own where the settings let them have some (node-access.ts checks); administrator: nobody else.
+ */
+export type Requirement = 'public' | 'user' | 'node manager' | 'administrator';
+
+export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement>>>> = {
+  'nexus.v1.NodeService': {
+    CreateNode: 'node manager',
+    ListNodes: 'user',
+    GetNode: 'user',
+    StartNode: 'node manager',
+    StopNode: 'node manager',
+    RestartNode: 'node manager',
+    RemoveNode: 'node manager',
+    CordonNode: 'administrator',
+    UncordonNode: 'administrator',
+    DrainNode: 'administrator',
+    ResizeNode: 'administrator',
+    ExecInNode: 'administrator',
+    GetNodeLogs: 'administrator',
+  },
+  'nexus.v1.ImageService': {
+    ListImages: 'user',
+    ImportImage: 'administrator',
+    BuildImage: 'administrator',
+    RemoveImage: 'administrator',
+  },
+  'nexus.v1.FileService': {
+    OpenUpload: 'user',
+    GrantChunks: 'user',
+    CommitUpload: 'user',
+    AbortUpload: 'user',
+    OpenDownload: 'user',
+    ListFiles: 'user',
+    GetFile: 'user',
+    LocateFile: 'user',
+    ReportReplica: 'user',
+    ScrubFiles: 'administrator',
+    RebalanceFiles: 'administrator',
+    RemoveFile: 'user',
+  },
+  'nexus.v1.ClusterService': {
+    GetStatus: 'user',
+    WatchEvents: 'user',
+    Shutdown: 'administrator',
+  },
+  'nexus.v1.IdentityService': {
+    InitRegistration: 'public',
+    VerifyRegistration: 'public',
+    InitLogin: 'public',
+    VerifyLogin: 'public',
+    GetSigningKeys: 'public',
+    Logout: 'user',
+    WhoAmI: 'user',
+    ListUsers: 'administrator',
+    CreateUser: 'administrator',
+    SetRole: 'administrator',
+    SetDisabled: 'administrator',
+    RotateSigningKey: 'administrator',
+    ListAudit: 'administrator',
+  },
+};
+
+/** `method` is the full path, e.g. /nexus.v1.FileService/ListFiles. Undefined: there is no rule. */
+export function requirementOf(method: string): Requirement | undefined {
+  const [, service = '', name = ''] = method.split('/');
+  const rules = Object.hasOwn(ACCESS, service) ? ACCESS[service] : undefined;
+  return rules !== undefined && Object.hasOwn(rules, name) ? rules[name] : undefined;
+}
+
+/** Code: permission_denied. */
+export function assertMayCall(method: string, requirement: Requirement, isAdministrator: boolean): void {
+  if (requirement !== 'administrator' || isAdministrator) return;
+  throw new NexusError('permission_denied', `${method.split('/').at(-1) ?? method} is for administrators only`);
+}

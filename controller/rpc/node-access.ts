@@ -1,0 +1,72 @@
+/**
+ * Whose nodes a caller may manage: an administrator's are all. Users see every node; where the settings let them have
+ * some, they create, start, stop and remove their own, which a label tells.
+ */
+import { Mutex } from 'async-mutex';
+import { NexusError } from '../../shared/errors.js';
+import type { NodeRegistry } from '../node/registry.js';
+import type { NodeRecord } from '../store/port.js';
+import type { Caller } from './edge.js';
+
+/** On nodes of users: the user's name. Only administrators can set it otherwise. */
+const OWNER_LABEL = 'owner';
+
+export class NodeAccess {
+  /** One creation of a user at a time, so that two can't both take the last place. */
+  readonly #creations = new Map<string, Mutex>();
+
+  constructor(
+    private readonly registry: NodeRegistry,
+    private readonly nodesPerUser: number,
+  ) {}
+
+  /** The node, if the caller may manage it. Codes: permission_denied, and those of the look-up. */
+  managed(caller: Caller, reference: string): NodeRecord {
+    if (!caller.isAdministrator) this.#assertUsersMayHaveNodes();
+    const node = this.registry.resolve(reference);
+    if (caller.isAdministrator || node.labels[OWNER_LABEL] === caller.user) return node;
+    throw new NexusError('permission_denied', `node ${node.name} is not yours`);
+  }
+
+  /** As `managed`; only administrators may lose files, which can be anybody's. */
+  removable(caller: Caller, reference: string, force: boolean): NodeRecord {
+    const node = this.managed(caller, reference);
+    if (!force || caller.isAdministrator) return node;
+    throw new NexusError('permission_denied', 'only administrators may remove a node together with files on it');
+  }
+
+  /** Runs `create` with the labels that the node is to have. Codes: permission_denied, resource_exhausted. */
+  async creating<Result>(
+    caller: Caller,
+    labels: Readonly<Record<string, string>>,
+    create: (labels: Readonly<Record<string, string>>) => Promise<Result>,
+  ): Promise<Result> {
+    if (caller.isAdministrator) return await create(labels);
+    this.#assertUsersMayHaveNodes();
+    const { user } = caller;
+    const turn = this.#creations.get(user) ?? new Mutex();
+    this.#creations.set(user, turn);
+    try {
+      return await turn.runExclusive(async () => {
+        this.#assertHasRoom(user);
+        return await create({ ...labels, [OWNER_LABEL]: user });
+      });
+    } finally {
+      if (!turn.isLocked()) this.#creations.delete(user);
+    }
+  }
+
+  #assertHasRoom(user: string): void {
+    const owned = this.registry.list().filter((node) => node.labels[OWNER_LABEL] === user).length;
+    if (owned < this.nodesPerUser) return;
+    throw new NexusError(
+      'resource_exhausted',
+      `you have ${owned} of ${this.nodesPerUser} nodes; remove one, or ask an administrator`,
+    );
+  }
+
+  #assertUsersMayHaveNodes(): void {
+    if (this.nodesPerUser > 0) return;
+    throw new NexusError('permission_denied', 'nodes are managed by administrators only');
+  }
+}
