@@ -1,9 +1,9 @@
 /** What the controller can tell an agent to do. A command is answered once it is done; errors travel in the reply. */
 import { NexusError, toNexusError } from '../shared/errors.js';
-import { AgentCommand, AgentReply } from '../shared/gen/nexus/v1/agent.js';
 import { isChunkId, type ChunkId, type NodeId } from '../shared/ids.js';
+import { AgentCommand, AgentReply, type ChunkOrigin as ChunkOriginMessage } from '../shared/gen/nexus/v1/agent.js';
 import type { Clock } from '../shared/clock.js';
-import type { SigningKey } from '../shared/chunk-token.js';
+import type { ChunkOrigin, SigningKey } from '../shared/chunk-token.js';
 import { checkChunks } from './chunk/check.js';
 import { fetchChunk } from './chunk/fetch.js';
 import { receiptOf } from './chunk/put.js';
@@ -127,7 +127,14 @@ export class CommandResponder {
   async #list(after: string, limit: number): Promise<Partial<AgentReply>> {
     const count = limit === 0 ? MAX_CHUNKS_PER_COMMAND : Math.min(limit, MAX_CHUNKS_PER_COMMAND);
     const listed = await this.context.store.list(after, count);
-    return { chunks: listed.map(({ chunk, size, md5 }) => ({ chunkId: chunk, size: BigInt(size), md5 })) };
+    return {
+      chunks: listed.map(({ chunk, size, md5, of }) => ({
+        chunkId: chunk,
+        size: BigInt(size),
+        md5,
+        origin: of === undefined ? undefined : originMessage(of),
+      })),
+    };
   }
 }
 
@@ -135,6 +142,15 @@ function checkedId(id: string): ChunkId {
   if (isChunkId(id)) return id;
   throw new NexusError('invalid_argument', `not a chunk id: ${id}`);
 }
+const originMessage = ({ file, index, name, owner, replicas, expected, created }: ChunkOrigin): ChunkOriginMessage => ({
+  fileId: file,
+  index,
+  name,
+  owner,
+  replicas,
+  expectedBytes: BigInt(expected),
+  createdAtMs: BigInt(created),
+});
 
 function decode(request: Uint8Array): AgentCommand {
   try {

@@ -15,6 +15,22 @@ export interface ForwardTarget {
   readonly token: string;
 }
 
+/**
+ * Which part of which file a chunk is. Agents keep it beside the chunk, so that volumes alone tell what they hold and
+ * `nexus state rebuild` can put files together again when the database is lost.
+ */
+export interface ChunkOrigin {
+  readonly file: string;
+  readonly index: number;
+  readonly name: string;
+  readonly owner: string;
+  readonly replicas: number;
+  /** Bytes that the sender expected the whole file to have; 0: it did not know. */
+  readonly expected: number;
+  /** When the file was begun, ms since the epoch. */
+  readonly created: number;
+}
+
 export interface ChunkTokenClaims {
   readonly op: ChunkOperation;
   readonly chunk: string;
@@ -26,6 +42,8 @@ export interface ChunkTokenClaims {
   readonly exp: number;
   /** Further replicas, for a write. */
   readonly forward?: readonly ForwardTarget[];
+  /** For a write: what the agent is to remember of the chunk. */
+  readonly of?: ChunkOrigin;
 }
 
 export interface ReceiptClaims {

@@ -5,6 +5,7 @@
  */
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import { NexusError } from '../../shared/errors.js';
 import { isChunkId, type ChunkId } from '../../shared/ids.js';
 
@@ -15,6 +16,8 @@ export interface ChunkFacts {
   readonly md5: string;
   /** ISO 8601. */
   readonly written_at: string;
+  /** As its token said, which the controller had signed. */
+  readonly of?: ChunkOrigin;
 }
 
 export const MD5_PATTERN = /^[0-9a-f]{32}$/;
@@ -61,10 +64,10 @@ export async function readSidecar(layout: ChunkLayout, chunk: ChunkId): Promise<
 
 function parseSidecar(text: string): ChunkFacts {
   const facts = JSON.parse(text) as Partial<ChunkFacts>;
-  const { size, md5, written_at } = facts;
+  const { size, md5, written_at, of } = facts;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw new Error('size is malformed');
   if (typeof md5 !== 'string' || !MD5_PATTERN.test(md5)) throw new Error('md5 is malformed');
-  return { size, md5, written_at: String(written_at) };
+  return { size, md5, written_at: String(written_at), ...(of === undefined ? {} : { of }) };
 }
 
 /** Makes the names in a folder durable. */

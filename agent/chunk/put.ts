@@ -67,7 +67,7 @@ function expectedContent(claims: ChunkTokenClaims, request: IncomingMessage): Ex
   if (typeof md5 !== 'string' || !MD5_PATTERN.test(md5)) {
     throw new NexusError('invalid_argument', 'X-Nexus-MD5 is required: 32 lower-case hex digits');
   }
-  return { size, md5 };
+  return { size, md5, ...(claims.of === undefined ? {} : { of: claims.of }) };
 }
 
 const openForwards = (claims: ChunkTokenClaims, chunk: ChunkId, expected: ExpectedChunk): Forward[] =>

@@ -146,8 +146,9 @@ export class ChunkStore {
   }
 
   /** Sidecar, then chunk: both renames are in one folder, whose journal keeps their order. */
-  async #publish(chunk: ChunkId, { size, md5 }: ExpectedChunk, file: TemporaryFile): Promise<ChunkFacts> {
-    const facts = { size, md5, written_at: new Date(this.options.clock.now()).toISOString() };
+  async #publish(chunk: ChunkId, expected: ExpectedChunk, file: TemporaryFile): Promise<ChunkFacts> {
+    const { size } = expected;
+    const facts = { ...expected, written_at: new Date(this.options.clock.now()).toISOString() };
     const temporarySidecar = `${file.path}.json`;
     const made = await Promise.allSettled([file.sync(), writeDurably(temporarySidecar, JSON.stringify(facts))]);
     await this.#lock.run(chunk, async () => {

@@ -3,6 +3,7 @@
  * the store meet here.
  */
 import { createHash } from 'node:crypto';
+import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import type { ChunkFacts } from './layout.js';
@@ -13,6 +14,8 @@ export interface ExpectedChunk {
   readonly size: number;
   /** Lower-case hex. */
   readonly md5: string;
+  /** What the controller's token says of it. */
+  readonly of?: ChunkOrigin;
 }
 
 export interface ChunkWriteSteps {

@@ -4,7 +4,12 @@
  */
 import { isErrorCode, NexusError } from '../../shared/errors.js';
 import { FakeScript } from '../../shared/fake-script.js';
-import { AgentReply, type AgentCommand, type AgentHeartbeat, type AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import {
+  AgentReply,
+  type AgentCommand,
+  type AgentHeartbeat,
+  type AgentReport,
+} from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { AgentBus, BusListener } from './port.js';
 

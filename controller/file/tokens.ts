@@ -1,8 +1,9 @@
 /** Rights to one chunk each, for a few minutes: what clients show to agents. */
-import { signClaims, type ForwardTarget } from '../../shared/chunk-token.js';
+import { signClaims, type ChunkOrigin, type ForwardTarget } from '../../shared/chunk-token.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
 import type { FileDeps } from './deps.js';
+import type { FileRecord } from '../store/port.js';
 import type { StorageNode } from './nodes.js';
 
 export interface ChunkTarget {
@@ -12,16 +13,36 @@ export interface ChunkTarget {
   readonly token: string;
 }
 
+/** What the chunk's agents are to remember of it. `expected`: bytes of the whole file as announced, 0: not known. */
+export const originOf = (file: FileRecord, index: number, expected: number): ChunkOrigin => ({
+  file: file.id,
+  index,
+  name: file.name,
+  owner: file.owner,
+  replicas: file.replicas,
+  expected,
+  created: file.createdAt,
+});
+
 /** One target per node; the first one's token names the others, to which it forwards. */
 export function writeTargets(
   deps: Pick<FileDeps, 'signer' | 'clock'>,
   chunk: ChunkId,
+  of: ChunkOrigin,
   nodes: readonly StorageNode[],
 ): ChunkTarget[] {
   const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
   const token = (node: StorageNode, forward?: readonly ForwardTarget[]): string =>
     signClaims(
-      { op: 'write', chunk, node: node.id, size: CHUNK_SIZE_BYTES, exp, ...(forward === undefined ? {} : { forward }) },
+      {
+        op: 'write',
+        chunk,
+        node: node.id,
+        size: CHUNK_SIZE_BYTES,
+        exp,
+        of,
+        ...(forward === undefined ? {} : { forward }),
+      },
       deps.signer,
     );
   const [first, ...others] = nodes;

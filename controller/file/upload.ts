@@ -11,7 +11,8 @@ import { noSuchUpload } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
 import { assertRoomForFile, planPlacement, type Candidate, type Placement } from './plan.js';
 import { acceptReceipts, type ClaimedReceipt } from './receipts.js';
-import { writeTargets, type ChunkTarget } from './tokens.js';
+import type { StorageNode } from './nodes.js';
+import { originOf, writeTargets, type ChunkTarget } from './tokens.js';
 
 export interface ChunkGrant {
   readonly index: number;
@@ -87,6 +88,7 @@ export class Uploads {
     return this.#placing.runExclusive(async () => {
       const { store, clock, settings } = this.deps;
       const upload = await this.#expect(id);
+      const file = await this.#fileOf(upload);
       const received = await this.#received(upload, request.receipts);
       const retries = await this.#retries(upload, request.retry, received);
       const plan = planPlacement({
@@ -112,11 +114,14 @@ export class Uploads {
       const expiresAt = clock.now() + settings.uploadTtlMs;
       await store.recordGrants(id, { received, moved, placed, expiresAt, reason: reasonOf(plan) });
       this.#cursor = plan.cursor;
+      const grantOf = ({ id: chunkId, index }: Pick<ChunkRecord, 'id' | 'index'>, nodeIds: readonly NodeId[]) => ({
+        index,
+        chunkId,
+        targets: writeTargets(this.deps, chunkId, originOf(file, index, upload.expectedSize), this.#known(nodeIds)),
+      });
       return [
-        ...retries.map(({ chunk, kept }, at) =>
-          this.#grantOf(chunk.index, chunk.id, [...(plan.moves[at] ?? []), ...kept]),
-        ),
-        ...placed.map((chunk) => this.#grantOf(chunk.index, chunk.id, chunk.nodeIds)),
+        ...retries.map(({ chunk, kept }, at) => grantOf(chunk, [...(plan.moves[at] ?? []), ...kept])),
+        ...placed.map((chunk) => grantOf(chunk, chunk.nodeIds)),
       ];
     });
   }
@@ -147,9 +152,14 @@ export class Uploads {
     return this.deps.room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
   }
 
-  #grantOf(index: number, chunkId: ChunkId, nodeIds: readonly NodeId[]): ChunkGrant {
-    const nodes = nodeIds.map((id) => this.deps.nodes.find(id)).filter((node) => node !== undefined);
-    return { index, chunkId, targets: writeTargets(this.deps, chunkId, nodes) };
+  async #fileOf(upload: UploadRecord): Promise<FileRecord> {
+    const file = await this.deps.store.getFile(upload.fileId);
+    if (file === undefined) throw noSuchUpload(upload.id);
+    return file;
+  }
+
+  #known(nodeIds: readonly NodeId[]): StorageNode[] {
+    return nodeIds.map((id) => this.deps.nodes.find(id)).filter((node) => node !== undefined);
   }
 
   /**

@@ -131,7 +131,8 @@ describe('agent process', function () {
     const content = randomBytes(MIB);
     const md5 = createHash('md5').update(content).digest('hex');
     const { nodeId: node } = config;
-    const token = signClaims({ op: 'write', chunk, node, size: MIB, exp: Date.now() + 60_000 }, controller);
+    const of = { file: 'f00d', index: 2, name: 'a.bin', owner: 'ann', replicas: 1, expected: MIB, created: 7 };
+    const token = signClaims({ op: 'write', chunk, node, size: MIB, exp: Date.now() + 60_000, of }, controller);
     const answer = await fetch(`http://127.0.0.1:${config.port}/chunks/${chunk}`, {
       method: 'PUT',
       body: new Uint8Array(content),
@@ -139,7 +140,9 @@ describe('agent process', function () {
     });
     expect(answer.status).to.equal(201);
     const listed = await ask(on, { listChunks: { after: '', limit: 10 } });
-    expect(listed.chunks).to.deep.equal([{ chunkId: chunk, size: BigInt(MIB), md5 }]);
+    const { name, owner, index, replicas } = of;
+    const origin = { fileId: of.file, name, owner, index, replicas, expectedBytes: BigInt(MIB), createdAtMs: 7n };
+    expect(listed.chunks).to.deep.equal([{ chunkId: chunk, size: BigInt(MIB), md5, origin }]);
     const inspected = JSON.parse((await ask(on, { inspect: {} })).inspection) as Record<string, unknown>;
     expect(inspected).to.include({ node: 'web-1', nats_connected: true });
     expect(await (await fetch(`http://127.0.0.1:${config.port}/metrics`)).text()).to.match(

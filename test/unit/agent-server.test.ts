@@ -171,6 +171,18 @@ describe('chunk server', () => {
     expect(Buffer.from(await (await other.get(chunk)).arrayBuffer()).equals(content)).to.equal(true);
   });
 
+  it('remembers beside each replica which part of which file it is', async () => {
+    const chunk = newChunkId();
+    const of = { file: 'f'.repeat(16), index: 3, name: 'ä"b', owner: 'ann', replicas: 2, expected: 0, created: 7 };
+    const forward = [{ node: other.nodeId, address: other.address, token: other.token(chunk, { of }) }];
+    const token = agent.token(chunk, { of, forward });
+    expect((await agent.put(chunk, Buffer.from('content'), token)).status).to.equal(201);
+    for (const { store } of [agent, other]) {
+      const listed = await store.list('', 10);
+      expect(listed.map((found) => found.of)).to.deep.equal([of]);
+    }
+  });
+
   it('names a replica that refuses or is not there, and keeps its own', async () => {
     const chunk = newChunkId();
     const gone = newNodeId();

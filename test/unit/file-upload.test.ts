@@ -58,6 +58,20 @@ describe('uploads', () => {
       expect(await codeOf(() => verifyChunkToken(first!.token, key, use(others[0]!)))).to.equal('permission_denied');
     });
 
+    it('tell each agent which part of which file its chunk is', async () => {
+      const id = await bench.open(2);
+      const key = publicKeyOf(bench.signer.publicKey);
+      const file = await bench.store.files.getFile((await bench.store.files.getUpload(id))!.fileId);
+      for (const grant of await bench.grant(id, 2)) {
+        for (const { nodeId, token } of grant.targets) {
+          const use = { op: 'write', chunk: grant.chunkId, node: nodeId, nowMs: bench.nowMs } as const;
+          const { name, owner, replicas, createdAt: created } = file!;
+          const origin = { file: file!.id, index: grant.index, name, owner, replicas, expected: 0, created };
+          expect(verifyChunkToken(token, key, use).of).to.deep.equal(origin);
+        }
+      }
+    });
+
     it('are numbered on, and go on round the nodes over uploads', async () => {
       const one = await bench.open();
       const two = await bench.open();
