@@ -12,7 +12,7 @@ const ADAPTERS = [
   '^controller/runtime/(runc|process)[^/]*[.]ts$',
   '^controller/network/(bridge|loopback)[^/]*[.]ts$',
   '^controller/volume/(image-file|directory)[^/]*[.]ts$',
-  '^controller/store/(database|typeorm|entities|sqlite|[a-z]+-store)[^/]*[.]ts$',
+  '^controller/store/(typeorm|entities|sqlite|postgres|[a-z]+-store)[^/]*[.]ts$',
   '^controller/store/migrations/',
   '^controller/identity/(typeorm|entities|smtp|outbox)[^/]*[.]ts$',
   '^controller/identity/migrations/',
@@ -100,7 +100,7 @@ module.exports = {
       comment: 'The command line is one bundle without native add-ons, and never opens the store.',
       severity: 'error',
       from: { path: '^cli/' },
-      to: { path: 'node_modules/(typeorm|better-sqlite3|node-pty|pino)/' },
+      to: { path: 'node_modules/(typeorm|better-sqlite3|pg|node-pty|pino)/' },
     },
     {
       name: 'children-through-one-file',

@@ -33,7 +33,7 @@ import { loadTokenKey } from './host/signing-key.js';
 import { IdentityKeys } from './identity/keys.js';
 import { OutboxMailer } from './identity/outbox.js';
 import { ScryptHasher } from './identity/passwords.js';
-import type { Mailer } from './identity/port.js';
+import type { IdentityStore, Mailer } from './identity/port.js';
 import { SmtpMailer } from './identity/smtp.js';
 import { openIdentityStore } from './identity/typeorm.js';
 import { IdentityUseCases } from './identity/use-cases.js';
@@ -56,6 +56,7 @@ import { nodeServiceHandlers } from './rpc/node.js';
 import { SocketServer, type RegisteredService } from './rpc/server.js';
 import { ProcessRuntime } from './runtime/process.js';
 import { RuncRuntime } from './runtime/runc.js';
+import { databaseLocation } from './store/typeorm-open.js';
 import { openStore } from './store/typeorm.js';
 import { DirectoryVolumes } from './volume/directory.js';
 import { ImageFileVolumes } from './volume/image-file.js';
@@ -114,13 +115,16 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     lock.release();
   });
   await mkdir(settings.runDir, { recursive: true, mode: 0o711 });
-  const store = await openStore({ path: join(settings.stateDir, 'nexus.db'), log });
-  running.defer('close the store', () => store.close());
+  const store = await openStore({ ...databaseLocation(settings, 'nexus', endForLoss), log });
+  let isPurged = false;
+  const end = (database: { close(): Promise<void>; erase(): Promise<void> }): Promise<void> =>
+    isPurged ? database.erase() : database.close();
+  running.defer('close the store', () => end(store));
   const events = new EventLog(store.events, systemClock, log);
   const registry = new NodeRegistry(store.nodes, events, systemClock);
   await registry.load();
 
-  const identity = await openIdentity(settings, log, running);
+  const identity = await openIdentity(settings, log, running, end);
   const tokenKey = await loadTokenKey(settings.stateDir);
   const subnet = parseSubnet(settings.subnet);
   const isContained = settings.runtime === 'runc';
@@ -230,7 +234,11 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
             upkeep,
             events,
             startedAt,
-            shutdown: (purge, tell) => endCluster(service, purge, tell, stop),
+            shutdown: (purge, tell) =>
+              endCluster(service, purge, tell, () => {
+                isPurged = purge;
+                return stop();
+              }),
           },
           edge,
         ),
@@ -279,9 +287,14 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   return { stop, ended };
 }
 
-async function openIdentity(settings: Settings, log: Logger, running: UndoStack): Promise<IdentityUseCases> {
-  const store = await openIdentityStore({ path: join(settings.stateDir, 'auth.db'), log });
-  running.defer('close the accounts', () => store.close());
+async function openIdentity(
+  settings: Settings,
+  log: Logger,
+  running: UndoStack,
+  end: (store: IdentityStore) => Promise<void>,
+): Promise<IdentityUseCases> {
+  const store = await openIdentityStore({ ...databaseLocation(settings, 'auth', endForLoss), log });
+  running.defer('close the accounts', () => end(store));
   const keys = await IdentityKeys.load(join(settings.stateDir, 'identity-keys.json'), systemClock);
   const mailer = await makeMailer(settings);
   log.info({ destination: mailer.destination }, `mail goes to ${mailer.destination}`);
@@ -296,6 +309,12 @@ async function makeMailer(settings: Settings): Promise<Mailer> {
   const from = settings.mailFrom ?? `${instance}@localhost`;
   if (host !== undefined) return await SmtpMailer.open({ ...settings, host, from });
   return await OutboxMailer.open(settings.outboxDir ?? join(stateDir, 'outbox'), from, systemClock);
+}
+
+/** Somebody else has the database now, and with it the nodes: this controller must not touch them any more. */
+function endForLoss(): void {
+  process.exitCode = 1;
+  process.kill(process.pid, 'SIGTERM');
 }
 
 async function makeBus(settings: Settings, host: string, log: Logger): Promise<NatsBus> {

@@ -70,7 +70,14 @@ node_missing() {
   cannot "Node.js $NODE_MAJOR.$NODE_MINOR or newer" "${NODE_VERSION:-no node at all} is what PATH has" 'install it from https://nodejs.org'
 }
 
-packages_needed() { if [ "$runtime" = process ]; then echo nats-server; else echo "${RUNC_PACKAGES[*]}"; fi; }
+packages_needed() {
+  if [ "$runtime" = process ]; then
+    echo nats-server
+  else
+    # PostgreSQL is the store of a few tests; whoever wants it for a cluster has it on a host of its own.
+    echo "${RUNC_PACKAGES[*]}" "$([ "$purpose" = test ] && echo postgresql)"
+  fi
+}
 
 packages_check() {
   local missing

@@ -80,6 +80,10 @@ export class FakeIdentityStore implements IdentityStore {
     });
   }
 
+  erase(): Promise<void> {
+    return this.close();
+  }
+
   close(): Promise<void> {
     return this.#writing.runExclusive(() => {
       this.#open = false;

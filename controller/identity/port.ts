@@ -128,6 +128,8 @@ export interface IdentityStore {
   purge(now: number): Promise<void>;
   /** Waits for running writes; idempotent. */
   close(): Promise<void>;
+  /** Closes it and removes all that it holds: for the end of an instance. */
+  erase(): Promise<void>;
 }
 
 export interface Mail {

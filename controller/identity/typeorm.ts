@@ -1,6 +1,8 @@
 /** The identity store over TypeORM, in a database of its own. */
 import { LessThanOrEqual } from 'typeorm';
-import { openDatabase, type Database, type StoreOptions } from '../store/database.js';
+import type { TypeormDatabase } from '../store/typeorm-database.js';
+import { openDatabase } from '../store/typeorm-open.js';
+import type { StoreOptions } from '../store/typeorm.js';
 import { ChallengeEntity, CounterEntity, IDENTITY_ENTITIES, RevocationEntity } from './entities.js';
 import { Accounts0001 } from './migrations/0001-accounts.js';
 import type { AuditStore, ChallengeStore, CounterStore, IdentityStore, RevocationStore, UserStore } from './port.js';
@@ -14,7 +16,8 @@ const MIGRATIONS = [Accounts0001];
 
 /** Codes: those of openDatabase. */
 export async function openIdentityStore(options: StoreOptions): Promise<IdentityStore> {
-  return new TypeormIdentityStore(await openDatabase(options, { entities: IDENTITY_ENTITIES, migrations: MIGRATIONS }));
+  const tables = { entities: IDENTITY_ENTITIES, migrations: MIGRATIONS };
+  return new TypeormIdentityStore(await openDatabase(options, tables, options.log));
 }
 
 class TypeormIdentityStore implements IdentityStore {
@@ -24,7 +27,7 @@ class TypeormIdentityStore implements IdentityStore {
   readonly counters: CounterStore;
   readonly audit: AuditStore;
 
-  constructor(private readonly database: Database) {
+  constructor(private readonly database: TypeormDatabase) {
     this.users = new TypeormUserStore(database);
     this.challenges = new TypeormChallengeStore(database);
     this.revocations = new TypeormRevocationStore(database);
@@ -42,5 +45,9 @@ class TypeormIdentityStore implements IdentityStore {
 
   close(): Promise<void> {
     return this.database.close();
+  }
+
+  erase(): Promise<void> {
+    return this.database.erase();
   }
 }

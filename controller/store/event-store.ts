@@ -2,7 +2,7 @@
 import { LessThanOrEqual, MoreThan } from 'typeorm';
 import { EventEntity } from './entities.js';
 import type { EventRecord, EventStore } from './port.js';
-import type { Database } from './database.js';
+import type { Database } from './typeorm-database.js';
 import { MAX_EVENTS } from './bounds.js';
 
 export class TypeormEventStore implements EventStore {

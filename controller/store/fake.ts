@@ -57,6 +57,11 @@ export class FakeStore implements Store {
     });
   }
 
+  async erase(): Promise<void> {
+    await this.close();
+    this.#tables = { ...emptyFileTables(), nodes: new Map(), events: [], lastEventId: 0, marks: new Map() };
+  }
+
   async #read<Result>(work: (tables: Tables) => Result): Promise<Result> {
     this.#assertOpen();
     return structuredClone(work(this.#tables));

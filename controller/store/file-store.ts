@@ -22,7 +22,7 @@ import {
   receive,
   setStates,
 } from './typeorm-chunks.js';
-import type { Database } from './database.js';
+import type { Database } from './typeorm-database.js';
 
 type Grants = Parameters<FileStore['recordGrants']>[1];
 

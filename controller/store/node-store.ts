@@ -4,7 +4,7 @@ import type { NodeId } from '../../shared/ids.js';
 import { NodeEntity } from './entities.js';
 import type { NodePatch, NodeRecord, NodeStore } from './port.js';
 import { lowestFreeSlot, nameTaken, noSuchNode } from './node-rules.js';
-import type { Database } from './database.js';
+import type { Database } from './typeorm-database.js';
 
 export class TypeormNodeStore implements NodeStore {
   constructor(private readonly database: Database) {}

@@ -211,4 +211,6 @@ export interface Store {
   readonly events: EventStore;
   /** Waits for running writes; idempotent. */
   close(): Promise<void>;
+  /** Closes it and removes all that it holds: for the end of an instance. */
+  erase(): Promise<void>;
 }

@@ -6,7 +6,7 @@ import { MarkEntity, ReplicaEntity } from './entities.js';
 import type { ReplicaState } from './port.js';
 import type { CopyOf, MarkStore, ReplicaStore, StoredChunk } from './replica-port.js';
 import { checkedId, forgetBareChunks } from './typeorm-chunks.js';
-import type { Database } from './database.js';
+import type { Database } from './typeorm-database.js';
 
 /** Chunks that a published file has: grants beyond its end are on their way out. */
 const PUBLISHED = `files.id = chunks.file_id AND files.status = 'ready' AND chunks.chunk_index < files.chunks_count`;

@@ -35,7 +35,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
 };
 
 /** A thrown value of the driver (bare or wrapped by TypeORM) as a NexusError; others pass unchanged. */
-export function translateStoreError(thrown: unknown, path: string): unknown {
+export function translateSqliteError(thrown: unknown, path: string): unknown {
   const cause: unknown = thrown instanceof QueryFailedError ? thrown.driverError : thrown;
   const code = codeOf(cause);
   const meaning = MEANINGS[code] ?? MEANINGS[code.split('_').slice(0, 2).join('_')];

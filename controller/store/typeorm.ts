@@ -1,5 +1,5 @@
-/** The store over TypeORM: nodes, files and events in one database (database.ts says how it is opened and written). */
-import { openDatabase, type Database, type StoreOptions } from './database.js';
+/** The store over TypeORM, on SQLite or PostgreSQL: the parts of the store over one database. */
+import type { Logger } from '../../shared/log.js';
 import { ENTITIES } from './entities.js';
 import { TypeormEventStore } from './event-store.js';
 import { TypeormFileStore } from './file-store.js';
@@ -9,12 +9,18 @@ import { TypeormNodeStore } from './node-store.js';
 import type { EventStore, FileStore, NodeStore, Store } from './port.js';
 import type { MarkStore, ReplicaStore } from './replica-port.js';
 import { TypeormMarkStore, TypeormReplicaStore } from './replica-store.js';
+import type { TypeormDatabase } from './typeorm-database.js';
+import { openDatabase, type DatabaseLocation } from './typeorm-open.js';
+
+export type { Database } from './typeorm-database.js';
 
 const MIGRATIONS = [Initial0001, Repair0003];
 
-/** Codes: those of openDatabase. */
+export type StoreOptions = DatabaseLocation & { readonly log: Logger };
+
+/** Opens (and migrates) the store. Codes: those of `openDatabase`. */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  return new TypeormStore(await openDatabase(options, { entities: ENTITIES, migrations: MIGRATIONS }));
+  return new TypeormStore(await openDatabase(options, { entities: ENTITIES, migrations: MIGRATIONS }, options.log));
 }
 
 class TypeormStore implements Store {
@@ -24,7 +30,7 @@ class TypeormStore implements Store {
   readonly marks: MarkStore;
   readonly events: EventStore;
 
-  constructor(private readonly database: Database) {
+  constructor(private readonly database: TypeormDatabase) {
     this.nodes = new TypeormNodeStore(database);
     this.files = new TypeormFileStore(database);
     this.replicas = new TypeormReplicaStore(database);
@@ -34,5 +40,9 @@ class TypeormStore implements Store {
 
   close(): Promise<void> {
     return this.database.close();
+  }
+
+  erase(): Promise<void> {
+    return this.database.erase();
   }
 }

@@ -11,6 +11,7 @@ has_package() {
     e2fsprogs) command -v mkfs.ext4 >/dev/null && command -v e2fsck >/dev/null ;;
     util-linux) command -v setpriv >/dev/null && command -v losetup >/dev/null && command -v flock >/dev/null ;;
     perl-base) command -v perl >/dev/null ;;
+    postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
@@ -32,6 +33,7 @@ install_packages() {
   fi
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
   need_root "$wanted" apt-get install "$@"
+  case " $* " in *' postgresql '*) keep_packaged_postgres_off "$wanted" ;; esac
   if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then logged "${elevate[@]}" "${apt[@]}" update; fi
   # Lists may name versions that the mirrors have dropped since; once they are fresh a failure is final.
   if ! quietly "${elevate[@]}" "${apt[@]}" install --no-install-recommends "$@"; then
@@ -39,6 +41,15 @@ install_packages() {
     logged "${elevate[@]}" "${apt[@]}" install --no-install-recommends "$@"
   fi
   case " $* " in *' nats-server '*) keep_packaged_nats_off "$wanted" ;; esac
+  case " $* " in *' postgresql '*) as_root "$wanted" rm -f "$NO_MAIN_CLUSTER" ;; esac
+}
+
+# Debian makes a database cluster with the package and starts it. The tests make their own, which end with them.
+readonly NO_MAIN_CLUSTER=/etc/postgresql-common/createcluster.d/nexus.conf
+keep_packaged_postgres_off() {
+  as_root "$1" install -d "${NO_MAIN_CLUSTER%/*}"
+  # shellcheck disable=SC2016
+  as_root "$1" sh -c 'echo "create_main_cluster = false" >"$1"' sh "$NO_MAIN_CLUSTER"
 }
 
 # Debian starts its nats-server on every address at port 4222, where the controller's own has to listen. Only done

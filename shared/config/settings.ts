@@ -56,6 +56,15 @@ const schema = z.strictObject({
     .max(2_000_000_000)
     .default(742_000)
     .describe('host uid of the agent in slot 0; slot n uses base + n'),
+  databaseUrl: z
+    .string()
+    .regex(/^postgres(ql)?:\/\//, 'must begin with postgresql://')
+    .refine((url) => !/^[a-z]+:\/\/[^@/?#]*:[^@/?#]*@/.test(url), 'must hold no password; use database-password-file')
+    .optional()
+    .describe('PostgreSQL as the store, postgresql://USER@HOST:PORT/DATABASE; unset: SQLite in the state folder'),
+  databasePasswordFile: folder
+    .optional()
+    .describe('file with the password of the user in database-url, readable by its owner alone'),
   logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe level that is logged'),
   suspectAfterMs: milliseconds(1500).default(3000).describe('silence of an agent after which its node is Suspect, ms'),
   lostAfterMs: milliseconds(2000).default(10_000).describe('silence of an agent after which its node is Lost, ms'),

@@ -34,7 +34,23 @@ export async function probePrograms(input: ProbeInput): Promise<HostCheck[]> {
   const { settings } = input;
   const nats = settings.natsUrl === undefined ? [NATS] : [];
   const programs = settings.runtime === 'runc' ? [...RUNC_PROGRAMS, ...nats] : nats;
-  return [nodeVersion(input), ...(await Promise.all(programs.map(async (program) => await probe(program, input))))];
+  return [
+    nodeVersion(input),
+    ...(await Promise.all(programs.map(async (program) => await probe(program, input)))),
+    await postgres(input),
+  ];
+}
+
+/** Never a failure: a cluster that is set to it has it elsewhere, and the tests bring it along. */
+async function postgres({ sources }: ProbeInput): Promise<HostCheck> {
+  const versions = await sources.list('/usr/lib/postgresql');
+  return versions.length > 0
+    ? passed('postgresql', `${versions.join(', ')}, for tests only`)
+    : passed(
+        'postgresql',
+        'missing, for tests only',
+        'to run the tests of the store on it: apt-get install postgresql',
+      );
 }
 
 function nodeVersion({ sources }: ProbeInput): HostCheck {

@@ -6,25 +6,54 @@ import { FakeStore } from '../../controller/store/fake.js';
 import type { Store } from '../../controller/store/port.js';
 import { openStore } from '../../controller/store/typeorm.js';
 import { createLogger } from '../../shared/log.js';
+import { testPostgres, whyNoPostgres } from './postgres.js';
 
 export interface OpenedStore {
   readonly store: Store;
   dispose(): Promise<void>;
 }
 
-export const STORES: readonly { readonly name: string; readonly open: () => Promise<OpenedStore> }[] = [
+interface StoreKind {
+  readonly name: string;
+  readonly open: () => Promise<OpenedStore>;
+}
+
+const log = createLogger('test', 'silent');
+
+const ON_POSTGRES: StoreKind = {
+  name: 'TypeORM on PostgreSQL',
+  open: async () => {
+    const store = await openStore({ ...(await testPostgres()).location(), log });
+    return { store, dispose: () => store.erase() };
+  },
+};
+
+/** A suite that can't run shows as skipped, and says why; on CI's machine its tests run, and fail. */
+function postgresIfThere(): readonly StoreKind[] {
+  const reason = whyNoPostgres();
+  if (reason === undefined || process.env['NEXUS_REQUIRE_SYSTEM'] === '1') return [ON_POSTGRES];
+  describe(`store, ${ON_POSTGRES.name}`, () => {
+    it('keeps the contract', function () {
+      process.stderr.write(`    skipped: ${reason}\n`);
+      this.skip();
+    });
+  });
+  return [];
+}
+
+export const STORES: readonly StoreKind[] = [
   {
     name: 'in memory',
-    open: async () => {
+    open: () => {
       const store = new FakeStore();
-      return { store, dispose: () => store.close() };
+      return Promise.resolve({ store, dispose: () => store.close() });
     },
   },
   {
     name: 'TypeORM on SQLite',
     open: async () => {
       const folder = await mkdtemp(join(tmpdir(), 'nexus-store-'));
-      const store = await openStore({ path: join(folder, 'nexus.db'), log: createLogger('test', 'silent') });
+      const store = await openStore({ path: join(folder, 'nexus.db'), log });
       return {
         store,
         dispose: async () => {
@@ -34,4 +63,5 @@ export const STORES: readonly { readonly name: string; readonly open: () => Prom
       };
     },
   },
+  ...postgresIfThere(),
 ];

@@ -1,0 +1,81 @@
+/** A cluster whose state lies in PostgreSQL: the same nodes and files, over a killed controller and a restarted server. */
+import { randomBytes } from 'node:crypto';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { eventually, TestCluster, type NodeJson } from '../support/cluster.js';
+import { testPostgres, whyNoPostgres, type TestPostgres } from '../support/postgres.js';
+import { whySkipped } from '../support/system.js';
+
+describe('a cluster on PostgreSQL', function () {
+  this.timeout(120_000);
+  let postgres: TestPostgres;
+  let cluster: TestCluster | undefined;
+  const on = (): TestCluster => {
+    if (cluster === undefined) throw new Error('the cluster is not up');
+    return cluster;
+  };
+  const schemas = async (): Promise<unknown[]> =>
+    (await postgres.query('SELECT nspname AS "name" FROM pg_namespace')).map((row) => row['name']);
+
+  before(async function () {
+    const reason = whySkipped() ?? whyNoPostgres();
+    if (reason !== undefined) {
+      if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
+      process.stderr.write(`    skipped: ${reason}\n`);
+      this.skip();
+    }
+    postgres = await testPostgres();
+    cluster = await TestCluster.start({
+      env: { NEXUS_DATABASE_URL: postgres.url(), NEXUS_DATABASE_PASSWORD_FILE: postgres.passwordFile },
+    });
+  });
+  after(async () => {
+    if (cluster === undefined) return;
+    const schema = `nexus_${cluster.instance}`;
+    expect(await schemas()).to.include(schema);
+    expect(await cluster.dispose(), 'left on the host').to.deep.equal([]);
+    expect(await schemas()).to.not.include(schema);
+  });
+
+  it('keeps nodes and files while its controller is killed and the server crashes', async () => {
+    const content = randomBytes(25 * 1024 * 1024 + 3);
+    const source = join(on().folder, 'source.bin');
+    writeFileSync(source, content);
+    await on().ok('node', 'create', 'web-1', '--mem', '64', '--storage', '128M');
+    const file = await on().json<{ id: string }>('file', 'upload', source);
+    await on().killController('SIGKILL');
+    await on().startController();
+    const nodes = await on().json<NodeJson[]>('node', 'ls');
+    expect(nodes.map((node) => node.status)).to.deep.equal(['Running']);
+    await on().ok('file', 'download', file.id, join(on().folder, 'first.bin'));
+    expect(readFileSync(join(on().folder, 'first.bin')).equals(content)).to.equal(true);
+
+    await postgres.stopServer('SIGQUIT');
+    expect((await on().run('file', 'ls')).code).to.equal(5);
+    await postgres.startServer();
+    await eventually(
+      () => on().run('file', 'upload', source),
+      (result) => result.code === 0,
+    );
+    expect(await on().json('file', 'ls')).to.have.length(2);
+    expect(existsSync(join(on().stateDir, 'nexus.db'))).to.equal(false);
+  });
+
+  it('refuses another controller on the same schema from another state folder', async () => {
+    const other = new TestCluster({
+      env: {
+        NEXUS_DATABASE_URL: postgres.url(),
+        NEXUS_DATABASE_PASSWORD_FILE: postgres.passwordFile,
+        NEXUS_INSTANCE: on().instance,
+        NEXUS_STATE_DIR: join(on().folder, 'elsewhere'),
+      },
+    });
+    const { code, output } = await other.tryController();
+    rmSync(other.folder, { recursive: true });
+    expect(code).to.equal(1);
+    expect(output).to.include('another controller uses the schema').and.not.include(readPassword());
+  });
+
+  const readPassword = (): string => readFileSync(postgres.passwordFile, 'utf8').trim();
+});
