@@ -66,7 +66,7 @@ module.exports = {
         'database is opened and written is one for all stores.',
       severity: 'error',
       from: { path: '^((?:controller|agent|gateway|cli|shared)/[^/]+)/' },
-      to: { path: ADAPTERS, pathNot: ['^$1/', '^controller/store/database'] },
+      to: { path: ADAPTERS, pathNot: ['^$1/', '^controller/store/typeorm-(database|open)'] },
     },
     {
       name: 'use-case-imports-edge',

@@ -1,8 +1,8 @@
 /** The identity store over TypeORM, in a database of its own. */
 import { LessThanOrEqual } from 'typeorm';
+import type { Logger } from '../../shared/log.js';
 import type { TypeormDatabase } from '../store/typeorm-database.js';
-import { openDatabase } from '../store/typeorm-open.js';
-import type { StoreOptions } from '../store/typeorm.js';
+import { openDatabase, type DatabaseLocation } from '../store/typeorm-open.js';
 import { ChallengeEntity, CounterEntity, IDENTITY_ENTITIES, RevocationEntity } from './entities.js';
 import { Accounts0001 } from './migrations/0001-accounts.js';
 import type { AuditStore, ChallengeStore, CounterStore, IdentityStore, RevocationStore, UserStore } from './port.js';
@@ -15,7 +15,7 @@ import { TypeormUserStore } from './typeorm-users.js';
 const MIGRATIONS = [Accounts0001];
 
 /** Codes: those of openDatabase. */
-export async function openIdentityStore(options: StoreOptions): Promise<IdentityStore> {
+export async function openIdentityStore(options: DatabaseLocation & { readonly log: Logger }): Promise<IdentityStore> {
   const tables = { entities: IDENTITY_ENTITIES, migrations: MIGRATIONS };
   return new TypeormIdentityStore(await openDatabase(options, tables, options.log));
 }

@@ -12,8 +12,6 @@ import { TypeormMarkStore, TypeormReplicaStore } from './replica-store.js';
 import type { TypeormDatabase } from './typeorm-database.js';
 import { openDatabase, type DatabaseLocation } from './typeorm-open.js';
 
-export type { Database } from './typeorm-database.js';
-
 const MIGRATIONS = [Initial0001, Repair0003];
 
 export type StoreOptions = DatabaseLocation & { readonly log: Logger };

@@ -139,7 +139,7 @@ async function end(child: ChildProcess): Promise<void> {
 
 /** Nobody listens there: an address that is on the network refuses at once, any other says nothing. */
 const UNUSED_PORT = 9;
-const PATIENCE_MS = 1000;
+const PATIENCE_MS = 5000;
 
 function answers(address: string): Promise<boolean> {
   return new Promise((resolve) => {
