@@ -5,16 +5,19 @@ import { join } from 'node:path';
 /** The file's text; empty when the controller is not there. */
 export const cgroupText = (...path: string[]): Promise<string> => readFile(join(...path), 'utf8').catch(() => '');
 
-/** The number in a file; 0 when it is missing or says `max`. */
-export async function cgroupNumber(...path: string[]): Promise<number> {
-  const value = Number((await cgroupText(...path)).trim());
+/** 0 for what is no number, as `max`: one that can't be encoded would cost the whole report. */
+function numberIn(text: string): number {
+  const value = Number(text.trim());
   return Number.isFinite(value) ? value : 0;
 }
+
+/** The number in a file; 0 when it is missing or says `max`. */
+export const cgroupNumber = async (...path: string[]): Promise<number> => numberIn(await cgroupText(...path));
 
 /** The value of a key in a `key value` file; 0 when it is missing. */
 export async function cgroupField(key: string, ...path: string[]): Promise<number> {
   for (const line of (await cgroupText(...path)).split('\n')) {
-    if (line.startsWith(`${key} `)) return Number(line.slice(key.length + 1));
+    if (line.startsWith(`${key} `)) return numberIn(line.slice(key.length + 1));
   }
   return 0;
 }

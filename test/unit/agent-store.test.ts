@@ -7,6 +7,7 @@ import { ChunkStore } from '../../agent/chunk/store.js';
 import type { ExpectedChunk } from '../../agent/chunk/write.js';
 import { createAgentLog } from '../../agent/log.js';
 import { DirectoryVolume } from '../../agent/volume/directory.js';
+import { FakeVolume } from '../../agent/volume/fake.js';
 import type { Volume } from '../../agent/volume/port.js';
 import { systemClock, type Clock } from '../../shared/clock.js';
 import { toNexusError } from '../../shared/errors.js';
@@ -51,8 +52,7 @@ async function read(store: ChunkStore, chunk: ChunkId): Promise<Buffer> {
 
 describe('chunk store', () => {
   let dataDir: string;
-  let volume: Volume;
-  let freeBytes: number;
+  let volume: FakeVolume;
   let store: ChunkStore;
   const open = async (on: Volume = volume, clock: Clock = systemClock): Promise<ChunkStore> => {
     const opened = new ChunkStore({ volume: on, clock, log: quiet });
@@ -63,8 +63,7 @@ describe('chunk store', () => {
 
   beforeEach(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'nexus-store-'));
-    freeBytes = 1024 * MIB;
-    volume = { dataDir, usage: () => Promise.resolve({ totalBytes: 1024 * MIB, usedBytes: 0, freeBytes }) };
+    volume = new FakeVolume(dataDir, 1024 * MIB);
     store = await open();
   });
   afterEach(async () => {
@@ -172,7 +171,7 @@ describe('chunk store', () => {
   });
 
   it('promises the last room to one writer only, and takes it back when the write is given up', async () => {
-    freeBytes = 3 * MIB;
+    volume.usedBytes = 1021 * MIB;
     const expected = promiseOf(randomBytes(2 * MIB));
     {
       await using _first = await store.beginWrite(newChunkId(), expected);
