@@ -18,7 +18,7 @@ export class FakeScript {
   readonly #failures = new Map<string, Failure>();
 
   /**
-   * The next `count` calls of `name`, for example `runtime.create`, fail with `error`: `before` they have any effect,
+   * The next `count` calls of `name`, for example `runtime.create` or `runtime.create 0123456789ab`, fail with `error`: `before` they have any effect,
    * or `after` they had all of it, as a call does whose answer was lost.
    */
   failNext(
@@ -35,7 +35,7 @@ export class FakeScript {
     const call = `${name} ${subject}`.trimEnd();
     this.calls.push(call);
     this.observe(call);
-    const failure = this.#takeFailure(name);
+    const failure = this.#takeFailure(call) ?? this.#takeFailure(name);
     if (failure?.when === 'before') throw failure.error;
     const result = await work();
     if (failure !== undefined) throw failure.error;

@@ -11,6 +11,7 @@ interface Inverse {
 
 export class UndoStack {
   #inverses: Inverse[] = [];
+  #hasFailed = false;
   readonly #log: Logger;
 
   constructor(log: Logger) {
@@ -19,6 +20,11 @@ export class UndoStack {
 
   defer(name: string, run: () => Promise<void>): void {
     this.#inverses.push({ name, run });
+  }
+
+  /** Whether an inverse failed so far: what it should have undone is still there. For the inverses after it. */
+  get hasFailed(): boolean {
+    return this.#hasFailed;
   }
 
   /** Keep what was done: drops all inverses. */
@@ -31,6 +37,7 @@ export class UndoStack {
       try {
         await inverse.run();
       } catch (error) {
+        this.#hasFailed = true;
         this.#log.error({ err: error, step: inverse.name }, 'undo step failed; reconcile will try again');
       }
     }

@@ -55,12 +55,15 @@ export async function reserveNode(context: NodeContext, request: CreateNodeReque
   return record;
 }
 
-/** Codes besides the ports' own: cancelled. On failure nothing is left, not even the reservation. */
+/**
+ * Codes besides the ports' own: cancelled. On failure nothing is left, not even the reservation. Only where undoing
+ * itself fails the node stays, Removing.
+ */
 export async function createNode(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
   const { registry, volumes, settings } = context;
   try {
     await using undo = new UndoStack(context.log);
-    undo.defer('release the reservation', () => registry.remove(node.id));
+    undo.defer('release the reservation', () => release(context, node, undo));
     undo.defer('remove the log', () => rm(nodeLog(settings, node.id), { force: true }));
     undo.defer('remove the volume', () => volumes.remove(node.id, node.loopDevice));
     const { id: nodeId, storageBytes: sizeBytes, volumeUuid: uuid } = node;
@@ -72,6 +75,19 @@ export async function createNode(context: NodeContext, node: NodeRecord, signal:
   } catch (error) {
     throw toNexusError(error).during(`create node ${node.name}`);
   }
+}
+
+/**
+ * Without its record what could not be undone would belong to nobody, and the next node would be given its slot. So
+ * the record stays until `node rm`, or the next start of the controller, has removed the rest.
+ */
+async function release({ registry }: NodeContext, node: NodeRecord, undo: UndoStack): Promise<void> {
+  if (!undo.hasFailed) {
+    await registry.remove(node.id);
+    return;
+  }
+  const reason = `its creation failed and could not be undone whole; try again with: nexus node rm ${node.name}`;
+  await registry.move(node.id, 'Removing', reason, { desired: 'removed' });
 }
 
 async function assertHostCanBear(context: NodeContext, request: CreateNodeRequest): Promise<void> {

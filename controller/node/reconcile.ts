@@ -90,20 +90,28 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
   }
 }
 
-/** Containers, links and runtime folders with our names that no node in the store has. Volumes are never guessed at. */
+/**
+ * Containers, links and runtime folders with our names that no node in the store has. Volumes are never guessed at.
+ * One that can't be removed must not keep the nodes waiting: the next start finds it again.
+ */
 async function removeLeftovers(service: NodeService, known: ReadonlySet<NodeId>): Promise<void> {
   const { runtime, network, registry, settings, log } = service.context;
+  const remove = async (what: string, work: () => Promise<void>): Promise<void> => {
+    log.warn({ what }, 'removing what no node has');
+    await work().catch((error: unknown) => {
+      log.error({ err: error, what }, 'it could not be removed; the next start tries again');
+    });
+  };
   for (const id of await runtime.list()) {
-    if (known.has(id)) continue;
-    log.warn({ id }, 'removing a container that no node has');
-    await runtime.remove(id);
+    if (!known.has(id)) await remove(`container ${id}`, () => runtime.remove(id));
   }
   const slots = new Set(registry.list().map((node) => node.slot));
   for (const slot of await network.list()) {
-    if (!slots.has(slot)) await network.detach(slot);
+    if (!slots.has(slot)) await remove(`link ${slot}`, () => network.detach(slot));
   }
   const folders: string[] = await readdir(settings.runDir).catch(() => []);
   for (const name of folders.filter(isNodeId)) {
-    if (!known.has(name)) await rm(join(settings.runDir, name), { recursive: true, force: true });
+    const folder = join(settings.runDir, name);
+    if (!known.has(name)) await remove(folder, () => rm(folder, { recursive: true, force: true }));
   }
 }

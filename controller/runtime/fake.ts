@@ -39,6 +39,8 @@ export class FakeRuntime implements ContainerRuntime {
   readonly programs = new Map<string, FakeProgram>();
   /** Called when a container's first stage begins to run: an agent may be heard from then on. */
   onStart: (nodeId: NodeId) => void = () => undefined;
+  /** Called when a container's first process has ended, however: what it held is free from then on. */
+  onEnd: (nodeId: NodeId) => void = () => undefined;
   /** Set: `prepare` refuses the host. */
   hostIsUnfit = false;
 
@@ -63,6 +65,9 @@ export class FakeRuntime implements ContainerRuntime {
       if (this.containers.has(spec.nodeId)) throw new NexusError('internal', `${spec.nodeId} has a container`);
       const child = spawn('sleep', [String(STAND_IN_SECONDS)], { stdio: 'ignore' });
       child.unref();
+      child.once('exit', () => {
+        this.onEnd(spec.nodeId);
+      });
       await once(child, 'spawn');
       const identity = identify(child.pid ?? 0);
       if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');

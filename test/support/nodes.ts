@@ -1,0 +1,178 @@
+/** The node verbs on fakes with one script, so that the order of calls over all ports is seen. No root is needed. */
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { FakeBus } from '../../controller/bus/fake.js';
+import { EventLog } from '../../controller/events/log.js';
+import type { ImageStore } from '../../controller/image/port.js';
+import { FakeNetwork } from '../../controller/network/fake.js';
+import { parseSubnet } from '../../controller/network/ipam.js';
+import type { NodeContext } from '../../controller/node/context.js';
+import type { CreateNodeRequest } from '../../controller/node/create.js';
+import { nodeLog, nodeRunDir } from '../../controller/node/paths.js';
+import { NodeRegistry } from '../../controller/node/registry.js';
+import { NodeService } from '../../controller/node/service.js';
+import { NodeWatch } from '../../controller/node/watch.js';
+import { FakeRuntime } from '../../controller/runtime/fake.js';
+import { FakeStore } from '../../controller/store/fake.js';
+import type { NodeRecord, NodeStore } from '../../controller/store/port.js';
+import { FakeVolumes } from '../../controller/volume/fake.js';
+import { systemClock } from '../../shared/clock.js';
+import { loadSettings, type Settings } from '../../shared/config/settings.js';
+import { FakeScript } from '../../shared/fake-script.js';
+import { AgentHeartbeat } from '../../shared/gen/nexus/v1/agent.js';
+import type { NodeId } from '../../shared/ids.js';
+import { GIB, MIB } from '../../shared/limits.js';
+import { createLogger } from '../../shared/log.js';
+
+const log = createLogger('test', 'silent');
+
+export const NODE_REQUEST: CreateNodeRequest = {
+  name: 'web',
+  memoryMb: 64,
+  cpuWeight: 100,
+  pidsLimit: 64,
+  storageBytes: 64 * MIB,
+  image: 'base',
+  labels: {},
+};
+
+export class NodeBench {
+  readonly folder = mkdtempSync(join(tmpdir(), 'nexus-nodes-'));
+  readonly script = new FakeScript();
+  readonly runtime = new FakeRuntime(this.script);
+  readonly volumes = new FakeVolumes(this.script);
+  readonly bus = new FakeBus(this.script);
+  readonly network: FakeNetwork;
+  readonly store = new FakeStore();
+  readonly settings: Settings;
+  /** Off: started agents are never heard. */
+  agentsSpeak = true;
+  context: NodeContext;
+  service: NodeService;
+
+  private constructor() {
+    const subnet = parseSubnet('10.0.42.0/28');
+    this.network = new FakeNetwork(subnet.hostAddress, this.script);
+    // Another instance's settings than the default's, so that no file of this machine is read.
+    const defaults = loadSettings({ env: { NEXUS_INSTANCE: 'ctunit' }, uid: 0 });
+    const folders = { stateDir: join(this.folder, 'state'), runDir: join(this.folder, 'run') };
+    this.settings = { ...defaults, ...folders, nodeUidBase: process.getuid?.() ?? 0, nodeStartTimeoutMs: 200 };
+    mkdirSync(folders.stateDir);
+    mkdirSync(folders.runDir);
+    this.runtime.onStart = (id) => this.#firstStage(id);
+    this.runtime.onEnd = (id) => this.#letGo(id);
+    const events = new EventLog(this.store.events, systemClock, log);
+    this.context = {
+      registry: new NodeRegistry(scripted(this.store.nodes, this.script), events, systemClock),
+      files: this.store.files,
+      runtime: this.runtime,
+      network: this.network,
+      subnet,
+      volumes: this.volumes,
+      bus: this.bus,
+      images: imagesWith('base', this.script),
+      events,
+      clock: systemClock,
+      log,
+      settings: this.settings,
+      tokenPublicKey: Buffer.alloc(32),
+      hostMemoryBytes: 8 * GIB,
+    };
+    this.service = new NodeService(this.context);
+  }
+
+  /** With records as an earlier controller has left them. */
+  static async open(records: readonly NodeRecord[] = []): Promise<NodeBench> {
+    const bench = new NodeBench();
+    for (const record of records) await bench.store.nodes.reserve(record.slot + 1, () => record);
+    await bench.context.registry.load();
+    await bench.network.prepare();
+    await bench.bus.start(new NodeWatch(bench.service));
+    bench.script.calls.length = 0;
+    return bench;
+  }
+
+  /** What the host has of a node, by kind; and whether the store knows it. */
+  leftOf({ id, slot }: NodeRecord): string[] {
+    const kinds: Readonly<Record<string, boolean>> = {
+      container: this.runtime.containers.has(id),
+      link: this.network.links.has(slot),
+      volume: this.volumes.volumes.has(id),
+      folder: existsSync(nodeRunDir(this.settings, id)),
+      log: existsSync(nodeLog(this.settings, id)),
+      record: this.context.registry.get(id) !== undefined,
+    };
+    return Object.keys(kinds).filter((kind) => kinds[kind]);
+  }
+
+  /** Makes a node's container as an earlier controller did, and tells the identity that its record should have. */
+  async leaveContainer(record: NodeRecord): Promise<Pick<NodeRecord, 'pid' | 'pidStartTicks'>> {
+    const { pid, startTicks } = await this.runtime.create(
+      {
+        nodeId: record.id,
+        hostname: record.name,
+        limits: { memoryBytes: 64 * MIB, cpuWeight: 100, pids: 64 },
+        agentUid: 0,
+        rootfs: '',
+        volumePath: '',
+        volumeUuid: '',
+        loopDevice: record.loopDevice,
+        configDir: '',
+        logPath: '',
+      },
+      new AbortController().signal,
+    );
+    return { pid, pidStartTicks: startTicks };
+  }
+
+  async leaveVolume(record: NodeRecord): Promise<void> {
+    const { id: nodeId, storageBytes: sizeBytes, volumeUuid: uuid } = record;
+    await this.volumes.create({ nodeId, sizeBytes, uuid }, new AbortController().signal);
+  }
+
+  async dispose(): Promise<void> {
+    await this.runtime.dispose();
+    await this.store.close();
+    rmSync(this.folder, { recursive: true });
+  }
+
+  #firstStage(id: NodeId): void {
+    const container = this.runtime.containers.get(id);
+    if (container !== undefined) this.volumes.attach(container.spec.loopDevice, id);
+    if (!this.agentsSpeak) return;
+    const refusal = { errorCode: 'unavailable', errorMessage: 'this agent takes no commands' };
+    const link = this.bus.connect(id, async () => refusal);
+    link.heartbeat(
+      AgentHeartbeat.fromPartial({ nodeId: id, agentInstance: 'one', receiptPublicKey: Buffer.alloc(32) }),
+    );
+  }
+
+  #letGo(id: NodeId): void {
+    const container = this.runtime.containers.get(id);
+    if (container?.hasStarted === true) this.volumes.release(container.spec.loopDevice);
+  }
+}
+
+/** The store with its calls written into the script. */
+function scripted(nodes: NodeStore, script: FakeScript): NodeStore {
+  return {
+    get: (id) => nodes.get(id),
+    list: () => nodes.list(),
+    reserve: (slots, make) => script.run('store.reserve', '', () => nodes.reserve(slots, make)),
+    update: (id, patch) => script.run('store.update', id, () => nodes.update(id, patch)),
+    remove: (id) => script.run('store.remove', id, () => nodes.remove(id)),
+  };
+}
+
+function imagesWith(name: string, script: FakeScript): ImageStore {
+  const notHere = (): Promise<never> => Promise.reject(new Error('the node verbs only look images up'));
+  return {
+    list: notHere,
+    importTar: notHere,
+    remove: notHere,
+    build: notHere,
+    ensureBase: notHere,
+    rootfsOf: (wanted) => script.run('image.rootfsOf', wanted, () => `/fake/images/${name}`),
+  };
+}
