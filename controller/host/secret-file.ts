@@ -9,7 +9,8 @@ export async function writeSecret(path: string, text: string, ownerUid?: number)
     await file.writeFile(text);
     await file.sync();
     await file.close();
-    if (ownerUid !== undefined) await chown(temporary, ownerUid, ownerUid);
+    // One's own file needs no chown, which nobody but root may do with a group of another number.
+    if (ownerUid !== undefined && ownerUid !== process.getuid?.()) await chown(temporary, ownerUid, ownerUid);
     await rename(temporary, path);
   } catch (error) {
     await file.close().catch(() => undefined);

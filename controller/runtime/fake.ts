@@ -33,7 +33,6 @@ const STAND_IN_SECONDS = 300;
 
 export class FakeRuntime implements ContainerRuntime {
   readonly caveats = [];
-  readonly agentCgroup = 'v2';
   readonly containers = new Map<NodeId, FakeContainer>();
   /** By the whole command line; anything else exits with 127. */
   readonly programs = new Map<string, FakeProgram>();
@@ -44,7 +43,11 @@ export class FakeRuntime implements ContainerRuntime {
   /** Set: `prepare` refuses the host. */
   hostIsUnfit = false;
 
-  constructor(readonly script = new FakeScript()) {}
+  constructor(
+    readonly script = new FakeScript(),
+    /** `none`: as a runtime without images, whose agents keep the controller's uid. */
+    readonly agentCgroup: 'v2' | 'none' = 'v2',
+  ) {}
 
   /** The container's first process ends by itself, or (`outOfMemory`) by the kernel's hand. */
   async end(nodeId: NodeId, how: { readonly outOfMemory?: boolean } = {}): Promise<void> {

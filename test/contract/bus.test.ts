@@ -150,7 +150,7 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
       const one = await connect(ONE, async () => ({}));
       await bus.request(ONE, command, PATIENCE_MS);
       await one.close();
-      // The server hears of it a moment after the agent has hung up; a command in between goes unanswered.
+      // The server learns of it a moment later.
       await eventually(
         () => codeOf(() => bus.request(ONE, command, 100)),
         (code) => code === 'unavailable',

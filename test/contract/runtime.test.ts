@@ -2,42 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { isAlive } from '../../controller/host/process-identity.js';
-import type { FakeProgram } from '../../controller/runtime/fake-exec.js';
-import type { ContainerSpec, ExecHandle, ExecSpec, ProcessIdentity } from '../../controller/runtime/port.js';
-import { newNodeId, type NodeId } from '../../shared/ids.js';
+import { newNodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
-import { RUNTIMES, type OpenedRuntime } from '../support/runtimes.js';
+import { execSpec } from '../support/commands.js';
+import { createIn, RUNTIMES, startIn, type CreatedContainer, type OpenedRuntime } from '../support/runtimes.js';
 import { skipWithoutSystem } from '../support/system.js';
-
-/** What a shell makes of the suite's commands, for the runtime in memory. */
-const SAY_AND_FAIL = 'echo out; echo err >&2; exit 3';
-const PROGRAMS: ReadonlyMap<string, FakeProgram> = new Map<string, FakeProgram>([
-  [
-    `sh -c ${SAY_AND_FAIL}`,
-    async ({ say }) => {
-      await say('stdout', 'out\n');
-      await say('stderr', 'err\n');
-      return 3;
-    },
-  ],
-  [
-    'cat',
-    async ({ input, say }) => {
-      for await (const piece of input) await say('stdout', piece);
-      return 0;
-    },
-  ],
-  [
-    'sh -c echo "$GREETING"',
-    async ({ spec, say }) => {
-      await say('stdout', `${spec.env['GREETING'] ?? ''}\n`);
-      return 0;
-    },
-  ],
-  ['sleep 250', () => new Promise<number>(() => undefined)],
-]);
 
 const never = new AbortController().signal;
 
@@ -51,7 +22,7 @@ for (const { name, needsRoot, open } of RUNTIMES) {
       if (needsRoot) skipWithoutSystem(this);
     });
     beforeEach(async () => {
-      opened = await open(PROGRAMS);
+      opened = await open();
       runtime = opened.runtime;
       await runtime.prepare();
     });
@@ -59,36 +30,8 @@ for (const { name, needsRoot, open } of RUNTIMES) {
       expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
     });
 
-    const create = async (): Promise<{ spec: ContainerSpec; id: NodeId; identity: ProcessIdentity }> => {
-      const spec = await opened.newSpec();
-      return { spec, id: spec.nodeId, identity: await runtime.create(spec, never) };
-    };
-    const createAndStart = async (): ReturnType<typeof create> => {
-      const created = await create();
-      await runtime.start(created.id, never);
-      await eventually(
-        () => opened.runsFirstStage(created.id, created.identity),
-        (runs) => runs,
-      );
-      return created;
-    };
-    const execSpec = (change: Partial<ExecSpec>): ExecSpec => ({
-      command: ['cat'],
-      tty: false,
-      columns: 80,
-      rows: 24,
-      env: {},
-      uid: 0,
-      workingDir: '/',
-      ...change,
-    });
-    const collect = (handle: ExecHandle): { stdout: string; stderr: string } => {
-      const output = { stdout: '', stderr: '' };
-      handle.onOutput(async (stream, data) => {
-        output[stream] += data.toString('utf8');
-      });
-      return output;
-    };
+    const create = (): Promise<CreatedContainer> => createIn(opened);
+    const createAndStart = (): Promise<CreatedContainer> => startIn(opened);
 
     describe('preparing', () => {
       it('may be done again', async () => {
@@ -144,7 +87,7 @@ for (const { name, needsRoot, open } of RUNTIMES) {
         const { nodeId } = await opened.newSpec();
         const limits = { memoryBytes: 64 * MIB, cpuWeight: 100, pids: 32 };
         expect(await codeOf(() => runtime.start(nodeId, never))).to.equal('not_found');
-        expect(await codeOf(() => runtime.exec(nodeId, execSpec({})))).to.equal('not_found');
+        expect(await codeOf(() => runtime.exec(nodeId, execSpec(['cat'])))).to.equal('not_found');
         const updated = await codeOf(() => runtime.update(nodeId, limits));
         expect(updated).to.equal(opened.isContained ? 'not_found' : 'failed_precondition');
         expect(await runtime.wasOutOfMemory(nodeId)).to.equal(false);
@@ -212,15 +155,6 @@ for (const { name, needsRoot, open } of RUNTIMES) {
         await runtime.start(first.id, never);
         expect(isAlive(identity)).to.equal(true);
       });
-
-      it('ends the commands that run in it', async () => {
-        const { id } = await createAndStart();
-        const handle = await runtime.exec(id, execSpec({ command: ['sleep', '250'] }));
-        collect(handle);
-        await runtime.remove(id);
-        expect(await handle.exited).to.not.equal(0);
-        expect(opened.leftOf(id)).to.deep.equal([]);
-      });
     });
 
     it('serves several nodes at once', async () => {
@@ -228,82 +162,6 @@ for (const { name, needsRoot, open } of RUNTIMES) {
       expect([...(await runtime.list())].sort()).to.deep.equal(made.map(({ id }) => id).sort());
       await Promise.all(made.map(({ id }) => runtime.remove(id)));
       expect(await runtime.list()).to.deep.equal([]);
-    });
-
-    describe('a command', () => {
-      const run = async (change: Partial<ExecSpec>, input = ''): Promise<object> => {
-        const { id } = await createAndStart();
-        const handle = await runtime.exec(id, execSpec(change));
-        const output = collect(handle);
-        if (input !== '') await handle.write(Buffer.from(input));
-        handle.endInput();
-        return { code: await handle.exited, ...output };
-      };
-
-      it('has its streams apart and its exit code', async () => {
-        const result = await run({ command: ['sh', '-c', SAY_AND_FAIL] });
-        expect(result).to.deep.equal({ code: 3, stdout: 'out\n', stderr: 'err\n' });
-      });
-
-      it('reads what is written, to its end', async () => {
-        expect(await run({ command: ['cat'] }, 'one\ntwo\n')).to.deep.include({ code: 0, stdout: 'one\ntwo\n' });
-      });
-
-      it('has its environment', async () => {
-        const result = await run({ command: ['sh', '-c', 'echo "$GREETING"'], env: { GREETING: 'hello there' } });
-        expect(result).to.deep.include({ code: 0, stdout: 'hello there\n' });
-      });
-
-      it('that does not exist exits with 127', async () => {
-        expect(await run({ command: ['no-such-program'] })).to.deep.include({ code: 127 });
-      });
-
-      it('ends by a signal, as a shell counts', async () => {
-        const { id } = await createAndStart();
-        const handle = await runtime.exec(id, execSpec({ command: ['sleep', '250'] }));
-        collect(handle);
-        handle.signal('TERM');
-        expect(await handle.exited).to.equal(143);
-      });
-
-      it('is killed with one word, and the container lives on', async () => {
-        const { id, identity } = await createAndStart();
-        const handle = await runtime.exec(id, execSpec({ command: ['sleep', '250'] }));
-        collect(handle);
-        await handle.kill();
-        expect(await handle.exited).to.not.equal(0);
-        expect(isAlive(identity)).to.equal(true);
-      });
-
-      it('waits for whoever takes its output', async () => {
-        const { id } = await createAndStart();
-        const handle = await runtime.exec(id, execSpec({ command: ['cat'] }));
-        let taken = 0;
-        let goOn = (): void => undefined;
-        const held = new Promise<void>((resolve) => (goOn = resolve));
-        handle.onOutput(async (_stream, data) => {
-          taken += data.length;
-          await held;
-        });
-        const piece = Buffer.alloc(256 * 1024);
-        let isAllTaken = false;
-        const written = (async () => {
-          for (let count = 0; count < 8; count += 1) await handle.write(piece);
-          handle.endInput();
-          await handle.exited;
-          isAllTaken = true;
-        })();
-        await eventually(
-          () => taken,
-          (bytes) => bytes > 0,
-        );
-        expect(isAllTaken, 'with output that nobody has taken').to.equal(false);
-        const takenWhileHeld = taken;
-        expect(takenWhileHeld).to.be.below(8 * piece.length);
-        goOn();
-        await written;
-        expect(taken).to.equal(8 * piece.length);
-      });
     });
 
     it('prepares anew after everything was disposed of', async () => {

@@ -1,11 +1,18 @@
 /** What every kind of volume keeps: it is made once, never while somebody has it, and goes without a trace. */
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect } from 'chai';
+import { ImageFileVolumes } from '../../controller/volume/image-file.js';
 import type { VolumeProvisioner, VolumeSpec } from '../../controller/volume/port.js';
+import { runCommand, tryCommand } from '../../shared/exec.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import { codeOf } from '../support/codes.js';
+import { residueOf } from '../support/residue.js';
+import { testInstance } from '../support/runtimes.js';
 import { skipWithoutSystem } from '../support/system.js';
 import { VOLUMES, type OpenedVolumes } from '../support/volumes.js';
 
@@ -147,6 +154,34 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
     }
 
     if (name === 'image file') {
+      it('are not taken for a file with the same number on another file system', async () => {
+        const instance = testInstance();
+        const folder = await mkdtemp(join(tmpdir(), `nexus-${instance}-`));
+        const places = [join(folder, 'one'), join(folder, 'other')];
+        const { nodeId, sizeBytes, uuid } = specOf();
+        const made: ImageFileVolumes[] = [];
+        try {
+          for (const place of places) {
+            await mkdir(place);
+            await runCommand('mount', ['-t', 'tmpfs', '-o', 'size=1g', instance, place]);
+            const there = new ImageFileVolumes(place);
+            await there.create({ nodeId, sizeBytes, uuid }, never);
+            made.push(there);
+          }
+          const [one, other] = made as [ImageFileVolumes, ImageFileVolumes];
+          expect((await stat(one.pathOf(nodeId))).ino).to.equal((await stat(other.pathOf(nodeId))).ino);
+          await runCommand('losetup', [`/dev/loop${device + 1}`, other.pathOf(nodeId)]);
+          await one.assertFree(nodeId, device);
+          expect(await codeOf(() => other.assertFree(nodeId, device))).to.equal('failed_precondition');
+        } finally {
+          await tryCommand('losetup', ['--detach', `/dev/loop${device + 1}`]);
+          for (const volume of made) await volume.remove(nodeId, device + 1);
+          for (const place of places) await tryCommand('umount', [place]);
+          await rm(folder, { recursive: true });
+        }
+        expect(residueOf(instance)).to.deep.equal([]);
+      });
+
       it('are sparse ext4 file systems with the UUID that was given, for their owner alone', async () => {
         const { nodeId, uuid, sizeBytes } = await create();
         const { stdout } = spawnSync('dumpe2fs', ['-h', volumes.pathOf(nodeId)], { encoding: 'utf8' });

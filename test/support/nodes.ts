@@ -40,7 +40,7 @@ export const NODE_REQUEST: CreateNodeRequest = {
 export class NodeBench {
   readonly folder = mkdtempSync(join(tmpdir(), 'nexus-nodes-'));
   readonly script = new FakeScript();
-  readonly runtime = new FakeRuntime(this.script);
+  readonly runtime: FakeRuntime;
   readonly volumes = new FakeVolumes(this.script);
   readonly bus = new FakeBus(this.script);
   readonly network: FakeNetwork;
@@ -48,10 +48,11 @@ export class NodeBench {
   readonly settings: Settings;
   /** Off: started agents are never heard. */
   agentsSpeak = true;
-  context: NodeContext;
-  service: NodeService;
+  readonly context: NodeContext;
+  readonly service: NodeService;
 
-  private constructor() {
+  private constructor(agentCgroup: 'v2' | 'none') {
+    this.runtime = new FakeRuntime(this.script, agentCgroup);
     const subnet = parseSubnet('10.0.42.0/28');
     this.network = new FakeNetwork(subnet.hostAddress, this.script);
     // Another instance's settings than the default's, so that no file of this machine is read.
@@ -82,9 +83,12 @@ export class NodeBench {
     this.service = new NodeService(this.context);
   }
 
-  /** With records as an earlier controller has left them. */
-  static async open(records: readonly NodeRecord[] = []): Promise<NodeBench> {
-    const bench = new NodeBench();
+  /**
+   * With records as an earlier controller has left them. Without root only slot 0 can be given to another uid, which
+   * is the test's own; `none` gives every node that one.
+   */
+  static async open(records: readonly NodeRecord[] = [], agentCgroup: 'v2' | 'none' = 'v2'): Promise<NodeBench> {
+    const bench = new NodeBench(agentCgroup);
     for (const record of records) await bench.store.nodes.reserve(record.slot + 1, () => record);
     await bench.context.registry.load();
     await bench.network.prepare();

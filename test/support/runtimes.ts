@@ -8,7 +8,6 @@ import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { IMAGE_MOUNT_POINTS } from '../../controller/runtime/bundle.js';
-import type { FakeProgram } from '../../controller/runtime/fake-exec.js';
 import { FakeRuntime } from '../../controller/runtime/fake.js';
 import type { ContainerRuntime, ContainerSpec, ProcessIdentity } from '../../controller/runtime/port.js';
 import { ProcessRuntime } from '../../controller/runtime/process.js';
@@ -16,7 +15,8 @@ import { RuncRuntime } from '../../controller/runtime/runc.js';
 import { instanceDefaults } from '../../shared/config/instance.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
-import { PROJECT } from './cluster.js';
+import { eventually, PROJECT } from './cluster.js';
+import { PROGRAMS } from './commands.js';
 import { residueOf } from './residue.js';
 
 export interface OpenedRuntime {
@@ -40,7 +40,7 @@ export interface OpenedRuntime {
 export interface RuntimeVariant {
   readonly name: string;
   readonly needsRoot: boolean;
-  open(programs: ReadonlyMap<string, FakeProgram>): Promise<OpenedRuntime>;
+  open(): Promise<OpenedRuntime>;
 }
 
 /** Short and random, and nothing of that name or in its range of devices is there: runs beside each other never meet. */
@@ -49,6 +49,28 @@ export function testInstance(): string {
     const instance = `ct${randomInt(36 ** 4).toString(36)}`;
     if (residueOf(instance).length === 0) return instance;
   }
+}
+
+export interface CreatedContainer {
+  readonly spec: ContainerSpec;
+  readonly id: NodeId;
+  readonly identity: ProcessIdentity;
+}
+
+export async function createIn({ runtime, newSpec }: OpenedRuntime): Promise<CreatedContainer> {
+  const spec = await newSpec();
+  return { spec, id: spec.nodeId, identity: await runtime.create(spec, new AbortController().signal) };
+}
+
+/** Resolves once its first stage is seen to run. */
+export async function startIn(opened: OpenedRuntime): Promise<CreatedContainer> {
+  const created = await createIn(opened);
+  await opened.runtime.start(created.id, new AbortController().signal);
+  await eventually(
+    () => opened.runsFirstStage(created.id, created.identity),
+    (runs) => runs,
+  );
+  return created;
 }
 
 interface Bench {
@@ -105,10 +127,10 @@ const programOf = ({ pid }: ProcessIdentity): string => readlinkSync(`/proc/${pi
 const inMemory: RuntimeVariant = {
   name: 'in memory',
   needsRoot: false,
-  open: async (programs) => {
+  open: async () => {
     const bench = await openBench();
     const runtime = new FakeRuntime();
-    for (const [command, program] of programs) runtime.programs.set(command, program);
+    for (const [command, program] of PROGRAMS) runtime.programs.set(command, program);
     const unfit = new FakeRuntime();
     unfit.hostIsUnfit = true;
     return {

@@ -49,7 +49,7 @@ describe('reconciling at the start of the controller', () => {
     return await patch(record, identity);
   };
   const open = async (...records: NodeRecord[]): Promise<void> => {
-    bench = await NodeBench.open(records);
+    bench = await NodeBench.open(records, 'none');
   };
 
   describe('a node that should run', () => {
@@ -65,7 +65,7 @@ describe('reconciling at the start of the controller', () => {
       expect(bench.context.registry.agent(record.id)?.receiptKey.toString('base64')).to.equal(record.receiptKey);
     });
 
-    it('and whose process number is now a stranger’s is Failed; the stranger lives', async () => {
+    it("and whose process number is now a stranger's is Failed; the stranger lives", async () => {
       const record = recordOf(0);
       await open(record);
       await leaveAll(record);
@@ -89,7 +89,7 @@ describe('reconciling at the start of the controller', () => {
       expect(bench.leftOf(record)).to.deep.equal(['volume', 'record']);
     });
 
-    it('and ran before the host’s last boot runs again', async () => {
+    it("and ran before the host's last boot runs again", async () => {
       const record = recordOf(0, { bootId: 'an earlier one' });
       await open(record);
       await bench.leaveVolume(record);
@@ -183,7 +183,7 @@ describe('reconciling at the start of the controller', () => {
   }
 
   describe('leftovers that no node has', () => {
-    it('are removed: container, link and folder; volumes and what is not a node’s are left alone', async () => {
+    it("are removed: container, link and folder; volumes and what is not a node's are left alone", async () => {
       const record = recordOf(1);
       await open(record);
       await leaveAll(record);
@@ -229,7 +229,7 @@ describe('reconciling at the start of the controller', () => {
     });
   });
 
-  it('goes on with the others when one node’s container cannot be removed, and finishes that one next time', async () => {
+  it("goes on with the others when one node's container cannot be removed, and finishes that one next time", async () => {
     const stuck = recordOf(0, { status: 'Removing', desired: 'removed' });
     const stopping = recordOf(1, { status: 'Stopping', desired: 'stopped' });
     await open(stuck, stopping);

@@ -141,7 +141,7 @@ describe('the creation of a node', () => {
       bench.script.failNext('runtime.start');
       bench.script.failNext('volume.remove');
       await errorOf(create);
-      expect((await bench.service.create({ ...NODE_REQUEST, name: 'other' }, never)).slot).to.equal(1);
+      expect((await reserveNode(bench.context, { ...NODE_REQUEST, name: 'other' })).slot).to.equal(1);
       await bench.service.remove('web', false);
       expect(bench.leftOf(node)).to.deep.equal([]);
     });

@@ -1,0 +1,125 @@
+/** What every container runtime keeps of the commands that run in a node: streams, ends, and back-pressure. */
+import { expect } from 'chai';
+import { isAlive } from '../../controller/host/process-identity.js';
+import type { ContainerRuntime, ExecSpec } from '../../controller/runtime/port.js';
+import { eventually } from '../support/cluster.js';
+import { codeOf } from '../support/codes.js';
+import { collect, execSpec, GREET, SAY_AND_FAIL, WAIT } from '../support/commands.js';
+import { RUNTIMES, startIn, type CreatedContainer, type OpenedRuntime } from '../support/runtimes.js';
+import { skipWithoutSystem } from '../support/system.js';
+
+for (const { name, needsRoot, open } of RUNTIMES) {
+  describe(`a command in a container, ${name}`, function () {
+    this.timeout(60_000);
+    let opened: OpenedRuntime;
+    let runtime: ContainerRuntime;
+
+    before(function () {
+      if (needsRoot) skipWithoutSystem(this);
+    });
+    beforeEach(async () => {
+      opened = await open();
+      runtime = opened.runtime;
+      await runtime.prepare();
+    });
+    afterEach(async () => {
+      expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
+    });
+
+    const createAndStart = (): Promise<CreatedContainer> => startIn(opened);
+    const run = async (command: readonly string[], change: Partial<ExecSpec> = {}, input = ''): Promise<object> => {
+      const { id } = await createAndStart();
+      const handle = await runtime.exec(id, execSpec(command, change));
+      const output = collect(handle);
+      if (input !== '') await handle.write(Buffer.from(input));
+      handle.endInput();
+      return { code: await handle.exited, ...output };
+    };
+
+    it('has its streams apart and its exit code', async () => {
+      const result = await run(SAY_AND_FAIL);
+      expect(result).to.deep.equal({ code: 3, stdout: 'out\n', stderr: 'err\n' });
+    });
+
+    it('reads what is written, to its end', async () => {
+      expect(await run(['cat'], {}, 'one\ntwo\n')).to.deep.include({ code: 0, stdout: 'one\ntwo\n' });
+    });
+
+    it('has its environment', async () => {
+      const result = await run(GREET, { env: { GREETING: 'hello there' } });
+      expect(result).to.deep.include({ code: 0, stdout: 'hello there\n' });
+    });
+
+    it('that does not exist exits with 127', async () => {
+      expect(await run(['no-such-program'])).to.deep.include({ code: 127 });
+    });
+
+    it('ends by a signal, as a shell counts', async () => {
+      const { id } = await createAndStart();
+      const handle = await runtime.exec(id, execSpec(WAIT));
+      collect(handle);
+      handle.signal('TERM');
+      expect(await handle.exited).to.equal(143);
+    });
+
+    it('is killed with one word, and the container lives on', async () => {
+      const { id, identity } = await createAndStart();
+      const handle = await runtime.exec(id, execSpec(WAIT));
+      collect(handle);
+      await handle.kill();
+      expect(await handle.exited).to.not.equal(0);
+      expect(isAlive(identity)).to.equal(true);
+    });
+
+    it('waits for whoever takes its output', async () => {
+      const { id } = await createAndStart();
+      const handle = await runtime.exec(id, execSpec(['cat']));
+      let taken = 0;
+      let goOn = (): void => undefined;
+      const held = new Promise<void>((resolve) => (goOn = resolve));
+      handle.onOutput(async (_stream, data) => {
+        taken += data.length;
+        await held;
+      });
+      const piece = Buffer.alloc(256 * 1024);
+      let isAllTaken = false;
+      const written = (async () => {
+        for (let count = 0; count < 8; count += 1) await handle.write(piece);
+        handle.endInput();
+        await handle.exited;
+        isAllTaken = true;
+      })();
+      await eventually(
+        () => taken,
+        (bytes) => bytes > 0,
+      );
+      expect(isAllTaken, 'with output that nobody has taken').to.equal(false);
+      const takenWhileHeld = taken;
+      expect(takenWhileHeld).to.be.below(8 * piece.length);
+      goOn();
+      await written;
+      expect(taken).to.equal(8 * piece.length);
+    });
+
+    it("ends with the container's removal, which leaves nothing of it", async () => {
+      const { id } = await createAndStart();
+      const handle = await runtime.exec(id, execSpec(WAIT));
+      collect(handle);
+      await runtime.remove(id);
+      expect(await handle.exited).to.not.equal(0);
+      expect(opened.leftOf(id)).to.deep.equal([]);
+    });
+
+    it('has a terminal, or the runtime says that it has none', async () => {
+      const { id } = await createAndStart();
+      const asked = codeOf(async () => {
+        const handle = await runtime.exec(id, execSpec(['cat'], { tty: true }));
+        collect(handle);
+        handle.resize(100, 40);
+        await handle.kill();
+        await handle.exited;
+      });
+      expect(await asked).to.equal(opened.isContained ? 'accepted' : 'failed_precondition');
+    });
+  });
+}
