@@ -50,12 +50,13 @@ export class ChunkStore {
 
   constructor(private readonly options: ChunkStoreOptions) {
     this.#layout = new ChunkLayout(options.volume.dataDir);
-    this.#tombstones = new Tombstones(options.clock);
+    this.#tombstones = new Tombstones(options.clock, join(options.volume.dataDir, '.agent', 'tombstones'));
     this.#room = new RoomLedger(options.volume);
   }
 
   /** To be called once, before anything else. */
   async recover(): Promise<void> {
+    await this.#tombstones.load();
     Object.assign(this.#counters, await recoverInventory(this.#layout, this.options.log));
   }
 
@@ -219,7 +220,10 @@ export class ChunkStore {
     this.#counters.checksumFailures += 1;
   }
 
-  /** Idempotent. A write of the chunk that is under way will not commit. */
+  /**
+   * Idempotent. A write of the chunk that is under way will not commit, nor a later one, not even after a restart: for
+   * as long as a token can live.
+   */
   async delete(chunk: ChunkId): Promise<void> {
     this.#tombstones.add(chunk);
     await this.#lock.run(chunk, async () => {
@@ -227,6 +231,8 @@ export class ChunkStore {
       await this.#remove(chunk, await this.#countedBytes(chunk));
       await syncFolder(this.#layout.folder(chunk));
     });
+    // After the chunk: on a full volume its room is what this needs.
+    await this.#tombstones.save(chunk);
   }
 
   /** At most `limit` chunks above `after`, in order of id. */

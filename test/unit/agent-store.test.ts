@@ -1,9 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ChunkStore } from '../../agent/chunk/store.js';
+import { Tombstones } from '../../agent/chunk/tombstones.js';
 import type { ExpectedChunk } from '../../agent/chunk/write.js';
 import { createAgentLog } from '../../agent/log.js';
 import { DirectoryVolume } from '../../agent/volume/directory.js';
@@ -155,6 +156,49 @@ describe('chunk store', () => {
     expect(await codeOf(put(timed, chunk, Buffer.from('content')))).to.equal('failed_precondition');
     nowMs = CHUNK_TOKEN_TTL_MS;
     expect(await codeOf(put(timed, chunk, Buffer.from('content')))).to.equal('accepted');
+  });
+
+  it('does not let a late write bring a deleted chunk back after a restart either', async () => {
+    let nowMs = 1_000_000;
+    const clock: Clock = { ...systemClock, now: () => nowMs, monotonic: () => nowMs };
+    const written = newChunkId();
+    const granted = newChunkId();
+    const first = await open(volume, clock);
+    await put(first, written, Buffer.from('content'));
+    await Promise.all([first.delete(written), first.delete(granted)]);
+    nowMs += CHUNK_TOKEN_TTL_MS / 2;
+    // Twice: what the first restart writes anew the second one reads.
+    for (const _restart of [1, 2]) {
+      const again = await open(volume, clock);
+      for (const chunk of [written, granted])
+        expect(await codeOf(put(again, chunk, Buffer.from('content')))).to.equal('failed_precondition');
+    }
+    nowMs += CHUNK_TOKEN_TTL_MS / 2;
+    const later = await open(volume, clock);
+    expect(await codeOf(put(later, granted, Buffer.from('content')))).to.equal('accepted');
+    expect(await readFile(join(dataDir, '.agent', 'tombstones'), 'utf8')).to.equal('');
+  });
+
+  it('reads tombstones past a line that a full volume cut off, and bounds their file', async () => {
+    const path = join(dataDir, '.agent', 'tombstones');
+    const tombstones = new Tombstones(systemClock, path, 3);
+    await tombstones.load();
+    const kept = newChunkId();
+    await appendFile(path, `${Date.now() + 60_000} 0123`);
+    tombstones.add(kept);
+    await tombstones.save(kept);
+    const again = new Tombstones(systemClock, path, 3);
+    await again.load();
+    expect(again.has(kept)).to.equal(true);
+    const many = Array.from({ length: 50 }, newChunkId);
+    for (const chunk of many) {
+      again.add(chunk);
+      await again.save(chunk);
+    }
+    expect((await readFile(path, 'utf8')).split('\n').filter(Boolean).length).to.be.lessThan(7);
+    const last = new Tombstones(systemClock, path, 3);
+    await last.load();
+    expect(many.filter((chunk) => last.has(chunk))).to.deep.equal(many.slice(-3));
   });
 
   it('does not publish a chunk that is deleted while it is written', async () => {
