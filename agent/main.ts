@@ -1,11 +1,13 @@
 /**
- * The agent of one node: owns the volume, stores chunks, reports. Its last line in the log says why it ended.
+ * The agent of one node: owns the volume, stores chunks, reports. Its last line in the log says why it ended, and has
+ * the field `ending`; only a kill leaves none.
  * Order: volume and chunks, data server, bus, heartbeats; the end is the reverse, with running transfers finished.
  */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
+import type { AgentEnding } from '../shared/agent-ending.js';
 import { subjectsOf } from '../shared/bus/subjects.js';
 import { systemClock } from '../shared/clock.js';
 import type { AgentConfig } from '../shared/config/agent-config.js';
@@ -30,6 +32,7 @@ import { createAgentLog, type AgentLog } from './log.js';
 import { loadReceiptKey } from './receipt-key.js';
 import { encodeHeartbeat, encodeReport, readUsage, type AgentIdentity, type NodeUsage } from './report.js';
 import { inspection, statusPages, type StatusSources } from './status-pages.js';
+import { claimFolder } from './volume/claim.js';
 import { DirectoryVolume } from './volume/directory.js';
 import { MountedVolume } from './volume/mounted.js';
 import type { Volume } from './volume/port.js';
@@ -39,19 +42,24 @@ const SIGNAL_GRACE_MS = 5000;
 
 async function main(): Promise<void> {
   const log = createAgentLog({});
+  // First of all: a signal that comes while the volume is read or the bus is away must not go unheard.
+  const ended = endRequest();
+  const fail = (what: string, thrown: unknown): never => {
+    const { code, message } = toNexusError(thrown);
+    log.error({ ending: 'failed' satisfies AgentEnding, code, err: thrown }, `the agent cannot ${what}: ${message}`);
+    process.exit(1);
+  };
+  process.on('uncaughtException', (thrown) => fail('go on', thrown));
   try {
-    await run(loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE), log);
+    await run(loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE), ended, log);
   } catch (thrown) {
-    log.error(
-      { code: toNexusError(thrown).code, err: thrown },
-      `the agent cannot run: ${toNexusError(thrown).message}`,
-    );
-    process.exitCode = 1;
+    fail('run', thrown);
   }
 }
 
-async function run(config: AgentConfig, log: AgentLog): Promise<void> {
+async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promise<void> {
   const startedAtMs = Date.now();
+  if (config.volume.kind === 'directory') await claimFolder(config.dataDir);
   const cgroup = cgroupReader(config);
   // A folder's bound is kept by the store that fills it: each needs the other.
   let storedBytes = (): number => 0;
@@ -108,20 +116,27 @@ async function run(config: AgentConfig, log: AgentLog): Promise<void> {
   const { url, credsFile } = { url: config.natsUrl, credsFile: config.credsFile };
   const clientName = `nexus-agent ${nodeName}`;
   // After a break the controller should not have to wait for the next beat.
-  const bus = await connectNatsBus({ url, credsFile, clientName, log }, { onConnected: beat });
-  link.bus = bus;
-  const ended = endRequest();
-  const inspect = (): Promise<string> => inspection(sources);
-  const responder = new CommandResponder({ ...context, inspect, shutdown: ended.ask, commands });
-  bus.serve(subjects.command(nodeId), (request) => responder.answer(request));
-  // The report first: a node that counts as running should have told its free room.
-  await report();
-  beat();
-  const timers = [setInterval(beat, HEARTBEAT_INTERVAL_MS), setInterval(() => void report(), REPORT_INTERVAL_MS)];
-  log.info(
-    { version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks },
-    'the agent is up',
-  );
+  const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: beat });
+  const timers: NodeJS.Timeout[] = [];
+  const joinBus = async (bus: AgentBus): Promise<void> => {
+    link.bus = bus;
+    const inspect = (): Promise<string> => inspection(sources);
+    const responder = new CommandResponder({ ...context, inspect, shutdown: ended.ask, commands });
+    bus.serve(subjects.command(nodeId), (request) => responder.answer(request));
+    // The report first: a node that counts as running should have told its free room.
+    await report();
+    beat();
+    timers.push(
+      setInterval(beat, HEARTBEAT_INTERVAL_MS),
+      setInterval(() => void report(), REPORT_INTERVAL_MS),
+    );
+    log.info(
+      { version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks },
+      'the agent is up',
+    );
+  };
+  // There may be no bus for a long time; the wish to end is heard meanwhile.
+  await Promise.race([connecting.then(joinBus), ended.asked]);
 
   const graceMs = await ended.asked;
   log.info({ graceMs }, 'the agent is ending');
@@ -132,8 +147,8 @@ async function run(config: AgentConfig, log: AgentLog): Promise<void> {
     server.close();
     server.closeAllConnections();
   }
-  await bus.close();
-  log.info({}, 'the agent ended as it was asked to');
+  await link.bus?.close();
+  log.info({ ending: 'asked' satisfies AgentEnding }, 'the agent ended as it was asked to');
   process.exit(0);
 }
 
@@ -145,8 +160,14 @@ const countConnections = (server: Server): Promise<number> =>
     });
   });
 
+interface EndRequest {
+  /** Resolves with the grace, ms. */
+  readonly asked: Promise<number>;
+  readonly ask: (graceMs: number) => void;
+}
+
 /** The wish to end, by signal or by command; the first one counts. */
-function endRequest(): { readonly asked: Promise<number>; readonly ask: (graceMs: number) => void } {
+function endRequest(): EndRequest {
   let ask = (_graceMs: number): void => undefined;
   const asked = new Promise<number>((resolve) => {
     ask = resolve;

@@ -13,6 +13,8 @@ export interface CommandOptions {
   readonly signal?: AbortSignal;
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** Open files that the command gets as descriptors 3, 4, ... */
+  readonly descriptors?: readonly number[];
   /** Bytes kept of each output stream; what is beyond is dropped. Default 1 MiB. */
   readonly maxOutputBytes?: number;
 }
@@ -35,7 +37,7 @@ export async function tryCommand(
 ): Promise<CommandResult> {
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
   const child = spawn(program, args, {
-    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     cwd: options.cwd,
     env: options.env,
   });

@@ -19,12 +19,13 @@ const RUNC_PROGRAMS: readonly Program[] = [
   { name: 'e2fsck', versionArgs: ['-V'], package: 'e2fsprogs' },
   { name: 'losetup', versionArgs: ['--version'], package: 'util-linux' },
   { name: 'setpriv', versionArgs: ['--version'], package: 'util-linux' },
-  { name: 'flock', versionArgs: ['--version'], package: 'util-linux' },
   { name: 'mmdebstrap', versionArgs: ['--version'], package: 'mmdebstrap' },
   { name: 'busybox', versionArgs: ['--help'], package: 'busybox-static' },
   { name: 'tini-static', versionArgs: ['--version'], package: 'tini' },
 ];
 
+// Whatever the runtime, one agent has a volume.
+const FLOCK: Program = { name: 'flock', versionArgs: ['--version'], package: 'util-linux' };
 // Decentralised JWT authentication of accounts in the server's memory works from 2.9.
 const NATS: Program = { name: 'nats-server', versionArgs: ['--version'], package: 'nats-server', oldest: '2.9' };
 
@@ -33,7 +34,7 @@ const OLDEST_NODE = '20.19';
 export async function probePrograms(input: ProbeInput): Promise<HostCheck[]> {
   const { settings } = input;
   const nats = settings.natsUrl === undefined ? [NATS] : [];
-  const programs = settings.runtime === 'runc' ? [...RUNC_PROGRAMS, ...nats] : nats;
+  const programs = [...(settings.runtime === 'runc' ? RUNC_PROGRAMS : []), FLOCK, ...nats];
   return [
     nodeVersion(input),
     ...(await Promise.all(programs.map(async (program) => await probe(program, input)))),

@@ -1,6 +1,7 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -15,6 +16,7 @@ import type { AgentConfig } from '../../shared/config/agent-config.js';
 import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { newChunkId, newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
+import { eventually } from '../support/cluster.js';
 
 const controller = generateSigningKey();
 const subjects = subjectsOf('test');
@@ -28,13 +30,15 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+async function ended(child: ChildProcess): Promise<number | null> {
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  return child.exitCode;
+}
+
 async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Promise<number | null> {
   if (child === undefined) return null;
-  if (child.exitCode === null && child.signalCode === null) {
-    child.kill(signal);
-    await once(child, 'exit');
-  }
-  return child.exitCode;
+  child.kill(signal);
+  return await ended(child);
 }
 
 describe('agent process', function () {
@@ -44,6 +48,7 @@ describe('agent process', function () {
   let nats: ChildProcess | undefined;
   let agent: ChildProcess | undefined;
   let bus: NatsConnection | undefined;
+  const started: ChildProcess[] = [];
 
   const startNats = async (): Promise<void> => {
     nats = spawn('nats-server', ['-a', '127.0.0.1', '-p', new URL(config.natsUrl).port], { stdio: 'ignore' });
@@ -51,9 +56,26 @@ describe('agent process', function () {
   };
   const startAgent = (): ChildProcess => {
     const env = { ...process.env, NEXUS_AGENT_CONFIG: join(folder, 'agent.json') };
-    agent = spawn(process.execPath, ['--import=tsx', 'agent/main.ts'], { stdio: 'ignore', env });
+    const log = openSync(join(folder, 'agent.log'), 'a');
+    agent = spawn(process.execPath, ['--import=tsx', 'agent/main.ts'], { stdio: ['ignore', log, log], env });
+    closeSync(log);
+    started.push(agent);
     return agent;
   };
+  const closingLine = (): Record<string, unknown> =>
+    JSON.parse(readFileSync(join(folder, 'agent.log'), 'utf8').trim().split('\n').at(-1) ?? '') as Record<
+      string,
+      unknown
+    >;
+  const listening = (port = config.port): Promise<unknown> =>
+    eventually(
+      () =>
+        fetch(`http://127.0.0.1:${port}/metrics`).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      Boolean,
+    );
   const joinBus = async (): Promise<NatsConnection> => {
     bus = await connect({
       servers: config.natsUrl,
@@ -102,7 +124,7 @@ describe('agent process', function () {
   });
   afterEach(async () => {
     await bus?.close();
-    await end(agent, 'SIGKILL');
+    for (const child of started.splice(0)) await end(child, 'SIGKILL');
     await end(nats, 'SIGKILL');
     await rm(folder, { recursive: true, force: true });
   });
@@ -120,6 +142,28 @@ describe('agent process', function () {
     const after = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
     expect(after.agentInstance).to.equal(before.agentInstance);
     expect(await end(agent, 'SIGTERM')).to.equal(0);
+  });
+
+  it('ends in order when it is asked to before there is a bus', async () => {
+    const child = startAgent();
+    await listening();
+    expect(await end(child, 'SIGTERM')).to.equal(0);
+    expect(closingLine()).to.include({ ending: 'asked', msg: 'the agent ended as it was asked to' });
+  });
+
+  it('refuses a data folder that another agent has, and takes it once that one is gone', async () => {
+    const first = startAgent();
+    await listening();
+    const other = { ...config, port: await freePort(), socketPath: join(folder, 'other.sock') };
+    await writeFile(join(folder, 'agent.json'), JSON.stringify(other));
+    expect(await ended(startAgent())).to.equal(1);
+    const refusal = closingLine();
+    expect(refusal).to.include({ ending: 'failed', code: 'failed_precondition' });
+    expect(refusal['msg']).to.match(/data folder .* is in use by another agent; end that one first/);
+    await end(first, 'SIGKILL');
+    const next = startAgent();
+    await listening(other.port);
+    expect(await end(next, 'SIGTERM')).to.equal(0);
   });
 
   it('stores a chunk, does what it is told, and keeps its receipt key', async () => {
