@@ -1,8 +1,9 @@
 /** Starting and awaiting the controller's process. */
 import { spawn } from 'node:child_process';
-import { mkdir, open, readFile, stat } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exitCodeOf } from '../shared/exec.js';
+import { CONTROLLER_LOG } from '../shared/config/instance.js';
 import type { Settings } from '../shared/config/settings.js';
 import { isErrorCode, NexusError } from '../shared/errors.js';
 import type { Context } from './context.js';
@@ -14,7 +15,7 @@ const POLL_MS = 25;
 /** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
 const NODE_FLAGS = ['--max-semi-space-size=2'];
 
-export const controllerLog = (settings: Settings): string => join(settings.stateDir, 'controller.log');
+export const controllerLog = (settings: Settings): string => join(settings.stateDir, CONTROLLER_LOG);
 
 /** The controller if one answers, else undefined. */
 export async function findController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
@@ -28,7 +29,7 @@ export async function findController(settings: Settings, signal: AbortSignal): P
 
 /** Detached, in a session of its own, with its output in <state>/controller.log. Returns when it serves. */
 export async function startController(context: Context, settings: Settings): Promise<Controller> {
-  await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
+  const made = await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
   const path = controllerLog(settings);
   const before = await stat(path).then(
     (found) => found.size,
@@ -49,7 +50,10 @@ export async function startController(context: Context, settings: Settings): Pro
     if (child.exitCode !== null || child.signalCode !== null) {
       const failure = await startFailure(path, before);
       // Somebody else was quicker: theirs is as good, and will be up in a moment.
-      if (failure.code !== 'already_exists') throw failure;
+      if (failure.code !== 'already_exists') {
+        if (made !== undefined) await takeBackLog(settings, failure);
+        throw failure;
+      }
     }
     if (context.signal.aborted || Date.now() > deadline) {
       child.kill('SIGTERM');
@@ -62,6 +66,14 @@ export async function startController(context: Context, settings: Settings): Pro
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
+
+/** A first start that failed leaves nothing, unless there is more to read than the error says. */
+async function takeBackLog(settings: Settings, failure: NexusError): Promise<void> {
+  if (failure.code === 'internal') return;
+  await rm(controllerLog(settings), { force: true });
+  // What else is in it says that it is in use.
+  await rmdir(settings.stateDir).catch(() => undefined);
 }
 
 /** Flags win over whatever file or variable the controller reads too; what decided here decides there. */

@@ -3,7 +3,7 @@
  * Start: lock, store, images, network, bus, socket, reconcile, loops. SIGTERM and SIGINT end it and leave the nodes
  * running; the Shutdown call stops or purges them first.
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +26,7 @@ import { FileMaintenance } from './file/maintenance.js';
 import { Room } from './file/room.js';
 import { FileUseCases } from './file/use-cases.js';
 import { Upkeep } from './repair/upkeep.js';
+import { claimForStart } from './host/first-start.js';
 import { lockInstance } from './host/instance-lock.js';
 import { startLoop } from './host/loop.js';
 import { serviceUserIds } from './host/service-user.js';
@@ -103,7 +104,10 @@ interface Controller {
   readonly ended: Promise<void>;
 }
 
-/** Everything that was started goes on one stack; a failed start and an orderly end both unwind it. */
+/**
+ * Everything that was started goes on one stack; a failed start and an orderly end both unwind it. Network and folders
+ * are taken back by a failed start only: an orderly end leaves them to the nodes that run on.
+ */
 async function start(settings: Settings, log: Logger): Promise<Controller> {
   await using starting = new UndoStack(log);
   const running = new UndoStack(log);
@@ -114,7 +118,14 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   running.defer('release the instance', async () => {
     lock.release();
   });
-  await mkdir(settings.runDir, { recursive: true, mode: 0o711 });
+  let isUp = false;
+  const deferUnlessUp = (name: string, run: () => Promise<void>): void => {
+    running.defer(name, async () => {
+      if (!isUp) await run();
+    });
+  };
+  deferUnlessUp('take the state folder back', await claimForStart(settings.stateDir, 0o700));
+  deferUnlessUp('take the runtime folder back', await claimForStart(settings.runDir, 0o711));
   const store = await openStore({ ...databaseLocation(settings, 'nexus', endForLoss), log });
   let isPurged = false;
   const end = (database: { close(): Promise<void>; erase(): Promise<void> }): Promise<void> =>
@@ -139,6 +150,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const network = isContained
     ? new BridgeNetwork({ instance: settings.instance, bridge: settings.bridge, subnet })
     : new LoopbackNetwork(subnet);
+  deferUnlessUp('remove the network', async () => {
+    if (registry.list().length === 0) await network.dispose();
+  });
   await network.prepare();
   const volumesDir = join(settings.stateDir, 'volumes');
   const images = new FolderImages({
@@ -283,6 +297,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     { version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket },
     'the controller is up',
   );
+  isUp = true;
   starting.commit();
   return { stop, ended };
 }

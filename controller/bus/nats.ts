@@ -52,14 +52,22 @@ export async function externalAccess(options: {
       'setting nats-url needs nats-account-seed-file: agents get their credentials from it',
     );
   }
-  const seed = (await readFile(options.accountSeedFile, 'utf8')).trim();
+  const seed = (await readNamed('nats-account-seed-file', options.accountSeedFile)).trim();
+  const { systemCredsFile } = options;
   return {
     url: options.url,
     accountKey: fromSeed(Buffer.from(seed)),
     issuerAccount: options.accountPublicKey,
-    advisoryCreds: options.systemCredsFile === undefined ? undefined : await readFile(options.systemCredsFile, 'utf8'),
+    advisoryCreds:
+      systemCredsFile === undefined ? undefined : await readNamed('nats-system-creds-file', systemCredsFile),
   };
 }
+
+const readNamed = (setting: string, path: string): Promise<string> =>
+  readFile(path, 'utf8').catch((error: unknown) => {
+    const why = (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(error);
+    throw new NexusError('invalid_argument', `setting ${setting}: ${path}: ${why}`, {}, { cause: error });
+  });
 
 export class NatsBus implements AgentBus {
   #connection: NatsConnection | undefined;

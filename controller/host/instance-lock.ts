@@ -7,6 +7,9 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { NexusError } from '../../shared/errors.js';
 
+/** In the state folder. */
+export const LOCK_FILE = 'controller.lock';
+
 export interface InstanceLock {
   release(): void;
 }
@@ -14,7 +17,7 @@ export interface InstanceLock {
 /** Code: already_exists when another controller has this state folder. */
 export function lockInstance(stateDir: string, instance: string): InstanceLock {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  const database = new Sqlite(join(stateDir, 'controller.lock'), { timeout: 0 });
+  const database = new Sqlite(join(stateDir, LOCK_FILE), { timeout: 0 });
   try {
     database.pragma('journal_mode = MEMORY');
     database.exec('BEGIN EXCLUSIVE');

@@ -8,6 +8,9 @@ import { join } from 'node:path';
 
 export const DEFAULT_INSTANCE = 'nexus';
 
+/** In the state folder: what a controller that was started in the background says. */
+export const CONTROLLER_LOG = 'controller.log';
+
 /** At most 8 characters: an interface name holds 15, and a veth is called `nx-<instance>-<slot>`. */
 export const INSTANCE_PATTERN = /^[a-z][a-z0-9]{0,7}$/;
 

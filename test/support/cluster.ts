@@ -80,8 +80,11 @@ export class TestCluster {
   }
 
   /** Runs another controller on the same instance until it ends by itself. */
-  async tryController(): Promise<{ code: number; output: string }> {
-    const child = spawn(process.execPath, [CONTROLLER], { env: this.env, stdio: ['ignore', 'pipe', 'inherit'] });
+  async tryController(env: Readonly<Record<string, string>> = {}): Promise<{ code: number; output: string }> {
+    const child = spawn(process.execPath, [CONTROLLER], {
+      env: { ...this.env, ...env },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     let output = '';
     child.stdout.on('data', (data: Buffer) => {
       output += data.toString('utf8');

@@ -1,0 +1,76 @@
+/** A first start that fails leaves the host as it was; one on an instance with data leaves the data. */
+import { expect } from 'chai';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import { TestCluster } from '../support/cluster.js';
+import { residueOf } from '../support/residue.js';
+import { whySkipped } from '../support/system.js';
+
+describe('a start that fails', function () {
+  this.timeout(60_000);
+  let taken: Server;
+  let port: number;
+  before(async function () {
+    const reason = whySkipped();
+    if (reason !== undefined) {
+      if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
+      process.stderr.write(`    skipped: ${reason}\n`);
+      this.skip();
+    }
+    taken = createServer().listen(0, '0.0.0.0');
+    await once(taken, 'listening');
+    ({ port } = taken.address() as AddressInfo);
+  });
+  after(() => {
+    taken.close();
+  });
+  const onTakenPort = (): TestCluster => new TestCluster({ env: { NEXUS_NATS_PORT: String(port) } });
+
+  it('takes back bridge, folders and socket when the port of the bus is taken', async () => {
+    const cluster = onTakenPort();
+    const { code, stderr } = await cluster.run('up');
+    expect(code, stderr).to.not.equal(0);
+    expect(stderr).to.match(/^nexus: [^\n]+\n$/);
+    rmSync(cluster.folder, { recursive: true });
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('takes back bridge, folders and socket when the external bus cannot be reached', async () => {
+    const cluster = new TestCluster({
+      env: { NEXUS_NATS_URL: 'nats://127.0.0.1:1', NEXUS_NATS_ACCOUNT_SEED_FILE: '/nonexistent/account.seed' },
+    });
+    const { code, stderr } = await cluster.run('up');
+    expect(code, stderr).to.equal(2);
+    expect(stderr).to.match(/nats-account-seed-file: \/nonexistent\/account.seed: there is no such file/);
+    rmSync(cluster.folder, { recursive: true });
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('leaves a state folder that had something in it as it was', async () => {
+    const cluster = onTakenPort();
+    mkdirSync(cluster.stateDir);
+    writeFileSync(`${cluster.stateDir}/note`, 'mine');
+    try {
+      expect((await cluster.run('up')).code).to.not.equal(0);
+      expect(readFileSync(`${cluster.stateDir}/note`, 'utf8')).to.equal('mine');
+      expect(existsSync(`/sys/class/net/nx-${cluster.instance}`)).to.equal(false);
+    } finally {
+      rmSync(cluster.folder, { recursive: true });
+      rmSync(cluster.stateDir, { recursive: true });
+    }
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('leaves the bridge to nodes that are there', async () => {
+    const cluster = await TestCluster.start();
+    await cluster.ok('node', 'create', 'stays', '--storage', '64M');
+    await cluster.killController();
+    const failing = await cluster.tryController({ NEXUS_NATS_URL: 'nats://127.0.0.1:1' });
+    expect(failing.code).to.equal(1);
+    expect(existsSync(`/sys/class/net/nx-${cluster.instance}`)).to.equal(true);
+    await cluster.startController();
+    expect(await cluster.ok('node', 'exec', 'stays', '--', 'echo', 'alive')).to.equal('alive\n');
+    expect(await cluster.dispose()).to.deep.equal([]);
+  });
+});
