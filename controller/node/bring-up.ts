@@ -3,12 +3,11 @@
  * the caller's undo stack. The node is in Creating before and in Running after.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, open, readFile, rm, stat, symlink, truncate } from 'node:fs/promises';
+import { mkdir, rm, stat, symlink, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../shared/config/agent-config.js';
 import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/failpoint.js';
-import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import type { UndoStack } from '../../shared/undo.js';
 import { isAlive } from '../host/process-identity.js';
@@ -17,6 +16,7 @@ import { IN_NODE } from '../runtime/bundle.js';
 import type { ContainerSpec, ProcessIdentity } from '../runtime/port.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
+import { howItEnded, markStart } from './ending.js';
 import { nodeConfigDir, nodeLog, nodeRunDir, nodeSocket } from './paths.js';
 import type { AgentView } from './registry.js';
 
@@ -93,7 +93,9 @@ async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void
   await mkdir(nodeRunDir(settings, node.id), { recursive: true, mode: 0o700 });
   await mkdir(configDir, { recursive: true, mode: 0o755 });
   await mkdir(join(settings.stateDir, 'logs'), { recursive: true, mode: 0o700 });
-  await boundLog(nodeLog(settings, node.id));
+  const log = nodeLog(settings, node.id);
+  await boundLog(log);
+  await markStart(log, context.clock.now());
   const config: AgentConfig = {
     nodeId: node.id,
     nodeName: node.name,
@@ -160,8 +162,8 @@ function firstHeartbeat(
     const poll = setInterval(() => {
       if (isAlive(identity)) return;
       done();
-      lastLogLine(context, node.id).then((line) => {
-        reject(new NexusError('failed_precondition', `the node ended while it started: ${line}`));
+      howItEnded(nodeLog(settings, node.id)).then(({ text }) => {
+        reject(new NexusError('failed_precondition', `the node ended while it started: ${text}`));
       }, reject);
     }, DEATH_POLL_MS);
     const timer = setTimeout(() => {
@@ -176,26 +178,3 @@ function firstHeartbeat(
     if (signal.aborted) onAbort();
   });
 }
-
-const LOG_TAIL_BYTES = 4096;
-
-/** The first stage and the agent put the reason of their end on the last line. */
-export async function lastLogLine(context: NodeContext, id: NodeId): Promise<string> {
-  const path = nodeLog(context.settings, id);
-  try {
-    const { size } = await stat(path);
-    if (size <= LOG_TAIL_BYTES) return lastLine(await readFile(path, 'utf8'));
-    const file = await open(path);
-    try {
-      const tail = Buffer.alloc(LOG_TAIL_BYTES);
-      await file.read(tail, 0, LOG_TAIL_BYTES, size - LOG_TAIL_BYTES);
-      return lastLine(tail.toString('utf8'));
-    } finally {
-      await file.close();
-    }
-  } catch {
-    return 'it left no log';
-  }
-}
-
-const lastLine = (text: string): string => text.trim().split('\n').at(-1) ?? '';

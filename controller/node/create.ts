@@ -73,7 +73,9 @@ export async function createNode(context: NodeContext, node: NodeRecord, signal:
     undo.commit();
     return registry.expect(node.id);
   } catch (error) {
-    throw toNexusError(error).during(`create node ${node.name}`);
+    const failure = toNexusError(error).during(`create node ${node.name}`);
+    await context.events.append('node.removed', node.name, `${failure.message}; nothing of the node is left`);
+    throw failure;
   }
 }
 

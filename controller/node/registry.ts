@@ -80,6 +80,7 @@ export class NodeRegistry {
   async reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord> {
     const record = await this.store.reserve(slots, make);
     this.#records.set(record.id, record);
+    await this.events.append('node.creating', record.name, `node ${record.name} is Creating`);
     return record;
   }
 

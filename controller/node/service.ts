@@ -137,7 +137,16 @@ export class NodeService {
         const { memoryMb, cpuWeight, pidsLimit } = wanted;
         await this.context.runtime.update(node.id, { memoryBytes: memoryMb * MIB, cpuWeight, pids: pidsLimit });
       }
-      return await this.context.registry.update(node.id, limits);
+      const after = await this.context.registry.update(node.id, limits);
+      const changes = changedLimits(node, after);
+      if (changes.length > 0) {
+        await this.context.events.append(
+          'node.resized',
+          node.name,
+          `node ${node.name} was resized: ${changes.join(', ')}`,
+        );
+      }
+      return after;
     });
   }
 
@@ -214,6 +223,15 @@ export class NodeService {
 
 /** What a removal gives an agent: its data is going anyway. */
 const REMOVAL_GRACE_MS = 2000;
+
+function changedLimits(before: NodeRecord, after: NodeRecord): string[] {
+  const limits = [
+    ['memory', `${before.memoryMb} MB`, `${after.memoryMb} MB`],
+    ['cpu weight', String(before.cpuWeight), String(after.cpuWeight)],
+    ['pids', String(before.pidsLimit), String(after.pidsLimit)],
+  ] as const;
+  return limits.filter(([, old, now]) => old !== now).map(([name, old, now]) => `${name} ${old} -> ${now}`);
+}
 
 function wouldLose(node: NodeRecord, files: readonly FileRecord[]): NexusError {
   const names = files.slice(0, 3).map((file) => `${file.name} (${file.id})`);

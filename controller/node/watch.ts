@@ -3,9 +3,10 @@ import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agen
 import type { NodeId } from '../../shared/ids.js';
 import type { BusListener } from '../bus/port.js';
 import { isAlive } from '../host/process-identity.js';
-import { lastLogLine } from './bring-up.js';
+import { howItEnded } from './ending.js';
 import { ownDelay, verdict } from './liveness.js';
 import type { NodeService } from './service.js';
+import { nodeLog } from './paths.js';
 import { isListening } from './state.js';
 import { identityOf } from './take-down.js';
 
@@ -99,11 +100,12 @@ export class NodeWatch implements BusListener {
     if (this.#failing.has(id)) return;
     this.#failing.add(id);
     try {
-      const line = await lastLogLine(this.service.context, id);
-      const outOfMemory = await this.service.context.runtime.wasOutOfMemory(id);
+      const { runtime, settings } = this.service.context;
+      const { text, wasKilled } = await howItEnded(nodeLog(settings, id));
+      const outOfMemory = wasKilled && (await runtime.wasOutOfMemory(id));
       const reason = outOfMemory
         ? 'its container ended: out of memory; give it more with nexus node resize --mem'
-        : `its container ended; last log line: ${line}`;
+        : `its container ended: ${text}`;
       await this.service.fail(id, reason);
     } finally {
       this.#failing.delete(id);

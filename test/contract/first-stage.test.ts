@@ -124,7 +124,12 @@ describe('first stage', function () {
     return { exitCode: status, stdout: String(stdout), lines: String(stderr).split('\n').filter(Boolean) };
   }
 
-  const witnessOf = ({ stdout }: { readonly stdout: string }): Witness => JSON.parse(stdout) as Witness;
+  /** The rest is what tini says of the agent's beginning and end. */
+  const witnessOf = ({ stdout }: { readonly stdout: string }): Witness => {
+    const [witness = '', ...ofInit] = stdout.trim().split('\n');
+    expect(ofInit.at(-1)).to.match(/Main child exited normally \(with status '0'\)/);
+    return JSON.parse(witness) as Witness;
+  };
 
   async function hold(name: string): Promise<void> {
     await writeFile(join(folder, 'config', 'hold'), '');

@@ -220,12 +220,36 @@ describeWithCluster('nodes', {}, (cluster) => {
         () => inspect('one'),
         (node) => node.status === 'Failed',
       );
-      expect(failed.status_reason).to.match(/ended/);
+      expect(failed.status_reason).to.equal('its container ended: its agent was ended by a signal: Killed');
       const events = await cluster().json<{ type: string; subject: string; at: string }[]>('events');
       const event = events.filter((entry) => entry.type === 'node.failed' && entry.subject === 'one').at(-1);
       expect(Date.parse(event?.at ?? '') - before).to.be.lessThan(100);
       await cluster().ok('node', 'start', 'one');
       expect((await sh('one', 'cat /root/note')).stdout).to.equal('safe\n');
+    });
+
+    it('a node whose container was killed says so, instead of an unrelated line of its log', async () => {
+      process.kill((await inspect('one')).pid, 'SIGKILL');
+      const failed = await eventually(
+        () => inspect('one'),
+        (node) => node.status === 'Failed',
+      );
+      expect(failed.status_reason).to.equal('its container ended: it was killed before its agent could say why');
+      await cluster().ok('node', 'start', 'one');
+    });
+
+    it('its creation and what changed of its limits are among the events', async () => {
+      await cluster().ok('node', 'resize', 'one', '--pids', '130');
+      await cluster().ok('node', 'resize', 'one', '--pids', '130');
+      await cluster().ok('node', 'resize', 'one', '--pids', '128');
+      const events = await cluster().json<{ type: string; subject: string; message: string }[]>('events');
+      const ofOne = events.filter((event) => event.subject === 'one');
+      expect(ofOne.slice(0, 2).map((event) => event.type)).to.deep.equal(['node.creating', 'node.running']);
+      const resized = ofOne.filter((event) => event.type === 'node.resized').map((event) => event.message);
+      expect(resized.slice(-2)).to.deep.equal([
+        'node one was resized: pids 128 -> 130',
+        'node one was resized: pids 130 -> 128',
+      ]);
     });
 
     it('an agent that falls silent becomes Suspect, and Running again when it is heard', async () => {

@@ -1,0 +1,87 @@
+/**
+ * Why a node's container ended, as far as its log tells: nobody can wait for a process that is not his child, and what
+ * was killed says nothing. So the agent has a closing line, and the container's init one about the agent; where both
+ * are missing, it was killed. Lines before the last start belong to earlier runs and tell nothing.
+ */
+import { appendFile, open } from 'node:fs/promises';
+import { STARTING_FIELD, type AgentEnding } from '../../shared/agent-ending.js';
+import { KIB } from '../../shared/limits.js';
+
+export interface Ending {
+  /** For people; without a full stop. */
+  readonly text: string;
+  /** It had no say in it. */
+  readonly wasKilled: boolean;
+}
+
+/** A closing line with its stack is far shorter. */
+const TAIL_BYTES = 64 * KIB;
+
+/** To be written before the container is started. */
+export async function markStart(logPath: string, atMs: number): Promise<void> {
+  const head = { level: 30, time: new Date(atMs).toISOString(), pid: process.pid, name: 'controller' };
+  const line = { ...head, [STARTING_FIELD]: true, msg: 'the node is starting' };
+  await appendFile(logPath, `${JSON.stringify(line)}\n`, { mode: 0o600 });
+}
+
+export const howItEnded = async (logPath: string): Promise<Ending> => endingOf(await readTail(logPath));
+
+/** Pure; `log` may begin in the middle of a line. */
+export function endingOf(log: string): Ending {
+  const lines = log.split('\n').filter((line) => line.trim() !== '');
+  const run = lines.slice(lines.findLastIndex((line) => fieldsOf(line)[STARTING_FIELD] === true) + 1);
+  const closing = run.map(fieldsOf).findLast((fields) => fields['ending'] !== undefined);
+  if (closing !== undefined) return ofClosingLine(closing['ending'] as AgentEnding, String(closing['msg']));
+  const init = run.map(ofInitLine).findLast((ending) => ending !== undefined);
+  if (init !== undefined) return init;
+  return ofLastWords(run);
+}
+
+const ofClosingLine = (ending: AgentEnding, message: string): Ending =>
+  ending === 'asked'
+    ? { text: 'its agent was asked to end by a signal that Nexus did not send', wasKilled: false }
+    : { text: message, wasKilled: false };
+
+/** What tini says of its child with -v. */
+const INIT_LINE =
+  /^\[INFO +tini \(\d+\)\] Main child exited (?:normally \(with status '(\d+)'\)|with signal \(with signal '(.+)'\))/;
+
+function ofInitLine(line: string): Ending | undefined {
+  const [, status, signal] = INIT_LINE.exec(line) ?? [];
+  if (signal !== undefined)
+    return { text: `its agent was ended by a signal: ${signal}`, wasKilled: signal === 'Killed' };
+  if (status === undefined) return undefined;
+  return { text: `its agent ended with exit code ${status} and did not say why`, wasKilled: false };
+}
+
+/** Text that is not the agent's log comes from the first stage, or from Node.js itself when it breaks down. */
+function ofLastWords(run: readonly string[]): Ending {
+  const lastOfAgent = run.findLastIndex((line) => fieldsOf(line)['name'] === 'agent');
+  const words = run.slice(lastOfAgent + 1).filter((line) => !line.startsWith('[INFO  tini'));
+  const said = words.findLast((line) => /^(\w*Error|FATAL ERROR)\b/.test(line)) ?? words.at(-1);
+  if (said !== undefined) return { text: said, wasKilled: false };
+  return { text: 'it was killed before its agent could say why', wasKilled: true };
+}
+
+function fieldsOf(line: string): Readonly<Record<string, unknown>> {
+  if (!line.startsWith('{')) return {};
+  try {
+    return JSON.parse(line) as Record<string, unknown>;
+  } catch {
+    // Cut off in the middle, by a kill or by the bound of what is read.
+    return {};
+  }
+}
+
+async function readTail(path: string): Promise<string> {
+  const file = await open(path).catch(() => undefined);
+  if (file === undefined) return '';
+  try {
+    const { size } = await file.stat();
+    const from = Math.max(0, size - TAIL_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(TAIL_BYTES), 0, TAIL_BYTES, from);
+    return buffer.subarray(0, bytesRead).toString('utf8');
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,76 @@
+import { expect } from 'chai';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { appendFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { endingOf, howItEnded, markStart } from '../../controller/node/ending.js';
+
+const agent = (msg: string, fields: object = {}): string =>
+  JSON.stringify({ level: 30, name: 'agent', ...fields, msg });
+const START = JSON.stringify({ level: 30, name: 'controller', starting: true, msg: 'the node is starting' });
+const UP = agent('the agent is up');
+const ASKED = agent('the agent ended as it was asked to', { ending: 'asked' });
+const SPAWNED = "[INFO  tini (1)] Spawned child process '/.nexus/rt/lib/loader' with pid '60'";
+const log = (...lines: string[]): string => `${lines.join('\n')}\n`;
+
+describe('how a node ended', () => {
+  it('is not told by the unrelated last line of an agent that was killed', () => {
+    const { text, wasKilled } = endingOf(log(START, UP, agent('a replica was not written', { level: 40 })));
+    expect(wasKilled).to.equal(true);
+    expect(text)
+      .to.match(/was killed/)
+      .and.not.include('replica');
+  });
+
+  it('is not told by the closing line of an earlier run', () => {
+    expect(endingOf(log(START, UP, ASKED, START)).wasKilled).to.equal(true);
+    expect(endingOf(log(START, UP, ASKED, START, UP)).wasKilled).to.equal(true);
+  });
+
+  it("is told by the agent's closing line", () => {
+    const failed = agent('the agent cannot go on: the disk is gone', { level: 50, ending: 'failed' });
+    expect(endingOf(log(START, UP, failed, SPAWNED, exited('1')))).to.deep.equal({
+      text: 'the agent cannot go on: the disk is gone',
+      wasKilled: false,
+    });
+    const asked = endingOf(log(START, UP, ASKED));
+    expect(asked.wasKilled).to.equal(false);
+    expect(asked.text).to.match(/asked to end/);
+  });
+
+  const exited = (status: string): string => `[INFO  tini (1)] Main child exited normally (with status '${status}')`;
+  const signalled = (signal: string): string =>
+    `[INFO  tini (1)] Main child exited with signal (with signal '${signal}')`;
+
+  it('is told by what the init saw of the agent', () => {
+    expect(endingOf(log(START, UP, SPAWNED, signalled('Killed')))).to.deep.equal({
+      text: 'its agent was ended by a signal: Killed',
+      wasKilled: true,
+    });
+    const crashed = endingOf(log(START, UP, '#', '# Fatal error', signalled('Aborted')));
+    expect(crashed).to.deep.equal({ text: 'its agent was ended by a signal: Aborted', wasKilled: false });
+    expect(endingOf(log(START, UP, SPAWNED, exited('7'))).text).to.include('exit code 7');
+  });
+
+  it('is told by the first stage and by Node.js, whose words are not in the form of a log', () => {
+    const refusal = 'first-stage: the volume is in use by another node; stop that node first';
+    expect(endingOf(log(START, refusal))).to.deep.equal({ text: refusal, wasKilled: false });
+    const thrown = log(START, 'node:internal:1228', '  throw err;', "Error: Cannot find module 'x'", '', 'Node.js v20');
+    expect(endingOf(thrown).text).to.equal("Error: Cannot find module 'x'");
+  });
+
+  it('is told for a log that is not there, empty, or longer than what is read of it', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nexus-ending-'));
+    try {
+      const path = join(folder, 'node.log');
+      expect((await howItEnded(path)).wasKilled).to.equal(true);
+      await appendFile(path, log(ASKED));
+      await markStart(path, 0);
+      expect((await howItEnded(path)).wasKilled).to.equal(true);
+      await appendFile(path, `${`${UP}\n`.repeat(5000)}${ASKED}\n`);
+      expect((await howItEnded(path)).wasKilled).to.equal(false);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+});
