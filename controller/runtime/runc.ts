@@ -91,19 +91,23 @@ export class RuncRuntime implements ContainerRuntime {
     return identity;
   }
 
-  /** runc hands its own standard streams to the container, so they are the log file's, not pipes of ours. */
+  /**
+   * runc hands its own standard streams to the container, so they are the log file's, not pipes of ours. It is not cut off
+   * when the caller goes: half a container has no state to remove it by, and its processes would make cgroups after us.
+   */
   async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
     const runcLog = join(bundle, 'runc.log');
     await rm(runcLog, { force: true });
     const log = await open(spec.logPath, 'a', 0o600);
     try {
       const args = this.#arguments('--log', runcLog, 'create', '--bundle', bundle, '--pid-file', pidFile, spec.nodeId);
-      const child = spawn('runc', args, { stdio: ['ignore', log.fd, log.fd], signal, timeout: CREATE_TIMEOUT_MS });
+      const child = spawn('runc', args, { stdio: ['ignore', log.fd, log.fd], timeout: CREATE_TIMEOUT_MS });
       const exitCode = await new Promise<number | null>((resolve, reject) => {
         child.once('error', reject);
         child.once('exit', resolve);
       });
       if (exitCode !== 0) throw new NexusError('internal', `runc create: ${await lastRuncMessage(runcLog)}`);
+      signal.throwIfAborted();
     } finally {
       await log.close();
     }

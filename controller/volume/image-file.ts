@@ -65,6 +65,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
 
   async waitReleased(nodeId: NodeId, loopDevice: number): Promise<void> {
     if (!isAttached(loopDevice) || (await this.#isForeign(nodeId, loopDevice))) return;
+    await this.#detachLeftover(nodeId, loopDevice);
     const deadline = performance.now() + RELEASE_TIMEOUT_MS;
     while (isAttached(loopDevice)) {
       if (performance.now() > deadline) {
@@ -75,6 +76,18 @@ export class ImageFileVolumes implements VolumeProvisioner {
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+  }
+
+  /**
+   * A first stage that was killed after it had attached the device, and before it had mounted it, leaves it so for ever.
+   * One that is still mounted is let go by the kernel when the last process has: for it this changes nothing.
+   */
+  async #detachLeftover(nodeId: NodeId, loopDevice: number): Promise<void> {
+    const image = await stat(this.pathOf(nodeId)).catch(() => undefined);
+    const name = `/dev/loop${loopDevice}`;
+    const isOurs = (await attachedLoops()).some((loop) => loop.name === name && loop.inode === image?.ino);
+    // Fails when the kernel was quicker; whether it has gone is looked at anyway.
+    if (isOurs) await tryCommand('losetup', ['--detach', name]);
   }
 
   async remove(nodeId: NodeId, loopDevice: number): Promise<void> {

@@ -18,7 +18,10 @@ export interface VolumeProvisioner {
   pathOf(nodeId: NodeId): string;
   /** Makes sure that nobody has it and that the node's loop device is free. */
   assertFree(nodeId: NodeId, loopDevice: number): Promise<void>;
-  /** Waits until the ended node has let go of it. A device that holds something else is not waited for. */
+  /**
+   * Waits until the ended node has let go of it; nothing of the node may run any more. A device that holds something else
+   * is not waited for.
+   */
   waitReleased(nodeId: NodeId, loopDevice: number): Promise<void>;
   remove(nodeId: NodeId, loopDevice: number): Promise<void>;
   /** Bytes that new volumes could still take on the host. */

@@ -240,4 +240,10 @@ describe('first stage', function () {
       spawnSync('losetup', ['-d', `/dev/loop${LOOP_DEVICE}`]);
     }
   });
+
+  it('killed between attaching and mounting, leaves a loop device that the controller lets go', async () => {
+    expect(spawnSync('losetup', [`/dev/loop${LOOP_DEVICE}`, volumes.pathOf(nodeId)]).status).to.equal(0);
+    await volumes.waitReleased(nodeId, LOOP_DEVICE);
+    expect(existsSync(`/sys/block/loop${LOOP_DEVICE}/loop/backing_file`)).to.equal(false);
+  });
 });

@@ -158,7 +158,7 @@ describe('a later start of a node', () => {
       for (const { step } of STEPS.slice(1, -1)) {
         bench.script.failNext(step, 1, new NexusError('unavailable', 'told to fail'));
         expect(await codeOf(() => bench.service.start('web', never)), step).to.equal('unavailable');
-        expect(bench.leftOf(node), step).to.deep.equal(['volume', 'record']);
+        expect(bench.leftOf(node), step).to.deep.equal(['volume', 'log', 'record']);
         const { status, statusReason } = bench.context.registry.expect(node.id);
         expect([status, statusReason]).to.deep.equal(['Failed', 'start node web: told to fail']);
       }
