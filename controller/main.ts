@@ -359,8 +359,10 @@ async function endCluster(service: NodeService, purge: boolean, tell: Tell, stop
   await Promise.all(
     registry.list().map(async (node) => {
       await tell(`${verb} node ${node.name}`);
-      if (purge) await service.remove(node.id, true);
-      else await service.suspend(node);
+      await (purge ? service.remove(node.id, true) : service.suspend(node)).catch((error: unknown) => {
+        // It was being removed, or its creation undone, before our turn came.
+        if (toNexusError(error).code !== 'not_found') throw error;
+      });
     }),
   );
   await runtime.dispose();
