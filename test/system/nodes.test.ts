@@ -6,6 +6,11 @@ import { describeWithCluster } from '../support/system.js';
 
 /** What fork() answers at a limit. */
 const EAGAIN = 11;
+/** Number 0, that of a node which does not run, would mean this very process and all of its group. */
+function kill(pid: number, signal: NodeJS.Signals): void {
+  expect(pid, 'the process to be sent a signal').to.be.greaterThan(1);
+  process.kill(pid, signal);
+}
 const CREATE = ['--mem', '128', '--storage', '256M'];
 
 describeWithCluster('nodes', {}, (cluster) => {
@@ -215,7 +220,7 @@ describeWithCluster('nodes', {}, (cluster) => {
       const { pid } = await inspect('one');
       const [agent = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
       const before = Date.now();
-      process.kill(agent, 'SIGKILL');
+      kill(agent, 'SIGKILL');
       const failed = await eventually(
         () => inspect('one'),
         (node) => node.status === 'Failed',
@@ -229,7 +234,7 @@ describeWithCluster('nodes', {}, (cluster) => {
     });
 
     it('a node whose container was killed says so, instead of an unrelated line of its log', async () => {
-      process.kill((await inspect('one')).pid, 'SIGKILL');
+      kill((await inspect('one')).pid, 'SIGKILL');
       const failed = await eventually(
         () => inspect('one'),
         (node) => node.status === 'Failed',
@@ -255,12 +260,12 @@ describeWithCluster('nodes', {}, (cluster) => {
     it('an agent that falls silent becomes Suspect, and Running again when it is heard', async () => {
       const { pid } = await inspect('one');
       const [agent = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
-      process.kill(agent, 'SIGSTOP');
+      kill(agent, 'SIGSTOP');
       await eventually(
         () => inspect('one'),
         (node) => node.status === 'Suspect',
       );
-      process.kill(agent, 'SIGCONT');
+      kill(agent, 'SIGCONT');
       await eventually(
         () => inspect('one'),
         (node) => node.status === 'Running',
