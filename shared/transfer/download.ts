@@ -20,9 +20,8 @@ export interface DownloadRequest {
   readonly onProgress?: (bytes: number) => void;
 }
 
+/** One is hashed or delivered while the other comes; a third would cost memory and win little. */
 const CONCURRENT_GETS = 2;
-/** One is hashed or delivered while the others come; more would only cost memory. */
-const BUFFERS = CONCURRENT_GETS + 1;
 /** Of silence, while another replica is left to ask. */
 const STALL_TIMEOUT_MS = 5000;
 const SOURCES_PER_PAGE = 64;
@@ -48,7 +47,7 @@ interface Fetched {
 }
 
 class Download {
-  readonly #buffers = new ChunkBuffers(BUFFERS);
+  readonly #buffers = new ChunkBuffers(CONCURRENT_GETS);
   readonly #stop = new AbortController();
   #page: readonly ChunkSource[] = [];
   #pageAt = 0;
@@ -71,7 +70,7 @@ class Download {
       const { start, end } = this.#chunkRange();
       let next = start;
       for (let index = start; index < end; index += 1) {
-        while (next < end && window.length < BUFFERS) {
+        while (next < end && window.length < CONCURRENT_GETS) {
           window.push(this.#begin(await this.#source(next)));
           next += 1;
         }

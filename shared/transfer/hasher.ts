@@ -15,6 +15,9 @@ const WORKER = `
   });
 `;
 
+/** It handles nothing but small messages. */
+const HEAP = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16, stackSizeMb: 1 };
+
 interface Job {
   resolve(md5: string): void;
   reject(error: Error): void;
@@ -48,7 +51,7 @@ export class ChunkHasher {
   }
 
   #start(): Worker {
-    const worker = new Worker(WORKER, { eval: true, execArgv: [], env: {} });
+    const worker = new Worker(WORKER, { eval: true, execArgv: [], env: {}, resourceLimits: HEAP });
     worker.on('message', ({ id, md5 }: { id: number; md5: string }) => {
       this.#jobs.get(id)?.resolve(md5);
       this.#jobs.delete(id);

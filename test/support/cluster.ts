@@ -114,7 +114,7 @@ export class TestCluster {
     options: { readonly input?: Buffer | string; readonly signal?: AbortSignal },
     ...args: string[]
   ): Promise<CliResult> {
-    const child = spawn(process.execPath, ['--max-semi-space-size=4', CLI, ...args], {
+    const child = spawn(process.execPath, ['--max-semi-space-size=1', CLI, ...args], {
       env: this.env,
       stdio: ['pipe', 'pipe', 'pipe'],
       signal: options.signal,
