@@ -50,7 +50,7 @@ export function grpcCatalogue(controller: Controller): UploadCatalogue<File> & D
         () => undefined,
       ),
     chunkSources: async (fileId, fromIndex, count) => {
-      const page = await controller.call(file, file.openDownload, { file: fileId, fromIndex, count });
+      const page = await controller.call(file, file.openDownload, { file: fileId, fromIndex, count, leaseId: '' });
       return page.chunks;
     },
   };

@@ -71,7 +71,7 @@ describe('FileService', () => {
     const where = await call(service.locateFile, { file: id, why: true });
     const reason = 'dealt in turn to 3 node(s) with room';
     expect(where.chunks[0]?.replicas).to.deep.equal([{ node: 'node-0', nodeId: bench.id(0), state: 'ready', reason }]);
-    const { chunks } = await call(service.openDownload, { file: id, fromIndex: 0, count: 0 });
+    const { chunks } = await call(service.openDownload, { file: id, leaseId: '', fromIndex: 0, count: 0 });
     expect(chunks[0]).to.deep.include({ index: 0, size: 5, md5: 'a'.repeat(32) });
     expect(chunks[0]?.replicas[0]).to.deep.include({ nodeName: 'node-0', address: '10.0.0.2:7400' });
     expect(await call(service.removeFile, { file: id })).to.deep.equal({ id, name: 'a.bin' });
@@ -107,7 +107,7 @@ describe('FileService', () => {
       [refusalOf(service.grantChunks, { ...grant, receipts: [longReceipt] }), /^receipts\.0\.receipt: /],
       [refusalOf(service.commitUpload, { ...commit, size: 2n ** 63n }), /^size: /],
       [refusalOf(service.abortUpload, { uploadId: '' }), /^upload_id: /],
-      [refusalOf(service.openDownload, { file: 'a', fromIndex: 0, count: 257 }), /^count: /],
+      [refusalOf(service.openDownload, { file: 'a', leaseId: '', fromIndex: 0, count: 257 }), /^count: /],
       [refusalOf(service.listFiles, { pageSize: 1001, pageToken: '' }), /^page_size: /],
       [refusalOf(service.listFiles, { pageSize: 1, pageToken: 'x'.repeat(65) }), /^page_token: /],
       [refusalOf(service.getFile, { file: '' }), /^file: /],
