@@ -16,7 +16,8 @@ export const expectFile = (file: File | undefined): File => {
   return file;
 };
 
-export function grpcCatalogue(controller: Controller): UploadCatalogue<File> & DownloadCatalogue {
+/** `leaseId` names the pin of a download from the virtual file system; raw files have none. */
+export function grpcCatalogue(controller: Controller, leaseId = ''): UploadCatalogue<File> & DownloadCatalogue {
   const { file } = controller;
   return {
     openUpload: ({ name, replicas, expectedSize }) =>
@@ -50,8 +51,25 @@ export function grpcCatalogue(controller: Controller): UploadCatalogue<File> & D
         () => undefined,
       ),
     chunkSources: async (fileId, fromIndex, count) => {
-      const page = await controller.call(file, file.openDownload, { file: fileId, fromIndex, count, leaseId: '' });
+      const page = await controller.call(file, file.openDownload, { file: fileId, fromIndex, count, leaseId });
       return page.chunks;
     },
+  };
+}
+
+/** Where an upload into the virtual file system appears, and what may give way to it. */
+export interface FsTarget {
+  readonly path: string;
+  readonly overwrite: boolean;
+  readonly parents: boolean;
+}
+
+/** As grpcCatalogue; what is uploaded through it becomes the file at `target`. */
+export function fsUploadCatalogue(controller: Controller, target: FsTarget): UploadCatalogue<File> {
+  const { fs } = controller;
+  return {
+    ...grpcCatalogue(controller),
+    openUpload: ({ replicas, expectedSize }) =>
+      controller.call(fs, fs.openFsUpload, { ...target, replicas, expectedSize: BigInt(expectedSize) }),
   };
 }

@@ -85,6 +85,40 @@ const file: Group = {
   },
 };
 
+const fs: Group = {
+  summary: 'folders and files of your own, within your quota',
+  children: {
+    ls: { summary: 'what is in a folder', load: async () => (await import('./commands/fs-list.js')).list },
+    tree: {
+      summary: 'a folder and everything below it',
+      load: async () => (await import('./commands/fs-list.js')).tree,
+    },
+    stat: {
+      summary: 'facts about one file or folder',
+      load: async () => (await import('./commands/fs-list.js')).stat,
+    },
+    du: { summary: 'how much is below a path', load: async () => (await import('./commands/fs-list.js')).usage },
+    mkdir: { summary: 'make folders', load: async () => (await import('./commands/fs-change.js')).makeFolder },
+    upload: {
+      summary: 'store a file or a folder',
+      load: async () => (await import('./commands/fs-upload.js')).upload,
+    },
+    download: {
+      summary: 'fetch a file or a folder',
+      load: async () => (await import('./commands/fs-download.js')).download,
+    },
+    mv: {
+      summary: 'move or rename a file or folder',
+      load: async () => (await import('./commands/fs-change.js')).move,
+    },
+    rm: { summary: 'remove files and folders', load: async () => (await import('./commands/fs-change.js')).remove },
+    quota: {
+      summary: 'how much may be stored, and how much is',
+      load: async () => (await import('./commands/fs-quota.js')).quota,
+    },
+  },
+};
+
 const image: Group = {
   summary: 'root file systems that nodes are made from',
   children: {
@@ -111,6 +145,7 @@ export const COMMANDS: Group = {
     events: { summary: 'what happens in the cluster', load: async () => (await import('./commands/events.js')).events },
     node,
     file,
+    fs,
     image,
     daemon: {
       summary: 'the controller in the foreground',

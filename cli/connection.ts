@@ -18,6 +18,7 @@ import type { Settings } from '../shared/config/settings.js';
 import { NexusError } from '../shared/errors.js';
 import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
+import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
 import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
@@ -39,6 +40,7 @@ type UnaryMethod<Request, Response> = (
 export interface Controller {
   readonly node: NodeServiceClient;
   readonly file: FileServiceClient;
+  readonly fs: FsServiceClient;
   readonly image: ImageServiceClient;
   readonly cluster: ClusterServiceClient;
   /** One request, one answer. `method` is e.g. `controller.node.createNode`. */
@@ -75,6 +77,7 @@ export async function openController(settings: Settings, signal: AbortSignal, as
   const clients = {
     node: new NodeServiceClient(target, channel, options),
     file: new FileServiceClient(target, channel, options),
+    fs: new FsServiceClient(target, channel, options),
     image: new ImageServiceClient(target, channel, options),
     cluster: new ClusterServiceClient(target, channel, options),
   };

@@ -75,7 +75,7 @@ export class FileDestination implements AsyncDisposable {
 const find = (path: string): Promise<Stats | undefined> => stat(path).catch(() => undefined);
 
 /** A command that went through sudo still writes for the one who called it. */
-async function giveToCaller(path: string, env: NodeJS.ProcessEnv): Promise<void> {
+export async function giveToCaller(path: string, env: NodeJS.ProcessEnv): Promise<void> {
   const [, uid, gid] = /^(\d+):(\d+)$/.exec(env[CALLER_VARIABLE] ?? '') ?? [];
   if (uid !== undefined && gid !== undefined) await chown(path, Number(uid), Number(gid));
 }

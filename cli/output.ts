@@ -52,7 +52,7 @@ export function facts(rows: readonly (readonly [string, string])[]): string {
 
 /** Control characters in a name would move the cursor or change colours of the terminal that shows it. */
 // eslint-disable-next-line no-control-regex
-const visible = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+export const visible = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 
 /** Cuts the widest flexible column, again and again, until the table fits or nothing more can be cut. */
 function fit(

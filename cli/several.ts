@@ -32,10 +32,11 @@ export interface Outcome<Result> {
   readonly failures: readonly Failure[];
 }
 
-/** At most IN_FLIGHT at a time; never rejects. Both lists keep the order of `names`. */
+/** At most `inFlight` at a time; never rejects. Both lists keep the order of `names`. */
 export async function tryEach<Result>(
   names: readonly string[],
   act: (name: string) => Promise<Result>,
+  inFlight = IN_FLIGHT,
 ): Promise<Outcome<Result>> {
   const results: PromiseSettledResult<Result>[] = [];
   let next = 0;
@@ -45,7 +46,7 @@ export async function tryEach<Result>(
       results[at] = result;
     }
   };
-  await Promise.all(Array.from({ length: Math.min(IN_FLIGHT, names.length) }, work));
+  await Promise.all(Array.from({ length: Math.min(inFlight, names.length) }, work));
   return {
     done: results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : [])),
     failures: results.flatMap((result, at) =>

@@ -1,6 +1,7 @@
 /** What comes over gRPC in the shape that scripts rely on: snake_case names, numbers as numbers. REST's are the same. */
 import type { Event, GetStatusResponse } from '../shared/gen/nexus/v1/cluster.js';
 import type { File, LocateFileResponse } from '../shared/gen/nexus/v1/file.js';
+import type { FsEntry } from '../shared/gen/nexus/v1/fs.js';
 import type { Image } from '../shared/gen/nexus/v1/image.js';
 import type { Node } from '../shared/gen/nexus/v1/node.js';
 
@@ -20,6 +21,11 @@ const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `
 export const nodeShape = (node: Node): Shape => ({ ...(plain(node) as Shape), labels: node.labels });
 
 export const fileShape = (file: File): Shape => plain(file) as Shape;
+
+export const entryShape = (entry: FsEntry): Shape => plain(entry) as Shape;
+
+/** Of answers that are flat: quotas, sums. */
+export const plainShape = (answer: object): Shape => plain(answer) as Shape;
 
 export const imageShape = (image: Image): Shape => plain(image) as Shape;
 

@@ -1,17 +1,14 @@
 /** `nexus file upload` */
 import { basename } from 'node:path';
-import type { Readable } from 'node:stream';
 import { MAX_REPLICAS } from '../../shared/limits.js';
-import { fileSource, streamSource, type ByteSource } from '../../shared/transfer/source.js';
 import { uploadFile } from '../../shared/transfer/upload.js';
 import { parseInteger } from '../arguments.js';
 import { grpcCatalogue } from '../catalogue.js';
 import { command } from '../command.js';
-import type { Context } from '../context.js';
 import { formatBytes } from '../format.js';
-import { openForReading } from '../local-file.js';
 import { openProgress } from '../progress.js';
 import { fileShape } from '../shapes.js';
+import { openSource } from '../source.js';
 
 export const upload = command({
   summary: 'store a file',
@@ -28,7 +25,11 @@ export const upload = command({
   ],
   run: async (input, context) => {
     const replicas = input.replicas === undefined ? 0 : parseInteger(input.replicas, 'replicas', 1, MAX_REPLICAS);
-    await using source = await openSource(input.path, context);
+    await using source = await openSource(
+      input.path,
+      context,
+      `pipe an archive, tar c ${input.path} | nexus file upload -, or store it as a folder: nexus fs upload`,
+    );
     const controller = await context.connect();
     const name = input.name ?? (input.path === '-' ? 'stdin' : basename(input.path));
     const progress = await openProgress(`upload ${name}`, source.size, context.streams.stderr);
@@ -54,34 +55,3 @@ export const upload = command({
     return 0;
   },
 });
-
-interface OpenSource extends AsyncDisposable {
-  readonly bytes: ByteSource;
-  /** 0: unknown. */
-  readonly size: number;
-}
-
-async function openSource(path: string, context: Context): Promise<OpenSource> {
-  if (path === '-') return openStandardInput(context);
-  const { file, size } = await openForReading(path, `pipe an archive: tar c ${path} | nexus file upload -`);
-  return { bytes: fileSource(file), size, [Symbol.asyncDispose]: () => file.close() };
-}
-
-/** An interrupt ends it, too: a pipe that nothing comes from would be waited for. */
-function openStandardInput({ streams, signal }: Context): OpenSource {
-  const stdin = streams.stdin as Readable;
-  const cancel = (): void => {
-    stdin.destroy(signal.reason as Error);
-  };
-  // Whoever reads at that moment gets the error; at any other it must not end the process.
-  stdin.on('error', () => undefined);
-  signal.addEventListener('abort', cancel, { once: true });
-  return {
-    bytes: streamSource(stdin as AsyncIterable<Uint8Array>),
-    size: 0,
-    [Symbol.asyncDispose]: () => {
-      signal.removeEventListener('abort', cancel);
-      return Promise.resolve();
-    },
-  };
-}

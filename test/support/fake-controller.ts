@@ -3,13 +3,33 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { Server, ServerCredentials, type UntypedHandleCall } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  type sendUnaryData,
+  type ServerUnaryCall,
+  type UntypedHandleCall,
+} from '@grpc/grpc-js';
+import type { NexusError } from '../../shared/errors.js';
 import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
+import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
+import { statusOf } from '../../shared/rpc/status.js';
 
-const SERVICES = [ClusterServiceService, FileServiceService, ImageServiceService, NodeServiceService];
+const SERVICES = [ClusterServiceService, FileServiceService, FsServiceService, ImageServiceService, NodeServiceService];
+
+/** A handler for one answer; what it throws becomes the status. */
+export const answer =
+  (make: (request: never) => unknown): UntypedHandleCall =>
+  (call: ServerUnaryCall<unknown, unknown>, done: sendUnaryData<unknown>) => {
+    try {
+      done(null, make(call.request as never));
+    } catch (error) {
+      done(statusOf(error as NexusError));
+    }
+  };
 
 export interface CommandOutcome {
   readonly exitCode: number;

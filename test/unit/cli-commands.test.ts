@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { sendUnaryData, ServerDuplexStream, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
+import type { ServerDuplexStream, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import type { z } from 'zod';
@@ -20,19 +20,7 @@ import {
   type ExecInNodeResponse,
 } from '../../shared/gen/nexus/v1/node.js';
 import { GIB } from '../../shared/limits.js';
-import { statusOf } from '../../shared/rpc/status.js';
-import { FakeController, runNexus } from '../support/fake-controller.js';
-
-/** A handler for one answer; what it throws becomes the status. */
-const answer =
-  (make: (request: never) => unknown): UntypedHandleCall =>
-  (call: ServerUnaryCall<unknown, unknown>, done: sendUnaryData<unknown>) => {
-    try {
-      done(null, make(call.request as never));
-    } catch (error) {
-      done(statusOf(error as NexusError));
-    }
-  };
+import { answer, FakeController, runNexus } from '../support/fake-controller.js';
 
 const NODE = Node.fromPartial({
   id: '0123456789ab',

@@ -1,0 +1,30 @@
+/** A folder and what is below it, drawn as a tree. Pure. */
+import type { FsEntry } from '../shared/gen/nexus/v1/fs.js';
+import { formatBytes } from './format.js';
+import { visible } from './output.js';
+
+/** `entries` in any order in which a folder comes before what is in it; `root` is the path they are below. */
+export function treeText(root: string, entries: readonly FsEntry[]): string {
+  const children = new Map<string, FsEntry[]>();
+  for (const entry of entries) {
+    const parent = entry.path.slice(0, entry.path.lastIndexOf('/')) || '/';
+    children.set(parent, [...(children.get(parent) ?? []), entry]);
+  }
+  const lines = [visible(root)];
+  const draw = (folder: string, indent: string): void => {
+    const below = children.get(folder) ?? [];
+    below.forEach((entry, at) => {
+      const isLast = at === below.length - 1;
+      lines.push(`${indent}${isLast ? '└── ' : '├── '}${label(entry)}`);
+      if (entry.type === 'folder') draw(entry.path, `${indent}${isLast ? '    ' : '│   '}`);
+    });
+  };
+  draw(root, '');
+  const files = entries.filter((entry) => entry.type === 'file').length;
+  return [...lines, '', `${count(entries.length - files, 'folder')}, ${count(files, 'file')}`].join('\n');
+}
+
+const label = ({ name, type, size }: FsEntry): string =>
+  type === 'folder' ? `${visible(name)}/` : `${visible(name)}  ${formatBytes(Number(size))}`;
+
+export const count = (amount: number, thing: string): string => `${amount} ${thing}${amount === 1 ? '' : 's'}`;

@@ -1,0 +1,190 @@
+import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ServerWritableStream, UntypedHandleCall } from '@grpc/grpc-js';
+import { expect } from 'chai';
+import { NexusError } from '../../shared/errors.js';
+import { File } from '../../shared/gen/nexus/v1/file.js';
+import { OpenFsUploadResponse, type FsEntry, type WalkFolderResponse } from '../../shared/gen/nexus/v1/fs.js';
+import { answer, FakeController } from '../support/fake-controller.js';
+
+const entry = (path: string, type: 'file' | 'folder', size = 0): FsEntry => ({
+  name: path.slice(path.lastIndexOf('/') + 1),
+  path,
+  type,
+  size: BigInt(size),
+  createdAt: '2026-01-01T00:00:00.000Z',
+  modifiedAt: '2026-01-02T00:00:00.000Z',
+  fileId: type === 'file' ? `id-${path}` : '',
+});
+
+/** The calls that read, over a fixed set of entries. */
+function reading(entries: readonly FsEntry[]): Record<string, UntypedHandleCall> {
+  const all = [entry('/', 'folder'), ...entries];
+  const find = (path: string): FsEntry => {
+    const found = all.find((one) => one.path === path);
+    if (found === undefined) throw new NexusError('not_found', `there is nothing at ${path}`);
+    return found;
+  };
+  return {
+    statEntry: answer(({ path }: { path: string }) => ({ entry: find(path) })),
+    walkFolder: ((call: ServerWritableStream<{ path: string }, WalkFolderResponse>) => {
+      const { path } = call.request;
+      const prefix = path === '/' ? '/' : `${path}/`;
+      call.write({ entries: entries.filter((one) => one.path.startsWith(prefix)) });
+      call.end();
+    }) as UntypedHandleCall,
+  };
+}
+
+async function using(
+  answers: Readonly<Record<string, UntypedHandleCall>>,
+  act: (controller: FakeController) => Promise<void>,
+): Promise<void> {
+  await using controller = await FakeController.start(answers);
+  await act(controller);
+}
+
+describe('nexus fs', () => {
+  it('lists all pages, as a table and in the promised shape', async () => {
+    const pages: Record<string, { entries: FsEntry[]; nextPageToken: string }> = {
+      '': { entries: [entry('/a\u001b[31m', 'folder')], nextPageToken: 'more' },
+      more: { entries: [entry('/b', 'file', 1536)], nextPageToken: '' },
+    };
+    const listFolder = answer(({ pageToken }: { pageToken: string }) => pages[pageToken]);
+    await using({ listFolder }, async (controller) => {
+      const { stdout } = await controller.run(['fs', 'ls']);
+      expect(stdout).to.match(/^TYPE +SIZE +AGE +NAME\nfolder +- +\S+ +a\?\[31m\/\nfile +1\.5 KB +\S+ +b\n$/);
+      const shapes = JSON.parse((await controller.run(['fs', 'ls', '/', '-o', 'json'])).stdout) as object[];
+      expect(shapes[1]).to.deep.equal({
+        name: 'b',
+        path: '/b',
+        type: 'file',
+        size: 1536,
+        created_at: '2026-01-01T00:00:00.000Z',
+        modified_at: '2026-01-02T00:00:00.000Z',
+        file_id: 'id-/b',
+      });
+    });
+  });
+
+  it('draws a tree', async () => {
+    const entries = [entry('/a', 'folder'), entry('/a/x', 'file', 1), entry('/a/y', 'folder'), entry('/b', 'file', 2)];
+    await using(reading(entries), async (controller) => {
+      expect((await controller.run(['fs', 'tree'])).stdout).to.equal(
+        ['/', '├── a/', '│   ├── x  1 B', '│   └── y/', '└── b  2 B', '', '2 folders, 2 files', ''].join('\n'),
+      );
+      expect((await controller.run(['fs', 'tree', '/a'])).stdout).to.match(/^\/a\n├── x {2}1 B\n└── y\/\n/);
+    });
+  });
+
+  it('moves into a folder that is there, and to a new name otherwise', async () => {
+    const moves: unknown[] = [];
+    const moveEntry = answer((request: { to: string }) => {
+      moves.push(request);
+      return { entry: entry(request.to, 'file') };
+    });
+    const entries = [entry('/a', 'file'), entry('/to', 'folder')];
+    await using({ ...reading(entries), moveEntry }, async (controller) => {
+      expect((await controller.run(['fs', 'mv', '/a', '/to'])).stdout).to.equal('/a is now /to/a\n');
+      await controller.run(['fs', 'mv', '/a', '/new', '--overwrite']);
+      await controller.run(['fs', 'mv', '/to', '/to']);
+      expect((await controller.run(['fs', 'mv', '/none', '/to'])).exitCode).to.equal(3);
+      expect(moves).to.deep.equal([
+        { from: '/a', to: '/to/a', overwrite: false },
+        { from: '/a', to: '/new', overwrite: true },
+        { from: '/to', to: '/to', overwrite: false },
+      ]);
+    });
+  });
+
+  it('does what it can of several paths, and tells of each that failed', async () => {
+    const removeEntry = answer(({ path }: { path: string }) => {
+      if (path === '/full') throw new NexusError('failed_precondition', '/full is not empty; add -r');
+      return { files: 1n, folders: 0n, bytes: 5n };
+    });
+    await using({ removeEntry }, async (controller) => {
+      expect(await controller.run(['fs', 'rm', '/a', '/full'])).to.deep.equal({
+        exitCode: 4,
+        stdout: 'removed /a  1 file, 0 folders, 5 B\n',
+        stderr: 'nexus: /full is not empty; add -r\n',
+      });
+    });
+  });
+
+  it('fails when a recount differs from the account', async () => {
+    const quota = { username: 'admin', limit: 0n, used: 5n, reserved: 0n, recountedReserved: 0n };
+    let recountedUsed = 5n;
+    await using({ getQuota: answer(() => ({ ...quota, recountedUsed })) }, async (controller) => {
+      expect(await controller.run(['fs', 'quota', '--recount'])).to.include({ exitCode: 0, stderr: '' });
+      recountedUsed = 6n;
+      const { exitCode, stderr } = await controller.run(['fs', 'quota', '--recount']);
+      expect(exitCode).to.equal(1);
+      expect(stderr).to.include('5 bytes used').and.include('sum up to 6');
+      const { stdout } = await controller.run(['fs', 'quota', '-o', 'json']);
+      expect(JSON.parse(stdout)).to.deep.equal({ username: 'admin', limit: 0, used: 5, reserved: 0 });
+    });
+  });
+
+  it('stores a folder with everything in it but links', async () => {
+    const made: string[] = [];
+    const stored: string[] = [];
+    const answers = {
+      ...reading([entry('/into', 'folder')]),
+      makeFolder: answer(({ path }: { path: string }) => {
+        made.push(path);
+        return { entry: entry(path, 'folder') };
+      }),
+      openFsUpload: answer(({ path }: { path: string }) => OpenFsUploadResponse.fromPartial({ uploadId: path })),
+      commitUpload: answer(({ uploadId }: { uploadId: string }) => {
+        stored.push(uploadId);
+        return { file: File.fromPartial({ id: uploadId, name: uploadId }) };
+      }),
+    };
+    await using(answers, async (controller) => {
+      const source = join(controller.folder, 'holiday');
+      await mkdir(join(source, 'sub', 'empty'), { recursive: true });
+      await writeFile(join(source, 'a'), '');
+      await writeFile(join(source, 'sub', 'b'), '');
+      await symlink('/etc/passwd', join(source, 'link'));
+      const { stdout, stderr } = await controller.run(['fs', 'upload', source, '/into']);
+      expect(stderr).to.equal('');
+      expect(stdout).to.equal('/into/holiday  2 files in 3 folders, 0 B\nskipped link: neither file nor folder\n');
+      expect(made).to.deep.equal(['/into/holiday', '/into/holiday/sub', '/into/holiday/sub/empty']);
+      expect(stored.sort()).to.deep.equal(['/into/holiday/a', '/into/holiday/sub/b']);
+    });
+  });
+
+  it('fetches a folder, gives every lease back, and refuses names that lead elsewhere', async () => {
+    const leases = new Set<string>();
+    const answers = (entries: readonly FsEntry[]): Record<string, UntypedHandleCall> => ({
+      ...reading(entries),
+      openFsDownload: answer(({ path }: { path: string }) => {
+        leases.add(path);
+        return { file: File.fromPartial({ id: 'f' }), leaseId: path };
+      }),
+      closeFsDownload: answer(({ leaseId }: { leaseId: string }) => {
+        leases.delete(leaseId);
+        return {};
+      }),
+    });
+    const entries = [entry('/a', 'folder'), entry('/a/x', 'file'), entry('/a/y', 'folder'), entry('/a/y/z', 'file')];
+    await using(answers(entries), async (controller) => {
+      const dest = join(controller.folder, 'out');
+      const outcome = await controller.run(['fs', 'download', '/a', dest]);
+      expect(outcome).to.deep.equal({ exitCode: 0, stdout: `${dest}  2 files in 2 folders, 0 B\n`, stderr: '' });
+      expect((await readdir(dest, { recursive: true })).sort()).to.deep.equal(['x', 'y', 'y/z']);
+      expect([...leases]).to.deep.equal([]);
+      await controller.run(['fs', 'download', '/a', dest]);
+      expect(await readdir(join(dest, 'a'))).to.have.members(['x', 'y']);
+      expect(await controller.run(['fs', 'download', '/a', '-'])).to.include({ exitCode: 2 });
+      expect(await controller.run(['fs', 'download', '/a', join(dest, 'x')])).to.include({ exitCode: 4 });
+    });
+    await using(answers([entry('/a', 'folder'), entry('/a/../../evil', 'file')]), async (controller) => {
+      const dest = join(controller.folder, 'deep', 'out');
+      const outcome = await controller.run(['fs', 'download', '/a', dest]);
+      expect(outcome.exitCode).to.equal(1);
+      expect(outcome.stderr).to.include("can't be a file's name");
+      expect(await readdir(controller.folder)).to.deep.equal(['admin.sock']);
+    });
+  });
+});
