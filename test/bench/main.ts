@@ -1,15 +1,17 @@
 /**
  * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
- * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer ...]
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair ...]
  */
 import { benchCrowd } from './crowd.js';
 import { benchNode } from './node.js';
+import { benchRepair } from './repair.js';
 import { benchTransfer } from './transfer.js';
 
 const SUITES: Readonly<Record<string, () => Promise<void>>> = {
   node: benchNode,
   transfer: benchTransfer,
   crowd: benchCrowd,
+  repair: benchRepair,
 };
 
 const wanted = process.argv.slice(2);

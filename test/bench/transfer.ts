@@ -1,11 +1,11 @@
 /** Upload and download of 1 GiB by the CLI against `cp` and `md5sum` of the same file, with everyone's peak memory. */
-import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../../shared/exec.js';
-import { GIB, MIB } from '../../shared/limits.js';
+import { GIB } from '../../shared/limits.js';
 import { TestCluster, type NodeJson } from '../support/cluster.js';
 import { print, printTimes, timed } from './figures.js';
+import { writeRandomFile } from './random-file.js';
 
 const RUNS = 3;
 const SIZE_BYTES = GIB;
@@ -20,7 +20,7 @@ export async function benchTransfer(): Promise<void> {
   try {
     for (const name of ['a', 'b', 'c']) await cluster.ok('node', 'create', name, '--mem', '256M', '--storage', '3G');
     const source = join(cluster.folder, 'source');
-    randomFile(source);
+    writeRandomFile(source, SIZE_BYTES);
     const baseline: number[] = [];
     const upload: number[] = [];
     const download: number[] = [];
@@ -60,12 +60,6 @@ export async function benchTransfer(): Promise<void> {
 async function rest(): Promise<void> {
   await runCommand('sync', []);
   await new Promise((resolve) => setTimeout(resolve, REST_MS));
-}
-
-function randomFile(path: string): void {
-  const file = openSync(path, 'w');
-  for (let written = 0; written < SIZE_BYTES; written += 16 * MIB) writeSync(file, randomBytes(16 * MIB));
-  closeSync(file);
 }
 
 export const agentOf = (pid: number): number =>
