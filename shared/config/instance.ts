@@ -2,6 +2,7 @@
  * Everything Nexus creates on a host is named from one instance name, so that two instances (a person's and a
  * test's) never touch each other. The default instance has the documented, plain names.
  */
+import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,19 @@ export const CONTROLLER_LOG = 'controller.log';
 export const INSTANCE_PATTERN = /^[a-z][a-z0-9]{0,7}$/;
 
 export type RuntimeKind = 'runc' | 'process';
+
+/**
+ * Ranges of loop devices and addresses that instances beside the default one fall into by their names: so many that two
+ * of them hardly ever share one, and as many as fit below the kernel's highest loop device.
+ */
+const RANGES = 4032;
+const SUBNETS = 252;
+/** A node's slot within its /24. */
+const LOOP_DEVICES = 256;
+const FIRST_LOOP_DEVICE = 1024;
+/** Minor numbers have 20 bits. */
+assert(FIRST_LOOP_DEVICE + RANGES * LOOP_DEVICES <= 2 ** 20, 'every range must be below the highest loop device');
+assert(RANGES % SUBNETS === 0 && RANGES / SUBNETS <= 192, 'every range must be a subnet below 10.255 and 127.255');
 
 export interface InstanceDefaults {
   readonly stateDir: string;
@@ -31,16 +45,17 @@ export interface InstanceDefaults {
 export function instanceDefaults(instance: string, runtime: RuntimeKind, uid: number): InstanceDefaults {
   const isDefault = instance === DEFAULT_INSTANCE;
   const suffix = isDefault ? '' : `-${instance}`;
-  // A stable number in 0..179 spreads other instances over subnets and loop numbers.
-  const spread = createHash('sha256').update(instance).digest().readUInt16BE(0) % 180;
-  const third = isDefault ? 42 : 64 + spread;
+  const spread = createHash('sha256').update(instance).digest().readUInt16BE(0) % RANGES;
+  const network = isDefault
+    ? { runc: '10.0.42', process: '127.42.42' }[runtime]
+    : `${runtime === 'process' ? 127 : 10}.${64 + Math.floor(spread / SUBNETS)}.${spread % SUBNETS}`;
   const folders = uid === 0 ? systemFolders(suffix) : userFolders(suffix, uid);
   return {
     ...folders,
     bridge: isDefault ? 'nexus0' : `nx-${instance}`,
-    subnet: runtime === 'process' ? `127.42.${third}.0/24` : `10.0.${third}.0/24`,
+    subnet: `${network}.0/24`,
     cgroupParent: `/nexus${suffix}`,
-    loopBase: isDefault ? 100 : 1024 + spread * 256,
+    loopBase: isDefault ? 100 : FIRST_LOOP_DEVICE + spread * LOOP_DEVICES,
   };
 }
 

@@ -34,7 +34,7 @@ const schema = z.strictObject({
     .regex(/^\d+\.\d+\.\d+\.\d+\/(2[4-9])$/, 'must be an IPv4 network of /24 to /29')
     .optional()
     .describe('addresses of the bridge (.1) and the nodes; default from the instance name'),
-  loopBase: z.coerce.number().int().min(0).max(1_000_000).optional().describe('number of the first loop device'),
+  loopBase: z.coerce.number().int().min(0).max(1_048_575).optional().describe('number of the first loop device'),
   dataPort: port.default(7400).describe('TCP port of each agent on its own address'),
   natsPort: port.default(4222).describe('TCP port of nats-server on the bridge address'),
   natsUrl: z.string().optional().describe('external NATS server; unset: the controller runs its own'),
