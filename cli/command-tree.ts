@@ -142,6 +142,8 @@ export const COMMANDS: Group = {
       summary: 'can this host run it, and what to change',
       load: async () => (await import('./commands/doctor.js')).doctor,
     },
+    top: { summary: 'what nodes use, live', load: async () => (await import('./commands/top.js')).top },
+    metrics: { summary: 'what one node uses', load: async () => (await import('./commands/metrics.js')).metrics },
     events: { summary: 'what happens in the cluster', load: async () => (await import('./commands/events.js')).events },
     node,
     file,

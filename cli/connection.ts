@@ -20,6 +20,7 @@ import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
 import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
+import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
 import { AS_USER_METADATA, errorOfStatus } from '../shared/rpc/status.js';
@@ -42,6 +43,7 @@ export interface Controller {
   readonly file: FileServiceClient;
   readonly fs: FsServiceClient;
   readonly image: ImageServiceClient;
+  readonly metrics: MetricsServiceClient;
   readonly cluster: ClusterServiceClient;
   /** One request, one answer. `method` is e.g. `controller.node.createNode`. */
   call<Request, Response>(
@@ -79,6 +81,7 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     file: new FileServiceClient(target, channel, options),
     fs: new FsServiceClient(target, channel, options),
     image: new ImageServiceClient(target, channel, options),
+    metrics: new MetricsServiceClient(target, channel, options),
     cluster: new ClusterServiceClient(target, channel, options),
   };
   await ready(clients.cluster, settings);

@@ -5,6 +5,7 @@ export interface Output {
   write(data: string | Uint8Array, done?: (error?: Error | null) => void): boolean;
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
 }
 
 export interface Streams {

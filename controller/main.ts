@@ -15,6 +15,7 @@ import { ClusterServiceService } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../shared/gen/nexus/v1/file.js';
 import { IdentityServiceService } from '../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../shared/gen/nexus/v1/image.js';
+import { MetricsServiceService } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../shared/gen/nexus/v1/node.js';
 import { createLogger, type Logger } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
@@ -39,6 +40,7 @@ import { SmtpMailer } from './identity/smtp.js';
 import { openIdentityStore } from './identity/typeorm.js';
 import { IdentityUseCases } from './identity/use-cases.js';
 import { FolderImages } from './image/folder-images.js';
+import { MetricsHistory } from './metrics/history.js';
 import { BridgeNetwork } from './network/bridge.js';
 import { parseSubnet } from './network/ipam.js';
 import { LoopbackNetwork } from './network/loopback.js';
@@ -53,6 +55,7 @@ import { GatewayEdge, LocalEdge, type Edge } from './rpc/edge.js';
 import { fileServiceHandlers } from './rpc/file.js';
 import { identityServiceHandlers } from './rpc/identity.js';
 import { imageServiceHandlers } from './rpc/image.js';
+import { metricsServiceHandlers } from './rpc/metrics.js';
 import { nodeServiceHandlers } from './rpc/node.js';
 import { SocketServer, type RegisteredService } from './rpc/server.js';
 import { ProcessRuntime } from './runtime/process.js';
@@ -166,6 +169,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   running.defer('stop the bus', () => bus.stop());
   const context: NodeContext = {
     registry,
+    metrics: new MetricsHistory(),
     files: store.files,
     runtime,
     network,
@@ -231,6 +235,11 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
       name: 'nexus.v1.FileService',
       definition: FileServiceService,
       handlers: { ...fileServiceHandlers(files, upkeep, registry, edge) },
+    },
+    {
+      name: 'nexus.v1.MetricsService',
+      definition: MetricsServiceService,
+      handlers: { ...metricsServiceHandlers(context.metrics, registry, edge) },
     },
     {
       name: 'nexus.v1.IdentityService',

@@ -5,6 +5,7 @@ import type { Logger } from '../../shared/log.js';
 import type { AgentBus } from '../bus/port.js';
 import type { EventLog } from '../events/log.js';
 import type { ImageStore } from '../image/port.js';
+import type { MetricsHistory } from '../metrics/history.js';
 import type { Subnet } from '../network/ipam.js';
 import type { NetworkFabric } from '../network/port.js';
 import type { ContainerRuntime } from '../runtime/port.js';
@@ -14,6 +15,7 @@ import type { NodeRegistry } from './registry.js';
 
 export interface NodeContext {
   readonly registry: NodeRegistry;
+  readonly metrics: MetricsHistory;
   readonly files: FileStore;
   readonly runtime: ContainerRuntime;
   readonly network: NetworkFabric;

@@ -20,8 +20,6 @@ export interface AgentView {
   /** Monotonic ms of the last heartbeat. */
   readonly heardAt: number;
   readonly report: AgentReport | undefined;
-  /** Of one core, between the last two reports. */
-  readonly cpuPercent: number;
 }
 
 type HeartbeatWaiter = (view: AgentView) => void;
@@ -126,7 +124,6 @@ export class NodeRegistry {
       receiptKey: Buffer.from(record.receiptKey, 'base64'),
       heardAt: this.clock.monotonic(),
       report: undefined,
-      cpuPercent: 0,
     });
   }
 
@@ -141,7 +138,6 @@ export class NodeRegistry {
       receiptKey: Buffer.from(heartbeat.receiptPublicKey),
       heardAt: this.clock.monotonic(),
       report: isSame ? before.report : this.#early.get(id),
-      cpuPercent: isSame ? before.cpuPercent : 0,
     };
     this.#agents.set(id, view);
     this.#early.delete(id);
@@ -154,7 +150,7 @@ export class NodeRegistry {
       if (this.#records.has(id)) this.#early.set(id, report);
       return;
     }
-    this.#agents.set(id, { ...view, report, cpuPercent: cpuPercent(view.report, report) });
+    this.#agents.set(id, { ...view, report });
   }
 
   /** The silence of an agent is not its fault while the bus was away. */
@@ -170,12 +166,4 @@ export class NodeRegistry {
       this.#waiters.delete(id);
     };
   }
-}
-
-/** 100 is one core fully used. A counter that went back (a new cgroup) gives 0. */
-function cpuPercent(before: AgentReport | undefined, after: AgentReport): number {
-  if (before === undefined) return 0;
-  const elapsedUsec = Number(after.atMs - before.atMs) * 1000;
-  const usedUsec = Number(after.cpuUsageUsec - before.cpuUsageUsec);
-  return elapsedUsec > 0 && usedUsec >= 0 ? (usedUsec / elapsedUsec) * 100 : 0;
 }

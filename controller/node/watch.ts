@@ -33,7 +33,9 @@ export class NodeWatch implements BusListener {
   }
 
   report(node: NodeId, report: AgentReport): void {
-    this.service.context.registry.reported(node, report);
+    const { registry, metrics } = this.service.context;
+    registry.reported(node, report);
+    if (registry.get(node) !== undefined) metrics.add(node, report);
   }
 
   disconnected(node: NodeId): void {
@@ -47,7 +49,8 @@ export class NodeWatch implements BusListener {
 
   /** Called every WATCH_PERIOD_MS by the daemon. */
   async tick(): Promise<void> {
-    const { clock, registry } = this.service.context;
+    const { clock, registry, metrics } = this.service.context;
+    metrics.keepOnly(new Set(registry.list().map(({ id }) => id)));
     const now = clock.monotonic();
     const late = ownDelay(now - this.#lastTick, WATCH_PERIOD_MS);
     this.#lastTick = now;

@@ -61,6 +61,12 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     GetQuota: 'user',
     SetQuota: 'administrator',
   },
+  'nexus.v1.MetricsService': {
+    GetNodeMetrics: 'user',
+    ListNodeMetrics: 'user',
+    GetNodeMetricsHistory: 'user',
+    WatchNodeMetrics: 'user',
+  },
   'nexus.v1.ClusterService': {
     GetStatus: 'user',
     WatchEvents: 'user',

@@ -5,7 +5,13 @@ import type { AgentView } from '../node/registry.js';
 import { isListening } from '../node/state.js';
 import type { NodeRecord } from '../store/port.js';
 
-export function nodeShape(record: NodeRecord, agent: AgentView | undefined, settings: Settings): Node {
+/** `cpuPercent` goes with the agent's last report. */
+export function nodeShape(
+  record: NodeRecord,
+  agent: AgentView | undefined,
+  cpuPercent: number,
+  settings: Settings,
+): Node {
   const isUp = isListening(record.status);
   return {
     id: record.id,
@@ -23,7 +29,7 @@ export function nodeShape(record: NodeRecord, agent: AgentView | undefined, sett
     cordoned: record.cordoned,
     draining: record.draining,
     slot: record.slot,
-    report: isUp ? reportShape(agent) : undefined,
+    report: isUp ? reportShape(agent, cpuPercent) : undefined,
     pid: isUp ? record.pid : 0,
     agentVersion: isUp ? (agent?.version ?? '') : '',
     agentStartedAt: isUp && agent !== undefined && agent.startedAt > 0 ? new Date(agent.startedAt).toISOString() : '',
@@ -32,7 +38,7 @@ export function nodeShape(record: NodeRecord, agent: AgentView | undefined, sett
   };
 }
 
-function reportShape(agent: AgentView | undefined): NodeReport | undefined {
+function reportShape(agent: AgentView | undefined, cpuPercent: number): NodeReport | undefined {
   const report = agent?.report;
   if (report === undefined) return undefined;
   return {
@@ -40,7 +46,7 @@ function reportShape(agent: AgentView | undefined): NodeReport | undefined {
     memoryUsageBytes: report.memoryUsageBytes,
     memoryLimitBytes: report.memoryLimitBytes,
     cpuUsageUsec: report.cpuUsageUsec,
-    cpuPercent: agent?.cpuPercent ?? 0,
+    cpuPercent,
     volumeUsedBytes: report.volumeUsedBytes,
     volumeFreeBytes: report.volumeFreeBytes,
     volumeTotalBytes: report.volumeTotalBytes,

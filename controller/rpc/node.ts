@@ -14,9 +14,10 @@ import { nodeUpkeepHandlers } from './upkeep.js';
 import { parseRequest } from './validate.js';
 
 export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: Edge): NodeServiceServer {
-  const { registry, settings } = service.context;
+  const { registry, metrics, settings } = service.context;
   const access = new NodeAccess(registry, settings.nodesPerUser);
-  const shape = (record: NodeRecord): Node => nodeShape(record, registry.agent(record.id), settings);
+  const shape = (record: NodeRecord): Node =>
+    nodeShape(record, registry.agent(record.id), metrics.latest(record.id)?.cpuPercent ?? 0, settings);
   return {
     createNode: unary(edge, async (request, { caller, signal }) => {
       const { cpuShares: cpuWeight, storageSize: storageBytes, ...rest } = parseRequest(createNodeSchema, request);

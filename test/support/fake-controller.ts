@@ -15,10 +15,18 @@ import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
 import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
+import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
 import { statusOf } from '../../shared/rpc/status.js';
 
-const SERVICES = [ClusterServiceService, FileServiceService, FsServiceService, ImageServiceService, NodeServiceService];
+const SERVICES = [
+  ClusterServiceService,
+  FileServiceService,
+  FsServiceService,
+  ImageServiceService,
+  MetricsServiceService,
+  NodeServiceService,
+];
 
 /** A handler for one answer; what it throws becomes the status. */
 export const answer =

@@ -6,6 +6,7 @@ import { FakeBus } from '../../controller/bus/fake.js';
 import { EventLog } from '../../controller/events/log.js';
 import type { ImageStore } from '../../controller/image/port.js';
 import { FakeNetwork } from '../../controller/network/fake.js';
+import { MetricsHistory } from '../../controller/metrics/history.js';
 import { parseSubnet } from '../../controller/network/ipam.js';
 import type { NodeContext } from '../../controller/node/context.js';
 import type { CreateNodeRequest } from '../../controller/node/create.js';
@@ -66,6 +67,7 @@ export class NodeBench {
     const events = new EventLog(this.store.events, systemClock, log);
     this.context = {
       registry: new NodeRegistry(scripted(this.store.nodes, this.script), events, systemClock),
+      metrics: new MetricsHistory(),
       files: this.store.files,
       runtime: this.runtime,
       network: this.network,
