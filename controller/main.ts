@@ -13,6 +13,7 @@ import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } fr
 import { toNexusError } from '../shared/errors.js';
 import { ClusterServiceService } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../shared/gen/nexus/v1/file.js';
+import { FsServiceService } from '../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceService } from '../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../shared/gen/nexus/v1/image.js';
 import { MetricsServiceService } from '../shared/gen/nexus/v1/metrics.js';
@@ -53,6 +54,7 @@ import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { clusterServiceHandlers } from './rpc/cluster.js';
 import { GatewayEdge, LocalEdge, type Edge } from './rpc/edge.js';
 import { fileServiceHandlers } from './rpc/file.js';
+import { fsServiceHandlers } from './rpc/fs.js';
 import { identityServiceHandlers } from './rpc/identity.js';
 import { imageServiceHandlers } from './rpc/image.js';
 import { metricsServiceHandlers } from './rpc/metrics.js';
@@ -62,6 +64,9 @@ import { ProcessRuntime } from './runtime/process.js';
 import { RuncRuntime } from './runtime/runc.js';
 import { databaseLocation } from './store/typeorm-open.js';
 import { openStore } from './store/typeorm.js';
+import { Pins } from './vfs/pins.js';
+import { FsUpkeep } from './vfs/upkeep.js';
+import { FsUseCases } from './vfs/use-cases.js';
 import { DirectoryVolumes } from './volume/directory.js';
 import { ImageFileVolumes } from './volume/image-file.js';
 import { UndoStack } from '../shared/undo.js';
@@ -191,6 +196,8 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const storageNodes = new ClusterStorageNodes(context);
   const deps = {
     store: store.files,
+    fs: store.fs,
+    pins: new Pins(systemClock),
     replicas: store.replicas,
     marks: store.marks,
     nodes: storageNodes,
@@ -212,6 +219,8 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     deletion: kickDeletion,
   });
   const files = new FileUseCases(deps, kickDeletion);
+  const fs = new FsUseCases(deps, files.uploads, kickDeletion);
+  const fsUpkeep = new FsUpkeep(deps, kickDeletion);
 
   let endNow = (): void => undefined;
   const ended = new Promise<void>((resolve) => {
@@ -235,6 +244,11 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
       name: 'nexus.v1.FileService',
       definition: FileServiceService,
       handlers: { ...fileServiceHandlers(files, upkeep, registry, edge) },
+    },
+    {
+      name: 'nexus.v1.FsService',
+      definition: FsServiceService,
+      handlers: { ...fsServiceHandlers(fs, (name) => identity.administration.exists(name), edge) },
     },
     {
       name: 'nexus.v1.MetricsService',
@@ -290,6 +304,8 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     loopDeps,
   );
   running.defer('stop file maintenance', () => maintenanceLoop.stop());
+  const fsLoop = startLoop('file system upkeep', MAINTENANCE_PERIOD_MS, () => fsUpkeep.tick(), loopDeps);
+  running.defer('stop file system upkeep', () => fsLoop.stop());
   const repairLoop = startLoop('repair', UPKEEP_PERIOD_MS, (signal) => upkeep.repair.tick(signal), loopDeps);
   running.defer('stop repair', () => repairLoop.stop());
   const inventoryLoop = startLoop('inventory', UPKEEP_PERIOD_MS, (signal) => upkeep.inventory.tick(signal), loopDeps);

@@ -11,12 +11,16 @@ export type NodeId = Branded<'node'>;
 export type FileId = Branded<'file'>;
 export type ChunkId = Branded<'chunk'>;
 export type UploadId = Branded<'upload'>;
+export type EntryId = Branded<'entry'>;
+export type LeaseId = Branded<'lease'>;
 
 const hex = (bytes: number): string => randomBytes(bytes).toString('hex');
 
 export const newNodeId = (): NodeId => hex(6) as NodeId;
 export const newFileId = (): FileId => hex(8) as FileId;
 export const newUploadId = (): UploadId => hex(16) as UploadId;
+export const newEntryId = (): EntryId => hex(8) as EntryId;
+export const newLeaseId = (): LeaseId => hex(16) as LeaseId;
 /** 128 bits: a chunk id is also the file name on the volume and must never repeat. */
 export const newChunkId = (): ChunkId => hex(16) as ChunkId;
 

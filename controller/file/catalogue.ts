@@ -1,6 +1,6 @@
 /** Reading the catalogue: files by id or prefix, their chunks, and the right to fetch them. */
 import { NexusError } from '../../shared/errors.js';
-import type { FileId } from '../../shared/ids.js';
+import type { FileId, LeaseId } from '../../shared/ids.js';
 import type { ChunkRecord, FileRecord, ReplicaRecord } from '../store/port.js';
 import { noSuchFile } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
@@ -19,12 +19,13 @@ export interface FilePage {
 
 const CHUNKS_PER_LOOKUP = 1000;
 
+/** `owner` throughout: only what is theirs is found; everybody's without. */
 export class Catalogue {
   constructor(private readonly deps: FileDeps) {}
 
   /** By id or unique prefix of one. Codes: not_found, invalid_argument (ambiguous). */
-  async resolve(reference: string): Promise<FileRecord> {
-    const found = await this.deps.store.findFiles(reference);
+  async resolve(reference: string, owner?: string): Promise<FileRecord> {
+    const found = await this.deps.store.findFiles(reference, owner);
     const [file, another] = found;
     if (file === undefined) throw noSuchFile(reference);
     if (another === undefined || file.id === reference) return file;
@@ -35,16 +36,16 @@ export class Catalogue {
   }
 
   /** Code: invalid_argument (a page token that is not ours). */
-  async list(limit: number, pageToken: string): Promise<FilePage> {
+  async list(limit: number, pageToken: string, owner?: string): Promise<FilePage> {
     const after = pageToken === '' ? undefined : parsePageToken(pageToken);
-    const files = await this.deps.store.listFiles({ limit, after });
+    const files = await this.deps.store.listFiles({ limit, after, owner });
     const last = files.at(-1);
     const isFull = files.length === limit && last !== undefined;
     return { files, nextPageToken: isFull ? `${last.createdAt}-${last.id}` : '' };
   }
 
-  async locate(reference: string): Promise<{ file: FileRecord; chunks: readonly ChunkRecord[] }> {
-    const file = await this.resolve(reference);
+  async locate(reference: string, owner?: string): Promise<{ file: FileRecord; chunks: readonly ChunkRecord[] }> {
+    const file = await this.resolve(reference, owner);
     const chunks: ChunkRecord[] = [];
     for (let from = 0; from < file.chunksCount; from += CHUNKS_PER_LOOKUP) {
       chunks.push(...(await this.deps.store.chunks(file.id, { from, count: CHUNKS_PER_LOOKUP })));
@@ -72,11 +73,21 @@ export class Catalogue {
     reference: string,
     from: number,
     count: number,
+    by: { readonly owner?: string; readonly lease?: LeaseId } = {},
   ): Promise<{ file: FileRecord; sources: readonly ChunkSource[] }> {
-    const file = await this.resolve(reference);
+    const file =
+      by.lease === undefined ? await this.resolve(reference, by.owner) : await this.#leased(by.lease, by.owner);
     const end = Math.min(file.chunksCount, from + count);
     const chunks = end > from ? await this.deps.store.chunks(file.id, { from, count: end - from }) : [];
     return { file, sources: chunks.map((chunk) => this.#source(file, chunk)) };
+  }
+
+  /** Also content that has been replaced or removed since. Code: not_found. */
+  async #leased(lease: LeaseId, owner: string | undefined): Promise<FileRecord> {
+    const id = this.deps.pins.use(lease, owner);
+    const file = await this.deps.store.getFile(id);
+    if (file === undefined) throw noSuchFile(id);
+    return file;
   }
 
   #source(file: FileRecord, chunk: ChunkRecord): ChunkSource {

@@ -4,20 +4,24 @@ import type { Clock } from '../../shared/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import type { EventLog } from '../events/log.js';
+import type { FsStore } from '../store/fs-port.js';
 import type { FileStore } from '../store/port.js';
 import type { ReplicaStore } from '../store/replica-port.js';
+import type { Pins } from '../vfs/pins.js';
 import type { NodeDirectory } from './nodes.js';
 import type { Room } from './room.js';
 
 export interface FileDeps {
   readonly store: FileStore;
+  readonly fs: FsStore;
   readonly replicas: ReplicaStore;
+  readonly pins: Pins;
   readonly nodes: NodeDirectory;
   /** What the nodes' reports do not know yet; one for all who place chunks. */
   readonly room: Room;
   readonly signer: SigningKey;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly settings: Pick<Settings, 'defaultReplicas' | 'uploadTtlMs'>;
+  readonly settings: Pick<Settings, 'defaultReplicas' | 'uploadTtlMs' | 'quotaMb'>;
   readonly events: EventLog;
 }

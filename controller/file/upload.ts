@@ -10,8 +10,10 @@ import type { ChunkRecord, FileRecord, ReceivedChunk, UploadRecord } from '../st
 import { noSuchUpload } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
 import { assertRoomForFile, planPlacement, type Candidate, type Placement } from './plan.js';
+import { quotaOf } from './quota.js';
 import { acceptReceipts, type ClaimedReceipt } from './receipts.js';
 import type { StorageNode } from './nodes.js';
+import { planReservation, type Reservation } from './reservation.js';
 import { originOf, writeTargets, type ChunkTarget } from './tokens.js';
 
 export interface ChunkGrant {
@@ -50,6 +52,8 @@ export class Uploads {
     replicas: number;
     expectedSize: number;
     owner: string;
+    /** The entry that it becomes; none: a raw file. */
+    entry?: Pick<UploadRecord, 'parentId' | 'entryName' | 'overwrite'>;
   }): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const { clock, settings, store } = this.deps;
     const replicas = request.replicas === 0 ? settings.defaultReplicas : request.replicas;
@@ -58,6 +62,7 @@ export class Uploads {
     const { name, owner, expectedSize } = request;
     const file: FileRecord = {
       id: newFileId(),
+      kind: request.entry === undefined ? 'raw' : 'fs',
       name,
       owner,
       size: 0,
@@ -73,8 +78,10 @@ export class Uploads {
       expectedSize,
       granted: 0,
       expiresAt: now + settings.uploadTtlMs,
+      reserved: expectedSize,
+      ...(request.entry ?? { parentId: '', entryName: '', overwrite: false }),
     };
-    await store.openUpload(file, upload);
+    await store.openUpload(file, upload, quotaOf(owner, settings));
     return { upload, file };
   }
 
@@ -84,17 +91,17 @@ export class Uploads {
    * Codes: not_found, invalid_argument, permission_denied (a receipt), failed_precondition, resource_exhausted,
    * unavailable (no other node for a retry).
    */
-  grant(id: UploadId, request: GrantRequest): Promise<ChunkGrant[]> {
+  grant(id: UploadId, request: GrantRequest, owner?: string): Promise<ChunkGrant[]> {
     return this.#placing.runExclusive(async () => {
       const { store, clock, settings } = this.deps;
-      const upload = await this.#expect(id);
-      const file = await this.#fileOf(upload);
+      const { upload, file } = await this.#expect(id, owner);
+      const { count, reserved } = await this.#reserve(upload, file, request.count);
       const received = await this.#received(upload, request.receipts);
       const retries = await this.#retries(upload, request.retry, received);
       const plan = planPlacement({
         nodes: await this.#candidates(received),
         cursor: this.#cursor,
-        chunks: request.count,
+        chunks: count,
         replicas: upload.replicas,
         // There were enough when it began: what is lacking when it ends is repair's to add.
         least: 1,
@@ -112,7 +119,9 @@ export class Uploads {
         to: plan.moves[at] ?? [],
       }));
       const expiresAt = clock.now() + settings.uploadTtlMs;
-      await store.recordGrants(id, { received, moved, placed, expiresAt, reason: reasonOf(plan) });
+      const limit = quotaOf(file.owner, settings);
+      const change = { received, moved, placed, expiresAt, reason: reasonOf(plan), reserved, limit };
+      await store.recordGrants(id, change);
       this.#cursor = plan.cursor;
       const grantOf = ({ id: chunkId, index }: Pick<ChunkRecord, 'id' | 'index'>, nodeIds: readonly NodeId[]) => ({
         index,
@@ -130,17 +139,39 @@ export class Uploads {
   async commit(
     id: UploadId,
     request: { size: number; chunksCount: number; receipts: readonly ClaimedReceipt[] },
+    owner?: string,
   ): Promise<FileRecord> {
-    const upload = await this.#expect(id);
+    const { store, pins, clock, settings } = this.deps;
+    const { upload, file } = await this.#expect(id, owner);
     const received = await this.#received(upload, request.receipts);
     const { size, chunksCount } = request;
-    return await this.deps.store.commitUpload(id, { received, size, chunksCount });
+    const change = { received, size, chunksCount, limit: quotaOf(file.owner, settings), now: clock.now() };
+    return await pins.during((claim) => store.commitUpload(id, { ...change, claim }));
   }
 
-  async #expect(id: UploadId): Promise<UploadRecord> {
+  /** What is not there, or is somebody else's, is a success and left alone. */
+  async abort(id: UploadId, owner?: string): Promise<void> {
+    const { store } = this.deps;
+    const upload = await store.getUpload(id);
+    const file = upload === undefined ? undefined : await store.getFile(upload.fileId);
+    if (owner === undefined || file?.owner === owner) await store.abortUpload(id);
+  }
+
+  /** An upload of somebody else is as good as not there. */
+  async #expect(id: UploadId, owner: string | undefined): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const upload = await this.deps.store.getUpload(id);
     if (upload === undefined || upload.expiresAt <= this.deps.clock.now()) throw noSuchUpload(id);
-    return upload;
+    const file = await this.deps.store.getFile(upload.fileId);
+    if (file === undefined || (owner !== undefined && file.owner !== owner)) throw noSuchUpload(id);
+    return { upload, file };
+  }
+
+  /** As many chunks as the owner's quota has room for; the store refuses what it has none for at all. */
+  async #reserve(upload: UploadRecord, { owner }: FileRecord, wanted: number): Promise<Reservation> {
+    const account = await this.deps.fs.account(owner);
+    const limit = account?.limit ?? quotaOf(owner, this.deps.settings);
+    const room = limit === 0 ? Infinity : limit - (account?.used ?? 0) - (account?.reserved ?? 0);
+    return planReservation(upload, wanted, room);
   }
 
   /** The nodes with their room, `received` no longer being on its way. */
@@ -150,12 +181,6 @@ export class Uploads {
       promised.set(nodeId, (promised.get(nodeId) ?? 0) - CHUNK_SIZE_BYTES);
     }
     return this.deps.room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
-  }
-
-  async #fileOf(upload: UploadRecord): Promise<FileRecord> {
-    const file = await this.deps.store.getFile(upload.fileId);
-    if (file === undefined) throw noSuchUpload(upload.id);
-    return file;
   }
 
   #known(nodeIds: readonly NodeId[]): StorageNode[] {

@@ -18,8 +18,8 @@ export class FileUseCases {
     this.catalogue = new Catalogue(deps);
   }
 
-  async commit(id: UploadId, request: Parameters<Uploads['commit']>[1]): Promise<FileRecord> {
-    const file = await this.uploads.commit(id, request);
+  async commit(id: UploadId, request: Parameters<Uploads['commit']>[1], owner?: string): Promise<FileRecord> {
+    const file = await this.uploads.commit(id, request, owner);
     await this.deps.events.append(
       'file.committed',
       file.id,
@@ -41,13 +41,13 @@ export class FileUseCases {
     await this.deps.events.append('file.under_replicated', file.id, message);
   }
 
-  async abort(id: UploadId): Promise<void> {
-    await this.deps.store.abortUpload(id);
+  async abort(id: UploadId, owner?: string): Promise<void> {
+    await this.uploads.abort(id, owner);
     this.kick();
   }
 
-  async remove(reference: string): Promise<FileRecord> {
-    const file = await this.catalogue.resolve(reference);
+  async remove(reference: string, owner?: string): Promise<FileRecord> {
+    const file = await this.catalogue.resolve(reference, owner);
     const removed = await this.deps.store.removeFile(file.id);
     await this.deps.events.append('file.removed', removed.id, `file ${removed.name} was removed`);
     this.kick();

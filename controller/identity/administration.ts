@@ -28,6 +28,11 @@ export class Administration {
     return { items, next: items.length < limit ? undefined : items.at(-1)?.username };
   }
 
+  /** The local administrator is somebody, too. */
+  async exists(username: string): Promise<boolean> {
+    return username === LOCAL_ADMINISTRATOR || (await this.deps.store.users.get(username)) !== undefined;
+  }
+
   /** Codes: invalid_argument, already_exists. */
   async create({ username, email, password, role }: NewUser, origin: Origin): Promise<UserRecord> {
     const { store, hasher, clock } = this.deps;

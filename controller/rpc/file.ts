@@ -1,7 +1,7 @@
 /** FileService: requests checked, use cases called, records shown. */
 import { z } from 'zod';
 import type { ChunkLocation, ChunkTarget, File, FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
-import type { UploadId } from '../../shared/ids.js';
+import type { LeaseId, UploadId } from '../../shared/ids.js';
 import {
   CHUNK_SIZE_BYTES,
   MAX_FILE_NAME_BYTES,
@@ -15,6 +15,7 @@ import type { Upkeep } from '../repair/upkeep.js';
 import type { ChunkRecord, FileRecord } from '../store/port.js';
 import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
+import { scopeOf } from './scope.js';
 import { fileUpkeepHandlers } from './upkeep.js';
 import { parseRequest } from './validate.js';
 
@@ -69,6 +70,10 @@ const downloadSchema = z.object({
   count: count
     .max(MAX_SOURCES_PER_PAGE, `must be at most ${MAX_SOURCES_PER_PAGE}`)
     .transform((value) => value || DEFAULT_SOURCES_PER_PAGE),
+  leaseId: z
+    .string()
+    .regex(/^([0-9a-f]{32})?$/, 'must be a lease id')
+    .transform((text) => (text === '' ? undefined : (text as LeaseId))),
 });
 const listSchema = z.object({
   pageSize: count
@@ -90,22 +95,25 @@ export function fileServiceHandlers(
       const { upload, file } = await uploads.open({ ...parseRequest(openSchema, request), owner: caller.user });
       return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
     }),
-    grantChunks: unary(edge, async (request) => {
+    grantChunks: unary(edge, async (request, { caller }) => {
       const { uploadId: id, ...rest } = parseRequest(grantSchema, request);
-      const grants = await uploads.grant(id, rest);
+      const grants = await uploads.grant(id, rest, scopeOf(caller));
       return { grants: grants.map((grant) => ({ ...grant, targets: grant.targets.map(targetShape) })) };
     }),
-    commitUpload: unary(edge, async (request) => {
+    commitUpload: unary(edge, async (request, { caller }) => {
       const { uploadId: id, ...rest } = parseRequest(commitSchema, request);
-      return { file: fileShape(await files.commit(id, rest)) };
+      return { file: fileShape(await files.commit(id, rest, scopeOf(caller))) };
     }),
-    abortUpload: unary(edge, async (request) => {
-      await files.abort(parseRequest(z.object({ uploadId }), request).uploadId);
+    abortUpload: unary(edge, async (request, { caller }) => {
+      await files.abort(parseRequest(z.object({ uploadId }), request).uploadId, scopeOf(caller));
       return {};
     }),
-    openDownload: unary(edge, async (request) => {
+    openDownload: unary(edge, async (request, { caller }) => {
       const page = parseRequest(downloadSchema, request);
-      const { file, sources } = await catalogue.sources(page.file, page.fromIndex, page.count);
+      const { file, sources } = await catalogue.sources(page.file, page.fromIndex, page.count, {
+        owner: scopeOf(caller),
+        lease: page.leaseId,
+      });
       return {
         file: fileShape(file),
         chunkSize: CHUNK_SIZE_BYTES,
@@ -118,22 +126,23 @@ export function fileServiceHandlers(
         })),
       };
     }),
-    listFiles: unary(edge, async (request) => {
+    listFiles: unary(edge, async (request, { caller }) => {
       const { pageSize, pageToken } = parseRequest(listSchema, request);
-      const page = await catalogue.list(pageSize, pageToken);
+      const page = await catalogue.list(pageSize, pageToken, scopeOf(caller));
       return { files: page.files.map(fileShape), nextPageToken: page.nextPageToken };
     }),
-    getFile: unary(edge, async (request) => {
-      return { file: fileShape(await catalogue.resolve(parseRequest(fileSchema, request).file)) };
+    getFile: unary(edge, async (request, { caller }) => {
+      const { file } = parseRequest(fileSchema, request);
+      return { file: fileShape(await catalogue.resolve(file, scopeOf(caller))) };
     }),
-    locateFile: unary(edge, async (request) => {
+    locateFile: unary(edge, async (request, { caller }) => {
       const { file: reference, why } = parseRequest(locateSchema, request);
-      const { file, chunks } = await catalogue.locate(reference);
+      const { file, chunks } = await catalogue.locate(reference, scopeOf(caller));
       const reasons = why ? await catalogue.reasons(chunks) : undefined;
       return { id: file.id, name: file.name, chunks: chunks.map((chunk) => locationShape(chunk, registry, reasons)) };
     }),
-    removeFile: unary(edge, async (request) => {
-      const { id, name } = await files.remove(parseRequest(fileSchema, request).file);
+    removeFile: unary(edge, async (request, { caller }) => {
+      const { id, name } = await files.remove(parseRequest(fileSchema, request).file, scopeOf(caller));
       return { id, name };
     }),
   };
@@ -141,7 +150,7 @@ export function fileServiceHandlers(
 
 const targetShape = (target: ChunkTarget): ChunkTarget => ({ ...target });
 
-const fileShape = (file: FileRecord): File => ({
+export const fileShape = (file: FileRecord): File => ({
   id: file.id,
   name: file.name,
   size: BigInt(file.size),

@@ -48,7 +48,9 @@ export class SocketServer {
     this.#names = ['', ...services.map((service) => service.name)];
     this.#health = new HealthImplementation(Object.fromEntries(this.#names.map((name) => [name, 'NOT_SERVING'])));
     this.#health.addToServer(this.#server);
-    const protos = ['node', 'image', 'file', 'cluster', 'identity', 'metrics'].map((name) => `nexus/v1/${name}.proto`);
+    const protos = ['node', 'image', 'file', 'fs', 'cluster', 'identity', 'metrics'].map(
+      (name) => `nexus/v1/${name}.proto`,
+    );
     new ReflectionService(loadSync(protos, { includeDirs: [protoDir] })).addToServer(this.#server);
   }
 

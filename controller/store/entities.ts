@@ -62,6 +62,7 @@ export const FileEntity = new EntitySchema<FileRecord>({
   tableName: 'files',
   columns: {
     id: { type: 'varchar', length: 16, primary: true },
+    kind: { type: 'text', default: 'raw' },
     name: text('name'),
     owner: text('owner'),
     size: bigint('size'),
@@ -82,6 +83,10 @@ export const UploadEntity = new EntitySchema<UploadRecord>({
     expectedSize: bigint('expected_size'),
     granted: integer('granted'),
     expiresAt: bigint('expires_at'),
+    reserved: bigint('reserved'),
+    parentId: { type: 'varchar', length: 40, name: 'parent_id' },
+    entryName: text('entry_name'),
+    overwrite: { type: 'boolean' },
   },
 });
 

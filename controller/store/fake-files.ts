@@ -1,7 +1,10 @@
 /** The file half of the store in memory. Each method is one step on the tables it is given. */
-import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
+import type { FileId, NodeId, UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { checkComplete, movedMeanwhile, noSuchFile, noSuchUpload } from './file-rules.js';
+import { doomFile, entriesOf, forgetBareChunks, type FileTables, type Run } from './fake-tables.js';
+import { charge, dropFile, ensureAccount, publishEntry } from './fake-entries.js';
+import { isContent } from './fs-rules.js';
 import type {
   ChunkRecord,
   DoomedReplica,
@@ -13,43 +16,18 @@ import type {
   UploadRecord,
 } from './port.js';
 
-/** A chunk with its copies by node. */
-interface ChunkEntry {
-  readonly id: ChunkId;
-  readonly fileId: FileId;
-  readonly index: number;
-  size: number;
-  md5: string;
-  readonly copies: Map<NodeId, ReplicaState>;
-}
-
-export interface FileTables {
-  readonly files: Map<FileId, FileRecord>;
-  readonly uploads: Map<UploadId, UploadRecord>;
-  readonly chunks: Map<ChunkId, ChunkEntry>;
-  /** By `<chunk>@<node>`. */
-  readonly reasons: Map<string, string>;
-}
-
-export const emptyFileTables = (): FileTables => ({
-  files: new Map(),
-  uploads: new Map(),
-  chunks: new Map(),
-  reasons: new Map(),
-});
-
-export type Run = <Result>(work: (tables: FileTables) => Result) => Promise<Result>;
-
 export class FakeFileStore implements FileStore {
   constructor(
     private readonly read: Run,
     private readonly write: Run,
   ) {}
 
-  openUpload(file: FileRecord, upload: UploadRecord): Promise<void> {
-    return this.write(({ files, uploads }) => {
-      files.set(file.id, file);
-      uploads.set(upload.id, upload);
+  openUpload(file: FileRecord, upload: UploadRecord, limit = 0): Promise<void> {
+    return this.write((tables) => {
+      ensureAccount(tables, file.owner, file.createdAt);
+      charge(tables, file.owner, { reserved: upload.reserved }, limit);
+      tables.files.set(file.id, file);
+      tables.uploads.set(upload.id, upload);
     });
   }
 
@@ -76,7 +54,9 @@ export class FakeFileStore implements FileStore {
         tables.chunks.set(chunkId, { id: chunkId, fileId: upload.fileId, index, size: 0, md5: '', copies });
       }
       const granted = upload.granted + change.placed.length;
-      tables.uploads.set(id, { ...upload, granted, expiresAt: change.expiresAt });
+      const reserved = change.reserved ?? upload.reserved;
+      charge(tables, ownerOf(tables, upload), { reserved: reserved - upload.reserved }, change.limit);
+      tables.uploads.set(id, { ...upload, granted, reserved, expiresAt: change.expiresAt });
     });
   }
 
@@ -117,6 +97,9 @@ export class FakeFileStore implements FileStore {
       const published = { ...file, size: change.size, chunksCount: change.chunksCount, status: 'ready' as const };
       tables.files.set(file.id, published);
       tables.uploads.delete(id);
+      charge(tables, file.owner, { used: change.size, reserved: -upload.reserved }, change.limit);
+      if (upload.parentId !== '')
+        publishEntry(tables, file, upload, { now: change.now ?? 0, claim: change.claim ?? (() => false) });
       return published;
     });
   }
@@ -146,21 +129,22 @@ export class FakeFileStore implements FileStore {
     return this.read(({ files }) => files.get(id));
   }
 
-  findFiles(prefix: string): Promise<readonly FileRecord[]> {
+  findFiles(prefix: string, owner?: string): Promise<readonly FileRecord[]> {
     return this.read((tables) =>
       prefix === ''
         ? []
         : readyFiles(tables)
-            .filter((file) => file.id.startsWith(prefix))
+            .filter((file) => file.id.startsWith(prefix) && (owner === undefined || file.owner === owner))
             .sort(byId)
             .slice(0, 2),
     );
   }
 
   listFiles(page: Parameters<FileStore['listFiles']>[0]): Promise<readonly FileRecord[]> {
-    const { after, limit } = page;
+    const { after, limit, owner } = page;
     return this.read((tables) =>
       readyFiles(tables)
+        .filter((file) => file.kind === 'raw' && (owner === undefined || file.owner === owner))
         .sort((one, other) => one.createdAt - other.createdAt || byId(one, other))
         .filter((file) => after === undefined || isAfter(file, after))
         .slice(0, limit),
@@ -177,7 +161,8 @@ export class FakeFileStore implements FileStore {
     return this.write((tables) => {
       const file = tables.files.get(id);
       if (file?.status !== 'ready') throw noSuchFile(id);
-      doomFile(tables, id);
+      if (file.kind === 'fs') throw isContent(id);
+      dropFile(tables, file);
       return file;
     });
   }
@@ -246,9 +231,6 @@ const isAfter = (file: FileRecord, after: { createdAt: number; id: FileId }): bo
 const readyFiles = ({ files }: FileTables): FileRecord[] =>
   [...files.values()].filter((file) => file.status === 'ready');
 
-const entriesOf = ({ chunks }: FileTables, fileId: FileId): ChunkEntry[] =>
-  [...chunks.values()].filter((chunk) => chunk.fileId === fileId).sort((one, other) => one.index - other.index);
-
 export const chunkRecords = (tables: FileTables, fileId: FileId): ChunkRecord[] =>
   entriesOf(tables, fileId).map(({ copies, ...chunk }) => ({
     ...chunk,
@@ -282,23 +264,11 @@ function receive({ chunks }: FileTables, fileId: FileId, received: readonly Rece
   }
 }
 
+const ownerOf = ({ files }: FileTables, { fileId }: UploadRecord): string => files.get(fileId)?.owner ?? '';
+
 function dropUpload(tables: FileTables, upload: UploadRecord | undefined): void {
   if (upload === undefined) return;
+  charge(tables, ownerOf(tables, upload), { reserved: -upload.reserved });
   tables.uploads.delete(upload.id);
   doomFile(tables, upload.fileId);
-}
-
-function doomFile(tables: FileTables, id: FileId): void {
-  for (const chunk of entriesOf(tables, id)) for (const node of chunk.copies.keys()) chunk.copies.set(node, 'deleting');
-  tables.files.delete(id);
-  forgetBareChunks(tables);
-}
-
-/** Chunks without a copy that belong to no file any more. */
-export function forgetBareChunks({ chunks, files }: FileTables): void {
-  for (const chunk of chunks.values()) {
-    const file = files.get(chunk.fileId);
-    const isWanted = file?.status === 'uploading' || (file !== undefined && chunk.index < file.chunksCount);
-    if (chunk.copies.size === 0 && !isWanted) chunks.delete(chunk.id);
-  }
 }

@@ -1,7 +1,8 @@
 /** The copies of published chunks in memory: the same promises as replica-store.ts, on the fake's tables. */
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
-import { chunkRecords, forgetBareChunks, type FileTables, type Run } from './fake-files.js';
+import { chunkRecords } from './fake-files.js';
+import { forgetBareChunks, type FileTables, type Run } from './fake-tables.js';
 import type { ReplicaState } from './port.js';
 import type { CopyOf, ReplicaStore, StoredChunk } from './replica-port.js';
 

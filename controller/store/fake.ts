@@ -6,8 +6,11 @@ import { Mutex } from 'async-mutex';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MAX_EVENTS } from './bounds.js';
-import { emptyFileTables, FakeFileStore, type FileTables } from './fake-files.js';
+import { FakeFileStore } from './fake-files.js';
+import { FakeFsStore } from './fake-fs.js';
 import { FakeReplicaStore } from './fake-replicas.js';
+import { emptyFileTables, type FileTables } from './fake-tables.js';
+import type { FsStore } from './fs-port.js';
 import { lowestFreeSlot, nameTaken, noSuchNode } from './node-rules.js';
 import type { MarkStore, ReplicaStore } from './replica-port.js';
 import type { EventRecord, EventStore, FileStore, NodePatch, NodeRecord, NodeStore, Store } from './port.js';
@@ -22,6 +25,7 @@ interface Tables extends FileTables {
 export class FakeStore implements Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
+  readonly fs: FsStore;
   readonly replicas: ReplicaStore;
   readonly marks: MarkStore;
   readonly events: EventStore;
@@ -35,6 +39,7 @@ export class FakeStore implements Store {
     const write = <Result>(work: (tables: Tables) => Result): Promise<Result> => this.#write(work);
     this.nodes = fakeNodes(read, write);
     this.files = new FakeFileStore(read, write);
+    this.fs = new FakeFsStore(read, write);
     this.replicas = new FakeReplicaStore(read, write);
     this.marks = {
       get: (name) => read(({ marks }) => marks.get(name)),

@@ -7,6 +7,7 @@ import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { FileId, NodeId, UploadId } from '../../shared/ids.js';
 import { FileEntity, ReplicaEntity, UploadEntity } from './entities.js';
 import { checkComplete, noSuchFile, noSuchUpload } from './file-rules.js';
+import { isContent } from './fs-rules.js';
 import type { ChunkRecord, DoomedReplica, FileRecord, FileStore, StorageTotals, UploadRecord } from './port.js';
 import {
   checkedId,
@@ -22,15 +23,19 @@ import {
   receive,
   setStates,
 } from './typeorm-chunks.js';
+import { charge, ensureAccount } from './typeorm-accounts.js';
 import type { Database } from './typeorm-database.js';
+import { dropFile, publishEntry } from './typeorm-entries.js';
 
 type Grants = Parameters<FileStore['recordGrants']>[1];
 
 export class TypeormFileStore implements FileStore {
   constructor(private readonly database: Database) {}
 
-  async openUpload(file: FileRecord, upload: UploadRecord): Promise<void> {
+  async openUpload(file: FileRecord, upload: UploadRecord, limit = 0): Promise<void> {
     await this.database.write(async (manager) => {
+      await ensureAccount(manager, file.owner, file.createdAt);
+      await charge(manager, file.owner, { reserved: upload.reserved }, limit);
       await manager.insert(FileEntity, { ...file });
       await manager.insert(UploadEntity, { ...upload });
     });
@@ -48,7 +53,12 @@ export class TypeormFileStore implements FileStore {
       for (const moved of change.moved) await move(manager, moved, reason);
       await place(manager, upload.fileId, change.placed, reason);
       const granted = upload.granted + change.placed.length;
-      await manager.update(UploadEntity, { id }, { granted, expiresAt: change.expiresAt });
+      const reserved = change.reserved ?? upload.reserved;
+      if (reserved !== upload.reserved) {
+        const { owner } = await manager.findOneByOrFail(FileEntity, { id: upload.fileId });
+        await charge(manager, owner, { reserved: reserved - upload.reserved }, change.limit);
+      }
+      await manager.update(UploadEntity, { id }, { granted, expiresAt: change.expiresAt, reserved });
     });
   }
 
@@ -91,6 +101,9 @@ export class TypeormFileStore implements FileStore {
       const published = { size: change.size, chunksCount: change.chunksCount, status: 'ready' as const };
       await manager.update(FileEntity, { id: file.id }, published);
       await manager.delete(UploadEntity, { id });
+      await charge(manager, file.owner, { used: change.size, reserved: -upload.reserved }, change.limit);
+      if (upload.parentId !== '')
+        await publishEntry(manager, file, upload, { now: change.now ?? 0, claim: change.claim ?? never });
       return { ...file, ...published };
     });
   }
@@ -121,17 +134,24 @@ export class TypeormFileStore implements FileStore {
     return (await this.database.read((manager) => manager.findOneBy(FileEntity, { id }))) ?? undefined;
   }
 
-  findFiles(prefix: string): Promise<readonly FileRecord[]> {
+  findFiles(prefix: string, owner?: string): Promise<readonly FileRecord[]> {
     // Ids are hex: whatever else was typed matches nothing, and nothing of it is a pattern.
     if (!/^[0-9a-f]+$/.test(prefix)) return Promise.resolve([]);
     // A range, unlike LIKE, is found by the primary key. No hex digit sorts behind "g".
-    const where = { id: Between(prefix, `${prefix}g`) as unknown as FileId, status: 'ready' as const };
+    const where = {
+      id: Between(prefix, `${prefix}g`) as unknown as FileId,
+      status: 'ready' as const,
+      ...(owner === undefined ? {} : { owner }),
+    };
     return this.database.read((manager) => manager.find(FileEntity, { where, order: { id: 'ASC' }, take: 2 }));
   }
 
   listFiles(page: Parameters<FileStore['listFiles']>[0]): Promise<readonly FileRecord[]> {
     return this.database.read((manager) => {
-      const query = manager.createQueryBuilder(FileEntity, 'file').where('file.status = :status', { status: 'ready' });
+      const query = manager
+        .createQueryBuilder(FileEntity, 'file')
+        .where("file.status = :status AND file.kind = 'raw'", { status: 'ready' });
+      if (page.owner !== undefined) query.andWhere('file.owner = :owner', { owner: page.owner });
       if (page.after !== undefined) {
         // Compared as a row, so that the index on both columns leads straight to the page.
         query.andWhere('(file.createdAt, file.id) > (:at, :id)', {
@@ -151,8 +171,8 @@ export class TypeormFileStore implements FileStore {
     return this.database.write(async (manager) => {
       const file = await manager.findOneBy(FileEntity, { id, status: 'ready' });
       if (file === null) throw noSuchFile(id);
-      await doomFile(manager, id);
-      await manager.delete(FileEntity, { id });
+      if (file.kind === 'fs') throw isContent(id);
+      await dropFile(manager, file);
       return file;
     });
   }
@@ -251,8 +271,12 @@ async function expectUpload(manager: EntityManager, id: UploadId): Promise<Uploa
   return upload;
 }
 
-async function dropUpload(manager: EntityManager, { id, fileId }: UploadRecord): Promise<void> {
+async function dropUpload(manager: EntityManager, { id, fileId, reserved }: UploadRecord): Promise<void> {
+  const { owner } = await manager.findOneByOrFail(FileEntity, { id: fileId });
+  await charge(manager, owner, { reserved: -reserved });
   await doomFile(manager, fileId);
   await manager.delete(UploadEntity, { id });
   await manager.delete(FileEntity, { id: fileId });
 }
+
+const never = (): boolean => false;

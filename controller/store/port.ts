@@ -6,6 +6,7 @@
  */
 import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
 import type { NodeStatus } from '../node/state.js';
+import type { FsStore, Replacing } from './fs-port.js';
 import type { MarkStore, ReplicaStore } from './replica-port.js';
 
 export interface NodeRecord {
@@ -55,11 +56,15 @@ export interface NodeStore {
   remove(id: NodeId): Promise<void>;
 }
 
-export type FileStatus = 'uploading' | 'ready';
+/** retired: its entry has gone, and readers that had begun still have it. */
+export type FileStatus = 'uploading' | 'ready' | 'retired';
+/** raw: a file of its own; fs: the content of an entry of the virtual file system. */
+export type FileKind = 'raw' | 'fs';
 export type ReplicaState = 'writing' | 'ready' | 'missing' | 'corrupt' | 'deleting';
 
 export interface FileRecord {
   readonly id: FileId;
+  readonly kind: FileKind;
   readonly name: string;
   readonly owner: string;
   readonly size: number;
@@ -77,6 +82,12 @@ export interface UploadRecord {
   /** Chunks granted so far; the next grant's index. */
   readonly granted: number;
   readonly expiresAt: number;
+  /** Bytes of its owner's quota that are held for it. */
+  readonly reserved: number;
+  /** The entry that the commit makes; `parentId` is empty for raw files. */
+  readonly parentId: string;
+  readonly entryName: string;
+  readonly overwrite: boolean;
 }
 
 export interface ReplicaRecord {
@@ -123,8 +134,11 @@ export interface StorageTotals {
 }
 
 export interface FileStore {
-  /** File row (uploading) and upload row in one transaction. */
-  openUpload(file: FileRecord, upload: UploadRecord): Promise<void>;
+  /**
+   * File row (uploading) and upload row in one transaction, which reserves what the upload says of its owner's quota.
+   * `limit` is the owner's, 0 for none, where the account has none of its own. Code: resource_exhausted.
+   */
+  openUpload(file: FileRecord, upload: UploadRecord, limit?: number): Promise<void>;
   getUpload(id: UploadId): Promise<UploadRecord | undefined>;
   /**
    * In one transaction: records receipts, re-places the chunks in `moved` (their old writing replicas become
@@ -143,6 +157,10 @@ export interface FileStore {
       readonly expiresAt: number;
       /** Why the new places were chosen, for people. */
       readonly reason?: string;
+      /** What is to be held of the owner's quota from now on; unchanged when not given. Code: resource_exhausted. */
+      readonly reserved?: number;
+      /** As in openUpload. */
+      readonly limit?: number;
     },
   ): Promise<void>;
   /** Chunks of an unfinished upload, by index. */
@@ -153,12 +171,20 @@ export interface FileStore {
   writingBytes(): Promise<ReadonlyMap<NodeId, number>>;
   /**
    * Publishes the file: records the last receipts, checks that chunks 0..chunksCount-1 all have a ready replica and
-   * that their sizes add up, dooms writing leftovers, sets the file ready, drops the upload; all in one transaction.
-   * Codes: not_found, failed_precondition (a chunk is missing, sizes differ).
+   * that their sizes add up, dooms writing leftovers, sets the file ready, makes its entry, settles its owner's quota,
+   * drops the upload; all in one transaction. Codes: not_found (the upload, or the folder that the entry was to be in),
+   * failed_precondition (a chunk is missing, sizes differ, a folder is in its place), already_exists (a file is in its
+   * place), resource_exhausted (it is larger than what was reserved, and the quota has no more).
    */
   commitUpload(
     id: UploadId,
-    change: { readonly received: readonly ReceivedChunk[]; readonly size: number; readonly chunksCount: number },
+    change: {
+      readonly received: readonly ReceivedChunk[];
+      readonly size: number;
+      readonly chunksCount: number;
+      /** As in openUpload. */
+      readonly limit?: number;
+    } & Partial<Replacing>,
   ): Promise<FileRecord>;
   /** Drops upload and file, dooms every replica it was granted. What is not there is a success. */
   abortUpload(id: UploadId): Promise<void>;
@@ -166,15 +192,22 @@ export interface FileStore {
   expireUpload(id: UploadId, now: number): Promise<boolean>;
   expiredUploads(now: number): Promise<readonly UploadId[]>;
   getFile(id: FileId): Promise<FileRecord | undefined>;
-  /** Ready files whose id begins with `prefix`, at most two: enough to tell a unique prefix from an ambiguous one. */
-  findFiles(prefix: string): Promise<readonly FileRecord[]>;
-  /** Ready files in order of (createdAt, id), after the given one. */
+  /**
+   * Ready files whose id begins with `prefix`, at most two: enough to tell a unique prefix from an ambiguous one. Of one
+   * owner when given.
+   */
+  findFiles(prefix: string, owner?: string): Promise<readonly FileRecord[]>;
+  /** Ready raw files in order of (createdAt, id), after the given one; of one owner when given. */
   listFiles(page: {
+    readonly owner?: string;
     readonly limit: number;
     readonly after?: { readonly createdAt: number; readonly id: FileId };
   }): Promise<readonly FileRecord[]>;
   chunks(id: FileId, page: { readonly from: number; readonly count: number }): Promise<readonly ChunkRecord[]>;
-  /** Takes the file out of the catalogue and dooms its replicas, in one transaction. Code: not_found. */
+  /**
+   * Takes a raw file out of the catalogue and dooms its replicas, in one transaction.
+   * Codes: not_found, failed_precondition (it is the content of an entry).
+   */
   removeFile(id: FileId): Promise<FileRecord>;
   /** Of one node when `node` is given, so that what waits for a node that is down never hides the others'. */
   doomedReplicas(limit: number, node?: NodeId): Promise<readonly DoomedReplica[]>;
@@ -206,6 +239,7 @@ export interface EventStore {
 export interface Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
+  readonly fs: FsStore;
   readonly replicas: ReplicaStore;
   readonly marks: MarkStore;
   readonly events: EventStore;

@@ -2,9 +2,12 @@
 import type { Logger } from '../../shared/log.js';
 import { ENTITIES } from './entities.js';
 import { TypeormEventStore } from './event-store.js';
+import type { FsStore } from './fs-port.js';
 import { TypeormFileStore } from './file-store.js';
 import { Initial0001 } from './migrations/0001-initial.js';
 import { Repair0003 } from './migrations/0003-repair.js';
+import { Vfs0004 } from './migrations/0004-vfs.js';
+import { TypeormFsStore } from './fs-store.js';
 import { TypeormNodeStore } from './node-store.js';
 import type { EventStore, FileStore, NodeStore, Store } from './port.js';
 import type { MarkStore, ReplicaStore } from './replica-port.js';
@@ -12,7 +15,7 @@ import { TypeormMarkStore, TypeormReplicaStore } from './replica-store.js';
 import type { TypeormDatabase } from './typeorm-database.js';
 import { openDatabase, type DatabaseLocation } from './typeorm-open.js';
 
-const MIGRATIONS = [Initial0001, Repair0003];
+const MIGRATIONS = [Initial0001, Repair0003, Vfs0004];
 
 export type StoreOptions = DatabaseLocation & { readonly log: Logger };
 
@@ -24,6 +27,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
 class TypeormStore implements Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
+  readonly fs: FsStore;
   readonly replicas: ReplicaStore;
   readonly marks: MarkStore;
   readonly events: EventStore;
@@ -31,6 +35,7 @@ class TypeormStore implements Store {
   constructor(private readonly database: TypeormDatabase) {
     this.nodes = new TypeormNodeStore(database);
     this.files = new TypeormFileStore(database);
+    this.fs = new TypeormFsStore(database);
     this.replicas = new TypeormReplicaStore(database);
     this.marks = new TypeormMarkStore(database);
     this.events = new TypeormEventStore(database);

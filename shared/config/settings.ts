@@ -71,6 +71,13 @@ const schema = z.strictObject({
   nodeStartTimeoutMs: milliseconds(1000).default(30_000).describe('wait for the first heartbeat of a started node, ms'),
   nodeStopGraceMs: milliseconds(100).default(10_000).describe('time an agent has to finish before it is killed, ms'),
   defaultReplicas: z.coerce.number().int().min(1).max(MAX_REPLICAS).default(1).describe('copies of each chunk'),
+  quotaMb: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000_000)
+    .default(500)
+    .describe('MB that a user may store where no other quota is set; 0: no limit'),
   repairConcurrency: z.coerce.number().int().min(1).max(64).default(4).describe('copies that repair makes at once'),
   repairRateMb: z.coerce
     .number()

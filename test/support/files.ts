@@ -14,6 +14,7 @@ import type { ChunkGrant } from '../../controller/file/upload.js';
 import { FileUseCases } from '../../controller/file/use-cases.js';
 import type { RepairDeps } from '../../controller/repair/deps.js';
 import { Upkeep } from '../../controller/repair/upkeep.js';
+import { Pins } from '../../controller/vfs/pins.js';
 import { FakeStore } from '../../controller/store/fake.js';
 import type { FileRecord } from '../../controller/store/port.js';
 
@@ -36,6 +37,8 @@ export class FileBench {
     this.nodes = new FakeNodes(nodeCount);
     this.deps = {
       store: this.store.files,
+      fs: this.store.fs,
+      pins: new Pins(clock),
       replicas: this.store.replicas,
       marks: this.store.marks,
       nodes: this.nodes,
@@ -46,6 +49,7 @@ export class FileBench {
       settings: {
         defaultReplicas: 1,
         uploadTtlMs: UPLOAD_TTL_MS,
+        quotaMb: 500,
         repairConcurrency: 4,
         repairRateMb: 0,
         scrubRateMb: 20,

@@ -31,6 +31,7 @@ export const nodeRecord = (name: string, slot: number): NodeRecord => ({
 
 export const uploadingFile = (change: Partial<FileRecord> = {}): FileRecord => ({
   id: newFileId(),
+  kind: 'raw',
   name: 'data.bin',
   owner: 'admin',
   size: 0,
@@ -48,6 +49,10 @@ export const uploadOf = (file: FileRecord, change: Partial<UploadRecord> = {}): 
   expectedSize: 0,
   granted: 0,
   expiresAt: 1000,
+  reserved: 0,
+  parentId: '',
+  entryName: '',
+  overwrite: false,
   ...change,
 });
 

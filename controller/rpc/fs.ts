@@ -1,0 +1,164 @@
+/** FsService: requests checked, use cases called, entries shown. */
+import { z } from 'zod';
+import { NexusError } from '../../shared/errors.js';
+import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
+import type { LeaseId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES, MAX_REPLICAS } from '../../shared/limits.js';
+import { USER_NAME_PATTERN } from '../../shared/users.js';
+import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../vfs/path.js';
+import type { FsUseCases, PlacedEntry, QuotaView } from '../vfs/use-cases.js';
+import type { Caller, Edge } from './edge.js';
+import { fileShape } from './file.js';
+import { serverStream, unary } from './handlers.js';
+import { parseRequest } from './validate.js';
+
+const MAX_ENTRIES_PER_PAGE = 1000;
+const MAX_DEPTH = 4096;
+const MAX_QUOTA_BYTES = 2 ** 50;
+
+const integer = z.number().int().min(0);
+const userName = z.string().regex(USER_NAME_PATTERN, 'must be a user name');
+
+const listSchema = z.object({
+  path: z.string(),
+  pageSize: integer
+    .max(MAX_ENTRIES_PER_PAGE, `must be at most ${MAX_ENTRIES_PER_PAGE}`)
+    .transform((value) => value || MAX_ENTRIES_PER_PAGE),
+  // A name, as base64url: what comes next is asked for by the last one seen.
+  pageToken: z
+    .string()
+    .max(2 * MAX_NAME_BYTES)
+    .regex(/^[A-Za-z0-9_-]*$/, 'must be from the page before'),
+});
+const walkSchema = z.object({ path: z.string(), maxDepth: integer.max(MAX_DEPTH, `must be at most ${MAX_DEPTH}`) });
+const uploadSchema = z.object({
+  path: z.string(),
+  overwrite: z.boolean(),
+  parents: z.boolean(),
+  replicas: integer.max(MAX_REPLICAS, `must be at most ${MAX_REPLICAS}`),
+  expectedSize: z
+    .bigint()
+    .refine((value) => value <= BigInt(Number.MAX_SAFE_INTEGER), 'is too large')
+    .transform(Number),
+});
+const leaseSchema = z.object({
+  leaseId: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/, 'must be a lease id')
+    .transform((text) => text as LeaseId),
+});
+const quotaSchema = z.object({ recount: z.boolean(), username: z.union([userName, z.literal('')]) });
+const setQuotaSchema = z.object({
+  username: userName,
+  limit: z
+    .bigint()
+    .refine((value) => value <= BigInt(MAX_QUOTA_BYTES), `must be at most ${MAX_QUOTA_BYTES} bytes`)
+    .transform(Number),
+});
+
+/** `hasUser` tells whether an account of that name exists. */
+export function fsServiceHandlers(
+  fs: FsUseCases,
+  hasUser: (name: string) => Promise<boolean>,
+  edge: Edge,
+): FsServiceServer {
+  return {
+    makeFolder: unary(edge, async ({ path, parents }, { caller }) => {
+      // `mkdir -p /` is content with what is there.
+      const names = parents ? parsePath(path) : parseOwnPath(path);
+      const made =
+        names.length === 0 ? await fs.stat(caller.user, names) : await fs.makeFolder(caller.user, names, parents);
+      return { entry: entryShape(made) };
+    }),
+    listFolder: unary(edge, async (request, { caller }) => {
+      const { path, pageSize: limit, pageToken } = parseRequest(listSchema, request);
+      const after = Buffer.from(pageToken, 'base64url').toString('utf8');
+      const entries = await fs.list(caller.user, parsePath(path), { after, limit });
+      const last = entries.length === limit ? entries.at(-1) : undefined;
+      return {
+        entries: entries.map(entryShape),
+        nextPageToken: last === undefined ? '' : Buffer.from(last.entry.name).toString('base64url'),
+      };
+    }),
+    walkFolder: serverStream(edge, async (request, { caller, signal, send }) => {
+      const { path, maxDepth } = parseRequest(walkSchema, request);
+      for await (const entries of fs.walk(caller.user, parsePath(path), maxDepth)) {
+        signal.throwIfAborted();
+        await send({ entries: entries.map(entryShape) });
+      }
+    }),
+    statEntry: unary(edge, async ({ path }, { caller }) => ({
+      entry: entryShape(await fs.stat(caller.user, parsePath(path))),
+    })),
+    getFolderUsage: unary(edge, async ({ path }, { caller }) => {
+      const names = parsePath(path);
+      const { files, folders, bytes } = await fs.usage(caller.user, names);
+      const sums = { files: BigInt(files), folders: BigInt(folders), bytes: BigInt(bytes) };
+      return { path: `/${names.join('/')}`, ...sums };
+    }),
+    openFsUpload: unary(edge, async (request, { caller }) => {
+      const { path, ...rest } = parseRequest(uploadSchema, request);
+      const { upload, file } = await fs.openUpload(caller.user, parseOwnPath(path), rest);
+      return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
+    }),
+    openFsDownload: unary(edge, async ({ path }, { caller }) => {
+      const { file, lease, ...placed } = await fs.openDownload(caller.user, parseOwnPath(path));
+      return { entry: entryShape(placed), file: fileShape(file), leaseId: lease };
+    }),
+    closeFsDownload: unary(edge, (request, { caller }) => {
+      fs.closeDownload(caller.user, parseRequest(leaseSchema, request).leaseId);
+      return Promise.resolve({});
+    }),
+    moveEntry: unary(edge, async ({ from, to, overwrite }, { caller }) => ({
+      entry: entryShape(await fs.move(caller.user, parseOwnPath(from, 'from'), parseOwnPath(to, 'to'), overwrite)),
+    })),
+    removeEntry: unary(edge, async ({ path, recursive }, { caller }) => {
+      const { files, folders, bytes } = await fs.remove(caller.user, parseOwnPath(path), recursive);
+      return { files: BigInt(files), folders: BigInt(folders), bytes: BigInt(bytes) };
+    }),
+    getQuota: unary(edge, async (request, { caller }) => {
+      const { recount, username } = parseRequest(quotaSchema, request);
+      return quotaShape(await fs.quota(await whose(caller, username, hasUser), recount));
+    }),
+    setQuota: unary(edge, async (request) => {
+      const { username, limit } = parseRequest(setQuotaSchema, request);
+      await assertUser(username, hasUser);
+      const { user, limit: set } = await fs.setQuota(username, limit);
+      return { username: user, limit: BigInt(set) };
+    }),
+  };
+}
+
+/** Codes: permission_denied, not_found. */
+async function whose(caller: Caller, username: string, hasUser: (name: string) => Promise<boolean>): Promise<string> {
+  if (username === '' || username === caller.user) return caller.user;
+  if (!caller.isAdministrator) {
+    throw new NexusError('permission_denied', "only administrators may see another user's quota");
+  }
+  await assertUser(username, hasUser);
+  return username;
+}
+
+async function assertUser(name: string, hasUser: (name: string) => Promise<boolean>): Promise<void> {
+  if (await hasUser(name)) return;
+  throw new NexusError('not_found', `there is no user "${name}"; nexus user ls lists them`, { field: 'username' });
+}
+
+export const entryShape = ({ entry, path }: PlacedEntry): FsEntry => ({
+  name: entry.name,
+  path,
+  type: entry.type,
+  size: BigInt(entry.size),
+  createdAt: new Date(entry.createdAt).toISOString(),
+  modifiedAt: new Date(entry.modifiedAt).toISOString(),
+  fileId: entry.fileId ?? '',
+});
+
+const quotaShape = ({ user, limit, used, reserved, recounted }: QuotaView): GetQuotaResponse => ({
+  username: user,
+  limit: BigInt(limit),
+  used: BigInt(used),
+  reserved: BigInt(reserved),
+  recountedUsed: BigInt(recounted?.used ?? 0),
+  recountedReserved: BigInt(recounted?.reserved ?? 0),
+});

@@ -1,0 +1,10 @@
+/** Raw statements for both databases: `?` stands for a parameter, which PostgreSQL wants numbered. */
+import type { EntityManager } from 'typeorm';
+
+/** The statement must hold no `?` but its parameters. */
+export function query<Row>(manager: EntityManager, sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+  let count = 0;
+  const isPostgres = manager.dataSource.options.type === 'postgres';
+  const text = isPostgres ? sql.replace(/\?/g, () => `$${(count += 1)}`) : sql;
+  return manager.query<Row[]>(text, [...parameters]);
+}

@@ -1,0 +1,189 @@
+/** The virtual file systems as the edge sees them: each user's own tree, within its quota. */
+import { NexusError } from '../../shared/errors.js';
+import type { LeaseId } from '../../shared/ids.js';
+import type { FileDeps } from '../file/deps.js';
+import { quotaOf } from '../file/quota.js';
+import type { Uploads } from '../file/upload.js';
+import type { Account, EntryRecord, Names, Sums } from '../store/fs-port.js';
+import { topOf } from '../store/fs-port.js';
+import {
+  addSums,
+  expectEntry,
+  expectFolder,
+  folderInTheWay,
+  NOTHING,
+  pathOf,
+  somethingAt,
+  sumsOf,
+} from '../store/fs-rules.js';
+import type { FileRecord, UploadRecord } from '../store/port.js';
+import { reapAll } from './upkeep.js';
+
+/** With where it is. */
+export interface PlacedEntry {
+  readonly entry: EntryRecord;
+  readonly path: string;
+}
+
+export interface QuotaView {
+  readonly user: string;
+  /** Bytes; 0: none. */
+  readonly limit: number;
+  readonly used: number;
+  readonly reserved: number;
+  /** What summing up gives, when asked for. */
+  readonly recounted: { readonly used: number; readonly reserved: number } | undefined;
+}
+
+const ENTRIES_PER_PAGE = 256;
+/** A file that is being replaced is there again after one transaction. */
+const PIN_ATTEMPTS = 200;
+const PIN_RETRY_MS = 5;
+
+export class FsUseCases {
+  constructor(
+    private readonly deps: FileDeps,
+    private readonly uploads: Uploads,
+    /** There are chunks to delete. */
+    private readonly kick: () => void,
+  ) {}
+
+  async makeFolder(user: string, path: Names, parents: boolean): Promise<PlacedEntry> {
+    const now = this.deps.clock.now();
+    return { entry: await this.deps.fs.makeFolder(user, path, { parents, now }), path: pathOf(path) };
+  }
+
+  async stat(user: string, path: Names): Promise<PlacedEntry> {
+    if (path.length === 0) return { entry: await this.#top(user), path: '/' };
+    return { entry: expectEntry(await this.deps.fs.find(user, path), path), path: pathOf(path) };
+  }
+
+  /** Of a file its own entry. `after` is the last name of the page before. */
+  async list(user: string, path: Names, page: { after: string; limit: number }): Promise<readonly PlacedEntry[]> {
+    const { entry, path: at } = await this.stat(user, path);
+    if (entry.type === 'file') return [{ entry, path: at }];
+    return placed(await this.deps.fs.children(entry.id, page), path);
+  }
+
+  /** Each folder before what is in it, a page at a time. `maxDepth` 0: all levels. */
+  async *walk(user: string, path: Names, maxDepth: number): AsyncGenerator<readonly PlacedEntry[]> {
+    const { entry } = await this.stat(user, path);
+    if (entry.type === 'file') return;
+    const todo: { folder: string; path: Names; after: string }[] = [{ folder: entry.id, path, after: '' }];
+    for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
+      const { folder, path: way, after } = at;
+      const entries = await this.deps.fs.children(folder, { after, limit: ENTRIES_PER_PAGE });
+      if (entries.length > 0) yield placed(entries, way);
+      const last = entries.at(-1);
+      if (entries.length === ENTRIES_PER_PAGE && last !== undefined) todo.push({ folder, path: way, after: last.name });
+      if (maxDepth !== 0 && way.length - path.length + 1 >= maxDepth) continue;
+      for (const child of entries)
+        if (child.type === 'folder') todo.push({ folder: child.id, path: [...way, child.name], after: '' });
+    }
+  }
+
+  /** A folder's own entry does not count; a file is one. */
+  async usage(user: string, path: Names): Promise<Sums> {
+    const { entry } = await this.stat(user, path);
+    if (entry.type === 'file') return sumsOf(entry);
+    let sums = NOTHING;
+    const todo = [entry.id as string];
+    for (let folder = todo.pop(); folder !== undefined; folder = todo.pop()) {
+      sums = addSums(sums, await this.deps.fs.sums(folder));
+      for (let after = ''; ;) {
+        const page = await this.deps.fs.folders(folder, { after, limit: ENTRIES_PER_PAGE });
+        todo.push(...page.map((child) => child.id));
+        const last = page.at(-1);
+        if (page.length < ENTRIES_PER_PAGE || last === undefined) break;
+        after = last.name;
+      }
+    }
+    return sums;
+  }
+
+  /** Refuses what the commit would refuse, as far as can be seen now. Codes: also those of Uploads.open. */
+  async openUpload(
+    user: string,
+    path: Names,
+    request: { overwrite: boolean; parents: boolean; replicas: number; expectedSize: number },
+  ): Promise<{ upload: UploadRecord; file: FileRecord }> {
+    const { overwrite, parents, replicas, expectedSize } = request;
+    const folder = path.slice(0, -1);
+    const name = path.at(-1) ?? '';
+    const found = await this.deps.fs.find(user, path);
+    const there = found[path.length - 1];
+    if (there?.type === 'folder') throw folderInTheWay(path);
+    if (there !== undefined && !overwrite) throw somethingAt(path, 'file');
+    let parentId: string = topOf(user);
+    if (parents && folder.length > 0 && found.length < folder.length)
+      parentId = (await this.makeFolder(user, folder, true)).entry.id;
+    else parentId = expectFolder(found.slice(0, folder.length), folder)?.id ?? parentId;
+    return await this.uploads.open({
+      name,
+      owner: user,
+      replicas,
+      expectedSize,
+      entry: { parentId, entryName: name, overwrite },
+    });
+  }
+
+  /** Pins what is there now. Codes: not_found, failed_precondition (a folder), resource_exhausted. */
+  async openDownload(user: string, path: Names): Promise<PlacedEntry & { file: FileRecord; lease: LeaseId }> {
+    const { fs, store, pins, clock } = this.deps;
+    for (let attempt = 0; attempt < PIN_ATTEMPTS; attempt += 1) {
+      const entry = expectEntry(await fs.find(user, path), path);
+      if (entry.fileId === null) throw folderInTheWay(path);
+      const lease = pins.pin(entry.fileId, user);
+      const file = lease === undefined ? undefined : await store.getFile(entry.fileId);
+      if (lease !== undefined && file !== undefined) return { entry, path: pathOf(path), file, lease };
+      if (lease !== undefined) pins.unpin(lease, user);
+      await clock.sleep(PIN_RETRY_MS);
+    }
+    throw new NexusError('unavailable', `${pathOf(path)} is being replaced again and again; try later`);
+  }
+
+  closeDownload(user: string, lease: LeaseId): void {
+    this.deps.pins.unpin(lease, user);
+  }
+
+  async move(user: string, from: Names, to: Names, overwrite: boolean): Promise<PlacedEntry> {
+    const { fs, pins, clock } = this.deps;
+    const entry = await pins.during((claim) => fs.move(user, from, to, { overwrite, claim, now: clock.now() }));
+    this.kick();
+    return { entry, path: pathOf(to) };
+  }
+
+  /** What is below goes in steps; it is out of sight from the first on. */
+  async remove(user: string, path: Names, recursive: boolean): Promise<Sums> {
+    const { fs, pins, clock } = this.deps;
+    const { sums, group } = await pins.during((claim) => fs.detach(user, path, { recursive, claim, now: clock.now() }));
+    const all = group === undefined ? sums : addSums(sums, await reapAll(this.deps, group));
+    this.kick();
+    return all;
+  }
+
+  async quota(user: string, recount: boolean): Promise<QuotaView> {
+    if (!recount) return this.#quotaView(user, await this.deps.fs.account(user), undefined);
+    const { account, ...recounted } = await this.deps.fs.recount(user);
+    return this.#quotaView(user, account, recounted);
+  }
+
+  async setQuota(user: string, limit: number): Promise<QuotaView> {
+    return this.#quotaView(user, await this.deps.fs.setLimit(user, limit, this.deps.clock.now()), undefined);
+  }
+
+  #quotaView(user: string, account: Account | undefined, recounted: QuotaView['recounted']): QuotaView {
+    const limit = account?.limit ?? quotaOf(user, this.deps.settings);
+    return { user, limit, used: account?.used ?? 0, reserved: account?.reserved ?? 0, recounted };
+  }
+
+  /** It has no row of its own; it is as old as the account. */
+  async #top(user: string): Promise<EntryRecord> {
+    const at = (await this.deps.fs.account(user))?.createdAt ?? this.deps.clock.now();
+    const place = { id: topOf(user) as EntryRecord['id'], owner: user, parentId: '', name: '/' };
+    return { ...place, type: 'folder', fileId: null, size: 0, createdAt: at, modifiedAt: at };
+  }
+}
+
+const placed = (entries: readonly EntryRecord[], folder: Names): PlacedEntry[] =>
+  entries.map((entry) => ({ entry, path: pathOf([...folder, entry.name]) }));
