@@ -10,7 +10,7 @@ import { entryShape, plainShape } from '../shapes.js';
 
 export const makeFolder = command({
   summary: 'make folders',
-  positionals: { paths: { description: 'absolute paths', many: true, field: 'path' } },
+  positionals: { path: { description: 'absolute paths', many: true } },
   flags: {
     parents: {
       type: 'boolean',
@@ -24,7 +24,7 @@ export const makeFolder = command({
   ],
   run: async (input, context) => {
     const controller = await context.connect();
-    const outcome = await tryEach(input.paths, (path) =>
+    const outcome = await tryEach(input.path, (path) =>
       controller.call(controller.fs, controller.fs.makeFolder, { path, parents: input.parents }),
     );
     const made = outcome.done.map(({ entry }) => expectEntry(entry));
@@ -63,7 +63,7 @@ export const move = command({
 
 export const remove = command({
   summary: 'remove files and folders',
-  positionals: { paths: { description: 'absolute paths', many: true, field: 'path' } },
+  positionals: { path: { description: 'absolute paths', many: true } },
   flags: { recursive: { type: 'boolean', short: 'r', description: 'folders with everything in them' } },
   examples: [
     ['nexus fs rm /a.txt /b.txt', 'two files'],
@@ -71,7 +71,7 @@ export const remove = command({
   ],
   run: async (input, context) => {
     const controller = await context.connect();
-    const outcome = await tryEach(input.paths, async (path) => ({
+    const outcome = await tryEach(input.path, async (path) => ({
       path,
       ...(await controller.call(
         controller.fs,

@@ -16,7 +16,7 @@ import type { RepairDeps } from '../../controller/repair/deps.js';
 import { Upkeep } from '../../controller/repair/upkeep.js';
 import { Pins } from '../../controller/vfs/pins.js';
 import { FakeStore } from '../../controller/store/fake.js';
-import type { FileRecord } from '../../controller/store/port.js';
+import type { FileRecord, Store } from '../../controller/store/port.js';
 
 export const UPLOAD_TTL_MS = 60_000;
 
@@ -31,16 +31,18 @@ export class FileBench {
   readonly files: FileUseCases;
   readonly maintenance: FileMaintenance;
 
-  constructor(nodeCount = 3) {
+  /** `on` takes the place of the store in memory. */
+  constructor(nodeCount = 3, on?: Store) {
+    const kept: Store = on ?? this.store;
     const log = createLogger('test', 'silent');
     const clock = { ...systemClock, now: () => this.nowMs, monotonic: () => this.nowMs };
     this.nodes = new FakeNodes(nodeCount);
     this.deps = {
-      store: this.store.files,
-      fs: this.store.fs,
+      store: kept.files,
+      fs: kept.fs,
       pins: new Pins(clock),
-      replicas: this.store.replicas,
-      marks: this.store.marks,
+      replicas: kept.replicas,
+      marks: kept.marks,
       nodes: this.nodes,
       room: new Room(),
       signer: this.signer,
@@ -57,7 +59,7 @@ export class FileBench {
         inventoryIntervalMs: 1000,
         orphanGraceMs: 5000,
       },
-      events: new EventLog(this.store.events, clock, log),
+      events: new EventLog(kept.events, clock, log),
     };
     this.files = new FileUseCases(this.deps, () => {
       this.kicks += 1;
