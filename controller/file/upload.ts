@@ -4,6 +4,7 @@
  */
 import { Mutex } from 'async-mutex';
 import { NexusError } from '../../shared/errors.js';
+import { failpoint } from '../../shared/failpoint.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { ChunkRecord, FileRecord, ReceivedChunk, UploadRecord } from '../store/port.js';
@@ -146,7 +147,10 @@ export class Uploads {
     const received = await this.#received(upload, request.receipts);
     const { size, chunksCount } = request;
     const change = { received, size, chunksCount, limit: quotaOf(file.owner, settings), now: clock.now() };
-    return await pins.during((claim) => store.commitUpload(id, { ...change, claim }));
+    failpoint('upload/receipts-checked');
+    const published = await pins.during((claim) => store.commitUpload(id, { ...change, claim }));
+    failpoint('upload/published');
+    return published;
   }
 
   /** What is not there, or is somebody else's, is a success and left alone. */

@@ -1,5 +1,6 @@
 /** The virtual file systems as the edge sees them: each user's own tree, within its quota. */
 import { NexusError } from '../../shared/errors.js';
+import { failpoint } from '../../shared/failpoint.js';
 import type { LeaseId } from '../../shared/ids.js';
 import type { FileDeps } from '../file/deps.js';
 import { quotaOf } from '../file/quota.js';
@@ -157,6 +158,7 @@ export class FsUseCases {
   async remove(user: string, path: Names, recursive: boolean): Promise<Sums> {
     const { fs, pins, clock } = this.deps;
     const { sums, group } = await pins.during((claim) => fs.detach(user, path, { recursive, claim, now: clock.now() }));
+    failpoint('fs/detached');
     const all = group === undefined ? sums : addSums(sums, await reapAll(this.deps, group));
     this.kick();
     return all;
