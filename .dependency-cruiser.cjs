@@ -24,7 +24,7 @@ const ADAPTERS = [
   '^shared/bus/nats[^/]*[.]ts$',
 ].join('|');
 
-const MAIN = '^(controller|agent|gateway|cli)/main[.]ts$';
+const MAIN = '^(controller|agent|gateway|cli)/(main|adapters)[.]ts$';
 const TESTS = '^test/';
 const FAKES = '(^|/)fake[^/]*[.]ts$';
 
@@ -54,7 +54,8 @@ module.exports = {
     },
     {
       name: 'only-main-names-adapters',
-      comment: 'Use cases speak to ports; which technology is behind them is decided in main.ts, once.',
+      comment:
+        'Use cases speak to ports; which technology is behind them is decided in one place (main.ts, adapters.ts).',
       severity: 'error',
       from: { pathNot: [MAIN, TESTS, ADAPTERS, FAKES] },
       to: { path: ADAPTERS },

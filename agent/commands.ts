@@ -1,9 +1,10 @@
 /** What the controller can tell an agent to do. A command is answered once it is done; errors travel in the reply. */
 import { NexusError, toNexusError } from '../shared/errors.js';
 import { isChunkId, type ChunkId, type NodeId } from '../shared/ids.js';
-import { AgentCommand, AgentReply, type ChunkOrigin as ChunkOriginMessage } from '../shared/gen/nexus/v1/agent.js';
+import { AgentCommand, AgentReply } from '../shared/gen/nexus/v1/agent.js';
 import type { Clock } from '../shared/clock.js';
-import type { ChunkOrigin, SigningKey } from '../shared/chunk-token.js';
+import { originMessage, originOfMessage } from '../shared/chunk-origin.js';
+import type { SigningKey } from '../shared/chunk-token.js';
 import { checkChunks } from './chunk/check.js';
 import { fetchChunk } from './chunk/fetch.js';
 import { receiptOf } from './chunk/put.js';
@@ -104,8 +105,9 @@ export class CommandResponder {
     return { deletedChunkIds };
   }
 
-  async #fetch({ chunkId, size, md5, sources, rate }: FetchCommand): Promise<Partial<AgentReply>> {
-    const expected = { size: Number(size), md5 };
+  async #fetch({ chunkId, size, md5, sources, rate, origin }: FetchCommand): Promise<Partial<AgentReply>> {
+    const of = origin === undefined ? {} : { of: originOfMessage(origin) };
+    const expected = { size: Number(size), md5, ...of };
     const order = { chunk: checkedId(chunkId), expected, sources, rate: Number(rate) };
     const { facts, corruptNodeIds } = await fetchChunk(this.context, order);
     return { receipt: receiptOf(this.context, order.chunk, facts), corruptNodeIds: [...corruptNodeIds] };
@@ -142,16 +144,6 @@ function checkedId(id: string): ChunkId {
   if (isChunkId(id)) return id;
   throw new NexusError('invalid_argument', `not a chunk id: ${id}`);
 }
-const originMessage = ({ file, index, name, owner, replicas, expected, created }: ChunkOrigin): ChunkOriginMessage => ({
-  fileId: file,
-  index,
-  name,
-  owner,
-  replicas,
-  expectedBytes: BigInt(expected),
-  createdAtMs: BigInt(created),
-});
-
 function decode(request: Uint8Array): AgentCommand {
   try {
     return AgentCommand.decode(request);

@@ -132,6 +132,24 @@ const image: Group = {
   },
 };
 
+const state: Group = {
+  summary: 'what the cluster keeps: take it away, put it back, make it anew',
+  children: {
+    export: {
+      summary: 'write down all that the cluster keeps',
+      load: async () => (await import('./commands/state.js')).exportState,
+    },
+    import: {
+      summary: 'put back what was written down',
+      load: async () => (await import('./commands/state.js')).importState,
+    },
+    rebuild: {
+      summary: 'make the state anew from the volumes',
+      load: async () => (await import('./commands/state.js')).rebuildState,
+    },
+  },
+};
+
 export const COMMANDS: Group = {
   summary: 'a whole cloud on one Linux machine',
   children: {
@@ -149,6 +167,7 @@ export const COMMANDS: Group = {
     file,
     fs,
     image,
+    state,
     daemon: {
       summary: 'the controller in the foreground',
       load: async () => (await import('./commands/up.js')).daemon,

@@ -23,6 +23,7 @@ import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
+import { StateServiceClient } from '../shared/gen/nexus/v1/state.js';
 import { AS_USER_METADATA, errorOfStatus } from '../shared/rpc/status.js';
 
 /** Of a call that answers at once. */
@@ -44,6 +45,7 @@ export interface Controller {
   readonly fs: FsServiceClient;
   readonly image: ImageServiceClient;
   readonly metrics: MetricsServiceClient;
+  readonly state: StateServiceClient;
   readonly cluster: ClusterServiceClient;
   /** One request, one answer. `method` is e.g. `controller.node.createNode`. */
   call<Request, Response>(
@@ -82,6 +84,7 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     fs: new FsServiceClient(target, channel, options),
     image: new ImageServiceClient(target, channel, options),
     metrics: new MetricsServiceClient(target, channel, options),
+    state: new StateServiceClient(target, channel, options),
     cluster: new ClusterServiceClient(target, channel, options),
   };
   await ready(clients.cluster, settings);

@@ -4,11 +4,11 @@ import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 import { ImportImageRequest, type Image, type ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
 import { command } from '../command.js';
-import { clientStream, type Controller } from '../connection.js';
 import type { Context } from '../context.js';
 import { formatAge, formatBytes } from '../format.js';
 import { openForReading } from '../local-file.js';
 import { table, widthOf } from '../output.js';
+import { sendBytes } from '../send-bytes.js';
 import { imageShape } from '../shapes.js';
 
 /** Messages stay well below gRPC's limit of 4 MiB. */
@@ -94,7 +94,16 @@ export const importImage = command({
     const source = await openSource(input.tarball, context);
     try {
       const controller = await context.connect();
-      await show(context, await send(controller, input.name, source, context.signal));
+      const { image } = await sendBytes<ImportImageRequest, ImportImageResponse>(
+        (done) => controller.image.importImage(done),
+        {
+          first: ImportImageRequest.fromPartial({ start: { name: input.name } }),
+          of: (data) => ImportImageRequest.fromPartial({ data }),
+        },
+        source,
+        context.signal,
+      );
+      await show(context, expectImage(image));
     } finally {
       source.destroy();
     }
@@ -106,36 +115,6 @@ async function openSource(tarball: string, context: Context): Promise<Readable> 
   if (tarball === '-') return context.streams.stdin as unknown as Readable;
   const { file } = await openForReading(tarball, `pipe an archive: tar c -C ${tarball} . | nexus image import NAME -`);
   return file.createReadStream({ highWaterMark: PIECE_BYTES });
-}
-
-async function send(controller: Controller, name: string, source: Readable, signal: AbortSignal): Promise<Image> {
-  const { stream, answer } = clientStream<ImportImageRequest, ImportImageResponse>((done) =>
-    controller.image.importImage(done),
-  );
-  // The controller may refuse in the middle; then nobody waits for the rest.
-  const answered = new AbortController();
-  const onAnswer = (): void => {
-    answered.abort();
-  };
-  answer.then(onAnswer, onAnswer);
-  const cancel = (): void => {
-    stream.cancel();
-    // A pipe that nothing comes from would be waited for.
-    source.destroy(signal.reason as Error);
-  };
-  signal.addEventListener('abort', cancel, { once: true });
-  try {
-    stream.write(ImportImageRequest.fromPartial({ start: { name } }));
-    for await (const data of source as AsyncIterable<Buffer>) {
-      if (answered.signal.aborted) break;
-      if (!stream.write(ImportImageRequest.fromPartial({ data })))
-        await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
-    }
-    stream.end();
-    return expectImage((await answer).image);
-  } finally {
-    signal.removeEventListener('abort', cancel);
-  }
 }
 
 export const remove = command({

@@ -1,6 +1,7 @@
 /** The nodes as places for chunks: what the file side needs to know of them, and what it asks of their agents. */
 import type { KeyObject } from 'node:crypto';
 import type { NexusError } from '../../shared/errors.js';
+import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 
 export interface StorageNode {
@@ -38,6 +39,8 @@ export interface FetchOrder extends ChunkContent {
   readonly sources: readonly { readonly nodeId: NodeId; readonly address: string; readonly token: string }[];
   /** Bytes a second; 0: no limit. */
   readonly rate: number;
+  /** What the node is to remember of it; undefined: its file has gone. */
+  readonly of: ChunkOrigin | undefined;
 }
 
 export interface FetchOutcome {

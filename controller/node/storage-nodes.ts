@@ -1,4 +1,5 @@
 /** The nodes as the file side sees them: places for chunks. */
+import { originMessage } from '../../shared/chunk-origin.js';
 import { publicKeyOf } from '../../shared/chunk-token.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
@@ -43,9 +44,11 @@ export class ClusterStorageNodes implements NodeDirectory {
   }
 
   async fetchChunk(node: NodeId, order: FetchOrder): Promise<FetchOutcome> {
-    const { chunkId, size, md5, sources, rate } = order;
+    const { chunkId, size, md5, sources, rate, of } = order;
     try {
-      const command = { fetchChunk: { chunkId, size: BigInt(size), md5, sources: [...sources], rate: BigInt(rate) } };
+      const origin = of === undefined ? undefined : originMessage(of);
+      const fetch = { chunkId, size: BigInt(size), md5, sources: [...sources], rate: BigInt(rate), origin };
+      const command = { fetchChunk: fetch };
       const reply = await this.context.bus.request(node, command, timeoutFor(size, rate));
       return { receipt: reply.receipt, failure: undefined, corruptNodeIds: reply.corruptNodeIds as NodeId[] };
     } catch (thrown) {

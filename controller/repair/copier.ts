@@ -6,7 +6,7 @@ import { verifyReceipt } from '../../shared/chunk-token.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
-import { readTarget } from '../file/tokens.js';
+import { originOf, readTarget } from '../file/tokens.js';
 import type { StoredChunk } from '../store/replica-port.js';
 import type { RepairDeps } from './deps.js';
 import type { PlannedCopy } from './redundancy.js';
@@ -74,7 +74,9 @@ export class Copier {
       .map((node) => readTarget(this.deps, chunk.id, chunk.size, node))
       .map(({ nodeId, address, token }) => ({ nodeId: nodeId as NodeId, address, token }));
     const { id: chunkId, size, md5 } = chunk;
-    const outcome = await nodes.fetchChunk(target, { chunkId, size, md5, sources, rate: this.#rate() });
+    const file = await this.deps.store.getFile(chunk.fileId);
+    const of = file === undefined ? undefined : originOf(file, chunk.index, file.size);
+    const outcome = await nodes.fetchChunk(target, { chunkId, size, md5, sources, rate: this.#rate(), of });
     for (const source of outcome.corruptNodeIds) this.suspicions.raise(chunk.id, source);
     try {
       if (outcome.failure !== undefined) throw outcome.failure;

@@ -67,6 +67,11 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     GetNodeMetricsHistory: 'user',
     WatchNodeMetrics: 'user',
   },
+  'nexus.v1.StateService': {
+    ExportState: 'administrator',
+    ImportState: 'administrator',
+    RebuildState: 'administrator',
+  },
   'nexus.v1.ClusterService': {
     GetStatus: 'user',
     WatchEvents: 'user',

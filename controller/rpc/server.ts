@@ -14,8 +14,8 @@ import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 
 export interface RegisteredService {
-  /** Full name, e.g. nexus.v1.NodeService. */
-  readonly name: string;
+  /** The file that defines it, below the folder of the protos. */
+  readonly proto: string;
   readonly definition: ServiceDefinition;
   readonly handlers: UntypedServiceImplementation;
 }
@@ -45,12 +45,10 @@ export class SocketServer {
       'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
     });
     for (const { definition, handlers } of services) this.#server.addService(definition, handlers);
-    this.#names = ['', ...services.map((service) => service.name)];
+    this.#names = ['', ...services.map(({ definition }) => nameOf(definition))];
     this.#health = new HealthImplementation(Object.fromEntries(this.#names.map((name) => [name, 'NOT_SERVING'])));
     this.#health.addToServer(this.#server);
-    const protos = ['node', 'image', 'file', 'fs', 'cluster', 'identity', 'metrics'].map(
-      (name) => `nexus/v1/${name}.proto`,
-    );
+    const protos = services.map(({ proto }) => proto);
     new ReflectionService(loadSync(protos, { includeDirs: [protoDir] })).addToServer(this.#server);
   }
 
@@ -100,6 +98,9 @@ export class SocketServer {
     await rm(this.place.path, { force: true });
   }
 }
+
+/** Its full name, e.g. nexus.v1.NodeService: the first part of the path of each of its methods. */
+const nameOf = (definition: ServiceDefinition): string => Object.values(definition)[0]?.path.split('/')[1] ?? '';
 
 function somebodyListens(path: string): Promise<boolean> {
   if (!existsSync(path)) return Promise.resolve(false);

@@ -160,7 +160,7 @@ export class FakeFileStore implements FileStore {
   removeFile(id: FileId): Promise<FileRecord> {
     return this.write((tables) => {
       const file = tables.files.get(id);
-      if (file?.status !== 'ready') throw noSuchFile(id);
+      if (file?.status !== 'ready' && file?.status !== 'partial') throw noSuchFile(id);
       if (file.kind === 'fs') throw isContent(id);
       dropFile(tables, file);
       return file;
@@ -229,7 +229,7 @@ const isAfter = (file: FileRecord, after: { createdAt: number; id: FileId }): bo
   file.createdAt > after.createdAt || (file.createdAt === after.createdAt && file.id > after.id);
 
 const readyFiles = ({ files }: FileTables): FileRecord[] =>
-  [...files.values()].filter((file) => file.status === 'ready');
+  [...files.values()].filter(({ status }) => status === 'ready' || status === 'partial');
 
 export const chunkRecords = (tables: FileTables, fileId: FileId): ChunkRecord[] =>
   entriesOf(tables, fileId).map(({ copies, ...chunk }) => ({

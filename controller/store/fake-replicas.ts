@@ -114,7 +114,7 @@ const isReadyOn = (copy: { nodeId: NodeId; state: ReplicaState }, node: NodeId):
 /** In order of id. */
 function published(tables: FileTables): StoredChunk[] {
   const chunks = [...tables.files.values()]
-    .filter((file) => file.status === 'ready')
+    .filter((file) => file.status === 'ready' || file.status === 'partial')
     .flatMap((file) =>
       chunkRecords(tables, file.id)
         .filter((chunk) => chunk.index < file.chunksCount)

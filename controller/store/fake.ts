@@ -6,6 +6,8 @@ import { Mutex } from 'async-mutex';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MAX_EVENTS } from './bounds.js';
+import type { ArchiveStore } from './archive-port.js';
+import { FakeArchiveStore } from './fake-archive.js';
 import { FakeFileStore } from './fake-files.js';
 import { FakeFsStore } from './fake-fs.js';
 import { FakeReplicaStore } from './fake-replicas.js';
@@ -26,6 +28,7 @@ export class FakeStore implements Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
   readonly fs: FsStore;
+  readonly archive: ArchiveStore;
   readonly replicas: ReplicaStore;
   readonly marks: MarkStore;
   readonly events: EventStore;
@@ -33,6 +36,7 @@ export class FakeStore implements Store {
   #tables: Tables = { ...emptyFileTables(), nodes: new Map(), events: [], lastEventId: 0, marks: new Map() };
   #failures: { left: number; error: Error } = { left: 0, error: new Error('unused') };
   #open = true;
+  #writes = 0;
 
   constructor() {
     const read = <Result>(work: (tables: Tables) => Result): Promise<Result> => this.#read(work);
@@ -40,6 +44,7 @@ export class FakeStore implements Store {
     this.nodes = fakeNodes(read, write);
     this.files = new FakeFileStore(read, write);
     this.fs = new FakeFsStore(read, write);
+    this.archive = new FakeArchiveStore(read, write, () => this.#writes);
     this.replicas = new FakeReplicaStore(read, write);
     this.marks = {
       get: (name) => read(({ marks }) => marks.get(name)),
@@ -85,6 +90,7 @@ export class FakeStore implements Store {
       // What is written is seen later than it was asked for, as on a disk.
       await Promise.resolve();
       this.#tables = draft;
+      this.#writes += 1;
       return structuredClone(result);
     });
   }

@@ -140,7 +140,7 @@ export class TypeormFileStore implements FileStore {
     // A range, unlike LIKE, is found by the primary key. No hex digit sorts behind "g".
     const where = {
       id: Between(prefix, `${prefix}g`) as unknown as FileId,
-      status: 'ready' as const,
+      status: In(['ready', 'partial']) as unknown as 'ready',
       ...(owner === undefined ? {} : { owner }),
     };
     return this.database.read((manager) => manager.find(FileEntity, { where, order: { id: 'ASC' }, take: 2 }));
@@ -150,7 +150,7 @@ export class TypeormFileStore implements FileStore {
     return this.database.read((manager) => {
       const query = manager
         .createQueryBuilder(FileEntity, 'file')
-        .where("file.status = :status AND file.kind = 'raw'", { status: 'ready' });
+        .where("file.status IN ('ready', 'partial') AND file.kind = 'raw'");
       if (page.owner !== undefined) query.andWhere('file.owner = :owner', { owner: page.owner });
       if (page.after !== undefined) {
         // Compared as a row, so that the index on both columns leads straight to the page.
@@ -169,7 +169,7 @@ export class TypeormFileStore implements FileStore {
 
   removeFile(id: FileId): Promise<FileRecord> {
     return this.database.write(async (manager) => {
-      const file = await manager.findOneBy(FileEntity, { id, status: 'ready' });
+      const file = await manager.findOneBy(FileEntity, { id, status: In(['ready', 'partial']) });
       if (file === null) throw noSuchFile(id);
       if (file.kind === 'fs') throw isContent(id);
       await dropFile(manager, file);
@@ -211,7 +211,7 @@ export class TypeormFileStore implements FileStore {
     return this.database.read((manager) =>
       manager
         .createQueryBuilder(FileEntity, 'file')
-        .where('file.status = :status', { status: 'ready' })
+        .where("file.status IN ('ready', 'partial')")
         .andWhere(`file.id IN (${chunksOnlyOn(checkedId(node), elsewhere)})`)
         .getMany(),
     );
@@ -256,12 +256,12 @@ const chunksOnlyOn = (node: string, others: readonly string[]): string => `
 
 /** One statement, hence one snapshot. Quoted names keep their case on PostgreSQL too. */
 const TOTALS = `
-  SELECT (SELECT COUNT(*) FROM files WHERE status = 'ready') AS "files",
-         (SELECT COALESCE(SUM(size), 0) FROM files WHERE status = 'ready') AS "bytes",
-         (SELECT COALESCE(SUM(chunks_count), 0) FROM files WHERE status = 'ready') AS "chunks",
+  SELECT (SELECT COUNT(*) FROM files WHERE status IN ('ready', 'partial')) AS "files",
+         (SELECT COALESCE(SUM(size), 0) FROM files WHERE status IN ('ready', 'partial')) AS "bytes",
+         (SELECT COALESCE(SUM(chunks_count), 0) FROM files WHERE status IN ('ready', 'partial')) AS "chunks",
          (SELECT COUNT(*) FROM replicas WHERE state = 'deleting') AS "pendingDeletes",
          (SELECT COUNT(*) FROM chunks JOIN files ON files.id = chunks.file_id
-           WHERE files.status = 'ready' AND chunks.chunk_index < files.chunks_count AND files.replicas >
+           WHERE files.status IN ('ready', 'partial') AND chunks.chunk_index < files.chunks_count AND files.replicas >
              (SELECT COUNT(CASE WHEN state = 'ready' THEN 1 END) FROM replicas WHERE replicas.chunk_id = chunks.id)
          ) AS "underReplicated"`;
 

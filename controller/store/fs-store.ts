@@ -193,7 +193,7 @@ export class TypeormFsStore implements FsStore {
         manager,
         `SELECT accounts.owner AS "owner", quota AS "limit", used AS "used", accounts.reserved AS "reserved",
                 accounts.created_at AS "createdAt",
-                (SELECT SUM(size) FROM files WHERE files.owner = given.owner AND status IN ('ready', 'retired')) AS "filed",
+                (SELECT SUM(size) FROM files WHERE files.owner = given.owner AND status IN ('ready', 'partial', 'retired')) AS "filed",
                 (SELECT SUM(uploads.reserved) FROM uploads JOIN files ON files.id = uploads.file_id
                   WHERE files.owner = given.owner) AS "held"
            FROM (SELECT CAST(? AS text) AS owner) AS given LEFT JOIN accounts ON accounts.owner = given.owner`,

@@ -6,6 +6,7 @@
  */
 import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
 import type { NodeStatus } from '../node/state.js';
+import type { ArchiveStore } from './archive-port.js';
 import type { FsStore, Replacing } from './fs-port.js';
 import type { MarkStore, ReplicaStore } from './replica-port.js';
 
@@ -56,8 +57,11 @@ export interface NodeStore {
   remove(id: NodeId): Promise<void>;
 }
 
-/** retired: its entry has gone, and readers that had begun still have it. */
-export type FileStatus = 'uploading' | 'ready' | 'retired';
+/**
+ * retired: its entry has gone, and readers that had begun still have it. partial: put together from what the volumes held,
+ * and some of its chunks were not among it.
+ */
+export type FileStatus = 'uploading' | 'ready' | 'partial' | 'retired';
 /** raw: a file of its own; fs: the content of an entry of the virtual file system. */
 export type FileKind = 'raw' | 'fs';
 export type ReplicaState = 'writing' | 'ready' | 'missing' | 'corrupt' | 'deleting';
@@ -240,6 +244,7 @@ export interface Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
   readonly fs: FsStore;
+  readonly archive: ArchiveStore;
   readonly replicas: ReplicaStore;
   readonly marks: MarkStore;
   readonly events: EventStore;

@@ -9,7 +9,7 @@ import { checkedId, forgetBareChunks } from './typeorm-chunks.js';
 import type { Database } from './typeorm-database.js';
 
 /** Chunks that a published file has: grants beyond its end are on their way out. */
-const PUBLISHED = `files.id = chunks.file_id AND files.status = 'ready' AND chunks.chunk_index < files.chunks_count`;
+const PUBLISHED = `files.id = chunks.file_id AND files.status IN ('ready', 'partial') AND chunks.chunk_index < files.chunks_count`;
 
 interface Row {
   readonly id: string;

@@ -13,6 +13,8 @@ import type { Logger } from '../../shared/log.js';
 
 /** What the parts of a store work on. */
 export interface Database {
+  /** How many writes there were. */
+  readonly writes: number;
   /** Runs `work` as one transaction, alone; it is durable when the promise resolves, undone when it rejects. */
   write<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result>;
   /** `work` must be one statement. */
@@ -40,11 +42,20 @@ export interface Connections {
 export class TypeormDatabase implements Database {
   readonly #writing = new Mutex();
   #open = true;
+  #writes = 0;
 
   constructor(private readonly connections: Connections) {}
 
   async write<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
-    return await this.#writing.runExclusive(() => this.#translated(() => this.connections.writer.transaction(work)));
+    return await this.#writing.runExclusive(async () => {
+      const result = await this.#translated(() => this.connections.writer.transaction(work));
+      this.#writes += 1;
+      return result;
+    });
+  }
+
+  get writes(): number {
+    return this.#writes;
   }
 
   async read<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {

@@ -1,5 +1,7 @@
 /** The store over TypeORM, on SQLite or PostgreSQL: the parts of the store over one database. */
 import type { Logger } from '../../shared/log.js';
+import type { ArchiveStore } from './archive-port.js';
+import { TypeormArchiveStore } from './archive-store.js';
 import { ENTITIES } from './entities.js';
 import { TypeormEventStore } from './event-store.js';
 import type { FsStore } from './fs-port.js';
@@ -28,6 +30,7 @@ class TypeormStore implements Store {
   readonly nodes: NodeStore;
   readonly files: FileStore;
   readonly fs: FsStore;
+  readonly archive: ArchiveStore;
   readonly replicas: ReplicaStore;
   readonly marks: MarkStore;
   readonly events: EventStore;
@@ -36,6 +39,7 @@ class TypeormStore implements Store {
     this.nodes = new TypeormNodeStore(database);
     this.files = new TypeormFileStore(database);
     this.fs = new TypeormFsStore(database);
+    this.archive = new TypeormArchiveStore(database);
     this.replicas = new TypeormReplicaStore(database);
     this.marks = new TypeormMarkStore(database);
     this.events = new TypeormEventStore(database);

@@ -1,7 +1,9 @@
 /** Volumes as plain folders, for the process runtime: <state>/volumes/<id>. The agent itself keeps to the size. */
+import { existsSync } from 'node:fs';
 import { mkdir, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeId } from '../../shared/ids.js';
+import { readCards, removeCard, writeCard } from './cards.js';
 import { volumeExists, volumeIsGone, noRoom } from './errors.js';
 import type { VolumeProvisioner, VolumeSpec } from './port.js';
 
@@ -36,6 +38,18 @@ export class DirectoryVolumes implements VolumeProvisioner {
 
   async remove(nodeId: NodeId): Promise<void> {
     await rm(this.pathOf(nodeId), { recursive: true, force: true });
+    await removeCard(this.folder, nodeId);
+  }
+
+  async describe(nodeId: NodeId, card: string): Promise<void> {
+    await this.assertFree(nodeId);
+    await writeCard(this.folder, nodeId, card);
+    // It may have been removed meanwhile.
+    if (!existsSync(this.pathOf(nodeId))) await removeCard(this.folder, nodeId);
+  }
+
+  async described(): Promise<readonly { nodeId: NodeId; card: string }[]> {
+    return (await readCards(this.folder)).filter(({ nodeId }) => existsSync(this.pathOf(nodeId)));
   }
 
   async freeBytes(): Promise<number> {

@@ -11,6 +11,7 @@ import type { VolumeProvisioner, VolumeSpec } from './port.js';
 export class FakeVolumes implements VolumeProvisioner {
   readonly usesLoopDevices = true;
   readonly volumes = new Map<NodeId, VolumeSpec>();
+  readonly cards = new Map<NodeId, string>();
   /** What each attached loop device holds: a node's volume, or something else. */
   readonly #attached = new Map<number, NodeId | 'foreign'>();
   #onRelease: (() => void)[] = [];
@@ -57,9 +58,23 @@ export class FakeVolumes implements VolumeProvisioner {
     });
   }
 
+  describe(nodeId: NodeId, card: string): Promise<void> {
+    return this.script.run('volume.describe', nodeId, () => {
+      if (!this.volumes.has(nodeId)) throw new NexusError('data_loss', `the volume of ${nodeId} is gone`);
+      this.cards.set(nodeId, card);
+    });
+  }
+
+  described(): Promise<readonly { nodeId: NodeId; card: string }[]> {
+    return this.script.run('volume.described', '', () =>
+      [...this.cards].map(([nodeId, card]) => ({ nodeId, card })).sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1)),
+    );
+  }
+
   remove(nodeId: NodeId): Promise<void> {
     return this.script.run('volume.remove', nodeId, () => {
       this.volumes.delete(nodeId);
+      this.cards.delete(nodeId);
     });
   }
 

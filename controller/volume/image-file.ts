@@ -2,13 +2,14 @@
  * Volumes as sparse image files with ext4, <state>/volumes/<id>.img. The file system's UUID is the volume's name: the
  * first stage mounts nothing else. The host never mounts one; a loop device exists only while the node's agent has it.
  */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
 import type { NodeId } from '../../shared/ids.js';
+import { readCards, removeCard, writeCard } from './cards.js';
 import { noRoom, volumeExists, volumeIsGone } from './errors.js';
 import type { VolumeProvisioner, VolumeSpec } from './port.js';
 
@@ -92,7 +93,22 @@ export class ImageFileVolumes implements VolumeProvisioner {
 
   async remove(nodeId: NodeId, loopDevice: number): Promise<void> {
     await rm(this.pathOf(nodeId), { force: true });
+    await removeCard(this.folder, nodeId);
     if (loopDevice >= 0) await removeLoopDevice(loopDevice);
+  }
+
+  async describe(nodeId: NodeId, card: string): Promise<void> {
+    const path = this.pathOf(nodeId);
+    await stat(path).catch((error: unknown) => {
+      throw volumeIsGone(path, error);
+    });
+    await writeCard(this.folder, nodeId, card);
+    // It may have been removed meanwhile.
+    if (!existsSync(this.pathOf(nodeId))) await removeCard(this.folder, nodeId);
+  }
+
+  async described(): Promise<readonly { nodeId: NodeId; card: string }[]> {
+    return (await readCards(this.folder)).filter(({ nodeId }) => existsSync(this.pathOf(nodeId)));
   }
 
   /** Whether the device has something else. An image that is gone may still be attached: it counts as ours. */

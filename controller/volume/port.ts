@@ -23,7 +23,12 @@ export interface VolumeProvisioner {
    * is not waited for.
    */
   waitReleased(nodeId: NodeId, loopDevice: number): Promise<void>;
+  /** With all that was said of it. */
   remove(nodeId: NodeId, loopDevice: number): Promise<void>;
+  /** Puts down beside the volume what its node is, in place of what stood there. Code: data_loss (the volume is gone). */
+  describe(nodeId: NodeId, card: string): Promise<void>;
+  /** The volumes that are there and were described, in order of id. */
+  described(): Promise<readonly { readonly nodeId: NodeId; readonly card: string }[]>;
   /** Bytes that new volumes could still take on the host. */
   freeBytes(): Promise<number>;
   readonly usesLoopDevices: boolean;

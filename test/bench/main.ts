@@ -1,8 +1,9 @@
 /**
  * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
- * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair ...]
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair|metadata ...]
  */
 import { benchCrowd } from './crowd.js';
+import { benchMetadata } from './metadata.js';
 import { benchNode } from './node.js';
 import { benchRepair } from './repair.js';
 import { benchTransfer } from './transfer.js';
@@ -12,6 +13,7 @@ const SUITES: Readonly<Record<string, () => Promise<void>>> = {
   transfer: benchTransfer,
   crowd: benchCrowd,
   repair: benchRepair,
+  metadata: benchMetadata,
 };
 
 const wanted = process.argv.slice(2);

@@ -107,6 +107,20 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
       await volumes.assertFree(nodeId, device);
     });
 
+    it('are described, anew in place of before, until they are removed', async () => {
+      const one = await create();
+      const other = await create();
+      await volumes.describe(one.nodeId, 'first');
+      await volumes.describe(one.nodeId, 'second');
+      expect(await volumes.described()).to.deep.equal([{ nodeId: one.nodeId, card: 'second' }]);
+      await volumes.describe(other.nodeId, 'other');
+      expect((await volumes.described()).map(({ nodeId }) => nodeId)).to.deep.equal([one.nodeId, other.nodeId].sort());
+      await volumes.remove(one.nodeId, device);
+      expect(await volumes.described()).to.deep.equal([{ nodeId: other.nodeId, card: 'other' }]);
+      expect(await codeOf(() => volumes.describe(one.nodeId, 'late'))).to.equal('data_loss');
+      await volumes.remove(other.nodeId, device);
+    });
+
     it('that are gone are not free for use', async () => {
       expect(await codeOf(() => volumes.assertFree(newNodeId(), device))).to.equal('data_loss');
     });

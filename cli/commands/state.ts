@@ -1,0 +1,142 @@
+/** `nexus state export`, `import`, `rebuild` */
+import type { Readable } from 'node:stream';
+import { NexusError } from '../../shared/errors.js';
+import { ImportStateRequest, type ImportStateResponse, type RebuildSummary } from '../../shared/gen/nexus/v1/state.js';
+import { MIB } from '../../shared/limits.js';
+import { command } from '../command.js';
+import { FileDestination } from '../destination.js';
+import { formatBytes } from '../format.js';
+import { count } from '../fs-tree.js';
+import { openForReading } from '../local-file.js';
+import { table, widthOf } from '../output.js';
+import { sendBytes } from '../send-bytes.js';
+import { plainShape } from '../shapes.js';
+import { writeTo } from '../streams.js';
+
+export const exportState = command({
+  summary: 'write down all that the cluster keeps',
+  details:
+    'Nodes, files with where their chunks lie, folders and quotas, as one JSON document. The bytes of files and secrets are not in it. The same document, at most moments old, is nexus.json in the state folder.',
+  positionals: { file: { description: 'file to write, or - for standard output (default)', optional: true } },
+  flags: {},
+  examples: [
+    ['nexus state export backup.json', 'to a file'],
+    ['nexus state export | gzip > backup.json.gz', 'to a pipe'],
+  ],
+  run: async (input, context) => {
+    const controller = await context.connect();
+    const stream = controller.state.exportState({});
+    if (input.file === undefined || input.file === '-') {
+      for await (const { data } of controller.messages(stream))
+        await writeTo(context.streams.stdout, data, context.signal);
+      context.throwIfInterrupted();
+      return 0;
+    }
+    await using destination = await FileDestination.open(input.file, 'nexus.json', context.streams.env);
+    let size = 0;
+    for await (const { data } of controller.messages(stream)) {
+      size += data.length;
+      await destination.write(Buffer.from(data));
+    }
+    context.throwIfInterrupted();
+    await destination.publish();
+    await context.print({ path: destination.path, size }, (shape) => `${shape.path}  ${formatBytes(shape.size)}`);
+    return 0;
+  },
+});
+
+export const importState = command({
+  summary: 'put back what was written down',
+  details:
+    'Into a cluster without nodes and files. Nodes are made anew on the volumes that are still in the state folder and started; every file whose chunks lie there can be read again. Copies whose volumes are gone are made good by repair.',
+  positionals: { file: { description: 'what nexus state export has written, or - for standard input' } },
+  flags: {},
+  examples: [
+    ['nexus state import backup.json', 'from a file'],
+    ['gunzip < backup.json.gz | nexus state import -', 'from a pipe'],
+  ],
+  run: async (input, context) => {
+    const source = await openDocument(input.file, context.streams.stdin);
+    try {
+      const controller = await context.connect();
+      const imported = await sendBytes<ImportStateRequest, ImportStateResponse>(
+        (done) => controller.state.importState(done),
+        { of: (data) => ImportStateRequest.fromPartial({ data }) },
+        source,
+        context.signal,
+      );
+      await context.print(plainShape(imported), () =>
+        [
+          `${count(imported.nodes, 'node')}, ${count(Number(imported.files), 'file')}, ${imported.entries} in folders`,
+          ...imported.warnings.map((warning) => `warning: ${warning}`),
+        ].join('\n'),
+      );
+    } finally {
+      source.destroy();
+    }
+    return 0;
+  },
+});
+
+async function openDocument(path: string, stdin: NodeJS.ReadableStream): Promise<Readable> {
+  if (path === '-') return stdin as unknown as Readable;
+  const { file } = await openForReading(path, 'give a file that nexus state export has written');
+  return file.createReadStream({ highWaterMark: MIB });
+}
+
+export const rebuildState = command({
+  summary: 'make the state anew from the volumes',
+  details:
+    'For a database that is lost without a copy. Nodes come from the descriptions beside the volumes, files from what lies on them. Folders, quotas and empty files do not come back; files of folders come back as files of their own. What is incomplete is told, kept, and listed with the status partial.',
+  positionals: {},
+  flags: { plan: { type: 'boolean', description: 'only tell what would be done; changes nothing' } },
+  examples: [
+    ['nexus state rebuild --plan', 'what is there'],
+    ['nexus state rebuild', 'do it'],
+  ],
+  run: async (input, context) => {
+    const controller = await context.connect();
+    let summary: RebuildSummary | undefined;
+    for await (const message of controller.messages(controller.state.rebuildState({ plan: input.plan }))) {
+      if (message.progress !== undefined) context.note(message.progress);
+      summary = message.summary ?? summary;
+    }
+    context.throwIfInterrupted();
+    if (summary === undefined) throw new NexusError('internal', 'the controller answered without a summary');
+    const found = summary;
+    await context.print(plainShape(found), () => summaryText(found, input.plan, widthOf(context.streams.stdout)));
+    return 0;
+  },
+});
+
+function summaryText({ nodes, files, warnings }: RebuildSummary, isPlan: boolean, width: number): string {
+  const verb = isPlan ? 'would be' : 'were';
+  const lines = [
+    nodes.length === 0 ? `no nodes ${verb} adopted` : `nodes that ${verb} adopted: ${nodes.join(', ')}`,
+    files.length === 0 ? `no files ${verb} put together` : `files that ${verb} put together:`,
+  ];
+  if (files.length > 0) {
+    lines.push(
+      table(
+        [
+          { title: 'ID' },
+          { title: 'NAME', flexible: true },
+          { title: 'OWNER' },
+          { title: 'SIZE', right: true },
+          { title: 'VERDICT' },
+          { title: 'MISSING', flexible: true },
+        ],
+        files.map(({ id, name, owner, size, verdict, missingChunks }) => [
+          id,
+          name,
+          owner,
+          formatBytes(Number(size)),
+          verdict,
+          missingChunks.join(' '),
+        ]),
+        width,
+      ),
+    );
+  }
+  return [...lines, ...warnings.map((warning) => `warning: ${warning}`)].join('\n');
+}

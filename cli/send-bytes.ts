@@ -1,0 +1,38 @@
+/** A local stream of bytes as a client stream of messages. */
+import type { ClientWritableStream, ServiceError } from '@grpc/grpc-js';
+import type { Readable } from 'node:stream';
+import { clientStream } from './connection.js';
+
+/** Ends early when the controller refuses in the middle; `messages` come one for each piece of `source`, after `first`. */
+export async function sendBytes<Request, Response>(
+  start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
+  messages: { readonly first?: Request; readonly of: (data: Buffer) => Request },
+  source: Readable,
+  signal: AbortSignal,
+): Promise<Response> {
+  const { stream, answer } = clientStream<Request, Response>(start);
+  // The controller may refuse in the middle; then nobody waits for the rest.
+  const answered = new AbortController();
+  const onAnswer = (): void => {
+    answered.abort();
+  };
+  answer.then(onAnswer, onAnswer);
+  const cancel = (): void => {
+    stream.cancel();
+    // A pipe that nothing comes from would be waited for.
+    source.destroy(signal.reason as Error);
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    if (messages.first !== undefined) stream.write(messages.first);
+    for await (const data of source as AsyncIterable<Buffer>) {
+      if (answered.signal.aborted) break;
+      if (!stream.write(messages.of(data)))
+        await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
+    }
+    stream.end();
+    return await answer;
+  } finally {
+    signal.removeEventListener('abort', cancel);
+  }
+}

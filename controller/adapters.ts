@@ -1,0 +1,122 @@
+/**
+ * The concrete adapters behind the controller's ports, chosen by the settings: this file and main.ts alone name them.
+ */
+import { join } from 'node:path';
+import { systemClock } from '../shared/clock.js';
+import type { Settings } from '../shared/config/settings.js';
+import type { Logger } from '../shared/log.js';
+import type { UndoStack } from '../shared/undo.js';
+import { loadAccounts } from './bus/credentials.js';
+import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
+import { NatsServer } from './bus/nats-server.js';
+import { serviceUserIds } from './host/service-user.js';
+import { IdentityKeys } from './identity/keys.js';
+import { OutboxMailer } from './identity/outbox.js';
+import { ScryptHasher } from './identity/passwords.js';
+import type { Mailer } from './identity/port.js';
+import { SmtpMailer } from './identity/smtp.js';
+import { openIdentityStore } from './identity/typeorm.js';
+import { IdentityUseCases } from './identity/use-cases.js';
+import { FolderImages } from './image/folder-images.js';
+import { BridgeNetwork } from './network/bridge.js';
+import type { Subnet } from './network/ipam.js';
+import { LoopbackNetwork } from './network/loopback.js';
+import type { NetworkFabric } from './network/port.js';
+import type { ContainerRuntime } from './runtime/port.js';
+import { ProcessRuntime } from './runtime/process.js';
+import { RuncRuntime } from './runtime/runc.js';
+import type { Store } from './store/port.js';
+import { databaseLocation } from './store/typeorm-open.js';
+import { openStore } from './store/typeorm.js';
+import { DirectoryVolumes } from './volume/directory.js';
+import { ImageFileVolumes } from './volume/image-file.js';
+import type { VolumeProvisioner } from './volume/port.js';
+
+/** Where the built project lies. */
+export interface Places {
+  readonly dist: string;
+  readonly project: string;
+}
+
+const isContained = (settings: Settings): boolean => settings.runtime === 'runc';
+
+export const makeStore = (settings: Settings, log: Logger): Promise<Store> =>
+  openStore({ ...databaseLocation(settings, 'nexus', endForLoss), log });
+
+export async function makeRuntime(settings: Settings, { dist }: Places): Promise<ContainerRuntime> {
+  const { runDir, cgroupParent } = settings;
+  return isContained(settings)
+    ? await RuncRuntime.open({ runDir, cgroupParent, runtimeDir: join(dist, 'runtime') })
+    : new ProcessRuntime({ runDir, agentScript: join(dist, 'agent', 'agent.cjs') });
+}
+
+export const makeNetwork = (settings: Settings, subnet: Subnet): NetworkFabric =>
+  isContained(settings)
+    ? new BridgeNetwork({ instance: settings.instance, bridge: settings.bridge, subnet })
+    : new LoopbackNetwork(subnet);
+
+export function makeVolumes(settings: Settings): VolumeProvisioner {
+  const folder = join(settings.stateDir, 'volumes');
+  return isContained(settings) ? new ImageFileVolumes(folder) : new DirectoryVolumes(folder);
+}
+
+export async function makeImages(settings: Settings, { project }: Places): Promise<FolderImages> {
+  const images = new FolderImages({
+    folder: join(settings.stateDir, 'images'),
+    cacheDir: join(project, '.cache'),
+    buildScript: join(project, 'deploy', 'base-image.sh'),
+  });
+  if (isContained(settings)) await images.ensureBase();
+  return images;
+}
+
+/** How a database is ended: closed, or erased by a purge. */
+export type EndDatabase = (database: { close(): Promise<void>; erase(): Promise<void> }) => Promise<void>;
+
+export async function openIdentity(
+  settings: Settings,
+  log: Logger,
+  running: UndoStack,
+  end: EndDatabase,
+): Promise<IdentityUseCases> {
+  const store = await openIdentityStore({ ...databaseLocation(settings, 'auth', endForLoss), log });
+  running.defer('close the accounts', () => end(store));
+  const keys = await IdentityKeys.load(join(settings.stateDir, 'identity-keys.json'), systemClock);
+  const mailer = await makeMailer(settings);
+  log.info({ destination: mailer.destination }, `mail goes to ${mailer.destination}`);
+  const hasher = new ScryptHasher();
+  const identity = new IdentityUseCases({ store, hasher, mailer, keys, clock: systemClock, log, settings });
+  running.defer('send the mail that waits', () => identity.close());
+  return identity;
+}
+
+async function makeMailer(settings: Settings): Promise<Mailer> {
+  const { smtpHost: host, stateDir, instance } = settings;
+  const from = settings.mailFrom ?? `${instance}@localhost`;
+  if (host !== undefined) return await SmtpMailer.open({ ...settings, host, from });
+  return await OutboxMailer.open(settings.outboxDir ?? join(stateDir, 'outbox'), from, systemClock);
+}
+
+/** Somebody else has the database now, and with it the nodes: this controller must not touch them any more. */
+function endForLoss(): void {
+  process.exitCode = 1;
+  process.kill(process.pid, 'SIGTERM');
+}
+
+export async function makeBus(settings: Settings, host: string, log: Logger): Promise<NatsBus> {
+  if (settings.natsUrl !== undefined) {
+    const access = await externalAccess({
+      url: settings.natsUrl,
+      accountSeedFile: settings.natsAccountSeedFile,
+      accountPublicKey: settings.natsAccountPublicKey,
+      systemCredsFile: settings.natsSystemCredsFile,
+    });
+    return new NatsBus(access, settings.instance, log, undefined);
+  }
+  const accounts = await loadAccounts(settings.stateDir);
+  const user = await serviceUserIds(settings.serviceUser);
+  const { natsPort: port, runDir } = settings;
+  const server = new NatsServer({ host, port, runDir, accounts, user, clock: systemClock, log });
+  await server.start();
+  return new NatsBus(await ownServerAccess(server, accounts), settings.instance, log, server);
+}

@@ -1,0 +1,81 @@
+/** Every gRPC service of the controller, with its handlers behind one edge. */
+import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
+import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
+import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
+import { IdentityServiceService } from '../../shared/gen/nexus/v1/identity.js';
+import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
+import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
+import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
+import { StateServiceService } from '../../shared/gen/nexus/v1/state.js';
+import type { FileUseCases } from '../file/use-cases.js';
+import type { IdentityUseCases } from '../identity/use-cases.js';
+import type { NodeService } from '../node/service.js';
+import type { Upkeep } from '../repair/upkeep.js';
+import type { DocumentSource } from '../state/document.js';
+import type { Store } from '../store/port.js';
+import type { FsUseCases } from '../vfs/use-cases.js';
+import { clusterServiceHandlers, type ClusterDeps } from './cluster.js';
+import type { Edge } from './edge.js';
+import { fileServiceHandlers } from './file.js';
+import { fsServiceHandlers } from './fs.js';
+import { identityServiceHandlers } from './identity.js';
+import { imageServiceHandlers } from './image.js';
+import { metricsServiceHandlers } from './metrics.js';
+import { nodeServiceHandlers } from './node.js';
+import type { RegisteredService } from './server.js';
+import { stateServiceHandlers } from './state.js';
+
+export interface UseCases {
+  readonly store: Store;
+  readonly nodes: NodeService;
+  readonly files: FileUseCases;
+  readonly fs: FsUseCases;
+  readonly upkeep: Upkeep;
+  readonly identity: IdentityUseCases;
+  readonly document: DocumentSource;
+  readonly cluster: Pick<ClusterDeps, 'startedAt' | 'shutdown'>;
+}
+
+/** A file of proto/ to a service: reflection reads it. */
+export function servicesFor(
+  { store, nodes, files, fs, upkeep, identity, document, cluster }: UseCases,
+  edge: Edge,
+): readonly RegisteredService[] {
+  const { context } = nodes;
+  const { registry } = context;
+  const service = (
+    proto: string,
+    definition: RegisteredService['definition'],
+    handlers: object,
+  ): RegisteredService => ({
+    proto: `nexus/v1/${proto}.proto`,
+    definition,
+    handlers: { ...handlers },
+  });
+  return [
+    service('node', NodeServiceService, nodeServiceHandlers(nodes, upkeep, edge)),
+    service('image', ImageServiceService, imageServiceHandlers(context.images, registry, edge)),
+    service('file', FileServiceService, fileServiceHandlers(files, upkeep, registry, edge)),
+    service(
+      'fs',
+      FsServiceService,
+      fsServiceHandlers(fs, (name) => identity.administration.exists(name), edge),
+    ),
+    service(
+      'state',
+      StateServiceService,
+      stateServiceHandlers(
+        { archive: store.archive, service: nodes, files: store.files, replicas: store.replicas },
+        document,
+        edge,
+      ),
+    ),
+    service('metrics', MetricsServiceService, metricsServiceHandlers(context.metrics, registry, edge)),
+    service('identity', IdentityServiceService, identityServiceHandlers(identity, edge)),
+    service(
+      'cluster',
+      ClusterServiceService,
+      clusterServiceHandlers({ ...cluster, context, files: store.files, upkeep, events: context.events }, edge),
+    ),
+  ];
+}

@@ -1,0 +1,85 @@
+/** StateService: the state out, in, and made anew. */
+import type { sendUnaryData, ServerReadableStream } from '@grpc/grpc-js';
+import { NexusError } from '../../shared/errors.js';
+import type {
+  ImportStateRequest,
+  ImportStateResponse,
+  RebuiltFile as RebuiltFileShape,
+  StateServiceServer,
+} from '../../shared/gen/nexus/v1/state.js';
+import { MIB } from '../../shared/limits.js';
+import { statusOf } from '../../shared/rpc/status.js';
+import { documentPieces, type DocumentSource } from '../state/document.js';
+import { importState, type Imported } from '../state/import.js';
+import type { RebuiltFile } from '../state/rebuild-plan.js';
+import { rebuildState, type RebuildDeps } from '../state/rebuild.js';
+import type { Edge } from './edge.js';
+import { admitted, serverStream } from './handlers.js';
+
+/** A million files with one chunk each. */
+const MAX_DOCUMENT_BYTES = 512 * MIB;
+/** Of a message, in characters; far below gRPC's 4 MiB whatever they are. */
+const PIECE_CHARACTERS = 512 * 1024;
+
+export function stateServiceHandlers(deps: RebuildDeps, source: DocumentSource, edge: Edge): StateServiceServer {
+  return {
+    exportState: serverStream(edge, async (_request, { signal, send }) => {
+      for await (const piece of documentPieces(source)) {
+        signal.throwIfAborted();
+        for (let at = 0; at < piece.length; at += PIECE_CHARACTERS)
+          await send({ data: Buffer.from(piece.slice(at, at + PIECE_CHARACTERS)) });
+      }
+    }),
+    importState: (
+      call: ServerReadableStream<ImportStateRequest, ImportStateResponse>,
+      callback: sendUnaryData<ImportStateResponse>,
+    ) => {
+      admitted(
+        edge,
+        call,
+        async () => importState(deps, await received(call)),
+        (imported) => {
+          callback(null, importedShape(imported));
+        },
+        (error) => {
+          callback(statusOf(error));
+        },
+      );
+    },
+    rebuildState: serverStream(edge, async ({ plan }, { signal, send }) => {
+      const rebuilt = await rebuildState(deps, { plan, signal }, (progress) => send({ progress }));
+      const { nodes, files, warnings } = rebuilt;
+      await send({ summary: { nodes: [...nodes], files: files.map(rebuiltShape), warnings: [...warnings] } });
+    }),
+  };
+}
+
+async function received(call: ServerReadableStream<ImportStateRequest, ImportStateResponse>): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const { data } of call as AsyncIterable<ImportStateRequest>) {
+    size += data.length;
+    if (size > MAX_DOCUMENT_BYTES) {
+      throw new NexusError('resource_exhausted', `a state may have ${MAX_DOCUMENT_BYTES / MIB} MB at most`);
+    }
+    pieces.push(data);
+  }
+  if (call.cancelled) throw new NexusError('cancelled', 'the caller went away');
+  return Buffer.concat(pieces).toString('utf8');
+}
+
+const importedShape = ({ nodes, files, entries, warnings }: Imported): ImportStateResponse => ({
+  nodes,
+  files: BigInt(files),
+  entries: BigInt(entries),
+  warnings: [...warnings],
+});
+
+const rebuiltShape = ({ file, verdict, missing }: RebuiltFile): RebuiltFileShape => ({
+  id: file.id,
+  name: file.name,
+  owner: file.owner,
+  size: BigInt(file.size),
+  verdict,
+  missingChunks: [...missing],
+});

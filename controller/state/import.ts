@@ -1,0 +1,68 @@
+/** Puts a document back into a cluster that has nothing, and starts its nodes on the volumes that are still there. */
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import type { NodeService } from '../node/service.js';
+import type { ArchiveStore } from '../store/archive-port.js';
+import type { NodeRecord } from '../store/port.js';
+import { contentOf, parseDocument, type Placing } from './document.js';
+
+export interface Imported {
+  readonly nodes: number;
+  readonly files: number;
+  readonly entries: number;
+  readonly warnings: readonly string[];
+}
+
+export interface StateDeps {
+  readonly archive: ArchiveStore;
+  readonly service: NodeService;
+}
+
+/** Where this cluster puts the node of a slot. */
+export function placingOf(service: NodeService): Placing {
+  const { subnet, volumes, settings } = service.context;
+  return {
+    addressOf: (slot) => subnet.addressOf(slot),
+    loopDeviceOf: (slot) => (volumes.usesLoopDevices ? settings.loopBase + slot : -1),
+  };
+}
+
+/** Codes: invalid_argument (no such document), failed_precondition (something is there already). */
+export async function importState({ archive, service }: StateDeps, json: string): Promise<Imported> {
+  const document = parseDocument(json);
+  const { subnet, registry } = service.context;
+  const outside = document.nodes.find((node) => node.slot >= subnet.slots);
+  if (outside !== undefined) {
+    throw new NexusError(
+      'failed_precondition',
+      `node ${outside.name} has slot ${outside.slot}, and the subnet has ${subnet.slots}; set a larger subnet`,
+    );
+  }
+  if (!(await archive.isEmpty())) {
+    throw new NexusError(
+      'failed_precondition',
+      'this cluster has nodes or files already; import into an empty one: stop it, move nexus.db away, start it again',
+    );
+  }
+  const { content, warnings } = contentOf(document, placingOf(service));
+  await archive.restore(content);
+  await registry.load();
+  const failures = await startAll(service, content.nodes);
+  return {
+    nodes: content.nodes.length,
+    files: content.files.length,
+    entries: content.entries.length,
+    warnings: [...warnings, ...failures],
+  };
+}
+
+/** Those that are to run; answers what went wrong. */
+export async function startAll(service: NodeService, nodes: readonly NodeRecord[]): Promise<string[]> {
+  const wanted = nodes.filter((node) => node.desired === 'running');
+  const never = new AbortController().signal;
+  const results = await Promise.allSettled(wanted.map((node) => service.start(node.id, never)));
+  return results.flatMap((result, at) =>
+    result.status === 'fulfilled'
+      ? []
+      : [`node ${wanted[at]?.name ?? ''} could not be started: ${toNexusError(result.reason).message}`],
+  );
+}

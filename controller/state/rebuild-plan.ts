@@ -1,0 +1,132 @@
+/**
+ * Files from chunks: each chunk's sidecar says which part of which file it is. Nothing says that a file was ever whole, so
+ * the verdict follows from what fits. Pure.
+ */
+import type { ChunkOrigin } from '../../shared/chunk-token.js';
+import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import type { ArchivedFile } from '../store/archive-port.js';
+
+/** A copy that lies on a volume and that the catalogue does not know. */
+export interface FoundCopy {
+  readonly nodeId: NodeId;
+  readonly chunkId: ChunkId;
+  readonly size: number;
+  readonly md5: string;
+  readonly of: ChunkOrigin | undefined;
+}
+
+/**
+ * whole: its chunks follow one another, and the last is shorter than the others or they add up to what was expected.
+ * unproved: they follow one another, all full, and nobody said how many there were to be. partial: some are missing.
+ */
+export type Verdict = 'whole' | 'unproved' | 'partial';
+
+export interface RebuiltFile extends ArchivedFile {
+  readonly verdict: Verdict;
+  readonly missing: readonly number[];
+}
+
+export interface RebuildPlan {
+  readonly files: readonly RebuiltFile[];
+  readonly warnings: readonly string[];
+}
+
+interface Chunk {
+  readonly id: ChunkId;
+  readonly of: ChunkOrigin;
+  readonly size: number;
+  readonly md5: string;
+  readonly nodes: readonly NodeId[];
+}
+
+export function planRebuild(copies: readonly FoundCopy[]): RebuildPlan {
+  const warnings: string[] = [];
+  const nameless = copies.filter((copy) => copy.of === undefined).length;
+  if (nameless > 0) warnings.push(`${nameless} chunk(s) do not say which file they belong to, and were left alone`);
+  const byFile = new Map<string, Map<ChunkId, FoundCopy[]>>();
+  for (const copy of copies) {
+    if (copy.of === undefined) continue;
+    const chunks = byFile.get(copy.of.file) ?? new Map<ChunkId, FoundCopy[]>();
+    chunks.set(copy.chunkId, [...(chunks.get(copy.chunkId) ?? []), copy]);
+    byFile.set(copy.of.file, chunks);
+  }
+  const files = [...byFile].map(([id, chunks]) => {
+    const agreed = [...chunks.values()].map((found) => agree(found, warnings));
+    return rebuild(id as FileId, onePerIndex(agreed, warnings));
+  });
+  return { files: files.sort((a, b) => (a.file.id < b.file.id ? -1 : 1)), warnings };
+}
+
+/** What most copies of a chunk say it is; the others are left alone. */
+function agree(copies: readonly FoundCopy[], warnings: string[]): Chunk {
+  const votes = new Map<string, FoundCopy[]>();
+  for (const copy of copies) {
+    const key = `${copy.size} ${copy.md5} ${copy.of?.index ?? ''}`;
+    votes.set(key, [...(votes.get(key) ?? []), copy]);
+  }
+  const [most = []] = [...votes.values()].sort((a, b) => b.length - a.length || compare(keyOf(a), keyOf(b)));
+  const [first] = most;
+  if (first?.of === undefined) throw new Error('a chunk without copies');
+  const others = copies.filter((copy) => !most.includes(copy));
+  for (const { chunkId, nodeId } of others)
+    warnings.push(`chunk ${chunkId} on node ${nodeId} differs from its other copies, and was left alone`);
+  const nodes = [...new Set(most.map((copy) => copy.nodeId))].sort();
+  return { id: first.chunkId, of: first.of, size: first.size, md5: first.md5, nodes };
+}
+
+const keyOf = ([copy]: readonly FoundCopy[]): string => `${copy?.md5 ?? ''} ${copy?.nodeId ?? ''}`;
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function onePerIndex(chunks: readonly Chunk[], warnings: string[]): Chunk[] {
+  const byIndex = new Map<number, Chunk>();
+  for (const chunk of [...chunks].sort((a, b) => b.nodes.length - a.nodes.length || compare(a.id, b.id))) {
+    const { index, file } = chunk.of;
+    if (byIndex.has(index)) warnings.push(`file ${file} has two chunks ${index}; ${chunk.id} was left alone`);
+    else byIndex.set(index, chunk);
+  }
+  return [...byIndex.values()].sort((a, b) => a.of.index - b.of.index);
+}
+
+function rebuild(id: FileId, chunks: readonly Chunk[]): RebuiltFile {
+  const last = chunks.at(-1);
+  if (last === undefined) throw new Error('a file without chunks');
+  // A repair knows the size of a file that was committed; the sender may have known none.
+  const expected = Math.max(...chunks.map((chunk) => chunk.of.expected));
+  const chunksCount = Math.max(last.of.index + 1, Math.ceil(expected / CHUNK_SIZE_BYTES));
+  const there = new Set(chunks.map((chunk) => chunk.of.index));
+  const holes = Array.from({ length: chunksCount }, (_, index) => index).filter((index) => !there.has(index));
+  const short = chunks.filter((chunk) => chunk.of.index < chunksCount - 1 && chunk.size !== CHUNK_SIZE_BYTES);
+  const missing = [...holes, ...short.map((chunk) => chunk.of.index)].sort((a, b) => a - b);
+  const extent = last.of.index * CHUNK_SIZE_BYTES + last.size;
+  const verdict = verdictOf(missing, extent, expected, last.size);
+  const { name, owner, replicas, created } = last.of;
+  return {
+    file: {
+      id,
+      kind: 'raw',
+      name,
+      owner,
+      size: verdict === 'partial' ? Math.max(extent, expected) : extent,
+      chunksCount,
+      replicas: Math.max(1, replicas),
+      status: verdict === 'partial' ? 'partial' : 'ready',
+      createdAt: created,
+    },
+    chunks: chunks.map((chunk) => ({
+      id: chunk.id,
+      fileId: id,
+      index: chunk.of.index,
+      size: chunk.size,
+      md5: chunk.md5,
+      replicas: chunk.nodes.map((nodeId) => ({ nodeId, state: 'ready' as const })),
+    })),
+    verdict,
+    missing,
+  };
+}
+
+function verdictOf(missing: readonly number[], extent: number, expected: number, lastSize: number): Verdict {
+  if (missing.length > 0 || extent < expected) return 'partial';
+  return extent === expected || lastSize < CHUNK_SIZE_BYTES ? 'whole' : 'unproved';
+}

@@ -1,0 +1,126 @@
+/**
+ * The state from the volumes: nodes from the cards beside them, raw files from what the agents find on them. Folders,
+ * accounts' limits and empty files are in no volume, so they do not come back this way.
+ */
+import { originOfMessage } from '../../shared/chunk-origin.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import type { ChunkId, NodeId } from '../../shared/ids.js';
+import type { NodeService } from '../node/service.js';
+import type { FileStore, NodeRecord } from '../store/port.js';
+import type { ReplicaStore } from '../store/replica-port.js';
+import { nodeOf, nodeSchema, type NodeCard } from './document.js';
+import { placingOf, startAll, type StateDeps } from './import.js';
+import { planRebuild, type FoundCopy, type RebuiltFile } from './rebuild-plan.js';
+
+const CHUNKS_PER_PAGE = 500;
+const LIST_TIMEOUT_MS = 30_000;
+
+export interface RebuildDeps extends StateDeps {
+  readonly files: FileStore;
+  readonly replicas: ReplicaStore;
+}
+
+export interface Rebuilt {
+  /** Names of the nodes that were adopted, or would be. */
+  readonly nodes: readonly string[];
+  readonly files: readonly RebuiltFile[];
+  readonly warnings: readonly string[];
+}
+
+/** With `plan` nothing is changed, and only nodes that run already are looked at. Never stops for one bad volume. */
+export async function rebuildState(
+  deps: RebuildDeps,
+  options: { readonly plan: boolean; readonly signal: AbortSignal },
+  tell: (progress: string) => Promise<void>,
+): Promise<Rebuilt> {
+  const { archive, service } = deps;
+  const warnings: string[] = [];
+  const adopted = await adoptable(service, warnings);
+  if (!options.plan && adopted.length > 0) {
+    await tell(`adopting ${adopted.map((node) => node.name).join(', ')}`);
+    await archive.restore({ nodes: adopted, accounts: [], entries: [], files: [] });
+    await service.context.registry.load();
+    warnings.push(...(await startAll(service, adopted)));
+  }
+  const copies: FoundCopy[] = [];
+  for (const node of service.context.registry.list()) {
+    if (node.status !== 'Running' && node.status !== 'Suspect') {
+      warnings.push(`node ${node.name} is ${node.status}: what its volume holds could not be looked at`);
+      continue;
+    }
+    await tell(`looking at what node ${node.name} holds`);
+    try {
+      for await (const page of unknownOn(deps, node.id, options.signal)) copies.push(...page);
+    } catch (error) {
+      warnings.push(`node ${node.name} could not be looked at: ${toNexusError(error).message}`);
+    }
+  }
+  const planned = planRebuild(copies);
+  const files: RebuiltFile[] = [];
+  for (const file of planned.files) if ((await deps.files.getFile(file.file.id)) === undefined) files.push(file);
+  if (!options.plan && files.length > 0) await archive.restore({ nodes: [], accounts: [], entries: [], files });
+  return { nodes: adopted.map((node) => node.name), files, warnings: [...warnings, ...planned.warnings] };
+}
+
+/** Nodes whose volumes are there and that the cluster does not know. One whose slot is taken gets another. */
+async function adoptable(service: NodeService, warnings: string[]): Promise<NodeRecord[]> {
+  const { registry, volumes, subnet } = service.context;
+  const taken = new Set(registry.list().map((node) => node.slot));
+  const names = new Set(registry.list().map((node) => node.name));
+  const found: NodeRecord[] = [];
+  for (const { nodeId, card: text } of await volumes.described()) {
+    if (registry.get(nodeId) !== undefined) continue;
+    const card = parseCard(text);
+    if (card?.id !== nodeId) {
+      warnings.push(`the volume ${volumes.pathOf(nodeId)} has no readable description; it was left alone`);
+      continue;
+    }
+    const slot = taken.has(card.slot) || card.slot >= subnet.slots ? freeSlot(taken, subnet.slots) : card.slot;
+    const name = names.has(card.name) ? `${card.name.slice(0, 50)}-${card.id}` : card.name;
+    taken.add(slot);
+    names.add(name);
+    found.push(nodeOf({ ...card, name, desired: 'running' }, slot, placingOf(service)));
+  }
+  return found.sort((a, b) => a.slot - b.slot);
+}
+
+function parseCard(text: string): NodeCard | undefined {
+  try {
+    return nodeSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function freeSlot(taken: ReadonlySet<number>, slots: number): number {
+  for (let slot = 0; slot < slots; slot += 1) if (!taken.has(slot)) return slot;
+  throw new NexusError('resource_exhausted', `all ${slots} slots are taken; set a larger subnet`);
+}
+
+async function* unknownOn(
+  { service, replicas }: RebuildDeps,
+  node: NodeId,
+  signal: AbortSignal,
+): AsyncGenerator<FoundCopy[]> {
+  for (let after = ''; ;) {
+    signal.throwIfAborted();
+    const command = { listChunks: { after, limit: CHUNKS_PER_PAGE } };
+    const { chunks } = await service.context.bus.request(node, command, LIST_TIMEOUT_MS);
+    const known = await replicas.knownOn(
+      node,
+      chunks.map((chunk) => chunk.chunkId as ChunkId),
+    );
+    yield chunks
+      .filter((chunk) => !known.has(chunk.chunkId as ChunkId))
+      .map(({ chunkId, size, md5, origin }) => ({
+        nodeId: node,
+        chunkId: chunkId as ChunkId,
+        size: Number(size),
+        md5,
+        of: origin === undefined ? undefined : originOfMessage(origin),
+      }));
+    const last = chunks.at(-1);
+    if (chunks.length < CHUNKS_PER_PAGE || last === undefined) return;
+    after = last.chunkId;
+  }
+}

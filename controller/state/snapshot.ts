@@ -1,0 +1,83 @@
+/**
+ * nexus.json in the state folder: the same document as `nexus state export` gives, written anew a moment after each change,
+ * and the cards beside the volumes. Whole at every moment: a new file takes the old one's place.
+ */
+import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Clock } from '../../shared/clock.js';
+import type { Logger } from '../../shared/log.js';
+import { toNexusError } from '../../shared/errors.js';
+import type { NodeRecord } from '../store/port.js';
+import type { VolumeProvisioner } from '../volume/port.js';
+import { documentPieces, nodeCard, type DocumentSource } from './document.js';
+
+/** A large state takes long to write; the controller is not to be busy with it for more than this share of its time. */
+const SHARE_OF_TIME = 1 / 20;
+
+export interface SnapshotDeps {
+  readonly source: DocumentSource;
+  readonly volumes: VolumeProvisioner;
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export class Snapshot {
+  #written = -1;
+  #notBefore = 0;
+  readonly #cards = new Map<string, string>();
+
+  constructor(private readonly deps: SnapshotDeps) {}
+
+  /** Writes when something has changed and the last time is not too near. */
+  async tick(): Promise<void> {
+    const { source, clock } = this.deps;
+    await this.#describe(source.nodes());
+    const revision = source.archive.revision();
+    const startedAt = clock.monotonic();
+    if (revision === this.#written || startedAt < this.#notBefore) return;
+    await this.#write();
+    this.#written = revision;
+    this.#notBefore = clock.monotonic() + (clock.monotonic() - startedAt) / SHARE_OF_TIME;
+  }
+
+  async #write(): Promise<void> {
+    const { path, source } = this.deps;
+    const temporary = `${path}.new`;
+    await mkdir(dirname(path), { recursive: true });
+    const file = await open(temporary, 'w', 0o600);
+    try {
+      for await (const piece of documentPieces(source)) await file.write(piece);
+      await file.sync();
+    } catch (error) {
+      await file.close();
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    await file.close();
+    await rename(temporary, path);
+    const folder = await open(dirname(path), 'r');
+    await folder.sync();
+    await folder.close();
+  }
+
+  /** A volume whose node can't be told apart any more would be of no use to a rebuild. */
+  async #describe(nodes: readonly NodeRecord[]): Promise<void> {
+    const { volumes, log } = this.deps;
+    const known = new Set<string>(nodes.map((node) => node.id));
+    for (const id of this.#cards.keys()) if (!known.has(id)) this.#cards.delete(id);
+    for (const node of nodes) {
+      const card = JSON.stringify(nodeCard(node));
+      const isBeing = node.status === 'Creating' || node.status === 'Removing';
+      if (isBeing || this.#cards.get(node.id) === card) continue;
+      try {
+        await volumes.describe(node.id, card);
+        this.#cards.set(node.id, card);
+      } catch (error) {
+        log.warn({ node: node.name, said: toNexusError(error).message }, 'its volume could not be described');
+      }
+    }
+  }
+}
+
+export const snapshotPath = (stateDir: string): string => join(stateDir, 'nexus.json');

@@ -1,0 +1,113 @@
+/** Reading out and putting back whole tables. */
+import type { EntityManager } from 'typeorm';
+import type { EntryId, FileId } from '../../shared/ids.js';
+import type { ArchiveContent, ArchivedAccount, ArchivedEntry, ArchivedFile, ArchiveStore } from './archive-port.js';
+import { ChunkEntity, FileEntity, NodeEntity, ReplicaEntity } from './entities.js';
+import type { FileRecord } from './port.js';
+import { charge, ensureAccount } from './typeorm-accounts.js';
+import { checkedId, chunksOf, parts } from './typeorm-chunks.js';
+import type { Database } from './typeorm-database.js';
+import { insertEntry } from './typeorm-entries.js';
+import { query } from './typeorm-query.js';
+
+type Numbers<Row> = { readonly [K in keyof Row]: Row[K] | string };
+
+export class TypeormArchiveStore implements ArchiveStore {
+  constructor(private readonly database: Database) {}
+
+  revision(): number {
+    return this.database.writes;
+  }
+
+  async accounts(): Promise<readonly ArchivedAccount[]> {
+    const rows = await this.database.read((manager) =>
+      query<Numbers<ArchivedAccount>>(
+        manager,
+        'SELECT owner AS "owner", quota AS "limit", created_at AS "createdAt" FROM accounts ORDER BY owner',
+      ),
+    );
+    return rows.map(({ owner, limit, createdAt }) => ({
+      owner,
+      limit: limit === null ? null : Number(limit),
+      createdAt: Number(createdAt),
+    }));
+  }
+
+  async entries(after: EntryId | '', limit: number): Promise<readonly ArchivedEntry[]> {
+    const rows = await this.database.read((manager) =>
+      query<Numbers<ArchivedEntry>>(
+        manager,
+        `SELECT id AS "id", owner AS "owner", parent_id AS "parentId", name AS "name", type AS "type",
+                file_id AS "fileId", created_at AS "createdAt", modified_at AS "modifiedAt"
+           FROM entries WHERE id > ? ORDER BY id LIMIT ${Math.trunc(limit)}`,
+        [after],
+      ),
+    );
+    return rows.map((row) => ({
+      ...(row as ArchivedEntry),
+      createdAt: Number(row.createdAt),
+      modifiedAt: Number(row.modifiedAt),
+    }));
+  }
+
+  async files(after: FileId | '', limit: number): Promise<readonly ArchivedFile[]> {
+    const files = await this.database.read((manager) =>
+      manager
+        .createQueryBuilder(FileEntity, 'file')
+        .where("file.id > :after AND file.status IN ('ready', 'partial')", { after })
+        .orderBy('file.id')
+        .limit(limit)
+        .getMany(),
+    );
+    return await Promise.all(files.map((file) => this.#withChunks(file)));
+  }
+
+  async #withChunks(file: FileRecord): Promise<ArchivedFile> {
+    const chunks = await this.database.read((manager) => chunksOf(manager, file.id, 0, file.chunksCount));
+    return { file, chunks };
+  }
+
+  async isEmpty(): Promise<boolean> {
+    const [row] = await this.database.read((manager) =>
+      query<{ kept: number | string }>(
+        manager,
+        `SELECT (SELECT COUNT(*) FROM nodes) + (SELECT COUNT(*) FROM files) + (SELECT COUNT(*) FROM entries)
+              + (SELECT COUNT(*) FROM chunks) AS "kept"`,
+      ),
+    );
+    return Number(row?.kept ?? 0) === 0;
+  }
+
+  async restore({ nodes, accounts, entries, files }: ArchiveContent): Promise<void> {
+    await this.database.write(async (manager) => {
+      for (const node of nodes) await manager.insert(NodeEntity, { ...node });
+      for (const { owner, limit, createdAt } of accounts) {
+        await ensureAccount(manager, owner, createdAt);
+        await query(manager, 'UPDATE accounts SET quota = ? WHERE owner = ?', [limit, owner]);
+      }
+      for (const entry of entries) await insertEntry(manager, entry);
+      for (const part of parts(files)) await restoreFiles(manager, part);
+    });
+  }
+}
+
+async function restoreFiles(manager: EntityManager, files: readonly ArchivedFile[]): Promise<void> {
+  for (const { file } of files) {
+    await manager.insert(FileEntity, { ...file });
+    await ensureAccount(manager, file.owner, file.createdAt);
+    await charge(manager, file.owner, { used: file.size });
+  }
+  const chunks = files.flatMap((archived) => archived.chunks);
+  const rows = chunks.map(({ id, fileId, index, size, md5 }) => ({
+    id: checkedId(id) as typeof id,
+    fileId,
+    index,
+    size,
+    md5,
+  }));
+  const copies = chunks.flatMap(({ id, replicas }) =>
+    replicas.map(({ nodeId, state }) => ({ chunkId: id, nodeId, state, reason: 'put back from a copy of the state' })),
+  );
+  for (const part of parts(rows)) await manager.insert(ChunkEntity, [...part]);
+  for (const part of parts(copies)) await manager.insert(ReplicaEntity, [...part]);
+}
