@@ -12,7 +12,7 @@ const ADAPTERS = [
   '^controller/runtime/(runc|process)[^/]*[.]ts$',
   '^controller/network/(bridge|loopback)[^/]*[.]ts$',
   '^controller/volume/(image-file|directory)[^/]*[.]ts$',
-  '^controller/store/(typeorm|entities|sqlite|postgres|[a-z]+-store)[^/]*[.]ts$',
+  '^controller/store/(typeorm|entities|sqlite|postgres|write-queue|[a-z]+-store)[^/]*[.]ts$',
   '^controller/store/migrations/',
   '^controller/identity/(typeorm|entities|smtp|outbox)[^/]*[.]ts$',
   '^controller/identity/migrations/',

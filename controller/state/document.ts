@@ -320,7 +320,11 @@ type Entries = StateDocument['entries'];
 
 function reachable(entries: Entries, files: ReadonlySet<string>): Entries {
   const byParent = new Map<string, Entries>();
-  for (const entry of entries) byParent.set(entry.parent_id, [...(byParent.get(entry.parent_id) ?? []), entry]);
+  for (const entry of entries) {
+    const siblings = byParent.get(entry.parent_id);
+    if (siblings === undefined) byParent.set(entry.parent_id, [entry]);
+    else siblings.push(entry);
+  }
   const found: Entries = [];
   const todo = [...byParent.keys()].filter((parent) => parent.startsWith('~'));
   for (let parent = todo.pop(); parent !== undefined; parent = todo.pop()) {

@@ -11,7 +11,7 @@ import type { NodeRecord } from '../store/port.js';
 import type { VolumeProvisioner } from '../volume/port.js';
 import { documentPieces, nodeCard, type DocumentSource } from './document.js';
 
-/** A large state takes long to write; the controller is not to be busy with it for more than this share of its time. */
+/** A large state takes long to put together; the controller is not to do that for more than this share of its time. */
 const SHARE_OF_TIME = 1 / 20;
 
 export interface SnapshotDeps {
@@ -34,20 +34,26 @@ export class Snapshot {
     const { source, clock } = this.deps;
     await this.#describe(source.nodes());
     const revision = source.archive.revision();
-    const startedAt = clock.monotonic();
-    if (revision === this.#written || startedAt < this.#notBefore) return;
-    await this.#write();
+    if (revision === this.#written || clock.monotonic() < this.#notBefore) return;
+    const busyMs = await this.#write();
     this.#written = revision;
-    this.#notBefore = clock.monotonic() + (clock.monotonic() - startedAt) / SHARE_OF_TIME;
+    this.#notBefore = clock.monotonic() + busyMs / SHARE_OF_TIME;
   }
 
-  async #write(): Promise<void> {
-    const { path, source } = this.deps;
+  /** Answers how long it took to put the document together, without what the disk took. */
+  async #write(): Promise<number> {
+    const { path, source, clock } = this.deps;
+    let busyMs = 0;
     const temporary = `${path}.new`;
     await mkdir(dirname(path), { recursive: true });
     const file = await open(temporary, 'w', 0o600);
     try {
-      for await (const piece of documentPieces(source)) await file.write(piece);
+      let since = clock.monotonic();
+      for await (const piece of documentPieces(source)) {
+        busyMs += clock.monotonic() - since;
+        await file.write(piece);
+        since = clock.monotonic();
+      }
       await file.sync();
     } catch (error) {
       await file.close();
@@ -59,6 +65,7 @@ export class Snapshot {
     const folder = await open(dirname(path), 'r');
     await folder.sync();
     await folder.close();
+    return busyMs;
   }
 
   /** A volume whose node can't be told apart any more would be of no use to a rebuild. */

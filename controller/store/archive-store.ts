@@ -3,11 +3,10 @@ import type { EntityManager } from 'typeorm';
 import type { EntryId, FileId } from '../../shared/ids.js';
 import type { ArchiveContent, ArchivedAccount, ArchivedEntry, ArchivedFile, ArchiveStore } from './archive-port.js';
 import { ChunkEntity, FileEntity, NodeEntity, ReplicaEntity } from './entities.js';
-import type { FileRecord } from './port.js';
 import { charge, ensureAccount } from './typeorm-accounts.js';
-import { checkedId, chunksOf, parts } from './typeorm-chunks.js';
+import { checkedId, chunksOfFiles, parts } from './typeorm-chunks.js';
 import type { Database } from './typeorm-database.js';
-import { insertEntry } from './typeorm-entries.js';
+import { insertEntries } from './typeorm-entries.js';
 import { query } from './typeorm-query.js';
 
 type Numbers<Row> = { readonly [K in keyof Row]: Row[K] | string };
@@ -59,12 +58,8 @@ export class TypeormArchiveStore implements ArchiveStore {
         .limit(limit)
         .getMany(),
     );
-    return await Promise.all(files.map((file) => this.#withChunks(file)));
-  }
-
-  async #withChunks(file: FileRecord): Promise<ArchivedFile> {
-    const chunks = await this.database.read((manager) => chunksOf(manager, file.id, 0, file.chunksCount));
-    return { file, chunks };
+    const chunks = await this.database.read((manager) => chunksOfFiles(manager, files));
+    return files.map((file) => ({ file, chunks: chunks.get(file.id) ?? [] }));
   }
 
   async isEmpty(): Promise<boolean> {
@@ -85,17 +80,29 @@ export class TypeormArchiveStore implements ArchiveStore {
         await ensureAccount(manager, owner, createdAt);
         await query(manager, 'UPDATE accounts SET quota = ? WHERE owner = ?', [limit, owner]);
       }
-      for (const entry of entries) await insertEntry(manager, entry);
+      for (const part of parts(entries)) await insertEntries(manager, part);
       for (const part of parts(files)) await restoreFiles(manager, part);
     });
   }
 }
 
 async function restoreFiles(manager: EntityManager, files: readonly ArchivedFile[]): Promise<void> {
+  // Without reading back what the columns' defaults are: that is a condition of a thousand parts.
+  await manager
+    .createQueryBuilder()
+    .insert()
+    .into(FileEntity)
+    .values(files.map(({ file }) => ({ ...file })))
+    .updateEntity(false)
+    .execute();
+  const sums = new Map<string, { used: number; since: number }>();
   for (const { file } of files) {
-    await manager.insert(FileEntity, { ...file });
-    await ensureAccount(manager, file.owner, file.createdAt);
-    await charge(manager, file.owner, { used: file.size });
+    const { used, since } = sums.get(file.owner) ?? { used: 0, since: file.createdAt };
+    sums.set(file.owner, { used: used + file.size, since: Math.min(since, file.createdAt) });
+  }
+  for (const [owner, { used, since }] of sums) {
+    await ensureAccount(manager, owner, since);
+    await charge(manager, owner, { used });
   }
   const chunks = files.flatMap((archived) => archived.chunks);
   const rows = chunks.map(({ id, fileId, index, size, md5 }) => ({

@@ -18,27 +18,62 @@ export const chunksOf = (manager: EntityManager, fileId: FileId, from: number, c
   chunksWhere(manager, fileId, `chunk_index >= ${Math.trunc(from)} AND chunk_index < ${Math.trunc(from + count)}`);
 
 export async function chunksWhere(manager: EntityManager, fileId: FileId, condition: string): Promise<ChunkRecord[]> {
-  const rows: Record<'id' | 'idx' | 'size' | 'md5' | 'node' | 'state', string | number | null>[] = await manager.query(
-    `SELECT chunks.id AS "id", chunk_index AS "idx", size AS "size", md5 AS "md5", node_id AS "node", state AS "state"
+  const rows = await chunkRows(manager, `file_id = '${checkedId(fileId)}' AND ${condition}`);
+  return chunksOfRows(rows).get(fileId) ?? [];
+}
+
+/** Of each file those within its end. */
+export async function chunksOfFiles(
+  manager: EntityManager,
+  files: readonly { readonly id: FileId; readonly chunksCount: number }[],
+): Promise<ReadonlyMap<FileId, ChunkRecord[]>> {
+  const some = files.filter(({ chunksCount }) => chunksCount > 0);
+  if (some.length === 0) return new Map();
+  const rows = await chunkRows(manager, `file_id IN (${some.map(({ id }) => `'${checkedId(id)}'`).join(', ')})`);
+  const chunks = chunksOfRows(rows);
+  for (const { id, chunksCount } of some) {
+    chunks.set(
+      id,
+      (chunks.get(id) ?? []).filter((chunk) => chunk.index < chunksCount),
+    );
+  }
+  return chunks;
+}
+
+type Row = Readonly<Record<'file' | 'id' | 'idx' | 'size' | 'md5' | 'node' | 'state', string | number | null>>;
+
+const chunkRows = (manager: EntityManager, condition: string): Promise<Row[]> =>
+  manager.query<Row[]>(
+    `SELECT file_id AS "file", chunks.id AS "id", chunk_index AS "idx", size AS "size", md5 AS "md5",
+            node_id AS "node", state AS "state"
        FROM chunks LEFT JOIN replicas ON replicas.chunk_id = chunks.id
-      WHERE file_id = '${checkedId(fileId)}' AND ${condition}
-      ORDER BY chunk_index, node_id`,
+      WHERE ${condition}
+      ORDER BY file_id, chunk_index, node_id`,
   );
-  const byIndex = new Map<number, ChunkRecord & { replicas: { nodeId: NodeId; state: ReplicaRow['state'] }[] }>();
+
+/** In order, as the rows are. */
+function chunksOfRows(rows: readonly Row[]): Map<FileId, ChunkRecord[]> {
+  const byId = new Map<ChunkId, ChunkRecord & { replicas: { nodeId: NodeId; state: ReplicaRow['state'] }[] }>();
   for (const row of rows) {
-    const index = Number(row.idx);
-    const chunk = byIndex.get(index) ?? {
-      id: row.id as ChunkId,
-      fileId,
-      index,
+    const id = row.id as ChunkId;
+    const chunk = byId.get(id) ?? {
+      id,
+      fileId: row.file as FileId,
+      index: Number(row.idx),
       size: Number(row.size),
       md5: String(row.md5),
       replicas: [],
     };
     if (row.node !== null) chunk.replicas.push({ nodeId: row.node as NodeId, state: row.state as ReplicaRow['state'] });
-    byIndex.set(index, chunk);
+    byId.set(id, chunk);
   }
-  return [...byIndex.values()];
+  const byFile = new Map<FileId, ChunkRecord[]>();
+  for (const chunk of byId.values()) {
+    const chunks = byFile.get(chunk.fileId);
+    if (chunks === undefined) byFile.set(chunk.fileId, [chunk]);
+    else chunks.push(chunk);
+  }
+  return byFile;
 }
 
 /** Parameter markers differ between the databases; a hex id needs none. */

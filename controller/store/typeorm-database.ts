@@ -2,20 +2,20 @@
  * A database under TypeORM, whichever it is: one connection that writes, others that read.
  *
  * All TypeORM transactions of one SQLite data source share one connection, so a rollback would take concurrent, already
- * fulfilled writes with it: every write goes through one mutex on the writing connection, on PostgreSQL too, so that what
+ * fulfilled writes with it: every write goes through one queue on the writing connection, on PostgreSQL too, so that what
  * a transaction has read holds until it ends. Reads have connections of their own and see committed rows only; each read
  * is one statement, hence one snapshot.
  */
-import { Mutex } from 'async-mutex';
 import type { DataSource, EntityManager, EntitySchema, MigrationInterface } from 'typeorm';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import { WriteQueue } from './write-queue.js';
 
 /** What the parts of a store work on. */
 export interface Database {
   /** How many writes there were. */
   readonly writes: number;
-  /** Runs `work` as one transaction, alone; it is durable when the promise resolves, undone when it rejects. */
+  /** Runs `work` alone, whole or not at all; it is durable when the promise resolves, undone when it rejects. */
   write<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result>;
   /** `work` must be one statement. */
   read<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result>;
@@ -40,18 +40,19 @@ export interface Connections {
 }
 
 export class TypeormDatabase implements Database {
-  readonly #writing = new Mutex();
+  readonly #queue: WriteQueue;
   #open = true;
+  #closing: Promise<void> | undefined;
   #writes = 0;
 
-  constructor(private readonly connections: Connections) {}
+  constructor(private readonly connections: Connections) {
+    this.#queue = new WriteQueue(connections.writer);
+  }
 
   async write<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
-    return await this.#writing.runExclusive(async () => {
-      const result = await this.#translated(() => this.connections.writer.transaction(work));
-      this.#writes += 1;
-      return result;
-    });
+    const result = await this.#translated(() => this.#queue.add(work));
+    this.#writes += 1;
+    return result;
   }
 
   get writes(): number {
@@ -72,12 +73,9 @@ export class TypeormDatabase implements Database {
   }
 
   /** Waits for running writes; idempotent. */
-  async close(): Promise<void> {
-    await this.#writing.runExclusive(async () => {
-      if (!this.#open) return;
-      this.#open = false;
-      await this.connections.close();
-    });
+  close(): Promise<void> {
+    this.#open = false;
+    return (this.#closing ??= this.#queue.idle().then(() => this.connections.close()));
   }
 
   /** Closes it and removes everything in it: for the end of an instance. */

@@ -91,12 +91,26 @@ export async function isEmpty(manager: EntityManager, folder: EntryId): Promise<
   return (await query(manager, 'SELECT 1 FROM entries WHERE parent_id = ? LIMIT 1', [folder])).length === 0;
 }
 
-export async function insertEntry(manager: EntityManager, entry: Omit<EntryRecord, 'size'>): Promise<void> {
+type NewEntry = Omit<EntryRecord, 'size'>;
+
+export const insertEntry = (manager: EntityManager, entry: NewEntry): Promise<void> => insertEntries(manager, [entry]);
+
+/** Not more than fit into one statement: `parts` makes groups of them. */
+export async function insertEntries(manager: EntityManager, entries: readonly NewEntry[]): Promise<void> {
   await query(
     manager,
     `INSERT INTO entries (id, owner, parent_id, name, type, file_id, created_at, modified_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
-    [entry.id, entry.owner, entry.parentId, entry.name, entry.type, entry.fileId, entry.createdAt, entry.modifiedAt],
+     VALUES ${entries.map(() => '(?, ?, ?, ?, ?, ?, ?, ?)').join(', ')}`,
+    entries.flatMap(({ id, owner, parentId, name, type, fileId, createdAt, modifiedAt }) => [
+      id,
+      owner,
+      parentId,
+      name,
+      type,
+      fileId,
+      createdAt,
+      modifiedAt,
+    ]),
   );
 }
 

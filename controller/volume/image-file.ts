@@ -65,7 +65,8 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 
   async waitReleased(nodeId: NodeId, loopDevice: number): Promise<void> {
-    if (!isAttached(loopDevice) || (await this.#isForeign(nodeId, loopDevice))) return;
+    if (!isAttached(loopDevice)) return await removeLoopDevice(loopDevice);
+    if (await this.#isForeign(nodeId, loopDevice)) return;
     await this.#detachLeftover(nodeId, loopDevice);
     const deadline = performance.now() + RELEASE_TIMEOUT_MS;
     while (isAttached(loopDevice)) {
@@ -77,6 +78,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
       }
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
+    await removeLoopDevice(loopDevice);
   }
 
   /**
@@ -94,7 +96,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
   async remove(nodeId: NodeId, loopDevice: number): Promise<void> {
     await rm(this.pathOf(nodeId), { force: true });
     await removeCard(this.folder, nodeId);
-    if (loopDevice >= 0) await removeLoopDevice(loopDevice);
+    await removeLoopDevice(loopDevice);
   }
 
   async describe(nodeId: NodeId, card: string): Promise<void> {
@@ -170,6 +172,7 @@ async function attachedLoops(): Promise<AttachedLoop[]> {
  * While somebody looks at the device (as every `losetup --list` on the host does) it is busy, for moments only.
  */
 async function removeLoopDevice(loopDevice: number): Promise<void> {
+  if (!existsSync(`/sys/block/loop${loopDevice}`)) return;
   const script = [
     'open(my $control, "+<", "/dev/loop-control") or exit 1;',
     'for (1 .. 100) {',

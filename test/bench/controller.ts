@@ -3,8 +3,8 @@ import { openController, type Controller } from '../../cli/connection.js';
 import { loadSettings } from '../../shared/config/settings.js';
 import type { TestCluster } from '../support/cluster.js';
 
-export const connectTo = (cluster: TestCluster): Promise<Controller> =>
-  openController(loadSettings({ env: cluster.env }), new AbortController().signal);
+export const connectTo = (cluster: TestCluster, asUser?: string): Promise<Controller> =>
+  openController(loadSettings({ env: cluster.env }), new AbortController().signal, asUser);
 
 export async function createNode(
   controller: Controller,

@@ -16,6 +16,16 @@ const RUN_MS = 120_000;
 interface FileJson {
   readonly id: string;
   readonly name: string;
+  readonly size: number;
+}
+interface WhereJson {
+  readonly chunks: readonly { readonly replicas: readonly { readonly state: string }[] }[];
+}
+interface QuotaJson {
+  readonly used: number;
+  readonly reserved: number;
+  readonly recounted_used: number;
+  readonly recounted_reserved: number;
 }
 interface StatusJson {
   readonly storage: { files: number; under_replicated: number; pending_deletes: number };
@@ -120,8 +130,21 @@ describeWithCluster('storage under random failures', {}, (cluster) => {
       await cluster().ok('file', 'verify', id);
     }
     // What the catalogue does not know lies on no volume either.
-    const chunks = await cluster().json<{ report?: { chunks: number } }[]>('node', 'ls');
-    expect(chunks).to.have.length(NODES.length);
+    let catalogued = 0;
+    for (const id of committed.keys()) {
+      const { chunks } = await cluster().json<WhereJson>('file', 'where', id);
+      for (const chunk of chunks) expect(chunk.replicas.map(({ state }) => state)).to.deep.equal(['ready', 'ready']);
+      catalogued += 2 * chunks.length;
+    }
+    await eventually(
+      () => cluster().json<{ report?: { chunks: number } }[]>('node', 'ls'),
+      (nodes) => nodes.reduce((sum, { report }) => sum + (report?.chunks ?? NaN), 0) === catalogued,
+      60_000,
+    );
+    const quota = await cluster().json<QuotaJson>('fs', 'quota', '--recount');
+    expect(quota.used).to.equal(listed.reduce((sum, { size }) => sum + size, 0));
+    expect(quota.reserved).to.equal(0);
+    expect([quota.recounted_used, quota.recounted_reserved]).to.deep.equal([quota.used, quota.reserved]);
     process.stdout.write(
       `      ${kills} kills, ${reads} reads, ${readsThatWaited} reads refused, ${refusals.length} uploads refused\n`,
     );
