@@ -65,7 +65,10 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 
   async waitReleased(nodeId: NodeId, loopDevice: number): Promise<void> {
-    if (!isAttached(loopDevice)) return await removeLoopDevice(loopDevice);
+    if (!isAttached(loopDevice)) {
+      await removeLoopDevice(loopDevice);
+      return;
+    }
     if (await this.#isForeign(nodeId, loopDevice)) return;
     await this.#detachLeftover(nodeId, loopDevice);
     const deadline = performance.now() + RELEASE_TIMEOUT_MS;
