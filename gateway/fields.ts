@@ -32,3 +32,14 @@ export const pageSize = z
   .describe('1 to 1000');
 
 export const pageToken = z.string().max(1024).optional().describe('X-Next-Page-Token of the page before');
+
+/** Of a query or a multipart body, where everything is text. */
+export const replicas = z
+  .string()
+  .regex(/^\d{1,2}$/, 'must be a number')
+  .transform(Number)
+  .optional()
+  .describe('copies of each chunk; default: the cluster’s');
+
+/** For the document alone: bytes are never checked by a schema. */
+export const binary = z.string().meta({ type: 'string', format: 'binary' });

@@ -100,6 +100,8 @@ export const fileSchema = z
   })
   .meta({ id: 'File' });
 
+export const storedSchema = fileSchema.extend({ path: z.string() }).meta({ id: 'StoredFile' });
+
 export const removedFileSchema = z.looseObject({ id: z.string(), name: z.string() }).meta({ id: 'RemovedFile' });
 
 export const entrySchema = z

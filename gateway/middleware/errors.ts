@@ -42,14 +42,14 @@ function answer(context: Context, error: NexusError): void {
 const messageOf = (error: NexusError): string =>
   error.code === 'internal' ? 'something went wrong inside; the log has it under this request’s id' : error.message;
 
-function endSoon({ req, res }: Context): void {
+/** If the rest of the body comes meanwhile, the connection may serve the next request. */
+function endSoon({ req }: Context): void {
+  const timer = setTimeout(() => req.socket.destroy(), LINGER_MS);
+  const keep = (): void => {
+    clearTimeout(timer);
+  };
+  req.once('end', keep).once('close', keep);
   req.resume();
-  res.once('finish', () => {
-    const timer = setTimeout(() => req.socket.destroy(), LINGER_MS);
-    req.socket.once('close', () => {
-      clearTimeout(timer);
-    });
-  });
 }
 
 /** Koa and its router throw errors of their own for a few things, with a status. */

@@ -1,15 +1,46 @@
 /** Raw files: sequences of bytes by id. */
 import { z } from 'zod';
-import { NexusError } from '../../shared/errors.js';
 import { fileShape, plainShape } from '../../shared/rpc/shapes.js';
-import { fileReference, pageSize, pageToken } from '../fields.js';
+import { expectFile } from '../catalogue.js';
+import { sendContent } from '../download.js';
+import { binary, fileReference, pageSize, pageToken, replicas } from '../fields.js';
+import { invalid } from '../http-error.js';
 import { route, type Route } from '../route.js';
 import { fileSchema, removedFileSchema } from '../schemas.js';
+import { receiveUpload } from '../upload.js';
 
 const tag = 'files';
 const params = z.strictObject({ id: fileReference });
 
+const uploadQuery = z.strictObject({
+  name: z.string().max(1024).optional().describe('what the file is called, where the body has no name'),
+  replicas,
+});
+
 export const fileRoutes: readonly Route[] = [
+  route({
+    method: 'post',
+    path: '/api/files/upload',
+    tag,
+    summary: 'Store a file: multipart with a part `file`, or its bytes as the body with ?name=',
+    query: uploadQuery,
+    upload: uploadQuery.extend({ file: binary }),
+    answers: { 200: { description: 'the file', schema: fileSchema } },
+    handle: async (input) => {
+      const { session } = input;
+      const file = await receiveUpload(input, {
+        fields: uploadQuery,
+        open: (known, { name, size }) => {
+          const given = known.name ?? name;
+          if (given === undefined) throw invalid('name', 'is missing: ?name= says what the file is called');
+          const request = { name: given, replicas: known.replicas ?? 0, expectedSize: BigInt(size) };
+          return session.call(session.file, session.file.openUpload, request);
+        },
+        complete: () => Promise.resolve(),
+      });
+      return { body: fileShape(file) };
+    },
+  }),
   route({
     method: 'get',
     path: '/api/files',
@@ -32,8 +63,24 @@ export const fileRoutes: readonly Route[] = [
     answers: { 200: { description: 'the file', schema: fileSchema } },
     handle: async ({ session, params: { id } }) => {
       const { file } = await session.call(session.file, session.file.getFile, { file: id });
-      if (file === undefined) throw new NexusError('internal', 'the controller answered without a file');
-      return { body: fileShape(file) };
+      return { body: fileShape(expectFile(file)) };
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/api/files/:id/download',
+    tag,
+    summary: 'The bytes of a file; Range, If-Range, If-None-Match and HEAD work',
+    params,
+    answers: { 200: { description: 'the bytes', type: 'application/octet-stream' } },
+    handle: async (input) => {
+      const {
+        session,
+        params: { id },
+      } = input;
+      const file = expectFile((await session.call(session.file, session.file.getFile, { file: id })).file);
+      await sendContent(input, { file, name: file.name, leaseId: '' });
+      return undefined;
     },
   }),
   route({

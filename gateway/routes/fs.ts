@@ -2,15 +2,81 @@
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
-import { entryShape, plainShape } from '../../shared/rpc/shapes.js';
+import { entryShape, fileShape, plainShape } from '../../shared/rpc/shapes.js';
 import { SLOW_DEADLINE_MS } from '../controller.js';
-import { flag, pageSize, pageToken, path } from '../fields.js';
+import { expectFile } from '../catalogue.js';
+import { sendContent } from '../download.js';
+import { binary, flag, pageSize, pageToken, path, replicas } from '../fields.js';
 import { route, type Route } from '../route.js';
-import { entrySchema, pathMessageSchema, quotaSchema, removalSchema } from '../schemas.js';
+import { entrySchema, pathMessageSchema, quotaSchema, removalSchema, storedSchema } from '../schemas.js';
+import { receiveUpload } from '../upload.js';
 
 const tag = 'file system';
+const UNPIN_DEADLINE_MS = 5000;
+
+const uploadFields = z.strictObject({
+  path: path.describe('absolute path of the file itself'),
+  overwrite: flag.describe('replace a file that is there'),
+  parents: flag.describe('make missing folders above it'),
+  replicas,
+});
 
 export const fsRoutes: readonly Route[] = [
+  route({
+    method: 'post',
+    path: '/api/fs/upload',
+    tag,
+    summary: 'Store a file: multipart with `path` and `file` in either order, or its bytes as the body with ?path=',
+    query: uploadFields.partial(),
+    upload: uploadFields.extend({ file: binary }),
+    answers: { 200: { description: 'the file', schema: storedSchema } },
+    handle: async (input) => {
+      const { session } = input;
+      let placed = '';
+      const options = (given: { overwrite?: boolean | undefined; parents?: boolean | undefined }) => ({
+        overwrite: given.overwrite ?? false,
+        parents: given.parents ?? false,
+      });
+      const file = await receiveUpload(input, {
+        fields: uploadFields,
+        open: (known, { size }) => {
+          placed = known.path ?? '';
+          const rest = { replicas: known.replicas ?? 0, expectedSize: BigInt(size) };
+          // Without a path yet the bytes go on all the same; it is told before the commit.
+          const request = { path: placed, ...options(known), ...rest };
+          return session.call(session.fs, session.fs.openFsUpload, request);
+        },
+        complete: async (uploadId, fields) => {
+          if (placed !== '') return;
+          placed = fields.path;
+          const request = { uploadId, path: fields.path, ...options(fields) };
+          await session.call(session.fs, session.fs.placeFsUpload, request);
+        },
+      });
+      return { body: { ...fileShape(file), path: placed } };
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/api/fs/download',
+    tag,
+    summary: 'The bytes of a file; Range, If-Range, If-None-Match and HEAD work',
+    query: z.strictObject({ path }),
+    answers: { 200: { description: 'the bytes', type: 'application/octet-stream' } },
+    handle: async (input) => {
+      const { session, query } = input;
+      const { file, entry, leaseId } = await session.call(session.fs, session.fs.openFsDownload, query);
+      try {
+        await sendContent(input, { file: expectFile(file), name: expectEntry(entry).name, leaseId });
+      } finally {
+        // It would end by itself; until then it would only keep room.
+        await session
+          .callDetached(session.fs, session.fs.closeFsDownload, { leaseId }, UNPIN_DEADLINE_MS)
+          .catch(() => undefined);
+      }
+      return undefined;
+    },
+  }),
   route({
     method: 'post',
     path: '/api/fs/mkdir',
