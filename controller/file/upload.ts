@@ -7,7 +7,7 @@ import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/failpoint.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import type { ChunkRecord, FileRecord, ReceivedChunk, UploadRecord } from '../store/port.js';
+import type { ChunkRecord, FileRecord, ReceivedChunk, UploadPlace, UploadRecord } from '../store/port.js';
 import { noSuchUpload } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
 import { assertRoomForFile, planPlacement, type Candidate, type Placement } from './plan.js';
@@ -54,7 +54,7 @@ export class Uploads {
     expectedSize: number;
     owner: string;
     /** The entry that it becomes; none: a raw file. */
-    entry?: Pick<UploadRecord, 'parentId' | 'entryName' | 'overwrite'>;
+    entry?: UploadPlace;
   }): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const { clock, settings, store } = this.deps;
     const replicas = request.replicas === 0 ? settings.defaultReplicas : request.replicas;
@@ -134,6 +134,15 @@ export class Uploads {
         ...placed.map((chunk) => grantOf(chunk, chunk.nodeIds)),
       ];
     });
+  }
+
+  /** Where it is to appear; the last word counts. Codes: not_found, failed_precondition (it is a raw file). */
+  async place(id: UploadId, place: UploadPlace, owner?: string): Promise<void> {
+    const { file } = await this.#expect(id, owner);
+    if (file.kind !== 'fs') {
+      throw new NexusError('failed_precondition', 'this upload becomes a raw file, which has no path');
+    }
+    await this.deps.store.placeUpload(id, place);
   }
 
   /** Once: the upload is gone afterwards. Codes: not_found, failed_precondition, those of receipts. */

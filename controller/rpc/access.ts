@@ -54,6 +54,7 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     StatEntry: 'user',
     GetFolderUsage: 'user',
     OpenFsUpload: 'user',
+    PlaceFsUpload: 'user',
     OpenFsDownload: 'user',
     CloseFsDownload: 'user',
     MoveEntry: 'user',

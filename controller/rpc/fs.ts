@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
-import type { LeaseId } from '../../shared/ids.js';
+import type { LeaseId, UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES, MAX_REPLICAS } from '../../shared/limits.js';
 import { USER_NAME_PATTERN } from '../../shared/users.js';
 import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../vfs/path.js';
@@ -40,6 +40,15 @@ const uploadSchema = z.object({
     .bigint()
     .refine((value) => value <= BigInt(Number.MAX_SAFE_INTEGER), 'is too large')
     .transform(Number),
+});
+const placeSchema = z.object({
+  uploadId: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/, 'must be an upload id')
+    .transform((text) => text as UploadId),
+  path: z.string(),
+  overwrite: z.boolean(),
+  parents: z.boolean(),
 });
 const leaseSchema = z.object({
   leaseId: z
@@ -98,8 +107,14 @@ export function fsServiceHandlers(
     }),
     openFsUpload: unary(edge, async (request, { caller }) => {
       const { path, ...rest } = parseRequest(uploadSchema, request);
-      const { upload, file } = await fs.openUpload(caller.user, parseOwnPath(path), rest);
+      const names = path === '' ? undefined : parseOwnPath(path);
+      const { upload, file } = await fs.openUpload(caller.user, names, rest);
       return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
+    }),
+    placeFsUpload: unary(edge, async (request, { caller }) => {
+      const { uploadId, path, ...rest } = parseRequest(placeSchema, request);
+      await fs.placeUpload(caller.user, uploadId, parseOwnPath(path), rest);
+      return {};
     }),
     openFsDownload: unary(edge, async ({ path }, { caller }) => {
       const { file, lease, ...placed } = await fs.openDownload(caller.user, parseOwnPath(path));

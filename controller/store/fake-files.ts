@@ -4,7 +4,7 @@ import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { checkComplete, movedMeanwhile, noSuchFile, noSuchUpload } from './file-rules.js';
 import { doomFile, entriesOf, forgetBareChunks, type FileTables, type Run } from './fake-tables.js';
 import { charge, dropFile, ensureAccount, publishEntry } from './fake-entries.js';
-import { isContent } from './fs-rules.js';
+import { assertPlaced, isContent } from './fs-rules.js';
 import type {
   ChunkRecord,
   DoomedReplica,
@@ -13,6 +13,7 @@ import type {
   ReceivedChunk,
   ReplicaState,
   StorageTotals,
+  UploadPlace,
   UploadRecord,
 } from './port.js';
 
@@ -33,6 +34,15 @@ export class FakeFileStore implements FileStore {
 
   getUpload(id: UploadId): Promise<UploadRecord | undefined> {
     return this.read(({ uploads }) => uploads.get(id));
+  }
+
+  placeUpload(id: UploadId, place: UploadPlace): Promise<void> {
+    return this.write((tables) => {
+      const upload = expectUpload(tables, id);
+      tables.uploads.set(id, { ...upload, ...place });
+      const file = tables.files.get(upload.fileId);
+      if (file !== undefined) tables.files.set(file.id, { ...file, name: place.entryName });
+    });
   }
 
   recordGrants(id: UploadId, change: Parameters<FileStore['recordGrants']>[1]): Promise<void> {
@@ -94,6 +104,7 @@ export class FakeFileStore implements FileStore {
       }
       const file = tables.files.get(upload.fileId);
       if (file === undefined) throw noSuchFile(upload.fileId);
+      assertPlaced(file.kind, upload.parentId);
       const published = { ...file, size: change.size, chunksCount: change.chunksCount, status: 'ready' as const };
       tables.files.set(file.id, published);
       tables.uploads.delete(id);

@@ -7,8 +7,16 @@ import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { FileId, NodeId, UploadId } from '../../shared/ids.js';
 import { FileEntity, ReplicaEntity, UploadEntity } from './entities.js';
 import { checkComplete, noSuchFile, noSuchUpload } from './file-rules.js';
-import { isContent } from './fs-rules.js';
-import type { ChunkRecord, DoomedReplica, FileRecord, FileStore, StorageTotals, UploadRecord } from './port.js';
+import { assertPlaced, isContent } from './fs-rules.js';
+import type {
+  ChunkRecord,
+  DoomedReplica,
+  FileRecord,
+  FileStore,
+  StorageTotals,
+  UploadPlace,
+  UploadRecord,
+} from './port.js';
 import {
   checkedId,
   chunksOf,
@@ -43,6 +51,14 @@ export class TypeormFileStore implements FileStore {
 
   async getUpload(id: UploadId): Promise<UploadRecord | undefined> {
     return (await this.database.read((manager) => manager.findOneBy(UploadEntity, { id }))) ?? undefined;
+  }
+
+  async placeUpload(id: UploadId, { parentId, entryName, overwrite }: UploadPlace): Promise<void> {
+    await this.database.write(async (manager) => {
+      const { fileId } = await expectUpload(manager, id);
+      await manager.update(UploadEntity, { id }, { parentId, entryName, overwrite });
+      await manager.update(FileEntity, { id: fileId }, { name: entryName });
+    });
   }
 
   async recordGrants(id: UploadId, change: Grants): Promise<void> {
@@ -89,6 +105,7 @@ export class TypeormFileStore implements FileStore {
       const chunks = await chunksOf(manager, upload.fileId, 0, upload.granted);
       checkComplete(chunks, change);
       const file = await manager.findOneByOrFail(FileEntity, { id: upload.fileId });
+      assertPlaced(file.kind, upload.parentId);
       // Grants that were never used, and copies that were never signed for, go.
       const surplus = chunks.filter((chunk) => chunk.index >= change.chunksCount);
       await setStates(

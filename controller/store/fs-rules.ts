@@ -1,6 +1,7 @@
 /** Rules of the virtual file system that every store keeps, whatever it is made of. Pure. */
 import { NexusError } from '../../shared/errors.js';
 import type { EntryRecord, Names, Sums } from './fs-port.js';
+import type { FileKind } from './port.js';
 
 export const pathOf = (names: Names): string => `/${names.join('/')}`;
 
@@ -32,6 +33,12 @@ export const notEmpty = (names: Names): NexusError =>
 
 export const folderGone = (name: string): NexusError =>
   new NexusError('not_found', `the folder that ${name} was to be in was removed meanwhile; upload it to another place`);
+
+/** A file of the virtual file system that nobody has given a path. */
+export const assertPlaced = (kind: FileKind, parentId: string): void => {
+  if (kind === 'raw' || parentId !== '') return;
+  throw new NexusError('failed_precondition', 'the upload has no path yet; place it before its commit');
+};
 
 export const fileMeanwhile = (name: string): NexusError =>
   new NexusError(

@@ -88,11 +88,13 @@ export interface UploadRecord {
   readonly expiresAt: number;
   /** Bytes of its owner's quota that are held for it. */
   readonly reserved: number;
-  /** The entry that the commit makes; `parentId` is empty for raw files. */
+  /** The entry that the commit makes; `parentId` is empty for raw files, and for others until they have a place. */
   readonly parentId: string;
   readonly entryName: string;
   readonly overwrite: boolean;
 }
+
+export type UploadPlace = Pick<UploadRecord, 'parentId' | 'entryName' | 'overwrite'>;
 
 export interface ReplicaRecord {
   readonly nodeId: NodeId;
@@ -144,6 +146,8 @@ export interface FileStore {
    */
   openUpload(file: FileRecord, upload: UploadRecord, limit?: number): Promise<void>;
   getUpload(id: UploadId): Promise<UploadRecord | undefined>;
+  /** The entry that the upload's commit makes, and with it the file's name. Code: not_found. */
+  placeUpload(id: UploadId, place: UploadPlace): Promise<void>;
   /**
    * In one transaction: records receipts, re-places the chunks in `moved` (their old writing replicas become
    * doomed), inserts `placed`, advances `granted` and pushes `expiresAt` on. Codes: not_found, aborted.
@@ -177,7 +181,7 @@ export interface FileStore {
    * Publishes the file: records the last receipts, checks that chunks 0..chunksCount-1 all have a ready replica and
    * that their sizes add up, dooms writing leftovers, sets the file ready, makes its entry, settles its owner's quota,
    * drops the upload; all in one transaction. Codes: not_found (the upload, or the folder that the entry was to be in),
-   * failed_precondition (a chunk is missing, sizes differ, a folder is in its place), already_exists (a file is in its
+   * failed_precondition (a chunk is missing, sizes differ, a folder is in its place, it has no place), already_exists (a file is in its
    * place), resource_exhausted (it is larger than what was reserved, and the quota has no more).
    */
   commitUpload(

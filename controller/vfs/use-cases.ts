@@ -1,7 +1,7 @@
 /** The virtual file systems as the edge sees them: each user's own tree, within its quota. */
 import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/failpoint.js';
-import type { LeaseId } from '../../shared/ids.js';
+import type { LeaseId, UploadId } from '../../shared/ids.js';
 import type { FileDeps } from '../file/deps.js';
 import { quotaOf } from '../file/quota.js';
 import type { Uploads } from '../file/upload.js';
@@ -17,7 +17,7 @@ import {
   somethingAt,
   sumsOf,
 } from '../store/fs-rules.js';
-import type { FileRecord, UploadRecord } from '../store/port.js';
+import type { FileRecord, UploadPlace, UploadRecord } from '../store/port.js';
 import { reapAll } from './upkeep.js';
 
 /** With where it is. */
@@ -36,6 +36,10 @@ export interface QuotaView {
   readonly recounted: { readonly used: number; readonly reserved: number } | undefined;
 }
 
+/** Of an upload whose path is told later. */
+const UNPLACED: UploadPlace = { parentId: '', entryName: '', overwrite: false };
+/** What agents remember of chunks that came before the path. */
+const UNPLACED_NAME = 'unnamed';
 const ENTRIES_PER_PAGE = 256;
 /** A file that is being replaced is there again after one transaction. */
 const PIN_ATTEMPTS = 200;
@@ -102,13 +106,33 @@ export class FsUseCases {
     return sums;
   }
 
-  /** Refuses what the commit would refuse, as far as can be seen now. Codes: also those of Uploads.open. */
+  /**
+   * Refuses what the commit would refuse, as far as can be seen now; without a path, that is left to placeUpload.
+   * Codes: also those of Uploads.open.
+   */
   async openUpload(
     user: string,
-    path: Names,
+    path: Names | undefined,
     request: { overwrite: boolean; parents: boolean; replicas: number; expectedSize: number },
   ): Promise<{ upload: UploadRecord; file: FileRecord }> {
-    const { overwrite, parents, replicas, expectedSize } = request;
+    const { replicas, expectedSize } = request;
+    const entry = path === undefined ? UNPLACED : await this.#place(user, path, request);
+    const name = path?.at(-1) ?? UNPLACED_NAME;
+    return await this.uploads.open({ name, owner: user, replicas, expectedSize, entry });
+  }
+
+  /** Codes: not_found (the upload), failed_precondition (a raw file's), and those of openUpload for the path. */
+  async placeUpload(
+    user: string,
+    id: UploadId,
+    path: Names,
+    request: { overwrite: boolean; parents: boolean },
+  ): Promise<void> {
+    await this.uploads.place(id, await this.#place(user, path, request), user);
+  }
+
+  async #place(user: string, path: Names, request: { overwrite: boolean; parents: boolean }): Promise<UploadPlace> {
+    const { overwrite, parents } = request;
     const folder = path.slice(0, -1);
     const name = path.at(-1) ?? '';
     const found = await this.deps.fs.find(user, path);
@@ -119,13 +143,7 @@ export class FsUseCases {
     if (parents && folder.length > 0 && found.length < folder.length)
       parentId = (await this.makeFolder(user, folder, true)).entry.id;
     else parentId = expectFolder(found.slice(0, folder.length), folder)?.id ?? parentId;
-    return await this.uploads.open({
-      name,
-      owner: user,
-      replicas,
-      expectedSize,
-      entry: { parentId, entryName: name, overwrite },
-    });
+    return { parentId, entryName: name, overwrite };
   }
 
   /** Pins what is there now. Codes: not_found, failed_precondition (a folder), resource_exhausted. */

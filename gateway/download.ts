@@ -1,0 +1,97 @@
+/**
+ * A download: chunks from the nodes to the client as fast as it takes them. Nothing is answered before the first chunk
+ * is there and right, so that what can't be read is told by a status; what fails later breaks the connection off.
+ */
+import type { ServerResponse } from 'node:http';
+import type { Context } from 'koa';
+import type { File } from '../shared/gen/nexus/v1/file.js';
+import { KIB } from '../shared/limits.js';
+import { downloadFile } from '../shared/transfer/download.js';
+import { parseRange, type ByteRange } from './byte-range.js';
+import { downloadCatalogue } from './catalogue.js';
+import { attachment } from './content-disposition.js';
+import { tooSlow } from './http-error.js';
+import type { Input } from './route.js';
+
+/** Handed over at once: a client must take so much within the time for a stall. */
+const PIECE_BYTES = 256 * KIB;
+
+export interface Content {
+  readonly file: File;
+  readonly name: string;
+  /** Of a pin in the virtual file system; empty: none. */
+  readonly leaseId: string;
+}
+
+export async function sendContent(
+  { koa, session, limits, turns }: Input<unknown, unknown, unknown>,
+  { file, name, leaseId }: Content,
+): Promise<void> {
+  const size = Number(file.size);
+  // The content of an id never changes, whatever it is called.
+  const etag = `"${file.id}"`;
+  koa.set('ETag', etag);
+  koa.set('Accept-Ranges', 'bytes');
+  koa.set('Cache-Control', 'private, no-cache');
+  if (matches(koa.get('if-none-match'), etag)) {
+    koa.status = 304;
+    return;
+  }
+  const range = rangeOf(koa, size, etag);
+  koa.status = range === undefined ? 200 : 206;
+  koa.set('Content-Type', 'application/octet-stream');
+  koa.set('Content-Disposition', attachment(name));
+  koa.set('Content-Length', String(range === undefined ? size : range.end - range.start));
+  if (range !== undefined) koa.set('Content-Range', `bytes ${range.start}-${range.end - 1}/${size}`);
+  koa.respond = false;
+  const { res } = koa;
+  if (koa.method === 'HEAD' || size === 0) {
+    res.end();
+    return;
+  }
+  await turns.take(session.signal, () =>
+    downloadFile(downloadCatalogue(session, leaseId), {
+      fileId: file.id,
+      chunksCount: file.chunksCount,
+      ...(range === undefined ? {} : { range }),
+      deliver: (data) => deliver(res, data, limits.stallMs),
+      signal: session.signal,
+    }),
+  );
+  res.end();
+}
+
+const matches = (header: string, etag: string): boolean =>
+  header === '*' || header.split(',').some((given) => given.trim().replace(/^W\//, '') === etag);
+
+/** With If-Range only where the client has a part of this very content. */
+function rangeOf(koa: Context, size: number, etag: string): ByteRange | undefined {
+  const condition = koa.get('if-range');
+  if (condition !== '' && condition !== etag) return undefined;
+  return parseRange(koa.get('range'), size);
+}
+
+/** Resolves when the last byte has left: the buffer is used again. Codes: deadline_exceeded, cancelled. */
+async function deliver(res: ServerResponse, data: Buffer, stallMs: number): Promise<void> {
+  for (let at = 0; at < data.length; at += PIECE_BYTES) await write(res, data.subarray(at, at + PIECE_BYTES), stallMs);
+}
+
+function write(res: ServerResponse, piece: Buffer, stallMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(tooSlow('the client takes nothing; the download'));
+    }, stallMs);
+    const onClose = (): void => {
+      clearTimeout(timer);
+      reject(new Error('the connection broke off'));
+    };
+    res.once('close', onClose);
+    res.write(piece, (error) => {
+      clearTimeout(timer);
+      res.off('close', onClose);
+      // Its absence is undefined or null.
+      if (error instanceof Error) reject(error);
+      else resolve();
+    });
+  });
+}

@@ -1,0 +1,81 @@
+/**
+ * An upload: the client's bytes go on to the nodes as they come, with a few chunks in memory and nothing on disk. The
+ * body is either the bytes themselves or multipart with one file, whose fields may come before or after it.
+ */
+import type { z } from 'zod';
+import type { File } from '../shared/gen/nexus/v1/file.js';
+import { streamSource } from '../shared/transfer/source.js';
+import { uploadFile } from '../shared/transfer/upload.js';
+import { incomingBytes } from './body.js';
+import { uploadCatalogue } from './catalogue.js';
+import { tooLarge } from './http-error.js';
+import { parseInput } from './input.js';
+import { Multipart } from './multipart.js';
+import type { Input } from './route.js';
+
+export interface UploadKind<Fields extends z.ZodObject> {
+  /** What may come as fields, in the query or in the multipart body. */
+  readonly fields: Fields;
+  /**
+   * Opens the upload with what is known by now; `fileName` is the client's own name for the file, `size` its exact size
+   * or 0.
+   */
+  readonly open: (
+    known: Partial<z.infer<Fields>>,
+    file: { readonly name: string | undefined; readonly size: number },
+  ) => Promise<{ readonly uploadId: string }>;
+  /** All fields are known. */
+  readonly complete: (uploadId: string, fields: z.infer<Fields>) => Promise<void>;
+}
+
+type AnyInput = Input<unknown, unknown, unknown>;
+
+export function receiveUpload<Fields extends z.ZodObject>(input: AnyInput, kind: UploadKind<Fields>): Promise<File> {
+  const { koa, limits, session, turns } = input;
+  const length = Number(koa.req.headers['content-length'] ?? 0);
+  if (limits.maxUploadBytes !== 0 && length > limits.maxUploadBytes)
+    return Promise.reject(tooLarge('body', limits.maxUploadBytes));
+  const isMultipart = koa.is('multipart/form-data') === 'multipart/form-data';
+  return turns.take(session.signal, () => (isMultipart ? multipart(input, kind, length) : raw(input, kind, length)));
+}
+
+async function raw<Fields extends z.ZodObject>(
+  { koa, limits, session }: AnyInput,
+  { fields, open, complete }: UploadKind<Fields>,
+  length: number,
+): Promise<File> {
+  const given = parseInput(fields, { ...koa.query });
+  const catalogue = uploadCatalogue(session, {
+    open: () => open(given, { name: undefined, size: length }),
+    beforeCommit: (uploadId) => complete(uploadId, given),
+  });
+  const source = streamSource(incomingBytes(koa.req, limits));
+  return await uploadFile(catalogue, { ...REST, expectedSize: length, source, signal: session.signal });
+}
+
+async function multipart<Fields extends z.ZodObject>(
+  { koa, limits, session }: AnyInput,
+  { fields, open, complete }: UploadKind<Fields>,
+  length: number,
+): Promise<File> {
+  const body = new Multipart(koa.req.headers, incomingBytes(koa.req, limits));
+  const file = await body.file;
+  const known = (): unknown => ({ ...koa.query, ...body.fields });
+  const catalogue = uploadCatalogue(session, {
+    open: () =>
+      open(parseInput(fields.partial() as unknown as z.ZodType<Partial<z.infer<Fields>>>, known()), {
+        name: file.name,
+        size: 0,
+      }),
+    beforeCommit: async (uploadId) => {
+      await body.end;
+      await complete(uploadId, parseInput(fields, known()));
+    },
+  });
+  // The body is a little longer than the file: good enough to know how many chunks are to come.
+  const source = streamSource(file.stream);
+  return await uploadFile(catalogue, { ...REST, expectedSize: length, source, signal: session.signal });
+}
+
+/** The catalogue knows these itself. */
+const REST = { name: '', replicas: 0 };
