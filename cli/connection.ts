@@ -19,6 +19,7 @@ import { NexusError } from '../shared/errors.js';
 import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
+import { IdentityServiceClient } from '../shared/gen/nexus/v1/identity.js';
 import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
@@ -43,6 +44,7 @@ export interface Controller {
   readonly node: NodeServiceClient;
   readonly file: FileServiceClient;
   readonly fs: FsServiceClient;
+  readonly identity: IdentityServiceClient;
   readonly image: ImageServiceClient;
   readonly metrics: MetricsServiceClient;
   readonly state: StateServiceClient;
@@ -82,6 +84,7 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     node: new NodeServiceClient(target, channel, options),
     file: new FileServiceClient(target, channel, options),
     fs: new FsServiceClient(target, channel, options),
+    identity: new IdentityServiceClient(target, channel, options),
     image: new ImageServiceClient(target, channel, options),
     metrics: new MetricsServiceClient(target, channel, options),
     state: new StateServiceClient(target, channel, options),

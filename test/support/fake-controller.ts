@@ -14,6 +14,7 @@ import type { NexusError } from '../../shared/errors.js';
 import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
 import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
+import { IdentityServiceService } from '../../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
 import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
@@ -23,6 +24,7 @@ const SERVICES = [
   ClusterServiceService,
   FileServiceService,
   FsServiceService,
+  IdentityServiceService,
   ImageServiceService,
   MetricsServiceService,
   NodeServiceService,
