@@ -198,6 +198,19 @@ export const COMMANDS: Group = {
     image,
     state,
     user,
+    login: {
+      summary: 'let commands go through a gateway',
+      load: async () => (await import('./commands/login.js')).login,
+    },
+    register: {
+      summary: 'make an account of your own at a gateway',
+      load: async () => (await import('./commands/login.js')).register,
+    },
+    whoami: { summary: 'who you are, and where', load: async () => (await import('./commands/session.js')).whoami },
+    logout: {
+      summary: 'end a login; commands stay on this machine',
+      load: async () => (await import('./commands/session.js')).logout,
+    },
     daemon: {
       summary: 'the controller in the foreground',
       load: async () => (await import('./commands/up.js')).daemon,

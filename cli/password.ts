@@ -9,6 +9,11 @@ export const PASSWORD_FILE_FLAG = {
   field: 'password',
 } as const satisfies FlagSpec;
 
+/** One that exists already. Codes: as Prompt and readSecretFile. */
+export async function knownPassword(file: string | undefined, prompt: Prompt): Promise<string> {
+  return (await fromFile(file)) ?? (await prompt.askSecret('password'));
+}
+
 /** One that is being chosen: whoever types it types it twice. */
 export async function newPassword(file: string | undefined, prompt: Prompt): Promise<string> {
   return (await fromFile(file)) ?? (await prompt.askNewSecret('password'));
