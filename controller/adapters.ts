@@ -9,7 +9,7 @@ import type { UndoStack } from '../shared/undo.js';
 import { loadAccounts } from './bus/credentials.js';
 import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
 import { NatsServer } from './bus/nats-server.js';
-import { serviceUserIds } from './host/service-user.js';
+import { serviceUserIds } from '../shared/host/service-user.js';
 import { IdentityKeys } from './identity/keys.js';
 import { OutboxMailer } from './identity/outbox.js';
 import { ScryptHasher } from './identity/passwords.js';

@@ -27,10 +27,11 @@ import { FileMaintenance } from './file/maintenance.js';
 import { Room } from './file/room.js';
 import { FileUseCases } from './file/use-cases.js';
 import { Upkeep } from './repair/upkeep.js';
+import { GatewayProcess } from './gateway/process.js';
 import { claimForStart } from './host/first-start.js';
 import { lockInstance } from './host/instance-lock.js';
 import { startLoop, type Loop } from './host/loop.js';
-import { serviceUserIds } from './host/service-user.js';
+import { serviceUserIds } from '../shared/host/service-user.js';
 import { loadTokenKey } from './host/signing-key.js';
 import { MetricsHistory } from './metrics/history.js';
 import { parseSubnet } from './network/ipam.js';
@@ -58,6 +59,7 @@ const MAINTENANCE_PERIOD_MS = 1000;
 const UPKEEP_PERIOD_MS = 500;
 const SCRUB_PERIOD_MS = 60_000;
 const IDENTITY_UPKEEP_PERIOD_MS = 60_000;
+const GATEWAY_PERIOD_MS = 200;
 
 async function main(): Promise<void> {
   const settings = loadSettings({ flags: flags(), file: undefined });
@@ -202,13 +204,22 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   });
   let stopping: Promise<void> | undefined;
   const stop = (): Promise<void> => (stopping ??= running[Symbol.asyncDispose]().then(endNow));
-  const shutdown: UseCases['cluster']['shutdown'] = (purge, tell) =>
-    endCluster(nodes, purge, tell, () => {
+  const gateway = new GatewayProcess(
+    { program: join(DIST, 'gateway', 'main.js'), settings, clock: systemClock, log },
+    () => {
+      gatewayLoop.kick();
+    },
+  );
+  const shutdown: UseCases['cluster']['shutdown'] = async (purge, tell) => {
+    await tell('stopping the gateway');
+    await gateway.stop();
+    await endCluster(nodes, purge, tell, () => {
       isPurged = purge;
       return stop();
     });
+  };
 
-  const cluster = { startedAt, shutdown };
+  const cluster = { startedAt, shutdown, gateway: () => gateway.status };
   const useCases: UseCases = { store, nodes, files, fs, upkeep, identity, document, cluster };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
@@ -239,6 +250,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     if (type.startsWith('node.') || type === 'file.under_replicated') upkeep.nodeChanged(type, subject);
   });
   for (const server of servers) server.setServing(true);
+  // Last, so that it stops first: what it has begun needs all the rest.
+  running.defer('stop the gateway', () => gateway.stop());
+  const gatewayLoop = loop('gateway', GATEWAY_PERIOD_MS, () => gateway.tick());
   log.info(
     { version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket },
     'the controller is up',

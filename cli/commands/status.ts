@@ -27,6 +27,7 @@ function statusText(status: GetStatusResponse): string {
   const lines = facts([
     ['instance', `${status.instance} (${status.runtime} runtime, version ${status.version})`],
     ['controller', `pid ${status.controllerPid} for ${formatAge(status.startedAt)}, ${status.controllerSocket}`],
+    ['gateway', gatewayText(status)],
     ['bus', `${status.natsUrl}${status.natsPid > 0 ? `, pid ${status.natsPid}` : ' (external)'}`],
     ['nodes', `${nodes?.total ?? 0}${states.length > 0 ? ` (${states.join(', ')})` : ''}`],
     ['files', `${storage?.files ?? 0n} in ${storage?.chunks ?? 0n} chunks, ${bytes(storage?.bytes)}`],
@@ -34,6 +35,11 @@ function statusText(status: GetStatusResponse): string {
     ['redundancy', redundancy(status)],
   ]);
   return [lines, ...status.warnings.map((warning) => `warning: ${warning}`)].join('\n');
+}
+
+function gatewayText({ gateway }: GetStatusResponse): string {
+  if (gateway === undefined || gateway.url === '') return 'off';
+  return gateway.ready ? `${gateway.url}, pid ${gateway.pid}` : `${gateway.url} does not answer`;
 }
 
 function redundancy({ repair }: GetStatusResponse): string {

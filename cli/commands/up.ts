@@ -2,7 +2,9 @@
 import { NexusError } from '../../shared/errors.js';
 import { command, type AnyCommand } from '../command.js';
 import type { Context } from '../context.js';
+import type { Controller } from '../connection.js';
 import { findController, runController, startController } from '../daemon.js';
+import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { statusShape } from '../shapes.js';
 
 const RUNTIME_FLAG = {
@@ -40,7 +42,7 @@ export const up = command({
     }
     const controller = running ?? (await startController(context, settings));
     try {
-      const status = await controller.call(controller.cluster, controller.cluster.getStatus, {});
+      const status = await settledStatus(context, controller);
       if (input.runtime !== undefined && status.runtime !== input.runtime) {
         throw new NexusError(
           'failed_precondition',
@@ -54,6 +56,9 @@ export const up = command({
       await context.print(statusShape(status), () =>
         [
           `cluster "${status.instance}" ${running === undefined ? 'is up' : 'was up already'}: controller pid ${status.controllerPid}, ${status.nodes?.total ?? 0} node(s)`,
+          ...(status.gateway?.ready === true
+            ? [`gateway: ${status.gateway.url}, described at ${status.gateway.url}/docs`]
+            : []),
           ...status.warnings.map((warning) => `warning: ${warning}`),
         ].join('\n'),
       );
@@ -76,6 +81,21 @@ export const daemon: AnyCommand = command({
     return await runController(context, settings);
   },
 });
+
+const GATEWAY_TIMEOUT_MS = 10_000;
+const POLL_MS = 25;
+
+/** The gateway starts beside the rest: waits until it answers, or until it is known why it does not. */
+async function settledStatus(context: Context, controller: Controller): Promise<GetStatusResponse> {
+  const deadline = Date.now() + GATEWAY_TIMEOUT_MS;
+  for (;;) {
+    const status = await controller.call(controller.cluster, controller.cluster.getStatus, {});
+    const { url = '', ready = false, problem = '' } = status.gateway ?? {};
+    if (url === '' || ready || problem !== '' || Date.now() > deadline) return status;
+    context.throwIfInterrupted();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
 
 const locate = (context: Context, runtime: string | undefined): ReturnType<Context['target']> =>
   context.target(runtime === undefined ? {} : { runtime });

@@ -2,6 +2,7 @@
 import type {
   ClusterServiceServer,
   Event,
+  GatewaySummary,
   GetStatusResponse,
   RepairSummary,
   WatchEventsResponse,
@@ -21,6 +22,7 @@ export interface ClusterDeps {
   readonly upkeep: Upkeep;
   readonly events: EventLog;
   readonly startedAt: number;
+  readonly gateway: () => GatewaySummary;
   /** Ends the controller in order, telling its steps. */
   readonly shutdown: (purge: boolean, tell: (progress: string) => Promise<void>) => Promise<void>;
 }
@@ -88,6 +90,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
   const nodes = registry.list();
   const count = (status: NodeStatus): number => nodes.filter((node) => node.status === status).length;
   const totals = await deps.files.totals();
+  const gateway = deps.gateway();
   const reports = nodes.filter((node) => isListening(node.status)).map((node) => registry.agent(node.id)?.report);
   const sum = (pick: 'volumeTotalBytes' | 'volumeFreeBytes'): bigint =>
     reports.reduce((total, report) => total + (report?.[pick] ?? 0n), 0n);
@@ -120,7 +123,9 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       freeBytes: sum('volumeFreeBytes'),
     },
     repair: repairShape(deps.upkeep),
+    gateway,
     warnings: [
+      ...(gateway.problem === '' ? [] : [`the gateway does not run: ${gateway.problem}`]),
       ...deps.upkeep.repair.status().blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}`),
       ...runtime.caveats,
       ...nodes

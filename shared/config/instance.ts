@@ -28,6 +28,10 @@ const LOOP_DEVICES = 256;
 const FIRST_LOOP_DEVICE = 1024;
 /** Minor numbers have 20 bits. */
 assert(FIRST_LOOP_DEVICE + RANGES * LOOP_DEVICES <= 2 ** 20, 'every range must be below the highest loop device');
+/** Of the gateway: the documented one, and a range below the ports that the kernel hands out by itself (from 32768 on). */
+const DEFAULT_GATEWAY_PORT = 8080;
+const FIRST_GATEWAY_PORT = 18_080;
+assert(FIRST_GATEWAY_PORT + RANGES <= 32_768, 'every range must have its port below the ephemeral ones');
 assert(RANGES % SUBNETS === 0 && RANGES / SUBNETS <= 192, 'every range must be a subnet below 10.255 and 127.255');
 
 export interface InstanceDefaults {
@@ -39,6 +43,8 @@ export interface InstanceDefaults {
   readonly cgroupParent: string;
   /** First loop device number; node slot n uses base + n. */
   readonly loopBase: number;
+  /** TCP port of the gateway. */
+  readonly gatewayPort: number;
 }
 
 /** What follows from the name alone. `uid` 0 has system folders, anyone else their own. */
@@ -56,6 +62,7 @@ export function instanceDefaults(instance: string, runtime: RuntimeKind, uid: nu
     subnet: `${network}.0/24`,
     cgroupParent: `/nexus${suffix}`,
     loopBase: isDefault ? 100 : FIRST_LOOP_DEVICE + spread * LOOP_DEVICES,
+    gatewayPort: isDefault ? DEFAULT_GATEWAY_PORT : FIRST_GATEWAY_PORT + spread,
   };
 }
 

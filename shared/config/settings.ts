@@ -135,6 +135,48 @@ const schema = z.strictObject({
     .max(256)
     .default(0)
     .describe('nodes that a user may create and manage; 0: administrators only'),
+  gateway: z.enum(['on', 'off']).default('on').describe('whether the controller runs the REST gateway'),
+  gatewayHost: z.string().min(1).default('127.0.0.1').describe('address that the gateway listens on'),
+  gatewayPort: port.optional().describe('TCP port of the gateway; default 8080, other instances: from their names'),
+  gatewayTlsCertFile: folder.optional().describe('certificate chain of the gateway, PEM; unset: plain HTTP'),
+  gatewayTlsKeyFile: folder.optional().describe('key of that certificate, PEM; may be readable by root alone'),
+  gatewayCorsOrigins: z
+    .string()
+    .regex(
+      /^(\*|https?:\/\/[^\s,/]+(,https?:\/\/[^\s,/]+)*)$/,
+      'must be * or origins (https://host) with commas between',
+    )
+    .optional()
+    .describe('origins whose pages may call the gateway, with commas between; * for all; unset: none'),
+  gatewayProxies: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(8)
+    .default(0)
+    .describe('reverse proxies in front of the gateway, whose X-Forwarded-For is believed'),
+  gatewayMaxUploadMb: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(1_000_000_000)
+    .default(0)
+    .describe('MB that one upload through the gateway may have; 0: as much as the quota allows'),
+  gatewayTransfers: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(1024)
+    .default(32)
+    .describe('uploads and downloads that the gateway moves at once; further ones wait for their turn'),
+  gatewayHeaderTimeoutMs: milliseconds(100).default(10_000).describe('time a client has to send its headers, ms'),
+  gatewayBodyTimeoutMs: milliseconds(100).default(10_000).describe('time a client has to send a JSON body, ms'),
+  gatewayStallMs: milliseconds(100)
+    .default(30_000)
+    .describe('time for which a client may neither send nor take anything during a transfer, ms'),
+  gatewayDrainMs: milliseconds(0)
+    .default(15_000)
+    .describe('time that running requests have to end when the gateway stops, ms'),
 });
 
 type Parsed = z.infer<typeof schema>;
@@ -187,6 +229,9 @@ export function loadSettings(sources: SettingSources = {}): Settings {
     );
   }
   assertMailCanBeSent(settings);
+  if ((settings.gatewayTlsCertFile === undefined) !== (settings.gatewayTlsKeyFile === undefined)) {
+    throw new NexusError('invalid_argument', 'settings gateway-tls-cert-file and gateway-tls-key-file belong together');
+  }
   return settings;
 }
 

@@ -22,6 +22,8 @@ export interface CliResult {
 
 export interface ClusterOptions {
   readonly runtime?: 'runc' | 'process';
+  /** Whether it has a gateway; default: no, because it costs each suite a process and most don't need it. */
+  readonly gateway?: boolean;
   /** Extra settings as environment variables. */
   readonly env?: Readonly<Record<string, string>>;
 }
@@ -54,6 +56,7 @@ export class TestCluster {
       ...process.env,
       NEXUS_INSTANCE: this.instance,
       NEXUS_RUNTIME: this.options.runtime ?? 'runc',
+      NEXUS_GATEWAY: this.options.gateway === true ? 'on' : 'off',
       ...this.options.env,
     };
   }

@@ -1,6 +1,6 @@
 /** The system user of the unprivileged children, from /etc/passwd. */
 import { readFile } from 'node:fs/promises';
-import { NexusError } from '../../shared/errors.js';
+import { NexusError } from '../errors.js';
 
 export interface UserIds {
   readonly uid: number;

@@ -1,0 +1,270 @@
+/**
+ * The gateway as a child of the controller: started, looked after, and stopped in order. A gateway whose controller was
+ * killed lives on and answers 503 until the next one adopts it, so that a restart costs no connection; one of another
+ * build or with other settings is replaced. That it can't run is told in the status and stops nothing else.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createConnection, isIPv6 } from 'node:net';
+import { join } from 'node:path';
+import type { Clock } from '../../shared/clock.js';
+import { keyName, type SettingName, type Settings } from '../../shared/config/settings.js';
+import type { Logger } from '../../shared/log.js';
+import { identify, isAlive } from '../host/process-identity.js';
+import type { ProcessIdentity } from '../runtime/port.js';
+
+export interface GatewayOptions {
+  /** Its bundle. */
+  readonly program: string;
+  readonly settings: Settings;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface GatewayStatus {
+  /** Empty where none is to run. */
+  readonly url: string;
+  readonly pid: number;
+  readonly ready: boolean;
+  /** Why it does not run; empty when it does. */
+  readonly problem: string;
+}
+
+/** What the gateway is told; all as flags, so that it needs nothing of the controller's environment. */
+const TOLD: readonly SettingName[] = [
+  'instance',
+  'runtime',
+  'stateDir',
+  'runDir',
+  'serviceUser',
+  'logLevel',
+  'gatewayHost',
+  'gatewayPort',
+  'gatewayTlsCertFile',
+  'gatewayTlsKeyFile',
+  'gatewayCorsOrigins',
+  'gatewayProxies',
+  'gatewayMaxUploadMb',
+  'gatewayTransfers',
+  'gatewayHeaderTimeoutMs',
+  'gatewayBodyTimeoutMs',
+  'gatewayStallMs',
+  'gatewayDrainMs',
+];
+/** A small young generation: network buffers are garbage soon, and collecting them often keeps memory low. */
+const NODE_FLAGS = ['--max-semi-space-size=2'];
+const FIRST_BACKOFF_MS = 200;
+const MAX_BACKOFF_MS = 30_000;
+/** One that ran for so long had started well: its end begins the back-off anew. */
+const STEADY_AFTER_MS = 60_000;
+/** Beyond the time that running requests have. */
+const STOP_MARGIN_MS = 5000;
+const PROBE_TIMEOUT_MS = 1000;
+
+interface GatewayRecord {
+  readonly identity: ProcessIdentity;
+  readonly fingerprint: string;
+}
+
+export class GatewayProcess {
+  readonly #folder: string;
+  #running: ProcessIdentity | undefined;
+  #startedAt = 0;
+  #isReady = false;
+  #problem = '';
+  #failures = 0;
+  #notBefore = 0;
+  #isStopping = false;
+  #ticking = Promise.resolve();
+
+  constructor(
+    private readonly options: GatewayOptions,
+    /** It has ended: a tick is due. */
+    private readonly onEnd: () => void,
+  ) {
+    this.#folder = join(options.settings.runDir, 'gateway.d');
+  }
+
+  get status(): GatewayStatus {
+    if (!this.#isWanted) return { url: '', pid: 0, ready: false, problem: '' };
+    const { gatewayTlsCertFile, gatewayHost, gatewayPort } = this.options.settings;
+    const host = isIPv6(gatewayHost) ? `[${gatewayHost}]` : gatewayHost;
+    const url = `${gatewayTlsCertFile === undefined ? 'http' : 'https'}://${host}:${gatewayPort}`;
+    return { url, pid: this.#running?.pid ?? 0, ready: this.#isReady, problem: this.#problem };
+  }
+
+  /** Makes it run where it should and does not. Never fails: what is wrong is in the status. */
+  tick(): Promise<void> {
+    this.#ticking = this.#ticking.then(() => this.#look());
+    return this.#ticking;
+  }
+
+  /** Running requests have their time to end. Twice is once; afterwards ticks do nothing. */
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#ticking;
+    const identity = this.#running ?? (await this.#recorded())?.identity;
+    this.#running = undefined;
+    if (identity !== undefined) await this.#end(identity);
+    await rm(this.#recordFile, { force: true });
+  }
+
+  get #isWanted(): boolean {
+    return this.options.settings.gateway === 'on';
+  }
+
+  get #recordFile(): string {
+    return join(this.#folder, 'gateway.json');
+  }
+
+  async #look(): Promise<void> {
+    const { clock, log } = this.options;
+    try {
+      if (this.#running !== undefined && !isAlive(this.#running)) await this.#ended();
+      if (this.#isStopping || clock.monotonic() < this.#notBefore) return;
+      if (this.#running === undefined) await this.#begin();
+      else if (!this.#isReady && (await this.#answers())) this.#ready(this.#running);
+    } catch (error) {
+      log.error({ err: error }, 'the gateway cannot be started');
+      this.#fail('it cannot be started; the controller’s log has why');
+    }
+  }
+
+  async #begin(): Promise<void> {
+    const recorded = await this.#recorded();
+    if (recorded !== undefined) {
+      if (this.#isWanted && recorded.fingerprint === (await this.#fingerprint())) {
+        this.#running = recorded.identity;
+        this.#startedAt = this.options.clock.monotonic();
+        this.options.log.info({ pid: recorded.identity.pid }, 'adopted the gateway of an earlier controller');
+        return;
+      }
+      // It closes its port at once; what it still does it may end by itself.
+      process.kill(recorded.identity.pid, 'SIGTERM');
+      await rm(this.#recordFile, { force: true });
+    }
+    if (!this.#isWanted) return;
+    if (await this.#answers()) {
+      const { gatewayHost, gatewayPort } = this.options.settings;
+      this.#fail(`something else listens on ${gatewayHost}:${gatewayPort}; set gateway-port to a free port`);
+      return;
+    }
+    await this.#launch();
+  }
+
+  async #launch(): Promise<void> {
+    const { program, log, clock } = this.options;
+    await mkdir(this.#folder, { recursive: true, mode: 0o700 });
+    const output = await open(this.#logFile, 'a', 0o600);
+    // In a session of its own: what ends the controller's terminal or kills the controller leaves it alone.
+    const child = spawn(process.execPath, [...NODE_FLAGS, program, ...this.#arguments()], {
+      cwd: '/',
+      detached: true,
+      stdio: ['ignore', output.fd, output.fd],
+      env: { PATH: process.env['PATH'] },
+    });
+    child.once('exit', this.onEnd);
+    await started(child).finally(() => output.close());
+    child.unref();
+    const identity = identify(child.pid ?? 0);
+    // Gone already: the next tick would find nobody.
+    if (identity === undefined) {
+      await this.#ended();
+      return;
+    }
+    this.#running = identity;
+    this.#startedAt = clock.monotonic();
+    this.#isReady = false;
+    const record: GatewayRecord = { identity, fingerprint: await this.#fingerprint() };
+    await writeFile(this.#recordFile, JSON.stringify(record), { mode: 0o600 });
+    log.info({ pid: identity.pid, url: this.status.url }, 'the gateway is starting');
+  }
+
+  #ready(identity: ProcessIdentity): void {
+    this.#isReady = true;
+    this.#problem = '';
+    this.options.log.info({ pid: identity.pid, url: this.status.url }, 'the gateway answers');
+  }
+
+  async #ended(): Promise<void> {
+    const wasSteady = this.options.clock.monotonic() - this.#startedAt > STEADY_AFTER_MS;
+    if (wasSteady) this.#failures = 0;
+    this.options.log.warn({ pid: this.#running?.pid }, 'the gateway ended; it is started again');
+    this.#running = undefined;
+    this.#isReady = false;
+    this.#fail(await this.#lastWords());
+  }
+
+  /** The last line of its log has a message for people, unless Node itself failed. */
+  async #lastWords(): Promise<string> {
+    const line = (await readFile(this.#logFile, 'utf8').catch(() => '')).trim().split('\n').at(-1) ?? '';
+    const said = /"level":60,.*"msg":("(?:[^"\\]|\\.)*")/.exec(line)?.[1];
+    return said === undefined ? `it ended; see ${this.#logFile}` : (JSON.parse(said) as string);
+  }
+
+  #fail(problem: string): void {
+    const backoff = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#notBefore = this.options.clock.monotonic() + backoff;
+    this.#problem = problem;
+  }
+
+  get #logFile(): string {
+    return join(this.#folder, 'gateway.log');
+  }
+
+  #arguments(): string[] {
+    const { settings } = this.options;
+    return TOLD.flatMap((name) => {
+      const value = settings[name];
+      return value === undefined ? [] : [`--${keyName(name)}`, String(value)];
+    });
+  }
+
+  /** Of the build and of all that the gateway is told. */
+  async #fingerprint(): Promise<string> {
+    const { mtimeMs } = await stat(this.options.program);
+    return createHash('sha256')
+      .update(JSON.stringify([this.options.program, mtimeMs, this.#arguments()]))
+      .digest('hex');
+  }
+
+  /** The gateway that an earlier controller started, if it still runs. The record is root's own: the gateway can't write it. */
+  async #recorded(): Promise<GatewayRecord | undefined> {
+    const text = await readFile(this.#recordFile, 'utf8').catch(() => '');
+    if (text === '') return undefined;
+    const record = JSON.parse(text) as GatewayRecord;
+    return isAlive(record.identity) ? record : undefined;
+  }
+
+  async #end(identity: ProcessIdentity): Promise<void> {
+    const { clock, settings } = this.options;
+    const deadline = clock.monotonic() + settings.gatewayDrainMs + STOP_MARGIN_MS;
+    if (isAlive(identity)) process.kill(identity.pid, 'SIGTERM');
+    while (isAlive(identity)) {
+      if (clock.monotonic() > deadline) process.kill(identity.pid, 'SIGKILL');
+      await clock.sleep(5);
+    }
+  }
+
+  #answers(): Promise<boolean> {
+    const { gatewayHost: host, gatewayPort: port } = this.options.settings;
+    return new Promise((resolve) => {
+      const socket = createConnection({ host, port, timeout: PROBE_TIMEOUT_MS });
+      const done = (isOpen: boolean) => () => {
+        socket.destroy();
+        resolve(isOpen);
+      };
+      socket.once('connect', done(true));
+      socket.once('error', done(false));
+      socket.once('timeout', done(false));
+    });
+  }
+}
+
+const started = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve, reject) => {
+    child.once('spawn', resolve);
+    child.once('error', reject);
+  });

@@ -1,0 +1,110 @@
+/**
+ * The gateway as a Koa application, which needs no port: frame, headers, errors, routes. A route is checked and called
+ * here; what it does lies in routes/.
+ */
+import Router from '@koa/router';
+import Koa, { type Context } from 'koa';
+import { NexusError } from '../shared/errors.js';
+import type { Logger } from '../shared/log.js';
+import type { Controller } from './controller.js';
+import { HttpError } from './http-error.js';
+import { parseInput, readJson } from './input.js';
+import type { GatewayLimits } from './limits.js';
+import { HttpMetrics } from './metrics.js';
+import { errors } from './middleware/errors.js';
+import { frame, stateOf } from './middleware/request.js';
+import { cors, securityHeaders } from './middleware/security.js';
+import { openApiDocument } from './openapi.js';
+import type { Input, Reply, Route, Services } from './route.js';
+import { authRoutes } from './routes/auth.js';
+import { documentationRouter } from './routes/documentation.js';
+import { eventRoutes } from './routes/events.js';
+import { fileRoutes } from './routes/files.js';
+import { fsRoutes } from './routes/fs.js';
+import { healthRoutes } from './routes/health.js';
+import { nodeRoutes } from './routes/nodes.js';
+import { bearerToken } from './token.js';
+import { Turns } from './turns.js';
+
+export interface AppOptions {
+  readonly controller: Controller;
+  readonly limits: GatewayLimits;
+  readonly log: Logger;
+  readonly isTls: boolean;
+  readonly corsOrigins: string | undefined;
+  readonly proxies: number;
+  /** Aborted when the gateway begins to stop. */
+  readonly draining: AbortSignal;
+}
+
+/** Transfers that wait for their turn: each holds a connection and nothing else. */
+const MAX_WAITING_TRANSFERS = 1024;
+
+export function createApp(options: AppOptions): Koa {
+  const { controller, limits, log, draining } = options;
+  const metrics = new HttpMetrics();
+  const services: Services = { limits, log, draining, turns: new Turns(limits.transfers, MAX_WAITING_TRANSFERS) };
+  const routes = [...authRoutes, ...nodeRoutes, ...fileRoutes, ...fsRoutes, ...eventRoutes, ...healthRoutes(metrics)];
+  const router = new Router();
+  for (const route of routes) addRoute(router, route, controller, services);
+  const documentation = documentationRouter(openApiDocument(routes));
+
+  const app = new Koa();
+  app.on('error', (error: Error) => {
+    log.error({ err: error }, 'answering failed');
+  });
+  app.use(frame({ log, metrics, proxies: options.proxies }));
+  app.use(securityHeaders(options.isTls));
+  app.use(cors(options.corsOrigins));
+  app.use(errors(log));
+  app.use(documentation.routes());
+  app.use(router.routes());
+  app.use(notFound(router));
+  return app;
+}
+
+function addRoute(router: Router, route: Route, controller: Controller, services: Services): void {
+  router[route.method](route.path, async (context) => {
+    const state = stateOf(context);
+    state.route = route.path;
+    const token = route.isPublic ? undefined : bearerToken(context.get('authorization'));
+    const { address, requestId, signal } = state;
+    const session = controller.session({ token, address, requestId, signal });
+    const input = { ...services, ...(await checked(route, context, services)), session, koa: context };
+    const reply = await route.handle(input as unknown as Input<never, never, never>);
+    if (reply !== undefined) send(context, route, reply);
+  });
+}
+
+async function checked(
+  route: Route,
+  context: Context & { params?: unknown },
+  { limits }: Services,
+): Promise<{ params: unknown; query: unknown; body: unknown }> {
+  const params = route.params === undefined ? {} : parseInput(route.params, context.params);
+  const query = route.query === undefined ? {} : parseInput(route.query, { ...context.query });
+  if (route.body === undefined) return { params, query, body: {} };
+  const given = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
+  return { params, query, body: parseInput(route.body, given, 'body') };
+}
+
+function send(context: Context, route: Route, reply: Reply): void {
+  context.status = reply.status ?? Number(Object.keys(route.answers)[0]);
+  if (reply.headers !== undefined) context.set(reply.headers);
+  if (context.status === 204) return;
+  if (reply.type !== undefined) context.type = reply.type;
+  context.body = reply.body;
+}
+
+/** A known address with another method says which ones it has. */
+function notFound(router: Router): Koa.Middleware {
+  return (context) => {
+    const { path } = router.match(context.path, context.method);
+    const methods = [...new Set(path.flatMap((layer) => layer.methods))];
+    if (methods.length > 0) {
+      const allowed = methods.join(', ');
+      throw new HttpError(405, 'unimplemented', `this address takes ${allowed}`, {}, { Allow: allowed });
+    }
+    throw new NexusError('not_found', 'there is nothing at this address; /docs shows what there is');
+  };
+}

@@ -1,0 +1,195 @@
+/**
+ * The controller over the gateway's socket. A session is one HTTP request's way to it: its token, its client's address
+ * and its id go along with every call, and what the client does not wait for any more is cancelled. The channel connects
+ * again by itself; meanwhile calls fail at once with `unavailable`.
+ */
+import {
+  credentials,
+  Metadata,
+  type CallOptions,
+  type Client,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { NexusError } from '../shared/errors.js';
+import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
+import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
+import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
+import { IdentityServiceClient } from '../shared/gen/nexus/v1/identity.js';
+import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
+import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
+import {
+  AUTHORIZATION_METADATA,
+  CLIENT_ADDRESS_METADATA,
+  errorOfStatus,
+  REQUEST_ID_METADATA,
+} from '../shared/rpc/status.js';
+
+/** Of a call that answers at once. */
+const QUICK_DEADLINE_MS = 30_000;
+/** Of a call that waits for a node. */
+export const SLOW_DEADLINE_MS = 5 * 60 * 1000;
+/** A controller that restarts is back within seconds, and the gateway should be, too. */
+const RECONNECT_MS = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1000 };
+const PING_DEADLINE_MS = 2000;
+
+export type UnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, response: Response) => void,
+) => ClientUnaryCall;
+
+type StreamMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options?: Partial<CallOptions>,
+) => ClientReadableStream<Response>;
+
+interface Clients {
+  readonly node: NodeServiceClient;
+  readonly file: FileServiceClient;
+  readonly fs: FsServiceClient;
+  readonly metrics: MetricsServiceClient;
+  readonly identity: IdentityServiceClient;
+  readonly cluster: ClusterServiceClient;
+}
+
+export interface Scope {
+  /** The client's token; undefined where none is asked for. */
+  readonly token: string | undefined;
+  readonly address: string;
+  readonly requestId: string;
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal;
+}
+
+export interface Session extends Clients {
+  readonly signal: AbortSignal;
+  /** One request, one answer. `method` is e.g. `session.node.createNode`. Codes: what the controller says, unavailable. */
+  call<Request, Response>(
+    client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs?: number,
+  ): Promise<Response>;
+  /** As `call`, and goes on when the client has gone: for what must be cleaned up then. */
+  callDetached<Request, Response>(
+    client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response>;
+  /** The messages of a server stream; ends quietly when the client goes away. */
+  messages<Request, Response>(
+    client: Client,
+    method: StreamMethod<Request, Response>,
+    request: Request,
+  ): AsyncGenerator<Response>;
+}
+
+export class Controller {
+  readonly #clients: Clients;
+
+  constructor(socket: string) {
+    const target = `unix:${socket}`;
+    const channel = credentials.createInsecure();
+    // Proxy settings of the environment have no business with a Unix socket.
+    const options = { 'grpc.enable_http_proxy': 0, ...RECONNECT_MS };
+    this.#clients = {
+      node: new NodeServiceClient(target, channel, options),
+      file: new FileServiceClient(target, channel, options),
+      fs: new FsServiceClient(target, channel, options),
+      metrics: new MetricsServiceClient(target, channel, options),
+      identity: new IdentityServiceClient(target, channel, options),
+      cluster: new ClusterServiceClient(target, channel, options),
+    };
+  }
+
+  session(scope: Scope): Session {
+    const { signal } = scope;
+    return {
+      ...this.#clients,
+      signal,
+      call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) =>
+        unaryCall(client, method, request, { metadata: metadataOf(scope), deadlineMs, signal }),
+      callDetached: (client, method, request, deadlineMs) =>
+        unaryCall(client, method, request, { metadata: metadataOf(scope), deadlineMs, signal: undefined }),
+      messages: (client, method, request) => {
+        const stream = method.call(client, request, metadataOf(scope));
+        return streamMessages(stream, signal);
+      },
+    };
+  }
+
+  /** Whether the controller answers. Code: unavailable. */
+  async ping(scope: Scope): Promise<void> {
+    const { identity } = this.#clients;
+    await this.session(scope).call(identity, identity.getSigningKeys, {}, PING_DEADLINE_MS);
+  }
+
+  close(): void {
+    for (const client of Object.values(this.#clients) as Client[]) client.close();
+  }
+}
+
+function metadataOf({ token, address, requestId }: Scope): Metadata {
+  const metadata = new Metadata();
+  if (token !== undefined) metadata.set(AUTHORIZATION_METADATA, `Bearer ${token}`);
+  metadata.set(CLIENT_ADDRESS_METADATA, address);
+  metadata.set(REQUEST_ID_METADATA, requestId);
+  return metadata;
+}
+
+function unaryCall<Request, Response>(
+  client: Client,
+  method: UnaryMethod<Request, Response>,
+  request: Request,
+  { metadata, deadlineMs, signal }: { metadata: Metadata; deadlineMs: number; signal: AbortSignal | undefined },
+): Promise<Response> {
+  if (signal?.aborted === true) return Promise.reject(clientGone());
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => {
+      call.cancel();
+    };
+    const options = { deadline: Date.now() + deadlineMs };
+    const call = method.call(client, request, metadata, options, (error, response) => {
+      signal?.removeEventListener('abort', cancel);
+      if (error === null) resolve(response);
+      else reject(signal?.aborted === true ? clientGone() : translate(error));
+    });
+    signal?.addEventListener('abort', cancel, { once: true });
+  });
+}
+
+async function* streamMessages<Response>(
+  stream: ClientReadableStream<Response>,
+  signal: AbortSignal,
+): AsyncGenerator<Response> {
+  const cancel = (): void => {
+    stream.cancel();
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
+  try {
+    for await (const message of stream as AsyncIterable<Response>) yield message;
+  } catch (error) {
+    if (!signal.aborted) throw isServiceError(error) ? translate(error) : error;
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    stream.cancel();
+  }
+}
+
+const clientGone = (): NexusError => new NexusError('cancelled', 'the client went away');
+
+/** What the controller did not say itself comes from the connection to it. */
+function translate(error: ServiceError): NexusError {
+  const known = errorOfStatus(error);
+  if (known.code !== 'unavailable' || error.metadata.get('nexus-code').length > 0) return known;
+  return new NexusError('unavailable', 'the controller does not answer; try again in a moment', {}, { cause: error });
+}
+
+const isServiceError = (error: unknown): error is ServiceError =>
+  error instanceof Error && 'metadata' in error && 'details' in error;

@@ -1,0 +1,78 @@
+/** What comes in, checked once against a route's schemas; every refusal names the field as the client wrote it. */
+import type { IncomingMessage } from 'node:http';
+import type { z } from 'zod';
+import { invalid, tooLarge, tooSlow, wrongMediaType } from './http-error.js';
+
+/** Existing clients send these with a capital letter. */
+const CAPITALISED: readonly string[] = ['Username', 'Password', 'Email', 'Code', 'Runtime'];
+
+/** Code: invalid_argument. */
+export function parseInput<Schema extends z.ZodType>(schema: Schema, given: unknown, prefix = ''): z.infer<Schema> {
+  const result = schema.safeParse(given);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
+  const field = [...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])].map(String).join('.');
+  throw invalid(field || prefix, unknown === undefined ? (issue?.message ?? 'is invalid') : 'is not a known field');
+}
+
+/** Codes: invalid_argument (400, 413, 415), deadline_exceeded (408). */
+export async function readJson(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<unknown> {
+  const type = request.headers['content-type'];
+  if (type !== undefined && !/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type))
+    throw wrongMediaType('application/json');
+  const text = await readText(request, maxBytes, timeoutMs);
+  try {
+    return withoutCapitals(JSON.parse(text === '' ? '{}' : text));
+  } catch {
+    throw invalid('body', 'must be JSON');
+  }
+}
+
+function withoutCapitals(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  const known = (name: string): string => {
+    const lower = name.toLowerCase();
+    return CAPITALISED.includes(name) && !Object.hasOwn(value, lower) ? lower : name;
+  };
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [known(name), field]));
+}
+
+function readText(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<string> {
+  // Said before anything is read: nobody should send it in vain.
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge('body', maxBytes));
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let size = 0;
+    const settle = (finish: () => void): void => {
+      clearTimeout(timer);
+      request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
+      finish();
+    };
+    const fail = (error: Error): void => {
+      settle(() => {
+        reject(error);
+      });
+    };
+    const onData = (part: Buffer): void => {
+      size += part.length;
+      parts.push(part);
+      if (size > maxBytes) fail(tooLarge('body', maxBytes));
+    };
+    const onEnd = (): void => {
+      settle(() => {
+        resolve(Buffer.concat(parts).toString('utf8'));
+      });
+    };
+    const onError = (error: Error): void => {
+      fail(error);
+    };
+    const onClose = (): void => {
+      fail(invalid('body', 'broke off'));
+    };
+    const timer = setTimeout(() => {
+      fail(tooSlow('the body'));
+    }, timeoutMs);
+    request.on('data', onData).once('end', onEnd).once('error', onError).once('close', onClose);
+  });
+}

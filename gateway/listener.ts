@@ -1,0 +1,109 @@
+/**
+ * The gateway's port: one server that accepts connections and hands them to HTTP. `drain` refuses new connections at
+ * once, lets every request that has come in run to its end within bounds, and then closes what is idle.
+ */
+import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
+import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import { once } from 'node:events';
+import { NexusError } from '../shared/errors.js';
+import type { GatewayLimits } from './limits.js';
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  readonly limits: Pick<GatewayLimits, 'headerTimeoutMs' | 'drainMs'>;
+}
+
+const MAX_HEADER_BYTES = 16 * 1024;
+const MAX_CONNECTIONS = 4096;
+const KEEP_ALIVE_MS = 15_000;
+/** How often too slow headers are looked for. */
+const CHECK_PERIOD_MS = 500;
+/**
+ * For which idle connections stay open while draining: a request may be on its way on each, and would be cut. It is
+ * answered, with the word that the connection ends.
+ */
+const IDLE_GRACE_MS = 500;
+const DRAIN_POLL_MS = 20;
+
+export class Listener {
+  readonly #http: HttpServer;
+  readonly #accepting: TcpServer;
+  #isDraining = false;
+  #running = 0;
+
+  constructor(
+    handle: RequestListener,
+    private readonly options: ListenOptions,
+  ) {
+    const { tls, limits } = options;
+    this.#http = createHttpServer(
+      {
+        maxHeaderSize: MAX_HEADER_BYTES,
+        headersTimeout: limits.headerTimeoutMs,
+        // An upload may take hours; whoever reads a body bounds the time for it.
+        requestTimeout: 0,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+        connectionsCheckingInterval: Math.min(CHECK_PERIOD_MS, limits.headerTimeoutMs),
+      },
+      (request, response) => {
+        this.#running += 1;
+        response.once('close', () => {
+          this.#running -= 1;
+        });
+        if (this.#isDraining) response.setHeader('Connection', 'close');
+        handle(request, response);
+      },
+    );
+    // It begins to look for slow headers when it believes that it listens.
+    this.#http.emit('listening');
+    const accept = (socket: object): void => {
+      this.#http.emit('connection', socket);
+    };
+    this.#accepting =
+      tls === undefined
+        ? createTcpServer({ noDelay: true }, accept)
+        : createTlsServer({ ...tls, handshakeTimeout: limits.headerTimeoutMs, ALPNProtocols: ['http/1.1'] }, accept);
+    this.#accepting.maxConnections = MAX_CONNECTIONS;
+    this.#accepting.on('tlsClientError', () => undefined);
+  }
+
+  /** Code: failed_precondition, saying what to set. */
+  async listen(): Promise<void> {
+    const { host, port } = this.options;
+    this.#accepting.listen(port, host);
+    try {
+      await once(this.#accepting, 'listening');
+    } catch (error) {
+      const said = error instanceof Error ? error.message : String(error);
+      throw new NexusError(
+        'failed_precondition',
+        `the gateway cannot listen on ${host}:${port}: ${said}; set gateway-port or gateway-host`,
+        {},
+        { cause: error },
+      );
+    }
+  }
+
+  /** The port it has. */
+  get port(): number {
+    const address = this.#accepting.address();
+    return typeof address === 'object' && address !== null ? address.port : this.options.port;
+  }
+
+  /** Twice is once. */
+  async drain(): Promise<void> {
+    if (this.#isDraining) return;
+    this.#isDraining = true;
+    this.#accepting.close();
+    const startedAt = performance.now();
+    const elapsedMs = (): number => performance.now() - startedAt;
+    while (elapsedMs() < IDLE_GRACE_MS || (this.#running > 0 && elapsedMs() < this.options.limits.drainMs)) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    }
+    this.#http.closeAllConnections();
+    this.#http.close();
+  }
+}

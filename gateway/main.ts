@@ -1,0 +1,78 @@
+/**
+ * The gateway's composition. It may be started by root, to read a key that nobody else may read, and becomes the service
+ * user before it listens. SIGTERM and SIGINT end it in order.
+ */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
+import { toNexusError } from '../shared/errors.js';
+import { serviceUserIds } from '../shared/host/service-user.js';
+import { createLogger, type Logger } from '../shared/log.js';
+import { createApp } from './app.js';
+import { Controller } from './controller.js';
+import { limitsOf } from './limits.js';
+import { Listener } from './listener.js';
+import { dropPrivileges } from './privileges.js';
+
+async function main(): Promise<void> {
+  const settings = loadSettings({ flags: flags() });
+  const log = createLogger('gateway', settings.logLevel);
+  try {
+    const stop = await start(settings, log);
+    for (const name of ['SIGTERM', 'SIGINT'] as const) {
+      process.once(name, () => {
+        log.info({ signal: name }, 'stopping; running requests go on to their end');
+        void stop();
+      });
+    }
+  } catch (error) {
+    const failure = toNexusError(error);
+    log.fatal({ code: failure.code, err: failure.code === 'internal' ? error : undefined }, failure.message);
+    process.exitCode = 1;
+  }
+}
+
+function flags(): Record<string, string | undefined> {
+  const options = Object.fromEntries(SETTING_NAMES.map((name) => [keyName(name), { type: 'string' as const }]));
+  const { values } = parseArgs({ options, strict: true });
+  return Object.fromEntries(SETTING_NAMES.map((name) => [name, values[keyName(name)]]));
+}
+
+async function start(settings: Settings, log: Logger): Promise<() => Promise<void>> {
+  const tls = readTls(settings);
+  const ids = await serviceUserIds(settings.serviceUser);
+  const limits = limitsOf(settings);
+  const controller = new Controller(gatewaySocket(settings));
+  const draining = new AbortController();
+  const app = createApp({
+    controller,
+    limits,
+    log,
+    isTls: tls !== undefined,
+    corsOrigins: settings.gatewayCorsOrigins,
+    proxies: settings.gatewayProxies,
+    draining: draining.signal,
+  });
+  dropPrivileges(ids);
+  const { gatewayHost: host, gatewayPort: port } = settings;
+  const handle = app.callback();
+  const listener = new Listener((request, response) => void handle(request, response), { host, port, tls, limits });
+  await listener.listen();
+  log.info({ host, port: listener.port, uid: process.getuid?.() }, 'the gateway is up');
+  return async () => {
+    draining.abort();
+    await listener.drain();
+    controller.close();
+    log.info('the gateway has stopped');
+  };
+}
+
+function readTls({
+  gatewayTlsCertFile: cert,
+  gatewayTlsKeyFile: key,
+}: Settings): { cert: Buffer; key: Buffer } | undefined {
+  if (cert === undefined || key === undefined) return undefined;
+  return { cert: readFileSync(cert), key: readFileSync(key) };
+}
+
+await main();

@@ -1,0 +1,61 @@
+/** Whatever was thrown as `{error, code, details}` with its status; faults of ours go to the log with their stack. */
+import type { Context, Middleware } from 'koa';
+import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/log.js';
+import { HttpError } from '../http-error.js';
+
+/** A client whose body nobody wants any more may go on sending for so long, to have the chance to read why. */
+const LINGER_MS = 1000;
+const RETRY_AFTER_S = '1';
+
+export function errors(log: Logger): Middleware {
+  return async (context, next) => {
+    try {
+      await next();
+    } catch (thrown) {
+      const error = ofKoa(thrown) ?? toNexusError(thrown);
+      if (error.code === 'internal') log.error({ err: thrown }, 'request failed');
+      answer(context, error);
+    }
+  };
+}
+
+function answer(context: Context, error: NexusError): void {
+  // Too late to say anything: a body that breaks off is the only sign that is left.
+  if (context.res.headersSent) {
+    context.respond = false;
+    context.res.destroy();
+    return;
+  }
+  context.respond = true;
+  context.status = error instanceof HttpError ? error.status : meaningOf(error.code).http;
+  for (const name of ['Content-Range', 'Content-Disposition', 'ETag', 'Cache-Control', 'Last-Modified'])
+    context.remove(name);
+  if (error instanceof HttpError) context.set(error.headers);
+  if (context.status === 503) context.set('Retry-After', RETRY_AFTER_S);
+  if (context.status === 401) context.set('WWW-Authenticate', 'Bearer');
+  context.body = { error: messageOf(error), code: error.code, details: error.details };
+  if (!context.req.complete) endSoon(context);
+}
+
+/** What went wrong in here is not the client's to read. */
+const messageOf = (error: NexusError): string =>
+  error.code === 'internal' ? 'something went wrong inside; the log has it under this request’s id' : error.message;
+
+function endSoon({ req, res }: Context): void {
+  req.resume();
+  res.once('finish', () => {
+    const timer = setTimeout(() => req.socket.destroy(), LINGER_MS);
+    req.socket.once('close', () => {
+      clearTimeout(timer);
+    });
+  });
+}
+
+/** Koa and its router throw errors of their own for a few things, with a status. */
+function ofKoa(thrown: unknown): NexusError | undefined {
+  if (thrown instanceof NexusError || !(thrown instanceof Error) || !('status' in thrown)) return undefined;
+  const status = thrown.status;
+  if (status !== 400) return undefined;
+  return new HttpError(status, 'invalid_argument', 'the address is malformed');
+}

@@ -1,0 +1,77 @@
+/**
+ * Every request's frame: its id (the client's own where it is well-formed), the signal that is aborted when the client
+ * goes away, one line in the log at the end, and the counters.
+ */
+import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
+import { isIP } from 'node:net';
+import type { Context, Middleware } from 'koa';
+import { withRequestId, type Logger } from '../../shared/log.js';
+import type { HttpMetrics } from '../metrics.js';
+
+export interface RequestState {
+  readonly requestId: string;
+  readonly signal: AbortSignal;
+  readonly address: string;
+  /** The pattern of the route that it took, for the counters. */
+  route: string;
+}
+
+/** The same as the controller accepts. */
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
+/** Clients behind a proxy that names none. */
+const UNKNOWN_ADDRESS = '';
+export const UNMATCHED = 'unmatched';
+
+export const stateOf = ({ state }: Context): RequestState => state;
+
+export function frame(deps: {
+  readonly log: Logger;
+  readonly metrics: HttpMetrics;
+  /** Reverse proxies in front. */
+  readonly proxies: number;
+}): Middleware {
+  return (context, next) => {
+    const given = context.get('x-request-id');
+    const requestId = REQUEST_ID.test(given) ? given : randomBytes(8).toString('hex');
+    const gone = new AbortController();
+    // Each call to the controller listens while it runs, and a transfer has many.
+    setMaxListeners(0, gone.signal);
+    const state: RequestState = {
+      requestId,
+      signal: gone.signal,
+      address: clientAddress(context, deps.proxies),
+      route: UNMATCHED,
+    };
+    Object.assign(context.state, state);
+    context.set('X-Request-Id', requestId);
+    const startedAt = performance.now();
+    deps.metrics.begin();
+    context.res.once('close', () => {
+      if (!context.res.writableFinished) gone.abort();
+      const seconds = (performance.now() - startedAt) / 1000;
+      const status = context.res.writableFinished ? context.res.statusCode : CLIENT_CLOSED;
+      const { route } = stateOf(context);
+      deps.metrics.end({ method: context.method, route, status }, seconds);
+      deps.log.info({ requestId, method: context.method, route, status, ms: Math.round(seconds * 1000) }, 'request');
+    });
+    return withRequestId(requestId, next);
+  };
+}
+
+/** As the table of errors has it for `cancelled`. */
+const CLIENT_CLOSED = 499;
+
+/** With N proxies in front, the Nth entry from the right is what the outermost of them saw; what is left of it is hearsay. */
+function clientAddress(context: Context, proxies: number): string {
+  const direct = context.req.socket.remoteAddress ?? '';
+  if (proxies === 0) return plainAddress(direct);
+  const entries = context.get('x-forwarded-for').split(',');
+  return plainAddress((entries.at(-proxies) ?? '').trim());
+}
+
+/** An IPv4 client of a socket that listens for both is shown as ::ffff:1.2.3.4. */
+function plainAddress(address: string): string {
+  const plain = address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
+  return isIP(plain) === 0 ? UNKNOWN_ADDRESS : plain;
+}

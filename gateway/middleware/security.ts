@@ -1,0 +1,41 @@
+/** Headers that tell browsers what they may do with what comes from here, and which pages may ask for it. */
+import helmet from 'koa-helmet';
+import type { Middleware } from 'koa';
+
+/** Nothing that is answered here is a page; the documentation sets a policy of its own. */
+const NO_PAGE = { defaultSrc: ["'none'"], frameAncestors: ["'none'"], baseUri: ["'none'"], formAction: ["'none'"] };
+const PREFLIGHT_SECONDS = 600;
+const METHODS = 'GET, HEAD, POST, DELETE';
+const REQUEST_HEADERS = 'Authorization, Content-Type, If-None-Match, If-Range, Last-Event-ID, Range, X-Request-Id';
+const RESPONSE_HEADERS = 'Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After, X-Request-Id';
+
+export const securityHeaders = (isTls: boolean): Middleware =>
+  helmet({
+    contentSecurityPolicy: { useDefaults: false, directives: NO_PAGE },
+    crossOriginResourcePolicy: { policy: 'cross-origin' },
+    // Over plain HTTP browsers ignore it, and it would outlive a switch back from TLS.
+    strictTransportSecurity: isTls,
+  });
+
+/** `origins`: with commas between; `*` for all; undefined: pages of other origins get nothing. */
+export function cors(origins: string | undefined): Middleware {
+  const allowed = new Set((origins ?? '').split(',').filter((origin) => origin !== ''));
+  return async (context, next) => {
+    const origin = context.get('origin');
+    context.vary('Origin');
+    if (origin === '' || !(allowed.has('*') || allowed.has(origin))) {
+      await next();
+      return;
+    }
+    context.set('Access-Control-Allow-Origin', allowed.has('*') ? '*' : origin);
+    context.set('Access-Control-Expose-Headers', RESPONSE_HEADERS);
+    if (context.method === 'OPTIONS' && context.get('access-control-request-method') !== '') {
+      context.set('Access-Control-Allow-Methods', METHODS);
+      context.set('Access-Control-Allow-Headers', REQUEST_HEADERS);
+      context.set('Access-Control-Max-Age', String(PREFLIGHT_SECONDS));
+      context.status = 204;
+      return;
+    }
+    await next();
+  };
+}

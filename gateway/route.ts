@@ -1,0 +1,99 @@
+/**
+ * What a route is: its address, what it takes and answers as zod schemas, and what it does. The router, the checks of
+ * what comes in and the OpenAPI document are all made from this one description, so that they can't differ.
+ */
+import type { Context } from 'koa';
+import type { z } from 'zod';
+import type { Logger } from '../shared/log.js';
+import type { Session } from './controller.js';
+import type { GatewayLimits } from './limits.js';
+import type { Turns } from './turns.js';
+
+export interface Reply {
+  /** Default: the first status among the route's answers. */
+  readonly status?: number;
+  /** JSON, unless `type` says otherwise; undefined: none. */
+  readonly body?: unknown;
+  readonly type?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** What all routes share. */
+export interface Services {
+  readonly limits: GatewayLimits;
+  /** Of uploads and downloads. */
+  readonly turns: Turns;
+  readonly log: Logger;
+  /** Aborted when the gateway stops: for what would go on for ever. */
+  readonly draining: AbortSignal;
+}
+
+export interface Input<Params, Query, Body> extends Services {
+  readonly params: Params;
+  readonly query: Query;
+  readonly body: Body;
+  readonly session: Session;
+  readonly koa: Context;
+}
+
+export interface Answer {
+  readonly description: string;
+  readonly schema?: z.ZodType;
+  /** Of what is not JSON. */
+  readonly type?: string;
+}
+
+export interface Route {
+  readonly method: 'get' | 'post' | 'delete';
+  /** With parameters as `:name`. */
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  /** Whether it can be called without a token. */
+  readonly isPublic: boolean;
+  readonly params: z.ZodObject | undefined;
+  readonly query: z.ZodObject | undefined;
+  readonly body: z.ZodObject | undefined;
+  /** The fields of a multipart body, or the body itself, of a route that takes bytes. */
+  readonly upload: z.ZodObject | undefined;
+  readonly maxBodyBytes: number;
+  readonly answers: Readonly<Record<number, Answer>>;
+  /** Undefined: it has answered by itself. */
+  readonly handle: (input: Input<never, never, never>) => Promise<Reply | undefined>;
+}
+
+type Empty = Record<string, never>;
+type Parsed<Schema> = Schema extends z.ZodObject ? z.infer<Schema> : Empty;
+
+const DEFAULT_MAX_BODY_BYTES = 64 * 1024;
+
+/** Types the input after the schemas. */
+export function route<
+  Params extends z.ZodObject | undefined = undefined,
+  Query extends z.ZodObject | undefined = undefined,
+  Body extends z.ZodObject | undefined = undefined,
+>(definition: {
+  readonly method: Route['method'];
+  readonly path: string;
+  readonly tag: string;
+  readonly summary: string;
+  readonly isPublic?: boolean;
+  readonly params?: Params;
+  readonly query?: Query;
+  readonly body?: Body;
+  readonly upload?: z.ZodObject;
+  /** Of a JSON body; default 64 KiB. */
+  readonly maxBodyBytes?: number;
+  readonly answers: Readonly<Record<number, Answer>>;
+  readonly handle: (input: Input<Parsed<Params>, Parsed<Query>, Parsed<Body>>) => Promise<Reply | undefined>;
+}): Route {
+  return {
+    isPublic: false,
+    params: undefined,
+    query: undefined,
+    body: undefined,
+    upload: undefined,
+    maxBodyBytes: DEFAULT_MAX_BODY_BYTES,
+    ...definition,
+  };
+}

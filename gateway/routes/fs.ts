@@ -1,0 +1,117 @@
+/** The caller's own tree of folders and files. */
+import { z } from 'zod';
+import { NexusError } from '../../shared/errors.js';
+import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
+import { entryShape, plainShape } from '../../shared/rpc/shapes.js';
+import { SLOW_DEADLINE_MS } from '../controller.js';
+import { flag, pageSize, pageToken, path } from '../fields.js';
+import { route, type Route } from '../route.js';
+import { entrySchema, pathMessageSchema, quotaSchema, removalSchema } from '../schemas.js';
+
+const tag = 'file system';
+
+export const fsRoutes: readonly Route[] = [
+  route({
+    method: 'post',
+    path: '/api/fs/mkdir',
+    tag,
+    summary: 'Make a folder',
+    body: z.strictObject({ path, parents: z.boolean().optional().describe('make missing parents') }),
+    answers: { 200: { description: 'made', schema: pathMessageSchema } },
+    handle: async ({ session, body }) => {
+      const request = { path: body.path, parents: body.parents ?? false };
+      const { entry } = await session.call(session.fs, session.fs.makeFolder, request);
+      return { body: { message: 'made', path: expectEntry(entry).path } };
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/api/fs/ls',
+    tag,
+    summary: 'A folder’s entries by name, a page at a time; X-Next-Page-Token has what to ask for next',
+    query: z.strictObject({ path: path.optional(), page_size: pageSize, page_token: pageToken }),
+    answers: { 200: { description: 'the entries; of a file its own', schema: z.array(entrySchema) } },
+    handle: async ({ session, query }) => {
+      const request = {
+        path: query.path ?? '/',
+        pageSize: query.page_size ?? 0,
+        pageToken: query.page_token ?? '',
+      };
+      const { entries, nextPageToken } = await session.call(session.fs, session.fs.listFolder, request);
+      const headers: Record<string, string> = nextPageToken === '' ? {} : { 'X-Next-Page-Token': nextPageToken };
+      return { body: entries.map(entryShape), headers };
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/api/fs/stat',
+    tag,
+    summary: 'One entry',
+    query: z.strictObject({ path }),
+    answers: { 200: { description: 'the entry', schema: entrySchema } },
+    handle: async ({ session, query }) => {
+      const { entry } = await session.call(session.fs, session.fs.statEntry, query);
+      return { body: entryShape(expectEntry(entry)) };
+    },
+  }),
+  route({
+    method: 'delete',
+    path: '/api/fs/delete',
+    tag,
+    summary: 'Remove a file or a folder',
+    query: z.strictObject({ path, recursive: flag.describe('needed for a folder that is not empty') }),
+    answers: { 200: { description: 'what was removed', schema: removalSchema } },
+    handle: async ({ session, query }) => {
+      const request = { path: query.path, recursive: query.recursive ?? false };
+      const removed = await session.call(session.fs, session.fs.removeEntry, request, SLOW_DEADLINE_MS);
+      return { body: { message: 'removed', ...plainShape(removed) } };
+    },
+  }),
+  route({
+    method: 'post',
+    path: '/api/fs/move',
+    tag,
+    summary: 'Move or rename a file or a folder',
+    body: z.strictObject({
+      old_path: path,
+      new_path: path.describe('the new path itself, not a folder to put it into'),
+      overwrite: z.boolean().optional().describe('replace a file that is there'),
+    }),
+    answers: { 200: { description: 'moved', schema: pathMessageSchema } },
+    handle: async ({ session, body }) => {
+      const request = { from: body.old_path, to: body.new_path, overwrite: body.overwrite ?? false };
+      const { entry } = await session.call(session.fs, session.fs.moveEntry, request).catch((error: unknown) => {
+        throw renamed(error);
+      });
+      return { body: { message: 'moved', path: expectEntry(entry).path } };
+    },
+  }),
+  route({
+    method: 'get',
+    path: '/api/fs/quota',
+    tag,
+    summary: 'What one may store, stores, and has reserved for uploads',
+    answers: { 200: { description: 'bytes', schema: quotaSchema } },
+    handle: async ({ session }) => {
+      const request = { recount: false, username: '' };
+      const { username, limit, used, reserved } = await session.call(session.fs, session.fs.getQuota, request);
+      return { body: plainShape({ username, limit, used, reserved }) };
+    },
+  }),
+];
+
+function expectEntry(entry: FsEntry | undefined): FsEntry {
+  if (entry === undefined) throw new NexusError('internal', 'the controller answered without an entry');
+  return entry;
+}
+
+const FIELDS: Readonly<Record<string, string>> = { from: 'old_path', to: 'new_path' };
+
+/** The controller knows the fields of a move by other names. */
+function renamed(thrown: unknown): unknown {
+  if (!(thrown instanceof NexusError)) return thrown;
+  const { field, problem } = thrown.details;
+  const known = typeof field === 'string' ? FIELDS[field] : undefined;
+  if (known === undefined || typeof problem !== 'string') return thrown;
+  return new NexusError(thrown.code, `${known}: ${problem}`, { ...thrown.details, field: known });
+}

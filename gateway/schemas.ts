@@ -1,0 +1,127 @@
+/** The shapes that routes answer with, by the names that the OpenAPI document gives them. Fields may be added. */
+import { z } from 'zod';
+
+const time = z.iso.datetime().describe('RFC 3339');
+const optionalTime = z.union([time, z.literal('')]);
+const bytes = z.number().int().min(0).describe('bytes');
+const count = z.number().int().min(0);
+
+export const errorSchema = z
+  .looseObject({
+    error: z.string().describe('what happened and what to do'),
+    code: z.string().describe('what programs tell errors apart by'),
+    details: z.record(z.string(), z.unknown()).describe('e.g. the field that was wrong'),
+  })
+  .meta({ id: 'Error' });
+
+export const messageSchema = z.looseObject({ message: z.string() }).meta({ id: 'Message' });
+
+export const sessionSchema = z
+  .looseObject({
+    token: z.string().describe('for `Authorization: Bearer TOKEN`'),
+    username: z.string(),
+    expires_at: time,
+  })
+  .meta({ id: 'Session' });
+
+export const whoAmISchema = z
+  .looseObject({
+    username: z.string(),
+    role: z.enum(['user', 'admin']),
+    email: z.string(),
+    token_id: z.string(),
+    expires_at: optionalTime,
+  })
+  .meta({ id: 'WhoAmI' });
+
+export const jwksSchema = z
+  .looseObject({
+    keys: z.array(
+      z.looseObject({
+        kty: z.literal('EC'),
+        crv: z.literal('P-256'),
+        alg: z.literal('ES256'),
+        use: z.literal('sig'),
+        kid: z.string(),
+        x: z.string(),
+        y: z.string(),
+      }),
+    ),
+  })
+  .meta({ id: 'Jwks' });
+
+export const nodeSchema = z
+  .looseObject({
+    id: z.string(),
+    name: z.string(),
+    status: z.enum(['Creating', 'Running', 'Suspect', 'Lost', 'Stopping', 'Stopped', 'Removing', 'Failed']),
+    status_reason: z.string(),
+    ip: z.string(),
+    memory_mb: count,
+    cpu_shares: count,
+    storage_size: bytes,
+    image: z.string(),
+    labels: z.record(z.string(), z.string()),
+    cordoned: z.boolean(),
+    created_at: time,
+  })
+  .meta({ id: 'Node' });
+
+export const metricsSchema = z
+  .looseObject({
+    node_id: z.string(),
+    node: z.string(),
+    at: time,
+    memory_usage: bytes,
+    memory_limit: bytes.describe('bytes; 0: none'),
+    cpu_percent: z.number().describe('100 is one core'),
+    volume_total: bytes,
+    volume_used: bytes,
+    network_rx: bytes,
+    network_tx: bytes,
+    chunks: count,
+  })
+  .meta({ id: 'NodeMetrics' });
+
+export const drainSchema = z
+  .looseObject({ remaining_chunks: count, remaining_bytes: bytes, is_finished: z.boolean() })
+  .meta({ id: 'DrainProgress' });
+
+export const fileSchema = z
+  .looseObject({
+    id: z.string(),
+    name: z.string(),
+    size: bytes,
+    chunks_count: count,
+    replicas: count,
+    owner: z.string(),
+    status: z.enum(['uploading', 'ready', 'deleting']),
+    created_at: time,
+  })
+  .meta({ id: 'File' });
+
+export const removedFileSchema = z.looseObject({ id: z.string(), name: z.string() }).meta({ id: 'RemovedFile' });
+
+export const entrySchema = z
+  .looseObject({
+    name: z.string(),
+    path: z.string(),
+    type: z.enum(['file', 'folder']),
+    size: bytes.describe('bytes; of a folder 0'),
+    created_at: time,
+    modified_at: time,
+    file_id: z.string().describe('the content; empty for folders'),
+  })
+  .meta({ id: 'FsEntry' });
+
+export const quotaSchema = z
+  .looseObject({ username: z.string(), limit: bytes.describe('bytes; 0: none'), used: bytes, reserved: bytes })
+  .meta({ id: 'Quota' });
+
+export const pathMessageSchema = z.looseObject({ message: z.string(), path: z.string() }).meta({ id: 'PathMessage' });
+
+export const removalSchema = z
+  .looseObject({ message: z.string(), files: count, folders: count, bytes })
+  .meta({ id: 'Removal' });
+
+export const healthSchema = z.looseObject({ status: z.enum(['ok', 'ready']) }).meta({ id: 'Health' });

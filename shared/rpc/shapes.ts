@@ -1,0 +1,29 @@
+/** What comes over gRPC in the shape that scripts rely on: snake_case names, numbers as numbers. The CLI's and REST's. */
+import type { Event } from '../gen/nexus/v1/cluster.js';
+import type { File } from '../gen/nexus/v1/file.js';
+import type { FsEntry } from '../gen/nexus/v1/fs.js';
+import type { Node } from '../gen/nexus/v1/node.js';
+
+export type Shape = Record<string, unknown>;
+
+/** Every field under its snake_case name; 64-bit numbers stay below 2^53 everywhere in Nexus. */
+export function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value);
+  if (Array.isArray(value)) return value.map(plain);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, field]) => [snakeCase(name), plain(field)]));
+}
+
+const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+
+/** Labels' keys are the user's own and stay as they are. */
+export const nodeShape = (node: Node): Shape => ({ ...(plain(node) as Shape), labels: node.labels });
+
+export const fileShape = (file: File): Shape => plain(file) as Shape;
+
+export const entryShape = (entry: FsEntry): Shape => plain(entry) as Shape;
+
+/** Of answers that are flat: quotas, sums. */
+export const plainShape = (answer: object): Shape => plain(answer) as Shape;
+
+export const eventShape = (event: Event): Shape => plain(event) as Shape;
