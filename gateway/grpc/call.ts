@@ -11,7 +11,7 @@ import {
   type ServerHttp2Stream,
 } from 'node:http2';
 import { NexusError } from '../../shared/errors.js';
-import { refuse, trailersOf } from './status.js';
+import { endSoon, refuse, trailersOf } from './status.js';
 
 export interface CallDeps {
   /** Begins a call of the controller. Throws when there is no way to it. */
@@ -101,30 +101,26 @@ export class Call {
     if (isWhole) {
       this.#end(answer);
       stream.respond(passed(answer), { endStream: true });
-      this.#closeWhenSent();
+      this.#endSoon();
       return;
     }
     stream.respond(passed(answer), { waitForTrailers: true });
     stream.once('wantTrailers', () => {
       stream.sendTrailers(this.#trailers ?? {});
-      this.#closeWhenSent();
+      this.#endSoon();
     });
     this.#outgoing?.pipe(stream);
+  }
+
+  /** Nobody takes what the client still sends. */
+  #endSoon(): void {
+    this.stream.unpipe();
+    endSoon(this.stream);
   }
 
   #end(trailers: IncomingHttpHeaders): void {
     this.#trailers = passed(trailers);
     this.status = String(trailers['grpc-status'] ?? '2');
-  }
-
-  /** A client that has its answer may go on sending: nobody takes it any more. */
-  #closeWhenSent(): void {
-    const { stream } = this;
-    if (!stream.readableEnded) {
-      stream.unpipe();
-      stream.resume();
-      stream.close(constants.NGHTTP2_NO_ERROR);
-    }
   }
 }
 

@@ -135,6 +135,29 @@ describe('gRPC through the gateway', () => {
     expect(said).to.deep.equal(['hello', '7']);
   });
 
+  it('brings the status of a call that the controller ends while its client still sends', async () => {
+    await using bench = await GrpcGateway.start({
+      execInNode: ((call: ServerDuplexStream<ExecInNodeRequest, ExecInNodeResponse>) => {
+        call.once('data', () => {
+          call.write({ exitCode: 7 });
+          call.end();
+        });
+      }) as UntypedHandleCall,
+    });
+    for (let round = 0; round < 20; round += 1) {
+      const exec = bench.client(NodeServiceClient).execInNode();
+      exec.write({ stdinEnd: true });
+      const codes: (number | undefined)[] = [];
+      for await (const { exitCode } of exec as AsyncIterable<ExecInNodeResponse>) codes.push(exitCode);
+      expect(codes).to.deep.equal([7]);
+      exec.end();
+    }
+    await eventually(
+      () => bench.edge.running,
+      (now) => now === 0,
+    );
+  });
+
   it('cancels at the controller what a client cancels, and what it leaves behind', async () => {
     let running = 0;
     let deadline: unknown;
@@ -223,11 +246,14 @@ describe('gRPC through the gateway', () => {
     for (const path of [version, '/', '/nexus.v1.NodeService', '/nexus.v1.NodeService/List/Nodes', '/nexus.v1../x']) {
       expect(await ask({ ':path': path }), path).to.include({ 'grpc-status': '12' });
     }
+    const kept = session.request({ ':method': 'POST', 'content-type': 'application/grpc', ':path': '/nobody' });
+    kept.resume();
+    await once(kept, 'close');
     const known = { ':path': '/nexus.v1.IdentityService/WhoAmI' };
     expect(await ask({ ...known, 'content-type': 'text/plain' })).to.include({ ':status': 415 });
     expect(await ask({ ...known, ':method': 'GET' })).to.include({ ':status': 415 });
-    const kept = session.request({ ':method': 'POST', 'content-type': 'application/grpc', ...known });
-    const [silent] = (await once(kept, 'response')) as [Record<string, unknown>];
+    const mute = session.request({ ':method': 'POST', 'content-type': 'application/grpc', ...known });
+    const [silent] = (await once(mute, 'response')) as [Record<string, unknown>];
     expect(silent).to.include({ 'grpc-status': '4', 'nexus-code': 'deadline_exceeded' });
     session.destroy();
   });
