@@ -79,5 +79,8 @@ export function parsePairs(texts: readonly string[], flag: string): Record<strin
   return Object.fromEntries(pairs);
 }
 
-const wrong = (flag: string, text: string, advice: string): NexusError =>
-  new NexusError('invalid_argument', `--${flag} can't be "${text}"; ${advice}`, { field: flag });
+/** A flag has a lower-case name; a positional is named in capitals, as in the help text. */
+const wrong = (name: string, text: string, advice: string): NexusError => {
+  const typed = name === name.toUpperCase() ? name : `--${name}`;
+  return new NexusError('invalid_argument', `${typed} can't be "${text}"; ${advice}`, { field: name.toLowerCase() });
+};

@@ -18,8 +18,9 @@ export const expectFile = (file: File | undefined): File => {
 
 /** `leaseId` names the pin of a download from the virtual file system; raw files have none. */
 export function grpcCatalogue(controller: Controller, leaseId = ''): UploadCatalogue<File> & DownloadCatalogue {
-  const { file } = controller;
+  const { file, chunkRoute } = controller;
   return {
+    ...(chunkRoute === undefined ? {} : { route: chunkRoute }),
     openUpload: ({ name, replicas, expectedSize }) =>
       controller.call(file, file.openUpload, { name, replicas, expectedSize: BigInt(expectedSize) }),
     grantChunks: async (uploadId, { count, retry, receipts }) => {

@@ -59,6 +59,8 @@ async function runWithContext(
       instance: input['instance'] as string | undefined,
       config: input['config'] as string | undefined,
       asUser: input['as'] as string | undefined,
+      url: input['url'] as string | undefined,
+      local: input['local'] === true,
       output: (input['output'] as OutputFormat | undefined) ?? 'table',
       argv,
     },

@@ -150,6 +150,35 @@ const state: Group = {
   },
 };
 
+const user: Group = {
+  summary: 'accounts and what they may do (administrators)',
+  children: {
+    ls: { summary: 'list all accounts', load: async () => (await import('./commands/user-list.js')).list },
+    create: { summary: 'make an account', load: async () => (await import('./commands/user-create.js')).create },
+    'set-role': {
+      summary: 'make an account an administrator, or not',
+      load: async () => (await import('./commands/user-change.js')).setRole,
+    },
+    'set-quota': {
+      summary: 'how much an account may store',
+      load: async () => (await import('./commands/user-change.js')).setQuota,
+    },
+    disable: { summary: 'shut accounts out', load: async () => (await import('./commands/user-change.js')).disable },
+    enable: {
+      summary: 'let disabled accounts in again',
+      load: async () => (await import('./commands/user-change.js')).enable,
+    },
+    audit: {
+      summary: 'what was done with accounts',
+      load: async () => (await import('./commands/user-list.js')).audit,
+    },
+    'rotate-key': {
+      summary: 'sign tokens with a new key from now on',
+      load: async () => (await import('./commands/user-change.js')).rotateKey,
+    },
+  },
+};
+
 export const COMMANDS: Group = {
   summary: 'a whole cloud on one Linux machine',
   children: {
@@ -168,6 +197,20 @@ export const COMMANDS: Group = {
     fs,
     image,
     state,
+    user,
+    login: {
+      summary: 'let commands go through a gateway',
+      load: async () => (await import('./commands/login.js')).login,
+    },
+    register: {
+      summary: 'make an account of your own at a gateway',
+      load: async () => (await import('./commands/login.js')).register,
+    },
+    whoami: { summary: 'who you are, and where', load: async () => (await import('./commands/session.js')).whoami },
+    logout: {
+      summary: 'end a login; commands stay on this machine',
+      load: async () => (await import('./commands/session.js')).logout,
+    },
     daemon: {
       summary: 'the controller in the foreground',
       load: async () => (await import('./commands/up.js')).daemon,

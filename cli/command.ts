@@ -89,6 +89,12 @@ export const GLOBAL_FLAGS = {
     description: 'how results are printed (default table)',
   },
   as: { type: 'string', hint: 'USER', description: 'act for this user (local administrator only)' },
+  url: {
+    type: 'string',
+    hint: 'URL',
+    description: 'go through this gateway (NEXUS_URL; default: where you are logged in)',
+  },
+  local: { type: 'boolean', description: 'this machine, wherever you are logged in' },
   config: { type: 'string', hint: 'FILE', description: 'settings file (default /etc/nexus/nexus.yaml)' },
   help: { type: 'boolean', short: 'h', description: 'this text' },
 } as const satisfies FlagSpecs;

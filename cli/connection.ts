@@ -1,4 +1,4 @@
-/** The controller over its admin socket: typed clients, deadlines, and errors as the controller threw them. */
+/** The controller: typed clients, deadlines, and errors as it threw them. By default over its admin socket. */
 import type { Client } from '@grpc/grpc-js';
 import {
   credentials,
@@ -6,8 +6,10 @@ import {
   type Interceptor,
   Metadata,
   type CallOptions,
+  type ChannelCredentials,
   type ClientDuplexStream,
   type ClientReadableStream,
+  type ClientOptions as GrpcOptions,
   type ClientUnaryCall,
   type ClientWritableStream,
   type ServiceError,
@@ -19,11 +21,13 @@ import { NexusError } from '../shared/errors.js';
 import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
+import { IdentityServiceClient } from '../shared/gen/nexus/v1/identity.js';
 import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
 import { StateServiceClient } from '../shared/gen/nexus/v1/state.js';
+import type { ChunkRoute } from '../shared/transfer/route.js';
 import { AS_USER_METADATA, errorOfStatus } from '../shared/rpc/status.js';
 
 /** Of a call that answers at once. */
@@ -43,10 +47,13 @@ export interface Controller {
   readonly node: NodeServiceClient;
   readonly file: FileServiceClient;
   readonly fs: FsServiceClient;
+  readonly identity: IdentityServiceClient;
   readonly image: ImageServiceClient;
   readonly metrics: MetricsServiceClient;
   readonly state: StateServiceClient;
   readonly cluster: ClusterServiceClient;
+  /** How chunks reach the nodes; undefined: at their own addresses. */
+  readonly chunkRoute: ChunkRoute | undefined;
   /** One request, one answer. `method` is e.g. `controller.node.createNode`. */
   call<Request, Response>(
     client: Client,
@@ -72,29 +79,58 @@ export const notRunning = (settings: Settings): NexusError => {
 /** Code: unavailable when nobody listens. */
 export async function openController(settings: Settings, signal: AbortSignal, asUser?: string): Promise<Controller> {
   if (!existsSync(settings.socket)) throw notRunning(settings);
+  return await openClients({
+    target: `unix:${settings.socket}`,
+    channel: credentials.createInsecure(),
+    options: { interceptors: asUser === undefined ? [] : [actFor(asUser)] },
+    signal,
+    whenSilent: notRunning(settings),
+  });
+}
+
+export interface ClientOptions {
+  /** As gRPC names it. */
+  readonly target: string;
+  readonly channel: ChannelCredentials;
+  readonly options: Partial<GrpcOptions>;
+  readonly signal: AbortSignal;
+  /** Thrown when there is no connection in time. */
+  readonly whenSilent: NexusError;
+  readonly chunkRoute?: ChunkRoute;
+}
+
+/** Clients of all services on one connection. */
+export async function openClients(given: ClientOptions): Promise<Controller> {
+  const { target, channel, signal, whenSilent, chunkRoute } = given;
   // Each call listens while it runs, and `node rm a b c ...` runs many at once.
   setMaxListeners(0, signal);
-  const target = `unix:${settings.socket}`;
-  const channel = credentials.createInsecure();
-  // The nodes' proxy settings have no business with a Unix socket.
-  const options = { 'grpc.enable_http_proxy': 0, interceptors: asUser === undefined ? [] : [actFor(asUser)] };
+  // Proxy settings of the environment are for the web.
+  const options = { 'grpc.enable_http_proxy': 0, ...given.options };
   const clients = {
     node: new NodeServiceClient(target, channel, options),
     file: new FileServiceClient(target, channel, options),
     fs: new FsServiceClient(target, channel, options),
+    identity: new IdentityServiceClient(target, channel, options),
     image: new ImageServiceClient(target, channel, options),
     metrics: new MetricsServiceClient(target, channel, options),
     state: new StateServiceClient(target, channel, options),
     cluster: new ClusterServiceClient(target, channel, options),
   };
-  await ready(clients.cluster, settings);
+  const close = (): void => {
+    for (const client of Object.values(clients)) client.close();
+  };
+  if (!(await isReady(clients.cluster, signal))) {
+    close();
+    throw whenSilent;
+  }
   return {
     ...clients,
+    chunkRoute,
     call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) =>
       unaryCall(client, method, request, deadlineMs, signal),
     messages: (stream) => streamMessages(stream, signal),
     close: () => {
-      for (const client of Object.values(clients)) client.close();
+      close();
       return Promise.resolve();
     },
   };
@@ -111,11 +147,18 @@ const actFor =
       },
     });
 
-function ready(client: Client, settings: Settings): Promise<void> {
-  return new Promise((resolve, reject) => {
+function isReady(client: Client, signal: AbortSignal): Promise<boolean> {
+  return new Promise((resolve) => {
+    const settle = (isIt: boolean): void => {
+      signal.removeEventListener('abort', onAbort);
+      resolve(isIt);
+    };
+    const onAbort = (): void => {
+      settle(false);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
     client.waitForReady(Date.now() + CONNECT_TIMEOUT_MS, (error) => {
-      if (error === undefined) resolve();
-      else reject(notRunning(settings));
+      settle(error === undefined);
     });
   });
 }

@@ -8,6 +8,7 @@ import type { OutputFormat } from './command.js';
 import type { Controller } from './connection.js';
 import { Interrupts } from './interrupts.js';
 import { writeTo, type Streams } from './streams.js';
+import { assertLocal, choosePlace, sessionFor, type Place } from './place.js';
 import { locateInstance, type Target } from './target.js';
 
 export interface ContextOptions {
@@ -15,6 +16,10 @@ export interface ContextOptions {
   readonly config: string | undefined;
   /** For whom the administrator acts. */
   readonly asUser: string | undefined;
+  /** Of the gateway to go through. */
+  readonly url: string | undefined;
+  /** This machine's cluster, wherever the person is logged in. */
+  readonly local: boolean;
   readonly output: OutputFormat;
   /** The whole command line, for the case that it has to be run again as root. */
   readonly argv: readonly string[];
@@ -29,6 +34,7 @@ export class ReplacedByChild extends Error {
 
 export class Context implements AsyncDisposable {
   readonly interrupts = new Interrupts();
+  #place: Place | undefined;
   #target: Target | undefined;
   #controller: Controller | undefined;
 
@@ -50,8 +56,17 @@ export class Context implements AsyncDisposable {
     return this.target().settings;
   }
 
-  /** Which instance is meant and whether this user may reach it. `flags` are settings that the command itself takes. */
+  /** Where the command goes: to this machine's cluster, or through a gateway. Codes: those of choosePlace. */
+  get place(): Place {
+    return (this.#place ??= choosePlace(this.options, this.streams.env));
+  }
+
+  /**
+   * Which instance of this machine is meant and whether this user may reach it. `flags` are settings that the command
+   * itself takes. Code: failed_precondition (the command was to go elsewhere).
+   */
   target(flags: Partial<Record<SettingName, string>> = {}): Target {
+    assertLocal(this.place);
     this.#target ??= locateInstance({
       flags: { ...flags, ...(this.options.instance === undefined ? {} : { instance: this.options.instance }) },
       file: this.options.config,
@@ -60,13 +75,24 @@ export class Context implements AsyncDisposable {
     return this.#target;
   }
 
-  /** The running controller. Codes: unavailable (not running), permission_denied (needs root, and sudo can't help). */
+  /**
+   * The running controller. Codes: unavailable (not running), permission_denied (needs root, and sudo can't help),
+   * unauthenticated (through a gateway, without a login).
+   */
   async connect(): Promise<Controller> {
-    if (this.#controller !== undefined) return this.#controller;
+    this.#controller ??= await this.#open();
+    return this.#controller;
+  }
+
+  async #open(): Promise<Controller> {
+    if (this.place.kind === 'gateway') {
+      const { url, token, ca_file: caFile } = sessionFor(this.place.url, this.streams.env);
+      const { openGateway } = await import('./gateway-connection.js');
+      return await openGateway({ url, token, caFile }, this.signal);
+    }
     await this.becomeRootIfNeeded();
     const { openController } = await import('./connection.js');
-    this.#controller = await openController(this.settings, this.signal, this.options.asUser);
-    return this.#controller;
+    return await openController(this.settings, this.signal, this.options.asUser);
   }
 
   /** Runs the same command line through sudo when the target belongs to root and the caller is not root. */

@@ -6,6 +6,8 @@ import Router from '@koa/router';
 import Koa, { type Context } from 'koa';
 import { NexusError } from '../shared/errors.js';
 import type { Logger } from '../shared/log.js';
+import { chunks } from './chunks/middleware.js';
+import type { ChunkRelay } from './chunks/relay.js';
 import type { Controller } from './controller.js';
 import { HttpError } from './http-error.js';
 import { parseInput, readJson } from './input.js';
@@ -28,6 +30,7 @@ import { Turns } from './turns.js';
 
 export interface AppOptions {
   readonly controller: Controller;
+  readonly relay: ChunkRelay;
   readonly limits: GatewayLimits;
   readonly log: Logger;
   readonly isTls: boolean;
@@ -57,6 +60,7 @@ export function createApp(options: AppOptions): Koa {
   app.use(securityHeaders(options.isTls));
   app.use(cors(options.corsOrigins));
   app.use(errors(log));
+  app.use(chunks(controller, options.relay));
   app.use(documentation.routes());
   app.use(router.routes());
   app.use(notFound(router));

@@ -1,13 +1,26 @@
 /**
- * The gateway's port: one server that accepts connections and hands them to HTTP. `drain` refuses new connections at
+ * The gateway's port: one server that accepts connections and hands them to HTTP/1.1 or, those that speak HTTP/2, to
+ * gRPC. `drain` refuses new connections at
  * once, lets every request that has come in run to its end within bounds, and then closes what is idle.
  */
 import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
-import { createServer as createTcpServer, type Server as TcpServer } from 'node:net';
+import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { once } from 'node:events';
 import { NexusError } from '../shared/errors.js';
+import { speaksHttp2 } from './grpc/preface.js';
 import type { GatewayLimits } from './limits.js';
+
+/** What takes the connections that speak HTTP/2. */
+export interface Http2Edge {
+  accept(socket: Socket): void;
+  /** Calls that are running. */
+  readonly running: number;
+  /** Takes no more calls; running ones go on. */
+  drain(): void;
+  /** Ends what is left. */
+  close(): void;
+}
 
 export interface ListenOptions {
   readonly host: string;
@@ -16,6 +29,10 @@ export interface ListenOptions {
   readonly limits: Pick<GatewayLimits, 'headerTimeoutMs' | 'drainMs'>;
 }
 
+/**
+ * On TLS. Browsers and curl offer both and get HTTP/1.1, which is what REST is served on; gRPC clients offer HTTP/2 alone.
+ */
+const PROTOCOLS = ['http/1.1', 'h2'];
 const MAX_HEADER_BYTES = 16 * 1024;
 const MAX_CONNECTIONS = 4096;
 const KEEP_ALIVE_MS = 15_000;
@@ -36,6 +53,7 @@ export class Listener {
 
   constructor(
     handle: RequestListener,
+    private readonly grpc: Http2Edge,
     private readonly options: ListenOptions,
   ) {
     const { tls, limits } = options;
@@ -59,13 +77,16 @@ export class Listener {
     );
     // It begins to look for slow headers when it believes that it listens.
     this.#http.emit('listening');
-    const accept = (socket: object): void => {
-      this.#http.emit('connection', socket);
+    const accept = (socket: Socket): void => {
+      void speaksHttp2(socket, limits.headerTimeoutMs).then((isHttp2) => {
+        if (isHttp2 === true) this.grpc.accept(socket);
+        else if (isHttp2 === false) this.#http.emit('connection', socket);
+      });
     };
     this.#accepting =
       tls === undefined
         ? createTcpServer({ noDelay: true }, accept)
-        : createTlsServer({ ...tls, handshakeTimeout: limits.headerTimeoutMs, ALPNProtocols: ['http/1.1'] }, accept);
+        : createTlsServer({ ...tls, handshakeTimeout: limits.headerTimeoutMs, ALPNProtocols: PROTOCOLS }, accept);
     this.#accepting.maxConnections = MAX_CONNECTIONS;
     this.#accepting.on('tlsClientError', () => undefined);
   }
@@ -98,11 +119,16 @@ export class Listener {
     if (this.#isDraining) return;
     this.#isDraining = true;
     this.#accepting.close();
+    this.grpc.drain();
     const startedAt = performance.now();
     const elapsedMs = (): number => performance.now() - startedAt;
-    while (elapsedMs() < IDLE_GRACE_MS || (this.#running > 0 && elapsedMs() < this.options.limits.drainMs)) {
+    while (
+      elapsedMs() < IDLE_GRACE_MS ||
+      (this.#running + this.grpc.running > 0 && elapsedMs() < this.options.limits.drainMs)
+    ) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
     }
+    this.grpc.close();
     this.#http.closeAllConnections();
     this.#http.close();
   }

@@ -9,7 +9,10 @@ import { toNexusError } from '../shared/errors.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
 import { createLogger, type Logger } from '../shared/log.js';
 import { createApp } from './app.js';
+import { ChunkRelay } from './chunks/relay.js';
+import { clientAddress } from './client-address.js';
 import { Controller } from './controller.js';
+import { GrpcEdge } from './grpc/edge.js';
 import { limitsOf } from './limits.js';
 import { Listener } from './listener.js';
 import { dropPrivileges } from './privileges.js';
@@ -44,8 +47,10 @@ async function start(settings: Settings, log: Logger): Promise<() => Promise<voi
   const limits = limitsOf(settings);
   const controller = new Controller(gatewaySocket(settings));
   const draining = new AbortController();
+  const relay = new ChunkRelay(limits.stallMs);
   const app = createApp({
     controller,
+    relay,
     limits,
     log,
     isTls: tls !== undefined,
@@ -56,12 +61,20 @@ async function start(settings: Settings, log: Logger): Promise<() => Promise<voi
   dropPrivileges(ids);
   const { gatewayHost: host, gatewayPort: port } = settings;
   const handle = app.callback();
-  const listener = new Listener((request, response) => void handle(request, response), { host, port, tls, limits });
+  const grpc = new GrpcEdge({
+    socketPath: gatewaySocket(settings),
+    log,
+    firstMessageMs: limits.bodyTimeoutMs,
+    addressOf: (direct, forwardedFor) => clientAddress(direct, forwardedFor, settings.gatewayProxies),
+  });
+  const options = { host, port, tls, limits };
+  const listener = new Listener((request, response) => void handle(request, response), grpc, options);
   await listener.listen();
   log.info({ host, port: listener.port, uid: process.getuid?.() }, 'the gateway is up');
   return async () => {
     draining.abort();
     await listener.drain();
+    relay.close();
     controller.close();
     log.info('the gateway has stopped');
   };

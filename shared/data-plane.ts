@@ -8,8 +8,13 @@
  * Errors: JSON ErrorReply with the status that shared/errors.ts gives for the code.
  */
 export const MD5_HEADER = 'x-nexus-md5';
+/** Through the gateway, where `authorization` is the user's own token: the chunk token, without a scheme. */
+export const CHUNK_TOKEN_HEADER = 'x-nexus-chunk-token';
 
 export const chunkPath = (chunkId: string): string => `/chunks/${chunkId}`;
+
+/** Where the gateway takes what is for a node: the same methods, headers and answers. */
+export const relayedChunkPath = (nodeId: string, chunkId: string): string => `/chunks/${nodeId}/${chunkId}`;
 
 export interface StoredReply {
   readonly size: number;

@@ -4,9 +4,9 @@
  */
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
-import { isIP } from 'node:net';
 import type { Context, Middleware } from 'koa';
 import { withRequestId, type Logger } from '../../shared/log.js';
+import { clientAddress } from '../client-address.js';
 import type { HttpMetrics } from '../metrics.js';
 
 export interface RequestState {
@@ -19,8 +19,6 @@ export interface RequestState {
 
 /** The same as the controller accepts. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
-/** Clients behind a proxy that names none. */
-const UNKNOWN_ADDRESS = '';
 export const UNMATCHED = 'unmatched';
 
 export const stateOf = ({ state }: Context): RequestState => state;
@@ -40,7 +38,7 @@ export function frame(deps: {
     const state: RequestState = {
       requestId,
       signal: gone.signal,
-      address: clientAddress(context, deps.proxies),
+      address: clientAddress(context.req.socket.remoteAddress ?? '', context.get('x-forwarded-for'), deps.proxies),
       route: UNMATCHED,
     };
     Object.assign(context.state, state);
@@ -61,17 +59,3 @@ export function frame(deps: {
 
 /** As the table of errors has it for `cancelled`. */
 const CLIENT_CLOSED = 499;
-
-/** With N proxies in front, the Nth entry from the right is what the outermost of them saw; what is left of it is hearsay. */
-function clientAddress(context: Context, proxies: number): string {
-  const direct = context.req.socket.remoteAddress ?? '';
-  if (proxies === 0) return plainAddress(direct);
-  const entries = context.get('x-forwarded-for').split(',');
-  return plainAddress((entries.at(-proxies) ?? '').trim());
-}
-
-/** An IPv4 client of a socket that listens for both is shown as ::ffff:1.2.3.4. */
-function plainAddress(address: string): string {
-  const plain = address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '');
-  return isIP(plain) === 0 ? UNKNOWN_ADDRESS : plain;
-}

@@ -1,9 +1,11 @@
 /** HTTP to the agents: one chunk out, one chunk in. Connections are kept for the transfer; every wait is bounded. */
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
-import { chunkPath, MD5_HEADER, type ErrorReply, type StoredReply } from '../data-plane.js';
+import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
+import { MD5_HEADER, type ErrorReply, type StoredReply } from '../data-plane.js';
 import { isErrorCode, NexusError } from '../errors.js';
 import { KIB } from '../limits.js';
 import type { ChunkTarget } from './port.js';
+import { directRoute, type ChunkRoute } from './route.js';
 
 const CONNECT_TIMEOUT_MS = 5000;
 /** Of silence on the connection, in either direction, once all has been sent. */
@@ -18,8 +20,12 @@ const MAX_REPLY_BYTES = 64 * KIB;
 export class ChunkClient {
   readonly #agent: Agent;
 
-  constructor(connections: number) {
-    this.#agent = new Agent({ keepAlive: true, maxSockets: connections, maxFreeSockets: connections });
+  constructor(
+    connections: number,
+    private readonly route: ChunkRoute = directRoute,
+  ) {
+    const pool = { keepAlive: true, maxSockets: connections, maxFreeSockets: connections };
+    this.#agent = route.tls === undefined ? new Agent(pool) : new TlsAgent({ ...pool, ...route.tls });
   }
 
   /** Codes: unavailable, deadline_exceeded, cancelled, or what the agent said. */
@@ -70,16 +76,10 @@ export class ChunkClient {
     read: (incoming: IncomingMessage) => Promise<Result>,
     idleTimeoutMs: number,
   ): Promise<Result> {
-    const [host, port] = splitAddress(target.address);
+    const way = this.route.to(target, chunkId);
+    const begin = this.route.tls === undefined ? request : tlsRequest;
     return new Promise<Result>((resolve, reject) => {
-      const outgoing = request({
-        agent: this.#agent,
-        method,
-        host,
-        port,
-        path: chunkPath(chunkId),
-        headers: { ...headers, authorization: `Bearer ${target.token}` },
-      });
+      const outgoing = begin({ agent: this.#agent, method, ...way, headers: { ...headers, ...way.headers } });
       const fail = (error: unknown): void => {
         release();
         outgoing.destroy();
@@ -108,11 +108,6 @@ export class ChunkClient {
 
 const isSuccess = (incoming: IncomingMessage): boolean =>
   (incoming.statusCode ?? 0) >= 200 && (incoming.statusCode ?? 0) < 300;
-
-function splitAddress(address: string): [host: string, port: number] {
-  const colon = address.lastIndexOf(':');
-  return [address.slice(0, colon), Number(address.slice(colon + 1))];
-}
 
 /** A node that does not take the connection, or says nothing any more, is given up. */
 function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void, idleTimeoutMs: number): () => void {

@@ -30,7 +30,7 @@ const MAX_PAGE_AGE_MS = CHUNK_TOKEN_TTL_MS / 2;
 
 /** Codes: data_loss (no replica is whole), unavailable (none can be reached), cancelled, those of the catalogue. */
 export async function downloadFile(catalogue: DownloadCatalogue, request: DownloadRequest): Promise<void> {
-  const client = new ChunkClient(CONCURRENT_GETS);
+  const client = new ChunkClient(CONCURRENT_GETS, catalogue.route);
   const hasher = new ChunkHasher();
   try {
     await new Download(catalogue, client, hasher, request).run();

@@ -1,4 +1,5 @@
 /** What moving files needs from a controller; the CLI has it over gRPC, others may have it otherwise. */
+import type { ChunkRoute } from './route.js';
 import type { ByteSource } from './source.js';
 
 export interface ChunkTarget {
@@ -35,7 +36,13 @@ export interface GrantRequest {
   readonly receipts: readonly ChunkReceipt[];
 }
 
-export interface UploadCatalogue<File> {
+/** Whoever places chunks also knows how they are reached. */
+interface Reaching {
+  /** Undefined: nodes are reached at their own addresses. */
+  readonly route?: ChunkRoute;
+}
+
+export interface UploadCatalogue<File> extends Reaching {
   openUpload(request: {
     readonly name: string;
     readonly replicas: number;
@@ -49,7 +56,7 @@ export interface UploadCatalogue<File> {
   abortUpload(uploadId: string): Promise<void>;
 }
 
-export interface DownloadCatalogue {
+export interface DownloadCatalogue extends Reaching {
   /** A replica was not what it should be. Never rejects: it only tells. */
   reportReplica(chunkId: string, nodeId: string): Promise<void>;
   /** The chunks from `fromIndex` on, at most `count`. */

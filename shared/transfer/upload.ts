@@ -22,7 +22,7 @@ const NO_OTHER_PLACE: readonly string[] = ['unavailable', 'failed_precondition',
 export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request: UploadRequest): Promise<File> {
   const { name, replicas, expectedSize } = request;
   const { uploadId } = await catalogue.openUpload({ name, replicas, expectedSize });
-  const client = new ChunkClient(CONCURRENT_PUTS);
+  const client = new ChunkClient(CONCURRENT_PUTS, catalogue.route);
   const hasher = new ChunkHasher();
   try {
     return await new Upload(catalogue, client, hasher, uploadId, request).run();

@@ -25,7 +25,7 @@ export async function verifyFile(
     readonly onProgress?: (bytes: number) => void;
   },
 ): Promise<readonly ReplicaFinding[]> {
-  const client = new ChunkClient(1);
+  const client = new ChunkClient(1, catalogue.route);
   const hasher = new ChunkHasher();
   const buffer = Buffer.from(new SharedArrayBuffer(CHUNK_SIZE_BYTES));
   const findings: ReplicaFinding[] = [];

@@ -14,6 +14,7 @@ import type { NexusError } from '../../shared/errors.js';
 import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
 import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
+import { IdentityServiceService } from '../../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
 import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
@@ -23,6 +24,7 @@ const SERVICES = [
   ClusterServiceService,
   FileServiceService,
   FsServiceService,
+  IdentityServiceService,
   ImageServiceService,
   MetricsServiceService,
   NodeServiceService,
@@ -46,24 +48,39 @@ export interface CommandOutcome {
 }
 
 export class FakeController implements AsyncDisposable {
-  readonly #server = new Server();
+  #server = new Server();
 
-  private constructor(readonly folder: string) {}
+  private constructor(
+    readonly folder: string,
+    private readonly answers: Readonly<Record<string, UntypedHandleCall>>,
+  ) {}
 
   /** `answers` are handlers by the generated method name; whatever else is called is answered `unimplemented`. */
   static async start(answers: Readonly<Record<string, UntypedHandleCall>>): Promise<FakeController> {
-    const controller = new FakeController(await mkdtemp(join(tmpdir(), 'nexus-cli-')));
+    const controller = new FakeController(await mkdtemp(join(tmpdir(), 'nexus-cli-')), answers);
+    await controller.listen();
+    return controller;
+  }
+
+  /** Also again, after `stop`. */
+  async listen(): Promise<void> {
+    this.#server = new Server();
     for (const service of SERVICES) {
-      const known = Object.entries(answers).filter(([name]) => Object.hasOwn(service, name));
-      controller.#server.addService(service, Object.fromEntries(known));
+      const known = Object.entries(this.answers).filter(([name]) => Object.hasOwn(service, name));
+      this.#server.addService(service, Object.fromEntries(known));
     }
     await new Promise<void>((resolve, reject) => {
-      controller.#server.bindAsync(`unix:${controller.socket}`, ServerCredentials.createInsecure(), (error) => {
+      this.#server.bindAsync(`unix:${this.socket}`, ServerCredentials.createInsecure(), (error) => {
         if (error === null) resolve();
         else reject(error);
       });
     });
-    return controller;
+  }
+
+  /** Ends what runs, and takes nothing more. */
+  async stop(): Promise<void> {
+    this.#server.forceShutdown();
+    await rm(this.socket, { force: true });
   }
 
   get socket(): string {
@@ -102,6 +119,7 @@ export async function runNexus(
   // Loaded the way the CLI loads its own parts: mocha requires this file, and a second copy of the CLI's modules would
   // have an error class of its own.
   const { run } = await import('../../cli/command-runner.js');
-  const exitCode = await run(argv, { stdin, stdout, stderr, env });
+  // Whoever runs the tests may be logged in somewhere.
+  const exitCode = await run(argv, { stdin, stdout, stderr, env: { HOME: '/nonexistent', ...env } });
   return { exitCode, stdout: texts[0]?.() ?? '', stderr: texts[1]?.() ?? '' };
 }
