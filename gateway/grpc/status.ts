@@ -7,7 +7,7 @@ export const GRPC_CONTENT_TYPE = 'application/grpc';
 /** gRPC percent-encodes what is not plain ASCII; the code alone goes along as metadata, as the controller does it. */
 export const trailersOf = (error: NexusError): OutgoingHttpHeaders => ({
   'grpc-status': String(meaningOf(error.code).grpc),
-  'grpc-message': encodeURIComponent(error.message),
+  'grpc-message': encodeURI(error.message),
   'nexus-code': error.code,
 });
 

@@ -12,6 +12,7 @@ import {
 import { expect } from 'chai';
 import { codeOfGrpcStatus } from '../../shared/errors.js';
 import { FileServiceClient } from '../../shared/gen/nexus/v1/file.js';
+import { FsServiceClient } from '../../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceClient } from '../../shared/gen/nexus/v1/identity.js';
 import { NodeServiceClient } from '../../shared/gen/nexus/v1/node.js';
 import { eventually } from '../support/cluster.js';
@@ -124,6 +125,54 @@ describeWithCluster('accounts', { runtime: 'process' }, (cluster) => {
     const identity = clientOf(IdentityServiceClient);
     const promote = { username: 'carol', role: 'admin' };
     expect(await refusal(call(identity, identity.setRole, promote, bearer(token)))).to.equal('permission_denied');
+  });
+
+  it('keep what is one user’s from all others, call by call', async () => {
+    await cluster().ok('node', 'create', 'store', '--storage', '64M');
+    const [alice, mallory] = [bearer(await register('alice2')), bearer(await register('mallory'))];
+    const files = clientOf(FileServiceClient);
+    const fs = clientOf(FsServiceClient);
+    const empty = { size: 0n, chunksCount: 0, receipts: [] };
+    const open = { name: 'secret', replicas: 1, expectedSize: 0n };
+    const { uploadId: done } = await call(files, files.openUpload, open, alice);
+    const { file } = await call(files, files.commitUpload, { uploadId: done, ...empty }, alice);
+    const id = file?.id ?? '';
+    const { uploadId } = await call(files, files.openUpload, open, alice);
+    const target = { path: '/secret', overwrite: false, parents: false, replicas: 1, expectedSize: 0n };
+    const { uploadId: intoFs } = await call(fs, fs.openFsUpload, target, alice);
+    await call(files, files.commitUpload, { uploadId: intoFs, ...empty }, alice);
+    const { leaseId, file: leased } = await call(fs, fs.openFsDownload, { path: '/secret' }, alice);
+
+    const page = { fromIndex: 0, count: 1 };
+    const tries: readonly Promise<unknown>[] = [
+      call(files, files.getFile, { file: id }, mallory),
+      call(files, files.getFile, { file: id.slice(0, 6) }, mallory),
+      call(files, files.locateFile, { file: id, why: false }, mallory),
+      call(files, files.openDownload, { file: id, ...page, leaseId: '' }, mallory),
+      call(files, files.openDownload, { file: leased?.id ?? '', ...page, leaseId }, mallory),
+      call(files, files.removeFile, { file: id }, mallory),
+      call(files, files.grantChunks, { uploadId, count: 1, retry: [], receipts: [] }, mallory),
+      call(files, files.commitUpload, { uploadId, ...empty }, mallory),
+      call(fs, fs.statEntry, { path: '/secret' }, mallory),
+      call(fs, fs.statEntry, { path: '/../alice2/secret' }, mallory),
+      call(fs, fs.openFsDownload, { path: '/secret' }, mallory),
+      call(fs, fs.moveEntry, { from: '/secret', to: '/mine', overwrite: false }, mallory),
+      call(fs, fs.removeEntry, { path: '/secret', recursive: true }, mallory),
+    ];
+    for (const [at, trying] of tries.entries()) expect(await refusal(trying), `try ${at}`).to.equal('not_found');
+    // Whether there was anything to end is not told; nothing is.
+    await refusal(call(files, files.abortUpload, { uploadId }, mallory));
+    await refusal(call(fs, fs.closeFsDownload, { leaseId }, mallory));
+    const quota = { recount: false, username: 'alice2' };
+    expect(await refusal(call(fs, fs.getQuota, quota, mallory))).to.equal('permission_denied');
+    const list = { pageSize: 0, pageToken: '' };
+    expect((await call(files, files.listFiles, list, mallory)).files).to.deep.equal([]);
+    expect((await call(fs, fs.listFolder, { path: '/', ...list }, mallory)).entries).to.deep.equal([]);
+
+    const again = { file: leased?.id ?? '', ...page, leaseId };
+    expect(await refusal(call(files, files.openDownload, again, alice))).to.equal('accepted');
+    expect(await call(files, files.commitUpload, { uploadId, ...empty }, alice)).to.have.nested.property('file.id');
+    expect((await call(files, files.listFiles, list, alice)).files).to.have.length(2);
   });
 
   it('keep sockets, keys, accounts and mail from others', () => {
