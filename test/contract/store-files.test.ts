@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import type { ChunkId, UploadId } from '../../shared/ids.js';
 import { newUploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { topOf } from '../../controller/store/fs-port.js';
 import type { FileStore, ReceivedChunk } from '../../controller/store/port.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import {
@@ -48,6 +49,20 @@ for (const { name, open } of STORES) {
         expect(await files.listFiles({ limit: 10 })).to.deep.equal([]);
         expect(await files.findFiles(file.id)).to.deep.equal([]);
         expect(await codeOf(() => files.removeFile(file.id))).to.equal('not_found');
+      });
+
+      it('get their place later where the path is told after the bytes, and not published without one', async () => {
+        const file = uploadingFile({ kind: 'fs', name: 'unnamed' });
+        const upload = uploadOf(file);
+        await files.openUpload(file, upload);
+        const commit = () => files.commitUpload(upload.id, { received: [], size: 0, chunksCount: 0 });
+        expect(await codeOf(commit)).to.equal('failed_precondition');
+        const place = { parentId: topOf(file.owner), entryName: 'a.txt', overwrite: false };
+        await files.placeUpload(upload.id, place);
+        expect(await files.getUpload(upload.id)).to.deep.include(place);
+        expect(await commit()).to.deep.include({ name: 'a.txt', status: 'ready' });
+        expect((await opened.store.fs.find(file.owner, ['a.txt']))[0]?.fileId).to.equal(file.id);
+        expect(await codeOf(() => files.placeUpload(upload.id, place))).to.equal('not_found');
       });
 
       it('take grants: chunks, their places, a later expiry', async () => {

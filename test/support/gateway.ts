@@ -101,11 +101,20 @@ export class GatewayClient {
 }
 
 /** By the admin socket, which alone can do it for the first one. */
-export async function makeAdministrator(socket: string, username: string): Promise<void> {
+export const makeAdministrator = (socket: string, username: string): Promise<void> =>
+  asLocalAdministrator(socket, (client, done) => client.setRole({ username, role: 'admin' }, done));
+
+export const setDisabled = (socket: string, username: string, disabled: boolean): Promise<void> =>
+  asLocalAdministrator(socket, (client, done) => client.setDisabled({ username, disabled }, done));
+
+async function asLocalAdministrator(
+  socket: string,
+  call: (client: IdentityServiceClient, done: (error: Error | null) => void) => unknown,
+): Promise<void> {
   const client = new IdentityServiceClient(`unix:${socket}`, credentials.createInsecure());
   try {
     await new Promise<void>((resolve, reject) => {
-      client.setRole({ username, role: 'admin' }, (error) => {
+      call(client, (error) => {
         if (error === null) resolve();
         else reject(error);
       });
