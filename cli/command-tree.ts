@@ -119,6 +119,20 @@ const fs: Group = {
   },
 };
 
+const agent: Group = {
+  summary: 'one node’s agent, looked at alone',
+  children: {
+    inspect: {
+      summary: 'what an agent says of itself',
+      load: async () => (await import('./commands/agent.js')).inspect,
+    },
+    'ls-chunks': {
+      summary: 'what lies on a node’s volume',
+      load: async () => (await import('./commands/agent.js')).listChunks,
+    },
+  },
+};
+
 const image: Group = {
   summary: 'root file systems that nodes are made from',
   children: {
@@ -166,6 +180,7 @@ export const COMMANDS: Group = {
     node,
     file,
     fs,
+    agent,
     image,
     state,
     daemon: {
