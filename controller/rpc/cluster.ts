@@ -10,6 +10,8 @@ import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening, type NodeStatus } from '../node/state.js';
+import { nodeWarnings } from '../node/warnings.js';
+import { repairWarnings } from '../repair/warnings.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { EventRecord, FileStore } from '../store/port.js';
 import type { Edge } from './edge.js';
@@ -31,9 +33,10 @@ const MAX_WAITING_EVENTS = 10_000;
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
     getStatus: unary(edge, () => status(deps)),
-    watchEvents: serverStream(edge, async ({ follow, afterId }, { caller, signal, send: sendAny }) => {
+    watchEvents: serverStream(edge, async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send: sendAny }) => {
+      const mayBeSeen = (message: WatchEventsResponse): boolean => caller.isAdministrator || isForEveryone(message);
       const send = async (message: WatchEventsResponse): Promise<void> => {
-        if (caller.isAdministrator || isForEveryone(message)) await sendAny(message);
+        if (mayBeSeen(message)) await sendAny(message);
       };
       const waiting: EventRecord[] = [];
       let wake = (): void => undefined;
@@ -43,10 +46,10 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
       });
       try {
         let last = Number(afterId);
-        for (const event of await deps.events.past(last)) {
-          await send({ event: eventShape(event) });
-          last = event.id;
-        }
+        const past = await deps.events.past(last);
+        last = past.at(-1)?.id ?? last;
+        const visible = past.map((event) => ({ event: eventShape(event) })).filter(mayBeSeen);
+        for (const message of wanted === 0 ? visible : visible.slice(-wanted)) await send(message);
         while (follow && !signal.aborted) {
           const event = waiting.shift();
           if (event === undefined)
@@ -121,11 +124,9 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     },
     repair: repairShape(deps.upkeep),
     warnings: [
-      ...deps.upkeep.repair.status().blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}`),
+      ...repairWarnings(deps.upkeep.repair.status()),
       ...runtime.caveats,
-      ...nodes
-        .filter((node) => ['Failed', 'Lost', 'Suspect'].includes(node.status))
-        .map((node) => `node ${node.name} is ${node.status}: ${node.statusReason}`),
+      ...nodeWarnings(nodes.map((record) => ({ record, report: registry.agent(record.id)?.report }))),
     ],
   };
 }
