@@ -8,7 +8,7 @@ import { formatBytes } from '../format.js';
 import { table, widthOf } from '../output.js';
 import { plainShape } from '../shapes.js';
 
-const NODE = { node: { description: 'name, id or unique beginning of an id' } } as const;
+const NODE = { node: { description: 'name, id or unique beginning of an id', completes: 'node' } } as const;
 /** What is held before it is printed: a volume of a terabyte has a hundred thousand chunks. */
 const MOST_CHUNKS = 100_000;
 const USUAL_CHUNKS = 1000;

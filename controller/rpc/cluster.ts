@@ -33,42 +33,45 @@ const MAX_WAITING_EVENTS = 10_000;
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
     getStatus: unary(edge, () => status(deps)),
-    watchEvents: serverStream(edge, async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send: sendAny }) => {
-      const mayBeSeen = (message: WatchEventsResponse): boolean => caller.isAdministrator || isForEveryone(message);
-      const send = async (message: WatchEventsResponse): Promise<void> => {
-        if (mayBeSeen(message)) await sendAny(message);
-      };
-      const waiting: EventRecord[] = [];
-      let wake = (): void => undefined;
-      const stop = deps.events.listen((event) => {
-        if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
-        wake();
-      });
-      try {
-        let last = Number(afterId);
-        const past = await deps.events.past(last);
-        last = past.at(-1)?.id ?? last;
-        const visible = past.map((event) => ({ event: eventShape(event) })).filter(mayBeSeen);
-        for (const message of wanted === 0 ? visible : visible.slice(-wanted)) await send(message);
-        while (follow && !signal.aborted) {
-          const event = waiting.shift();
-          if (event === undefined)
-            await new Promise<void>((resolve) => {
-              wake = resolve;
-              signal.addEventListener(
-                'abort',
-                () => {
-                  resolve();
-                },
-                { once: true },
-              );
-            });
-          else if (event.id > last) await send({ event: eventShape(event) });
+    watchEvents: serverStream(
+      edge,
+      async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send: sendAny }) => {
+        const mayBeSeen = (message: WatchEventsResponse): boolean => caller.isAdministrator || isForEveryone(message);
+        const send = async (message: WatchEventsResponse): Promise<void> => {
+          if (mayBeSeen(message)) await sendAny(message);
+        };
+        const waiting: EventRecord[] = [];
+        let wake = (): void => undefined;
+        const stop = deps.events.listen((event) => {
+          if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
+          wake();
+        });
+        try {
+          let last = Number(afterId);
+          const past = await deps.events.past(last);
+          last = past.at(-1)?.id ?? last;
+          const visible = past.map((event) => ({ event: eventShape(event) })).filter(mayBeSeen);
+          for (const message of wanted === 0 ? visible : visible.slice(-wanted)) await send(message);
+          while (follow && !signal.aborted) {
+            const event = waiting.shift();
+            if (event === undefined)
+              await new Promise<void>((resolve) => {
+                wake = resolve;
+                signal.addEventListener(
+                  'abort',
+                  () => {
+                    resolve();
+                  },
+                  { once: true },
+                );
+              });
+            else if (event.id > last) await send({ event: eventShape(event) });
+          }
+        } finally {
+          stop();
         }
-      } finally {
-        stop();
-      }
-    }),
+      },
+    ),
     shutdown: serverStream(edge, async ({ purge }, { send }) => {
       await deps.shutdown(purge, (progress) => send({ progress }));
     }),
