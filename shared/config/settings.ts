@@ -137,6 +137,7 @@ const schema = z.strictObject({
     .describe('nodes that a user may create and manage; 0: administrators only'),
 });
 
+export { schema as settingsSchema };
 type Parsed = z.infer<typeof schema>;
 type Derived = Omit<InstanceDefaults, 'cgroupParent' | 'bridge'>;
 export type Settings = Omit<Parsed, keyof Derived> & InstanceDefaults;
