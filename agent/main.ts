@@ -92,6 +92,7 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
     connections: () => countConnections(dataServer),
     busConnected: () => link.bus?.connected ?? false,
     commands,
+    listChunks: (after, limit) => store.list(after, limit),
     now,
   };
   const tokenKey = publicKeyOf(Buffer.from(config.tokenPublicKey, 'base64'));

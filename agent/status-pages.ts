@@ -1,4 +1,9 @@
-/** The agent seen alone: /healthz, /inspect (JSON) and /metrics (Prometheus text), without the controller's help. */
+/**
+ * The agent seen alone, without the controller's help: /healthz, /inspect and /chunks (JSON), /metrics (Prometheus text).
+ * Read-only, bounded, and open to whoever reaches the agent; so no page holds keys, tokens, or names of users' files.
+ */
+import type { ListedChunk } from './chunk/inventory.js';
+import { chunksPage } from './chunks-page.js';
 import type { Transfers } from './chunk/transfers.js';
 import type { StatusPages } from './chunk/server.js';
 import type { CommandLog } from './command-log.js';
@@ -14,6 +19,8 @@ export interface StatusSources {
   readonly connections: () => Promise<number>;
   readonly busConnected: () => boolean;
   readonly commands: CommandLog;
+  /** In order of id, those above `after`. */
+  readonly listChunks: (after: string, limit: number) => Promise<readonly ListedChunk[]>;
   readonly now: () => number;
 }
 
@@ -64,6 +71,7 @@ export function statusPages(sources: StatusSources): StatusPages {
       render: () => Promise.resolve(JSON.stringify({ status: sources.transfers.draining ? 'draining' : 'ok' })),
     },
     '/inspect': { contentType: 'application/json', render: () => inspection(sources) },
+    '/chunks': { contentType: 'application/json', render: (query) => chunksPage(sources.listChunks, query) },
     '/metrics': {
       contentType: 'text/plain; version=0.0.4; charset=utf-8',
       render: async () =>

@@ -5,7 +5,8 @@
 import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../shared/errors.js';
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
-import { COMMANDS, isGroup, type Group, type Leaf } from './command-tree.js';
+import { isGroup, type Group, type Leaf } from './command-group.js';
+import { COMMANDS } from './command-tree.js';
 import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
 import { SeveralErrors } from './several.js';

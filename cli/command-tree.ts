@@ -2,18 +2,7 @@
  * The words of the command line and, for each command, where its definition is. Loading a definition is left to the
  * moment when it is needed; the one-line summaries stand here so that lists of commands need none of them.
  */
-import type { AnyCommand } from './command.js';
-
-export interface Leaf {
-  readonly summary: string;
-  load(): Promise<AnyCommand>;
-}
-export interface Group {
-  readonly summary: string;
-  readonly children: Readonly<Record<string, Leaf | Group>>;
-}
-
-export const isGroup = (entry: Leaf | Group): entry is Group => 'children' in entry;
+import type { Group } from './command-group.js';
 
 const node: Group = {
   summary: 'machines of the cluster',
@@ -81,7 +70,7 @@ const file: Group = {
       summary: 'make the nodes equally full',
       load: async () => (await import('./commands/file-upkeep.js')).rebalance,
     },
-    rm: { summary: 'remove a file', load: async () => (await import('./commands/file-list.js')).remove },
+    rm: { summary: 'remove files', load: async () => (await import('./commands/file-list.js')).remove },
   },
 };
 
@@ -115,6 +104,20 @@ const fs: Group = {
     quota: {
       summary: 'how much may be stored, and how much is',
       load: async () => (await import('./commands/fs-quota.js')).quota,
+    },
+  },
+};
+
+const agent: Group = {
+  summary: 'one node’s agent, looked at alone',
+  children: {
+    inspect: {
+      summary: 'what an agent says of itself',
+      load: async () => (await import('./commands/agent.js')).inspect,
+    },
+    'ls-chunks': {
+      summary: 'what lies on a node’s volume',
+      load: async () => (await import('./commands/agent.js')).listChunks,
     },
   },
 };
@@ -195,6 +198,7 @@ export const COMMANDS: Group = {
     node,
     file,
     fs,
+    agent,
     image,
     state,
     user,
@@ -211,6 +215,28 @@ export const COMMANDS: Group = {
       summary: 'end a login; commands stay on this machine',
       load: async () => (await import('./commands/session.js')).logout,
     },
+    completion: {
+      summary: 'make a shell complete commands, flags, nodes and files',
+      children: {
+        bash: {
+          summary: 'what bash is to read',
+          load: async () => (await import('./commands/completion.js')).script('bash'),
+        },
+        zsh: {
+          summary: 'what zsh is to read',
+          load: async () => (await import('./commands/completion.js')).script('zsh'),
+        },
+        fish: {
+          summary: 'what fish is to read',
+          load: async () => (await import('./commands/completion.js')).script('fish'),
+        },
+        candidates: {
+          summary: 'what could stand at the end of a line; the shells ask this',
+          load: async () => (await import('./commands/completion.js')).candidates(COMMANDS),
+        },
+      },
+    },
+    help: { summary: 'what a command does', load: async () => (await import('./commands/help.js')).help(COMMANDS) },
     daemon: {
       summary: 'the controller in the foreground',
       load: async () => (await import('./commands/up.js')).daemon,

@@ -4,6 +4,9 @@
  */
 import type { Context } from './context.js';
 
+/** What stands on the cluster or in the file system and could fill a flag or an argument, for completion in shells. */
+export type Completes = 'node' | 'file' | 'image' | 'entry' | 'local';
+
 export interface FlagSpec {
   /** list: may be given several times; its values are collected. */
   readonly type: 'boolean' | 'string' | 'enum' | 'list';
@@ -17,6 +20,7 @@ export interface FlagSpec {
   readonly required?: true;
   /** The field of the request that it fills, where that has another name: a refusal then names the flag. */
   readonly field?: string;
+  readonly completes?: Completes;
 }
 
 export interface PositionalSpec {
@@ -26,6 +30,7 @@ export interface PositionalSpec {
   readonly many?: true;
   /** As a flag's. */
   readonly field?: string;
+  readonly completes?: Completes;
 }
 
 export type FlagSpecs = Readonly<Record<string, FlagSpec>>;
@@ -95,7 +100,12 @@ export const GLOBAL_FLAGS = {
     description: 'go through this gateway (NEXUS_URL; default: where you are logged in)',
   },
   local: { type: 'boolean', description: 'this machine, wherever you are logged in' },
-  config: { type: 'string', hint: 'FILE', description: 'settings file (default /etc/nexus/nexus.yaml)' },
+  config: {
+    type: 'string',
+    hint: 'FILE',
+    description: 'settings file (default /etc/nexus/nexus.yaml)',
+    completes: 'local',
+  },
   help: { type: 'boolean', short: 'h', description: 'this text' },
 } as const satisfies FlagSpecs;
 

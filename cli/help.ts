@@ -1,6 +1,6 @@
 /** Help texts: usage, arguments, flags and examples, in plain columns that need no terminal. */
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpec, type FlagSpecs } from './command.js';
-import { isGroup, type Group } from './command-tree.js';
+import { isGroup, type Group } from './command-group.js';
 
 /** `words` is what was typed to get there, beginning with `nexus`. */
 export function groupHelp(group: Group, words: string): string {

@@ -19,6 +19,9 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 # The oldest Node that is supported: package.json says the same to npm.
 readonly NODE_MAJOR=20 NODE_MINOR=19
 readonly RUNC_PACKAGES=(runc nats-server iproute2 nftables e2fsprogs mmdebstrap busybox-static tini util-linux perl-base)
+# PostgreSQL is the store of a few tests; whoever wants it for a cluster has it on a host of its own. curl and jq stand in
+# the documentation, whose lines are run; the shells have completions, systemd the units that are checked.
+readonly TEST_PACKAGES=(postgresql curl jq zsh fish systemd)
 
 # shellcheck source=deploy/lib/steps.sh
 . deploy/lib/steps.sh
@@ -74,8 +77,7 @@ packages_needed() {
   if [ "$runtime" = process ]; then
     echo nats-server
   else
-    # PostgreSQL is the store of a few tests; whoever wants it for a cluster has it on a host of its own.
-    echo "${RUNC_PACKAGES[*]}" "$([ "$purpose" = test ] && echo postgresql)"
+    echo "${RUNC_PACKAGES[*]}" "$([ "$purpose" = test ] && echo "${TEST_PACKAGES[*]}")"
   fi
 }
 

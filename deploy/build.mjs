@@ -1,6 +1,6 @@
 /**
- * Makes dist/ from the sources: generated protobuf code, one bundle per process, the .proto files that reflection and
- * health read at run time, and last of all a stamp. Whoever finds sources newer than the stamp builds again; a build
+ * Makes dist/ from the sources: generated protobuf code, one bundle per process, the .proto files and the
+ * description of them that reflection answers with, and last of all a stamp. Whoever finds sources newer than the stamp builds again; a build
  * that fails leaves the old stamp, and so is tried again.
  *
  *   node deploy/build.mjs [--source-maps]
@@ -127,6 +127,21 @@ async function copyProto() {
   });
 }
 
+/** Of each file as it is written. What proto-loader makes for reflection is merged by package, and clients refuse it. */
+async function describeProto() {
+  const path = join(dist, 'proto/nexus.binpb');
+  const sources = await filesBelow(join(root, 'proto'), '.proto');
+  const newest = Math.max(...(await Promise.all(sources.map(modifiedMs))));
+  if (existsSync(path) && (await modifiedMs(path)) > newest) return;
+  const { stdout } = await promisify(execFile)(
+    join(root, 'node_modules/.bin/buf'),
+    ['build', 'proto', '--as-file-descriptor-set', '--output', '-#format=binpb'],
+    { cwd: root, encoding: 'buffer', maxBuffer: 16 * 1024 * 1024 },
+  );
+  await writeAtomically(path, stdout);
+  await utimes(path, new Date(), new Date());
+}
+
 /** Dated with the start of the bundling: what is edited while the build runs counts as newer. */
 async function stamp(startedAt) {
   const path = join(dist, '.build-stamp');
@@ -144,7 +159,7 @@ try {
   await generateProtobuf();
   const startedAt = new Date();
   // Each to its end: a mistake in one process leaves the others usable.
-  const results = await Promise.allSettled([...processes.map(bundle), copyProto()]);
+  const results = await Promise.allSettled([...processes.map(bundle), copyProto(), describeProto()]);
   const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason);
   if (failures.length > 0) throw Object.assign(new Error(), { stderr: failures.map(describe).join('\n') });
   await stamp(startedAt);

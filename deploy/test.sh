@@ -27,7 +27,7 @@ for argument in "$@"; do
   case $argument in *.test.ts) specs=(given) ;; esac
 done
 if [ ${#specs[@]} -eq 0 ]; then
-  specs=('test/unit/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/system/**/*.test.ts')
+  specs=('test/unit/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/system/**/*.test.ts' 'test/docs/**/*.test.ts')
 else
   specs=()
 fi

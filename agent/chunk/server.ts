@@ -13,11 +13,11 @@ import { putChunk, type PutContext } from './put.js';
 
 export interface StatusPage {
   readonly contentType: string;
-  /** The page's text; may take a moment. */
-  render(): Promise<string>;
+  /** The page's text; may take a moment. Code: invalid_argument, for a query that it does not understand. */
+  render(query: URLSearchParams): Promise<string>;
 }
 
-/** By path: /healthz, /inspect, /metrics. */
+/** By path: /healthz, /inspect, /chunks, /metrics. Whoever reaches the agent may read them: they hold nothing secret. */
 export type StatusPages = Readonly<Record<string, StatusPage>>;
 
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -65,6 +65,9 @@ function boundedServer(log: AgentLog, handle: Handler): Server {
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '/').split('?', 1)[0] ?? '/';
 
+const queryOf = (request: IncomingMessage): URLSearchParams =>
+  new URLSearchParams((request.url ?? '').slice(pathOf(request).length));
+
 async function serveChunk(
   context: PutContext,
   chunk: string,
@@ -84,10 +87,12 @@ async function servePage(
   response: ServerResponse,
 ): Promise<void> {
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
-  if (page === undefined) throw new NexusError('not_found', `there is nothing at ${path}`);
+  if (page === undefined) {
+    throw new NexusError('not_found', `there is nothing at ${path}; look at ${Object.keys(pages).join(', ')}`);
+  }
   if (request.method !== 'GET' && request.method !== 'HEAD')
     throw new NexusError('unimplemented', `only GET is possible on ${path}`);
-  const body = await page.render();
+  const body = await page.render(queryOf(request));
   response.writeHead(200, { 'content-type': page.contentType, 'content-length': Buffer.byteLength(body) });
   response.end(request.method === 'HEAD' ? undefined : body);
 }

@@ -1,4 +1,5 @@
 /** `nexus events` */
+import { NexusError } from '../../shared/errors.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import { command, type OutputFormat } from '../command.js';
 import { table, widthOf } from '../output.js';
@@ -9,14 +10,18 @@ export const events = command({
   summary: 'what happens in the cluster',
   details: 'The last 10,000 events are kept.',
   positionals: {},
-  flags: { follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C; with JSON, one object per line' } },
+  flags: {
+    follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C; with JSON, one object per line' },
+    last: { type: 'string', hint: 'N', description: 'of what happened, only the last so many' },
+  },
   examples: [
     ['nexus events', 'what happened'],
+    ['nexus events --last 20', 'the last twenty'],
     ['nexus events -f', 'and what happens'],
   ],
   run: async (input, context) => {
     const controller = await context.connect();
-    const stream = controller.cluster.watchEvents({ follow: input.follow, afterId: 0n });
+    const stream = controller.cluster.watchEvents({ follow: input.follow, afterId: 0n, last: parseLast(input.last) });
     const seen: Event[] = [];
     for await (const { event } of controller.messages(stream)) {
       if (event === undefined) continue;
@@ -40,6 +45,13 @@ export const events = command({
     return 0;
   },
 });
+
+/** 0: all. */
+function parseLast(text: string | undefined): number {
+  if (text === undefined) return 0;
+  if (/^[1-9]\d{0,4}$/.test(text)) return Number(text);
+  throw new NexusError('invalid_argument', `--last can't be "${text}"; give a whole number from 1 to 99999`);
+}
 
 const lineOf = (event: Event, output: OutputFormat): string =>
   output === 'table'

@@ -15,8 +15,8 @@ export const download = command({
   summary: 'fetch a file',
   details: 'Every chunk is checked before its bytes are written. A file appears under its name only when it is whole.',
   positionals: {
-    id: { description: 'id or unique beginning of one', field: 'file' },
-    dest: { description: 'file or folder to write, or - for standard output' },
+    id: { description: 'id or unique beginning of one', completes: 'file', field: 'file' },
+    dest: { description: 'file or folder to write, or - for standard output', completes: 'local' },
   },
   flags: {
     range: { type: 'string', hint: 'FROM-TO', description: 'only these bytes, both counted from 0 and included' },

@@ -8,7 +8,7 @@ import { facts, table, widthOf } from '../output.js';
 import { throwFailures, tryEach } from '../several.js';
 import { fileShape, whereShape } from '../shapes.js';
 
-const ID = { id: { description: 'id or unique beginning of one', field: 'file' } } as const;
+const ID = { id: { description: 'id or unique beginning of one', completes: 'file', field: 'file' } } as const;
 
 async function allFiles(controller: Controller): Promise<File[]> {
   const files: File[] = [];
@@ -129,7 +129,9 @@ const whyTable = (located: LocateFileResponse, width: number): string =>
 
 export const remove = command({
   summary: 'remove files',
-  positionals: { ids: { description: 'ids or unique beginnings of ids', many: true, field: 'file' } },
+  positionals: {
+    ids: { description: 'ids or unique beginnings of ids', completes: 'file', many: true, field: 'file' },
+  },
   flags: {},
   examples: [['nexus file rm 3f2a 77b1', 'at once from the list, from the nodes a moment later']],
   run: async (input, context) => {

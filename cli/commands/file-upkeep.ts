@@ -15,7 +15,7 @@ export const scrub = command({
   details: 'Each node reads its own chunks. What is found is in nexus events; repair begins at once.',
   positionals: {},
   flags: {
-    node: { type: 'string', hint: 'NODE', description: 'only this one' },
+    node: { type: 'string', hint: 'NODE', description: 'only this one', completes: 'node' },
     rate: { type: 'string', hint: 'MB', description: 'MB a second on each node (default: as fast as it goes)' },
   },
   examples: [

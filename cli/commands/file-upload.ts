@@ -14,7 +14,7 @@ export const upload = command({
   summary: 'store a file',
   details:
     'The file is cut into chunks of 10 MiB that go straight to the nodes. It appears in the list when all of it is stored.',
-  positionals: { path: { description: 'file to store, or - for standard input' } },
+  positionals: { path: { description: 'file to store, or - for standard input', completes: 'local' } },
   flags: {
     name: { type: 'string', hint: 'NAME', description: 'name to store it under (default: its own; "stdin" for -)' },
     replicas: { type: 'string', short: 'r', hint: 'N', description: 'copies of each chunk, on different nodes' },

@@ -10,7 +10,7 @@ import { entryShape, plainShape } from '../shapes.js';
 
 export const makeFolder = command({
   summary: 'make folders',
-  positionals: { path: { description: 'absolute paths', many: true } },
+  positionals: { path: { description: 'absolute paths', completes: 'entry', many: true } },
   flags: {
     parents: {
       type: 'boolean',
@@ -38,8 +38,8 @@ export const move = command({
   summary: 'move or rename a file or folder',
   details: 'Onto a folder that is there moves into it. A folder moves at once, whatever is below it.',
   positionals: {
-    from: { description: 'absolute path of what is moved' },
-    to: { description: 'its new path, or the folder to put it into' },
+    from: { description: 'absolute path of what is moved', completes: 'entry' },
+    to: { description: 'its new path, or the folder to put it into', completes: 'entry' },
   },
   flags: { overwrite: { type: 'boolean', description: 'replace a file that is there' } },
   examples: [
@@ -63,7 +63,7 @@ export const move = command({
 
 export const remove = command({
   summary: 'remove files and folders',
-  positionals: { path: { description: 'absolute paths', many: true } },
+  positionals: { path: { description: 'absolute paths', completes: 'entry', many: true } },
   flags: { recursive: { type: 'boolean', short: 'r', description: 'folders with everything in them' } },
   examples: [
     ['nexus fs rm /a.txt /b.txt', 'two files'],

@@ -24,8 +24,8 @@ export const download = command({
   details:
     'Every chunk is checked before its bytes are written. A file appears under its name only when it is whole; one that is replaced meanwhile is still fetched as it was.',
   positionals: {
-    path: { description: 'absolute path of a file or folder' },
-    dest: { description: 'file or folder to write, or - for standard output' },
+    path: { description: 'absolute path of a file or folder', completes: 'entry' },
+    dest: { description: 'file or folder to write, or - for standard output', completes: 'local' },
   },
   flags: {},
   examples: [

@@ -11,7 +11,7 @@ import { entryShape, plainShape } from '../shapes.js';
 /** Deeper trees can't be made: every level takes two bytes of a path at least. */
 const MAX_DEPTH = 2048;
 
-const PATH = { path: { description: 'absolute path (default /)', optional: true } } as const;
+const PATH = { path: { description: 'absolute path (default /)', completes: 'entry', optional: true } } as const;
 
 const entryTable = (entries: readonly FsEntry[], width: number): string =>
   table(
@@ -70,7 +70,7 @@ export const tree = command({
 
 export const stat = command({
   summary: 'facts about one file or folder',
-  positionals: { path: { description: 'absolute path' } },
+  positionals: { path: { description: 'absolute path', completes: 'entry' } },
   flags: {},
   examples: [['nexus fs stat /photos/a.jpg', 'size, times, and the file that holds its chunks']],
   run: async (input, context) => {

@@ -28,8 +28,8 @@ export const upload = command({
   details:
     'Onto a folder that is there stores into it. Of a folder every file that can be stored is, and each failure is told; links are not followed.',
   positionals: {
-    source: { description: 'file or folder to store, or - for standard input' },
-    path: { description: 'absolute path that it gets, or the folder to put it into' },
+    source: { description: 'file or folder to store, or - for standard input', completes: 'local' },
+    path: { description: 'absolute path that it gets, or the folder to put it into', completes: 'entry' },
   },
   flags: {
     overwrite: { type: 'boolean', description: 'replace files that are there' },

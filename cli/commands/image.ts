@@ -83,7 +83,7 @@ export const importImage = command({
     'Any root file system will do: the agent brings its own runtime. Plain, gzip, xz and zstd archives are known.',
   positionals: {
     name: { description: 'name of the image' },
-    tarball: { description: 'archive, or - for standard input' },
+    tarball: { description: 'archive, or - for standard input', completes: 'local' },
   },
   flags: {},
   examples: [
@@ -119,7 +119,7 @@ async function openSource(tarball: string, context: Context): Promise<Readable> 
 
 export const remove = command({
   summary: 'remove an image',
-  positionals: { name: { description: 'name of the image' } },
+  positionals: { name: { description: 'name of the image', completes: 'image' } },
   flags: {},
   examples: [['nexus image rm alpine', 'refused while a node uses it']],
   run: async (input, context) => {

@@ -31,7 +31,7 @@ export const create = command({
       field: 'cpu_shares',
     },
     pids: { type: 'string', hint: 'N', description: 'most processes and threads (default 512)', field: 'pids_limit' },
-    image: { type: 'string', hint: 'NAME', description: 'root file system (default base)' },
+    image: { type: 'string', hint: 'NAME', description: 'root file system (default base)', completes: 'image' },
     label: { type: 'list', hint: 'KEY=VALUE', description: 'label; may be given several times', field: 'labels' },
   },
   examples: [

@@ -7,7 +7,7 @@ export const drain = command({
   summary: 'move everything off a node',
   details:
     'Cordons the node and moves its copies to others; redundancy never falls meanwhile. Interrupted, the drain goes on in the background: nexus node uncordon calls it off.',
-  positionals: { node: { description: 'name, id or unique beginning of an id' } },
+  positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: { 'no-wait': { type: 'boolean', description: 'begin, and do not wait for the end' } },
   examples: [
     ['nexus node drain web-1', 'then: nexus node rm web-1'],

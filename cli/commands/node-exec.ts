@@ -14,7 +14,7 @@ export const exec = command({
   summary: 'run a command in a node',
   details:
     'The exit code is the command’s own. It runs as root of the node unless --user says otherwise, and ends with this call.',
-  positionals: { node: { description: 'name, id or unique beginning of an id' } },
+  positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
     stdin: { type: 'boolean', short: 'i', description: 'pass standard input on' },
     tty: { type: 'boolean', short: 't', description: 'give the command a terminal' },

@@ -22,7 +22,7 @@ export const list = command({
 
 export const inspect = command({
   summary: 'everything about one node',
-  positionals: { node: { description: 'name, id or unique beginning of an id' } },
+  positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {},
   examples: [['nexus node inspect web-1', 'limits, address, volume, last report']],
   run: async (input, context) => {

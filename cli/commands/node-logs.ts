@@ -6,7 +6,7 @@ import { writeTo } from '../streams.js';
 export const logs = command({
   summary: 'the log of a node',
   details: 'What the first stage and the agent of the node have said since it was made, as JSON lines.',
-  positionals: { node: { description: 'name, id or unique beginning of an id' } },
+  positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
     follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C' },
     tail: { type: 'string', hint: 'N', description: 'only the last N lines' },

@@ -7,7 +7,9 @@ export const remove = command({
   summary: 'remove nodes and their data',
   details:
     'A node that holds the only copy of some file is refused; --force loses those files, and names them. Of several nodes each that can be removed is; every failure is told.',
-  positionals: { nodes: { description: 'names, ids or unique beginnings of ids', many: true, field: 'node' } },
+  positionals: {
+    nodes: { description: 'names, ids or unique beginnings of ids', completes: 'node', many: true, field: 'node' },
+  },
   flags: { force: { type: 'boolean', short: 'f', description: 'even if files are lost' } },
   examples: [
     ['nexus node rm web-1 web-2', 'both, with their volumes'],

@@ -8,7 +8,7 @@ import { expectNode } from '../node-text.js';
 import { usage } from '../scan.js';
 import { nodeShape } from '../shapes.js';
 
-const NODE = { node: { description: 'name, id or unique beginning of an id' } } as const;
+const NODE = { node: { description: 'name, id or unique beginning of an id', completes: 'node' } } as const;
 const MAX_GRACE_MS = 600_000;
 
 type Verb = (controller: Controller, request: { node: string }) => Promise<{ node?: Node | undefined }>;

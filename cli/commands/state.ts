@@ -17,7 +17,9 @@ export const exportState = command({
   summary: 'write down all that the cluster keeps',
   details:
     'Nodes, files with where their chunks lie, folders and quotas, as one JSON document. The bytes of files and secrets are not in it. The same document, at most moments old, is nexus.json in the state folder.',
-  positionals: { file: { description: 'file to write, or - for standard output (default)', optional: true } },
+  positionals: {
+    file: { description: 'file to write, or - for standard output (default)', completes: 'local', optional: true },
+  },
   flags: {},
   examples: [
     ['nexus state export backup.json', 'to a file'],
@@ -49,7 +51,9 @@ export const importState = command({
   summary: 'put back what was written down',
   details:
     'Into a cluster without nodes and files. Nodes are made anew on the volumes that are still in the state folder and started; every file whose chunks lie there can be read again. Copies whose volumes are gone are made good by repair.',
-  positionals: { file: { description: 'what nexus state export has written, or - for standard input' } },
+  positionals: {
+    file: { description: 'what nexus state export has written, or - for standard input', completes: 'local' },
+  },
   flags: {},
   examples: [
     ['nexus state import backup.json', 'from a file'],

@@ -2,18 +2,29 @@
 import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { command } from '../command.js';
 import { formatAge, formatBytes, formatSeconds } from '../format.js';
-import { facts } from '../output.js';
-import { statusShape } from '../shapes.js';
+import { facts, widthOf } from '../output.js';
+import { rowsOf } from '../node-rows.js';
+import { eventShape, statusShape } from '../shapes.js';
+import { eventLines, lastEvents, nodeLines, upkeepFacts } from '../status-page.js';
 
 export const status = command({
   summary: 'the cluster at a glance',
   positionals: {},
   flags: {},
-  examples: [['nexus status', 'nodes, storage, warnings']],
+  details: 'One page: what runs, nodes and what they use, room, redundancy and repairs, warnings, the last events.',
+  examples: [
+    ['nexus status', 'for people'],
+    ['nexus status -o json', 'for scripts: counts, sums, warnings and the last events'],
+  ],
   run: async (_input, context) => {
     const controller = await context.connect();
     const found = await controller.call(controller.cluster, controller.cluster.getStatus, {});
-    await context.print(statusShape(found), () => statusText(found));
+    const events = await lastEvents(controller);
+    const nodes = await rowsOf(controller);
+    const width = widthOf(context.streams.stdout);
+    await context.print({ ...statusShape(found), events: events.map(eventShape) }, () =>
+      [statusText(found), ...nodeLines(nodes, width), ...eventLines(events, width)].join('\n'),
+    );
     return 0;
   },
 });
@@ -33,6 +44,7 @@ function statusText(status: GetStatusResponse): string {
     ['files', `${storage?.files ?? 0n} in ${storage?.chunks ?? 0n} chunks, ${bytes(storage?.bytes)}`],
     ['room', `${bytes(storage?.freeBytes)} free of ${bytes(storage?.capacityBytes)}`],
     ['redundancy', redundancy(status)],
+    ...upkeepFacts(status),
   ]);
   return [lines, ...status.warnings.map((warning) => `warning: ${warning}`)].join('\n');
 }

@@ -2,6 +2,7 @@
 import { command } from '../command.js';
 import type { Controller } from '../connection.js';
 import type { Context } from '../context.js';
+import { rowsOf } from '../node-rows.js';
 import { SORT_KEYS, sortRows, topText, type SortKey, type TopRow } from '../metrics-text.js';
 import { widthOf } from '../output.js';
 import { Screen } from '../screen.js';
@@ -45,16 +46,6 @@ export const top = command({
     return 0;
   },
 });
-
-async function rowsOf(controller: Controller): Promise<TopRow[]> {
-  const { node, metrics } = controller;
-  const [{ nodes }, figures] = await Promise.all([
-    controller.call(node, node.listNodes, {}),
-    controller.call(metrics, metrics.listNodeMetrics, {}),
-  ]);
-  const byId = new Map(figures.metrics.map((one) => [one.nodeId, one]));
-  return nodes.map((one) => ({ node: one, metrics: byId.get(one.id) }));
-}
 
 /** `metrics` is null for a node that is not up. */
 const rowShape = ({ node, metrics }: TopRow): object => {

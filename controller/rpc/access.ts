@@ -26,6 +26,8 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     ResizeNode: 'administrator',
     ExecInNode: 'administrator',
     GetNodeLogs: 'administrator',
+    InspectAgent: 'administrator',
+    ListAgentChunks: 'administrator',
   },
   'nexus.v1.ImageService': {
     ListImages: 'user',

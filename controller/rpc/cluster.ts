@@ -11,6 +11,8 @@ import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening, type NodeStatus } from '../node/state.js';
+import { nodeWarnings } from '../node/warnings.js';
+import { repairWarnings } from '../repair/warnings.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { EventRecord, FileStore } from '../store/port.js';
 import type { Edge } from './edge.js';
@@ -33,41 +35,45 @@ const MAX_WAITING_EVENTS = 10_000;
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
     getStatus: unary(edge, () => status(deps)),
-    watchEvents: serverStream(edge, async ({ follow, afterId }, { caller, signal, send: sendAny }) => {
-      const send = async (message: WatchEventsResponse): Promise<void> => {
-        if (caller.isAdministrator || isForEveryone(message)) await sendAny(message);
-      };
-      const waiting: EventRecord[] = [];
-      let wake = (): void => undefined;
-      const stop = deps.events.listen((event) => {
-        if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
-        wake();
-      });
-      try {
-        let last = Number(afterId);
-        for (const event of await deps.events.past(last)) {
-          await send({ event: eventShape(event) });
-          last = event.id;
+    watchEvents: serverStream(
+      edge,
+      async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send: sendAny }) => {
+        const mayBeSeen = (message: WatchEventsResponse): boolean => caller.isAdministrator || isForEveryone(message);
+        const send = async (message: WatchEventsResponse): Promise<void> => {
+          if (mayBeSeen(message)) await sendAny(message);
+        };
+        const waiting: EventRecord[] = [];
+        let wake = (): void => undefined;
+        const stop = deps.events.listen((event) => {
+          if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
+          wake();
+        });
+        try {
+          let last = Number(afterId);
+          const past = await deps.events.past(last);
+          last = past.at(-1)?.id ?? last;
+          const visible = past.map((event) => ({ event: eventShape(event) })).filter(mayBeSeen);
+          for (const message of wanted === 0 ? visible : visible.slice(-wanted)) await send(message);
+          while (follow && !signal.aborted) {
+            const event = waiting.shift();
+            if (event === undefined)
+              await new Promise<void>((resolve) => {
+                wake = resolve;
+                signal.addEventListener(
+                  'abort',
+                  () => {
+                    resolve();
+                  },
+                  { once: true },
+                );
+              });
+            else if (event.id > last) await send({ event: eventShape(event) });
+          }
+        } finally {
+          stop();
         }
-        while (follow && !signal.aborted) {
-          const event = waiting.shift();
-          if (event === undefined)
-            await new Promise<void>((resolve) => {
-              wake = resolve;
-              signal.addEventListener(
-                'abort',
-                () => {
-                  resolve();
-                },
-                { once: true },
-              );
-            });
-          else if (event.id > last) await send({ event: eventShape(event) });
-        }
-      } finally {
-        stop();
-      }
-    }),
+      },
+    ),
     shutdown: serverStream(edge, async ({ purge }, { send }) => {
       await deps.shutdown(purge, (progress) => send({ progress }));
     }),
@@ -126,11 +132,9 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     gateway,
     warnings: [
       ...(gateway.problem === '' ? [] : [`the gateway does not run: ${gateway.problem}`]),
-      ...deps.upkeep.repair.status().blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}`),
+      ...repairWarnings(deps.upkeep.repair.status()),
       ...runtime.caveats,
-      ...nodes
-        .filter((node) => ['Failed', 'Lost', 'Suspect'].includes(node.status))
-        .map((node) => `node ${node.name} is ${node.status}: ${node.statusReason}`),
+      ...nodeWarnings(nodes.map((record) => ({ record, report: registry.agent(record.id)?.report }))),
     ],
   };
 }

@@ -4,6 +4,7 @@ import type { NodeService } from '../node/service.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { NodeRecord } from '../store/port.js';
 import { execHandler } from './exec.js';
+import { agentHandlers } from './agent.js';
 import type { Edge } from './edge.js';
 import { unary, serverStream } from './handlers.js';
 import { followLog } from '../node/logs.js';
@@ -51,6 +52,7 @@ export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: 
       return { node: shape(await service.resize(node, Object.fromEntries(given))) };
     }),
     ...nodeUpkeepHandlers(upkeep, service, edge),
+    ...agentHandlers(service.context, edge),
     execInNode: execHandler(service, edge),
     getNodeLogs: serverStream(edge, async ({ node, follow, tail }, { signal, send }) => {
       const record = registry.resolve(node);

@@ -2,14 +2,15 @@
  * gRPC over a Unix socket that only its owner, or a group besides, may open. A socket file that nobody listens on is
  * replaced; one that answers never is.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { ReflectionService } from '@grpc/reflection';
-import { loadSync } from '@grpc/proto-loader';
 import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 
@@ -48,8 +49,10 @@ export class SocketServer {
     this.#names = ['', ...services.map(({ definition }) => nameOf(definition))];
     this.#health = new HealthImplementation(Object.fromEntries(this.#names.map((name) => [name, 'NOT_SERVING'])));
     this.#health.addToServer(this.#server);
-    const protos = services.map(({ proto }) => proto);
-    new ReflectionService(loadSync(protos, { includeDirs: [protoDir] })).addToServer(this.#server);
+    reflectionOf(
+      protoDir,
+      services.map(({ proto }) => proto),
+    ).addToServer(this.#server);
   }
 
   /** Codes: already_exists (another controller answers), failed_precondition (the socket cannot be made). */
@@ -97,6 +100,17 @@ export class SocketServer {
     });
     await rm(this.place.path, { force: true });
   }
+}
+
+/** Throws when it could not describe one of `protos`: that would be a build that is not whole. */
+function reflectionOf(protoDir: string, protos: readonly string[]): ReflectionService {
+  const { file: files } = fromBinary(FileDescriptorSetSchema, readFileSync(join(protoDir, 'nexus.binpb')));
+  const unknown = protos.find((proto) => !files.some(({ name }) => name === proto));
+  if (unknown !== undefined) throw new NexusError('internal', `nexus.binpb does not describe ${unknown}; build again`);
+  const fileDescriptorProtos = files.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file)));
+  // Of a definition it reads the files and nothing else.
+  const definition = { format: 'Protocol Buffer 3 EnumDescriptorProto', type: {}, fileDescriptorProtos } as const;
+  return new ReflectionService({ nexus: definition });
 }
 
 /** Its full name, e.g. nexus.v1.NodeService: the first part of the path of each of its methods. */

@@ -179,6 +179,7 @@ const schema = z.strictObject({
     .describe('time that running requests have to end when the gateway stops, ms'),
 });
 
+export { schema as settingsSchema };
 type Parsed = z.infer<typeof schema>;
 type Derived = Omit<InstanceDefaults, 'cgroupParent' | 'bridge'>;
 export type Settings = Omit<Parsed, keyof Derived> & InstanceDefaults;

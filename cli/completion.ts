@@ -1,0 +1,124 @@
+/**
+ * What could stand at the end of a command line, from the tree of commands. The cluster is not asked here: `kind` says
+ * what of it would fit. A line that is wrong has no candidates.
+ */
+import { GLOBAL_FLAGS, type AnyCommand, type Completes, type FlagSpec, type FlagSpecs } from './command.js';
+import { isGroup, type Group, type Leaf } from './command-group.js';
+
+export interface Candidates {
+  /** A word, a tab, and what it means. */
+  readonly fixed: readonly string[];
+  /** What else would fit. */
+  readonly kind: Completes | undefined;
+  /** The beginning of it. */
+  readonly typed: string;
+  /** Flags of the line that decide which cluster is meant, and for whom. */
+  readonly global: {
+    readonly instance: string | undefined;
+    readonly config: string | undefined;
+    readonly asUser: string | undefined;
+    readonly url: string | undefined;
+    readonly local: boolean;
+  };
+}
+
+/** `words` without the program's name; the last one is to be completed and may be empty. */
+export async function candidatesFor(tree: Group, words: readonly string[]): Promise<Candidates> {
+  const line = new Line(tree);
+  const typed = words.at(-1) ?? '';
+  for (const word of words.slice(0, -1)) await line.take(word);
+  const { instance, config, as: asUser, url, local } = line.given;
+  const global = { instance, config, asUser, url, local: local !== undefined };
+  return { ...line.end(typed), global };
+}
+
+type End = Pick<Candidates, 'fixed' | 'kind' | 'typed'>;
+
+class Line {
+  #entry: Group | Leaf | undefined;
+  #command: AnyCommand | undefined;
+  #flags: FlagSpecs = GLOBAL_FLAGS;
+  /** A flag whose value is the next word. */
+  #open: readonly [name: string, spec: FlagSpec] | undefined;
+  #positionals = 0;
+  #isVerbatim = false;
+  readonly given: Record<string, string> = {};
+
+  constructor(tree: Group) {
+    this.#entry = tree;
+  }
+
+  async take(word: string): Promise<void> {
+    if (this.#isVerbatim) return;
+    if (this.#open !== undefined) {
+      this.given[this.#open[0]] = word;
+      this.#open = undefined;
+    } else if (word === '--') this.#isVerbatim = true;
+    else if (word.length > 1 && word.startsWith('-')) this.#takeFlag(word);
+    else if (this.#command !== undefined) this.#positionals += 1;
+    else await this.#descend(word);
+  }
+
+  #takeFlag(word: string): void {
+    const [dashed = '', value] = word.startsWith('--') ? splitAt(word, '=') : [word];
+    const found = Object.entries(this.#flags).find(([name, { short }]) =>
+      dashed.startsWith('--') ? dashed === `--${name}` : dashed.at(-1) === short,
+    );
+    if (found === undefined) return;
+    const [name, spec] = found;
+    this.given[name] = value ?? '';
+    if (spec.type !== 'boolean' && value === undefined) this.#open = found;
+  }
+
+  async #descend(word: string): Promise<void> {
+    const group = this.#entry;
+    const isKnown = group !== undefined && isGroup(group) && Object.hasOwn(group.children, word);
+    this.#entry = isKnown ? group.children[word] : undefined;
+    if (this.#entry === undefined || isGroup(this.#entry)) return;
+    this.#command = await this.#entry.load();
+    this.#flags = { ...GLOBAL_FLAGS, ...this.#command.flags };
+  }
+
+  end(typed: string): End {
+    if (this.#isVerbatim || this.#entry === undefined) return NOTHING;
+    if (this.#open !== undefined) return valuesOf(this.#open[1], typed, '');
+    const [dashed = '', value] = splitAt(typed, '=');
+    const spec = dashed.startsWith('--') ? this.#flags[dashed.slice(2)] : undefined;
+    if (value !== undefined && spec !== undefined) return valuesOf(spec, value, `${dashed}=`);
+    if (typed.startsWith('-')) return this.#flagNames(typed);
+    if (this.#command !== undefined) return this.#positional(this.#command, typed);
+    if (!isGroup(this.#entry)) return NOTHING;
+    const rows = Object.entries(this.#entry.children).filter(([word]) => word.startsWith(typed));
+    return { ...NOTHING, fixed: rows.map(([word, { summary }]) => `${word}\t${summary}`) };
+  }
+
+  /** What was given once is not offered again, unless it may be given several times. */
+  #flagNames(typed: string): End {
+    const rows = Object.entries(this.#flags)
+      .filter(([name, { type }]) => type === 'list' || !Object.hasOwn(this.given, name))
+      .filter(([name]) => `--${name}`.startsWith(typed));
+    return { ...NOTHING, fixed: rows.map(([name, { description }]) => `--${name}\t${description}`) };
+  }
+
+  #positional(command: AnyCommand, typed: string): End {
+    const specs = Object.values(command.positionals);
+    const last = specs.at(-1);
+    const spec = specs[this.#positionals] ?? (last?.many === true ? last : undefined);
+    return { fixed: [], kind: spec?.completes, typed };
+  }
+}
+
+const NOTHING: End = { fixed: [], kind: undefined, typed: '' };
+
+/** `before` is what the shell takes as a part of the same word. Only what the tree knows can follow it. */
+function valuesOf(spec: FlagSpec, typed: string, before: string): End {
+  const options = spec.options?.filter((option) => option.startsWith(typed)) ?? [];
+  const kind = before === '' ? spec.completes : undefined;
+  return { fixed: options.map((option) => `${before}${option}\t${spec.description}`), kind, typed };
+}
+
+/** At the first `mark`; one part when there is none. */
+function splitAt(text: string, mark: string): readonly string[] {
+  const at = text.indexOf(mark);
+  return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];
+}

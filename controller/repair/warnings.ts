@@ -1,0 +1,16 @@
+/** What an operator should know about copies that are missing, with what to do. Pure. */
+export interface WatchedRepair {
+  readonly lostChunks: number;
+  readonly blocked: readonly string[];
+}
+
+export function repairWarnings({ lostChunks, blocked }: WatchedRepair): string[] {
+  return [
+    ...(lostChunks === 0
+      ? []
+      : [
+          `${lostChunks} chunk(s) have no copy that can be reached; start the nodes that are down, or see nexus file where ID`,
+        ]),
+    ...blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}; add or start nodes with room`),
+  ];
+}

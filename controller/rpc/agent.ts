@@ -1,0 +1,50 @@
+/** The part of NodeService that asks an agent about itself; nothing is kept and nothing changed. */
+import { z } from 'zod';
+import type { StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
+import type { AgentChunk, NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
+import type { NodeContext } from '../node/context.js';
+import type { Edge } from './edge.js';
+import { unary } from './handlers.js';
+import { parseRequest } from './validate.js';
+
+/** An agent answers within milliseconds, or hangs. */
+const INSPECT_TIMEOUT_MS = 5000;
+/** A thousand small files are read for a page, from a disk that may be busy. */
+const LIST_TIMEOUT_MS = 30_000;
+/** As many as an agent lists in one answer. */
+const MAX_PAGE = 1000;
+
+const listSchema = z.object({
+  node: z.string(),
+  after: z.string().regex(/^[0-9a-f]{0,32}$/, 'must be a chunk id or the beginning of one'),
+  limit: z.number().int().max(MAX_PAGE),
+});
+
+type AgentHandlers = Pick<NodeServiceServer, 'inspectAgent' | 'listAgentChunks'>;
+
+/** Codes: not_found, and those of the bus: unavailable when no agent answers. */
+export function agentHandlers({ registry, bus }: NodeContext, edge: Edge): AgentHandlers {
+  return {
+    inspectAgent: unary(edge, async ({ node }) => {
+      const { inspection } = await bus.request(registry.resolve(node).id, { inspect: {} }, INSPECT_TIMEOUT_MS);
+      return { inspection };
+    }),
+    listAgentChunks: unary(edge, async (request) => {
+      const { node, after, limit: wanted } = parseRequest(listSchema, request);
+      const limit = wanted === 0 ? MAX_PAGE : wanted;
+      const { id } = registry.resolve(node);
+      const { chunks } = await bus.request(id, { listChunks: { after, limit } }, LIST_TIMEOUT_MS);
+      return { chunks: chunks.map(chunkShape), next: chunks.length < limit ? '' : (chunks.at(-1)?.chunkId ?? '') };
+    }),
+  };
+}
+
+const chunkShape = ({ chunkId, size, md5, origin }: StoredChunk): AgentChunk => ({
+  chunkId,
+  size,
+  md5,
+  fileId: origin?.fileId ?? '',
+  index: origin?.index ?? 0,
+  name: origin?.name ?? '',
+  owner: origin?.owner ?? '',
+});

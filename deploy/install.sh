@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# Installs what this checkout has built, or takes it away again. An installation over another is an upgrade.
+#
+#   deploy/install.sh [--prefix DIR]                  default /opt/nexus
+#   deploy/install.sh --uninstall [--purge]           --purge: the state and the settings, too
+#
+# DESTDIR goes before every path that is written, for packagers; nothing is started or stopped then. BINDIR, UNITDIR and
+# SYSCONFDIR say where the link, the units and the sample of settings go. NEXUS_INSTANCE says whose state --purge means.
+set -euo pipefail
+umask 022
+
+ROOT=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+PREFIX=/opt/nexus
+DESTDIR=${DESTDIR:-}
+BINDIR=${BINDIR:-/usr/local/bin}
+UNITDIR=${UNITDIR:-/etc/systemd/system}
+SYSCONFDIR=${SYSCONFDIR:-/etc/nexus}
+readonly UNITS=(nexus-controller.service nexus-gateway.service)
+# What an installed copy consists of, beside the packages that it needs while it runs.
+readonly PARTS=(nexus package.json package-lock.json LICENSE README.md docs deploy dist)
+
+usage() {
+  echo "install: $1; usage: deploy/install.sh [--prefix DIR] [--uninstall [--purge]]" >&2
+  exit 2
+}
+
+refuse() {
+  echo "install: $1" >&2
+  exit 1
+}
+
+verb=install purge=''
+while [ $# -gt 0 ]; do
+  case $1 in
+    --prefix) PREFIX=${2:-} && shift ;;
+    --uninstall) verb=uninstall ;;
+    --purge) purge=yes ;;
+    *) usage "unknown option $1" ;;
+  esac
+  shift || usage 'an option lacks its value'
+done
+case $PREFIX in
+  / | /usr | /usr/local | /opt | /etc | /var | /home | /root) usage "$PREFIX holds other things; give a folder of its own" ;;
+  /*) PREFIX=${PREFIX%/} ;;
+  *) usage '--prefix must be an absolute path' ;;
+esac
+if [ -n "$purge" ] && [ "$verb" = install ]; then usage '--purge goes with --uninstall'; fi
+readonly TARGET=$DESTDIR$PREFIX
+
+# An ordinary folder that happens to have the name is never removed.
+is_ours() { [ -f "$1/package.json" ] && grep -q '"name": "nexus"' "$1/package.json" && [ -d "$1/dist/controller" ]; }
+
+has_systemd() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null; }
+
+# Nodes hold the agent runtime that they were started with by a bind mount; below a removed folder it would be empty.
+in_use() { grep -qs " $1/dist/runtime " /proc/[0-9]*/mountinfo; }
+
+install_all() {
+  "$ROOT/deploy/bootstrap.sh" --for up
+  if [ -e "$TARGET" ] && ! is_ours "$TARGET"; then refuse "$TARGET is there and is no Nexus; give another --prefix"; fi
+  if in_use "$TARGET.previous"; then
+    refuse "nodes still run with the version before the installed one; restart them first: nexus node restart NODE"
+  fi
+  local fresh=$TARGET.new
+  rm -rf "$fresh"
+  mkdir -p "$fresh"
+  copy_parts "$fresh"
+  # The old version stays beside the new one for the nodes that were started with it.
+  rm -rf "$TARGET.previous"
+  if [ -e "$TARGET" ]; then mv "$TARGET" "$TARGET.previous"; fi
+  mv "$fresh" "$TARGET"
+  if ! in_use "$TARGET.previous"; then rm -rf "$TARGET.previous"; fi
+  install -d "$DESTDIR$BINDIR" "$DESTDIR$SYSCONFDIR"
+  ln -sfn "$PREFIX/nexus" "$DESTDIR$BINDIR/nexus"
+  install -m 0644 "$ROOT/deploy/nexus.sample.yaml" "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"
+  install_units
+  echo "installed in $TARGET; next: systemctl enable --now nexus-controller, or: nexus up"
+}
+
+copy_parts() {
+  local part
+  for part in "${PARTS[@]}"; do copy "$ROOT/$part" "$1/"; done
+  # The agent runtime is compared with it, and made anew on a host with another Node.
+  mkdir -p "$1/agent"
+  copy "$ROOT/agent/first-stage.sh" "$1/agent/"
+  mkdir -p "$1/.cache"
+  for part in "$ROOT"/.cache/base-image*.tar; do copy "$part" "$1/.cache/"; done
+  # Only the packages that run; those for development are half of all.
+  cd "$ROOT"
+  npm ls --omit=dev --all --parseable 2>/dev/null | sed -n "s|^$ROOT/||p" | grep -v '/node_modules/' | while read -r part; do
+    mkdir -p "$1/$(dirname "$part")"
+    copy "$ROOT/$part" "$1/$(dirname "$part")/"
+  done
+  copy "$ROOT/node_modules/.package-lock.json" "$1/node_modules/"
+  copy "$ROOT/node_modules/.nexus-native" "$1/node_modules/"
+}
+
+# Times stay, since they say what is up to date; everything belongs to whoever installs.
+copy() { cp -R --preserve=mode,timestamps,links "$1" "$2"; }
+
+install_units() {
+  local unit node
+  node=$(node -p process.execPath)
+  install -d "$DESTDIR$UNITDIR"
+  for unit in "${UNITS[@]}"; do
+    # Without its process there is no unit to be started.
+    [ -f "$TARGET/dist/$(process_of "$unit")/main.js" ] || continue
+    sed -e "s|/opt/nexus/|$PREFIX/|g" -e "s|/usr/bin/node |$node |" "$ROOT/deploy/systemd/$unit" >"$DESTDIR$UNITDIR/$unit"
+  done
+  if has_systemd; then systemctl daemon-reload; fi
+}
+
+process_of() { basename "${1#nexus-}" .service; }
+
+uninstall_all() {
+  if [ -e "$TARGET" ] && ! is_ours "$TARGET"; then refuse "$TARGET is no Nexus; nothing was removed"; fi
+  if [ -z "$DESTDIR" ] && [ -x "$TARGET/nexus" ]; then end_cluster; fi
+  if in_use "$TARGET" || in_use "$TARGET.previous"; then
+    refuse "nodes of another instance run from $TARGET; stop it first: nexus --instance NAME down"
+  fi
+  local unit
+  for unit in nexus-gateway.service nexus-controller.service; do
+    if has_systemd && [ -f "$UNITDIR/$unit" ]; then systemctl --quiet disable --now "$unit"; fi
+  done
+  for unit in "${UNITS[@]}"; do rm -f "$DESTDIR$UNITDIR/$unit"; done
+  if has_systemd; then systemctl daemon-reload; fi
+  if [ "$(readlink "$DESTDIR$BINDIR/nexus")" = "$PREFIX/nexus" ]; then rm "$DESTDIR$BINDIR/nexus"; fi
+  rm -f "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"
+  if [ -n "$purge" ]; then rm -f "$DESTDIR$SYSCONFDIR/nexus.yaml"; fi
+  if [ -d "$DESTDIR$SYSCONFDIR" ]; then rmdir --ignore-fail-on-non-empty "$DESTDIR$SYSCONFDIR"; fi
+  rm -rf "$TARGET" "$TARGET.previous" "$TARGET.new"
+  echo "removed $TARGET${purge:+, state and settings}; the packages and the user nexus stay"
+}
+
+# Nodes run from the installed files, so they end with them. What a purge removes, only a running controller knows.
+end_cluster() {
+  if [ -z "$purge" ]; then
+    "$TARGET/nexus" down
+  else
+    "$TARGET/nexus" up
+    "$TARGET/nexus" down --purge
+  fi
+}
+
+"${verb}_all"

@@ -1,0 +1,82 @@
+/**
+ * Every command line of the README and of docs/, run in the order in which it stands, each page with a cluster of its
+ * own. The pages speak of the default instance; its paths are replaced by those of the test's.
+ */
+import { execFile } from 'node:child_process';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { PROJECT, TestCluster } from '../support/cluster.js';
+import { readPage } from '../support/documentation.js';
+import { residueOf } from '../support/residue.js';
+import { skipWithoutSystem } from '../support/system.js';
+
+const execute = promisify(execFile);
+
+const PAGES = [
+  'README.md',
+  ...readdirSync(join(PROJECT, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .sort()
+    .map((name) => join('docs', name)),
+];
+
+const HEAD = `
+set -euo pipefail
+shopt -s expand_aliases
+trap 'printf "exit code %s: %s\\n" "$?" "$BASH_COMMAND" >&2' ERR
+until_interrupted() { timeout --preserve-status --signal=INT --kill-after=10 "$@" || [ $? = 130 ]; }
+in_terminal() { echo exit | script --quiet --return --command "$(printf '%q ' "$@")" /dev/null; }
+`;
+
+describe('the documentation', function () {
+  this.timeout(600_000);
+  before(function () {
+    skipWithoutSystem(this);
+  });
+
+  for (const page of PAGES) {
+    const { script, shown, leftOut } = readPage(readFileSync(join(PROJECT, page), 'utf8'));
+    if (shown === 0) continue;
+    const notRun = leftOut.length === 0 ? '' : `, ${leftOut.length} fence(s) left out: ${leftOut.join('; ')}`;
+    it(`${page}: ${shown} lines${notRun}`, async () => {
+      await runPage(script);
+    });
+  }
+});
+
+async function runPage(script: string): Promise<void> {
+  // Its names alone are used: the page itself starts and ends what it needs.
+  const { instance, folder: unused, runDir, socket, stateDir } = new TestCluster();
+  rmSync(unused, { recursive: true });
+  const folder = mkdtempSync(join(tmpdir(), 'nexus-docs-'));
+  const program = join(folder, 'nexus');
+  writeFileSync(program, `#!/bin/sh\nexec "${join(PROJECT, 'nexus')}" "$@"\n`);
+  chmodSync(program, 0o755);
+  const images = join(PROJECT, '.cache');
+  const image = readdirSync(images).find((name) => name.startsWith('base-image')) ?? '';
+  const env = {
+    ...process.env,
+    BASE_IMAGE: join(images, image),
+    NEXUS_INSTANCE: instance,
+    PATH: `${folder}:${process.env['PATH'] ?? ''}`,
+  };
+  const own = script
+    .replaceAll('/var/run/nexus.sock', socket)
+    .replaceAll('/run/nexus/', `${runDir}/`)
+    .replaceAll('/var/lib/nexus', stateDir)
+    .replaceAll('npx buf', join(PROJECT, 'node_modules', '.bin', 'buf'));
+  try {
+    await execute('bash', ['-c', `${HEAD}\n${own}`], { env, cwd: folder, maxBuffer: 64 * 1024 * 1024 });
+  } catch (error) {
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
+    throw new Error(`${stderr.slice(-2000)}\n${stdout.slice(-2000)}`, { cause: error });
+  } finally {
+    await execute(program, ['up'], { env });
+    await execute(program, ['down', '--purge'], { env });
+    rmSync(folder, { recursive: true, force: true });
+  }
+  expect(residueOf(instance)).to.deep.equal([]);
+}

@@ -1,0 +1,113 @@
+/** One agent looked at by hand, in every way that docs/operations/inspect-an-agent.md tells, and the reflection of the controller. */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { MIB } from '../../shared/limits.js';
+import { PROJECT, type NodeJson } from '../support/cluster.js';
+import { describeWithCluster } from '../support/system.js';
+
+const execute = promisify(execFile);
+
+interface ChunkJson {
+  readonly chunk_id: string;
+  readonly size: number;
+  readonly file_id: string;
+  readonly index: number;
+}
+interface InspectionJson {
+  readonly node_id: string;
+  readonly version: string;
+  readonly nats_connected: boolean;
+  readonly chunks: { readonly count: number; readonly bytes: number };
+  readonly commands: readonly { readonly command: string; readonly result: string }[];
+}
+
+describeWithCluster('one agent looked at by hand', {}, (cluster) => {
+  const bytes = 12 * MIB;
+  let node: NodeJson;
+  let file: { readonly id: string };
+  const output = async (program: string, ...args: string[]): Promise<string> => (await execute(program, args)).stdout;
+  const curl = (...args: string[]): Promise<string> => output('curl', '--silent', '--max-time', '10', ...args);
+
+  before(async () => {
+    node = await cluster().json<NodeJson>('node', 'create', 'one', '--storage', '64M');
+    const source = join(cluster().folder, 'source');
+    writeFileSync(source, randomBytes(bytes));
+    file = await cluster().json<{ id: string }>('file', 'upload', source);
+  });
+
+  it('tells its version, what it stores and what it was told', async () => {
+    const found = await cluster().json<InspectionJson>('agent', 'inspect', 'one');
+    expect(found.node_id).to.equal(node.id);
+    expect(`nexus ${found.version}\n`).to.equal(await cluster().ok('--version'));
+    expect(found.chunks).to.deep.include({ count: 2, bytes });
+    const { commands } = await cluster().json<InspectionJson>('agent', 'inspect', 'one');
+    expect(commands.at(-1)).to.include({ command: 'inspect', result: 'ok' });
+    expect(await cluster().ok('agent', 'inspect', 'one')).to.match(/chunks: +2, 12 MB/);
+  });
+
+  it('lists the chunks that lie on its volume, page by page', async () => {
+    const all = await cluster().json<ChunkJson[]>('agent', 'ls-chunks', 'one');
+    expect(all.map(({ size }) => size).reduce((sum, size) => sum + size, 0)).to.equal(bytes);
+    expect(all.map(({ file_id: id }) => id)).to.deep.equal([file.id, file.id]);
+    expect(all.map(({ index }) => index).sort()).to.deep.equal([0, 1]);
+    const first = await cluster().run('agent', 'ls-chunks', 'one', '--limit', '1', '-o', 'json');
+    expect(JSON.parse(first.stdout)).to.deep.equal(all.slice(0, 1));
+    expect(first.stderr).to.include(`--after ${all[0]?.chunk_id ?? ''}`);
+    const second = await cluster().run('agent', 'ls-chunks', 'one', '--after', all[0]?.chunk_id ?? '', '-o', 'json');
+    expect(JSON.parse(second.stdout)).to.deep.equal(all.slice(1));
+    expect(second.stderr).to.equal('');
+  });
+
+  it('answers curl over TCP and over its Unix socket alike, and gives no chunk away', async () => {
+    const socket = join(cluster().runDir, node.id, 'agent.sock');
+    const ways = [
+      (path: string) => curl(`http://${node.ip}:7400${path}`),
+      (path: string) => curl('--unix-socket', socket, `http://agent${path}`),
+    ];
+    for (const get of ways) {
+      expect(JSON.parse(await get('/healthz'))).to.deep.equal({ status: 'ok' });
+      expect((JSON.parse(await get('/inspect')) as InspectionJson).chunks.count).to.equal(2);
+      const { chunks } = JSON.parse(await get('/chunks?limit=1')) as { chunks: ChunkJson[] };
+      expect(chunks).to.have.length(1);
+      expect(await get('/metrics')).to.match(/^nexus_node_chunks\{node="one"\} 2$/m);
+      expect(await get('/')).to.match(/look at \/healthz, \/inspect/);
+      const chunk = JSON.parse(await get(`/chunks/${chunks[0]?.chunk_id ?? ''}`)) as { code: string };
+      expect(chunk.code).to.be.oneOf(['unauthenticated', 'not_found']);
+    }
+  });
+
+  it('is refused with a code when the node is down, or is none', async () => {
+    await cluster().ok('node', 'create', 'two', '--storage', '64M');
+    await cluster().ok('node', 'stop', 'two');
+    expect(await cluster().run('agent', 'inspect', 'two')).to.include({ code: 5 });
+    expect(await cluster().run('agent', 'ls-chunks', 'none')).to.include({ code: 3 });
+  });
+
+  it('has namespaces that nsenter enters and a container that runc knows', async () => {
+    const { pid } = await cluster().json<NodeJson>('node', 'inspect', 'one');
+    expect(await output('nsenter', '--target', String(pid), '--net', 'ip', '-brief', 'address')).to.include(node.ip);
+    expect(await output('nsenter', '--target', String(pid), '--mount', 'ls', '/data')).to.include('chunks');
+    const state = ['--root', join(cluster().runDir, 'runc.state')];
+    expect(await output('runc', ...state, 'list')).to.match(new RegExp(`${node.id} +${pid} +running`));
+    expect(await output('runc', ...state, 'exec', node.id, 'ls', '/data')).to.include('chunks');
+  });
+});
+
+describeWithCluster('the reflection of the controller', { runtime: 'process' }, (cluster) => {
+  const buf = async (...args: string[]): Promise<string> => {
+    const connection = ['--protocol', 'grpc', '--http2-prior-knowledge', '--unix-socket', cluster().socket];
+    const { stdout } = await execute(join(PROJECT, 'node_modules', '.bin', 'buf'), ['curl', ...connection, ...args]);
+    return stdout;
+  };
+
+  it('lists services and methods, and is enough to call them', async () => {
+    expect((await buf('--list-services', 'http://localhost')).split('\n')).to.include('nexus.v1.NodeService');
+    expect(await buf('--list-methods', 'http://localhost')).to.include('nexus.v1.NodeService/InspectAgent');
+    const status = JSON.parse(await buf('http://localhost/nexus.v1.ClusterService/GetStatus')) as { instance: string };
+    expect(status.instance).to.equal(cluster().instance);
+  });
+});

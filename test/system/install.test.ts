@@ -1,0 +1,139 @@
+/** The installation: into a folder, over an older one whose agents run on, and away again without a trace. */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { VERSION } from '../../shared/version.js';
+import { eventually, PROJECT, TestCluster, type NodeJson } from '../support/cluster.js';
+import { residueOf } from '../support/residue.js';
+import { skipWithoutSystem } from '../support/system.js';
+
+const execute = promisify(execFile);
+const OLDER = '0.0.9';
+
+describe('an installation', function () {
+  this.timeout(300_000);
+  // Only its names are used: the installed program starts what runs.
+  const { instance, stateDir, folder: unused } = new TestCluster();
+  rmSync(unused, { recursive: true });
+  const folder = mkdtempSync(join(tmpdir(), 'nexus-install-'));
+  const prefix = join(folder, 'opt');
+  const env = {
+    ...process.env,
+    NEXUS_INSTANCE: instance,
+    BINDIR: join(folder, 'bin'),
+    UNITDIR: join(folder, 'units'),
+    SYSCONFDIR: join(folder, 'etc'),
+  };
+  const installer = async (...args: string[]): Promise<string> =>
+    (await execute(join(PROJECT, 'deploy', 'install.sh'), ['--prefix', prefix, ...args], { env })).stdout;
+  const nexus = async (...args: string[]): Promise<string> =>
+    (await execute(join(folder, 'bin', 'nexus'), args, { env })).stdout;
+  const json = async <T>(...args: string[]): Promise<T> => JSON.parse(await nexus(...args, '-o', 'json')) as T;
+
+  before(function () {
+    skipWithoutSystem(this);
+  });
+  after(async () => {
+    if (existsSync(prefix)) await installer('--uninstall', '--purge');
+    rmSync(folder, { recursive: true, force: true });
+    expect(residueOf(instance)).to.deep.equal([]);
+  });
+
+  it('refuses folders that hold other things', async () => {
+    const run = (...args: string[]): Promise<number> =>
+      execute(join(PROJECT, 'deploy', 'install.sh'), args, { env }).then(
+        () => 0,
+        (error: unknown) => (error as { code: number }).code,
+      );
+    expect(await run('--prefix', '/usr')).to.equal(2);
+    expect(await run('--prefix', 'relative')).to.equal(2);
+    expect(await run('--purge')).to.equal(2);
+    const other = join(folder, 'other');
+    mkdirSync(other);
+    writeFileSync(join(other, 'precious'), '');
+    expect(await run('--prefix', other, '--uninstall')).to.equal(1);
+    expect(await run('--prefix', other)).to.equal(1);
+    expect(existsSync(join(other, 'precious'))).to.equal(true);
+  });
+
+  it('is complete: units that systemd understands, settings that load, a program that runs', async () => {
+    expect(await installer()).to.include(`installed in ${prefix}`);
+    const units = readdirSync(join(folder, 'units')).map((name) => join(folder, 'units', name));
+    expect(units).to.include(join(folder, 'units', 'nexus-controller.service'));
+    expect(await execute('systemd-analyze', ['verify', ...units])).to.deep.equal({ stdout: '', stderr: '' });
+    expect(readFileSync(units[0] ?? '', 'utf8'))
+      .to.include(`${prefix}/dist/`)
+      .and.not.include('/opt/nexus/dist');
+    expect(await nexus('--version')).to.equal(`nexus ${VERSION}\n`);
+    expect(existsSync(join(prefix, 'node_modules', 'typescript'))).to.equal(false);
+  });
+
+  it('of an older version runs nodes that the newer one adopts, old agents and all', async () => {
+    // The older version: its agent has another number, and lacks a field that the newer one has.
+    const bundle = join(prefix, 'dist', 'agent', 'agent.cjs');
+    const text = readFileSync(bundle, 'utf8');
+    const older = text.replaceAll(`"${VERSION}"`, `"${OLDER}"`).replaceAll('checksum_failures:', 'was_called_so:');
+    expect(older).to.not.equal(text);
+    writeFileSync(bundle, older);
+    await nexus('up');
+    await nexus('node', 'create', 'one', '--storage', '64M');
+    const source = join(folder, 'source');
+    writeFileSync(source, randomBytes(3_000_000));
+    const file = await json<{ id: string }>('file', 'upload', source);
+    const before = await json<NodeJson & { agent_version: string }>('node', 'inspect', 'one');
+    expect(before.agent_version).to.equal(OLDER);
+
+    await installer();
+    expect(existsSync(`${prefix}.previous`), 'the old version stays for nodes that need it').to.equal(true);
+    const { controller } = await json<{ controller: { pid: number } }>('status');
+    expect(controller.pid).to.be.greaterThan(1);
+    process.kill(controller.pid, 'SIGTERM');
+    await eventually(
+      () => existsSync(`/proc/${controller.pid}`),
+      (isThere) => !isThere,
+    );
+    await nexus('up');
+
+    // Its version comes with the first heartbeat that the new controller hears.
+    const after = await eventually(
+      () => json<NodeJson & { agent_version: string }>('node', 'inspect', 'one'),
+      ({ agent_version: version }) => version !== '',
+    );
+    expect(after).to.include({ pid: before.pid, status: 'Running', agent_version: OLDER });
+    expect(await json<{ version: string }>('status')).to.include({ version: VERSION });
+    await nexus('file', 'download', file.id, join(folder, 'copy'));
+    expect(readFileSync(join(folder, 'copy')).equals(readFileSync(source))).to.equal(true);
+    await nexus('file', 'upload', source);
+    expect(await nexus('file', 'verify', file.id)).to.not.equal('');
+    expect(await nexus('agent', 'inspect', 'one'))
+      .to.include(`version ${OLDER}`)
+      .and.match(/0 damaged/);
+    expect(await nexus('node', 'exec', 'one', '--', 'echo', 'hello')).to.equal('hello\n');
+
+    await nexus('node', 'restart', 'one');
+    const anew = await json<{ agent_version: string }>('node', 'inspect', 'one');
+    expect(anew.agent_version).to.equal(VERSION);
+  });
+
+  it('goes away and keeps the state, which a later one finds again', async () => {
+    await installer('--uninstall');
+    expect(existsSync(stateDir)).to.equal(true);
+    expect(readdirSync(join(folder, 'bin'))).to.deep.equal([]);
+    for (const path of [prefix, `${prefix}.previous`, join(folder, 'etc')])
+      expect(existsSync(path), path).to.equal(false);
+    await installer();
+    await nexus('up');
+    expect((await json<NodeJson[]>('node', 'ls')).map(({ name }) => name)).to.deep.equal(['one']);
+  });
+
+  it('goes away with all that there was', async () => {
+    await installer('--uninstall', '--purge');
+    expect(residueOf(instance)).to.deep.equal([]);
+    expect(existsSync(prefix)).to.equal(false);
+    expect(readdirSync(join(folder, 'units'))).to.deep.equal([]);
+  });
+});

@@ -1,0 +1,50 @@
+/** `nexus status` as one page over real nodes, one of them killed. */
+import { expect } from 'chai';
+import { eventually, type NodeJson } from '../support/cluster.js';
+import { describeWithCluster } from '../support/system.js';
+
+describeWithCluster('the status of a cluster', {}, (cluster) => {
+  it('is one page: what runs, each node, room, redundancy, the last events', async () => {
+    expect(await cluster().ok('status')).to.match(/no nodes; make one with: nexus node create/);
+    for (const name of ['a', 'b']) await cluster().ok('node', 'create', name, '--storage', '64M');
+    const page = await eventually(
+      () => cluster().ok('status'),
+      (text) => /^b +Running .* 0$/m.test(text),
+    );
+    expect(page)
+      .to.match(/^instance: +/)
+      .and.match(/^nodes: +2 \(2 running\)$/m);
+    expect(page)
+      .to.match(/^room: +[\d.]+ MB free of [\d.]+ MB$/m)
+      .and.match(/^redundancy: +all chunks/m);
+    expect(page).to.match(/^NODE +STATUS +IP +CPU% +MEM +VOLUME +CHUNKS$/m);
+    expect(page).to.match(/^a +Running +10\.\S+ +[\d.]+ +[\d.]+ MB \/ 128 MB +[\d.]+ KB \/ [\d.]+ MB +0$/m);
+    expect(page).to.match(/^ *\d+s +node\.running +node b .*$/m);
+    expect(page).not.to.include('warning:');
+  });
+
+  it('warns of a node that was killed, says what to do, and that helps', async () => {
+    const { pid } = await cluster().json<NodeJson>('node', 'inspect', 'b');
+    expect(pid).to.be.greaterThan(1);
+    process.kill(pid, 'SIGKILL');
+    const page = await eventually(
+      () => cluster().ok('status'),
+      (text) => text.includes('warning:'),
+    );
+    expect(page).to.match(/^warning: node b is Failed: .*; see nexus node logs b, then nexus node start b$/m);
+    // What needs a look comes first.
+    expect(page.indexOf('\nb  ')).to.be.lessThan(page.indexOf('\na  '));
+    await cluster().ok('node', 'start', 'b');
+    expect(await cluster().ok('status')).not.to.include('warning:');
+  });
+
+  it('has the last events as JSON, too, and nexus events the last that are asked for', async () => {
+    const { events } = await cluster().json<{ events: { id: number; type: string }[] }>('status');
+    expect(events).to.have.length(5);
+    const all = await cluster().json<{ id: number }[]>('events');
+    expect(events.map(({ id }) => id)).to.deep.equal(all.slice(-5).map(({ id }) => id));
+    const two = await cluster().json<{ id: number }[]>('events', '--last', '2');
+    expect(two).to.deep.equal(all.slice(-2));
+    expect(await cluster().run('events', '--last', '0')).to.include({ code: 2 });
+  });
+});

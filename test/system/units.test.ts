@@ -1,0 +1,66 @@
+/**
+ * The units: what systemd thinks of them, and that a cluster works with the privileges that the controller's leaves it.
+ * What systemd does with mounts and by seccomp is not tried here: that takes a host that it runs.
+ */
+import { execFile } from 'node:child_process';
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { PROJECT, TestCluster } from '../support/cluster.js';
+import { residueOf } from '../support/residue.js';
+import { skipWithoutSystem } from '../support/system.js';
+
+const execute = promisify(execFile);
+const unit = (name: string): string => join(PROJECT, 'deploy', 'systemd', `nexus-${name}.service`);
+
+/** At most so much is open, by systemd's own scale from 0 to 10. */
+const EXPOSURE = [
+  ['controller', 8],
+  ['gateway', 2],
+] as const;
+
+describe('the systemd units', function () {
+  this.timeout(120_000);
+  before(function () {
+    skipWithoutSystem(this);
+  });
+
+  for (const [name, most] of EXPOSURE) {
+    it(`of the ${name}: every key is known, and its exposure at most ${most}`, async () => {
+      const args = ['security', '--offline=true', `--threshold=${most * 10}`, '--no-pager', unit(name)];
+      const { stdout, stderr } = await execute('systemd-analyze', args);
+      expect(stderr).to.equal('');
+      expect(stdout).to.include('Overall exposure level');
+    });
+  }
+
+  it('leave the controller what nodes take: one is made, runs commands and stores a file', async () => {
+    const [, list = ''] = /^CapabilityBoundingSet=~(.*)$/m.exec(readFileSync(unit('controller'), 'utf8')) ?? [];
+    const dropped = list.split(' ').map((name) => `-${name.replace('CAP_', '').toLowerCase()}`);
+    expect(dropped).to.include('-sys_module');
+    const { instance, folder } = new TestCluster();
+    const env = { ...process.env, NEXUS_INSTANCE: instance };
+    const nexus = async (...args: string[]): Promise<string> =>
+      (await execute(process.execPath, [join(PROJECT, 'dist/cli/main.js'), ...args], { env })).stdout;
+    try {
+      const locked = ['--no-new-privs', `--bounding-set=${dropped.join(',')}`, '--'];
+      await execute('setpriv', [...locked, process.execPath, join(PROJECT, 'dist/cli/main.js'), 'up'], { env });
+      const { controller } = JSON.parse(await nexus('status', '-o', 'json')) as { controller: { pid: number } };
+      const status = readFileSync(`/proc/${controller.pid}/status`, 'utf8');
+      expect(status).to.match(/^NoNewPrivs:\t1$/m);
+      // CAP_SYS_MODULE is number 16.
+      const [, bounding = ''] = /^CapBnd:\t([0-9a-f]+)$/m.exec(status) ?? [];
+      expect((BigInt(`0x${bounding}`) >> 16n) & 1n).to.equal(0n);
+      await nexus('node', 'create', 'one', '--storage', '64M');
+      expect(await nexus('node', 'exec', 'one', '--', 'hostname')).to.equal('one\n');
+      await nexus('file', 'upload', join(PROJECT, 'package.json'));
+      await nexus('node', 'restart', 'one');
+    } finally {
+      await nexus('up');
+      await nexus('down', '--purge');
+      rmSync(folder, { recursive: true, force: true });
+    }
+    expect(residueOf(instance)).to.deep.equal([]);
+  });
+});

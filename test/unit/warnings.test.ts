@@ -1,0 +1,66 @@
+import { expect } from 'chai';
+import { nodeWarnings, type WatchedNode } from '../../controller/node/warnings.js';
+import { repairWarnings } from '../../controller/repair/warnings.js';
+import type { NodeStatus } from '../../controller/node/state.js';
+
+const ROOMY = { volumeTotalBytes: 100n, volumeFreeBytes: 50n, memoryWorkingSetBytes: 10n, memoryLimitBytes: 100n };
+
+const node = (
+  name: string,
+  change: { status?: NodeStatus; cordoned?: boolean; report?: Partial<typeof ROOMY> } = {},
+): WatchedNode => ({
+  record: {
+    name,
+    status: change.status ?? 'Running',
+    statusReason: 'because',
+    cordoned: change.cordoned ?? false,
+    draining: false,
+  },
+  report: { ...ROOMY, ...change.report },
+});
+
+describe('warnings', () => {
+  it('are none when all is well, or there is nothing yet', () => {
+    expect(nodeWarnings([node('a'), node('b', { cordoned: true })])).to.deep.equal([]);
+    expect(nodeWarnings([])).to.deep.equal([]);
+    expect(repairWarnings({ lostChunks: 0, blocked: [] })).to.deep.equal([]);
+  });
+
+  for (const [status, advice] of [
+    ['Failed', /nexus node logs b, then nexus node start b/],
+    ['Lost', /nexus node restart b/],
+    ['Suspect', /nexus agent inspect b/],
+  ] as const) {
+    it(`say why a node is ${status}, and what to do`, () => {
+      const [warning, ...rest] = nodeWarnings([node('a'), node('b', { status })]);
+      expect(rest).to.deep.equal([]);
+      expect(warning).to.include(`node b is ${status}: because; `).and.match(advice);
+    });
+  }
+
+  it('tell of full volumes and full memory, of nodes that are up', () => {
+    const full = { volumeFreeBytes: 10n, memoryWorkingSetBytes: 95n };
+    const warnings = nodeWarnings([node('a', { report: full }), node('b', { status: 'Stopped', report: full })]);
+    expect(warnings).to.have.length(2);
+    expect(warnings[0]).to.match(/volume of node a is 90 % full; .*nexus file rebalance/);
+    expect(warnings[1]).to.match(/node a uses 95 % of its memory; .*nexus node resize a --mem/);
+    expect(nodeWarnings([node('a', { report: { memoryWorkingSetBytes: 94n, volumeFreeBytes: 11n } })])).to.deep.equal(
+      [],
+    );
+    expect(nodeWarnings([node('a', { report: { memoryLimitBytes: 0n, memoryWorkingSetBytes: 99n } })])).to.deep.equal(
+      [],
+    );
+  });
+
+  it('tell when no node takes anything', () => {
+    expect(nodeWarnings([node('a', { cordoned: true }), node('b', { status: 'Stopped' })])).to.deep.equal([
+      'no node takes new data: start or uncordon one, or add one with nexus node create',
+    ]);
+  });
+
+  it('tell of chunks that cannot be reached, and why copies cannot be made', () => {
+    const [lost, blocked] = repairWarnings({ lostChunks: 2, blocked: ['no room'] });
+    expect(lost).to.match(/^2 chunk\(s\) .*; start the nodes/);
+    expect(blocked).to.match(/cannot be repaired: no room; add or start nodes/);
+  });
+});
