@@ -219,7 +219,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     });
   };
 
-  const cluster = { startedAt, shutdown, gateway: () => gateway.status };
+  const cluster = { startedAt, shutdown, snapshot, gateway: () => gateway.status };
   const useCases: UseCases = { store, nodes, files, fs, upkeep, identity, document, cluster };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };

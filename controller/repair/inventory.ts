@@ -5,6 +5,7 @@
  */
 import { toNexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
 import type { RepairDeps } from './deps.js';
 import type { Suspicions } from './suspicions.js';
 
@@ -82,6 +83,7 @@ export class Inventory {
       after = end;
     }
     await this.#removeOrphans(node, found);
+    await this.suspicions.recheck(node, this.deps.settings.scrubRateMb * MIB, signal);
   }
 
   /** Asked after the listing: every copy that an agent may hold was on record before it was written. */

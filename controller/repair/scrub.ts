@@ -87,6 +87,10 @@ export class Scrub {
     const progress = { node: node.name, checkedChunks: 0, checkedBytes: 0, bad: 0 };
     const limit = Math.min(64, Math.max(1, Math.floor(((rate || 200 * MIB) * BATCH_MS) / 1000 / CHUNK_SIZE_BYTES)));
     try {
+      const again = await this.suspicions.recheck(node.id, rate, signal);
+      progress.checkedChunks += again.chunks;
+      progress.checkedBytes += again.bytes;
+      progress.bad += again.bad;
       for (let after = ''; !signal.aborted;) {
         const chunks = await replicas.readyOn(node.id, { after, limit });
         progress.bad += await this.#check(node.id, chunks, rate);

@@ -10,6 +10,8 @@ import type { RepairDeps } from './deps.js';
 
 /** Checks at once; more reports than this are dropped, as readers and scrub will find the same again. */
 const MAX_CHECKS = 16;
+/** Copies known to be bad that are read again in one command. */
+const RECHECKED = 16;
 
 export class Suspicions {
   readonly #checking = new Set<string>();
@@ -49,6 +51,37 @@ export class Suspicions {
     for (const finding of await this.deps.nodes.verifyChunks(node, [{ chunkId, size, md5 }], 0)) {
       await this.confirm(chunk, node, finding);
     }
+  }
+
+  /**
+   * Reads what is thought missing or corrupt again: a volume may have been mended, a reader mistaken. Answers how many
+   * copies were read, and how many of them are bad still. `rate` in bytes a second; 0: no limit.
+   */
+  async recheck(
+    node: NodeId,
+    rate: number,
+    signal: AbortSignal,
+  ): Promise<{ chunks: number; bytes: number; bad: number }> {
+    const { replicas, nodes, events } = this.deps;
+    const sums = { chunks: 0, bytes: 0, bad: 0 };
+    for (let after = ''; !signal.aborted;) {
+      const chunks = await replicas.badOn(node, { after, limit: RECHECKED });
+      const expected = chunks.map(({ id, size, md5 }) => ({ chunkId: id, size, md5 }));
+      const findings = chunks.length === 0 ? [] : await nodes.verifyChunks(node, expected, rate);
+      const bad = new Set(findings.map(({ chunkId }) => chunkId));
+      for (const chunk of chunks.filter(({ id }) => !bad.has(id))) {
+        if (!(await replicas.markWhole({ chunkId: chunk.id, nodeId: node }))) continue;
+        const what = `chunk ${chunk.index} of file ${chunk.fileId} on node ${nodes.find(node)?.name ?? node} is whole again`;
+        await events.append('replica.restored', chunk.fileId, what);
+        this.kick();
+      }
+      sums.chunks += chunks.length;
+      sums.bytes += chunks.reduce((sum, chunk) => sum + chunk.size, 0);
+      sums.bad += bad.size;
+      if (chunks.length < RECHECKED) break;
+      after = chunks.at(-1)?.id ?? '';
+    }
+    return sums;
   }
 
   /** True when the copy counted as whole until now. */

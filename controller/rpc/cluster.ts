@@ -24,6 +24,7 @@ export interface ClusterDeps {
   readonly upkeep: Upkeep;
   readonly events: EventLog;
   readonly startedAt: number;
+  readonly snapshot: { readonly warnings: readonly string[] };
   readonly gateway: () => GatewaySummary;
   /** Ends the controller in order, telling its steps. */
   readonly shutdown: (purge: boolean, tell: (progress: string) => Promise<void>) => Promise<void>;
@@ -131,6 +132,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     repair: repairShape(deps.upkeep),
     gateway,
     warnings: [
+      ...deps.snapshot.warnings,
       ...(gateway.problem === '' ? [] : [`the gateway does not run: ${gateway.problem}`]),
       ...repairWarnings(deps.upkeep.repair.status()),
       ...runtime.caveats,

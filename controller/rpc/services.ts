@@ -33,7 +33,7 @@ export interface UseCases {
   readonly upkeep: Upkeep;
   readonly identity: IdentityUseCases;
   readonly document: DocumentSource;
-  readonly cluster: Pick<ClusterDeps, 'startedAt' | 'gateway' | 'shutdown'>;
+  readonly cluster: Pick<ClusterDeps, 'snapshot' | 'startedAt' | 'gateway' | 'shutdown'>;
 }
 
 /** A file of proto/ to a service: reflection reads it. */

@@ -6,16 +6,9 @@
  * Entries come before files, so that a file's entry is never missing for a file that is there.
  */
 import { z } from 'zod';
-import { NexusError } from '../../shared/errors.js';
-import type { ChunkId, EntryId, FileId, NodeId } from '../../shared/ids.js';
+import type { EntryId, FileId } from '../../shared/ids.js';
 import { MAX_REPLICAS } from '../../shared/limits.js';
-import type {
-  ArchiveContent,
-  ArchivedAccount,
-  ArchivedEntry,
-  ArchivedFile,
-  ArchiveStore,
-} from '../store/archive-port.js';
+import type { ArchivedAccount, ArchivedEntry, ArchivedFile, ArchiveStore } from '../store/archive-port.js';
 import type { NodeRecord } from '../store/port.js';
 
 const FORMAT = 'nexus-state';
@@ -73,7 +66,7 @@ const fileSchema = z.object({
     }),
   ),
 });
-const documentSchema = z.object({
+export const documentSchema = z.object({
   format: z.literal(FORMAT),
   version: z.literal(FORMAT_VERSION),
   nodes: z.array(nodeSchema),
@@ -203,139 +196,3 @@ async function* pages<Row>(
     after = idOf(last);
   }
 }
-
-/** Code: invalid_argument, naming what is wrong and where. */
-export function parseDocument(json: string): StateDocument {
-  const parsed = parseJson(json);
-  const version = (parsed as { version?: unknown } | null)?.version;
-  if (typeof version === 'number' && version > FORMAT_VERSION) {
-    throw new NexusError(
-      'invalid_argument',
-      `the document has version ${version}, and this Nexus knows ${FORMAT_VERSION} at most; import it with the version that wrote it, or a newer one`,
-    );
-  }
-  const result = documentSchema.safeParse(parsed);
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  throw new NexusError(
-    'invalid_argument',
-    `this is no state of Nexus: ${issue?.path.map(String).join('.') ?? ''}: ${issue?.message ?? 'invalid'}; give what nexus state export has written`,
-  );
-}
-
-function parseJson(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch (error) {
-    const said = error instanceof Error ? error.message : '';
-    throw new NexusError('invalid_argument', `this is not JSON (${said}); give what nexus state export has written`);
-  }
-}
-
-/** What of a host follows from a node's slot, which may be another than where the document was written. */
-export interface Placing {
-  readonly addressOf: (slot: number) => string;
-  readonly loopDeviceOf: (slot: number) => number;
-}
-
-/** Stopped, whatever it was: whoever puts it back starts it. */
-export const nodeOf = (card: NodeCard, slot: number, placing: Placing): NodeRecord => ({
-  id: card.id as NodeId,
-  name: card.name,
-  slot,
-  ip: placing.addressOf(slot),
-  status: 'Stopped',
-  statusReason: 'put back from a copy of the state',
-  desired: card.desired,
-  memoryMb: card.memory_mb,
-  cpuWeight: card.cpu_shares,
-  pidsLimit: card.pids_limit,
-  storageBytes: card.storage_size,
-  image: card.image,
-  labels: card.labels,
-  cordoned: card.cordoned,
-  draining: false,
-  loopDevice: placing.loopDeviceOf(slot),
-  volumeUuid: card.volume_uuid,
-  receiptKey: card.receipt_key,
-  pid: 0,
-  pidStartTicks: '',
-  bootId: '',
-  createdAt: Date.parse(card.created_at),
-});
-
-export interface Restorable {
-  readonly content: ArchiveContent;
-  readonly warnings: readonly string[];
-}
-
-/** What of a document can be put back: entries that lead to the top and whose content is there, copies on nodes that are. */
-export function contentOf(document: StateDocument, placing: Placing): Restorable {
-  const nodes = document.nodes.map((card) => nodeOf(card, card.slot, placing));
-  const nodeIds = new Set<string>(nodes.map((node) => node.id));
-  const entries = reachable(document.entries, new Set(document.files.map((file) => file.id)));
-  const contents = new Set(entries.map((entry) => entry.file_id));
-  const files = document.files.filter((file) => file.kind === 'raw' || contents.has(file.id));
-  const warnings = [
-    ...left('entry', document.entries.length - entries.length, 'its folder or content is not in the document'),
-    ...left('file', document.files.length - files.length, 'no path leads to it'),
-  ];
-  return {
-    content: {
-      nodes,
-      accounts: document.accounts.map(({ owner, limit, created_at }) => ({
-        owner,
-        limit,
-        createdAt: Date.parse(created_at),
-      })),
-      entries: entries.map((entry) => ({
-        id: entry.id as EntryId,
-        owner: entry.owner,
-        parentId: entry.parent_id,
-        name: entry.name,
-        type: entry.type,
-        fileId: entry.file_id as FileId | null,
-        createdAt: Date.parse(entry.created_at),
-        modifiedAt: Date.parse(entry.modified_at),
-      })),
-      files: files.map(({ chunks, created_at, chunks_count: chunksCount, ...file }) => ({
-        file: { ...file, id: file.id as FileId, chunksCount, createdAt: Date.parse(created_at) },
-        chunks: chunks.map((chunk) => ({
-          id: chunk.id as ChunkId,
-          fileId: file.id as FileId,
-          index: chunk.index,
-          size: chunk.size,
-          md5: chunk.md5,
-          replicas: chunk.replicas
-            .filter(({ node }) => nodeIds.has(node))
-            .map(({ node, state }) => ({ nodeId: node as NodeId, state })),
-        })),
-      })),
-    },
-    warnings,
-  };
-}
-
-type Entries = StateDocument['entries'];
-
-function reachable(entries: Entries, files: ReadonlySet<string>): Entries {
-  const byParent = new Map<string, Entries>();
-  for (const entry of entries) {
-    const siblings = byParent.get(entry.parent_id);
-    if (siblings === undefined) byParent.set(entry.parent_id, [entry]);
-    else siblings.push(entry);
-  }
-  const found: Entries = [];
-  const todo = [...byParent.keys()].filter((parent) => parent.startsWith('~'));
-  for (let parent = todo.pop(); parent !== undefined; parent = todo.pop()) {
-    for (const entry of byParent.get(parent) ?? []) {
-      if (entry.type === 'folder') todo.push(entry.id);
-      else if (entry.file_id === null || !files.has(entry.file_id)) continue;
-      found.push(entry);
-    }
-  }
-  return found;
-}
-
-const left = (what: string, count: number, why: string): string[] =>
-  count === 0 ? [] : [`${count} ${what} record(s) were left out: ${why}`];

@@ -3,7 +3,7 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeService } from '../node/service.js';
 import type { ArchiveStore } from '../store/archive-port.js';
 import type { NodeRecord } from '../store/port.js';
-import { contentOf, parseDocument, type Placing } from './document.js';
+import { contentOf, parseDocument, type Placing } from './restore.js';
 
 export interface Imported {
   readonly nodes: number;

@@ -8,8 +8,9 @@ import type { ChunkId, NodeId } from '../../shared/ids.js';
 import type { NodeService } from '../node/service.js';
 import type { FileStore, NodeRecord } from '../store/port.js';
 import type { ReplicaStore } from '../store/replica-port.js';
-import { nodeOf, nodeSchema, type NodeCard } from './document.js';
+import { nodeSchema, type NodeCard } from './document.js';
 import { placingOf, startAll, type StateDeps } from './import.js';
+import { nodeOf } from './restore.js';
 import { planRebuild, type FoundCopy, type RebuiltFile } from './rebuild-plan.js';
 
 const CHUNKS_PER_PAGE = 500;

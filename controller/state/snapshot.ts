@@ -1,18 +1,24 @@
 /**
  * nexus.json in the state folder: the same document as `nexus state export` gives, written anew a moment after each change,
  * and the cards beside the volumes. Whole at every moment: a new file takes the old one's place.
+ *
+ * One that tells of more than an empty database is what is left of a lost one: it stays until something is stored again,
+ * and is then kept under another name.
  */
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { toNexusError } from '../../shared/errors.js';
+import { KIB } from '../../shared/limits.js';
 import type { NodeRecord } from '../store/port.js';
 import type { VolumeProvisioner } from '../volume/port.js';
 import { documentPieces, nodeCard, type DocumentSource } from './document.js';
 
 /** A large state takes long to put together; the controller is not to do that for more than this share of its time. */
 const SHARE_OF_TIME = 1 / 20;
+
+const HEAD_BYTES = 64 * KIB;
 
 export interface SnapshotDeps {
   readonly source: DocumentSource;
@@ -26,6 +32,8 @@ export class Snapshot {
   #written = -1;
   #notBefore = 0;
   readonly #cards = new Map<string, string>();
+  /** undefined: not looked at yet. */
+  #isOfLostDatabase: boolean | undefined;
 
   constructor(private readonly deps: SnapshotDeps) {}
 
@@ -35,9 +43,34 @@ export class Snapshot {
     await this.#describe(source.nodes());
     const revision = source.archive.revision();
     if (revision === this.#written || clock.monotonic() < this.#notBefore) return;
+    if (await this.#mustStay()) return;
     const busyMs = await this.#write();
     this.#written = revision;
     this.#notBefore = clock.monotonic() + busyMs / SHARE_OF_TIME;
+  }
+
+  /** What to do about a database that was lost; empty: it was not. */
+  get warnings(): readonly string[] {
+    if (this.#isOfLostDatabase !== true) return [];
+    const { path } = this.deps;
+    return [
+      `the database is empty, and ${path} tells of nodes and files; nexus state import ${path} puts them back, or move it away to start anew`,
+    ];
+  }
+
+  async #mustStay(): Promise<boolean> {
+    const { source, path, clock, log } = this.deps;
+    if (this.#isOfLostDatabase === false) return false;
+    const isEmpty = await source.archive.isEmpty();
+    this.#isOfLostDatabase ??= isEmpty && (await tellsOfSomething(path));
+    if (isEmpty && this.#isOfLostDatabase) return true;
+    if (this.#isOfLostDatabase) {
+      const kept = `${path}.${new Date(clock.now()).toISOString().replaceAll(':', '')}`;
+      await rename(path, kept);
+      log.warn({ kept }, 'the snapshot of a lost database is kept under another name');
+    }
+    this.#isOfLostDatabase = false;
+    return false;
   }
 
   /** Answers how long it took to put the document together, without what the disk took. */
@@ -84,6 +117,18 @@ export class Snapshot {
         log.warn({ node: node.name, said: toNexusError(error).message }, 'its volume could not be described');
       }
     }
+  }
+}
+
+/** Its first record comes within the first kilobytes. */
+async function tellsOfSomething(path: string): Promise<boolean> {
+  const file = await open(path, 'r').catch(() => undefined);
+  if (file === undefined) return false;
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
+    return /"(id|owner)":/.test(buffer.toString('utf8', 0, bytesRead));
+  } finally {
+    await file.close();
   }
 }
 

@@ -205,7 +205,10 @@ export class FakeFileStore implements FileStore {
       readyFiles(tables).filter((file) =>
         chunkRecords(tables, file.id).some((chunk) => {
           const ready = chunk.replicas.filter((copy) => copy.state === 'ready').map((copy) => copy.nodeId);
-          return ready.includes(node) && !ready.some((id) => id !== node && others.includes(id));
+          const isHere = chunk.replicas.some(
+            ({ nodeId, state }) => nodeId === node && (state === 'ready' || state === 'corrupt'),
+          );
+          return isHere && !ready.some((id) => id !== node && others.includes(id));
         }),
       ),
     );

@@ -6,6 +6,9 @@ import { forgetBareChunks, type FileTables, type Run } from './fake-tables.js';
 import type { ReplicaState } from './port.js';
 import type { CopyOf, ReplicaStore, StoredChunk } from './replica-port.js';
 
+type Page = { readonly after: string; readonly limit: number };
+type ChunkFacts = Omit<StoredChunk, 'replicas' | 'wanted'>;
+
 export class FakeReplicaStore implements ReplicaStore {
   constructor(
     private readonly read: Run,
@@ -24,13 +27,18 @@ export class FakeReplicaStore implements ReplicaStore {
     return this.read((tables) => published(tables).find(({ id }) => id === chunk));
   }
 
-  readyOn(
-    node: NodeId,
-    { after, limit }: { after: string; limit: number },
-  ): Promise<readonly Omit<StoredChunk, 'replicas' | 'wanted'>[]> {
+  readyOn(node: NodeId, page: Page): Promise<readonly ChunkFacts[]> {
+    return this.#copiesOn(node, ['ready'], page);
+  }
+
+  badOn(node: NodeId, page: Page): Promise<readonly ChunkFacts[]> {
+    return this.#copiesOn(node, ['missing', 'corrupt'], page);
+  }
+
+  #copiesOn(node: NodeId, states: readonly ReplicaState[], { after, limit }: Page): Promise<readonly ChunkFacts[]> {
     return this.read((tables) =>
       published(tables)
-        .filter((chunk) => chunk.id > after && chunk.replicas.some((copy) => isReadyOn(copy, node)))
+        .filter((chunk) => chunk.id > after && chunk.replicas.some((copy) => isOn(copy, node, states)))
         .slice(0, limit)
         .map(({ id, fileId, index, size, md5 }) => ({ id, fileId, index, size, md5 })),
     );
@@ -38,7 +46,9 @@ export class FakeReplicaStore implements ReplicaStore {
 
   countOn(node: NodeId): Promise<{ readonly chunks: number; readonly bytes: number }> {
     return this.read((tables) => {
-      const chunks = published(tables).filter((chunk) => chunk.replicas.some((copy) => isReadyOn(copy, node)));
+      const chunks = published(tables).filter((chunk) =>
+        chunk.replicas.some((copy) => isOn(copy, node, ['ready', 'corrupt'])),
+      );
       return { chunks: chunks.length, bytes: chunks.reduce((sum, chunk) => sum + chunk.size, 0) };
     });
   }
@@ -75,6 +85,10 @@ export class FakeReplicaStore implements ReplicaStore {
     return this.write((tables) => setState(tables, copy, ['ready'], state));
   }
 
+  markWhole(copy: CopyOf): Promise<boolean> {
+    return this.write((tables) => setState(tables, copy, ['missing', 'corrupt'], 'ready'));
+  }
+
   dropBad(copy: CopyOf, among: readonly NodeId[]): Promise<boolean> {
     return this.write(
       (tables) => readyElsewhere(tables, copy, among) > 0 && setState(tables, copy, ['missing', 'corrupt'], 'deleting'),
@@ -108,8 +122,8 @@ export class FakeReplicaStore implements ReplicaStore {
   }
 }
 
-const isReadyOn = (copy: { nodeId: NodeId; state: ReplicaState }, node: NodeId): boolean =>
-  copy.nodeId === node && copy.state === 'ready';
+const isOn = (copy: { nodeId: NodeId; state: ReplicaState }, node: NodeId, states: readonly ReplicaState[]): boolean =>
+  copy.nodeId === node && states.includes(copy.state);
 
 /** In order of id. */
 function published(tables: FileTables): StoredChunk[] {

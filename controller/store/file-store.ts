@@ -267,7 +267,7 @@ export class TypeormFileStore implements FileStore {
  */
 const chunksOnlyOn = (node: string, others: readonly string[]): string => `
   SELECT chunks.file_id FROM chunks JOIN replicas ON replicas.chunk_id = chunks.id
-   WHERE replicas.node_id = '${node}' AND replicas.state = 'ready' AND 0 =
+   WHERE replicas.node_id = '${node}' AND replicas.state IN ('ready', 'corrupt') AND 0 =
      (SELECT COUNT(CASE WHEN state = 'ready' AND node_id IN (${others.join(', ') || 'NULL'}) THEN 1 END)
         FROM replicas other WHERE other.chunk_id = chunks.id)`;
 

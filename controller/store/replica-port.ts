@@ -32,7 +32,12 @@ export interface ReplicaStore {
     node: NodeId,
     page: { readonly after: string; readonly limit: number },
   ): Promise<readonly Omit<StoredChunk, 'replicas' | 'wanted'>[]>;
-  /** Whole copies on one node. */
+  /** As `readyOn`, of copies that are thought missing or corrupt. */
+  badOn(
+    node: NodeId,
+    page: { readonly after: string; readonly limit: number },
+  ): Promise<readonly Omit<StoredChunk, 'replicas' | 'wanted'>[]>;
+  /** Copies on one node that are whole, or damaged: of those repair drops what is whole elsewhere. */
   countOn(node: NodeId): Promise<{ readonly chunks: number; readonly bytes: number }>;
   /** Which of these chunks have a copy on the node in any state, or are wanted there. */
   knownOn(node: NodeId, chunks: readonly ChunkId[]): Promise<ReadonlySet<ChunkId>>;
@@ -44,6 +49,8 @@ export interface ReplicaStore {
   abandon(copy: CopyOf): Promise<boolean>;
   /** A copy thought whole is not. False: it was no such copy. */
   markBad(copy: CopyOf, state: 'missing' | 'corrupt'): Promise<boolean>;
+  /** A copy thought bad is whole. False: it was no such copy. */
+  markWhole(copy: CopyOf): Promise<boolean>;
   /** A bad copy goes if a whole one is on another of the nodes `among`. */
   dropBad(copy: CopyOf, among: readonly NodeId[]): Promise<boolean>;
   /** A whole copy goes if `least` others are on the nodes `among`. */

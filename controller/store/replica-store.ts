@@ -22,6 +22,9 @@ interface Row {
   readonly state: string | null;
 }
 
+type Page = { readonly after: string; readonly limit: number };
+type ChunkFacts = Omit<StoredChunk, 'replicas' | 'wanted'>;
+
 const quoted = (ids: readonly string[]): string => ids.map((id) => `'${checkedId(id)}'`).join(', ');
 
 export class TypeormReplicaStore implements ReplicaStore {
@@ -39,16 +42,21 @@ export class TypeormReplicaStore implements ReplicaStore {
     return found[0];
   }
 
-  async readyOn(
-    node: NodeId,
-    { after, limit }: { after: string; limit: number },
-  ): Promise<readonly Omit<StoredChunk, 'replicas' | 'wanted'>[]> {
+  readyOn(node: NodeId, page: Page): Promise<readonly ChunkFacts[]> {
+    return this.#copiesOn(node, "'ready'", page);
+  }
+
+  badOn(node: NodeId, page: Page): Promise<readonly ChunkFacts[]> {
+    return this.#copiesOn(node, "'missing', 'corrupt'", page);
+  }
+
+  async #copiesOn(node: NodeId, states: string, { after, limit }: Page): Promise<readonly ChunkFacts[]> {
     const above = after === '' ? '' : `AND chunks.id > '${checkedId(after)}'`;
     const rows = await this.database.read((manager) =>
       manager.query<Omit<Row, 'wanted' | 'node' | 'state'>[]>(
         `SELECT chunks.id AS "id", chunks.file_id AS "file", chunk_index AS "idx", chunks.size AS "size", md5 AS "md5"
            FROM replicas JOIN chunks ON chunks.id = replicas.chunk_id JOIN files ON ${PUBLISHED}
-          WHERE replicas.node_id = '${checkedId(node)}' AND replicas.state = 'ready' ${above}
+          WHERE replicas.node_id = '${checkedId(node)}' AND replicas.state IN (${states}) ${above}
           ORDER BY chunks.id LIMIT ${Math.trunc(limit)}`,
       ),
     );
@@ -60,7 +68,7 @@ export class TypeormReplicaStore implements ReplicaStore {
       manager.query<{ chunks: number | string; bytes: number | string }[]>(
         `SELECT COUNT(*) AS "chunks", COALESCE(SUM(chunks.size), 0) AS "bytes"
            FROM replicas JOIN chunks ON chunks.id = replicas.chunk_id JOIN files ON ${PUBLISHED}
-          WHERE replicas.node_id = '${checkedId(node)}' AND replicas.state = 'ready'`,
+          WHERE replicas.node_id = '${checkedId(node)}' AND replicas.state IN ('ready', 'corrupt')`,
       ),
     );
     return { chunks: Number(row?.chunks ?? 0), bytes: Number(row?.bytes ?? 0) };
@@ -97,6 +105,10 @@ export class TypeormReplicaStore implements ReplicaStore {
 
   markBad(copy: CopyOf, state: 'missing' | 'corrupt'): Promise<boolean> {
     return this.#change(copy, ['ready'], state);
+  }
+
+  markWhole(copy: CopyOf): Promise<boolean> {
+    return this.#change(copy, ['missing', 'corrupt'], 'ready');
   }
 
   dropBad({ chunkId, nodeId }: CopyOf, among: readonly NodeId[]): Promise<boolean> {

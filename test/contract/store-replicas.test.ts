@@ -111,6 +111,27 @@ for (const { name, open } of STORES) {
       expect(await replicas.dropBad({ chunkId, nodeId: A }, [A, B])).to.equal(true);
     });
 
+    it('knows what is bad on a node, takes it for whole again, and counts what is damaged as held', async () => {
+      const { file, chunkIds } = await storeFile(files, [[A], [A, B]]);
+      const [one, two] = [
+        { chunkId: chunkIds[0]!, nodeId: A },
+        { chunkId: chunkIds[1]!, nodeId: A },
+      ];
+      await replicas.markBad(one, 'corrupt');
+      await replicas.markBad(two, 'missing');
+      const bad = async (): Promise<string[]> =>
+        (await replicas.badOn(A, { after: '', limit: 10 })).map((chunk) => chunk.id);
+      expect(await bad()).to.deep.equal([...chunkIds].sort());
+      expect(await replicas.badOn(B, { after: '', limit: 10 })).to.deep.equal([]);
+      expect((await replicas.countOn(A)).chunks).to.equal(1);
+      // The damaged copy is the last one of its chunk, the missing one is nothing that could be lost.
+      expect((await files.filesOnlyOn(A, [B])).map(({ id }) => id)).to.deep.equal([file.id]);
+      expect(await replicas.markWhole(one)).to.equal(true);
+      expect(await replicas.markWhole(one)).to.equal(false);
+      expect(await bad()).to.deep.equal([two.chunkId]);
+      expect(await stateOn(one.chunkId, A)).to.equal('ready');
+    });
+
     it('knows what is on a node, whole or in any state', async () => {
       const { chunkIds } = await storeFile(files, [[A], [A, B]]);
       const unknown = 'f'.repeat(32) as ChunkId;

@@ -108,6 +108,15 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     const result = await cluster().run('file', 'download', file.id, path('never'));
     expect(result.code).to.equal(1);
     expect(result.stderr).to.include(file.id).and.include(chunk!.chunk_id).and.include(chunk!.replicas[0]!.node);
+    const removal = await cluster().run('node', 'rm', chunk!.replicas[0]!.node);
+    expect([removal.code, removal.stderr]).to.satisfy(
+      ([code, text]: [number, string]) => code === 4 && text.includes(file.id),
+      'the last copy is not thrown away, damaged as it is',
+    );
+    // The same bit again: what was damaged is whole, and scrub finds that out.
+    await flipBit(chunk!.replicas[0]!.node, chunk!.chunk_id);
+    expect((await cluster().run('file', 'scrub')).code).to.equal(0);
+    await isWhole('single', file.id);
     await cluster().ok('file', 'rm', file.id);
   });
 

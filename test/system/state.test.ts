@@ -95,6 +95,30 @@ describeWithCluster('the state of a cluster', {}, (cluster) => {
     expect((await cluster().runWith({ input: newer }, 'state', 'import', '-')).stderr).to.include('version 99');
   });
 
+  it('that is empty takes no snapshot’s place, and says what to do', async () => {
+    const path = join(cluster().stateDir, 'nexus.json');
+    const contentOf = (file: string): object => {
+      const document = JSON.parse(readFileSync(file, 'utf8')) as object;
+      return { ...document, revision: 0 };
+    };
+    const before = contentOf(path);
+    await loseDatabase();
+    const warned = await eventually(
+      () => cluster().json<{ warnings: string[] }>('status'),
+      ({ warnings }) => warnings.some((text) => text.includes('nexus state import')),
+    );
+    expect(warned.warnings.join()).to.include(path);
+    expect(contentOf(path)).to.deep.equal(before);
+    // As the manual says.
+    await cluster().ok('state', 'import', path);
+    const names = (): string[] => readdirSync(cluster().stateDir).filter((name) => name.startsWith('nexus.json'));
+    const kept = await eventually(names, (found) => found.length === 2);
+    const old = kept.find((name) => name !== 'nexus.json') ?? '';
+    expect(contentOf(join(cluster().stateDir, old))).to.deep.equal(before);
+    expect((await cluster().json<{ warnings: string[] }>('status')).warnings.join()).to.not.include('state import');
+    expect((await readBack('file', 'download', raw.id)).equals(big)).to.equal(true);
+  });
+
   it('put back into an empty folder brings every node, file, folder and quota back', async () => {
     const before = await cluster().json<{ used: number }>('fs', 'quota', '--as', 'alice');
     await loseDatabase();

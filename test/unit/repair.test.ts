@@ -143,6 +143,29 @@ describe('the upkeep of files', () => {
   });
 
   describe('scrub', () => {
+    it('reads what is thought bad again: bad still, or whole and then repaired from', async () => {
+      const file = await bench.storeFile(1, 1);
+      const chunkId = await firstChunk(file.id);
+      const [[holder]] = (await copies(file.id)) as [[NodeId]];
+      const badFound = async (): Promise<number> => {
+        const found: number[] = [];
+        const tell = (progress: { bad: number; isFinished: boolean }): Promise<void> => {
+          if (progress.isFinished) found.push(progress.bad);
+          return Promise.resolve();
+        };
+        await bench.upkeep.scrub.run({ node: holder, rate: 0, signal, tell });
+        return found[0] ?? NaN;
+      };
+      bench.nodes.damage.set(`${chunkId}@${holder}`, 'corrupt');
+      expect(await badFound()).to.equal(1);
+      expect(await badFound(), 'the second time').to.equal(1);
+      expect((await copies(file.id, 'corrupt'))[0]).to.deep.equal([holder]);
+      bench.nodes.damage.clear();
+      expect(await badFound()).to.equal(0);
+      expect((await copies(file.id))[0]).to.deep.equal([holder]);
+      expect(await events()).to.include('replica.restored');
+    });
+
     it('finds damage, and remembers over a restart when it was done', async () => {
       const file = await bench.storeFile(3, 2);
       const chunk = await firstChunk(file.id);
@@ -195,6 +218,7 @@ describe('the upkeep of files', () => {
       }
       const [holders] = await copies(file.id);
       bench.nodes.held.set(holders![0]!, []);
+      for (const chunk of chunks) bench.nodes.damage.set(`${chunk.id}@${holders![0]!}`, 'missing');
       await bench.upkeep.inventory.tick(signal);
       expect((await copies(file.id, 'missing'))[0]).to.deep.equal([holders![0]]);
       expect(await events()).to.include('replica.missing');

@@ -1,0 +1,213 @@
+/**
+ * A document back into records: checked as a whole first, because a catalogue that contradicts itself would be believed
+ * later. Entries that lead nowhere are left out and told; content without an entry becomes a file of its own.
+ */
+import { NexusError } from '../../shared/errors.js';
+import type { ChunkId, EntryId, FileId, NodeId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import type { ArchiveContent } from '../store/archive-port.js';
+import { topOf } from '../store/fs-port.js';
+import type { NodeRecord } from '../store/port.js';
+import { parsePath } from '../vfs/path.js';
+import { documentSchema, FORMAT_VERSION, type NodeCard, type StateDocument } from './document.js';
+
+/** Code: invalid_argument, naming what is wrong and where. */
+export function parseDocument(json: string): StateDocument {
+  const parsed = parseJson(json);
+  const version = (parsed as { version?: unknown } | null)?.version;
+  if (typeof version === 'number' && version > FORMAT_VERSION) {
+    throw new NexusError(
+      'invalid_argument',
+      `the document has version ${version}, and this Nexus knows ${FORMAT_VERSION} at most; import it with the version that wrote it, or a newer one`,
+    );
+  }
+  const result = documentSchema.safeParse(parsed);
+  if (!result.success) {
+    const [issue] = result.error.issues;
+    const where = issue?.path.map(String).join('.') ?? '';
+    throw noState(`${where === '' ? '' : `${where}: `}${issue?.message ?? 'invalid'}`);
+  }
+  assertConsistent(result.data);
+  return result.data;
+}
+
+const noState = (problem: string): NexusError =>
+  new NexusError('invalid_argument', `this is no state of Nexus: ${problem}; give what nexus state export has written`);
+
+function assertConsistent({ nodes, entries, files }: StateDocument): void {
+  assertUnique('nodes', 'id', nodes, ({ id }) => id);
+  assertUnique('nodes', 'name', nodes, ({ name }) => name);
+  assertUnique('nodes', 'slot', nodes, ({ slot }) => String(slot));
+  assertUnique('entries', 'id', entries, ({ id }) => id);
+  assertUnique('entries', 'name in their folder', entries, ({ parent_id, name }) => `${parent_id}/${name}`);
+  assertUnique('files', 'id', files, ({ id }) => id);
+  assertUnique(
+    'chunks',
+    'id',
+    files.flatMap(({ chunks }) => chunks),
+    ({ id }) => id,
+  );
+  for (const { id, name } of entries) {
+    if (!isName(name)) throw noState(`entry ${id} has the name ${JSON.stringify(name)}, which no entry can have`);
+  }
+  for (const file of files) assertWhole(file);
+}
+
+function assertUnique<Row>(what: string, field: string, rows: readonly Row[], keyOf: (row: Row) => string): void {
+  const seen = new Set<string>();
+  for (const row of rows) {
+    const key = keyOf(row);
+    if (seen.has(key)) throw noState(`two ${what} have the same ${field}: ${key}`);
+    seen.add(key);
+  }
+}
+
+function isName(name: string): boolean {
+  try {
+    const [parsed, ...others] = parsePath(`/${name}`);
+    return parsed === name && others.length === 0;
+  } catch {
+    return false;
+  }
+}
+
+/** Of a partial file some chunks are missing; those that are there are as they must be all the same. */
+function assertWhole({ id, size, status, chunks_count: count, chunks }: StateDocument['files'][number]): void {
+  const indices = new Set(chunks.map(({ index }) => index));
+  if (indices.size < chunks.length || chunks.some(({ index }) => index >= count)) {
+    throw noState(`file ${id} has chunks that cannot all be its own`);
+  }
+  const isShort = chunks.some((chunk) => chunk.index < count - 1 && chunk.size !== CHUNK_SIZE_BYTES);
+  if (isShort || chunks.some((chunk) => chunk.size > CHUNK_SIZE_BYTES || chunk.size === 0)) {
+    throw noState(`file ${id} has a chunk of a size that it cannot have`);
+  }
+  if (status === 'partial') return;
+  const bytes = chunks.reduce((sum, chunk) => sum + chunk.size, 0);
+  if (indices.size < count) throw noState(`file ${id} has ${count} chunks, and tells of ${indices.size}`);
+  if (bytes !== size) throw noState(`file ${id} has ${size} bytes, and its chunks add up to ${bytes}`);
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (error) {
+    const said = error instanceof Error ? error.message : '';
+    throw new NexusError('invalid_argument', `this is not JSON (${said}); give what nexus state export has written`);
+  }
+}
+
+/** What of a host follows from a node's slot, which may be another than where the document was written. */
+export interface Placing {
+  readonly addressOf: (slot: number) => string;
+  readonly loopDeviceOf: (slot: number) => number;
+}
+
+/** Stopped, whatever it was: whoever puts it back starts it. */
+export const nodeOf = (card: NodeCard, slot: number, placing: Placing): NodeRecord => ({
+  id: card.id as NodeId,
+  name: card.name,
+  slot,
+  ip: placing.addressOf(slot),
+  status: 'Stopped',
+  statusReason: 'put back from a copy of the state',
+  desired: card.desired,
+  memoryMb: card.memory_mb,
+  cpuWeight: card.cpu_shares,
+  pidsLimit: card.pids_limit,
+  storageBytes: card.storage_size,
+  image: card.image,
+  labels: card.labels,
+  cordoned: card.cordoned,
+  draining: false,
+  loopDevice: placing.loopDeviceOf(slot),
+  volumeUuid: card.volume_uuid,
+  receiptKey: card.receipt_key,
+  pid: 0,
+  pidStartTicks: '',
+  bootId: '',
+  createdAt: Date.parse(card.created_at),
+});
+
+export interface Restorable {
+  readonly content: ArchiveContent;
+  readonly warnings: readonly string[];
+}
+
+/** What of a document can be put back: entries that lead to the top and whose content is there, copies on nodes that are. */
+export function contentOf(document: StateDocument, placing: Placing): Restorable {
+  const nodes = document.nodes.map((card) => nodeOf(card, card.slot, placing));
+  const nodeIds = new Set<string>(nodes.map((node) => node.id));
+  const entries = reachable(document);
+  const contents = new Set(entries.map((entry) => entry.file_id));
+  const stray = document.files.filter((file) => file.kind === 'fs' && !contents.has(file.id)).length;
+  const files = document.files.map((file) => (contents.has(file.id) ? file : { ...file, kind: 'raw' as const }));
+  const leftOut = document.entries.length - entries.length;
+  const warnings = [
+    ...(leftOut === 0
+      ? []
+      : [`${leftOut} entry record(s) were left out: their folder, owner or content is not in the document`]),
+    ...(stray === 0
+      ? []
+      : [`${stray} file(s) that no path leads to were put back as files of their own (nexus file ls)`]),
+  ];
+  return {
+    content: {
+      nodes,
+      accounts: document.accounts.map(({ owner, limit, created_at }) => ({
+        owner,
+        limit,
+        createdAt: Date.parse(created_at),
+      })),
+      entries: entries.map((entry) => ({
+        id: entry.id as EntryId,
+        owner: entry.owner,
+        parentId: entry.parent_id,
+        name: entry.name,
+        type: entry.type,
+        fileId: entry.file_id as FileId | null,
+        createdAt: Date.parse(entry.created_at),
+        modifiedAt: Date.parse(entry.modified_at),
+      })),
+      files: files.map(({ chunks, created_at, chunks_count: chunksCount, ...file }) => ({
+        file: { ...file, id: file.id as FileId, chunksCount, createdAt: Date.parse(created_at) },
+        chunks: chunks.map((chunk) => ({
+          id: chunk.id as ChunkId,
+          fileId: file.id as FileId,
+          index: chunk.index,
+          size: chunk.size,
+          md5: chunk.md5,
+          replicas: chunk.replicas
+            .filter(({ node }) => nodeIds.has(node))
+            .map(({ node, state }) => ({ nodeId: node as NodeId, state })),
+        })),
+      })),
+    },
+    warnings,
+  };
+}
+
+type Entries = StateDocument['entries'];
+
+/** Those that a way leads to from their owner's topmost folder; each content has one entry, its owner's. */
+function reachable({ entries, files }: StateDocument): Entries {
+  const byParent = new Map<string, Entries>();
+  for (const entry of entries) {
+    const siblings = byParent.get(entry.parent_id);
+    if (siblings === undefined) byParent.set(entry.parent_id, [entry]);
+    else siblings.push(entry);
+  }
+  const ownerOf = new Map(files.filter(({ kind }) => kind === 'fs').map(({ id, owner }) => [id, owner]));
+  const found: Entries = [];
+  const owners = new Set(entries.map(({ owner }) => owner));
+  const todo = [...owners].map((owner) => ({ parent: topOf(owner), owner }));
+  for (let at = todo.pop(); at !== undefined; at = todo.pop()) {
+    for (const entry of byParent.get(at.parent) ?? []) {
+      if (entry.owner !== at.owner) continue;
+      if (entry.type === 'folder') todo.push({ parent: entry.id, owner: at.owner });
+      else if (entry.file_id === null || ownerOf.get(entry.file_id) !== at.owner) continue;
+      else ownerOf.delete(entry.file_id);
+      found.push(entry);
+    }
+  }
+  return found;
+}
