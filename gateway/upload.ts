@@ -50,7 +50,7 @@ async function raw<Fields extends z.ZodObject>(
     beforeCommit: (uploadId) => complete(uploadId, given),
   });
   const source = streamSource(incomingBytes(koa.req, limits));
-  return await uploadFile(catalogue, { ...REST, expectedSize: length, source, signal: session.signal });
+  return await uploadFile(catalogue, { ...sizes(length), source, signal: session.signal });
 }
 
 async function multipart<Fields extends z.ZodObject>(
@@ -74,8 +74,14 @@ async function multipart<Fields extends z.ZodObject>(
   });
   // The body is a little longer than the file: good enough to know how many chunks are to come.
   const source = streamSource(file.stream);
-  return await uploadFile(catalogue, { ...REST, expectedSize: length, source, signal: session.signal });
+  return await uploadFile(catalogue, { ...sizes(length), source, signal: session.signal });
 }
 
-/** The catalogue knows these itself. */
-const REST = { name: '', replicas: 0 };
+/** No client can send more than it announces; one that announces nothing may send anything. */
+const sizes = (length: number) => ({
+  // The catalogue knows these two itself.
+  name: '',
+  replicas: 0,
+  expectedSize: length,
+  ...(length === 0 ? {} : { atMostBytes: length }),
+});

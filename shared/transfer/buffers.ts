@@ -1,12 +1,24 @@
-/** A fixed number of chunk-sized buffers, handed round: what bounds the memory of a transfer whatever the file's size. */
+/**
+ * A fixed number of buffers, handed round: what bounds the memory of a transfer whatever the file's size. Whole-chunk
+ * ones are kept for the next transfer, because shared memory is given back late: a process of many transfers would hold
+ * gigabytes of it.
+ */
 import { CHUNK_SIZE_BYTES } from '../limits.js';
+
+/** Kept while no transfer runs: enough for a few at once. */
+const MOST_KEPT = 12;
+const kept: Buffer[] = [];
 
 export class ChunkBuffers {
   readonly #free: Buffer[] = [];
   readonly #waiting: ((buffer: Buffer) => void)[] = [];
   #made = 0;
 
-  constructor(private readonly most: number) {}
+  /** `sizeBytes`: of each; less than a chunk where nothing larger will come. */
+  constructor(
+    private readonly most: number,
+    private readonly sizeBytes = CHUNK_SIZE_BYTES,
+  ) {}
 
   /** Waits until one is free. */
   take(): Promise<Buffer> {
@@ -14,8 +26,7 @@ export class ChunkBuffers {
     if (buffer !== undefined) return Promise.resolve(buffer);
     if (this.#made < this.most) {
       this.#made += 1;
-      // Shared, so that another thread can hash it where it lies.
-      return Promise.resolve(Buffer.from(new SharedArrayBuffer(CHUNK_SIZE_BYTES)));
+      return Promise.resolve(this.#make());
     }
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
@@ -24,5 +35,17 @@ export class ChunkBuffers {
     const next = this.#waiting.shift();
     if (next === undefined) this.#free.push(buffer);
     else next(buffer);
+  }
+
+  /** When the transfer has ended and nobody uses those that were given back. */
+  close(): void {
+    if (this.sizeBytes !== CHUNK_SIZE_BYTES) return;
+    kept.push(...this.#free.splice(0, MOST_KEPT - kept.length));
+  }
+
+  /** Shared, so that another thread can hash it where it lies. */
+  #make(): Buffer {
+    const again = this.sizeBytes === CHUNK_SIZE_BYTES ? kept.pop() : undefined;
+    return again ?? Buffer.from(new SharedArrayBuffer(this.sizeBytes));
   }
 }

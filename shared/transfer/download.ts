@@ -47,7 +47,7 @@ interface Fetched {
 }
 
 class Download {
-  readonly #buffers = new ChunkBuffers(CONCURRENT_GETS);
+  #buffers: ChunkBuffers | undefined;
   readonly #stop = new AbortController();
   #page: readonly ChunkSource[] = [];
   #pageAt = 0;
@@ -81,6 +81,7 @@ class Download {
       this.#stop.abort();
       this.request.signal.removeEventListener('abort', onAbort);
       await Promise.allSettled(window);
+      this.#buffers?.close();
     }
   }
 
@@ -104,7 +105,7 @@ class Download {
     const { start, end } = this.request.range ?? { start: 0, end: offset + size };
     const data = buffer.subarray(Math.max(0, start - offset), Math.min(size, end - offset));
     await this.request.deliver(data);
-    this.#buffers.give(buffer);
+    this.#buffers?.give(buffer);
     this.request.onProgress?.(data.length);
   }
 
@@ -120,6 +121,8 @@ class Download {
   }
 
   async #fetch(source: ChunkSource): Promise<Fetched> {
+    const isSmall = this.request.chunksCount === 1;
+    this.#buffers ??= new ChunkBuffers(CONCURRENT_GETS, isSmall ? source.size : CHUNK_SIZE_BYTES);
     const buffer = await this.#buffers.take();
     const failures: NexusError[] = [];
     for (const [at, target] of source.replicas.entries()) {

@@ -69,6 +69,8 @@ export interface UploadRequest {
   readonly replicas: number;
   /** Bytes; 0: unknown. */
   readonly expectedSize: number;
+  /** Where it is certain that no more than these will come: a small file then needs little memory. */
+  readonly atMostBytes?: number;
   readonly source: ByteSource;
   readonly signal: AbortSignal;
   /** Called with each chunk's bytes when it is stored. */

@@ -37,7 +37,7 @@ export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request
 }
 
 class Upload<File> {
-  readonly #buffers = new ChunkBuffers(BUFFERS);
+  readonly #buffers: ChunkBuffers;
   readonly #receipts: ChunkReceipt[] = [];
   readonly #sending = new Set<Promise<void>>();
   #grants: ChunkGrant[] = [];
@@ -51,7 +51,9 @@ class Upload<File> {
     private readonly hasher: ChunkHasher,
     private readonly uploadId: string,
     private readonly request: UploadRequest,
-  ) {}
+  ) {
+    this.#buffers = new ChunkBuffers(BUFFERS, Math.min(CHUNK_SIZE_BYTES, request.atMostBytes ?? Infinity));
+  }
 
   async run(): Promise<File> {
     let chunksCount = 0;
@@ -62,6 +64,7 @@ class Upload<File> {
       await Promise.allSettled(this.#sending);
       // Nor may receipts be on their way with a request for grants, which a commit could overtake.
       await this.#granting?.catch(() => undefined);
+      this.#buffers.close();
     }
     this.#throwFailure();
     return await this.catalogue.commitUpload(this.uploadId, {

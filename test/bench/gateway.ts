@@ -3,6 +3,7 @@
  * of a listing and of a token check against a bare Koa application, and 200 clients for a minute. The figures of the
  * processes stand beside them.
  */
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import autocannon from 'autocannon';
@@ -75,6 +76,7 @@ async function benchRates({ url }: GatewayClient, token: string): Promise<void> 
     context.body = { hello: 'world' };
   });
   const server = bare.listen(0, '127.0.0.1');
+  await once(server, 'listening');
   try {
     const hello = await rate(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, token);
     print(`a bare Koa application: ${hello.toFixed(0)} requests/s`);

@@ -134,7 +134,7 @@ class Load {
     this.#agent.destroy();
   }
 
-  #call(method: string, path: string, body?: Buffer): Promise<number | 'refused' | string> {
+  #call(method: string, path: string, body?: Buffer): Promise<number | string> {
     return new Promise((resolve) => {
       let isConnected = false;
       const outgoing = request(new URL(path, this.url), {
@@ -160,7 +160,7 @@ class Load {
       outgoing.once('error', (error: NodeJS.ErrnoException) => {
         // The kernel completes connections for a listener that has just been closed, and resets them.
         const isNew = !outgoing.reusedSocket && error.code === 'ECONNRESET';
-        resolve(!isConnected || isNew ? 'refused' : `${error.code ?? error.message}`);
+        resolve(!isConnected || isNew ? 'refused' : (error.code ?? error.message));
       });
       outgoing.end(body);
     });

@@ -41,10 +41,9 @@ describe('the name of a download', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (name) => {
         const header = attachment(name);
-        const found =
-          /^attachment; filename="[^"\\%\x00-\x1f\x7f-\uffff]*"; filename\*=UTF-8''([A-Za-z0-9!#$&+.^_`|~%-]*)$/.exec(
-            header,
-          );
+        const found = /^attachment; filename="[ !#$&-[\]-~]*"; filename\*=UTF-8''([A-Za-z0-9!#$&+.^_`|~%-]*)$/.exec(
+          header,
+        );
         expect(found, header).not.to.equal(null);
         expect(decodeURIComponent(found?.[1] ?? '')).to.equal(name);
       }),

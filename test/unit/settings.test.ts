@@ -21,6 +21,7 @@ describe('settings', () => {
       subnet: '10.0.42.0/24',
       cgroupParent: '/nexus',
       loopBase: 100,
+      gatewayPort: 8080,
     });
     const other = instanceDefaults('longname', 'runc', 0);
     expect(Buffer.byteLength(other.bridge)).to.be.at.most(15);
