@@ -132,6 +132,17 @@ const image: Group = {
   },
 };
 
+const lambda: Group = {
+  summary: 'Python code in sandboxes',
+  children: {
+    run: { summary: 'run code once', load: async () => (await import('./commands/lambda-run.js')).run },
+    stats: {
+      summary: 'what lambda has done so far',
+      load: async () => (await import('./commands/lambda-stats.js')).stats,
+    },
+  },
+};
+
 const state: Group = {
   summary: 'what the cluster keeps: take it away, put it back, make it anew',
   children: {
@@ -166,6 +177,7 @@ export const COMMANDS: Group = {
     node,
     file,
     fs,
+    lambda,
     image,
     state,
     daemon: {

@@ -20,6 +20,7 @@ import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
 import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
+import { LambdaServiceClient } from '../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
@@ -44,6 +45,7 @@ export interface Controller {
   readonly file: FileServiceClient;
   readonly fs: FsServiceClient;
   readonly image: ImageServiceClient;
+  readonly lambda: LambdaServiceClient;
   readonly metrics: MetricsServiceClient;
   readonly state: StateServiceClient;
   readonly cluster: ClusterServiceClient;
@@ -83,6 +85,7 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     file: new FileServiceClient(target, channel, options),
     fs: new FsServiceClient(target, channel, options),
     image: new ImageServiceClient(target, channel, options),
+    lambda: new LambdaServiceClient(target, channel, options),
     metrics: new MetricsServiceClient(target, channel, options),
     state: new StateServiceClient(target, channel, options),
     cluster: new ClusterServiceClient(target, channel, options),

@@ -17,6 +17,7 @@ import {
   makeImages,
   makeNetwork,
   makeRuntime,
+  makeSandboxes,
   makeStore,
   makeVolumes,
   openIdentity,
@@ -27,6 +28,7 @@ import { FileMaintenance } from './file/maintenance.js';
 import { Room } from './file/room.js';
 import { FileUseCases } from './file/use-cases.js';
 import { Upkeep } from './repair/upkeep.js';
+import { Lambda } from './lambda/use-cases.js';
 import { claimForStart } from './host/first-start.js';
 import { lockInstance } from './host/instance-lock.js';
 import { startLoop, type Loop } from './host/loop.js';
@@ -56,6 +58,7 @@ const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PLACES = { dist: DIST, project: join(DIST, '..') };
 const MAINTENANCE_PERIOD_MS = 1000;
 const UPKEEP_PERIOD_MS = 500;
+const LAMBDA_PERIOD_MS = 500;
 const SCRUB_PERIOD_MS = 60_000;
 const IDENTITY_UPKEEP_PERIOD_MS = 60_000;
 
@@ -133,6 +136,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   });
   await network.prepare();
   const images = await makeImages(settings, PLACES);
+  const sandboxes = await makeSandboxes(settings, PLACES, images, log);
+  const lambda = new Lambda({ runtime: sandboxes, registry, settings, clock: systemClock, log });
+  running.defer('end the sandboxes', () => lambda.close());
   const bus = await makeBus(settings, network.hostAddress, log);
   running.defer('stop the bus', () => bus.stop());
   const context: NodeContext = {
@@ -148,6 +154,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     events,
     clock: systemClock,
     log,
+    guests: lambda,
     settings,
     tokenPublicKey: tokenKey.publicKey,
     hostMemoryBytes: totalmem(),
@@ -209,7 +216,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     });
 
   const cluster = { startedAt, shutdown };
-  const useCases: UseCases = { store, nodes, files, fs, upkeep, identity, document, cluster };
+  const useCases: UseCases = { store, nodes, files, fs, upkeep, lambda, identity, document, cluster };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
   const servers = [
@@ -221,6 +228,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     running.defer('stop a socket', () => server.stop());
     await server.listen();
   }
+  await lambda.prepare();
   await reconcileAtBoot(nodes, aborting.signal);
   const loop = (name: string, periodMs: number, work: (signal: AbortSignal) => Promise<void>): Loop => {
     const started = startLoop(name, periodMs, work, { clock: systemClock, log });
@@ -234,6 +242,10 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const repairLoop = loop('repair', UPKEEP_PERIOD_MS, (signal) => upkeep.repair.tick(signal));
   loop('inventory', UPKEEP_PERIOD_MS, (signal) => upkeep.inventory.tick(signal));
   loop('scrub', SCRUB_PERIOD_MS, (signal) => upkeep.scrub.tick(signal));
+  const lambdaLoop = loop('lambda', LAMBDA_PERIOD_MS, (signal) => lambda.tick(signal));
+  lambda.onRefill(() => {
+    lambdaLoop.kick();
+  });
   loop('identity upkeep', IDENTITY_UPKEEP_PERIOD_MS, () => identity.upkeep());
   events.listen(({ type, subject }) => {
     if (type.startsWith('node.') || type === 'file.under_replicated') upkeep.nodeChanged(type, subject);

@@ -61,6 +61,10 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     GetQuota: 'user',
     SetQuota: 'administrator',
   },
+  'nexus.v1.LambdaService': {
+    RunLambda: 'user',
+    GetLambdaStatistics: 'user',
+  },
   'nexus.v1.MetricsService': {
     GetNodeMetrics: 'user',
     ListNodeMetrics: 'user',

@@ -4,11 +4,13 @@ import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
 import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceService } from '../../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
+import { LambdaServiceService } from '../../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
 import { StateServiceService } from '../../shared/gen/nexus/v1/state.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { IdentityUseCases } from '../identity/use-cases.js';
+import type { Lambda } from '../lambda/use-cases.js';
 import type { NodeService } from '../node/service.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { DocumentSource } from '../state/document.js';
@@ -20,6 +22,7 @@ import { fileServiceHandlers } from './file.js';
 import { fsServiceHandlers } from './fs.js';
 import { identityServiceHandlers } from './identity.js';
 import { imageServiceHandlers } from './image.js';
+import { lambdaServiceHandlers } from './lambda.js';
 import { metricsServiceHandlers } from './metrics.js';
 import { nodeServiceHandlers } from './node.js';
 import type { RegisteredService } from './server.js';
@@ -31,6 +34,7 @@ export interface UseCases {
   readonly files: FileUseCases;
   readonly fs: FsUseCases;
   readonly upkeep: Upkeep;
+  readonly lambda: Lambda;
   readonly identity: IdentityUseCases;
   readonly document: DocumentSource;
   readonly cluster: Pick<ClusterDeps, 'startedAt' | 'shutdown'>;
@@ -38,7 +42,7 @@ export interface UseCases {
 
 /** A file of proto/ to a service: reflection reads it. */
 export function servicesFor(
-  { store, nodes, files, fs, upkeep, identity, document, cluster }: UseCases,
+  { store, nodes, files, fs, upkeep, lambda, identity, document, cluster }: UseCases,
   edge: Edge,
 ): readonly RegisteredService[] {
   const { context } = nodes;
@@ -70,6 +74,7 @@ export function servicesFor(
         edge,
       ),
     ),
+    service('lambda', LambdaServiceService, lambdaServiceHandlers(lambda, registry, context.settings, edge)),
     service('metrics', MetricsServiceService, metricsServiceHandlers(context.metrics, registry, edge)),
     service('identity', IdentityServiceService, identityServiceHandlers(identity, edge)),
     service(

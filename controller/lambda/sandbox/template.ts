@@ -1,0 +1,114 @@
+/**
+ * Sandboxes forked from a template: an interpreter that is up and has run nothing. A fork costs milliseconds where a
+ * container of its own costs a hundred, and shares the template's memory. The isolation is the same: see program/sandbox.py.
+ */
+import { join } from 'node:path';
+import { NexusError } from '../../../shared/errors.js';
+import type { NodeId } from '../../../shared/ids.js';
+import { KIB, MIB } from '../../../shared/limits.js';
+import type { Logger } from '../../../shared/log.js';
+import { detectCgroupLayout, type CgroupLayout } from '../../runtime/cgroup.js';
+import { SandboxCgroups } from './cgroup.js';
+import type { Sandbox, SandboxLimits, SandboxRuntime } from './port.js';
+import { sandboxFilter } from './seccomp-filter.js';
+import { TemplateLauncher, type LauncherPlaces } from './template-launcher.js';
+import { TemplateSandbox } from './template-sandbox.js';
+
+export interface TemplateOptions extends Omit<LauncherPlaces, 'image'> {
+  readonly cgroupParent: string;
+  /** Root file system with python3. Code: not_found. */
+  image(): Promise<string>;
+  /** Host uid of the first sandbox; each living one has its own. */
+  readonly uidBase: number;
+  readonly log: Logger;
+}
+
+/** Of one sandbox: its interpreter, its threads and what it starts. */
+const PIDS = 64;
+const CPU_PERCENT = 100;
+const TMP_BYTES = 16 * MIB;
+const TMP_FILES = 4096;
+/** setrlimit(2); memory and processes are bounded by the cgroup. */
+const RLIMITS = { NOFILE: 256, FSIZE: TMP_BYTES, CORE: 0, MEMLOCK: 64 * KIB, MSGQUEUE: 0, SIGPENDING: 256 };
+
+export class TemplateSandboxes implements SandboxRuntime {
+  readonly #cgroups: SandboxCgroups;
+  readonly #filter = sandboxFilter(process.arch);
+  readonly #living = new Map<number, TemplateSandbox>();
+  #launching: Promise<TemplateLauncher> | undefined;
+  #generation = 0;
+  #count = 0;
+
+  private constructor(
+    private readonly options: TemplateOptions,
+    layout: CgroupLayout,
+  ) {
+    this.#cgroups = new SandboxCgroups(layout, options.cgroupParent);
+  }
+
+  static async open(options: TemplateOptions): Promise<TemplateSandboxes> {
+    return new TemplateSandboxes(options, await detectCgroupLayout());
+  }
+
+  async prepare(nodes: readonly NodeId[]): Promise<void> {
+    for (const node of nodes) for (const name of await this.#cgroups.list(node)) await this.#cgroups.remove(node, name);
+  }
+
+  async create(nodeId: NodeId, { memoryBytes }: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
+    const launcher = await this.#launcher();
+    this.#count += 1;
+    const cgroup = SandboxCgroups.nameOf(process.pid, this.#count);
+    await this.#cgroups.make(nodeId, cgroup, { memoryBytes, pids: PIDS, cpuPercent: CPU_PERCENT });
+    const slot = this.#freeSlot();
+    const spec = {
+      uid: this.options.uidBase + slot,
+      cgroups: this.#cgroups.entrances(nodeId, cgroup),
+      tmp_bytes: TMP_BYTES,
+      tmp_files: TMP_FILES,
+      rlimits: RLIMITS,
+    };
+    const connections = {
+      control: launcher.open(cgroup, 'control', spec),
+      data: launcher.open(cgroup, 'data'),
+      errors: launcher.open(cgroup, 'errors'),
+    };
+    const sandbox = new TemplateSandbox(connections, { nodeId, cgroup, memoryBytes }, this.#cgroups);
+    this.#living.set(slot, sandbox);
+    void sandbox.ended.then(() => this.#living.delete(slot));
+    await sandbox.waitReady();
+    if (signal.aborted) {
+      await sandbox.end();
+      throw new NexusError('cancelled', 'making a sandbox was cancelled');
+    }
+    return sandbox;
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all([...this.#living.values()].map((sandbox) => sandbox.end()));
+    const launcher = await this.#launching?.catch(() => undefined);
+    await launcher?.stop();
+  }
+
+  /** The first sandbox starts it, and the first one after it has ended. */
+  async #launcher(): Promise<TemplateLauncher> {
+    const current = await this.#launching?.catch(() => undefined);
+    if (current?.isAlive === true) return current;
+    this.#launching = this.#launch();
+    return await this.#launching;
+  }
+
+  async #launch(): Promise<TemplateLauncher> {
+    this.#generation += 1;
+    const places = { ...this.options, image: await this.options.image() };
+    return await TemplateLauncher.start(places, this.#generation, this.#filter, this.options.log);
+  }
+
+  #freeSlot(): number {
+    let slot = 0;
+    while (this.#living.has(slot)) slot += 1;
+    return slot;
+  }
+}
+
+/** Where the launcher's sockets are, below the instance's run folder; a dot keeps it apart from nodes' folders. */
+export const launcherFolder = (runDir: string): string => join(runDir, 'lambda.sandboxes');
