@@ -28,6 +28,9 @@ import { FileMaintenance } from './file/maintenance.js';
 import { Room } from './file/room.js';
 import { FileUseCases } from './file/use-cases.js';
 import { Upkeep } from './repair/upkeep.js';
+import { CallerFiles } from './lambda/caller-files.js';
+import { Functions } from './lambda/functions.js';
+import { Invocations } from './lambda/invocations.js';
 import { Lambda } from './lambda/use-cases.js';
 import { claimForStart } from './host/first-start.js';
 import { lockInstance } from './host/instance-lock.js';
@@ -189,6 +192,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   });
   const files = new FileUseCases(deps, kickDeletion);
   const fs = new FsUseCases(deps, files.uploads, kickDeletion);
+  const callerFiles = new CallerFiles(fs, files);
+  const functions = new Functions(fs, callerFiles, systemClock);
+  const invocations = new Invocations(lambda.invoker, functions, callerFiles, systemClock);
   const fsUpkeep = new FsUpkeep(deps, kickDeletion);
   const document: DocumentSource = {
     archive: store.archive,
@@ -216,7 +222,17 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     });
 
   const cluster = { startedAt, shutdown };
-  const useCases: UseCases = { store, nodes, files, fs, upkeep, lambda, identity, document, cluster };
+  const useCases: UseCases = {
+    store,
+    nodes,
+    files,
+    fs,
+    upkeep,
+    lambda: { lambda, invocations },
+    identity,
+    document,
+    cluster,
+  };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
   const servers = [

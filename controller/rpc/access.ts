@@ -63,6 +63,11 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
   },
   'nexus.v1.LambdaService': {
     RunLambda: 'user',
+    DeployFunction: 'user',
+    ListFunctions: 'user',
+    RemoveFunction: 'user',
+    InvokeFunction: 'user',
+    GetFunctionLogs: 'user',
     GetLambdaStatistics: 'user',
   },
   'nexus.v1.MetricsService': {

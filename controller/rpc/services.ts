@@ -10,7 +10,6 @@ import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
 import { StateServiceService } from '../../shared/gen/nexus/v1/state.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { IdentityUseCases } from '../identity/use-cases.js';
-import type { Lambda } from '../lambda/use-cases.js';
 import type { NodeService } from '../node/service.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { DocumentSource } from '../state/document.js';
@@ -22,7 +21,7 @@ import { fileServiceHandlers } from './file.js';
 import { fsServiceHandlers } from './fs.js';
 import { identityServiceHandlers } from './identity.js';
 import { imageServiceHandlers } from './image.js';
-import { lambdaServiceHandlers } from './lambda.js';
+import { lambdaServiceHandlers, type LambdaEdgeDeps } from './lambda.js';
 import { metricsServiceHandlers } from './metrics.js';
 import { nodeServiceHandlers } from './node.js';
 import type { RegisteredService } from './server.js';
@@ -34,7 +33,7 @@ export interface UseCases {
   readonly files: FileUseCases;
   readonly fs: FsUseCases;
   readonly upkeep: Upkeep;
-  readonly lambda: Lambda;
+  readonly lambda: Pick<LambdaEdgeDeps, 'lambda' | 'invocations'>;
   readonly identity: IdentityUseCases;
   readonly document: DocumentSource;
   readonly cluster: Pick<ClusterDeps, 'startedAt' | 'shutdown'>;
@@ -74,7 +73,11 @@ export function servicesFor(
         edge,
       ),
     ),
-    service('lambda', LambdaServiceService, lambdaServiceHandlers(lambda, registry, context.settings, edge)),
+    service(
+      'lambda',
+      LambdaServiceService,
+      lambdaServiceHandlers({ ...lambda, registry, settings: context.settings }, edge),
+    ),
     service('metrics', MetricsServiceService, metricsServiceHandlers(context.metrics, registry, edge)),
     service('identity', IdentityServiceService, identityServiceHandlers(identity, edge)),
     service(

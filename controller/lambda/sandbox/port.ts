@@ -17,8 +17,8 @@ export interface SandboxFile {
   /** Absolute, of the caller's file system. */
   readonly path: string;
   readonly size: number;
-  /** Exactly `size` bytes. */
-  content(): AsyncIterable<Uint8Array>;
+  /** Exactly `size` bytes; asked for once, when it is their turn. */
+  content(): Promise<Uint8Array>;
 }
 
 export interface Invocation {

@@ -85,7 +85,7 @@ export class TemplateSandbox implements Sandbox {
     size.writeUInt32BE(head.length);
     const { data } = this.connections;
     data.write(Buffer.concat([size, head]));
-    for (const file of files) for await (const part of file.content()) await written(data, part);
+    for (const file of files) await written(data, await file.content());
     data.end(stdin);
   }
 
@@ -151,11 +151,11 @@ const closed = (socket: Socket): Promise<void> =>
   });
 
 /** Waits for room; a sandbox that has ended takes everything. */
-const written = (socket: Socket, part: Uint8Array): Promise<void> =>
+const written = (socket: Socket, bytes: Uint8Array): Promise<void> =>
   new Promise((resolve) => {
     if (socket.destroyed) resolve();
     else
-      socket.write(part, () => {
+      socket.write(bytes, () => {
         resolve();
       });
   });

@@ -114,8 +114,11 @@ def _show(error):
     place = error.__traceback__
     while place is not None and place.tb_frame.f_code.co_filename == __file__:
         place = place.tb_next
+    error = error.with_traceback(place)
+    # The one written in C looks for the code in a file, and there is none.
+    show = traceback.print_exception if sys.excepthook is sys.__excepthook__ else sys.excepthook
     try:
-        sys.excepthook(type(error), error, place)
+        show(type(error), error, place)
     except BaseException:
         traceback.print_exception(type(error), error, place)
 
