@@ -23,7 +23,7 @@ export interface LauncherPlaces {
 const START_TIMEOUT_MS = 10_000;
 const KEPT_ERROR_BYTES = 2000;
 
-export type Role = 'control' | 'data' | 'errors';
+export type Role = 'control' | 'input' | 'output' | 'errors';
 
 export class TemplateLauncher {
   #isAlive = true;
@@ -88,7 +88,7 @@ export class TemplateLauncher {
     return this.child.pid ?? 0;
   }
 
-  /** One of the three connections of a sandbox. */
+  /** One of the four connections of a sandbox. */
   open(id: string, role: Role, spec?: object): Socket {
     const socket = connect({ path: join(this.folder, 'launcher.sock') });
     socket.write(`${JSON.stringify({ id, role, spec })}\n`);

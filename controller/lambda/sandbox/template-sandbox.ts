@@ -1,4 +1,4 @@
-/** One fork of the template: three connections to it, its cgroup, and its end. */
+/** One fork of the template: four connections to it, its cgroup, and its end. */
 import type { Socket } from 'node:net';
 import { NexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
@@ -14,7 +14,8 @@ const KEPT_ERROR_BYTES = 2000;
 
 export interface Connections {
   readonly control: Socket;
-  readonly data: Socket;
+  readonly input: Socket;
+  readonly output: Socket;
   readonly errors: Socket;
 }
 
@@ -83,10 +84,10 @@ export class TemplateSandbox implements Sandbox {
     );
     const size = Buffer.alloc(4);
     size.writeUInt32BE(head.length);
-    const { data } = this.connections;
-    data.write(Buffer.concat([size, head]));
-    for (const file of files) await written(data, await file.content());
-    data.end(stdin);
+    const { input } = this.connections;
+    input.write(Buffer.concat([size, head]));
+    for (const file of files) await written(input, await file.content());
+    input.end(stdin);
   }
 
   get wasEnded(): boolean {
@@ -107,19 +108,20 @@ export class TemplateSandbox implements Sandbox {
   }
 
   async #follow(): Promise<SandboxEnd> {
-    const { control, data, errors } = this.connections;
+    const { control, input, output, errors } = this.connections;
     let report = '';
     control.on('data', (piece: Buffer) => {
       report += piece.toString('utf8');
     });
-    data.on('data', (piece: Buffer) => {
+    output.on('data', (piece: Buffer) => {
       this.#receive(piece);
     });
     errors.on('data', (piece: Buffer) => {
       if (this.#onOutput === undefined) this.#said = (this.#said + piece.toString('utf8')).slice(-KEPT_ERROR_BYTES);
       else this.#onOutput('stderr', piece);
     });
-    await Promise.all([control, data, errors].map(closed));
+    input.resume();
+    await Promise.all([control, input, output, errors].map(closed));
     this.#isOver = true;
     // Without a report the launcher has ended, and the sandbox with it.
     if (report === '') this.#wasEnded = true;

@@ -36,6 +36,7 @@ export class TemplateSandboxes implements SandboxRuntime {
   readonly #filter = sandboxFilter(process.arch);
   readonly #living = new Map<number, TemplateSandbox>();
   #launching: Promise<TemplateLauncher> | undefined;
+  #current: TemplateLauncher | undefined;
   #generation = 0;
   #count = 0;
 
@@ -69,7 +70,8 @@ export class TemplateSandboxes implements SandboxRuntime {
     };
     const connections = {
       control: launcher.open(cgroup, 'control', spec),
-      data: launcher.open(cgroup, 'data'),
+      input: launcher.open(cgroup, 'input'),
+      output: launcher.open(cgroup, 'output'),
       errors: launcher.open(cgroup, 'errors'),
     };
     const sandbox = new TemplateSandbox(connections, { nodeId, cgroup, memoryBytes }, this.#cgroups);
@@ -89,18 +91,28 @@ export class TemplateSandboxes implements SandboxRuntime {
     await launcher?.stop();
   }
 
-  /** The first sandbox starts it, and the first one after it has ended. */
-  async #launcher(): Promise<TemplateLauncher> {
-    const current = await this.#launching?.catch(() => undefined);
-    if (current?.isAlive === true) return current;
-    this.#launching = this.#launch();
-    return await this.#launching;
+  /** The first sandbox starts it, and the first one after it has ended; whoever comes meanwhile waits for the same. */
+  #launcher(): Promise<TemplateLauncher> {
+    if (this.#launching !== undefined && this.#current?.isAlive !== false) return this.#launching;
+    this.#current = undefined;
+    const launching = this.#launch();
+    this.#launching = launching;
+    launching.then(
+      (launcher) => {
+        this.#current = launcher;
+      },
+      () => {
+        if (this.#launching === launching) this.#launching = undefined;
+      },
+    );
+    return launching;
   }
 
   async #launch(): Promise<TemplateLauncher> {
     this.#generation += 1;
+    const generation = this.#generation;
     const places = { ...this.options, image: await this.options.image() };
-    return await TemplateLauncher.start(places, this.#generation, this.#filter, this.options.log);
+    return await TemplateLauncher.start(places, generation, this.#filter, this.options.log);
   }
 
   #freeSlot(): number {

@@ -1,7 +1,7 @@
 """The template process: an interpreter that has loaded what code commonly needs, runs none itself, and forks sandboxes.
 
-It listens on a Unix socket that root alone reaches. Three connections make a sandbox: `control` (brings the
-specification, tells the end), `data` and `errors`, which become the sandbox's streams. Each begins with one line of JSON.
+It listens on a Unix socket that root alone reaches. Four connections make a sandbox: `control` (brings the specification,
+tells the end), `input`, `output` and `errors`, which become the sandbox's streams. Each begins with one line of JSON.
 What is sent on `control` later, or its end, ends the sandbox. The launcher ends with its standard input, that is with the controller, and
 every sandbox ends with the launcher.
 """
@@ -18,7 +18,7 @@ sys.path.insert(0, "/mnt")
 import kernel  # noqa: E402
 import sandbox  # noqa: E402
 
-ROLES = ("control", "data", "errors")
+STREAMS = ("input", "output", "errors")
 LONGEST_LINE = 16384
 
 
@@ -96,7 +96,7 @@ class Launcher:
         if role == "control":
             one.spec = greeting["spec"]
             self.watch(connection.fileno(), lambda: self.hang_up(identity))
-        if len(one.connections) == len(ROLES):
+        if len(one.connections) == 1 + len(STREAMS):
             self.fork(identity, one)
 
     def fork(self, identity, one):
@@ -104,16 +104,15 @@ class Launcher:
         kernel.unshare(kernel.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
-            streams = {role: connection.fileno() for role, connection in one.connections.items()}
-            sandbox.become(
-                one.spec, streams, theirs.fileno(), self.lifeline, self.filter_code, self.last_capability
-            )
+            streams = [one.connections[role].fileno() for role in STREAMS]
+            descriptors = (*streams, self.lifeline, theirs.fileno())
+            sandbox.become(one.spec, descriptors, self.filter_code, self.last_capability)
         # Back to our own, or the next unshare is refused.
         kernel.setns(self.own_pids, kernel.CLONE_NEWPID)
         theirs.close()
         one.pid = pid
         one.handshake = ours
-        for role in ("data", "errors"):
+        for role in STREAMS:
             one.connections.pop(role).close()
         one.descriptor = os.pidfd_open(pid)
         self.watch(one.descriptor, lambda: self.reap(identity))

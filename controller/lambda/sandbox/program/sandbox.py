@@ -16,23 +16,25 @@ import socket
 import kernel
 import runner
 
-# Descriptors of a sandbox: 0 and 1 the caller (payload and input in, output out), 2 standard error. The first process
-# holds one more, the read end of a pipe whose other end the launcher alone has: it closes with the launcher.
+# Descriptors of a sandbox: 0 brings the payload and then standard input, 1 and 2 take output. Input is a connection of
+# its own: code that does not read it must not cost the output. The first process holds one more, the read end of a pipe
+# whose other end the launcher alone has: it closes with the launcher.
 LIFELINE = 3
+# Asks the launcher for the user mapping.
+HANDSHAKE = 4
 UID = 1000
 
 
-def become(spec, connections, handshake, lifeline, filter_code, last_capability):
-    """Runs in the fork and never returns. `handshake`: asks the launcher for the user mapping."""
+def become(spec, descriptors, filter_code, last_capability):
+    """Runs in the fork and never returns. `descriptors` are to become 0, 1, 2, LIFELINE and HANDSHAKE."""
     status = 70
     try:
-        places = (connections["data"], connections["data"], connections["errors"], lifeline, handshake)
         # Out of the way first: one of them may have a number that another one is to get.
-        moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, len(places)) for descriptor in places]
+        moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, len(descriptors)) for descriptor in descriptors]
         for at, descriptor in enumerate(moved):
             os.dup2(descriptor, at)
-        os.closerange(5, os.sysconf("SC_OPEN_MAX"))
-        _confine(spec, 4, filter_code, last_capability)
+        os.closerange(len(descriptors), os.sysconf("SC_OPEN_MAX"))
+        _confine(spec, filter_code, last_capability)
         interpreter = os.fork()
         if interpreter == 0:
             os.close(LIFELINE)
@@ -51,7 +53,7 @@ def become(spec, connections, handshake, lifeline, filter_code, last_capability)
         os._exit(status)
 
 
-def _confine(spec, handshake, filter_code, last_capability):
+def _confine(spec, filter_code, last_capability):
     for path in spec["cgroups"]:
         with open(f"/sys/{path}", "w") as file:
             file.write("0")
@@ -65,10 +67,10 @@ def _confine(spec, handshake, filter_code, last_capability):
     kernel.join_fresh_session_keyring()
     os.setgroups([])
     kernel.unshare(kernel.CLONE_NEWUSER)
-    os.write(handshake, b"?")
-    if os.read(handshake, 1) != b"!":
+    os.write(HANDSHAKE, b"?")
+    if os.read(HANDSHAKE, 1) != b"!":
         raise OSError("the launcher made no user mapping")
-    os.close(handshake)
+    os.close(HANDSHAKE)
     os.setresgid(UID, UID, UID)
     os.setresuid(UID, UID, UID)
     kernel.drop_all_capabilities(last_capability)
