@@ -1,8 +1,9 @@
 /**
  * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
- * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair|metadata ...]
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair|metadata|lambda ...]
  */
 import { benchCrowd } from './crowd.js';
+import { benchLambda } from './lambda.js';
 import { benchMetadata } from './metadata.js';
 import { benchNode } from './node.js';
 import { benchRepair } from './repair.js';
@@ -14,6 +15,7 @@ const SUITES: Readonly<Record<string, () => Promise<void>>> = {
   crowd: benchCrowd,
   repair: benchRepair,
   metadata: benchMetadata,
+  lambda: benchLambda,
 };
 
 const wanted = process.argv.slice(2);

@@ -38,7 +38,7 @@ describe('the system call filter of sandboxes', () => {
   const simple = new Set<string>(ALLOWED.flatMap(({ names }) => names));
 
   it('answers for every number: what is listed is allowed, everything else refused', () => {
-    const byNumber = new Map(Object.entries(SYSCALL_NUMBERS).map(([name, [number]]) => [number, name]));
+    const byNumber = new Map<number, string>(Object.entries(SYSCALL_NUMBERS).map(([name, [number]]) => [number, name]));
     for (let number = 0; number < 600; number += 1) {
       const name = byNumber.get(number) ?? '';
       if (ALLOWED_WITH.some((rule) => rule.name === name)) continue;
