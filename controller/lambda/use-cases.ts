@@ -25,9 +25,6 @@ export interface LambdaDeps {
   readonly log: Logger;
 }
 
-/** How long invocations on a node that is stopped or removed may go on, at most. */
-const LEAVE_GRACE_MS = 5000;
-
 export class Lambda implements NodeGuests {
   readonly statistics = new LambdaStatistics();
   readonly dispatcher: Dispatcher;
@@ -85,7 +82,7 @@ export class Lambda implements NodeGuests {
   }
 
   async leave(node: NodeId, graceMs: number): Promise<void> {
-    await this.#residents.leave(node, Math.min(graceMs, LEAVE_GRACE_MS), (one) => this.invoker.isRunning(one));
+    await this.#residents.leave(node, graceMs, (one) => this.invoker.isRunning(one));
   }
 
   async close(): Promise<void> {

@@ -5,7 +5,7 @@ import { newNodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
-import { CODE, SANDBOXES, type OpenedSandboxes } from '../support/sandboxes.js';
+import { CODE, openTemplate, SANDBOXES, type OpenedSandboxes } from '../support/sandboxes.js';
 import { skipWithoutSystem } from '../support/system.js';
 
 const never = new AbortController().signal;
@@ -128,3 +128,33 @@ for (const { name, needsRoot, open } of SANDBOXES) {
     });
   });
 }
+
+describe('the template of sandboxes', function () {
+  this.timeout(60_000);
+  before(function () {
+    skipWithoutSystem(this);
+  });
+
+  it('is replaced after some forks, and ends with the last of its own', async () => {
+    const opened = await openTemplate({ forks: 2, ms: 60_000 });
+    try {
+      const create = (): Promise<Sandbox> => opened.runtime.create(opened.node, LIMITS, never);
+      const first = await create();
+      await create().then((one) => one.end());
+      const [old] = await eventually(
+        () => opened.launchers(),
+        (pids) => pids.length === 2,
+      );
+      await create().then((one) => one.end());
+      expect(await opened.launchers(), 'the first one still lives').to.include(old);
+      await first.end();
+      await eventually(
+        () => opened.launchers(),
+        (pids) => pids.length <= 2 && !pids.includes(old ?? 0),
+      );
+      await create().then((one) => one.end());
+    } finally {
+      expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
+    }
+  });
+});

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { FakeSandboxes, type FakeCode } from '../../controller/lambda/sandbox/fake.js';
 import type { SandboxRuntime } from '../../controller/lambda/sandbox/port.js';
+import type { TemplateLife } from '../../controller/lambda/sandbox/template-generations.js';
 import { TemplateSandboxes } from '../../controller/lambda/sandbox/template.js';
 import { detectCgroupLayout } from '../../controller/runtime/cgroup.js';
 import { runCommand } from '../../shared/exec.js';
@@ -108,52 +109,52 @@ const inMemory: SandboxVariant = {
 };
 
 /** Forked from a template in the base image, in the cgroup of a node that has nothing else. */
-const template: SandboxVariant = {
-  name: 'template',
-  needsRoot: true,
-  open: async () => {
-    const instance = testInstance();
-    const node = newNodeId();
-    const folder = await mkdtemp(join(tmpdir(), `nexus-${instance}-`));
-    const parent = `/nexus-${instance}`;
-    const rootfs = await baseRoot();
-    const groups = await makeCgroups(`${parent}/${node}`);
-    const opened: TemplateSandboxes[] = [];
-    const make = async (): Promise<TemplateSandboxes> => {
-      const one = await TemplateSandboxes.open({
-        cgroupParent: parent,
-        image: async () => rootfs,
-        program: join(PROJECT, 'controller', 'lambda', 'sandbox', 'program'),
-        busybox: join(PROJECT, 'dist', 'runtime', 'bin', 'busybox'),
-        runDir: join(folder, `run-${opened.length}`),
-        uidBase: 790_000,
-        log: createLogger('test', 'silent'),
-      });
-      opened.push(one);
-      return one;
-    };
-    const runtime = await make();
-    return {
-      runtime,
-      node,
-      reopen: make,
-      crash: async () => {
-        for (const pid of await launchers(folder)) process.kill(pid, 'SIGKILL');
-        return true;
-      },
-      cgroups: () => readdirSync(groups[0] ?? '').filter((name) => name.startsWith('lambda-')),
-      dispose: async () => {
-        for (const one of opened) await one.dispose();
-        for (const group of groups) {
-          await rmdir(group);
-          await rmdir(join(group, '..'));
-        }
-        await rm(folder, { recursive: true, force: true });
-        return residueOf(instance);
-      },
-    };
-  },
-};
+const template: SandboxVariant = { name: 'template', needsRoot: true, open: () => openTemplate() };
+
+export async function openTemplate(life?: TemplateLife): Promise<OpenedSandboxes & { launchers(): Promise<number[]> }> {
+  const instance = testInstance();
+  const node = newNodeId();
+  const folder = await mkdtemp(join(tmpdir(), `nexus-${instance}-`));
+  const parent = `/nexus-${instance}`;
+  const rootfs = await baseRoot();
+  const groups = await makeCgroups(`${parent}/${node}`);
+  const opened: TemplateSandboxes[] = [];
+  const make = async (): Promise<TemplateSandboxes> => {
+    const one = await TemplateSandboxes.open({
+      cgroupParent: parent,
+      image: async () => rootfs,
+      program: join(PROJECT, 'controller', 'lambda', 'sandbox', 'program'),
+      busybox: join(PROJECT, 'dist', 'runtime', 'bin', 'busybox'),
+      runDir: join(folder, `run-${opened.length}`),
+      uidBase: 790_000,
+      log: createLogger('test', 'silent'),
+      ...(life === undefined ? {} : { life }),
+    });
+    opened.push(one);
+    return one;
+  };
+  const runtime = await make();
+  return {
+    runtime,
+    node,
+    reopen: make,
+    launchers: () => launchers(folder),
+    crash: async () => {
+      for (const pid of await launchers(folder)) process.kill(pid, 'SIGKILL');
+      return true;
+    },
+    cgroups: () => readdirSync(groups[0] ?? '').filter((name) => name.startsWith('lambda-')),
+    dispose: async () => {
+      for (const one of opened) await one.dispose();
+      for (const group of groups) {
+        await rmdir(group);
+        await rmdir(join(group, '..'));
+      }
+      await rm(folder, { recursive: true, force: true });
+      return residueOf(instance);
+    },
+  };
+}
 
 /** By the mount of the socket's folder, which its sandboxes have taken off; only the end of its path shows there. */
 async function launchers(folder: string): Promise<number[]> {

@@ -3,6 +3,7 @@
  * container of its own costs a hundred, and shares the template's memory. The isolation is the same: see program/sandbox.py.
  */
 import { join } from 'node:path';
+import { systemClock } from '../../../shared/clock.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { KIB, MIB } from '../../../shared/limits.js';
@@ -11,6 +12,7 @@ import { detectCgroupLayout, type CgroupLayout } from '../../runtime/cgroup.js';
 import { SandboxCgroups } from './cgroup.js';
 import type { Sandbox, SandboxLimits, SandboxRuntime } from './port.js';
 import { sandboxFilter } from './seccomp-filter.js';
+import { Generations, type TemplateLife } from './template-generations.js';
 import { TemplateLauncher, type LauncherPlaces } from './template-launcher.js';
 import { TemplateSandbox } from './template-sandbox.js';
 
@@ -21,6 +23,8 @@ export interface TemplateOptions extends Omit<LauncherPlaces, 'image'> {
   /** Host uid of the first sandbox; each living one has its own. */
   readonly uidBase: number;
   readonly log: Logger;
+  /** For tests: how soon a template is replaced. */
+  readonly life?: TemplateLife;
 }
 
 /** Of one sandbox: its interpreter, its threads and what it starts. */
@@ -31,13 +35,15 @@ const TMP_FILES = 4096;
 /** setrlimit(2); memory and processes are bounded by the cgroup. */
 const RLIMITS = { NOFILE: 256, FSIZE: TMP_BYTES, CORE: 0, MEMLOCK: 64 * KIB, MSGQUEUE: 0, SIGPENDING: 256 };
 
+/** A start costs a third of a second of one core. */
+const TEMPLATE_LIFE: TemplateLife = { forks: 1000, ms: 10 * 60 * 1000 };
+
 export class TemplateSandboxes implements SandboxRuntime {
   readonly #cgroups: SandboxCgroups;
   readonly #filter = sandboxFilter(process.arch);
   readonly #living = new Map<number, TemplateSandbox>();
-  #launching: Promise<TemplateLauncher> | undefined;
-  #current: TemplateLauncher | undefined;
-  #generation = 0;
+  readonly #templates: Generations;
+  #started = 0;
   #count = 0;
 
   private constructor(
@@ -45,6 +51,13 @@ export class TemplateSandboxes implements SandboxRuntime {
     layout: CgroupLayout,
   ) {
     this.#cgroups = new SandboxCgroups(layout, options.cgroupParent);
+    const start = async (): Promise<TemplateLauncher> => {
+      this.#started += 1;
+      const generation = this.#started;
+      const places = { ...options, image: await options.image() };
+      return await TemplateLauncher.start(places, generation, this.#filter, options.log);
+    };
+    this.#templates = new Generations(start, options.life ?? TEMPLATE_LIFE, systemClock, options.log);
   }
 
   static async open(options: TemplateOptions): Promise<TemplateSandboxes> {
@@ -56,10 +69,13 @@ export class TemplateSandboxes implements SandboxRuntime {
   }
 
   async create(nodeId: NodeId, { memoryBytes }: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
-    const launcher = await this.#launcher();
     this.#count += 1;
     const cgroup = SandboxCgroups.nameOf(process.pid, this.#count);
     await this.#cgroups.make(nodeId, cgroup, { memoryBytes, pids: PIDS, cpuPercent: CPU_PERCENT });
+    const { launcher, release } = await this.#templates.acquire().catch(async (error: unknown) => {
+      await this.#cgroups.remove(nodeId, cgroup);
+      throw error;
+    });
     const slot = this.#freeSlot();
     const spec = {
       uid: this.options.uidBase + slot,
@@ -76,7 +92,10 @@ export class TemplateSandboxes implements SandboxRuntime {
     };
     const sandbox = new TemplateSandbox(connections, { nodeId, cgroup, memoryBytes }, this.#cgroups);
     this.#living.set(slot, sandbox);
-    void sandbox.ended.then(() => this.#living.delete(slot));
+    void sandbox.ended.then(() => {
+      this.#living.delete(slot);
+      release();
+    });
     await sandbox.waitReady();
     if (signal.aborted) {
       await sandbox.end();
@@ -87,32 +106,7 @@ export class TemplateSandboxes implements SandboxRuntime {
 
   async dispose(): Promise<void> {
     await Promise.all([...this.#living.values()].map((sandbox) => sandbox.end()));
-    const launcher = await this.#launching?.catch(() => undefined);
-    await launcher?.stop();
-  }
-
-  /** The first sandbox starts it, and the first one after it has ended; whoever comes meanwhile waits for the same. */
-  #launcher(): Promise<TemplateLauncher> {
-    if (this.#launching !== undefined && this.#current?.isAlive !== false) return this.#launching;
-    this.#current = undefined;
-    const launching = this.#launch();
-    this.#launching = launching;
-    launching.then(
-      (launcher) => {
-        this.#current = launcher;
-      },
-      () => {
-        if (this.#launching === launching) this.#launching = undefined;
-      },
-    );
-    return launching;
-  }
-
-  async #launch(): Promise<TemplateLauncher> {
-    this.#generation += 1;
-    const generation = this.#generation;
-    const places = { ...this.options, image: await this.options.image() };
-    return await TemplateLauncher.start(places, generation, this.#filter, this.options.log);
+    await this.#templates.stop();
   }
 
   #freeSlot(): number {
