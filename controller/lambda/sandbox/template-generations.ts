@@ -4,7 +4,7 @@
  * some time and some forks, in the background, and ends with its last sandbox.
  */
 import type { Clock } from '../../../shared/clock.js';
-import { toNexusError } from '../../../shared/errors.js';
+import { NexusError, toNexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 import type { TemplateLauncher } from './template-launcher.js';
 
@@ -23,7 +23,8 @@ interface Generation {
 export class Generations {
   #launching: Promise<Generation> | undefined;
   #current: Generation | undefined;
-  #isRenewing = false;
+  #renewing: Promise<void> | undefined;
+  #isStopped = false;
   readonly #all = new Set<Generation>();
 
   constructor(
@@ -51,12 +52,16 @@ export class Generations {
     };
   }
 
+  /** One that is being started is waited for: nobody else would end it. */
   async stop(): Promise<void> {
+    this.#isStopped = true;
     await this.#launching?.catch(() => undefined);
+    await this.#renewing;
     await Promise.all([...this.#all].map(({ launcher }) => launcher.stop()));
   }
 
   #generation(): Promise<Generation> {
+    if (this.#isStopped) return Promise.reject(new NexusError('unavailable', 'sandboxes are being ended'));
     if (this.#launching !== undefined && this.#current?.launcher.isAlive !== false) return this.#launching;
     this.#current = undefined;
     const launching = this.#launch();
@@ -84,9 +89,8 @@ export class Generations {
   #renewIfWorn(generation: Generation): void {
     const age = this.clock.monotonic() - generation.startedAt;
     const isWorn = generation.forks >= this.life.forks || age >= this.life.ms;
-    if (!isWorn || this.#isRenewing || generation !== this.#current) return;
-    this.#isRenewing = true;
-    void this.#launch()
+    if (!isWorn || this.#renewing !== undefined || generation !== this.#current) return;
+    this.#renewing = this.#launch()
       .then(
         (next) => {
           this.#current = next;
@@ -98,7 +102,7 @@ export class Generations {
         },
       )
       .finally(() => {
-        this.#isRenewing = false;
+        this.#renewing = undefined;
       });
   }
 

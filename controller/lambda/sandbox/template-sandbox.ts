@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { NexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
+import type { Logger } from '../../../shared/log.js';
 import type { SandboxCgroups } from './cgroup.js';
 import type { Invocation, Sandbox, SandboxEnd } from './port.js';
 
@@ -42,6 +43,7 @@ export class TemplateSandbox implements Sandbox {
     private readonly connections: Connections,
     private readonly place: SandboxPlace,
     private readonly cgroups: SandboxCgroups,
+    private readonly log: Logger,
   ) {
     this.nodeId = place.nodeId;
     this.#ready = new Promise((resolve) => {
@@ -127,7 +129,9 @@ export class TemplateSandbox implements Sandbox {
     if (report === '') this.#wasEnded = true;
     const { nodeId, cgroup } = this.place;
     const { peakMemoryBytes, oomKills } = await this.cgroups.usage(nodeId, cgroup);
-    await this.cgroups.remove(nodeId, cgroup);
+    await this.cgroups.remove(nodeId, cgroup).catch((error: unknown) => {
+      this.log.error({ err: error, cgroup }, 'a sandbox could not be removed; the next start tries again');
+    });
     return { exitCode: exitCodeIn(report), peakMemoryBytes, outOfMemory: oomKills > 0 };
   }
 

@@ -90,7 +90,7 @@ export class TemplateSandboxes implements SandboxRuntime {
       output: launcher.open(cgroup, 'output'),
       errors: launcher.open(cgroup, 'errors'),
     };
-    const sandbox = new TemplateSandbox(connections, { nodeId, cgroup, memoryBytes }, this.#cgroups);
+    const sandbox = new TemplateSandbox(connections, { nodeId, cgroup, memoryBytes }, this.#cgroups, this.options.log);
     this.#living.set(slot, sandbox);
     void sandbox.ended.then(() => {
       this.#living.delete(slot);
