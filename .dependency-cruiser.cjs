@@ -17,6 +17,7 @@ const ADAPTERS = [
   '^controller/identity/(typeorm|entities|smtp|outbox)[^/]*[.]ts$',
   '^controller/identity/migrations/',
   '^controller/bus/nats[^/]*[.]ts$',
+  '^controller/lambda/sandbox/(template|none)[^/]*[.]ts$',
   '^controller/image/folder-[^/]*[.]ts$',
   '^agent/bus/nats[^/]*[.]ts$',
   '^agent/volume/(mounted|directory)[^/]*[.]ts$',

@@ -135,6 +135,38 @@ const image: Group = {
   },
 };
 
+const lambda: Group = {
+  summary: 'Python code in sandboxes',
+  children: {
+    run: { summary: 'run code once', load: async () => (await import('./commands/lambda-run.js')).run },
+    deploy: {
+      summary: 'store code under a name',
+      load: async () => (await import('./commands/lambda-functions.js')).deploy,
+    },
+    invoke: {
+      summary: 'run a function',
+      load: async () => (await import('./commands/lambda-functions.js')).invoke,
+    },
+    ls: { summary: 'list your functions', load: async () => (await import('./commands/lambda-functions.js')).list },
+    rm: {
+      summary: 'remove a function with all its versions',
+      load: async () => (await import('./commands/lambda-functions.js')).remove,
+    },
+    logs: {
+      summary: 'the last invocations of a function',
+      load: async () => (await import('./commands/lambda-functions.js')).logs,
+    },
+    selftest: {
+      summary: 'try to break out of a sandbox',
+      load: async () => (await import('./commands/lambda-selftest.js')).selftest,
+    },
+    stats: {
+      summary: 'what lambda has done so far',
+      load: async () => (await import('./commands/lambda-stats.js')).stats,
+    },
+  },
+};
+
 const state: Group = {
   summary: 'what the cluster keeps: take it away, put it back, make it anew',
   children: {
@@ -199,6 +231,7 @@ export const COMMANDS: Group = {
     file,
     fs,
     agent,
+    lambda,
     image,
     state,
     user,

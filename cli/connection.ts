@@ -23,6 +23,7 @@ import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceClient } from '../shared/gen/nexus/v1/identity.js';
 import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
+import { LambdaServiceClient } from '../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
@@ -49,6 +50,7 @@ export interface Controller {
   readonly fs: FsServiceClient;
   readonly identity: IdentityServiceClient;
   readonly image: ImageServiceClient;
+  readonly lambda: LambdaServiceClient;
   readonly metrics: MetricsServiceClient;
   readonly state: StateServiceClient;
   readonly cluster: ClusterServiceClient;
@@ -112,6 +114,7 @@ export async function openClients(given: ClientOptions): Promise<Controller> {
     fs: new FsServiceClient(target, channel, options),
     identity: new IdentityServiceClient(target, channel, options),
     image: new ImageServiceClient(target, channel, options),
+    lambda: new LambdaServiceClient(target, channel, options),
     metrics: new MetricsServiceClient(target, channel, options),
     state: new StateServiceClient(target, channel, options),
     cluster: new ClusterServiceClient(target, channel, options),

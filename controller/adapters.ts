@@ -17,7 +17,11 @@ import type { Mailer } from './identity/port.js';
 import { SmtpMailer } from './identity/smtp.js';
 import { openIdentityStore } from './identity/typeorm.js';
 import { IdentityUseCases } from './identity/use-cases.js';
-import { FolderImages } from './image/folder-images.js';
+import { BASE_IMAGE, FolderImages } from './image/folder-images.js';
+import type { ImageStore } from './image/port.js';
+import { NoSandboxes } from './lambda/sandbox/none.js';
+import type { SandboxRuntime } from './lambda/sandbox/port.js';
+import { launcherFolder, TemplateSandboxes } from './lambda/sandbox/template.js';
 import { BridgeNetwork } from './network/bridge.js';
 import type { Subnet } from './network/ipam.js';
 import { LoopbackNetwork } from './network/loopback.js';
@@ -68,6 +72,24 @@ export async function makeImages(settings: Settings, { project }: Places): Promi
   });
   if (isContained(settings)) await images.ensureBase();
   return images;
+}
+
+export async function makeSandboxes(
+  settings: Settings,
+  { dist }: Places,
+  images: ImageStore,
+  log: Logger,
+): Promise<SandboxRuntime> {
+  if (!isContained(settings)) return new NoSandboxes();
+  return await TemplateSandboxes.open({
+    cgroupParent: settings.cgroupParent,
+    image: () => images.rootfsOf(BASE_IMAGE),
+    program: join(dist, 'sandbox'),
+    busybox: join(dist, 'runtime', 'bin', 'busybox'),
+    runDir: launcherFolder(settings.runDir),
+    uidBase: settings.lambdaUidBase,
+    log,
+  });
 }
 
 /** How a database is ended: closed, or erased by a purge. */

@@ -17,6 +17,7 @@ import {
   makeImages,
   makeNetwork,
   makeRuntime,
+  makeSandboxes,
   makeStore,
   makeVolumes,
   openIdentity,
@@ -28,6 +29,10 @@ import { Room } from './file/room.js';
 import { FileUseCases } from './file/use-cases.js';
 import { Upkeep } from './repair/upkeep.js';
 import { GatewayProcess } from './gateway/process.js';
+import { CallerFiles } from './lambda/caller-files.js';
+import { Functions } from './lambda/functions.js';
+import { Invocations } from './lambda/invocations.js';
+import { Lambda } from './lambda/use-cases.js';
 import { claimForStart } from './host/first-start.js';
 import { lockInstance } from './host/instance-lock.js';
 import { startLoop, type Loop } from './host/loop.js';
@@ -57,6 +62,7 @@ const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PLACES = { dist: DIST, project: join(DIST, '..') };
 const MAINTENANCE_PERIOD_MS = 1000;
 const UPKEEP_PERIOD_MS = 500;
+const LAMBDA_PERIOD_MS = 500;
 const SCRUB_PERIOD_MS = 60_000;
 const IDENTITY_UPKEEP_PERIOD_MS = 60_000;
 const GATEWAY_PERIOD_MS = 200;
@@ -135,6 +141,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   });
   await network.prepare();
   const images = await makeImages(settings, PLACES);
+  const sandboxes = await makeSandboxes(settings, PLACES, images, log);
+  const lambda = new Lambda({ runtime: sandboxes, registry, settings, clock: systemClock, log });
+  running.defer('end the sandboxes', () => lambda.close());
   const bus = await makeBus(settings, network.hostAddress, log);
   running.defer('stop the bus', () => bus.stop());
   const context: NodeContext = {
@@ -150,6 +159,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     events,
     clock: systemClock,
     log,
+    guests: lambda,
     settings,
     tokenPublicKey: tokenKey.publicKey,
     hostMemoryBytes: totalmem(),
@@ -184,6 +194,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   });
   const files = new FileUseCases(deps, kickDeletion);
   const fs = new FsUseCases(deps, files.uploads, kickDeletion);
+  const callerFiles = new CallerFiles(fs, files);
+  const functions = new Functions(fs, callerFiles, systemClock);
+  const invocations = new Invocations(lambda.invoker, functions, callerFiles, systemClock);
   const fsUpkeep = new FsUpkeep(deps, kickDeletion);
   const document: DocumentSource = {
     archive: store.archive,
@@ -220,7 +233,17 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   };
 
   const cluster = { startedAt, shutdown, snapshot, gateway: () => gateway.status };
-  const useCases: UseCases = { store, nodes, files, fs, upkeep, identity, document, cluster };
+  const useCases: UseCases = {
+    store,
+    nodes,
+    files,
+    fs,
+    upkeep,
+    lambda: { lambda, invocations },
+    identity,
+    document,
+    cluster,
+  };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
   const servers = [
@@ -232,6 +255,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     running.defer('stop a socket', () => server.stop());
     await server.listen();
   }
+  await lambda.prepare();
   await reconcileAtBoot(nodes, aborting.signal);
   const loop = (name: string, periodMs: number, work: (signal: AbortSignal) => Promise<void>): Loop => {
     const started = startLoop(name, periodMs, work, { clock: systemClock, log });
@@ -245,6 +269,10 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const repairLoop = loop('repair', UPKEEP_PERIOD_MS, (signal) => upkeep.repair.tick(signal));
   loop('inventory', UPKEEP_PERIOD_MS, (signal) => upkeep.inventory.tick(signal));
   loop('scrub', SCRUB_PERIOD_MS, (signal) => upkeep.scrub.tick(signal));
+  const lambdaLoop = loop('lambda', LAMBDA_PERIOD_MS, (signal) => lambda.tick(signal));
+  lambda.onRefill(() => {
+    lambdaLoop.kick();
+  });
   loop('identity upkeep', IDENTITY_UPKEEP_PERIOD_MS, () => identity.upkeep());
   events.listen(({ type, subject }) => {
     if (type.startsWith('node.') || type === 'file.under_replicated') upkeep.nodeChanged(type, subject);

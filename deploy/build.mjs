@@ -142,6 +142,13 @@ async function describeProto() {
   await utimes(path, new Date(), new Date());
 }
 
+/** What runs inside a sandbox is Python and shell: read from files at run time. */
+async function copySandboxProgram() {
+  const target = join(dist, 'sandbox');
+  await rm(target, { recursive: true, force: true });
+  await cp(join(root, 'controller/lambda/sandbox/program'), target, { recursive: true });
+}
+
 /** Dated with the start of the bundling: what is edited while the build runs counts as newer. */
 async function stamp(startedAt) {
   const path = join(dist, '.build-stamp');
@@ -159,7 +166,12 @@ try {
   await generateProtobuf();
   const startedAt = new Date();
   // Each to its end: a mistake in one process leaves the others usable.
-  const results = await Promise.allSettled([...processes.map(bundle), copyProto(), describeProto()]);
+  const results = await Promise.allSettled([
+    ...processes.map(bundle),
+    copyProto(),
+    describeProto(),
+    copySandboxProgram(),
+  ]);
   const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason);
   if (failures.length > 0) throw Object.assign(new Error(), { stderr: failures.map(describe).join('\n') });
   await stamp(startedAt);

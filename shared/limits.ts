@@ -32,6 +32,9 @@ export const MAX_PIDS_LIMIT = 1_000_000;
 export const MIN_STORAGE_BYTES = 32 * MIB;
 export const MAX_STORAGE_BYTES = 16 * 1024 * GIB;
 
+/** Below it a sandbox's interpreter does not come up. */
+export const MIN_LAMBDA_MEMORY_MB = 16;
+
 export const HEARTBEAT_INTERVAL_MS = 1000;
 export const REPORT_INTERVAL_MS = 5000;
 

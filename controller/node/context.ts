@@ -2,6 +2,7 @@
 import type { Clock } from '../../shared/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
+import type { NodeId } from '../../shared/ids.js';
 import type { AgentBus } from '../bus/port.js';
 import type { EventLog } from '../events/log.js';
 import type { ImageStore } from '../image/port.js';
@@ -12,6 +13,12 @@ import type { ContainerRuntime } from '../runtime/port.js';
 import type { FileStore } from '../store/port.js';
 import type { VolumeProvisioner } from '../volume/port.js';
 import type { NodeRegistry } from './registry.js';
+
+/** What lives on nodes besides their own containers, and has to go before these do. */
+export interface NodeGuests {
+  /** Nothing of it is left on the node when this resolves; what runs may go on for `graceMs`. Idempotent. */
+  leave(node: NodeId, graceMs: number): Promise<void>;
+}
 
 export interface NodeContext {
   readonly registry: NodeRegistry;
@@ -26,6 +33,7 @@ export interface NodeContext {
   readonly events: EventLog;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly guests: NodeGuests;
   readonly settings: Settings;
   /** Raw Ed25519 key that agents check chunk tokens with. */
   readonly tokenPublicKey: Buffer;

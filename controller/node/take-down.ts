@@ -21,6 +21,7 @@ const EXIT_SLACK_MS = 1000;
 export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: number): Promise<boolean> {
   const identity = identityOf(node);
   if (!isAlive(identity)) return true;
+  await context.guests.leave(node.id, graceMs);
   try {
     await context.bus.request(node.id, { shutdown: { graceMs } }, graceMs);
   } catch (error) {
@@ -38,6 +39,7 @@ export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: 
 /** Container, link and runtime folder go; volume and reservation stay. */
 export async function dismantle(context: NodeContext, node: NodeRecord): Promise<void> {
   const { runtime, network, volumes, settings } = context;
+  await context.guests.leave(node.id, 0);
   await runtime.remove(node.id);
   failpoint('take-down/container-removed');
   await network.detach(node.slot);

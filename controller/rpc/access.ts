@@ -64,6 +64,15 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     GetQuota: 'user',
     SetQuota: 'administrator',
   },
+  'nexus.v1.LambdaService': {
+    RunLambda: 'user',
+    DeployFunction: 'user',
+    ListFunctions: 'user',
+    RemoveFunction: 'user',
+    InvokeFunction: 'user',
+    GetFunctionLogs: 'user',
+    GetLambdaStatistics: 'user',
+  },
   'nexus.v1.MetricsService': {
     GetNodeMetrics: 'user',
     ListNodeMetrics: 'user',

@@ -4,6 +4,7 @@ import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
 import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceService } from '../../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
+import { LambdaServiceService } from '../../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
 import { StateServiceService } from '../../shared/gen/nexus/v1/state.js';
@@ -20,6 +21,7 @@ import { fileServiceHandlers } from './file.js';
 import { fsServiceHandlers } from './fs.js';
 import { identityServiceHandlers } from './identity.js';
 import { imageServiceHandlers } from './image.js';
+import { lambdaServiceHandlers, type LambdaEdgeDeps } from './lambda.js';
 import { metricsServiceHandlers } from './metrics.js';
 import { nodeServiceHandlers } from './node.js';
 import type { RegisteredService } from './server.js';
@@ -31,6 +33,7 @@ export interface UseCases {
   readonly files: FileUseCases;
   readonly fs: FsUseCases;
   readonly upkeep: Upkeep;
+  readonly lambda: Pick<LambdaEdgeDeps, 'lambda' | 'invocations'>;
   readonly identity: IdentityUseCases;
   readonly document: DocumentSource;
   readonly cluster: Pick<ClusterDeps, 'snapshot' | 'startedAt' | 'gateway' | 'shutdown'>;
@@ -38,7 +41,7 @@ export interface UseCases {
 
 /** A file of proto/ to a service: reflection reads it. */
 export function servicesFor(
-  { store, nodes, files, fs, upkeep, identity, document, cluster }: UseCases,
+  { store, nodes, files, fs, upkeep, lambda, identity, document, cluster }: UseCases,
   edge: Edge,
 ): readonly RegisteredService[] {
   const { context } = nodes;
@@ -69,6 +72,11 @@ export function servicesFor(
         document,
         edge,
       ),
+    ),
+    service(
+      'lambda',
+      LambdaServiceService,
+      lambdaServiceHandlers({ ...lambda, registry, settings: context.settings }, edge),
     ),
     service('metrics', MetricsServiceService, metricsServiceHandlers(context.metrics, registry, edge)),
     service('identity', IdentityServiceService, identityServiceHandlers(identity, edge)),

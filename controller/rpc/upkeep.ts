@@ -49,6 +49,9 @@ export function fileUpkeepHandlers(upkeep: Upkeep, registry: NodeRegistry, edge:
   };
 }
 
+/** Invocations on a node that is drained may go on for so long; most end within seconds. */
+const DRAIN_GRACE_MS = 30_000;
+
 export function nodeUpkeepHandlers(
   upkeep: Upkeep,
   service: NodeService,
@@ -57,6 +60,7 @@ export function nodeUpkeepHandlers(
   return {
     drainNode: serverStream(edge, async ({ node }, { signal, send }) => {
       const draining = await service.startDrain(node);
+      await service.context.guests.leave(draining.id, DRAIN_GRACE_MS);
       await upkeep.followDrain(draining.id, signal, ({ remainingChunks, remainingBytes, isFinished }) =>
         send({ remainingChunks: BigInt(remainingChunks), remainingBytes: BigInt(remainingBytes), isFinished }),
       );

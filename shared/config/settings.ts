@@ -8,12 +8,13 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { NexusError } from '../errors.js';
 import { LOG_LEVELS } from '../log.js';
-import { MAX_REPLICAS } from '../limits.js';
+import { MAX_REPLICAS, MIN_LAMBDA_MEMORY_MB } from '../limits.js';
 import { DEFAULT_INSTANCE, INSTANCE_PATTERN, instanceDefaults, type InstanceDefaults } from './instance.js';
 
 const milliseconds = (least: number) => z.coerce.number().int().min(least).max(86_400_000);
 const port = z.coerce.number().int().min(1).max(65_535);
 const perTime = z.coerce.number().int().min(1).max(1_000_000);
+const count = (least: number, most: number) => z.coerce.number().int().min(least).max(most);
 const folder = z.string().startsWith('/', 'must be an absolute path');
 
 const schema = z.strictObject({
@@ -177,6 +178,30 @@ const schema = z.strictObject({
   gatewayDrainMs: milliseconds(0)
     .default(15_000)
     .describe('time that running requests have to end when the gateway stops, ms'),
+  lambdaUidBase: z.coerce
+    .number()
+    .int()
+    .min(1000)
+    .max(2_000_000_000)
+    .default(743_000)
+    .describe('host uid of the first sandbox; each living one has its own'),
+  lambdaPoolMin: count(0, 256).default(4).describe('prewarmed sandboxes that are held at least'),
+  lambdaPoolMax: count(0, 256).default(16).describe('prewarmed sandboxes that demand can make of them'),
+  lambdaMemoryMb: count(MIN_LAMBDA_MEMORY_MB, 65_536)
+    .default(128)
+    .describe('memory of an invocation that asks for none, MB'),
+  lambdaMaxMemoryMb: count(MIN_LAMBDA_MEMORY_MB, 65_536)
+    .default(1024)
+    .describe('memory that an invocation may ask for, MB'),
+  lambdaTimeoutMs: milliseconds(1).default(10_000).describe('time of an invocation that asks for none, ms'),
+  lambdaMaxTimeoutMs: milliseconds(1).default(300_000).describe('time that an invocation may ask for, ms'),
+  lambdaOutputKb: count(1, 65_536).default(1024).describe('output of an invocation, both streams together, KB'),
+  lambdaConcurrency: count(1, 1024).default(16).describe('invocations that run at once'),
+  lambdaUserConcurrency: count(1, 1024).default(8).describe('invocations of one user that run at once'),
+  lambdaQueueLength: count(0, 100_000).default(200).describe('invocations that may wait for a place'),
+  lambdaQueueTimeoutMs: milliseconds(1)
+    .default(10_000)
+    .describe('wait for a place after which an invocation is refused, ms'),
 });
 
 export { schema as settingsSchema };

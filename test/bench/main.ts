@@ -1,9 +1,10 @@
 /**
  * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
- * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair|metadata|gateway ...]
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair|metadata|gateway|lambda ...]
  */
 import { benchCrowd } from './crowd.js';
 import { benchGateway } from './gateway.js';
+import { benchLambda } from './lambda.js';
 import { benchMetadata } from './metadata.js';
 import { benchNode } from './node.js';
 import { benchRepair } from './repair.js';
@@ -16,6 +17,7 @@ const SUITES: Readonly<Record<string, () => Promise<void>>> = {
   repair: benchRepair,
   metadata: benchMetadata,
   gateway: benchGateway,
+  lambda: benchLambda,
 };
 
 const wanted = process.argv.slice(2);

@@ -37,7 +37,11 @@ export async function benchNode(): Promise<void> {
   }
 }
 
-async function bareBundle(cluster: TestCluster): Promise<{ bundle: string; state: string }> {
+/** A container of the base image and nothing of Nexus. */
+export async function bareBundle(
+  cluster: TestCluster,
+  args: readonly string[] = ['/bin/busybox', 'true'],
+): Promise<{ bundle: string; state: string }> {
   const bundle = join(cluster.folder, 'bare');
   const state = join(cluster.folder, 'bare-state');
   mkdirSync(bundle, { recursive: true });
@@ -50,7 +54,7 @@ async function bareBundle(cluster: TestCluster): Promise<{ bundle: string; state
     linux: { cgroupsPath?: string };
   };
   config.process.terminal = false;
-  config.process.args = ['/bin/busybox', 'true'];
+  config.process.args = [...args];
   config.root.path = join(cluster.stateDir, 'images', 'base', 'rootfs');
   config.linux.cgroupsPath = `/nexus-${cluster.instance}/bare`;
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(config));

@@ -81,6 +81,7 @@ export class NodeBench {
       settings: this.settings,
       tokenPublicKey: Buffer.alloc(32),
       hostMemoryBytes: 8 * GIB,
+      guests: { leave: async () => undefined },
     };
     this.service = new NodeService(this.context);
   }

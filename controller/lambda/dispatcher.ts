@@ -1,0 +1,156 @@
+/**
+ * Gives invocations their place on a node, first come, first served among those that can go now: a user at the limit, or
+ * a call that waits for one node, keeps nobody else waiting. The queue and each wait are bounded.
+ */
+import type { Clock } from '../../shared/clock.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
+import { planPlacement, reserveFor, type LambdaNode } from './plan.js';
+
+export interface DispatcherOptions {
+  readonly clock: Clock;
+  /** The nodes without what this dispatcher has placed on them. */
+  nodes(): readonly Omit<LambdaNode, 'reservedBytes' | 'running'>[];
+  readonly concurrency: number;
+  readonly userConcurrency: number;
+  readonly queueLength: number;
+  readonly queueTimeoutMs: number;
+}
+
+export interface PlaceRequest {
+  readonly user: string;
+  readonly memoryBytes: number;
+  readonly node: NodeId | undefined;
+}
+
+export interface Place {
+  readonly node: LambdaNode;
+  readonly reason: string;
+  /** Idempotent. */
+  release(): void;
+}
+
+interface Waiting {
+  readonly request: PlaceRequest;
+  readonly resolve: (place: Place) => void;
+  readonly reject: (error: NexusError) => void;
+}
+
+/** What a refused caller is told to wait: a typical invocation is over by then. */
+const RETRY_AFTER_MS = 1000;
+
+export class Dispatcher {
+  readonly #waiting: Waiting[] = [];
+  readonly #placed = new Set<PlaceRequest & { readonly node: NodeId }>();
+
+  constructor(private readonly options: DispatcherOptions) {}
+
+  get queueLength(): number {
+    return this.#waiting.length;
+  }
+
+  get running(): number {
+    return this.#placed.size;
+  }
+
+  /** Codes: failed_precondition (no node can take it), resource_exhausted (retry_after_ms in the details), cancelled. */
+  async enter(request: PlaceRequest, signal: AbortSignal): Promise<Place> {
+    signal.throwIfAborted();
+    const place = this.#tryPlace(request);
+    if (place !== undefined) return place;
+    if (this.#waiting.length >= this.options.queueLength)
+      throw busy(`${this.#waiting.length} invocations wait already`);
+    return await this.#wait(request, signal);
+  }
+
+  /** Something has changed: an end, a node. */
+  kick(): void {
+    for (const waiting of [...this.#waiting]) {
+      try {
+        const place = this.#tryPlace(waiting.request);
+        if (place === undefined) continue;
+        this.#forget(waiting);
+        waiting.resolve(place);
+      } catch (error) {
+        this.#forget(waiting);
+        waiting.reject(toNexusError(error));
+      }
+    }
+  }
+
+  /** Every node with what runs on it. */
+  snapshot(): LambdaNode[] {
+    return this.options.nodes().map((node) => {
+      const here = [...this.#placed].filter((placed) => placed.node === node.id);
+      const reservedBytes = here.reduce((sum, { memoryBytes }) => sum + reserveFor(memoryBytes), 0);
+      return { ...node, running: here.length, reservedBytes };
+    });
+  }
+
+  #wait(request: PlaceRequest, signal: AbortSignal): Promise<Place> {
+    return new Promise((resolve, reject) => {
+      const settled = new AbortController();
+      const settle = (done: () => void): void => {
+        settled.abort();
+        signal.removeEventListener('abort', onAbort);
+        done();
+      };
+      const waiting: Waiting = {
+        request,
+        resolve: (place) => settle(() => resolve(place)),
+        reject: (error) => settle(() => reject(error)),
+      };
+      const onAbort = (): void => {
+        this.#forget(waiting);
+        waiting.reject(new NexusError('cancelled', 'the caller went away'));
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#waiting.push(waiting);
+      const { clock, queueTimeoutMs } = this.options;
+      clock.sleep(queueTimeoutMs, settled.signal).then(
+        () => {
+          this.#forget(waiting);
+          waiting.reject(busy(`no place was free within ${queueTimeoutMs / 1000} s`));
+        },
+        () => undefined,
+      );
+    });
+  }
+
+  #forget(waiting: Waiting): void {
+    const at = this.#waiting.indexOf(waiting);
+    if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  /** Undefined: it has to wait. Code: failed_precondition. */
+  #tryPlace(request: PlaceRequest): Place | undefined {
+    const plan = planPlacement(this.snapshot(), request.memoryBytes, request.node);
+    if (plan.kind === 'refuse') throw noNode(plan.reasons, request);
+    const ofUser = [...this.#placed].filter(({ user }) => user === request.user).length;
+    const isFull = this.#placed.size >= this.options.concurrency || ofUser >= this.options.userConcurrency;
+    if (plan.kind === 'wait' || isFull) return undefined;
+    const placed = { ...request, node: plan.node.id };
+    this.#placed.add(placed);
+    const release = (): void => {
+      if (this.#placed.delete(placed)) this.kick();
+    };
+    return { node: plan.node, reason: plan.reason, release };
+  }
+}
+
+const busy = (why: string): NexusError =>
+  new NexusError('resource_exhausted', `the sandboxes are busy: ${why}; try again in a moment`, {
+    retry_after_ms: RETRY_AFTER_MS,
+  });
+
+function noNode(reasons: Readonly<Record<string, string>>, { memoryBytes }: PlaceRequest): NexusError {
+  const named = Object.entries(reasons).map(([name, why]) => `${name} ${why}`);
+  const shown = named.slice(0, 5).join(', ') + (named.length > 5 ? `, and ${named.length - 5} more` : '');
+  const megabytes = Math.ceil(memoryBytes / 2 ** 20);
+  return new NexusError(
+    'failed_precondition',
+    named.length === 0
+      ? 'there is no node to run code on; make one with: nexus node create NAME --storage 1G'
+      : `no node can take an invocation of ${megabytes} MB: ${shown}; add or uncordon a node, or ask for less --mem`,
+  );
+}

@@ -1,0 +1,119 @@
+/**
+ * One invocation from request to result: a place on a node, a sandbox (warm or made for it), the code, and the end of the
+ * sandbox, whatever happens. A caller that goes away ends its sandbox.
+ */
+import type { Clock } from '../../shared/clock.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { Dispatcher, Place } from './dispatcher.js';
+import type { WarmPool } from './pool.js';
+import type { Residents } from './residents.js';
+import type { Invocation, Sandbox } from './sandbox/port.js';
+import type { LambdaStatistics, Reason } from './statistics.js';
+import { Watchdog, type OnOutput, type WatchLimits } from './watchdog.js';
+
+export interface LambdaRequest extends Invocation, Pick<WatchLimits, 'timeoutMs'> {
+  readonly user: string;
+  readonly node: NodeId | undefined;
+}
+
+export interface LambdaResult {
+  readonly exitCode: number;
+  readonly executionTimeMs: number;
+  readonly peakMemoryBytes: number;
+  readonly reason: Reason;
+  readonly node: string;
+  readonly warm: boolean;
+  readonly queuedMs: number;
+}
+
+export interface InvokerDeps {
+  readonly residents: Residents;
+  readonly dispatcher: Dispatcher;
+  readonly pool: WarmPool;
+  readonly statistics: LambdaStatistics;
+  readonly outputBytes: number;
+  readonly clock: Clock;
+  /** A sandbox was taken from the pool. */
+  refill(): void;
+}
+
+/** A warm sandbox may have died while it waited; the next one is fresh. */
+const ATTEMPTS = 3;
+
+export class Invoker {
+  readonly #running = new Set<Sandbox>();
+
+  constructor(private readonly deps: InvokerDeps) {}
+
+  /** Codes: those of Dispatcher.enter and Residents.create; unavailable when the node is taken away meanwhile. */
+  async run(request: LambdaRequest, onOutput: OnOutput, signal: AbortSignal): Promise<LambdaResult> {
+    const { dispatcher, clock, statistics } = this.deps;
+    const askedAt = clock.monotonic();
+    let place: Place;
+    try {
+      place = await dispatcher.enter(request, signal);
+    } catch (error) {
+      if (toNexusError(error).code === 'resource_exhausted') statistics.refused += 1;
+      throw error;
+    }
+    try {
+      const queuedMs = clock.monotonic() - askedAt;
+      const result = await this.#runAt(place, request, onOutput, signal);
+      statistics.note(result.reason, clock.monotonic() - askedAt);
+      return { ...result, node: place.node.name, queuedMs };
+    } finally {
+      place.release();
+    }
+  }
+
+  isRunning(sandbox: Sandbox): boolean {
+    return this.#running.has(sandbox);
+  }
+
+  async #runAt(
+    place: Place,
+    request: LambdaRequest,
+    onOutput: OnOutput,
+    signal: AbortSignal,
+  ): Promise<Omit<LambdaResult, 'node' | 'queuedMs'>> {
+    const { clock, outputBytes } = this.deps;
+    for (let attempt = 1; ; attempt += 1) {
+      const { sandbox, warm } = await this.#sandbox(place.node.id, request, signal);
+      this.#running.add(sandbox);
+      const watchdog = new Watchdog(sandbox, { timeoutMs: request.timeoutMs, outputBytes }, onOutput, signal);
+      try {
+        const startedAt = clock.monotonic();
+        await sandbox.start(request, watchdog.output);
+        watchdog.arm(clock);
+        const { exitCode, peakMemoryBytes, reason } = await watchdog.verdict();
+        if (watchdog.wasTaken) throw nodeTaken(place.node.name);
+        return { exitCode, peakMemoryBytes, reason, executionTimeMs: clock.monotonic() - startedAt, warm };
+      } catch (error) {
+        if (toNexusError(error).code !== 'unavailable' || attempt === ATTEMPTS || watchdog.wasTaken) throw error;
+      } finally {
+        await sandbox.end();
+        this.#running.delete(sandbox);
+      }
+    }
+  }
+
+  async #sandbox(
+    node: NodeId,
+    { memoryBytes }: LambdaRequest,
+    signal: AbortSignal,
+  ): Promise<{ sandbox: Sandbox; warm: boolean }> {
+    const { pool, residents, statistics, refill } = this.deps;
+    const warm = pool.take(node);
+    refill();
+    if (warm !== undefined) {
+      statistics.poolHits += 1;
+      return { sandbox: warm, warm: true };
+    }
+    statistics.poolMisses += 1;
+    return { sandbox: await residents.create(node, { memoryBytes }, signal), warm: false };
+  }
+}
+
+const nodeTaken = (name: string): NexusError =>
+  new NexusError('unavailable', `node ${name} was taken away while the code ran; run it again`);

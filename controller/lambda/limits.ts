@@ -1,0 +1,23 @@
+/** Bounds of lambda that are no settings, each with its reason. */
+import { KIB, MIB } from '../../shared/limits.js';
+
+/** Code, event and standard input travel in one message of gRPC, which takes 4 MiB. */
+export const MAX_CODE_BYTES = MIB;
+export const MAX_EVENT_BYTES = 256 * KIB;
+export const MAX_STDIN_BYTES = 2 * MIB;
+/** What one invocation is taken to use when it is placed, of its limit: most never come near it, and the node's own holds. */
+export const RESERVED_SHARE = 0.25;
+/** An agent that has not reported yet: what one uses. */
+export const ASSUMED_AGENT_BYTES = 64 * MIB;
+/** Sandboxes made for the pool at once: more would only take the processors from the invocations that run. */
+export const REFILL_CONCURRENCY = 2;
+/** Of all files that one invocation is given: they are copied into its memory. */
+export const MAX_FILES_BYTES = 8 * MIB;
+export const MAX_FILES = 64;
+/** Of the code of functions that were invoked lately. */
+export const FUNCTION_CACHE_BYTES = 16 * MIB;
+export const LOGS_PER_FUNCTION = 100;
+/** The last of one invocation's output that `logs` shows. */
+export const LOGGED_OUTPUT_BYTES = 8 * KIB;
+/** Functions whose logs are kept; the one that was invoked longest ago gives way. */
+export const LOGGED_FUNCTIONS = 200;

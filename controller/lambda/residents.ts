@@ -1,0 +1,66 @@
+/**
+ * Every sandbox on every node, from the moment its making begins: so that a node can be left with nothing of it behind,
+ * and no sandbox comes up on a node that is going.
+ */
+import type { Clock } from '../../shared/clock.js';
+import { NexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
+import type { Sandbox, SandboxLimits, SandboxRuntime } from './sandbox/port.js';
+
+export class Residents {
+  readonly #living = new Map<NodeId, Set<Sandbox>>();
+  readonly #coming = new Map<NodeId, Set<Promise<unknown>>>();
+
+  constructor(
+    private readonly runtime: SandboxRuntime,
+    /** Whether sandboxes may be made there now. */
+    private readonly isOpen: (node: NodeId) => boolean,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Codes: those of the runtime; unavailable when the node is going. */
+  async create(node: NodeId, limits: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
+    this.#assertOpen(node);
+    const making = this.runtime.create(node, limits, signal);
+    const settled = making.catch(() => undefined);
+    const coming = setOf(this.#coming, node).add(settled);
+    try {
+      const sandbox = await making;
+      const living = setOf(this.#living, node).add(sandbox);
+      void sandbox.ended.then(() => living.delete(sandbox));
+      if (!this.isOpen(node)) await sandbox.end();
+      this.#assertOpen(node);
+      return sandbox;
+    } finally {
+      coming.delete(settled);
+    }
+  }
+
+  /** Those that `waitFor` names have so long to end by themselves. Called when the node is not open any more. */
+  async leave(node: NodeId, graceMs: number, waitFor: (sandbox: Sandbox) => boolean): Promise<void> {
+    await Promise.all(setOf(this.#coming, node));
+    const all = [...setOf(this.#living, node)];
+    await this.#waitAtMost(graceMs, all.filter(waitFor));
+    await Promise.all(all.map((sandbox) => sandbox.end()));
+    this.#coming.delete(node);
+    this.#living.delete(node);
+  }
+
+  async #waitAtMost(ms: number, sandboxes: readonly Sandbox[]): Promise<void> {
+    if (sandboxes.length === 0 || ms <= 0) return;
+    const over = new AbortController();
+    const all = Promise.all(sandboxes.map((sandbox) => sandbox.ended));
+    await Promise.race([all, this.clock.sleep(ms, over.signal).catch(() => undefined)]);
+    over.abort();
+  }
+
+  #assertOpen(node: NodeId): void {
+    if (!this.isOpen(node)) throw new NexusError('unavailable', 'the node was taken away meanwhile; run it again');
+  }
+}
+
+function setOf<Item>(sets: Map<NodeId, Set<Item>>, node: NodeId): Set<Item> {
+  const found = sets.get(node) ?? new Set<Item>();
+  sets.set(node, found);
+  return found;
+}

@@ -1,0 +1,138 @@
+"""The interpreter's side: waits for its one invocation, runs it as `python3 main.py` would, and ends.
+
+The payload: 4 bytes of length, a JSON object, then the bytes of each file; whatever follows is the code's standard input.
+Modules that code commonly uses are loaded here, in the template, so that every sandbox has them at no cost.
+"""
+
+import atexit
+import builtins
+import io
+import json
+import linecache
+import os
+import random
+import sys
+import threading
+import traceback
+import types
+
+FILE_NAME = "main.py"
+ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "HOME": "/tmp",
+    "USER": "sandbox",
+    "LANG": "C.UTF-8",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
+
+def serve():
+    """Never returns."""
+    code = 70
+    try:
+        os.environ.clear()
+        os.environ.update(ENVIRONMENT)
+        random.seed()
+        _open_streams()
+        os.write(1, b"r")
+        payload = json.loads(_read(int.from_bytes(_read(4), "big")))
+        for file in payload["files"]:
+            _store(file["path"], file["size"])
+        code = _run(payload)
+    except SystemExit:
+        pass
+    finally:
+        os._exit(code)
+
+
+def _read(size):
+    parts = []
+    while size > 0:
+        part = os.read(0, min(size, 1 << 20))
+        if part == b"":
+            raise SystemExit
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _store(path, size):
+    place = f"/mnt{path}"
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "wb") as file:
+        while size > 0:
+            part = _read(min(size, 1 << 20))
+            file.write(part)
+            size -= len(part)
+    os.chmod(place, 0o444)
+
+
+def _open_streams():
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)), "utf-8", "surrogateescape")
+    # By lines, so that whoever watches sees what is printed when it is printed.
+    out = io.BufferedWriter(io.FileIO(1, "w", closefd=False))
+    sys.stdout = io.TextIOWrapper(out, "utf-8", "surrogateescape", line_buffering=True)
+    errors = io.BufferedWriter(io.FileIO(2, "w", closefd=False))
+    sys.stderr = io.TextIOWrapper(errors, "utf-8", "backslashreplace", line_buffering=True)
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+
+
+def _run(payload):
+    source = payload["code"]
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__builtins__=builtins, __file__=FILE_NAME, event=payload.get("event"))
+    sys.modules["__main__"] = main
+    sys.argv = [FILE_NAME]
+    sys.path[:] = ["/tmp", *(path for path in sys.path if path != "/mnt")]
+    # Tracebacks show the lines of code that no file has.
+    linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(True), FILE_NAME)
+    code = 0
+    try:
+        exec(compile(source, FILE_NAME, "exec", dont_inherit=True), main.__dict__)
+        handler = main.__dict__.get("handler")
+        if "event" in payload and callable(handler):
+            print(json.dumps(handler(payload["event"])))
+    except SystemExit as end:
+        code = _exit_code(end)
+    except BaseException as error:
+        _show(error)
+        code = 1
+    return _finish(code)
+
+
+def _exit_code(end):
+    if end.code is None:
+        return 0
+    if isinstance(end.code, int):
+        return end.code & 0xFF
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+def _show(error):
+    """As the interpreter does, without the frames of this file."""
+    place = error.__traceback__
+    while place is not None and place.tb_frame.f_code.co_filename == __file__:
+        place = place.tb_next
+    error = error.with_traceback(place)
+    # The one written in C looks for the code in a file, and there is none.
+    show = traceback.print_exception if sys.excepthook is sys.__excepthook__ else sys.excepthook
+    try:
+        show(type(error), error, place)
+    except BaseException:
+        traceback.print_exception(type(error), error, place)
+
+
+def _finish(code):
+    """What the interpreter does at its end, without taking it apart: the sandbox is thrown away anyway."""
+    try:
+        threading._shutdown()
+        atexit._run_exitfuncs()
+    except BaseException as error:
+        _show(error)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:
+            code = code or 120
+    return code

@@ -1,0 +1,112 @@
+/**
+ * The template in use, and those before it that still have sandboxes. Forks of one template share the layout of its memory
+ * and the seed of its hashes, so what one invocation finds out would help against the next: a template is replaced after
+ * some time and some forks, in the background, and ends with its last sandbox.
+ */
+import type { Clock } from '../../../shared/clock.js';
+import { NexusError, toNexusError } from '../../../shared/errors.js';
+import type { Logger } from '../../../shared/log.js';
+import type { TemplateLauncher } from './template-launcher.js';
+
+export interface TemplateLife {
+  readonly forks: number;
+  readonly ms: number;
+}
+
+interface Generation {
+  readonly launcher: TemplateLauncher;
+  readonly startedAt: number;
+  forks: number;
+  living: number;
+}
+
+export class Generations {
+  #launching: Promise<Generation> | undefined;
+  #current: Generation | undefined;
+  #renewing: Promise<void> | undefined;
+  #isStopped = false;
+  readonly #all = new Set<Generation>();
+
+  constructor(
+    private readonly start: () => Promise<TemplateLauncher>,
+    private readonly life: TemplateLife,
+    private readonly clock: Clock,
+    private readonly log: Logger,
+  ) {}
+
+  /**
+   * The template to fork from; `release` is to be called when the sandbox has ended. The first call starts one, and the
+   * first after it has ended; whoever comes meanwhile waits for the same.
+   */
+  async acquire(): Promise<{ readonly launcher: TemplateLauncher; readonly release: () => void }> {
+    const generation = await this.#generation();
+    generation.forks += 1;
+    generation.living += 1;
+    this.#renewIfWorn(generation);
+    return {
+      launcher: generation.launcher,
+      release: () => {
+        generation.living -= 1;
+        this.#endIfDone(generation);
+      },
+    };
+  }
+
+  /** One that is being started is waited for: nobody else would end it. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    await this.#launching?.catch(() => undefined);
+    await this.#renewing;
+    await Promise.all([...this.#all].map(({ launcher }) => launcher.stop()));
+  }
+
+  #generation(): Promise<Generation> {
+    if (this.#isStopped) return Promise.reject(new NexusError('unavailable', 'sandboxes are being ended'));
+    if (this.#launching !== undefined && this.#current?.launcher.isAlive !== false) return this.#launching;
+    this.#current = undefined;
+    const launching = this.#launch();
+    this.#launching = launching;
+    launching.then(
+      (generation) => {
+        this.#current = generation;
+      },
+      () => {
+        if (this.#launching === launching) this.#launching = undefined;
+      },
+    );
+    return launching;
+  }
+
+  async #launch(): Promise<Generation> {
+    const launcher = await this.start();
+    const generation = { launcher, startedAt: this.clock.monotonic(), forks: 0, living: 0 };
+    this.#all.add(generation);
+    void launcher.ended.then(() => this.#all.delete(generation));
+    return generation;
+  }
+
+  /** Sandboxes go on being made from the old one until the new one is up. */
+  #renewIfWorn(generation: Generation): void {
+    const age = this.clock.monotonic() - generation.startedAt;
+    const isWorn = generation.forks >= this.life.forks || age >= this.life.ms;
+    if (!isWorn || this.#renewing !== undefined || generation !== this.#current) return;
+    this.#renewing = this.#launch()
+      .then(
+        (next) => {
+          this.#current = next;
+          this.#launching = Promise.resolve(next);
+          this.#endIfDone(generation);
+        },
+        (error: unknown) => {
+          this.log.warn({ code: toNexusError(error).code }, 'the sandbox template could not be renewed; it goes on');
+        },
+      )
+      .finally(() => {
+        this.#renewing = undefined;
+      });
+  }
+
+  #endIfDone(generation: Generation): void {
+    if (generation !== this.#current && generation.living === 0) void generation.launcher.stop();
+  }
+}

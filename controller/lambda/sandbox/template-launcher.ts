@@ -1,0 +1,129 @@
+/**
+ * The template process as this one sees it: started in its own mount namespace, ready when it says so, and gone with this
+ * process, whatever ends it: it holds the read end of a pipe of ours and asks the kernel to be killed when we die.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdir, rm } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { NexusError } from '../../../shared/errors.js';
+import type { Logger } from '../../../shared/log.js';
+
+export interface LauncherPlaces {
+  /** Root file system with python3. */
+  readonly image: string;
+  /** launcher.py and what belongs to it. */
+  readonly program: string;
+  /** A static busybox. */
+  readonly busybox: string;
+  /** For the socket; made and removed here. */
+  readonly runDir: string;
+}
+
+const START_TIMEOUT_MS = 10_000;
+const KEPT_ERROR_BYTES = 2000;
+
+export type Role = 'control' | 'input' | 'output' | 'errors';
+
+export class TemplateLauncher {
+  #isAlive = true;
+  readonly ended: Promise<void>;
+
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly folder: string,
+  ) {
+    this.ended = new Promise((resolve) => {
+      child.once('exit', () => {
+        this.#isAlive = false;
+        resolve();
+      });
+    });
+  }
+
+  /** Code: failed_precondition, with what it said, when it does not come up. */
+  static async start(
+    places: LauncherPlaces,
+    generation: number,
+    filter: Buffer,
+    log: Logger,
+  ): Promise<TemplateLauncher> {
+    const folder = join(places.runDir, `launcher-${generation}`);
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const { busybox, image, program } = places;
+    const stage = [busybox, 'sh', join(program, 'stage.sh'), busybox, image, program, folder];
+    const child = spawn(busybox, ['unshare', '-m', ...stage], { stdio: ['pipe', 'pipe', 'pipe'], env: {}, cwd: '/' });
+    const launcher = new TemplateLauncher(child, folder);
+    // It may end at any moment; that is seen by its exit.
+    child.stdin.on('error', () => undefined);
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(filter.length);
+    child.stdin.write(Buffer.concat([size, filter]));
+    let said = '';
+    child.stderr.on('data', (data: Buffer) => {
+      said = (said + data.toString('utf8')).slice(-KEPT_ERROR_BYTES);
+      log.warn({ said: data.toString('utf8').trimEnd() }, 'the sandbox launcher says');
+    });
+    try {
+      await launcher.#ready(child);
+    } catch (error) {
+      await launcher.stop();
+      const why = said.trim().split('\n').at(-1) ?? '';
+      throw new NexusError(
+        'failed_precondition',
+        `sandboxes can't be made from the image at ${image}: ${why === '' ? 'the launcher did not come up' : why}`,
+        {},
+        { cause: error },
+      );
+    }
+    return launcher;
+  }
+
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  get pid(): number {
+    return this.child.pid ?? 0;
+  }
+
+  /** One of the four connections of a sandbox. */
+  open(id: string, role: Role, spec?: object): Socket {
+    const socket = connect({ path: join(this.folder, 'launcher.sock') });
+    socket.write(`${JSON.stringify({ id, role, spec })}\n`);
+    return socket;
+  }
+
+  /** Every sandbox that is left ends with it. */
+  async stop(): Promise<void> {
+    if (this.#isAlive) this.child.kill('SIGKILL');
+    await this.ended;
+    await rm(this.folder, { recursive: true, force: true });
+  }
+
+  #ready(child: ChildProcess): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`not ready within ${START_TIMEOUT_MS} ms`));
+      }, START_TIMEOUT_MS);
+      const settle = (done: () => void) => (): void => {
+        clearTimeout(timer);
+        done();
+      };
+      child.stdout?.once('data', settle(resolve));
+      child.once(
+        'error',
+        settle(() => {
+          reject(new Error('it could not be started'));
+        }),
+      );
+      child.once(
+        'close',
+        settle(() => {
+          reject(new Error('it ended'));
+        }),
+      );
+    });
+  }
+}

@@ -1,0 +1,167 @@
+/** One fork of the template: four connections to it, its cgroup, and its end. */
+import type { Socket } from 'node:net';
+import { NexusError } from '../../../shared/errors.js';
+import type { NodeId } from '../../../shared/ids.js';
+import type { Logger } from '../../../shared/log.js';
+import type { SandboxCgroups } from './cgroup.js';
+import type { Invocation, Sandbox, SandboxEnd } from './port.js';
+
+/** What a killed process would report; for a sandbox whose launcher ended before it could tell. */
+const KILLED = 137;
+const READY_TIMEOUT_MS = 10_000;
+/** The launcher answers a kill within milliseconds; where it does not, the cgroup is emptied from here. */
+const KILL_TIMEOUT_MS = 2000;
+const KEPT_ERROR_BYTES = 2000;
+
+export interface Connections {
+  readonly control: Socket;
+  readonly input: Socket;
+  readonly output: Socket;
+  readonly errors: Socket;
+}
+
+export interface SandboxPlace {
+  readonly nodeId: NodeId;
+  readonly cgroup: string;
+  readonly memoryBytes: number;
+}
+
+type OnOutput = Parameters<Sandbox['start']>[1];
+
+export class TemplateSandbox implements Sandbox {
+  readonly nodeId: NodeId;
+  readonly ended: Promise<SandboxEnd>;
+  #onOutput: OnOutput | undefined;
+  #hasStarted = false;
+  #isOver = false;
+  #wasEnded = false;
+  #said = '';
+  #markReady: () => void = () => undefined;
+  readonly #ready: Promise<void>;
+
+  constructor(
+    private readonly connections: Connections,
+    private readonly place: SandboxPlace,
+    private readonly cgroups: SandboxCgroups,
+    private readonly log: Logger,
+  ) {
+    this.nodeId = place.nodeId;
+    this.#ready = new Promise((resolve) => {
+      this.#markReady = resolve;
+    });
+    this.ended = this.#follow();
+  }
+
+  /** Code: internal, with what went wrong, when it ends before; deadline_exceeded. */
+  async waitReady(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(resolve, READY_TIMEOUT_MS, 'late');
+    });
+    const outcome = await Promise.race([this.#ready, this.ended.then(() => 'ended' as const), late]);
+    clearTimeout(timer);
+    if (outcome === 'ended') throw new NexusError('internal', `a sandbox did not come up: ${this.#said.trim()}`);
+    if (outcome === 'late') {
+      await this.end();
+      throw new NexusError('deadline_exceeded', `a sandbox was not ready within ${READY_TIMEOUT_MS} ms`);
+    }
+  }
+
+  async start(invocation: Invocation, onOutput: OnOutput): Promise<void> {
+    if (this.#hasStarted) throw new NexusError('internal', 'a sandbox serves one invocation only');
+    if (this.#isOver) throw new NexusError('unavailable', 'the sandbox has ended');
+    this.#hasStarted = true;
+    this.#onOutput = onOutput;
+    const { nodeId, cgroup, memoryBytes } = this.place;
+    if (memoryBytes !== invocation.memoryBytes) {
+      await this.cgroups.setMemory(nodeId, cgroup, invocation.memoryBytes);
+    }
+    const { code, event, files, stdin } = invocation;
+    const head = Buffer.from(
+      JSON.stringify({
+        code,
+        files: files.map(({ path, size }) => ({ path, size })),
+        ...(event === undefined ? {} : { event: JSON.parse(event) as unknown }),
+      }),
+    );
+    const size = Buffer.alloc(4);
+    size.writeUInt32BE(head.length);
+    const { input } = this.connections;
+    input.write(Buffer.concat([size, head]));
+    for (const file of files) await written(input, await file.content());
+    input.end(stdin);
+  }
+
+  get wasEnded(): boolean {
+    return this.#wasEnded;
+  }
+
+  async end(): Promise<void> {
+    const { control } = this.connections;
+    if (!this.#isOver) {
+      this.#wasEnded = true;
+      control.write('k');
+    }
+    const timer = setTimeout(() => {
+      for (const socket of Object.values(this.connections) as Socket[]) socket.destroy();
+    }, KILL_TIMEOUT_MS);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  async #follow(): Promise<SandboxEnd> {
+    const { control, input, output, errors } = this.connections;
+    let report = '';
+    control.on('data', (piece: Buffer) => {
+      report += piece.toString('utf8');
+    });
+    output.on('data', (piece: Buffer) => {
+      this.#receive(piece);
+    });
+    errors.on('data', (piece: Buffer) => {
+      if (this.#onOutput === undefined) this.#said = (this.#said + piece.toString('utf8')).slice(-KEPT_ERROR_BYTES);
+      else this.#onOutput('stderr', piece);
+    });
+    input.resume();
+    await Promise.all([control, input, output, errors].map(closed));
+    this.#isOver = true;
+    // Without a report the launcher has ended, and the sandbox with it.
+    if (report === '') this.#wasEnded = true;
+    const { nodeId, cgroup } = this.place;
+    const { peakMemoryBytes, oomKills } = await this.cgroups.usage(nodeId, cgroup);
+    await this.cgroups.remove(nodeId, cgroup).catch((error: unknown) => {
+      this.log.error({ err: error, cgroup }, 'a sandbox could not be removed; the next start tries again');
+    });
+    return { exitCode: exitCodeIn(report), peakMemoryBytes, outOfMemory: oomKills > 0 };
+  }
+
+  /** The first byte says that the interpreter is up; what comes later is the code's. */
+  #receive(piece: Buffer): void {
+    if (this.#onOutput !== undefined) this.#onOutput('stdout', piece);
+    else this.#markReady();
+  }
+}
+
+function exitCodeIn(report: string): number {
+  if (report === '') return KILLED;
+  return (JSON.parse(report) as { exit_code: number }).exit_code;
+}
+
+/** An error is followed by the close; a process that dies with input unread resets the connection. */
+const closed = (socket: Socket): Promise<void> =>
+  new Promise((resolve) => {
+    socket.on('error', () => undefined);
+    socket.once('close', () => {
+      resolve();
+    });
+  });
+
+/** Waits for room; a sandbox that has ended takes everything. */
+const written = (socket: Socket, bytes: Uint8Array): Promise<void> =>
+  new Promise((resolve) => {
+    if (socket.destroyed) resolve();
+    else
+      socket.write(bytes, () => {
+        resolve();
+      });
+  });

@@ -1,0 +1,277 @@
+/** Invocations on sandboxes in memory: places, the queue, the pool, limits, and nodes that go. */
+import { expect } from 'chai';
+import { Dispatcher, type DispatcherOptions } from '../../controller/lambda/dispatcher.js';
+import { Invoker, type LambdaRequest, type LambdaResult } from '../../controller/lambda/invoke.js';
+import type { LambdaNode } from '../../controller/lambda/plan.js';
+import { WarmPool } from '../../controller/lambda/pool.js';
+import { Residents } from '../../controller/lambda/residents.js';
+import { FakeSandboxes } from '../../controller/lambda/sandbox/fake.js';
+import { LambdaStatistics } from '../../controller/lambda/statistics.js';
+import { systemClock, type Clock } from '../../shared/clock.js';
+import { NexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
+import { createLogger } from '../../shared/log.js';
+import { eventually } from '../support/cluster.js';
+import { codeOf, errorOf } from '../support/codes.js';
+
+const NODE = 'aaaaaaaaaaaa' as NodeId;
+const never = new AbortController().signal;
+
+class Bench {
+  readonly sandboxes = new FakeSandboxes();
+  readonly statistics = new LambdaStatistics();
+  isOpen = true;
+  /** Ends every wait for a time at once. */
+  readonly alarms = new Set<() => void>();
+  readonly clock: Clock = {
+    ...systemClock,
+    sleep: (_ms, signal) =>
+      new Promise((resolve, reject) => {
+        this.alarms.add(resolve);
+        signal?.addEventListener('abort', () => {
+          this.alarms.delete(resolve);
+          reject(new NexusError('cancelled', 'woken'));
+        });
+      }),
+  };
+  readonly residents = new Residents(this.sandboxes, () => this.isOpen, this.clock);
+  readonly pool = new WarmPool({
+    residents: this.residents,
+    bounds: { least: 2, most: 4 },
+    memoryBytes: 64 * MIB,
+    clock: this.clock,
+    log: createLogger('test', 'silent'),
+  });
+  readonly dispatcher: Dispatcher;
+  readonly invoker: Invoker;
+
+  constructor(limits: Partial<DispatcherOptions> = {}) {
+    this.dispatcher = new Dispatcher({
+      clock: this.clock,
+      nodes: () => [this.node()],
+      concurrency: 4,
+      userConcurrency: 2,
+      queueLength: 2,
+      queueTimeoutMs: 1000,
+      ...limits,
+    });
+    this.invoker = new Invoker({
+      residents: this.residents,
+      dispatcher: this.dispatcher,
+      pool: this.pool,
+      statistics: this.statistics,
+      outputBytes: 10,
+      clock: this.clock,
+      refill: () => undefined,
+    });
+    this.sandboxes.programs.set(
+      'wait',
+      ({ killed }) => new Promise((resolve) => killed.addEventListener('abort', () => resolve(137))),
+    );
+    this.sandboxes.programs.set('flood', async ({ say }) => {
+      say('stdout', '12345678');
+      say('stderr', '12345678');
+      return 0;
+    });
+  }
+
+  node(): Omit<LambdaNode, 'running' | 'reservedBytes'> {
+    const unfit = this.isOpen ? undefined : 'is Stopping';
+    const memory = { memoryBytes: 256 * MIB, usedBytes: 0 };
+    return { id: NODE, name: 'n', unfit, ...memory, warm: this.pool.ready(NODE) };
+  }
+
+  said = '';
+
+  run(code: string, user = 'ann', signal = never): Promise<LambdaResult> {
+    const request: LambdaRequest = {
+      user,
+      code,
+      event: undefined,
+      stdin: Buffer.alloc(0),
+      files: [],
+      memoryBytes: 64 * MIB,
+      timeoutMs: 1000,
+      node: undefined,
+    };
+    return this.invoker.run(
+      request,
+      (_stream, data) => {
+        this.said += data.toString('utf8');
+      },
+      signal,
+    );
+  }
+
+  fill(): Promise<void> {
+    return this.pool.tick(this.dispatcher.snapshot(), never);
+  }
+
+  start(user: string, signal = never): { readonly result: Promise<LambdaResult> } {
+    const result = this.run('wait', user, signal);
+    result.catch(() => undefined);
+    return { result };
+  }
+
+  runningIs(count: number): Promise<number> {
+    return eventually(
+      () => [...this.sandboxes.living].filter((one) => this.invoker.isRunning(one)).length,
+      (seen) => seen === count,
+    );
+  }
+
+  ring(): void {
+    for (const alarm of [...this.alarms]) alarm();
+  }
+}
+
+describe('an invocation', () => {
+  it('takes a warm sandbox where there is one, and has one made where not', async () => {
+    const bench = new Bench();
+    await bench.fill();
+    expect(bench.pool.ready()).to.equal(2);
+    expect(await bench.run('x')).to.include({ reason: 'exit', exitCode: 0, node: 'n', warm: true });
+    await bench.run('x');
+    expect(await bench.run('x')).to.include({ warm: false });
+    expect(bench.statistics).to.include({ poolHits: 2, poolMisses: 1 });
+    expect(bench.statistics.latency.at(-1)?.count).to.equal(3);
+  });
+
+  it('is not given a warm sandbox that died while it waited', async () => {
+    const bench = new Bench();
+    await bench.fill();
+    for (const sandbox of [...bench.sandboxes.living]) sandbox.die();
+    await eventually(
+      () => bench.pool.ready(),
+      (ready) => ready === 0,
+    );
+    expect(await bench.run('x')).to.include({ reason: 'exit', warm: false });
+  });
+
+  it('is ended at its time limit, at its limit of output, and when its caller goes', async () => {
+    const bench = new Bench();
+    const late = bench.start('ann');
+    await bench.runningIs(1);
+    bench.ring();
+    expect(await late.result).to.include({ reason: 'timeout', exitCode: 137 });
+    expect(await bench.run('flood')).to.include({ reason: 'output_limit' });
+    expect(bench.said, 'no more than the limit').to.equal('1234567812');
+    const gone = new AbortController();
+    const left = bench.start('ann', gone.signal);
+    await bench.runningIs(1);
+    gone.abort();
+    expect(await left.result).to.include({ reason: 'cancelled' });
+    expect(bench.sandboxes.living.size).to.equal(0);
+    expect([...bench.statistics.invocations.values()]).to.deep.equal([0, 1, 0, 1, 1]);
+  });
+
+  it('tells memory that ran out from an exit', async () => {
+    const bench = new Bench();
+    bench.sandboxes.programs.set('hog', async () => ({ exitCode: 137, outOfMemory: true }));
+    bench.sandboxes.programs.set('survivor', async () => ({ exitCode: 0, outOfMemory: true }));
+    expect(await bench.run('hog')).to.include({ reason: 'out_of_memory' });
+    expect(await bench.run('survivor')).to.include({ reason: 'exit' });
+  });
+
+  it('waits while its user is at the limit, without keeping others waiting', async () => {
+    const bench = new Bench();
+    const gone = new AbortController();
+    const first = [bench.start('ann', gone.signal), bench.start('ann', gone.signal)];
+    await bench.runningIs(2);
+    const third = bench.run('x', 'ann');
+    expect(bench.dispatcher.queueLength).to.equal(1);
+    expect(await bench.run('x', 'bob')).to.include({ reason: 'exit' });
+    expect(bench.dispatcher.queueLength).to.equal(1);
+    gone.abort();
+    expect(await third).to.include({ reason: 'exit' });
+    await Promise.all(first.map(({ result }) => result));
+  });
+
+  it('is refused beyond the queue and after too long a wait, with a time to come back', async () => {
+    const bench = new Bench({ concurrency: 1 });
+    const gone = new AbortController();
+    const first = bench.start('ann', gone.signal);
+    await bench.runningIs(1);
+    const waiting = [bench.run('x', 'bob'), bench.run('x', 'cid')];
+    const refused = await errorOf(() => bench.run('x', 'dan'));
+    expect(refused.code).to.equal('resource_exhausted');
+    expect(refused.details['retry_after_ms']).to.be.greaterThan(0);
+    const outcomes = Promise.all(waiting.map((one) => codeOf(() => one)));
+    bench.ring();
+    expect(await outcomes).to.deep.equal(['resource_exhausted', 'resource_exhausted']);
+    expect(bench.statistics.refused).to.equal(3);
+    // The alarm has ended the first one, too.
+    expect(await first.result).to.include({ reason: 'timeout' });
+  });
+
+  it('leaves the queue with its caller', async () => {
+    const bench = new Bench({ concurrency: 1 });
+    const first = bench.start('ann');
+    await bench.runningIs(1);
+    const gone = new AbortController();
+    const waiting = codeOf(() => bench.run('x', 'bob', gone.signal));
+    gone.abort();
+    expect(await waiting).to.equal('cancelled');
+    expect(bench.dispatcher.queueLength).to.equal(0);
+    bench.ring();
+    await first.result;
+  });
+});
+
+describe('a node that goes', () => {
+  it('takes its sandboxes along, and says so to those who wait for them', async () => {
+    const bench = new Bench();
+    await bench.fill();
+    const running = bench.start('ann');
+    await bench.runningIs(1);
+    bench.isOpen = false;
+    await bench.residents.leave(NODE, 0, (one) => bench.invoker.isRunning(one));
+    expect(bench.sandboxes.living.size).to.equal(0);
+    expect(await codeOf(() => running.result)).to.equal('unavailable');
+    expect(await codeOf(() => bench.run('x'))).to.equal('failed_precondition');
+  });
+
+  it('waits for what runs as long as it was given', async () => {
+    const bench = new Bench();
+    let finish = (): void => undefined;
+    bench.sandboxes.programs.set('slow', () => new Promise((resolve) => (finish = () => resolve(5))));
+    const running = bench.run('slow');
+    await bench.runningIs(1);
+    bench.isOpen = false;
+    const left = bench.residents.leave(NODE, 1000, (one) => bench.invoker.isRunning(one));
+    finish();
+    expect(await running).to.include({ reason: 'exit', exitCode: 5 });
+    await left;
+  });
+
+  it('gets none that were being made meanwhile', async () => {
+    const bench = new Bench();
+    bench.sandboxes.script.observe = (call) => {
+      if (call.startsWith('sandbox.create')) bench.isOpen = false;
+    };
+    expect(await codeOf(() => bench.residents.create(NODE, { memoryBytes: MIB }, never))).to.equal('unavailable');
+    expect(bench.sandboxes.living.size).to.equal(0);
+  });
+});
+
+describe('the warm pool', () => {
+  it('pauses after a failure, and goes on later', async () => {
+    const bench = new Bench();
+    bench.sandboxes.script.failNext('sandbox.create', 2);
+    await bench.fill();
+    const calls = bench.sandboxes.script.calls.length;
+    await bench.fill();
+    expect(bench.sandboxes.script.calls.length, 'no further attempt').to.equal(calls);
+    expect(await bench.run('x'), 'whoever needs one still gets it').to.include({ warm: false });
+  });
+
+  it('gives up what is too much when a node is no longer fit', async () => {
+    const bench = new Bench();
+    await bench.fill();
+    bench.isOpen = false;
+    await bench.fill();
+    expect(bench.pool.ready()).to.equal(0);
+    expect(bench.sandboxes.living.size).to.equal(0);
+  });
+});
