@@ -12,6 +12,7 @@ has_package() {
     util-linux) command -v setpriv >/dev/null && command -v losetup >/dev/null && command -v flock >/dev/null ;;
     perl-base) command -v perl >/dev/null ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+    qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }
