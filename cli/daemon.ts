@@ -45,7 +45,11 @@ export async function startController(context: Context, settings: Settings): Pro
   const deadline = Date.now() + settings.startTimeoutMs;
   for (;;) {
     const text = await readFile(path, 'utf8');
-    if (text.slice(before).includes('"the controller is up"')) return await openController(settings, context.signal);
+    if (text.slice(before).includes('"the controller is up"')) {
+      // It serves by its own word: on a busy machine a connection may take longer than one attempt waits.
+      const controller = await findController(settings, context.signal);
+      if (controller !== undefined) return controller;
+    }
     if (child.exitCode !== null || child.signalCode !== null) {
       const failure = await startFailure(path, before);
       // Somebody else was quicker: theirs is as good, and will be up in a moment.

@@ -76,6 +76,7 @@ const STARVING_BYTES = 8 * MIB;
 
 export async function endForWantOfMemory(guest: Guest): Promise<void> {
   // One that is killed by hand after a command was killed for want of memory: the command's end is not its own.
+  expect((await guest.exec('a', 'python3', '-c', GREEDY)).code).to.equal(137);
   const first = await guest.inspect('a');
   const [agent] = guest
     .cgroup(first, 'agent', 'cgroup.procs')
