@@ -38,6 +38,7 @@ const schema = z.strictObject({
   dataPort: port.default(7400).describe('TCP port of each agent on its own address'),
   natsPort: port.default(4222).describe('TCP port of nats-server on the bridge address'),
   natsUrl: z.string().optional().describe('external NATS server; unset: the controller runs its own'),
+  natsConnectTimeoutMs: milliseconds(100).default(5000).describe('wait of the controller for NATS at its start, ms'),
   natsAccountSeedFile: folder
     .optional()
     .describe('external NATS: file with the seed of the account that agents and controller use'),

@@ -29,6 +29,7 @@ const TAIL_LINES = 30;
 /** An emulated processor is many times slower; a slow agent is not a dead one. */
 const PATIENCE = {
   NEXUS_START_TIMEOUT_MS: '900000',
+  NEXUS_NATS_CONNECT_TIMEOUT_MS: '120000',
   NEXUS_SUSPECT_AFTER_MS: '30000',
   NEXUS_LOST_AFTER_MS: '120000',
   NEXUS_NODE_START_TIMEOUT_MS: '180000',
