@@ -118,5 +118,11 @@ export async function makeBus(settings: Settings, host: string, log: Logger): Pr
   const { natsPort: port, runDir } = settings;
   const server = new NatsServer({ host, port, runDir, accounts, user, clock: systemClock, log });
   await server.start();
-  return new NatsBus(await ownServerAccess(server, accounts), settings.instance, log, server, settings.natsConnectTimeoutMs);
+  return new NatsBus(
+    await ownServerAccess(server, accounts),
+    settings.instance,
+    log,
+    server,
+    settings.natsConnectTimeoutMs,
+  );
 }
