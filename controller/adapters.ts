@@ -133,12 +133,18 @@ export async function makeBus(settings: Settings, host: string, log: Logger): Pr
       accountPublicKey: settings.natsAccountPublicKey,
       systemCredsFile: settings.natsSystemCredsFile,
     });
-    return new NatsBus(access, settings.instance, log, undefined);
+    return new NatsBus(access, settings.instance, log, undefined, settings.natsConnectTimeoutMs);
   }
   const accounts = await loadAccounts(settings.stateDir);
   const user = await serviceUserIds(settings.serviceUser);
   const { natsPort: port, runDir } = settings;
   const server = new NatsServer({ host, port, runDir, accounts, user, clock: systemClock, log });
   await server.start();
-  return new NatsBus(await ownServerAccess(server, accounts), settings.instance, log, server);
+  return new NatsBus(
+    await ownServerAccess(server, accounts),
+    settings.instance,
+    log,
+    server,
+    settings.natsConnectTimeoutMs,
+  );
 }

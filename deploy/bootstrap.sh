@@ -2,10 +2,10 @@
 # Installs and builds what is missing, and nothing else: every step checks first, so that this costs a quarter of a
 # second when all is there.
 #
-#   deploy/bootstrap.sh [--for up|test|cli] [--runtime runc|process] [--quiet]
+#   deploy/bootstrap.sh [--for up|test|cli|vm] [--runtime runc|process] [--quiet]
 #
 # cli: what the command line needs. up, test: all that nodes need too; with --runtime process that is less, and root
-# is not needed. A step that can't run says what it wanted, why it can't and how to do it by hand, and this ends with
+# is not needed. vm: what test needs, and an emulator with a system for it to boot. A step that can't run says what it wanted, why it can't and how to do it by hand, and this ends with
 # exit code 1.
 set -euo pipefail
 umask 022
@@ -22,6 +22,8 @@ readonly RUNC_PACKAGES=(runc nats-server iproute2 nftables e2fsprogs mmdebstrap 
 # PostgreSQL is the store of a few tests; whoever wants it for a cluster has it on a host of its own. curl and jq stand in
 # the documentation, whose lines are run; the shells have completions, systemd the units that are checked.
 readonly TEST_PACKAGES=(postgresql curl jq zsh fish systemd)
+# For the tests in a virtual machine alone.
+readonly VM_PACKAGES=(qemu-system-x86 cpio)
 
 # shellcheck source=deploy/lib/steps.sh
 . deploy/lib/steps.sh
@@ -33,7 +35,7 @@ readonly TEST_PACKAGES=(postgresql curl jq zsh fish systemd)
 . deploy/lib/sources.sh
 
 usage() {
-  echo "bootstrap: $1; usage: deploy/bootstrap.sh [--for up|test|cli] [--runtime runc|process] [--quiet]" >&2
+  echo "bootstrap: $1; usage: deploy/bootstrap.sh [--for up|test|cli|vm] [--runtime runc|process] [--quiet]" >&2
   exit 2
 }
 
@@ -47,7 +49,7 @@ while [ $# -gt 0 ]; do
   esac
   shift || usage 'an option lacks its value'
 done
-case $purpose in up | test | cli) ;; *) usage "--for must be up, test or cli" ;; esac
+case $purpose in up | test | cli | vm) ;; *) usage "--for must be up, test, cli or vm" ;; esac
 case $runtime in runc | process) ;; *) usage "--runtime must be runc or process" ;; esac
 
 # The folder itself is what is locked: no lock file that root might leave behind.
@@ -77,7 +79,11 @@ packages_needed() {
   if [ "$runtime" = process ]; then
     echo nats-server
   else
-    echo "${RUNC_PACKAGES[*]}" "$([ "$purpose" = test ] && echo "${TEST_PACKAGES[*]}")"
+    case $purpose in
+      test) echo "${RUNC_PACKAGES[*]} ${TEST_PACKAGES[*]}" ;;
+      vm) echo "${RUNC_PACKAGES[*]} ${VM_PACKAGES[*]}" ;;
+      *) echo "${RUNC_PACKAGES[*]}" ;;
+    esac
   fi
 }
 
@@ -142,6 +148,18 @@ image_build() {
   as_root 'the root file system of nodes (.cache/base-image-*.tar)' "$ROOT/deploy/base-image.sh"
 }
 
+vm_system_check() {
+  deploy/vm-system.sh --check && return
+  echo 'unpacking a Debian to boot'
+  return 1
+}
+
+vm_system_make() {
+  must_write_checkout .cache
+  as_owner mkdir -p .cache
+  as_root 'the system that the tests in a virtual machine boot (.cache/vm)' "$ROOT/deploy/vm-system.sh"
+}
+
 trap 'on_exit $?' EXIT
 lock_checkout
 # One start of Node tells version, ABI (what compiled modules depend on) and path.
@@ -165,3 +183,4 @@ if [ "$purpose" != cli ] && [ "$runtime" = runc ]; then
   step 'agent runtime' runtime_check runtime_build
   step 'base image' image_check image_build
 fi
+if [ "$purpose" = vm ]; then step 'vm system' vm_system_check vm_system_make; fi

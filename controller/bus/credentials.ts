@@ -37,6 +37,9 @@ export async function loadAccounts(stateDir: string): Promise<Accounts> {
 }
 
 /** An account token without limits would allow nothing at all: each has to be lifted by name. */
+/** nats-server's own two seconds are too few for an agent that signs in on a busy or emulated processor, again and again. */
+const SIGN_IN_TIMEOUT_SECONDS = 30;
+
 const UNLIMITED = { conn: -1, leaf: 0, subs: -1, data: -1, payload: -1, imports: 0, exports: 0, wildcards: true };
 
 /** The configuration of our own server; it holds public tokens only. */
@@ -55,6 +58,7 @@ export async function serverConfig(
     `pid_file: "${listen.pidFile}"`,
     'server_name: nexus',
     'max_payload: 1MB',
+    `authorization { timeout: ${SIGN_IN_TIMEOUT_SECONDS} }`,
     `operator: ${operatorToken}`,
     `system_account: ${accounts.system.getPublicKey()}`,
     'resolver: MEMORY',

@@ -82,6 +82,7 @@ export class NatsBus implements AgentBus {
     private readonly instance: string,
     private readonly log: Logger,
     private readonly server: NatsServer | undefined,
+    private readonly connectTimeoutMs = 5000,
   ) {
     this.#subjects = subjectsOf(instance);
   }
@@ -145,16 +146,21 @@ export class NatsBus implements AgentBus {
     });
   }
 
-  #connect(creds: string): Promise<NatsConnection> {
-    return connect({
-      servers: this.access.url,
+  async #connect(creds: string): Promise<NatsConnection> {
+    const { url } = this.access;
+    return await connect({
+      servers: url,
       authenticator: credsAuthenticator(Buffer.from(creds)),
       name: 'nexus-controller',
       maxReconnectAttempts: -1,
       reconnectTimeWait: 100,
       reconnectJitter: 50,
       pingInterval: 10_000,
-      timeout: 5000,
+      timeout: this.connectTimeoutMs,
+    }).catch((error: unknown) => {
+      const advice = 'is it there, and is the machine so busy that nats-connect-timeout-ms is too little?';
+      const message = `cannot connect to nats-server at ${url}: ${(error as Error).message}; ${advice}`;
+      throw new NexusError('unavailable', message, {}, { cause: error });
     });
   }
 

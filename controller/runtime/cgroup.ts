@@ -72,15 +72,28 @@ export class CgroupTree {
     return text.split('\n').filter(Boolean).map(Number);
   }
 
-  /** How many of the node's processes the kernel has killed for want of memory; 0 when the cgroup is gone. */
-  async oomKills(node: string): Promise<number> {
-    const v2 = [join(this.root, this.pathOf(node), 'memory.events')];
-    // v1 counts in each cgroup of its own, not in the parent whose limit was hit.
-    const v1 = ['', 'agent'].map((child) => join(this.root, 'memory', this.pathOf(node), child, 'memory.oom_control'));
-    const texts = await Promise.all(
-      (this.layout === 'v2' ? v2 : v1).map((file) => readFile(file, 'utf8').catch(() => '')),
-    );
-    return texts.reduce((sum, text) => sum + Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0), 0);
+  /**
+   * Has the kernel tell the memory of each child apart, as v1 does by itself: a command that was killed for want of
+   * memory must not count as the agent's end. Only possible while no process is in the parent itself.
+   */
+  async tellMemoryApart(node: string): Promise<void> {
+    if (this.layout === 'v1') return;
+    await writeFile(join(this.root, this.pathOf(node), 'cgroup.subtree_control'), '+memory');
+  }
+
+  /** How many processes of the child, or of the parent itself, died for want of memory; 0 when the cgroup is gone. */
+  async oomKills(node: string, child: string): Promise<number> {
+    if (this.layout === 'v2') {
+      // The parent's file counts what all children lost; it is all there is where they are not told apart.
+      const own = await this.#text(this.pathOf(node), child, 'memory.events');
+      return oomKillsIn(own ?? (await this.#text(this.pathOf(node), 'memory.events')));
+    }
+    const files = ['', child].map((name) => this.#text('memory', this.pathOf(node), name, 'memory.oom_control'));
+    return (await Promise.all(files)).map(oomKillsIn).reduce((sum, kills) => sum + kills, 0);
+  }
+
+  #text(...path: string[]): Promise<string | undefined> {
+    return readFile(join(this.root, ...path), 'utf8').catch(() => undefined);
   }
 
   /** Children whose processes have all ended are removed; one with processes is left for later. */
@@ -115,6 +128,8 @@ export class CgroupTree {
     return V1_HIERARCHIES.map((hierarchy) => join(this.root, hierarchy, path));
   }
 }
+
+const oomKillsIn = (text = ''): number => Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
 
 const V1_HIERARCHIES = [
   ...V1_CONTROLLERS,

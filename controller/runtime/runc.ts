@@ -88,6 +88,7 @@ export class RuncRuntime implements ContainerRuntime {
     const identity = identify(Number(await readFile(pidFile, 'utf8')));
     if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
     await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
+    await this.#cgroups.tellMemoryApart(spec.nodeId);
     return identity;
   }
 
@@ -174,7 +175,7 @@ export class RuncRuntime implements ContainerRuntime {
   }
 
   async wasOutOfMemory(nodeId: NodeId): Promise<boolean> {
-    return (await this.#cgroups.oomKills(nodeId)) > 0;
+    return (await this.#cgroups.oomKills(nodeId, AGENT_CHILD)) > 0;
   }
 
   async dispose(): Promise<void> {

@@ -13,6 +13,7 @@ has_package() {
     perl-base) command -v perl >/dev/null ;;
     systemd) command -v systemd-analyze >/dev/null ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
+    qemu-system-x86) command -v qemu-system-x86_64 >/dev/null ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

@@ -39,6 +39,7 @@ const schema = z.strictObject({
   dataPort: port.default(7400).describe('TCP port of each agent on its own address'),
   natsPort: port.default(4222).describe('TCP port of nats-server on the bridge address'),
   natsUrl: z.string().optional().describe('external NATS server; unset: the controller runs its own'),
+  natsConnectTimeoutMs: milliseconds(100).default(5000).describe('wait of the controller for NATS at its start, ms'),
   natsAccountSeedFile: folder
     .optional()
     .describe('external NATS: file with the seed of the account that agents and controller use'),
@@ -69,6 +70,9 @@ const schema = z.strictObject({
   logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe level that is logged'),
   suspectAfterMs: milliseconds(1500).default(3000).describe('silence of an agent after which its node is Suspect, ms'),
   lostAfterMs: milliseconds(2000).default(10_000).describe('silence of an agent after which its node is Lost, ms'),
+  startTimeoutMs: milliseconds(1000)
+    .default(120_000)
+    .describe('wait of nexus up for a controller that it started, ms; a first start unpacks the base image'),
   nodeStartTimeoutMs: milliseconds(1000).default(30_000).describe('wait for the first heartbeat of a started node, ms'),
   nodeStopGraceMs: milliseconds(100).default(10_000).describe('time an agent has to finish before it is killed, ms'),
   defaultReplicas: z.coerce.number().int().min(1).max(MAX_REPLICAS).default(1).describe('copies of each chunk'),

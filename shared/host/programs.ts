@@ -1,5 +1,6 @@
 /** Programs that Nexus starts or copies: whether they are there, how old they are, and which package has them. */
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
+import { NO_ANSWER } from './sources.js';
 
 export interface Program {
   readonly name: string;
@@ -65,6 +66,10 @@ async function probe(program: Program, { sources }: ProbeInput): Promise<HostChe
   const answer = await sources.run(program.name, program.versionArgs);
   const install = `apt-get install ${program.package}`;
   if (answer === undefined) return failed(program.name, 'missing', install);
+  if (answer.exitCode === NO_ANSWER) {
+    const asked = [program.name, ...program.versionArgs].join(' ');
+    return failed(program.name, 'there, but does not answer', `find out what holds it up: ${asked}`);
+  }
   const version = versionIn(answer.output);
   if (version === undefined) {
     // A tool that is there and answers something else is as good as one that says its number.

@@ -4,6 +4,7 @@
  */
 import { access, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { toNexusError } from '../errors.js';
 import { tryCommand } from '../exec.js';
 
 export interface ProgramAnswer {
@@ -23,13 +24,17 @@ export interface HostSources {
   exists(path: string): Promise<boolean>;
   /** Undefined when there is no such file, or when this user can't look there. */
   inode(path: string): Promise<number | undefined>;
-  /** Undefined when there is no such program, or when it does not end within 5 s. */
+  /** Undefined when there is no such program; exit code NO_ANSWER when it does not end within a minute. */
   run(program: string, args: readonly string[]): Promise<ProgramAnswer | undefined>;
   /** Bytes that are free for this user where the path is, or where it would be made. */
   freeBytes(path: string): Promise<number>;
 }
 
-const PROGRAM_TIMEOUT_MS = 5000;
+/** What timeout(1) exits with. */
+export const NO_ANSWER = 124;
+
+/** All are asked at once: on an emulated processor of a busy machine the last answer took more than 30 s. */
+const PROGRAM_TIMEOUT_MS = 60_000;
 
 /** This host. */
 export function systemSources(): HostSources {
@@ -62,7 +67,7 @@ async function run(program: string, args: readonly string[]): Promise<ProgramAns
   try {
     const { exitCode, stdout, stderr } = await tryCommand(program, args, { timeoutMs: PROGRAM_TIMEOUT_MS, env });
     return { exitCode, output: `${stdout}${stderr}`.trim() };
-  } catch {
-    return undefined;
+  } catch (error) {
+    return toNexusError(error).code === 'deadline_exceeded' ? { exitCode: NO_ANSWER, output: '' } : undefined;
   }
 }

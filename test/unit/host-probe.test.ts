@@ -4,7 +4,7 @@ import { readLayout } from '../../shared/host/cgroups.js';
 import { examineHost } from '../../shared/host/probe.js';
 import { isOlder, versionIn } from '../../shared/host/programs.js';
 import type { HostReport } from '../../shared/host/report.js';
-import { systemSources } from '../../shared/host/sources.js';
+import { NO_ANSWER, systemSources } from '../../shared/host/sources.js';
 import { loadSettings } from '../../shared/config/settings.js';
 import { HYBRID_MOUNTS, recordedInput, V2_MOUNTS, type Recorded } from '../support/recorded-host.js';
 
@@ -35,6 +35,11 @@ describe('host probe', () => {
   it('names the package of each missing program', async () => {
     const check = await onlyFailure({ programs: { mmdebstrap: undefined } });
     expect(check).to.include({ name: 'mmdebstrap', found: 'missing', advice: 'apt-get install mmdebstrap' });
+  });
+
+  it('does not call a program missing that is slow to answer', async () => {
+    const check = await onlyFailure({ programs: { runc: { exitCode: NO_ANSWER, output: '' } } });
+    expect(check).to.include({ name: 'runc', found: 'there, but does not answer' });
   });
 
   it('refuses programs and a Node that are too old', async () => {

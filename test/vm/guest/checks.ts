@@ -1,0 +1,39 @@
+/**
+ * What is shown in the guest, in this order; each builds on what those before it have made. A check is one entry here:
+ * its name is the test's name. The host reads the names, the guest runs them.
+ */
+import { bringUp, findNothingMissing, findNetem, haveUnifiedCgroups, leaveNothing } from './cluster-checks.js';
+import { fetchWhatWasSent } from './file-checks.js';
+import type { Guest } from './guest.js';
+import { bound, bounded, cutOffProcesses, endForWantOfMemory, killCommand, resize } from './limit-checks.js';
+import { countUse } from './metrics-checks.js';
+import { createNodes, keepData, outliveController, removeNode } from './node-checks.js';
+
+export interface Check {
+  readonly name: string;
+  readonly run: (guest: Guest) => Promise<void>;
+  /** Part of the short form, too. */
+  readonly isShort?: boolean;
+  /** The others have nothing to stand on when it fails. */
+  readonly isBase?: boolean;
+}
+
+export const CHECKS: readonly Check[] = [
+  { name: 'cgroups are pure v2', run: haveUnifiedCgroups, isShort: true, isBase: true },
+  { name: 'nexus doctor finds nothing missing', run: findNothingMissing, isShort: true },
+  { name: 'nexus doctor finds netem in this kernel', run: findNetem },
+  { name: 'nexus up starts the cluster', run: bringUp, isShort: true, isBase: true },
+  { name: 'two nodes are created and run', run: createNodes, isShort: true, isBase: true },
+  { name: 'their limits are in the kernel, on the parent of all their processes', run: bound, isShort: true },
+  { name: 'a node sees its own cgroup and nothing above it', run: bounded },
+  { name: 'a file of three chunks comes back as it was', run: fetchWhatWasSent, isShort: true },
+  { name: 'a command over --mem is killed, and its agent lives', run: killCommand, isShort: true },
+  { name: 'a fork bomb ends at the pids limit', run: cutOffProcesses },
+  { name: 'metrics tell what half a core and 100 MB are', run: countUse, isShort: true },
+  { name: 'nodes outlive a killed controller: same agents, same files', run: outliveController, isShort: true },
+  { name: 'resize changes the limits of a running node', run: resize },
+  { name: 'a node keeps its data over stop and start', run: keepData },
+  { name: 'an agent that is killed for want of memory is told as such', run: endForWantOfMemory },
+  { name: 'a removed node leaves no cgroup', run: removeNode },
+  { name: 'nexus down --purge leaves nothing', run: leaveNothing, isShort: true },
+];

@@ -1,0 +1,50 @@
+/** Nodes: made, outliving the controller, stopped, removed. */
+import { existsSync } from 'node:fs';
+import { expect } from 'chai';
+import { compareWithSource } from './file-checks.js';
+import { eventually, type Guest, type NodeJson } from './guest.js';
+
+export const NODE = { memoryMb: 256, cpuWeight: 512, pids: 128 } as const;
+
+export async function createNodes(guest: Guest): Promise<void> {
+  const { memoryMb, cpuWeight, pids } = NODE;
+  const limits = ['--mem', String(memoryMb), '--cpu', String(cpuWeight), '--pids', String(pids)];
+  for (const name of ['a', 'b']) await guest.ok('node', 'create', name, ...limits, '--storage', '128M');
+  const nodes = await guest.json<NodeJson[]>('node', 'ls');
+  expect(nodes.map(({ status }) => status)).to.deep.equal(['Running', 'Running']);
+}
+
+export async function outliveController(guest: Guest): Promise<void> {
+  const { controller } = await guest.json<{ controller: { pid: number } }>('status');
+  const before = await guest.json<NodeJson[]>('node', 'ls');
+  process.kill(controller.pid, 'SIGKILL');
+  await guest.ok('up');
+  const list = (): Promise<NodeJson[]> => guest.json<NodeJson[]>('node', 'ls');
+  const after = await eventually(
+    list,
+    (nodes) => nodes.every(({ status, agent_started_at: at }) => status === 'Running' && at !== ''),
+    120_000,
+  );
+  const identity = ({ id, pid, agent_started_at: at }: NodeJson): object => ({ id, pid, at });
+  expect(after.map(identity)).to.deep.equal(before.map(identity));
+  await compareWithSource(guest);
+}
+
+export async function keepData(guest: Guest): Promise<void> {
+  expect((await guest.exec('a', 'sh', '-c', 'echo kept > /root/note && sync')).code).to.equal(0);
+  await guest.ok('node', 'stop', 'a');
+  const stopped = await guest.inspect('a');
+  expect(stopped.status).to.equal('Stopped');
+  expect(existsSync(guest.cgroupPath(stopped)), 'a stopped node has no cgroup').to.equal(false);
+  await guest.ok('node', 'start', 'a');
+  expect((await guest.exec('a', 'cat', '/root/note')).stdout).to.equal('kept\n');
+}
+
+export async function removeNode(guest: Guest): Promise<void> {
+  await guest.ok('node', 'create', 'brief', '--storage', '64M');
+  const node = await guest.inspect('brief');
+  await guest.exec('brief', 'true');
+  expect(existsSync(guest.cgroupPath(node))).to.equal(true);
+  await guest.ok('node', 'rm', 'brief');
+  expect(existsSync(guest.cgroupPath(node))).to.equal(false);
+}
