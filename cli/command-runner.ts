@@ -11,6 +11,7 @@ import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
 import { SeveralErrors } from './several.js';
 import { writeTo, type Streams } from './streams.js';
+import { visible } from './visible.js';
 
 interface Located {
   readonly entry: Group | Leaf;
@@ -175,7 +176,7 @@ function linesOf(error: NexusError): string {
   if (error instanceof SeveralErrors) {
     return error.failures.map(({ name, error: one }) => linesOf(one.during(name))).join('');
   }
-  return `nexus: ${error.message.trim().replace(/\s*\n\s*/g, '; ')}\n`;
+  return `nexus: ${visible(error.message.trim().replace(/\s*\n\s*/g, '; '))}\n`;
 }
 
 /** Whoever read our output has gone (`nexus node ls | head -1`): nobody is left to tell. */

@@ -20,16 +20,22 @@ export class FileDestination implements AsyncDisposable {
     private readonly file: FileHandle,
   ) {}
 
-  /** `path` may be a folder: the file's own name is used in it. Codes: permission_denied, resource_exhausted. */
-  static async open(path: string, name: string, env: NodeJS.ProcessEnv): Promise<FileDestination> {
-    const target = (await find(path))?.isDirectory() === true ? join(path, basename(name)) : path;
+  /**
+   * `path` may be a folder: the file's own name is used in it. `mode` is the new file's, less the umask. Codes:
+   * not_found (no such folder), already_exists (a folder of that name), permission_denied, resource_exhausted.
+   */
+  static async open(path: string, name: string, env: NodeJS.ProcessEnv, mode = 0o666): Promise<FileDestination> {
+    const isInto = (await find(path))?.isDirectory() === true;
+    if (!isInto && path.endsWith('/')) throw noFolder(path);
+    const target = isInto ? join(path, basename(name)) : path;
     const found = await find(target);
-    if (found !== undefined && !found.isDirectory() && !found.isFile()) return await FileDestination.#special(target);
+    if (found?.isDirectory() === true)
+      throw new NexusError('already_exists', `cannot write ${target}: it is a folder; choose another destination`);
+    if (found !== undefined && !found.isFile()) return await FileDestination.#special(target);
     const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(4).toString('hex')}.nexus-part`);
-    const file = await open(temporary, 'wx', 0o666).catch((thrown: unknown) => {
-      if ((thrown as NodeJS.ErrnoException).code !== 'ENOENT') throw refused(thrown, target);
-      const message = `cannot write ${target}: its folder does not exist; choose another destination`;
-      throw new NexusError('permission_denied', message, {}, { cause: thrown });
+    const file = await open(temporary, 'wx', mode).catch((thrown: unknown) => {
+      const { code } = thrown as NodeJS.ErrnoException;
+      throw code === 'ENOENT' || code === 'ENOTDIR' ? noFolder(target, thrown) : refused(thrown, target);
     });
     const destination = new FileDestination(target, temporary, file);
     await giveToCaller(temporary, env);
@@ -79,6 +85,14 @@ export async function giveToCaller(path: string, env: NodeJS.ProcessEnv): Promis
   const [, uid, gid] = /^(\d+):(\d+)$/.exec(env[CALLER_VARIABLE] ?? '') ?? [];
   if (uid !== undefined && gid !== undefined) await chown(path, Number(uid), Number(gid));
 }
+
+const noFolder = (path: string, cause?: unknown): NexusError =>
+  new NexusError(
+    'not_found',
+    `cannot write ${path}: its folder does not exist; choose another destination`,
+    {},
+    { cause },
+  );
 
 const refused = (thrown: unknown, path: string): Error =>
   systemError(thrown, `cannot write ${path}`, 'choose another destination');

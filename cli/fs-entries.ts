@@ -36,6 +36,15 @@ export async function* walkFolder(controller: Controller, path: string, maxDepth
   for await (const { entries } of controller.messages(controller.fs.walkFolder({ path, maxDepth }))) yield* entries;
 }
 
+/**
+ * An argument that makes a name in the cluster. Node has put U+FFFD where its bytes were not UTF-8: stored like that it
+ * would be another name than the one that was typed. Code: invalid_argument.
+ */
+export function assertUtf8(text: string, argument: string): void {
+  if (!text.includes('\ufffd')) return;
+  throw new NexusError('invalid_argument', `${argument}: must be UTF-8, without U+FFFD; choose another name`);
+}
+
 /** `name` within `folder`. */
 export const childPath = (folder: string, name: string): string =>
   folder.endsWith('/') ? `${folder}${name}` : `${folder}/${name}`;

@@ -2,6 +2,9 @@
 import Table from 'cli-table3';
 import { stringify } from 'yaml';
 import type { Output } from './streams.js';
+import { visible } from './visible.js';
+
+export { visible };
 
 export function render(value: unknown, format: 'json' | 'yaml'): string {
   return format === 'json' ? JSON.stringify(value, null, 2) : stringify(value, { lineWidth: 0 }).trimEnd();
@@ -49,10 +52,6 @@ export function facts(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([name]) => name.length)) + 1;
   return rows.map(([name, value]) => `${`${name}:`.padEnd(width)}  ${visible(value)}`.trimEnd()).join('\n');
 }
-
-/** Control characters in a name would move the cursor or change colours of the terminal that shows it. */
-// eslint-disable-next-line no-control-regex
-export const visible = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 
 /** Cuts the widest flexible column, again and again, until the table fits or nothing more can be cut. */
 function fit(

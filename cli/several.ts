@@ -9,7 +9,7 @@ export interface Failure {
   readonly error: NexusError;
 }
 
-/** Two failures or more, in the order in which the names were typed; the first one's code counts. */
+/** Failures that have to be named, in the order in which the names were typed; the first one's code counts. */
 export class SeveralErrors extends NexusError {
   constructor(
     readonly failures: readonly Failure[],

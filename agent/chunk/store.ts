@@ -203,6 +203,8 @@ export class ChunkStore {
     const facts = await this.find(chunk);
     if (facts === undefined) throw new NexusError('not_found', `chunk ${chunk} is not on this node`, { chunk });
     const file = await open(this.#layout.chunk(chunk), 'r').catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT')
+        throw new NexusError('not_found', `chunk ${chunk} is not on this node any more`, { chunk }, { cause: error });
       throw toNexusError(error).during(`chunk ${chunk}`);
     });
     const { size } = await file.stat();

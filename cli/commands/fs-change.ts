@@ -2,7 +2,7 @@
 import { command } from '../command.js';
 import { SLOW_DEADLINE_MS } from '../connection.js';
 import { formatBytes } from '../format.js';
-import { childPath, expectEntry, findEntry } from '../fs-entries.js';
+import { assertUtf8, childPath, expectEntry, findEntry } from '../fs-entries.js';
 import { count } from '../fs-tree.js';
 import { visible } from '../output.js';
 import { throwFailures, tryEach } from '../several.js';
@@ -24,9 +24,11 @@ export const makeFolder = command({
   ],
   run: async (input, context) => {
     const controller = await context.connect();
-    const outcome = await tryEach(input.path, (path) =>
-      controller.call(controller.fs, controller.fs.makeFolder, { path, parents: input.parents }),
-    );
+    const { fs } = controller;
+    const outcome = await tryEach(input.path, async (path) => {
+      assertUtf8(path, 'PATH');
+      return await controller.call(fs, fs.makeFolder, { path, parents: input.parents });
+    });
     const made = outcome.done.map(({ entry }) => expectEntry(entry));
     await context.print(made.map(entryShape), () => made.map(({ path }) => `folder ${visible(path)}`).join('\n'));
     throwFailures(outcome);
@@ -47,6 +49,7 @@ export const move = command({
     ['nexus fs mv /a.txt /photos', 'into a folder'],
   ],
   run: async (input, context) => {
+    assertUtf8(input.to, 'TO');
     const controller = await context.connect();
     const { fs } = controller;
     const found = await findEntry(controller, input.to);

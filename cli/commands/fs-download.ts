@@ -9,15 +9,13 @@ import { command } from '../command.js';
 import type { Controller } from '../connection.js';
 import type { Context } from '../context.js';
 import { FileDestination, giveToCaller } from '../destination.js';
+import { throwFileFailures, tryEachFile } from '../each-file.js';
 import { formatBytes } from '../format.js';
 import { expectEntry, walkFolder } from '../fs-entries.js';
 import { count } from '../fs-tree.js';
 import { openProgress, type Progress } from '../progress.js';
-import { throwFailures, tryEach } from '../several.js';
 import { writeTo } from '../streams.js';
 import { systemError } from '../system-error.js';
-
-const FILES_AT_ONCE = 4;
 
 export const download = command({
   summary: 'fetch a file or a folder',
@@ -123,15 +121,11 @@ async function downloadFolder(
   const byPath = new Map(files.map((entry) => [entry.path, entry]));
   const bytes = files.reduce((sum, { size }) => sum + Number(size), 0);
   const progress = await openProgress(`download ${count(files.length, 'file')}`, bytes, context.streams.stderr);
-  const outcome = await tryEach(
-    [...byPath.keys()],
-    async (path) => {
-      const entry = expectEntry(byPath.get(path));
-      await fetchTo(controller, context, entry, places.get(path) ?? root, progress);
-      return Number(entry.size);
-    },
-    FILES_AT_ONCE,
-  ).finally(() => {
+  const outcome = await tryEachFile([...byPath.keys()], async (path) => {
+    const entry = expectEntry(byPath.get(path));
+    await fetchTo(controller, context, entry, places.get(path) ?? root, progress);
+    return Number(entry.size);
+  }).finally(() => {
     progress.stop();
   });
   const fetched = { files: outcome.done.length, bytes: outcome.done.reduce((sum, size) => sum + size, 0) };
@@ -140,7 +134,7 @@ async function downloadFolder(
     (shape) =>
       `${shape.dest}  ${count(shape.files, 'file')} in ${count(shape.folders, 'folder')}, ${formatBytes(shape.bytes)}`,
   );
-  throwFailures(outcome);
+  throwFileFailures(outcome);
   return 0;
 }
 

@@ -22,6 +22,8 @@ export const quota = command({
     ['nexus fs quota --user alice', "alice's"],
   ],
   run: async (input, context) => {
+    // To the controller it means whoever asks.
+    if (input.user === '') throw new NexusError('invalid_argument', '--user needs the name of a user');
     const controller = await context.connect();
     const { recount, user: username = '' } = input;
     const { fs } = controller;

@@ -10,18 +10,15 @@ import { fsUploadCatalogue, type FsTarget } from '../catalogue.js';
 import { command } from '../command.js';
 import type { Controller } from '../connection.js';
 import type { Context } from '../context.js';
+import { throwFileFailures, tryEachFile } from '../each-file.js';
 import { formatBytes } from '../format.js';
-import { childPath, expectEntry, findEntry } from '../fs-entries.js';
+import { assertUtf8, childPath, expectEntry, findEntry } from '../fs-entries.js';
 import { count } from '../fs-tree.js';
 import { readLocalTree, type LocalTree } from '../local-tree.js';
 import { visible } from '../output.js';
 import { openProgress, type Progress } from '../progress.js';
-import { throwFailures, tryEach } from '../several.js';
 import { entryShape } from '../shapes.js';
 import { openSource } from '../source.js';
-
-/** Small files wait for disks, not for this process; large ones fill the disks two at a time already. */
-const FILES_AT_ONCE = 4;
 
 export const upload = command({
   summary: 'store a file or a folder',
@@ -44,6 +41,8 @@ export const upload = command({
   run: async (input, context) => {
     const replicas = input.replicas === undefined ? 0 : parseInteger(input.replicas, 'replicas', 1, MAX_REPLICAS);
     const options: Options = { overwrite: input.overwrite, parents: input.parents, replicas };
+    assertUtf8(input.source, 'SOURCE');
+    assertUtf8(input.path, 'PATH');
     const isFolder = input.source !== '-' && (await stat(input.source).catch(() => undefined))?.isDirectory() === true;
     const controller = await context.connect();
     const target = await targetOf(controller, input.source, input.path);
@@ -64,7 +63,10 @@ async function targetOf(controller: Controller, source: string, path: string): P
   const isInto = path.endsWith('/') || (await findEntry(controller, path))?.type === 'folder';
   if (!isInto) return path;
   if (source !== '-') return childPath(path, basename(resolve(source)));
-  throw new NexusError('invalid_argument', `${path} is a folder; say what the file is to be called: ${path}/NAME`);
+  throw new NexusError(
+    'invalid_argument',
+    `${path} is a folder; say what the file is to be called: ${childPath(path, 'NAME')}`,
+  );
 }
 
 async function uploadOne(
@@ -127,19 +129,19 @@ async function uploadFolder(
     await controller.call(fs, fs.makeFolder, { path: childPath(root, folder), parents: true });
   const progress = await openProgress(`upload ${count(tree.files.length, 'file')}`, tree.bytes, context.streams.stderr);
   const names = tree.files.map(({ path }) => path);
-  const outcome = await tryEach(
+  const outcome = await tryEachFile(
     names,
     async (name) => {
       await using opened = await openSource(join(source, name), context, 'it was a file a moment ago; try again');
       const target = { path: childPath(root, name), overwrite: options.overwrite, parents: false };
       return await send(controller, context, target, { ...opened, replicas: options.replicas }, progress);
     },
-    FILES_AT_ONCE,
+    tree.failures,
   ).finally(() => {
     progress.stop();
   });
   await context.print(resultOf(root, tree, outcome.done), (result) => resultText(result));
-  throwFailures(outcome);
+  throwFileFailures(outcome);
   return 0;
 }
 

@@ -13,6 +13,9 @@ import { sendBytes } from '../send-bytes.js';
 import { plainShape } from '../shapes.js';
 import { writeTo } from '../streams.js';
 
+/** As nexus.json itself: the paths of all users are in it. */
+const EXPORT_MODE = 0o600;
+
 export const exportState = command({
   summary: 'write down all that the cluster keeps',
   details:
@@ -34,7 +37,7 @@ export const exportState = command({
       context.throwIfInterrupted();
       return 0;
     }
-    await using destination = await FileDestination.open(input.file, 'nexus.json', context.streams.env);
+    await using destination = await FileDestination.open(input.file, 'nexus.json', context.streams.env, EXPORT_MODE);
     let size = 0;
     for await (const { data } of controller.messages(stream)) {
       size += data.length;
@@ -115,9 +118,12 @@ export const rebuildState = command({
 
 function summaryText({ nodes, files, warnings }: RebuildSummary, isPlan: boolean, width: number): string {
   const verb = isPlan ? 'would be' : 'were';
+  // Of a node that is still to be adopted, nobody has seen what it holds; a warning says so.
+  const none = isPlan && nodes.length > 0 ? 'no files are known yet' : `no files ${verb} put together`;
+  const filesLine = files.length === 0 ? none : `files that ${verb} put together:`;
   const lines = [
     nodes.length === 0 ? `no nodes ${verb} adopted` : `nodes that ${verb} adopted: ${nodes.join(', ')}`,
-    files.length === 0 ? `no files ${verb} put together` : `files that ${verb} put together:`,
+    filesLine,
   ];
   if (files.length > 0) {
     lines.push(

@@ -4,6 +4,7 @@
  * most. Which copy of a chunk is the first (the one that is sent to, and forwards) changes with each lap.
  */
 import { NexusError } from '../../shared/errors.js';
+import { formatBytes } from '../../shared/format-bytes.js';
 import type { NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES, MIB } from '../../shared/limits.js';
 
@@ -90,7 +91,7 @@ export function assertRoomForFile(nodes: readonly Candidate[], replicas: number,
   const fits = Math.floor(places / replicas) * CHUNK_SIZE_BYTES;
   throw new NexusError(
     'resource_exhausted',
-    `a file of ${sizeBytes} bytes with ${replicas} replica(s) does not fit: the nodes have room for ${fits} bytes; remove files or create nodes`,
+    `a file of ${formatBytes(sizeBytes)} with ${replicas} replica(s) does not fit: the nodes have room for ${formatBytes(fits)}; remove files or create nodes`,
     { needed_bytes: sizeBytes, free_bytes: fits },
   );
 }
@@ -141,7 +142,8 @@ class Dealer {
     for (const node of this.nodes) {
       if (!node.schedulable) why[node.name] = 'not running, or cordoned';
       else if (without?.has(node.id) === true) why[node.name] = 'has the chunk, or failed to take it';
-      else if (!this.#hasRoom(node)) why[node.name] = `no room for a chunk (${node.freeBytes} bytes free)`;
+      else if (!this.#hasRoom(node))
+        why[node.name] = `no room for a chunk (${formatBytes(Math.max(0, node.freeBytes))} free)`;
     }
     return why;
   }
@@ -160,15 +162,19 @@ class Dealer {
       const message = `${replicas} replicas need as many running nodes, and there are ${running}; create nodes or ask for fewer replicas`;
       return new NexusError('failed_precondition', message, details);
     }
-    if (this.#ring.filter((node) => without?.has(node.id) !== true).length < replicas) {
+    const eligible = this.#ring.filter((node) => without?.has(node.id) !== true);
+    if (eligible.length < replicas) {
       const message = 'no other node is running that could take the chunk; start or create one';
       return new NexusError('unavailable', message, details);
     }
-    const free = this.#ring.reduce((most, node) => Math.max(most, node.freeBytes), 0);
+    const full = eligible.filter((node) => !this.#hasRoom(node));
+    const free = Math.max(0, ...full.map((node) => node.freeBytes));
     const needed = CHUNK_SIZE_BYTES + NODE_RESERVE_BYTES;
+    const roomy = eligible.length - full.length;
     const message =
-      `no room for another chunk: ${replicas} node(s) with ${needed} bytes free are needed ` +
-      `(a chunk and what stays free), the emptiest has ${Math.max(0, free)}; remove files or create nodes`;
+      `no room for another chunk: ${replicas} node(s) with ${formatBytes(needed)} free are needed (a chunk and what ` +
+      `stays free), ${roomy} of ${eligible.length} have that much, and the emptiest of the others has ` +
+      `${formatBytes(free)}; remove files or create nodes${roomy === 0 ? '' : ', or ask for fewer replicas'}`;
     return new NexusError('resource_exhausted', message, { ...details, needed_bytes: needed, free_bytes: free });
   }
 }

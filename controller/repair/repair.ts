@@ -174,7 +174,7 @@ export class Repair {
       await events.append('repair.started', 'cluster', `${verdicts.length} chunk(s) lack copies${urgent}; copying`);
     }
     if (lostChunks > this.#lost) {
-      const message = `${lostChunks} chunk(s) have no copy that can be reached; start the nodes that hold them`;
+      const message = `${lostChunks} chunk(s) have no whole copy that can be reached; see the warnings of nexus status`;
       await events.append('repair.blocked', 'cluster', message);
     }
     this.#lost = lostChunks;

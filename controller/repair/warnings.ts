@@ -9,7 +9,7 @@ export function repairWarnings({ lostChunks, blocked }: WatchedRepair): string[]
     ...(lostChunks === 0
       ? []
       : [
-          `${lostChunks} chunk(s) have no copy that can be reached; start the nodes that are down, or see nexus file where ID`,
+          `${lostChunks} chunk(s) have no whole copy that can be reached; start the nodes that are down; where none is, the copies are damaged or gone: nexus file verify ID tells`,
         ]),
     ...blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}; add or start nodes with room`),
   ];

@@ -106,6 +106,34 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
   },
 };
 
+/** What an RPC of administrators does, for those whom it is refused. */
+export const ADMINISTRATORS: Readonly<Record<string, string>> = {
+  CordonNode: 'cordon nodes',
+  UncordonNode: 'uncordon nodes',
+  DrainNode: 'drain nodes',
+  ResizeNode: 'resize nodes',
+  ExecInNode: 'run commands in nodes',
+  GetNodeLogs: 'read the logs of nodes',
+  InspectAgent: 'inspect agents',
+  ListAgentChunks: 'list the chunks of an agent',
+  ImportImage: 'import images',
+  BuildImage: 'build images',
+  RemoveImage: 'remove images',
+  ScrubFiles: 'scrub files',
+  RebalanceFiles: 'rebalance files',
+  SetQuota: 'set quotas',
+  ExportState: 'export the state',
+  ImportState: 'import a state',
+  RebuildState: 'rebuild the state',
+  Shutdown: 'stop the cluster',
+  ListUsers: 'list users',
+  CreateUser: 'create users',
+  SetRole: 'change the role of users',
+  SetDisabled: 'disable and enable users',
+  RotateSigningKey: 'replace the signing key',
+  ListAudit: 'read the audit log',
+};
+
 /** `method` is the full path, e.g. /nexus.v1.FileService/ListFiles. Undefined: there is no rule. */
 export function requirementOf(method: string): Requirement | undefined {
   const [, service = '', name = ''] = method.split('/');
@@ -116,5 +144,6 @@ export function requirementOf(method: string): Requirement | undefined {
 /** Code: permission_denied. */
 export function assertMayCall(method: string, requirement: Requirement, isAdministrator: boolean): void {
   if (requirement !== 'administrator' || isAdministrator) return;
-  throw new NexusError('permission_denied', `${method.split('/').at(-1) ?? method} is for administrators only`);
+  const what = ADMINISTRATORS[method.split('/').at(-1) ?? ''] ?? 'do this';
+  throw new NexusError('permission_denied', `only administrators may ${what}; ask one of them`);
 }

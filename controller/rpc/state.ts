@@ -4,6 +4,7 @@ import { NexusError } from '../../shared/errors.js';
 import type {
   ImportStateRequest,
   ImportStateResponse,
+  RebuildSummary,
   RebuiltFile as RebuiltFileShape,
   StateServiceServer,
 } from '../../shared/gen/nexus/v1/state.js';
@@ -12,7 +13,7 @@ import { statusOf } from '../../shared/rpc/status.js';
 import { documentPieces, type DocumentSource } from '../state/document.js';
 import { importState, type Imported } from '../state/import.js';
 import type { RebuiltFile } from '../state/rebuild-plan.js';
-import { rebuildState, type RebuildDeps } from '../state/rebuild.js';
+import { rebuildState, type RebuildDeps, type Rebuilt } from '../state/rebuild.js';
 import type { Edge } from './edge.js';
 import { admitted, serverStream } from './handlers.js';
 
@@ -48,8 +49,7 @@ export function stateServiceHandlers(deps: RebuildDeps, source: DocumentSource, 
     },
     rebuildState: serverStream(edge, async ({ plan }, { signal, send }) => {
       const rebuilt = await rebuildState(deps, { plan, signal }, (progress) => send({ progress }));
-      const { nodes, files, warnings } = rebuilt;
-      await send({ summary: { nodes: [...nodes], files: files.map(rebuiltShape), warnings: [...warnings] } });
+      await send({ summary: rebuildSummary(rebuilt, plan) });
     }),
   };
 }
@@ -74,6 +74,15 @@ const importedShape = ({ nodes, files, entries, warnings }: Imported): ImportSta
   entries: BigInt(entries),
   warnings: [...warnings],
 });
+
+/** A plan starts no node, so what the nodes hold that would be adopted is not in it. */
+export function rebuildSummary({ nodes, files, warnings }: Rebuilt, isPlan: boolean): RebuildSummary {
+  const unseen =
+    isPlan && nodes.length > 0
+      ? ['what the nodes hold that would be adopted is not known before: files are found only without --plan']
+      : [];
+  return { nodes: [...nodes], files: files.map(rebuiltShape), warnings: [...warnings, ...unseen] };
+}
 
 const rebuiltShape = ({ file, verdict, missing }: RebuiltFile): RebuiltFileShape => ({
   id: file.id,

@@ -18,6 +18,7 @@ const LONE_SURROGATE = /\p{Cs}/u;
 export function parsePath(text: string, field = 'path'): Names {
   const refuse = (problem: string): NexusError =>
     new NexusError('invalid_argument', `${field}: ${problem}`, { field, problem });
+  if (text === '') throw refuse('must not be empty; it begins with "/"');
   if (!text.startsWith('/')) throw refuse(`must begin with "/"; did you mean "/${text}"?`);
   if (Buffer.byteLength(text) > MAX_PATH_BYTES) throw refuse(`must be at most ${MAX_PATH_BYTES} bytes`);
   if (CONTROL.test(text)) throw refuse('must hold no control characters');

@@ -116,8 +116,20 @@ class Download {
     this.#page = await this.catalogue.chunkSources(this.request.fileId, index, SOURCES_PER_PAGE);
     const found = this.#page.find((source) => source.index === index);
     if (found === undefined)
-      throw new NexusError('data_loss', `chunk ${index} of file ${this.request.fileId} is not in the catalogue`);
+      throw new NexusError(
+        'data_loss',
+        `chunk ${index} of file ${this.request.fileId} is not in the catalogue${this.#adviceFor(index)}`,
+      );
     return found;
+  }
+
+  /** What of the file can still be had, where a chunk of it can't. */
+  #adviceFor(index: number): string {
+    const { fileId, chunksCount } = this.request;
+    if (chunksCount === 1) return '';
+    const [before, after] = [index * CHUNK_SIZE_BYTES, (index + 1) * CHUNK_SIZE_BYTES];
+    const ranges = [...(index > 0 ? [`0-${before - 1}`] : []), ...(index + 1 < chunksCount ? [`${after}-`] : [])];
+    return `; the rest of the file may be whole: nexus file download ${fileId} DEST --range ${ranges.join(' or ')}`;
   }
 
   async #fetch(source: ChunkSource): Promise<Fetched> {
@@ -142,7 +154,7 @@ class Download {
         failures.push(error.during(`node ${target.nodeName}`));
       }
     }
-    throw allFailed(this.request.fileId, source, failures);
+    throw allFailed(this.request.fileId, source, failures, this.#adviceFor(source.index));
   }
 }
 
@@ -152,13 +164,17 @@ const mismatch = (source: ChunkSource, node: string, found: { md5: string; size:
     `node ${node} has ${found.size} bytes with MD5 ${found.md5}, stored were ${source.size} with ${source.md5}`,
   );
 
-/** Damage outweighs absence: a node that comes back may still have it, a changed chunk does not heal. */
-function allFailed(fileId: string, source: ChunkSource, failures: readonly NexusError[]): NexusError {
-  const worst = failures.find((failure) => failure.code === 'data_loss') ?? failures[0];
+/**
+ * Damage outweighs silence: a node that comes back may still have it, a changed chunk does not heal. That the chunk is
+ * not on a node is no answer about the file, which is there: gone from all of them, it is lost.
+ */
+function allFailed(fileId: string, source: ChunkSource, failures: readonly NexusError[], advice: string): NexusError {
+  const damage = failures.find((failure) => failure.code === 'data_loss');
+  const code = (damage ?? failures.find((failure) => failure.code !== 'not_found'))?.code ?? 'data_loss';
   const said = failures.map((failure) => failure.message).join('; ') || 'no node has it';
   return new NexusError(
-    worst?.code ?? 'data_loss',
-    `file ${fileId}: chunk ${source.index} (${source.chunkId}) cannot be read: ${said}`,
+    code,
+    `file ${fileId}: chunk ${source.index} (${source.chunkId}) cannot be read: ${said}${code === 'data_loss' ? advice : ''}`,
     {
       file: fileId,
       chunk: source.index,

@@ -18,6 +18,7 @@ import { IdentityServiceService } from '../../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
 import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
+import { StateServiceService } from '../../shared/gen/nexus/v1/state.js';
 import { statusOf } from '../../shared/rpc/status.js';
 
 const SERVICES = [
@@ -28,6 +29,7 @@ const SERVICES = [
   ImageServiceService,
   MetricsServiceService,
   NodeServiceService,
+  StateServiceService,
 ];
 
 /** A handler for one answer; what it throws becomes the status. */

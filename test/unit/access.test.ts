@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { Metadata, type ServiceDefinition } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import type { Principal } from '../../controller/identity/sessions.js';
-import { ACCESS, requirementOf, type Requirement } from '../../controller/rpc/access.js';
+import { ACCESS, ADMINISTRATORS, assertMayCall, requirementOf, type Requirement } from '../../controller/rpc/access.js';
 import { GatewayEdge, LocalEdge, type Caller } from '../../controller/rpc/edge.js';
 import { NexusError } from '../../shared/errors.js';
 import { createLogger } from '../../shared/log.js';
-import { codeOf } from '../support/codes.js';
+import { codeOf, errorOf } from '../support/codes.js';
 import { PROJECT } from '../support/cluster.js';
 
 const log = createLogger('test', 'silent');
@@ -78,6 +78,17 @@ describe('access rules', () => {
     expect(names).to.include.members(['ListUsers', 'CreateUser', 'SetRole', 'SetDisabled', 'RotateSigningKey']);
     expect(names).to.include.members(['ListAudit', 'ImportImage', 'BuildImage', 'RemoveImage', 'ExecInNode']);
     expect(names).to.include.members(['GetNodeLogs', 'Shutdown', 'CordonNode', 'ResizeNode']);
+  });
+
+  it('are told in words of what was to be done, not in names of RPCs', async () => {
+    for (const path of pathsOf('administrator')) {
+      const name = path.split('/').at(-1) ?? '';
+      const refusal = await errorOf(() => {
+        assertMayCall(path, 'administrator', false);
+      });
+      expect(ADMINISTRATORS, 'a line for it is missing').to.have.property(name);
+      expect(refusal.message, path).to.match(/^only administrators may [a-z ]+; ask one of them$/);
+    }
   });
 
   it('refuse an unknown method, whoever calls it', async () => {

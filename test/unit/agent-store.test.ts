@@ -3,6 +3,7 @@ import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { ChunkLayout } from '../../agent/chunk/layout.js';
 import { ChunkStore } from '../../agent/chunk/store.js';
 import { Tombstones } from '../../agent/chunk/tombstones.js';
 import type { ExpectedChunk } from '../../agent/chunk/write.js';
@@ -14,6 +15,7 @@ import { systemClock, type Clock } from '../../shared/clock.js';
 import { toNexusError } from '../../shared/errors.js';
 import { newChunkId, type ChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS, KIB, MIB } from '../../shared/limits.js';
+import { errorOf } from '../support/codes.js';
 
 const quiet = createAgentLog({}, 'error', () => undefined);
 const promiseOf = (content: Buffer): ExpectedChunk => ({
@@ -90,6 +92,14 @@ describe('chunk store', () => {
     expect(await temporaries()).to.deep.equal([]);
     expect(await codeOf(store.openRead(chunk))).to.equal('not_found');
     expect(await put(store, chunk, Buffer.from('promised'))).to.equal(false);
+  });
+
+  it('says of a chunk whose file is gone that it is not there, and not where it was', async () => {
+    const chunk = newChunkId();
+    await put(store, chunk, Buffer.from('content'));
+    await rm(new ChunkLayout(dataDir).chunk(chunk));
+    const error = await errorOf(() => store.openRead(chunk));
+    expect(error).to.include({ code: 'not_found', message: `chunk ${chunk} is not on this node any more` });
   });
 
   it('refuses fewer and more bytes than promised', async () => {

@@ -301,7 +301,7 @@ describe('commands', () => {
       expect(await readdir(folder)).to.deep.equal(['data.bin']);
       expect(opened).to.equal(1);
       const refused = await controller.run(['file', 'download', 'f1', join(folder, 'none', 'x')]);
-      expect(refused.exitCode).to.equal(4);
+      expect(refused.exitCode).to.equal(3);
       expect(refused.stderr).to.include('its folder does not exist');
       expect(opened).to.equal(1);
     });

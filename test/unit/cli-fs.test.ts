@@ -125,6 +125,87 @@ describe('nexus fs', () => {
     });
   });
 
+  it('refuse an empty user instead of showing the one who asks', async () => {
+    await using({}, async (controller) => {
+      const { exitCode, stderr } = await controller.run(['fs', 'quota', '--user', '']);
+      expect({ exitCode, stderr }).to.deep.equal({ exitCode: 2, stderr: 'nexus: --user needs the name of a user\n' });
+    });
+  });
+
+  it('refuse arguments that were not UTF-8 where they would make another name', async () => {
+    await using(reading([entry('/a', 'file')]), async (controller) => {
+      for (const argv of [
+        ['mkdir', '/bad\ufffd\ufffd'],
+        ['mv', '/a', '/bad\ufffd'],
+        ['upload', '-', '/bad\ufffd'],
+      ]) {
+        const { exitCode, stderr } = await controller.run(['fs', ...argv]);
+        expect(exitCode, argv[0]).to.equal(2);
+        expect(stderr, argv[0]).to.include('must be UTF-8');
+      }
+    });
+  });
+
+  it('say how a pipe may be called in the topmost folder, with one slash', async () => {
+    await using(reading([]), async (controller) => {
+      const { stderr } = await controller.run(['fs', 'upload', '-', '/']);
+      expect(stderr).to.equal('nexus: / is a folder; say what the file is to be called: /NAME\n');
+    });
+  });
+
+  describe('a folder of which not all can be stored', () => {
+    /** Takes every file but those whose paths hold control characters. */
+    const storing = (stored: string[]): Record<string, UntypedHandleCall> => ({
+      ...reading([entry('/into', 'folder')]),
+      makeFolder: answer(({ path }: { path: string }) => ({ entry: entry(path, 'folder') })),
+      openFsUpload: answer(({ path }: { path: string }) => {
+        const problem = 'must hold no control characters';
+        if (path.includes('\t'))
+          throw new NexusError('invalid_argument', `path: ${problem}`, { field: 'path', problem });
+        return OpenFsUploadResponse.fromPartial({ uploadId: path });
+      }),
+      commitUpload: answer(({ uploadId }: { uploadId: string }) => {
+        stored.push(uploadId);
+        return { file: File.fromPartial({ id: uploadId, name: uploadId }) };
+      }),
+    });
+    const uploading = async (names: readonly (string | Buffer)[], more: readonly string[] = []) => {
+      const stored: string[] = [];
+      await using controller = await FakeController.start(storing(stored));
+      const source = join(controller.folder, 'one');
+      await mkdir(source);
+      for (const name of names) await writeFile(Buffer.concat([Buffer.from(`${source}/`), Buffer.from(name)]), '');
+      const outcome = await controller.run(['fs', 'upload', source, '/into', ...more]);
+      return { ...outcome, stored: stored.sort() };
+    };
+
+    it('stores all but a name that is not UTF-8, and tells of that one', async () => {
+      const { stored, exitCode, stderr } = await uploading(['ok', Buffer.from('bad\xff', 'latin1'), 'true\ufffd']);
+      expect(stored).to.deep.equal(['/into/one/ok', '/into/one/true\ufffd']);
+      expect(stderr).to.equal('nexus: bad\ufffd: its name is not UTF-8, as names in the cluster are; rename it\n');
+      expect(exitCode).to.equal(4);
+    });
+
+    for (const flags of [[], ['--overwrite']]) {
+      it(`of two names that are one in form NFC stores the first, and names both: ${flags.join('')}`, async () => {
+        const { stored, exitCode, stdout, stderr } = await uploading(['e\u0301', '\u00e9', 'z'], flags);
+        expect(stored).to.deep.equal(['/into/one/e\u0301', '/into/one/z']);
+        expect(stdout).to.include('2 files in 1 folder');
+        expect(stderr).to.include('"\\u{e9}" and "e\\u{301}" are one name in the cluster');
+        expect(exitCode).to.equal(4);
+      });
+    }
+
+    it('names a file that fails alone, and does not call it wrong usage', async () => {
+      const { exitCode, stderr } = await uploading(['a\tb', 'c']);
+      expect(stderr).to.equal('nexus: a?b: its path must hold no control characters; rename it\n');
+      expect(exitCode).to.equal(4);
+      const { stderr: json } = await uploading(['a\tb', 'c'], ['-o', 'json']);
+      expect(JSON.parse(json)).to.deep.include({ error: '1 of 2 failed', code: 'failed_precondition' });
+      expect(json).to.include('"name":"a\\tb"');
+    });
+  });
+
   it('stores a folder with everything in it but links', async () => {
     const made: string[] = [];
     const stored: string[] = [];
@@ -151,6 +232,22 @@ describe('nexus fs', () => {
       expect(stdout).to.equal('/into/holiday  2 files in 3 folders, 0 B\nskipped link: neither file nor folder\n');
       expect(made).to.deep.equal(['/into/holiday', '/into/holiday/sub', '/into/holiday/sub/empty']);
       expect(stored.sort()).to.deep.equal(['/into/holiday/a', '/into/holiday/sub/b']);
+    });
+  });
+
+  it('of a folder that is fetched names the file that fails alone', async () => {
+    const answers = {
+      ...reading([entry('/a', 'folder'), entry('/a/x', 'file'), entry('/a/y', 'file')]),
+      openFsDownload: answer(({ path }: { path: string }) => {
+        if (path === '/a/x') throw new NexusError('data_loss', 'a chunk of it is lost');
+        return { file: File.fromPartial({ id: 'f' }), leaseId: path };
+      }),
+      closeFsDownload: answer(() => ({})),
+    };
+    await using(answers, async (controller) => {
+      const outcome = await controller.run(['fs', 'download', '/a', join(controller.folder, 'out')]);
+      expect(outcome).to.include({ exitCode: 1, stderr: 'nexus: /a/x: a chunk of it is lost\n' });
+      expect(outcome.stdout).to.include('1 file in 1 folder');
     });
   });
 

@@ -9,7 +9,7 @@ import {
   type PlacementRequest,
 } from '../../controller/file/plan.js';
 import type { NodeId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES, GIB } from '../../shared/limits.js';
+import { CHUNK_SIZE_BYTES, GIB, MIB } from '../../shared/limits.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import { nodeId } from '../support/records.js';
 
@@ -144,9 +144,18 @@ describe('placement', () => {
     const error = await errorOf(() => plan({ nodes: [node(0, { freeBytes: spaceFor(1) - 1 })] }));
     expect(error.code).to.equal('resource_exhausted');
     expect(error.details).to.include({ needed_bytes: spaceFor(1), free_bytes: spaceFor(1) - 1 });
+    expect(error.message).to.include('with 14 MB free').and.include('the others has 14.0 MB');
+  });
+
+  it('says how many nodes have room when some have, and nothing of those as if they were full', async () => {
+    const all = [node(0), node(1, { freeBytes: spaceFor(9) }), node(2, { freeBytes: 3 * MIB })];
+    const error = await errorOf(() => plan({ nodes: all, replicas: 3 }));
+    expect(error).to.include({ code: 'resource_exhausted' });
     expect(error.message)
-      .to.include(String(spaceFor(1)))
-      .and.include(String(spaceFor(1) - 1));
+      .to.include('3 node(s) with 14 MB free are needed')
+      .and.include('2 of 3 have that much, and the emptiest of the others has 3 MB')
+      .and.include('ask for fewer replicas');
+    expect(error.details).to.include({ free_bytes: 3 * MIB });
   });
 
   it('says how to get a node when there is none', async () => {

@@ -1,6 +1,7 @@
 /** Files put together from what lies on the volumes: what is whole, what can't be proved, what is missing. */
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { rebuildSummary } from '../../controller/rpc/state.js';
 import { planRebuild, type FoundCopy } from '../../controller/state/rebuild-plan.js';
 import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import { newChunkId, newFileId, type ChunkId } from '../../shared/ids.js';
@@ -31,6 +32,14 @@ const copy = (of: ChunkOrigin | undefined, size: number, change: Partial<FoundCo
 });
 
 describe('a rebuild from volumes', () => {
+  it('that is only planned says that files of nodes to adopt are not known yet', () => {
+    const rebuilt = { nodes: ['web-1'], files: [], warnings: ['one'] };
+    expect(rebuildSummary(rebuilt, true).warnings).to.have.length(2);
+    expect(rebuildSummary(rebuilt, true).warnings[1]).to.match(/files are found only without --plan/);
+    expect(rebuildSummary(rebuilt, false).warnings).to.deep.equal(['one']);
+    expect(rebuildSummary({ ...rebuilt, nodes: [] }, true).warnings).to.deep.equal(['one']);
+  });
+
   it('puts a file together whose last chunk is short', () => {
     const [one, two] = [copy(origin(0), FULL), copy(origin(1), 5, { nodeId: B })];
     const { files, warnings } = planRebuild([two, one, { ...one, nodeId: C }]);

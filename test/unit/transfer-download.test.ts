@@ -107,6 +107,25 @@ describe('a download', () => {
     expect(failure.message).to.include('node a');
   });
 
+  it('of a chunk that is gone from every node is a loss, the first time too', async () => {
+    const file = storedFile(partsOf(1), agents);
+    for (const agent of agents) agent.chunks.clear();
+    expect(await failureOf(file, 1)).to.include({ code: 'data_loss' });
+    await agents.pop()!.stop();
+    expect(await failureOf(file, 1)).to.include({ code: 'unavailable' });
+  });
+
+  it('of a file with a hole names the ranges that may be whole', async () => {
+    const file = storedFile(partsOf(3), [agents[0]!]);
+    agents[0]!.chunks.delete(file.sources[1]!.chunkId);
+    const ranges = `--range 0-${CHUNK_SIZE_BYTES - 1} or ${2 * CHUNK_SIZE_BYTES}-`;
+    expect((await failureOf(file, 3)).message).to.include(ranges);
+    const partial: DownloadCatalogue = { ...file, chunkSources: () => Promise.resolve(file.sources.slice(0, 1)) };
+    expect((await failureOf(partial, 3)).message)
+      .to.include('is not in the catalogue')
+      .and.include(ranges);
+  });
+
   it('ends when it is cancelled while a node keeps silent', async () => {
     const file = storedFile(partsOf(1), [agents[0]!]);
     agents[0]!.misbehave = () => {

@@ -42,7 +42,7 @@ describe('paths of the virtual file system', () => {
 
   it('are refused with what is wrong', () => {
     const cases: readonly (readonly [text: string, problem: RegExp])[] = [
-      ['', /must begin with/],
+      ['', /must not be empty; it begins with "\/"$/],
       ['foo', /did you mean "\/foo"/],
       ['/a\0b', /control characters/],
       ['/a\nb', /control characters/],

@@ -58,9 +58,14 @@ describe('warnings', () => {
     ]);
   });
 
+  it('of damaged copies do not send to nodes that run', () => {
+    const [lost] = repairWarnings({ lostChunks: 1, blocked: [] });
+    expect(lost).to.match(/where none is, the copies are damaged or gone: nexus file verify ID/);
+  });
+
   it('tell of chunks that cannot be reached, and why copies cannot be made', () => {
     const [lost, blocked] = repairWarnings({ lostChunks: 2, blocked: ['no room'] });
-    expect(lost).to.match(/^2 chunk\(s\) .*; start the nodes/);
+    expect(lost).to.match(/^2 chunk\(s\) have no whole copy .*; start the nodes that are down/);
     expect(blocked).to.match(/cannot be repaired: no room; add or start nodes/);
   });
 });
