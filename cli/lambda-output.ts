@@ -2,7 +2,8 @@
 import { NexusError } from '../shared/errors.js';
 import type { LambdaResult } from '../shared/gen/nexus/v1/lambda.js';
 import type { Context } from './context.js';
-import { plainShape, type Shape } from './shapes.js';
+import { textOrBase64 } from '../shared/rpc/shapes.js';
+import { plainShape } from './shapes.js';
 import { writeTo } from './streams.js';
 
 interface Part {
@@ -63,12 +64,4 @@ const EXPLAINED: Readonly<Record<string, string>> = {
 function exitCodeFor({ reason, exitCode }: LambdaResult): number {
   if (reason === 'exit') return exitCode;
   return reason === 'timeout' ? TIMED_OUT : KILLED;
-}
-
-/** JSON has no bytes: what is not UTF-8 comes as base64 beside the text, in which the bad bytes are U+FFFD. */
-export function textOrBase64(name: string, pieces: readonly Uint8Array[]): Shape {
-  const bytes = Buffer.concat(pieces);
-  const text = bytes.toString('utf8');
-  const isText = Buffer.from(text, 'utf8').equals(bytes);
-  return isText ? { [name]: text } : { [name]: text, [`${name}_base64`]: bytes.toString('base64') };
 }

@@ -24,6 +24,7 @@ import { eventRoutes } from './routes/events.js';
 import { fileRoutes } from './routes/files.js';
 import { fsRoutes } from './routes/fs.js';
 import { healthRoutes } from './routes/health.js';
+import { lambdaRoutes } from './routes/lambda.js';
 import { nodeRoutes } from './routes/nodes.js';
 import { bearerToken } from './token.js';
 import { Turns } from './turns.js';
@@ -47,7 +48,15 @@ export function createApp(options: AppOptions): Koa {
   const { controller, limits, log, draining } = options;
   const metrics = new HttpMetrics();
   const services: Services = { limits, log, draining, turns: new Turns(limits.transfers, MAX_WAITING_TRANSFERS) };
-  const routes = [...authRoutes, ...nodeRoutes, ...fileRoutes, ...fsRoutes, ...eventRoutes, ...healthRoutes(metrics)];
+  const routes = [
+    ...authRoutes,
+    ...nodeRoutes,
+    ...fileRoutes,
+    ...fsRoutes,
+    ...lambdaRoutes,
+    ...eventRoutes,
+    ...healthRoutes(metrics),
+  ];
   const router = new Router();
   for (const route of routes) addRoute(router, route, controller, services);
   const documentation = documentationRouter(openApiDocument(routes));

@@ -17,6 +17,7 @@ import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
 import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceClient } from '../shared/gen/nexus/v1/identity.js';
+import { LambdaServiceClient } from '../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import {
@@ -51,6 +52,7 @@ interface Clients {
   readonly node: NodeServiceClient;
   readonly file: FileServiceClient;
   readonly fs: FsServiceClient;
+  readonly lambda: LambdaServiceClient;
   readonly metrics: MetricsServiceClient;
   readonly identity: IdentityServiceClient;
   readonly cluster: ClusterServiceClient;
@@ -101,6 +103,7 @@ export class Controller {
       node: new NodeServiceClient(target, channel, options),
       file: new FileServiceClient(target, channel, options),
       fs: new FsServiceClient(target, channel, options),
+      lambda: new LambdaServiceClient(target, channel, options),
       metrics: new MetricsServiceClient(target, channel, options),
       identity: new IdentityServiceClient(target, channel, options),
       cluster: new ClusterServiceClient(target, channel, options),

@@ -95,7 +95,7 @@ export const fileSchema = z
     chunks_count: count,
     replicas: count,
     owner: z.string(),
-    status: z.enum(['uploading', 'ready', 'deleting']),
+    status: z.enum(['uploading', 'ready', 'partial']),
     created_at: time,
   })
   .meta({ id: 'File' });
@@ -127,3 +127,17 @@ export const removalSchema = z
   .meta({ id: 'Removal' });
 
 export const healthSchema = z.looseObject({ status: z.enum(['ok', 'ready']) }).meta({ id: 'Health' });
+
+export const lambdaResultSchema = z
+  .looseObject({
+    stdout: z.string().describe('bytes that are no UTF-8 are U+FFFD in it, and all are in stdout_base64'),
+    stderr: z.string(),
+    stdout_base64: z.string().optional(),
+    stderr_base64: z.string().optional(),
+    exit_code: count,
+    execution_time_ms: z.number(),
+    peak_memory_bytes: bytes,
+    reason: z.enum(['exit', 'timeout', 'out_of_memory', 'output_limit', 'cancelled']),
+    node: z.string(),
+  })
+  .meta({ id: 'LambdaResult' });

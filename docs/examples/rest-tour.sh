@@ -56,6 +56,11 @@ cmp "$folder/up" "$folder/cat"
 api "$url/api/fs/quota"
 api -X DELETE "$url/api/fs/delete?path=/photos&recursive=true"
 
+say 'Python in a sandbox'
+api "$url/api/lambda/run" --header 'Content-Type: application/json' \
+  --data '{"code":"print(6 * event[\"n\"])","event":{"n":7}}' | tee "$folder/lambda"
+grep -q '"stdout":"42' "$folder/lambda"
+
 say 'out: the token is void from now on'
 api -X POST "$url/auth/logout"
 status=$(curl --silent --output /dev/null --write-out '%{http_code}' --header "Authorization: Bearer $token" "$url/api/files")

@@ -32,10 +32,17 @@ function answer(context: Context, error: NexusError): void {
   for (const name of ['Content-Range', 'Content-Disposition', 'ETag', 'Cache-Control', 'Last-Modified'])
     context.remove(name);
   if (error instanceof HttpError) context.set(error.headers);
-  if (context.status === 503) context.set('Retry-After', RETRY_AFTER_S);
+  const retryAfter = retryAfterOf(error) ?? (context.status === 503 ? RETRY_AFTER_S : undefined);
+  if (retryAfter !== undefined) context.set('Retry-After', retryAfter);
   if (context.status === 401) context.set('WWW-Authenticate', 'Bearer');
   context.body = { error: messageOf(error), code: error.code, details: error.details };
   if (!context.req.complete) endSoon(context);
+}
+
+/** Whole seconds, where whoever refused knows them. */
+function retryAfterOf({ details }: NexusError): string | undefined {
+  const ms = details['retry_after_ms'];
+  return typeof ms === 'number' ? String(Math.max(1, Math.ceil(ms / 1000))) : undefined;
 }
 
 /** What went wrong in here is not the client's to read. */
@@ -44,7 +51,8 @@ const messageOf = (error: NexusError): string =>
 
 /** If the rest of the body comes meanwhile, the connection may serve the next request. */
 function endSoon({ req }: Context): void {
-  const timer = setTimeout(() => req.socket.destroy(), LINGER_MS);
+  // A request that was destroyed meanwhile has no socket any more.
+  const timer = setTimeout(() => (req.socket as typeof req.socket | null)?.destroy(), LINGER_MS);
   const keep = (): void => {
     clearTimeout(timer);
   };

@@ -27,3 +27,11 @@ export const entryShape = (entry: FsEntry): Shape => plain(entry) as Shape;
 export const plainShape = (answer: object): Shape => plain(answer) as Shape;
 
 export const eventShape = (event: Event): Shape => plain(event) as Shape;
+
+/** JSON has no bytes: what is not UTF-8 comes as base64 beside the text, in which the bad bytes are U+FFFD. */
+export function textOrBase64(name: string, pieces: readonly Uint8Array[]): Shape {
+  const bytes = Buffer.concat(pieces);
+  const text = bytes.toString('utf8');
+  const isText = Buffer.from(text, 'utf8').equals(bytes);
+  return isText ? { [name]: text } : { [name]: text, [`${name}_base64`]: bytes.toString('base64') };
+}

@@ -185,6 +185,14 @@ describeWithCluster('the routes of the gateway', { runtime: 'process', gateway: 
         { path: '/api/fs/delete?path=/', token, status: 400, field: 'path' },
       ],
       'get /api/fs/quota': [{ token, status: 200 }],
+      // Under the process runtime there is no sandbox: a refusal, and what is wrong is still named.
+      'post /api/lambda/run': [
+        { token, json: { code: 'print(1)' }, status: 409 },
+        { token, json: { code: 'print(1)', memory_mb: 'much' }, status: 400, field: 'memory_mb' },
+        { token, json: { code: 'print(1)', runtime: 'perl' }, status: 400, field: 'runtime' },
+        { token, json: {}, status: 400, field: 'code' },
+        unknown,
+      ],
       'get /healthz': [{ status: 200 }],
       'get /readyz': [{ status: 200 }],
       'get /metrics': [{ status: 200 }],

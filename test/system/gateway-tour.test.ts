@@ -14,7 +14,6 @@ describe('the tour of the REST API', function () {
     skipWithoutSystem(this);
     await using mail = await MailServer.start({ authOptional: true });
     const cluster = await TestCluster.start({
-      runtime: 'process',
       gateway: true,
       env: {
         NEXUS_SMTP_HOST: '127.0.0.1',

@@ -1,0 +1,58 @@
+/** Python in a sandbox, once. The output is collected: the controller bounds it. */
+import { z } from 'zod';
+import { NexusError } from '../../shared/errors.js';
+import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';
+import { MIB } from '../../shared/limits.js';
+import { plainShape, textOrBase64 } from '../../shared/rpc/shapes.js';
+import { path } from '../fields.js';
+import { route, type Route } from '../route.js';
+import { lambdaResultSchema } from '../schemas.js';
+
+/** Code and input, as JSON writes them. */
+const MAX_BODY_BYTES = 4 * MIB;
+
+export const lambdaRoutes: readonly Route[] = [
+  route({
+    method: 'post',
+    path: '/api/lambda/run',
+    tag: 'lambda',
+    summary: 'Run Python once in a sandbox of its own; ends with the client',
+    maxBodyBytes: MAX_BODY_BYTES,
+    body: z.strictObject({
+      code: z.string().min(1).describe('Python'),
+      runtime: z.enum(['python3']).optional(),
+      timeout_ms: z.int().min(1).optional().describe('ms; default and most: by the settings'),
+      memory_mb: z.int().min(1).optional().describe('MB; default and most: by the settings'),
+      stdin: z.string().optional().describe('what the code can read from standard input'),
+      event: z.unknown().optional().describe('the global `event`, and the argument of `handler` where there is one'),
+      files: z.array(path).max(64).optional().describe('paths of yours; the code finds each at /mnt/PATH'),
+      node: z.string().optional().describe('name or id; default: the scheduler chooses'),
+    }),
+    answers: { 200: { description: 'how it ended, and what it said', schema: lambdaResultSchema } },
+    handle: async ({ session, body }) => {
+      const request = {
+        code: body.code,
+        runtime: body.runtime ?? 'python3',
+        limits: { timeoutMs: body.timeout_ms ?? 0, memoryMb: body.memory_mb ?? 0 },
+        input: {
+          stdin: Buffer.from(body.stdin ?? ''),
+          event: body.event === undefined ? undefined : JSON.stringify(body.event),
+          files: body.files ?? [],
+          node: body.node ?? '',
+        },
+      };
+      const output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
+      let result: LambdaResult | undefined;
+      for await (const part of session.messages(session.lambda, session.lambda.runLambda, request)) {
+        if (part.stdout !== undefined) output.stdout.push(part.stdout);
+        if (part.stderr !== undefined) output.stderr.push(part.stderr);
+        result = part.result ?? result;
+      }
+      if (result === undefined) throw new NexusError('cancelled', 'the client went away');
+      const { stdout, stderr } = output;
+      return {
+        body: { ...textOrBase64('stdout', stdout), ...textOrBase64('stderr', stderr), ...plainShape(result) },
+      };
+    },
+  }),
+];
