@@ -13,7 +13,7 @@ import { projectDisk } from './project-disk.js';
 
 const isShort = process.env['NEXUS_VM_SHORT'] === '1';
 /** Several times what a quiet machine of two cores takes. */
-const TIME_LIMIT_MS = (isShort ? 15 : 40) * 60_000;
+const TIME_LIMIT_MS = (isShort ? 25 : 40) * 60_000;
 /** Making the disk, before the machine starts. */
 const PREPARATION_MS = 5 * 60_000;
 
