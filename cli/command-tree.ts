@@ -204,7 +204,7 @@ const user: Group = {
       load: async () => (await import('./commands/user-change.js')).enable,
     },
     audit: {
-      summary: 'what was done with accounts',
+      summary: 'what was done with accounts, newest first',
       load: async () => (await import('./commands/user-list.js')).audit,
     },
     'rotate-key': {

@@ -37,7 +37,6 @@ export const setQuota = command({
   examples: [
     ['nexus user set-quota alice 2G', 'two gigabytes'],
     ['nexus user set-quota alice none', 'no bound but the room of the cluster'],
-    ['nexus fs quota --user alice', 'what the quota is and how much of it is used'],
   ],
   run: async (input, context) => {
     const limit = input.limit === 'none' ? 0n : parseStorageBytes(input.limit, 'LIMIT');

@@ -25,7 +25,7 @@ describe('the description of each command', () => {
       expect(command.examples).to.not.have.length(0);
       for (const [line] of command.examples) {
         // In a pipe it is the part that is nexus; what the shell takes for itself is not the command's.
-        const part = shellWords(line.replace(/<\(|\)$| > .*$/g, ' '))
+        const part = shellWords(line.replace(/<\(|\)$| [<>] \S+/g, ' '))
           .join('\0')
           .split('\0|\0')
           .find((one) => /(^|\0)nexus\0/.test(one));
