@@ -37,6 +37,7 @@ export class FakeIdentityStore implements IdentityStore {
   readonly audit: AuditStore;
   readonly #writing = new Mutex();
   #open = true;
+  #revision = 0;
   #tables: Tables = {
     users: new Map(),
     challenges: new Map(),
@@ -59,6 +60,10 @@ export class FakeIdentityStore implements IdentityStore {
     this.audit = fakeAudit(read, write);
   }
 
+  revision(): number {
+    return this.#revision;
+  }
+
   /** On a copy that takes the place of the tables when all went well: a transaction in miniature. */
   #write<Result>(work: (tables: Tables) => Result): Promise<Result> {
     return this.#writing.runExclusive(async () => {
@@ -68,6 +73,7 @@ export class FakeIdentityStore implements IdentityStore {
       // What is written is seen later than it was asked for, as on a disk.
       await Promise.resolve();
       this.#tables = draft;
+      this.#revision += 1;
       return structuredClone(result);
     });
   }

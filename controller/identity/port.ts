@@ -124,6 +124,8 @@ export interface IdentityStore {
   readonly revocations: RevocationStore;
   readonly counters: CounterStore;
   readonly audit: AuditStore;
+  /** Grows with every write: the same number means that nothing has changed. */
+  revision(): number;
   /** Drops challenges, revocations and counters that have expired by `now`. */
   purge(now: number): Promise<void>;
   /** Waits for running writes; idempotent. */

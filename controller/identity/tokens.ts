@@ -59,6 +59,11 @@ export class Tokens {
     return { token: jwt.sign(claims, privateKey, { algorithm: ALGORITHM, keyid: kid }), expiresAt: expires * 1000 };
   }
 
+  /** Another one when tokens may have become void with the key that signed them. */
+  get keyId(): string {
+    return this.keys.signing.kid;
+  }
+
   /** Signature, issuer and time. Code: unauthenticated. */
   verify(token: string): TokenClaims {
     const key = this.keys.verifying(keyIdOf(token));

@@ -35,6 +35,10 @@ class TypeormIdentityStore implements IdentityStore {
     this.audit = new TypeormAuditStore(database);
   }
 
+  revision(): number {
+    return this.database.writes;
+  }
+
   async purge(now: number): Promise<void> {
     await this.database.write(async (manager) => {
       await manager.delete(ChallengeEntity, { expiresAt: LessThanOrEqual(now) });
