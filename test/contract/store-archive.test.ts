@@ -1,11 +1,12 @@
 /** What every store keeps when all of it is written down and put back. */
 import { expect } from 'chai';
-import { newEntryId, newNodeId } from '../../shared/ids.js';
+import { newChunkId, newEntryId, newNodeId, type NodeId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { topOf } from '../../controller/store/fs-port.js';
 import type { ArchiveContent, ArchivedEntry } from '../../controller/store/archive-port.js';
-import type { Store } from '../../controller/store/port.js';
+import type { ChunkRecord, Store } from '../../controller/store/port.js';
 import { codeOf } from '../support/codes.js';
-import { nodeRecord, openUpload, storeFile } from '../support/records.js';
+import { MD5, nodeRecord, openUpload, storeFile, uploadingFile } from '../support/records.js';
 import { STORES, type OpenedStore } from '../support/stores.js';
 
 const folder = (owner: string, name: string): ArchivedEntry => ({
@@ -46,14 +47,26 @@ for (const { name, open } of STORES) {
       const a = await store.nodes.reserve(10, (slot) => nodeRecord('a', slot));
       const b = await store.nodes.reserve(10, (slot) => nodeRecord('b', slot));
       await store.fs.setLimit('alice', 77_000_000, 500);
-      const { file } = await storeFile(store.files, [[a.id, b.id], [b.id]], {
+      const file = uploadingFile({
         owner: 'alice',
         kind: 'fs',
         replicas: 2,
+        status: 'ready',
+        size: CHUNK_SIZE_BYTES + 5,
+        chunksCount: 2,
       });
+      const chunk = (index: number, size: number, nodes: readonly NodeId[]): ChunkRecord => ({
+        id: newChunkId(),
+        fileId: file.id,
+        index,
+        size,
+        md5: MD5,
+        replicas: nodes.map((nodeId) => ({ nodeId, state: 'ready' })),
+      });
+      const chunks = [chunk(0, CHUNK_SIZE_BYTES, [a.id, b.id].sort()), chunk(1, 5, [b.id])];
       const at = folder('alice', 'photos');
       const entry: ArchivedEntry = { ...folder('alice', 'one.jpg'), parentId: at.id, type: 'file', fileId: file.id };
-      await store.archive.restore({ nodes: [], accounts: [], entries: [at, entry], files: [] });
+      await store.archive.restore({ nodes: [], accounts: [], entries: [at, entry], files: [{ file, chunks }] });
       await storeFile(store.files, [[a.id]], { owner: 'bob' });
       await openUpload(store.files, [[a.id]], { owner: 'bob' });
     }
