@@ -7,9 +7,9 @@ export interface ByteRange {
   readonly end: number;
 }
 
-/** Undefined: all of it. Code: 416. */
+/** Undefined: all of it. Numbers that are too large to be exact lie beyond any file. Code: 416. */
 export function parseRange(header: string, size: number): ByteRange | undefined {
-  const found = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header.replaceAll(' ', ''));
+  const found = /^bytes=(\d{0,40})-(\d{0,40})$/.exec(header.replaceAll(' ', ''));
   const [, first = '', last = ''] = found ?? [];
   if (found === null || (first === '' && last === '')) return undefined;
   if (first === '') {

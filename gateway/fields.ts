@@ -14,7 +14,14 @@ export const fileReference = z
 
 /** The controller says what is wrong with a path. */
 const MAX_PATH_CHARACTERS = 4096;
-export const path = z.string().max(MAX_PATH_CHARACTERS).describe('absolute path, e.g. /photos/cat.jpg');
+/** What a decoder puts where bytes were no UTF-8: two such names would be one. */
+const REPLACEMENT = '\ufffd';
+
+export const path = z
+  .string()
+  .max(MAX_PATH_CHARACTERS)
+  .refine((text) => !text.includes(REPLACEMENT), 'must be UTF-8')
+  .describe('absolute path, e.g. /photos/cat.jpg');
 
 /** Of a query, where everything is text. */
 export const flag = z

@@ -34,6 +34,8 @@ export class Multipart {
     this.file = new Promise((resolve, reject) => {
       parser.on('file', (field, stream, { filename }) => {
         this.#stream = stream;
+        // Whoever reads it learns of its failure by reading; where nobody does, it must not end the process.
+        stream.on('error', () => undefined);
         if (field !== 'file') this.#fail(invalid(field, 'is not a known field'));
         // Of a name of folders alone nothing is left.
         resolve({ name: filename ?? '', stream });

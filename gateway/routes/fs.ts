@@ -1,4 +1,5 @@
 /** The caller's own tree of folders and files. */
+import { posix } from 'node:path';
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
@@ -10,6 +11,9 @@ import { binary, flag, pageSize, pageToken, path, replicas } from '../fields.js'
 import { route, type Route } from '../route.js';
 import { entrySchema, pathMessageSchema, quotaSchema, removalSchema, storedSchema } from '../schemas.js';
 import { receiveUpload } from '../upload.js';
+
+/** As the controller stores it: `.` and `..` resolve, and nothing leads above the topmost folder. */
+const resolved = (given: string): string => posix.normalize(given.normalize('NFC')).replace(/(.)\/$/, '$1');
 
 const tag = 'file system';
 const UNPIN_DEADLINE_MS = 5000;
@@ -53,7 +57,7 @@ export const fsRoutes: readonly Route[] = [
           await session.call(session.fs, session.fs.placeFsUpload, request);
         },
       });
-      return { body: { ...fileShape(file), path: placed } };
+      return { body: { ...fileShape(file), path: resolved(placed) } };
     },
   }),
   route({

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { parseRange } from '../../gateway/byte-range.js';
 import { attachment } from '../../gateway/content-disposition.js';
+import { Multipart } from '../../gateway/multipart.js';
 import { Turns } from '../../gateway/turns.js';
 import { codeOf } from '../support/codes.js';
 
@@ -15,7 +16,8 @@ describe('byte ranges', () => {
     expect(parseRange('bytes=-4', 10)).to.deep.equal({ start: 6, end: 10 });
     expect(parseRange('bytes=-40', 10)).to.deep.equal({ start: 0, end: 10 });
     expect(parseRange('bytes=4-400', 10)).to.deep.equal({ start: 4, end: 10 });
-    for (const header of ['bytes=10-', 'bytes=-0']) expect(() => parseRange(header, 10), header).to.throw('10 bytes');
+    const beyond = ['bytes=10-', 'bytes=-0', 'bytes=9007199254740993-', 'bytes=99999999999999999999-'];
+    for (const header of beyond) expect(() => parseRange(header, 10), header).to.throw('10 bytes');
     expect(() => parseRange('bytes=0-', 0)).to.throw('0 bytes');
   });
 
@@ -49,6 +51,39 @@ describe('the name of a download', () => {
       }),
     );
   });
+});
+
+describe('a multipart body that is wrong while its file is open', () => {
+  const head = (field: string, file: string): string =>
+    `--X\r\nContent-Disposition: form-data; name="${field}"${file === '' ? '' : `; filename="${file}"`}\r\n\r\n`;
+  const bodies: Readonly<Record<string, readonly string[]>> = {
+    'two files': [`${head('file', 'a')}one\r\n${head('file', 'b')}two\r\n--X--\r\n`],
+    'an end in the middle of the file': [`${head('file', 'a')}hello`],
+    'a field given twice, with the file between': [
+      `${head('path', '')}/a\r\n${head('file', 'a')}one\r\n${head('path', '')}/b\r\n--X--\r\n`,
+    ],
+    'a field that is too long': [
+      `${head('path', '')}${'x'.repeat(20_000)}\r\n${head('file', 'a')}on`,
+      'e\r\n--X--\r\n',
+    ],
+  };
+  for (const [what, pieces] of Object.entries(bodies)) {
+    it(`${what}: is refused, whether somebody reads the file or not`, async () => {
+      for (const isRead of [false, true]) {
+        const body = (async function* () {
+          for (const piece of pieces) {
+            await Promise.resolve();
+            yield Buffer.from(piece);
+          }
+        })();
+        const parts = new Multipart({ 'content-type': 'multipart/form-data; boundary=X' }, body);
+        // Unread, a file keeps the rest from coming: the request is then ended by its own time limit.
+        if (isRead) void parts.file.then(({ stream }) => stream.resume()).catch(() => undefined);
+        else void parts.file.then(({ stream }) => stream.destroy(new Error('nobody wants it'))).catch(() => undefined);
+        expect(['invalid_argument', 'resource_exhausted']).to.include(await codeOf(() => parts.end));
+      }
+    });
+  }
 });
 
 describe('turns', () => {
