@@ -59,6 +59,11 @@ export class Multipart {
     this.end.catch(() => undefined);
   }
 
+  /** What is wrong with the body, as far as it has come. */
+  get failure(): NexusError | undefined {
+    return this.#failure;
+  }
+
   #fail(error: NexusError): void {
     this.#failure ??= error;
   }

@@ -74,7 +74,12 @@ async function multipart<Fields extends z.ZodObject>(
   });
   // The body is a little longer than the file: good enough to know how many chunks are to come.
   const source = streamSource(file.stream);
-  return await uploadFile(catalogue, { ...sizes(length), source, signal: session.signal });
+  try {
+    return await uploadFile(catalogue, { ...sizes(length), source, signal: session.signal });
+  } catch (error) {
+    // Where the body is at fault, whoever read the file out of it has the parser's words alone.
+    throw body.failure ?? error;
+  }
 }
 
 /** No client can send more than it announces; one that announces nothing may send anything. */

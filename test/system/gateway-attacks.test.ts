@@ -119,6 +119,30 @@ describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: tru
     await alive();
   });
 
+  it('with a broken multipart body are refused alone: the gateway and what else it does go on', async () => {
+    const pid = async (): Promise<number> => (await cluster().json<{ gateway: { pid: number } }>('status')).gateway.pid;
+    const before = await pid();
+    const part = (disposition: string, content: string): string =>
+      `--b\r\nContent-Disposition: form-data; ${disposition}\r\n\r\n${content}`;
+    const file = part('name="file"; filename="f"', 'hello');
+    const field = part('name="path"', '/p');
+    for (const body of [
+      file,
+      `${file}\r\n${file}\r\n--b--\r\n`,
+      `${field}\r\n${file}\r\n${field}\r\n--b--\r\n`,
+      `${part('name="path"', 'x'.repeat(20_000))}\r\n${file}\r\n--b--\r\n`,
+    ]) {
+      const answer = await gateway.call('POST', '/api/fs/upload', {
+        token: alice,
+        body,
+        headers: { 'content-type': 'multipart/form-data; boundary=b' },
+      });
+      expect([400, 413], answer.text).to.include(answer.status);
+    }
+    expect(await pid()).to.equal(before);
+    await alive();
+  });
+
   it('with a multipart of 100,000 parts are refused after a few of them', async () => {
     const part = (at: number): string => `--b\r\nContent-Disposition: form-data; name="f${at}"\r\n\r\nx\r\n`;
     const body = `${Array.from({ length: 100_000 }, (_, at) => part(at)).join('')}--b--\r\n`;
