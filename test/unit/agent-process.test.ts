@@ -17,6 +17,7 @@ import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../sha
 import { newChunkId, newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
+import { skipWithout } from '../support/system.js';
 
 const controller = generateSigningKey();
 const subjects = subjectsOf('test');
@@ -96,10 +97,8 @@ describe('agent process', function () {
   const nodeId = (): NodeId => config.nodeId as NodeId;
 
   beforeEach(async function () {
-    if (spawnSync('nats-server', ['--version']).status !== 0) {
-      process.stderr.write('      skipped: there is no nats-server\n');
-      this.skip();
-    }
+    const isThere = spawnSync('nats-server', ['--version']).status === 0;
+    skipWithout(this, isThere ? undefined : 'there is no nats-server; deploy/bootstrap.sh installs it');
     folder = await mkdtemp(join(tmpdir(), 'nexus-agent-'));
     const user = createUser();
     // The server of this test asks for no credentials; the file only has to be one.
