@@ -47,6 +47,7 @@ import { NodeRegistry } from './node/registry.js';
 import { NodeService } from './node/service.js';
 import { ClusterStorageNodes } from './node/storage-nodes.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
+import { CallStatistics } from './rpc/call-statistics.js';
 import { GatewayEdge, LocalEdge } from './rpc/edge.js';
 import { SocketServer } from './rpc/server.js';
 import { servicesFor, type UseCases } from './rpc/services.js';
@@ -246,9 +247,10 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
+  const calls = new CallStatistics();
   const servers = [
-    new SocketServer({ path: settings.socket }, servicesFor(useCases, new LocalEdge(log)), protoDir),
-    new SocketServer(gatewayPlace, servicesFor(useCases, new GatewayEdge(log, identity.sessions)), protoDir),
+    new SocketServer({ path: settings.socket }, servicesFor(useCases, new LocalEdge(log, calls)), protoDir),
+    new SocketServer(gatewayPlace, servicesFor(useCases, new GatewayEdge(log, identity.sessions, calls)), protoDir),
   ];
   const aborting = new AbortController();
   for (const server of servers) {

@@ -68,9 +68,12 @@ describe('access rules', () => {
     expect(ruled.filter((path) => !paths.includes(path))).to.deep.equal([]);
   });
 
-  it('leave to anybody what comes before a token, and nothing else', () => {
+  it('leave to anybody what comes before a token, and what Prometheus is told, and nothing else', () => {
     const names = ['GetSigningKeys', 'InitLogin', 'InitRegistration', 'VerifyLogin', 'VerifyRegistration'];
-    expect([...pathsOf('public')].sort()).to.deep.equal(names.map((name) => `/nexus.v1.IdentityService/${name}`));
+    expect([...pathsOf('public')].sort()).to.deep.equal([
+      ...names.map((name) => `/nexus.v1.IdentityService/${name}`),
+      '/nexus.v1.MetricsService/GetClusterMetrics',
+    ]);
   });
 
   it('leave accounts, images, commands in nodes and the end of the cluster to administrators', () => {
