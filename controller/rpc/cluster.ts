@@ -8,6 +8,7 @@ import type {
 } from '../../shared/gen/nexus/v1/cluster.js';
 import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
+import type { Lambda } from '../lambda/use-cases.js';
 import type { NodeContext } from '../node/context.js';
 import type { NodeStatus } from '../node/state.js';
 import { nodeWarnings } from '../node/warnings.js';
@@ -17,11 +18,13 @@ import type { EventRecord, FileStore } from '../store/port.js';
 import { repairShape, storageShape } from './cluster-shapes.js';
 import type { Edge } from './edge.js';
 import { serverStream, unary } from './handlers.js';
+import { lambdaSummary } from './lambda-shapes.js';
 
 export interface ClusterDeps {
   readonly context: NodeContext;
   readonly files: FileStore;
   readonly upkeep: Upkeep;
+  readonly lambda: Lambda;
   readonly events: EventLog;
   readonly startedAt: number;
   readonly snapshot: { readonly warnings: readonly string[] };
@@ -120,6 +123,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     storage: storageShape(totals, registry),
     repair: repairShape(deps.upkeep),
     gateway,
+    lambda: lambdaSummary(deps.lambda),
     warnings: [
       ...deps.snapshot.warnings,
       ...(gateway.problem === '' ? [] : [`the gateway does not run: ${gateway.problem}`]),

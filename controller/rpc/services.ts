@@ -89,7 +89,10 @@ export function servicesFor(
     service(
       'cluster',
       ClusterServiceService,
-      clusterServiceHandlers({ ...cluster, context, files: store.files, upkeep, events: context.events }, edge),
+      clusterServiceHandlers(
+        { ...cluster, context, files: store.files, upkeep, lambda: lambda.lambda, events: context.events },
+        edge,
+      ),
     ),
   ];
 }
