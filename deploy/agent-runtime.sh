@@ -46,6 +46,13 @@ is_current() {
   [ "${paths[0]:-}" = "$NODE" ] && [ "$(describe_inputs "${paths[@]}")" = "$recorded" ]
 }
 
+# Where nothing can be written, as on an image of a system, what was built elsewhere will do: inodes and times say nothing
+# there. It has to be this host's version of Node, and to run.
+serves_read_only() {
+  [ ! -w dist ] && [ -x "$RUNTIME/lib/loader" ] || return 1
+  [ "$("$RUNTIME/lib/loader" --library-path "$RUNTIME/lib" "$RUNTIME/bin/node" --version 2>&1)" = "$("$NODE" --version)" ]
+}
+
 build_runtime() {
   local tini busybox tools=() name new
   tini=$(program tini tini-static)
@@ -115,6 +122,8 @@ if is_current; then
   fi
   update_file "$AGENT" "$RUNTIME/agent.cjs" 0644
   update_file "$FIRST_STAGE" "$RUNTIME/first-stage.sh" 0755
+elif serves_read_only; then
+  exit 0
 elif [ "${1:-}" = --check ]; then
   exit 1
 else

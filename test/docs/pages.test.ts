@@ -1,13 +1,15 @@
 /**
  * Every command line of the README and of docs/, run in the order in which it stands, each page with a cluster of its
- * own. The pages speak of the default instance; its paths are replaced by those of the test's.
+ * own. The pages speak of the default instance; its paths and ports are replaced by those of the test's.
  */
 import { execFile } from 'node:child_process';
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { randomInt } from 'node:crypto';
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
+import { loadSettings } from '../../shared/config/settings.js';
 import { PROJECT, TestCluster } from '../support/cluster.js';
 import { readPage } from '../support/documentation.js';
 import { residueOf } from '../support/residue.js';
@@ -28,6 +30,8 @@ set -euo pipefail
 shopt -s expand_aliases
 trap 'printf "exit code %s: %s\\n" "$?" "$BASH_COMMAND" >&2' ERR
 until_interrupted() { timeout --preserve-status --signal=INT --kill-after=10 "$@" || [ $? = 130 ]; }
+# An answer that is an error is one here, too.
+curl() { command curl --fail-with-body "$@"; }
 in_terminal() { echo exit | script --quiet --return --command "$(printf '%q ' "$@")" /dev/null; }
 `;
 
@@ -55,6 +59,7 @@ async function runPage(script: string): Promise<void> {
   const program = join(folder, 'nexus');
   writeFileSync(program, `#!/bin/sh\nexec "${join(PROJECT, 'nexus')}" "$@"\n`);
   chmodSync(program, 0o755);
+  symlinkSync(join(PROJECT, 'deploy'), join(folder, 'deploy'));
   const images = join(PROJECT, '.cache');
   const image = readdirSync(images).find((name) => name.startsWith('base-image')) ?? '';
   const env = {
@@ -67,6 +72,8 @@ async function runPage(script: string): Promise<void> {
     .replaceAll('/var/run/nexus.sock', socket)
     .replaceAll('/run/nexus/', `${runDir}/`)
     .replaceAll('/var/lib/nexus', stateDir)
+    .replaceAll('127.0.0.1:8080', `127.0.0.1:${String(loadSettings({ env }).gatewayPort)}`)
+    .replaceAll('127.0.0.1:9090', `127.0.0.1:${20_000 + randomInt(10_000)}`)
     .replaceAll('npx buf', join(PROJECT, 'node_modules', '.bin', 'buf'));
   try {
     await execute('bash', ['-c', `${HEAD}\n${own}`], { env, cwd: folder, maxBuffer: 64 * 1024 * 1024 });

@@ -1,7 +1,17 @@
 /** The installation: into a folder, over an older one whose agents run on, and away again without a trace. */
-import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, spawn } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -17,7 +27,7 @@ const OLDER = '0.0.9';
 describe('an installation', function () {
   this.timeout(300_000);
   // Only its names are used: the installed program starts what runs.
-  const { instance, stateDir, folder: unused } = new TestCluster();
+  const { instance, stateDir, runDir, folder: unused } = new TestCluster();
   rmSync(unused, { recursive: true });
   const folder = mkdtempSync(join(tmpdir(), 'nexus-install-'));
   const prefix = join(folder, 'opt');
@@ -63,7 +73,9 @@ describe('an installation', function () {
   it('is complete: units that systemd understands, settings that load, a program that runs', async () => {
     expect(await installer()).to.include(`installed in ${prefix}`);
     const units = readdirSync(join(folder, 'units')).map((name) => join(folder, 'units', name));
-    expect(units).to.include(join(folder, 'units', 'nexus-controller.service'));
+    expect(units.sort()).to.deep.equal(
+      ['controller', 'gateway'].map((name) => join(folder, 'units', `nexus-${name}.service`)),
+    );
     expect(await execute('systemd-analyze', ['verify', ...units])).to.deep.equal({ stdout: '', stderr: '' });
     expect(readFileSync(units[0] ?? '', 'utf8'))
       .to.include(`${prefix}/dist/`)
@@ -128,6 +140,59 @@ describe('an installation', function () {
     await installer();
     await nexus('up');
     expect((await json<NodeJson[]>('node', 'ls')).map(({ name }) => name)).to.deep.equal(['one']);
+  });
+
+  it('runs from where nothing can be written, with an agent runtime that another host has built', async () => {
+    const inputs = join(prefix, 'dist', '.runtime-inputs');
+    const known = readFileSync(inputs, 'utf8');
+    writeFileSync(inputs, known.replaceAll(/^\d+ \d+/gm, '1 1'));
+    // In a mount namespace of its own, which takes the mount along when it ends.
+    const check = (mount: string): Promise<number> =>
+      execute('unshare', ['--mount', 'sh', '-c', `${mount} "$0/deploy/agent-runtime.sh" --check`, prefix]).then(
+        () => 0,
+        (error: unknown) => (error as { code: number }).code,
+      );
+    const readOnly = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&';
+    expect(await check('')).to.equal(1);
+    expect(await check(readOnly)).to.equal(0);
+    const node = join(prefix, 'dist', 'runtime', 'bin', 'node');
+    renameSync(node, `${node}.away`);
+    expect(await check(readOnly)).to.equal(1);
+    renameSync(`${node}.away`, node);
+    writeFileSync(inputs, known);
+  });
+
+  it('has a unit for the gateway whose command works as its user, beside a controller that runs none', async () => {
+    const unit = readFileSync(join(folder, 'units', 'nexus-gateway.service'), 'utf8');
+    const line = (key: string): string => new RegExp(`^${key}=(.*)$`, 'm').exec(unit)?.[1] ?? '';
+    const places = line('Environment').replace('/run/nexus', runDir).replace('/var/lib/nexus', stateDir);
+    await nexus('down');
+    await execute(join(folder, 'bin', 'nexus'), ['up'], { env: { ...env, NEXUS_GATEWAY: 'off' } });
+    expect(await json<{ gateway: { url: string } }>('status')).to.nested.include({ 'gateway.url': '' });
+    // Of this test's folder alone: /opt is open to everybody.
+    chmodSync(folder, 0o755);
+    const user = ['--reuid', line('User'), '--regid', line('Group'), '--clear-groups'];
+    const locked = ['--no-new-privs', '--bounding-set=-all', '--inh-caps=-all'];
+    const port = 20_000 + randomInt(10_000);
+    const variables = [...places.split(' '), `NEXUS_INSTANCE=${instance}`, `NEXUS_GATEWAY_PORT=${port}`];
+    const gateway = spawn(
+      'setpriv',
+      [...user, ...locked, '--', 'env', '-i', ...variables, ...line('ExecStart').split(' ')],
+      { stdio: 'ignore' },
+    );
+    try {
+      const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`).then((response) => response.text());
+      await eventually(
+        () => get('/readyz').catch(() => ''),
+        (text) => text.includes('ready'),
+        30_000,
+      );
+      expect(await get('/metrics')).to.match(/^nexus_up 1$/m);
+      expect(readFileSync(`/proc/${String(gateway.pid)}/status`, 'utf8')).to.match(/^Uid:\t[1-9]/m);
+    } finally {
+      gateway.kill('SIGTERM');
+    }
+    expect(await new Promise((resolve) => gateway.once('exit', resolve))).to.equal(0);
   });
 
   it('goes away with all that there was', async () => {
