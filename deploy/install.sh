@@ -74,7 +74,7 @@ install_all() {
   ln -sfn "$PREFIX/nexus" "$DESTDIR$BINDIR/nexus"
   install -m 0644 "$ROOT/deploy/nexus.sample.yaml" "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"
   install_units
-  echo "installed in $TARGET; next: systemctl enable --now nexus-controller, or: nexus up"
+  echo "installed in $TARGET; next: systemctl enable --now nexus-controller nexus-gateway, or: nexus up"
 }
 
 copy_parts() {

@@ -21,6 +21,7 @@ import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
 import { statisticsShape } from './lambda-shapes.js';
 import { metricsShape } from './metrics-shape.js';
+import { StorageCounts } from './storage-counts.js';
 
 export interface ClusterMetricsDeps {
   readonly context: NodeContext;
@@ -32,9 +33,9 @@ export interface ClusterMetricsDeps {
 
 export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): MetricsServiceServer['getClusterMetrics'] {
   const { context, store, upkeep, lambda } = deps;
+  const counts = new StorageCounts(store, context.clock);
   return unary(edge, async (): Promise<GetClusterMetricsResponse> => {
-    const totals = await store.files.totals();
-    const copies = await store.replicas.countStates();
+    const { totals, copies } = await counts.read();
     return {
       controller: controllerShape(deps),
       nodes: context.registry.list().map((node) => observed(context, node)),

@@ -19,6 +19,7 @@ import { NexusError } from '../../shared/errors.js';
 import { ClusterServiceClient, type WatchEventsResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { IdentityServiceClient } from '../../shared/gen/nexus/v1/identity.js';
 import { ImageServiceClient, ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
+import { MetricsServiceClient } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient, type ExecInNodeRequest, type ExecInNodeResponse } from '../../shared/gen/nexus/v1/node.js';
 import { errorOfStatus } from '../../shared/rpc/status.js';
 import { eventually } from '../support/cluster.js';
@@ -192,6 +193,25 @@ describe('gRPC through the gateway', () => {
       () => [running, bench.edge.running],
       ([calls, passing]) => calls === 0 && passing === 0,
     );
+  });
+
+  it('keeps the figures of the cluster for /metrics, which asks from where', async () => {
+    let asked = 0;
+    await using bench = await GrpcGateway.start({
+      getClusterMetrics: answer(() => {
+        asked += 1;
+        return {};
+      }),
+    });
+    const client = bench.client(MetricsServiceClient);
+    const calling = new Promise((resolve, reject) => {
+      client.getClusterMetrics({}, (error, response) => {
+        if (error === null) resolve(response);
+        else reject(errorOfStatus(error));
+      });
+    });
+    expect(await failure(calling)).to.include({ code: 'permission_denied' });
+    expect(asked).to.equal(0);
   });
 
   it('says that the controller is away, and finds it again', async () => {

@@ -4,6 +4,7 @@ import { Controller } from '../../gateway/controller.js';
 import { HttpMetrics } from '../../gateway/metrics/http.js';
 import { readersOf } from '../../gateway/metrics/readers.js';
 import { Scrape } from '../../gateway/metrics/scrape.js';
+import { metricsRoutes } from '../../gateway/routes/metrics.js';
 import { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { createLogger } from '../../shared/log.js';
 import { codeOf } from '../support/codes.js';
@@ -123,6 +124,17 @@ describe('who may read the figures', () => {
     for (const address of ['127.0.0.1', '10.255.0.1', '2001:db8::1']) expect(some(address), address).to.equal(true);
     for (const address of ['127.0.0.2', '11.0.0.1', '::1', '2001:db9::1', ''])
       expect(some(address), address).to.equal(false);
+  });
+
+  it('is asked before each page', async () => {
+    const scrape = { text: () => 'figures', targets: () => [] } as unknown as Scrape;
+    const routes = metricsRoutes(scrape, readersOf('10.0.0.0/8'));
+    expect(routes).to.have.length(2);
+    for (const { path, handle } of routes) {
+      const from = (address: string) => () => handle({ koa: { state: { address } } } as never);
+      expect(await codeOf(from('10.1.1.1')), path).to.equal('accepted');
+      expect(await codeOf(from('192.0.2.1')), path).to.equal('permission_denied');
+    }
   });
 
   it('is refused as a setting when it is no address', async () => {
