@@ -49,6 +49,7 @@ import { ClusterStorageNodes } from './node/storage-nodes.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { GatewayEdge, LocalEdge } from './rpc/edge.js';
 import { SocketServer } from './rpc/server.js';
+import { exchangeOver } from './rpc/exchange.js';
 import { servicesFor, type UseCases } from './rpc/services.js';
 import type { DocumentSource } from './state/document.js';
 import { Snapshot, snapshotPath } from './state/snapshot.js';
@@ -246,9 +247,10 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
+  const forGateway = servicesFor(useCases, new GatewayEdge(log, identity.sessions));
   const servers = [
     new SocketServer({ path: settings.socket }, servicesFor(useCases, new LocalEdge(log)), protoDir),
-    new SocketServer(gatewayPlace, servicesFor(useCases, new GatewayEdge(log, identity.sessions)), protoDir),
+    new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
   ];
   const aborting = new AbortController();
   for (const server of servers) {

@@ -53,7 +53,7 @@ const TOLD: readonly SettingName[] = [
   'gatewayDrainMs',
 ];
 /** A small young generation: network buffers are garbage soon, and collecting them often keeps memory low. */
-const NODE_FLAGS = ['--max-semi-space-size=2'];
+const NODE_FLAGS = ['--max-semi-space-size=4'];
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 30_000;
 /** One that ran for so long had started well: its end begins the back-off anew. */

@@ -2,7 +2,7 @@
  * Every request's frame: its id (the client's own where it is well-formed), the signal that is aborted when the client
  * goes away, one line in the log at the end, and the counters.
  */
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Context, Middleware } from 'koa';
 import { withRequestId, type Logger } from '../../shared/log.js';
@@ -31,7 +31,7 @@ export function frame(deps: {
 }): Middleware {
   return (context, next) => {
     const given = context.get('x-request-id');
-    const requestId = REQUEST_ID.test(given) ? given : randomBytes(8).toString('hex');
+    const requestId = REQUEST_ID.test(given) ? given : randomUUID();
     const gone = new AbortController();
     // Each call to the controller listens while it runs, and a transfer has many.
     setMaxListeners(0, gone.signal);
