@@ -13,6 +13,7 @@ import { HttpError } from './http-error.js';
 import { parseInput, readJson } from './input.js';
 import type { GatewayLimits } from './limits.js';
 import { HttpMetrics } from './metrics.js';
+import { plainBodies } from './middleware/encoding.js';
 import { errors } from './middleware/errors.js';
 import { frame, stateOf } from './middleware/request.js';
 import { cors, securityHeaders } from './middleware/security.js';
@@ -69,6 +70,7 @@ export function createApp(options: AppOptions): Koa {
   app.use(securityHeaders(options.isTls));
   app.use(cors(options.corsOrigins));
   app.use(errors(log));
+  app.use(plainBodies);
   app.use(chunks(controller, options.relay));
   app.use(documentation.routes());
   app.use(router.routes());

@@ -214,6 +214,14 @@ describeWithCluster('the command line through the gateway', { gateway: true }, (
     expect(code).to.equal(4);
     expect(stderr).to.include(`run: nexus login ${url}`);
 
+    for (const line of [
+      ['set-role', 'root-ann', 'user'],
+      ['disable', 'root-ann'],
+    ]) {
+      const refused = await user('root-ann').run('user', ...line);
+      expect(refused, line.join(' ')).to.include({ code: 4 });
+      expect(refused.stderr).to.include('the last administrator');
+    }
     await user('root-ann').ok('user', 'disable', 'bob');
     expect(await user('bob').run('file', 'ls')).to.include({ code: 4 });
     expect((await user('bob').runWith(`bob\n${user('bob').password}\n`, 'login', url)).code).to.equal(4);
