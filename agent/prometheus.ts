@@ -1,4 +1,7 @@
-/** One agent's figures in the Prometheus text format: base units, `_total` for counters, the node as label. */
+/**
+ * One agent's figures in the Prometheus text format: base units, `_total` for counters, the node as label. The names say
+ * who counted: nexus_node_* are the same things as the controller heard of them, and both may be scraped.
+ */
 import type { NodeUsage } from './report.js';
 
 export interface MetricsSnapshot {
@@ -26,19 +29,19 @@ export function prometheusText(snapshot: MetricsSnapshot): string {
 function metricsOf({ usage, activeTransfers, uptimeSeconds }: MetricsSnapshot): Metric[] {
   const { cgroup, volume, network, chunks } = usage;
   const gauge = (name: string, help: string, value: number): Metric => ({
-    name: `nexus_node_${name}`,
+    name: `nexus_agent_${name}`,
     type: 'gauge',
     help,
     value,
   });
   const counter = (name: string, help: string, value: number): Metric => ({
-    name: `nexus_node_${name}_total`,
+    name: `nexus_agent_${name}_total`,
     type: 'counter',
     help,
     value,
   });
   return [
-    gauge('agent_uptime_seconds', 'Time since the agent started.', uptimeSeconds),
+    gauge('uptime_seconds', 'Time since the agent started.', uptimeSeconds),
     gauge('memory_usage_bytes', 'Memory of all processes of the node, page cache included.', cgroup.memoryBytes),
     gauge(
       'memory_working_set_bytes',

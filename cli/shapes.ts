@@ -23,6 +23,7 @@ export function statusShape(status: GetStatusResponse): Shape {
     nodes: plain(status.nodes),
     storage: plain(status.storage),
     repair: plain(status.repair),
+    lambda: plain(status.lambda),
     warnings: status.warnings,
   };
 }

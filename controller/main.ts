@@ -47,6 +47,7 @@ import { NodeRegistry } from './node/registry.js';
 import { NodeService } from './node/service.js';
 import { ClusterStorageNodes } from './node/storage-nodes.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
+import { CallStatistics } from './rpc/call-statistics.js';
 import { GatewayEdge, LocalEdge } from './rpc/edge.js';
 import { SocketServer } from './rpc/server.js';
 import { exchangeOver } from './rpc/exchange.js';
@@ -247,9 +248,10 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   };
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
-  const forGateway = servicesFor(useCases, new GatewayEdge(log, identity.sessions));
+  const calls = new CallStatistics();
+  const forGateway = servicesFor(useCases, new GatewayEdge(log, identity.sessions, calls));
   const servers = [
-    new SocketServer({ path: settings.socket }, servicesFor(useCases, new LocalEdge(log)), protoDir),
+    new SocketServer({ path: settings.socket }, servicesFor(useCases, new LocalEdge(log, calls)), protoDir),
     new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
   ];
   const aborting = new AbortController();

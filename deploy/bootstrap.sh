@@ -20,8 +20,9 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 readonly NODE_MAJOR=20 NODE_MINOR=19
 readonly RUNC_PACKAGES=(runc nats-server iproute2 nftables e2fsprogs mmdebstrap busybox-static tini util-linux perl-base)
 # PostgreSQL is the store of a few tests; whoever wants it for a cluster has it on a host of its own. curl and jq stand in
-# the documentation, whose lines are run; the shells have completions, systemd the units that are checked.
-readonly TEST_PACKAGES=(postgresql curl jq zsh fish systemd)
+# the documentation, whose lines are run; the shells have completions, systemd the units that are checked, and Prometheus
+# scrapes and reads the alerts.
+readonly TEST_PACKAGES=(postgresql curl jq zsh fish systemd prometheus)
 # For the tests in a virtual machine alone.
 readonly VM_PACKAGES=(qemu-system-x86 cpio)
 

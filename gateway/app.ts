@@ -12,8 +12,9 @@ import type { Controller } from './controller.js';
 import { HttpError } from './http-error.js';
 import { parseInput, readJson } from './input.js';
 import type { GatewayLimits } from './limits.js';
-import { HttpMetrics } from './metrics.js';
 import { plainBodies } from './middleware/encoding.js';
+import { HttpMetrics } from './metrics/http.js';
+import { Scrape } from './metrics/scrape.js';
 import { errors } from './middleware/errors.js';
 import { frame, stateOf } from './middleware/request.js';
 import { cors, securityHeaders } from './middleware/security.js';
@@ -26,6 +27,7 @@ import { fileRoutes } from './routes/files.js';
 import { fsRoutes } from './routes/fs.js';
 import { healthRoutes } from './routes/health.js';
 import { lambdaRoutes } from './routes/lambda.js';
+import { metricsRoutes } from './routes/metrics.js';
 import { nodeRoutes } from './routes/nodes.js';
 import { bearerToken } from './token.js';
 import { Turns } from './turns.js';
@@ -38,6 +40,8 @@ export interface AppOptions {
   readonly isTls: boolean;
   readonly corsOrigins: string | undefined;
   readonly proxies: number;
+  /** Whether clients of this address get the figures for Prometheus. */
+  readonly mayReadMetrics: (address: string) => boolean;
   /** Aborted when the gateway begins to stop. */
   readonly draining: AbortSignal;
 }
@@ -56,7 +60,8 @@ export function createApp(options: AppOptions): Koa {
     ...fsRoutes,
     ...lambdaRoutes,
     ...eventRoutes,
-    ...healthRoutes(metrics),
+    ...healthRoutes,
+    ...metricsRoutes(new Scrape(controller, metrics, log), options.mayReadMetrics),
   ];
   const router = new Router();
   for (const route of routes) addRoute(router, route, controller, services);

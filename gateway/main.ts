@@ -15,6 +15,7 @@ import { Controller } from './controller.js';
 import { GrpcEdge } from './grpc/edge.js';
 import { limitsOf } from './limits.js';
 import { Listener } from './listener.js';
+import { readersOf } from './metrics/readers.js';
 import { dropPrivileges } from './privileges.js';
 
 async function main(): Promise<void> {
@@ -56,6 +57,7 @@ async function start(settings: Settings, log: Logger): Promise<() => Promise<voi
     isTls: tls !== undefined,
     corsOrigins: settings.gatewayCorsOrigins,
     proxies: settings.gatewayProxies,
+    mayReadMetrics: readersOf(settings.gatewayMetricsFrom),
     draining: draining.signal,
   });
   dropPrivileges(ids);

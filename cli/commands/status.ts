@@ -45,8 +45,15 @@ function statusText(status: GetStatusResponse): string {
     ['room', `${bytes(storage?.freeBytes)} free of ${bytes(storage?.capacityBytes)}`],
     ['redundancy', redundancy(status)],
     ...upkeepFacts(status),
+    ['lambda', lambdaText(status)],
   ]);
   return [lines, ...status.warnings.map((warning) => `warning: ${warning}`)].join('\n');
+}
+
+function lambdaText({ lambda, runtime }: GetStatusResponse): string {
+  if (runtime === 'process') return 'off: the process runtime has no sandboxes';
+  const { poolReady = 0, poolTarget = 0, running = 0, queueLength = 0 } = lambda ?? {};
+  return `${poolReady} of ${poolTarget} prewarmed sandboxes, ${running} running, ${queueLength} waiting`;
 }
 
 function gatewayText({ gateway }: GetStatusResponse): string {

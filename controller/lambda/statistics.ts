@@ -1,4 +1,5 @@
 /** What lambda has done since the controller started: counters, and a histogram as Prometheus has them. */
+import { Histogram, type LatencyBucket } from '../metrics/histogram.js';
 
 export const REASONS = ['exit', 'timeout', 'out_of_memory', 'output_limit', 'cancelled'] as const;
 export type Reason = (typeof REASONS)[number];
@@ -6,16 +7,9 @@ export type Reason = (typeof REASONS)[number];
 /** Seconds: around the few milliseconds of a warm start, and up to the longest code. */
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, Number.POSITIVE_INFINITY] as const;
 
-export interface LatencyBucket {
-  readonly le: number;
-  /** Of all that took no longer. */
-  readonly count: number;
-}
-
 export class LambdaStatistics {
   readonly invocations = new Map<Reason, number>(REASONS.map((reason) => [reason, 0]));
-  readonly #buckets = BOUNDS.map(() => 0);
-  latencySumSeconds = 0;
+  readonly #latency = new Histogram(BOUNDS);
   poolHits = 0;
   poolMisses = 0;
   refused = 0;
@@ -23,14 +17,14 @@ export class LambdaStatistics {
   /** `latencyMs`: from the request to the result, waiting included. */
   note(reason: Reason, latencyMs: number): void {
     this.invocations.set(reason, (this.invocations.get(reason) ?? 0) + 1);
-    const seconds = latencyMs / 1000;
-    this.latencySumSeconds += seconds;
-    BOUNDS.forEach((bound, at) => {
-      if (seconds <= bound) this.#buckets[at] = (this.#buckets[at] ?? 0) + 1;
-    });
+    this.#latency.note(latencyMs / 1000);
   }
 
   get latency(): readonly LatencyBucket[] {
-    return BOUNDS.map((le, at) => ({ le, count: this.#buckets[at] ?? 0 }));
+    return this.#latency.buckets;
+  }
+
+  get latencySumSeconds(): number {
+    return this.#latency.sumSeconds;
   }
 }

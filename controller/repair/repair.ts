@@ -73,6 +73,8 @@ export class Repair {
   #nodes: NodesById = new Map();
   /** Surveys made so far. */
   surveys = 0;
+  /** Since the controller's start, for repairs, drains and rebalances alike. */
+  readonly copied = { chunks: 0, bytes: 0 };
 
   constructor(
     private readonly deps: RepairDeps,
@@ -226,6 +228,10 @@ export class Repair {
     const done = await this.copier.copy(copy);
     const status = this.#status;
     this.#status = { ...status, remainingBytes: Math.max(0, status.remainingBytes - copy.chunk.size) };
+    if (done) {
+      this.copied.chunks += 1;
+      this.copied.bytes += copy.chunk.size;
+    }
     if (!done || this.#episode === undefined) return;
     this.#episode.copiedChunks += 1;
     this.#episode.copiedBytes += copy.chunk.size;

@@ -78,6 +78,7 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     ListNodeMetrics: 'user',
     GetNodeMetricsHistory: 'user',
     WatchNodeMetrics: 'user',
+    GetClusterMetrics: 'public',
   },
   'nexus.v1.StateService': {
     ExportState: 'administrator',

@@ -4,23 +4,26 @@ import type {
   Event,
   GatewaySummary,
   GetStatusResponse,
-  RepairSummary,
 } from '../../shared/gen/nexus/v1/cluster.js';
 import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
+import type { Lambda } from '../lambda/use-cases.js';
 import type { NodeContext } from '../node/context.js';
-import { isListening, type NodeStatus } from '../node/state.js';
+import type { NodeStatus } from '../node/state.js';
 import { nodeWarnings } from '../node/warnings.js';
 import { repairWarnings } from '../repair/warnings.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { EventRecord, FileStore } from '../store/port.js';
+import { repairShape, storageShape } from './cluster-shapes.js';
 import type { Caller, Edge } from './edge.js';
 import { serverStream, unary } from './handlers.js';
+import { lambdaSummary } from './lambda-shapes.js';
 
 export interface ClusterDeps {
   readonly context: NodeContext;
   readonly files: FileStore;
   readonly upkeep: Upkeep;
+  readonly lambda: Lambda;
   readonly events: EventLog;
   readonly startedAt: number;
   readonly snapshot: { readonly warnings: readonly string[] };
@@ -92,9 +95,6 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
   const count = (status: NodeStatus): number => nodes.filter((node) => node.status === status).length;
   const totals = await deps.files.totals();
   const gateway = deps.gateway();
-  const reports = nodes.filter((node) => isListening(node.status)).map((node) => registry.agent(node.id)?.report);
-  const sum = (pick: 'volumeTotalBytes' | 'volumeFreeBytes'): bigint =>
-    reports.reduce((total, report) => total + (report?.[pick] ?? 0n), 0n);
   return {
     instance: settings.instance,
     version: VERSION,
@@ -114,17 +114,10 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       failed: count('Failed'),
       cordoned: nodes.filter((node) => node.cordoned).length,
     },
-    storage: {
-      files: BigInt(totals.files),
-      chunks: BigInt(totals.chunks),
-      bytes: BigInt(totals.bytes),
-      underReplicated: BigInt(totals.underReplicated),
-      pendingDeletes: BigInt(totals.pendingDeletes),
-      capacityBytes: sum('volumeTotalBytes'),
-      freeBytes: sum('volumeFreeBytes'),
-    },
+    storage: storageShape(totals, registry),
     repair: repairShape(deps.upkeep),
     gateway,
+    lambda: lambdaSummary(deps.lambda),
     warnings: [
       ...deps.snapshot.warnings,
       ...(gateway.problem === '' ? [] : [`the gateway does not run: ${gateway.problem}`]),
@@ -132,23 +125,5 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       ...runtime.caveats,
       ...nodeWarnings(nodes.map((record) => ({ record, report: registry.agent(record.id)?.report }))),
     ],
-  };
-}
-
-function repairShape(upkeep: Upkeep): RepairSummary {
-  const status = upkeep.repair.status();
-  return {
-    lackingChunks: BigInt(status.lackingChunks),
-    endangeredChunks: BigInt(status.endangeredChunks),
-    lostChunks: BigInt(status.lostChunks),
-    remainingBytes: BigInt(status.remainingBytes),
-    running: status.running,
-    copiedChunks: BigInt(status.copiedChunks),
-    copiedBytes: BigInt(status.copiedBytes),
-    rate: status.rate,
-    secondsLeft: status.rate > 0 ? status.remainingBytes / status.rate : 0,
-    blocked: [...status.blocked],
-    scrubbingNodes: upkeep.scrub.running,
-    orphanChunks: BigInt(upkeep.inventory.orphans),
   };
 }

@@ -11,6 +11,7 @@ import { AS_USER_METADATA, AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA } fro
 import { UNKNOWN_ADDRESS } from '../identity/address.js';
 import type { Principal, Sessions } from '../identity/sessions.js';
 import { assertMayCall, requirementOf } from './access.js';
+import { CallStatistics } from './call-statistics.js';
 
 export interface Caller {
   /** Whose files these are; empty for somebody without a token, who reaches public calls only. */
@@ -25,13 +26,18 @@ export interface Caller {
 
 export interface Edge {
   readonly log: Logger;
+  /** Every call is counted here. */
+  readonly calls: CallStatistics;
   /** `method` is the full path, e.g. /nexus.v1.FileService/ListFiles. Codes: unauthenticated, permission_denied. */
   admit(method: string, metadata: Metadata): Promise<Caller>;
 }
 
 /** Whoever can open the admin socket is the administrator, and may act for a user, with that user's rights. */
 export class LocalEdge implements Edge {
-  constructor(readonly log: Logger) {}
+  constructor(
+    readonly log: Logger,
+    readonly calls: CallStatistics = new CallStatistics(),
+  ) {}
 
   async admit(method: string, metadata: Metadata): Promise<Caller> {
     const [name] = metadata.get(AS_USER_METADATA);
@@ -54,6 +60,7 @@ export class GatewayEdge implements Edge {
   constructor(
     readonly log: Logger,
     private readonly sessions: Pick<Sessions, 'authenticate'>,
+    readonly calls: CallStatistics = new CallStatistics(),
   ) {}
 
   async admit(method: string, metadata: Metadata): Promise<Caller> {

@@ -39,10 +39,22 @@ export function admitted<Result>(
   const [given] = call.metadata.get(REQUEST_ID_METADATA);
   const requestId = typeof given === 'string' && REQUEST_ID.test(given) ? given : undefined;
   const run = (): void => {
+    const startedAt = performance.now();
+    const note = (code: string): void => {
+      edge.calls.note(call.getPath(), code, (performance.now() - startedAt) / 1000);
+    };
     const working = (async () => await work(await edge.admit(call.getPath(), call.metadata)))();
-    working.then(done, (error: unknown) => {
-      failed(reported(error, edge.log, call.getPath()));
-    });
+    working.then(
+      (result) => {
+        note('ok');
+        done(result);
+      },
+      (thrown: unknown) => {
+        const error = reported(thrown, edge.log, call.getPath());
+        note(error.code);
+        failed(error);
+      },
+    );
   };
   if (requestId === undefined) run();
   else withRequestId(requestId, run);

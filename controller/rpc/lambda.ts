@@ -15,6 +15,7 @@ import type { NodeRegistry } from '../node/registry.js';
 import type { Edge } from './edge.js';
 import { serverStream, unary, type StreamContext } from './handlers.js';
 import { functionSchema, logsSchema, schemas } from './lambda-schemas.js';
+import { statisticsShape } from './lambda-shapes.js';
 import { parseRequest } from './validate.js';
 
 interface Part {
@@ -99,17 +100,4 @@ const functionShape = ({ size, deployedAt, ...rest }: FunctionRecord): LambdaFun
   ...rest,
   size: BigInt(size),
   deployedAt: new Date(deployedAt).toISOString(),
-});
-
-const statisticsShape = ({ statistics, dispatcher, pool }: Lambda) => ({
-  invocations: Object.fromEntries([...statistics.invocations].map(([reason, count]) => [reason, BigInt(count)])),
-  refused: BigInt(statistics.refused),
-  poolHits: BigInt(statistics.poolHits),
-  poolMisses: BigInt(statistics.poolMisses),
-  latency: statistics.latency.map(({ le, count }) => ({ le, count: BigInt(count) })),
-  latencySumSeconds: statistics.latencySumSeconds,
-  queueLength: dispatcher.queueLength,
-  running: dispatcher.running,
-  poolReady: pool.ready(),
-  poolTarget: pool.target,
 });

@@ -3,12 +3,12 @@ import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { MetricsServiceServer, NodeMetrics, WatchNodeMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import type { MetricsHistory } from '../metrics/history.js';
-import type { Sample } from '../metrics/sample.js';
 import type { NodeRegistry } from '../node/registry.js';
 import { isListening } from '../node/state.js';
 import type { NodeRecord } from '../store/port.js';
 import type { Edge } from './edge.js';
 import { serverStream, unary } from './handlers.js';
+import { metricsShape } from './metrics-shape.js';
 import { parseRequest } from './validate.js';
 
 /** For a watcher that reads slowly; beyond it the oldest figures are left out, since newer ones replace them. */
@@ -25,9 +25,11 @@ const historySchema = z.object({
 export function metricsServiceHandlers(
   history: MetricsHistory,
   registry: NodeRegistry,
+  getClusterMetrics: MetricsServiceServer['getClusterMetrics'],
   edge: Edge,
 ): MetricsServiceServer {
   return {
+    getClusterMetrics,
     getNodeMetrics: unary(edge, ({ node }) => Promise.resolve({ metrics: latestOf(history, registry.resolve(node)) })),
     listNodeMetrics: unary(edge, () =>
       Promise.resolve({
@@ -85,27 +87,3 @@ function latestOf(history: MetricsHistory, node: NodeRecord): NodeMetrics {
   if (sample !== undefined) return metricsShape(node, sample);
   throw new NexusError('unavailable', `node ${node.name} has not reported yet; it does so every 5 s, try again`);
 }
-
-const metricsShape = (node: NodeRecord, sample: Sample): NodeMetrics => ({
-  nodeId: node.id,
-  node: node.name,
-  at: new Date(sample.atMs).toISOString(),
-  memoryUsage: BigInt(sample.memoryUsageBytes),
-  memoryWorkingSet: BigInt(sample.memoryWorkingSetBytes),
-  memoryLimit: BigInt(sample.memoryLimitBytes),
-  cpuPercent: sample.cpuPercent,
-  cpuSeconds: sample.cpuUsageUsec / 1e6,
-  pids: BigInt(sample.pids),
-  volumeTotal: BigInt(sample.volumeTotalBytes),
-  volumeUsed: BigInt(sample.volumeUsedBytes),
-  volumeFree: BigInt(sample.volumeFreeBytes),
-  networkRx: BigInt(sample.networkRxBytes),
-  networkTx: BigInt(sample.networkTxBytes),
-  networkRxRate: sample.networkRxRate,
-  networkTxRate: sample.networkTxRate,
-  chunks: BigInt(sample.chunks),
-  chunkBytes: BigInt(sample.chunkBytes),
-  chunkReads: BigInt(sample.chunkReads),
-  chunkWrites: BigInt(sample.chunkWrites),
-  checksumFailures: BigInt(sample.checksumFailures),
-});

@@ -15,6 +15,7 @@ import type { Upkeep } from '../repair/upkeep.js';
 import type { DocumentSource } from '../state/document.js';
 import type { Store } from '../store/port.js';
 import type { FsUseCases } from '../vfs/use-cases.js';
+import { clusterMetricsHandler } from './cluster-metrics.js';
 import { clusterServiceHandlers, type ClusterDeps } from './cluster.js';
 import type { Edge } from './edge.js';
 import { fileServiceHandlers } from './file.js';
@@ -46,6 +47,7 @@ export function servicesFor(
 ): readonly RegisteredService[] {
   const { context } = nodes;
   const { registry } = context;
+  const clusterMetrics = { context, store, upkeep, lambda: lambda.lambda, startedAt: cluster.startedAt };
   const service = (
     proto: string,
     definition: RegisteredService['definition'],
@@ -78,12 +80,19 @@ export function servicesFor(
       LambdaServiceService,
       lambdaServiceHandlers({ ...lambda, registry, settings: context.settings }, edge),
     ),
-    service('metrics', MetricsServiceService, metricsServiceHandlers(context.metrics, registry, edge)),
+    service(
+      'metrics',
+      MetricsServiceService,
+      metricsServiceHandlers(context.metrics, registry, clusterMetricsHandler(clusterMetrics, edge), edge),
+    ),
     service('identity', IdentityServiceService, identityServiceHandlers(identity, edge)),
     service(
       'cluster',
       ClusterServiceService,
-      clusterServiceHandlers({ ...cluster, context, files: store.files, upkeep, events: context.events }, edge),
+      clusterServiceHandlers(
+        { ...cluster, context, files: store.files, upkeep, lambda: lambda.lambda, events: context.events },
+        edge,
+      ),
     ),
   ];
 }

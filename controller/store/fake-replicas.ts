@@ -120,6 +120,15 @@ export class FakeReplicaStore implements ReplicaStore {
         ),
     );
   }
+
+  countStates(): Promise<ReadonlyMap<ReplicaState, number>> {
+    return this.read((tables) => {
+      const counts = new Map<ReplicaState, number>();
+      for (const { copies } of tables.chunks.values())
+        for (const state of copies.values()) counts.set(state, (counts.get(state) ?? 0) + 1);
+      return counts;
+    });
+  }
 }
 
 const isOn = (copy: { nodeId: NodeId; state: ReplicaState }, node: NodeId, states: readonly ReplicaState[]): boolean =>

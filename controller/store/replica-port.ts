@@ -3,7 +3,7 @@
  * transaction that checks what it relies on: files are removed and nodes forgotten at any moment.
  */
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
-import type { ReplicaRecord } from './port.js';
+import type { ReplicaRecord, ReplicaState } from './port.js';
 
 /** A chunk of a published file. */
 export interface StoredChunk {
@@ -59,6 +59,8 @@ export interface ReplicaStore {
   begun(): Promise<readonly CopyOf[]>;
   /** Why each copy of these chunks is where it is; empty where nothing was noted. */
   reasons(chunks: readonly ChunkId[]): Promise<readonly (CopyOf & { readonly reason: string })[]>;
+  /** All copies, of uploads that are under way too; states that no copy is in are left out. */
+  countStates(): Promise<ReadonlyMap<ReplicaState, number>>;
 }
 
 /** Numbers to remember under a name, e.g. when a node was last scrubbed. */

@@ -145,6 +145,15 @@ export class TypeormReplicaStore implements ReplicaStore {
     );
   }
 
+  async countStates(): Promise<ReadonlyMap<ReplicaState, number>> {
+    const rows = await this.database.read((manager) =>
+      manager.query<{ state: ReplicaState; copies: number | string }[]>(
+        'SELECT state AS "state", COUNT(*) AS "copies" FROM replicas GROUP BY state',
+      ),
+    );
+    return new Map(rows.map(({ state, copies }) => [state, Number(copies)]));
+  }
+
   #change(copy: CopyOf, from: readonly ReplicaState[], to: ReplicaState): Promise<boolean> {
     return this.database.write(async (manager) => {
       const changed = await setState(manager, copy, from, to);

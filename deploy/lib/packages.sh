@@ -36,6 +36,7 @@ install_packages() {
   local apt=(env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
   need_root "$wanted" apt-get install "$@"
   case " $* " in *' postgresql '*) keep_packaged_postgres_off "$wanted" ;; esac
+  case " $* " in *' prometheus '*) keep_packaged_prometheus_off "$wanted" ;; esac
   if ! compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; then logged "${elevate[@]}" "${apt[@]}" update; fi
   # Lists may name versions that the mirrors have dropped since; once they are fresh a failure is final.
   if ! quietly "${elevate[@]}" "${apt[@]}" install --no-install-recommends "$@"; then
@@ -44,6 +45,7 @@ install_packages() {
   fi
   case " $* " in *' nats-server '*) keep_packaged_nats_off "$wanted" ;; esac
   case " $* " in *' postgresql '*) as_root "$wanted" rm -f "$NO_MAIN_CLUSTER" ;; esac
+  case " $* " in *' prometheus '*) leave_packaged_prometheus_off "$wanted" ;; esac
 }
 
 # Debian makes a database cluster with the package and starts it. The tests make their own, which end with them.
@@ -63,4 +65,21 @@ keep_packaged_nats_off() {
   else
     as_root "$1" systemctl --quiet disable nats-server.service
   fi
+}
+
+# Debian starts its Prometheus on port 9090 as soon as it is unpacked; the tests start their own. What is masked is not
+# started; afterwards the unit is there for whoever wants it, and off. A mask that was there before stays.
+readonly PROMETHEUS_MASK=/etc/systemd/system/prometheus.service
+has_made_mask=''
+keep_packaged_prometheus_off() {
+  if [ -e "$PROMETHEUS_MASK" ] || [ -L "$PROMETHEUS_MASK" ]; then return 0; fi
+  as_root "$1" install -d "${PROMETHEUS_MASK%/*}"
+  as_root "$1" ln -s /dev/null "$PROMETHEUS_MASK"
+  has_made_mask=yes
+}
+
+leave_packaged_prometheus_off() {
+  [ -n "$has_made_mask" ] || return 0
+  as_root "$1" rm -f "$PROMETHEUS_MASK"
+  if command -v systemctl >/dev/null; then as_root "$1" systemctl --quiet disable prometheus.service; fi
 }

@@ -49,6 +49,8 @@ const ENDLESS: ReadonlySet<string> = new Set([
   '/nexus.v1.NodeService/ExecInNode',
   '/nexus.v1.NodeService/GetNodeLogs',
 ]);
+/** The gateway's own: it answers /metrics with it, and asks from where. */
+const FIGURES = '/nexus.v1.MetricsService/GetClusterMetrics';
 /** The same as the controller accepts. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const TIMEOUT = /^\d{1,8}[HMSmun]$/;
@@ -145,6 +147,10 @@ class Connection {
     }
     if (!METHOD.test(method)) {
       refuse(stream, new NexusError('unimplemented', 'there is no such call'));
+      return;
+    }
+    if (method === FIGURES) {
+      refuse(stream, new NexusError('permission_denied', 'the figures of the cluster are at /metrics'));
       return;
     }
     const startedAt = performance.now();

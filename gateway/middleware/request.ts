@@ -7,7 +7,7 @@ import { setMaxListeners } from 'node:events';
 import type { Context, Middleware } from 'koa';
 import { withRequestId, type Logger } from '../../shared/log.js';
 import { clientAddress } from '../client-address.js';
-import type { HttpMetrics } from '../metrics.js';
+import type { HttpMetrics } from '../metrics/http.js';
 
 export interface RequestState {
   readonly requestId: string;

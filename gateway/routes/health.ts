@@ -1,11 +1,10 @@
-/** For supervisors and Prometheus: whether this process runs, whether it can serve, and its figures. */
+/** For supervisors: whether this process runs, and whether it can serve. */
 import { route, type Route } from '../route.js';
 import { healthSchema } from '../schemas.js';
-import type { HttpMetrics } from '../metrics.js';
 
 const tag = 'operation';
 
-export const healthRoutes = (metrics: HttpMetrics): readonly Route[] => [
+export const healthRoutes: readonly Route[] = [
   route({
     method: 'get',
     path: '/healthz',
@@ -26,15 +25,6 @@ export const healthRoutes = (metrics: HttpMetrics): readonly Route[] => [
       await session.call(session.identity, session.identity.getSigningKeys, {}, READY_DEADLINE_MS);
       return { body: { status: 'ready' } };
     },
-  }),
-  route({
-    method: 'get',
-    path: '/metrics',
-    tag,
-    summary: 'Figures for Prometheus',
-    isPublic: true,
-    answers: { 200: { description: 'text format of Prometheus', type: 'text/plain' } },
-    handle: async () => ({ body: await metrics.registry.metrics(), type: metrics.registry.contentType }),
   }),
 ];
 

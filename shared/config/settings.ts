@@ -160,6 +160,13 @@ const schema = z.strictObject({
     .max(8)
     .default(0)
     .describe('reverse proxies in front of the gateway, whose X-Forwarded-For is believed'),
+  gatewayMetricsFrom: z
+    .string()
+    .regex(/^[0-9a-fA-F:./]+(,[0-9a-fA-F:./]+)*$/, 'must be addresses or networks with commas between')
+    .optional()
+    .describe(
+      'addresses and networks that may read /metrics, e.g. 127.0.0.1,10.0.0.0/8; unset: all that reach the gateway',
+    ),
   gatewayMaxUploadMb: z.coerce
     .number()
     .int()

@@ -1,11 +1,12 @@
 /**
  * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
- * Medians of several runs. Usage: npm run bench [-- node|crowd|transfer|repair|metadata|gateway|lambda ...]
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|metrics|transfer|repair|metadata|gateway|lambda ...]
  */
 import { benchCrowd } from './crowd.js';
 import { benchGateway } from './gateway.js';
 import { benchLambda } from './lambda.js';
 import { benchMetadata } from './metadata.js';
+import { benchMetrics } from './metrics.js';
 import { benchNode } from './node.js';
 import { benchRepair } from './repair.js';
 import { benchTransfer } from './transfer.js';
@@ -14,6 +15,7 @@ const SUITES: Readonly<Record<string, () => Promise<void>>> = {
   node: benchNode,
   transfer: benchTransfer,
   crowd: benchCrowd,
+  metrics: benchMetrics,
   repair: benchRepair,
   metadata: benchMetadata,
   gateway: benchGateway,

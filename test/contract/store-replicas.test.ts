@@ -76,6 +76,21 @@ for (const { name, open } of STORES) {
       expect(await files.doomedReplicas(10, B)).to.deep.equal([copy]);
     });
 
+    it('counts copies by state, those of files that are coming or gone too', async () => {
+      expect([...(await replicas.countStates())]).to.deep.equal([]);
+      const { chunkIds } = await storeFile(files, [[A, B], [B]], { replicas: 2 });
+      await openUpload(files, [[A]]);
+      const gone = await storeFile(files, [[C]]);
+      await files.removeFile(gone.file.id);
+      await replicas.markBad({ chunkId: chunkIds[0]!, nodeId: B }, 'corrupt');
+      expect(Object.fromEntries(await replicas.countStates())).to.deep.equal({
+        ready: 2,
+        corrupt: 1,
+        writing: 1,
+        deleting: 1,
+      });
+    });
+
     it('gives a copy up that failed', async () => {
       const { chunkIds } = await storeFile(files, [[A]]);
       const copy = { chunkId: chunkIds[0]!, nodeId: B };

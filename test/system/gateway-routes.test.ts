@@ -196,6 +196,7 @@ describeWithCluster('the routes of the gateway', { runtime: 'process', gateway: 
       'get /healthz': [{ status: 200 }],
       'get /readyz': [{ status: 200 }],
       'get /metrics': [{ status: 200 }],
+      'get /metrics/targets': [{ status: 200 }],
       'post /api/nodes/{id}/drain': node('drain'),
       'post /api/nodes/{id}/stop': node('stop'),
       'post /api/nodes/{id}/start': node('start'),

@@ -73,7 +73,7 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
       expect((JSON.parse(await get('/inspect')) as InspectionJson).chunks.count).to.equal(2);
       const { chunks } = JSON.parse(await get('/chunks?limit=1')) as { chunks: ChunkJson[] };
       expect(chunks).to.have.length(1);
-      expect(await get('/metrics')).to.match(/^nexus_node_chunks\{node="one"\} 2$/m);
+      expect(await get('/metrics')).to.match(/^nexus_agent_chunks\{node="one"\} 2$/m);
       expect(await get('/')).to.match(/look at \/healthz, \/inspect/);
       const chunk = JSON.parse(await get(`/chunks/${chunks[0]?.chunk_id ?? ''}`)) as { code: string };
       expect(chunk.code).to.be.oneOf(['unauthenticated', 'not_found']);

@@ -23,6 +23,19 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
     expect(page).not.to.include('warning:');
   });
 
+  it('tells how many sandboxes are prewarmed', async () => {
+    const { lambda } = await eventually(
+      () => cluster().json<{ lambda: { pool_ready: number; pool_target: number } }>('status'),
+      (seen) => seen.lambda.pool_ready === seen.lambda.pool_target,
+    );
+    expect(lambda.pool_target).to.be.greaterThan(0);
+    expect(lambda).to.include({ running: 0, queue_length: 0 });
+    const counts = `${lambda.pool_ready} of ${lambda.pool_target}`;
+    expect(await cluster().ok('status')).to.match(
+      new RegExp(`^lambda: +${counts} prewarmed sandboxes, 0 running, 0 waiting$`, 'm'),
+    );
+  });
+
   it('warns of a node that was killed, says what to do, and that helps', async () => {
     const { pid } = await cluster().json<NodeJson>('node', 'inspect', 'b');
     expect(pid).to.be.greaterThan(1);

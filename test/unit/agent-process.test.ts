@@ -189,7 +189,7 @@ describe('agent process', function () {
     const inspected = JSON.parse((await ask(on, { inspect: {} })).inspection) as Record<string, unknown>;
     expect(inspected).to.include({ node: 'web-1', nats_connected: true });
     expect(await (await fetch(`http://127.0.0.1:${config.port}/metrics`)).text()).to.match(
-      /^nexus_node_chunks\{node="web-1"\} 1$/m,
+      /^nexus_agent_chunks\{node="web-1"\} 1$/m,
     );
     const gone = newChunkId();
     const deleted = await ask(on, { deleteChunks: { chunkIds: [gone, chunk] } });

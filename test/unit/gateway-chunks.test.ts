@@ -71,6 +71,7 @@ describe('chunks through the gateway', () => {
       isTls: false,
       corsOrigins: undefined,
       proxies: 0,
+      mayReadMetrics: () => true,
       draining: new AbortController().signal,
     });
     const handle = app.callback();

@@ -1,0 +1,86 @@
+/**
+ * MetricsService.GetClusterMetrics: what the gateway shows to Prometheus. Anybody who reaches the gateway may read it, so
+ * there are names of nodes in it and nothing that belongs to a user.
+ */
+import type {
+  CallMetrics,
+  GetClusterMetricsResponse,
+  ControllerMetrics,
+  MetricsServiceServer,
+  ObservedNode,
+} from '../../shared/gen/nexus/v1/metrics.js';
+import { VERSION } from '../../shared/version.js';
+import type { Lambda } from '../lambda/use-cases.js';
+import type { NodeContext } from '../node/context.js';
+import { isListening } from '../node/state.js';
+import type { Upkeep } from '../repair/upkeep.js';
+import type { NodeRecord, Store } from '../store/port.js';
+import type { CallStatistics } from './call-statistics.js';
+import { repairShape, storageShape } from './cluster-shapes.js';
+import type { Edge } from './edge.js';
+import { unary } from './handlers.js';
+import { statisticsShape } from './lambda-shapes.js';
+import { metricsShape } from './metrics-shape.js';
+
+export interface ClusterMetricsDeps {
+  readonly context: NodeContext;
+  readonly store: Pick<Store, 'files' | 'replicas'>;
+  readonly upkeep: Upkeep;
+  readonly lambda: Lambda;
+  readonly startedAt: number;
+}
+
+export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): MetricsServiceServer['getClusterMetrics'] {
+  const { context, store, upkeep, lambda } = deps;
+  return unary(edge, async (): Promise<GetClusterMetricsResponse> => {
+    const totals = await store.files.totals();
+    const copies = await store.replicas.countStates();
+    return {
+      controller: controllerShape(deps),
+      nodes: context.registry.list().map((node) => observed(context, node)),
+      storage: storageShape(totals, context.registry),
+      copies: Object.fromEntries([...copies].map(([state, count]) => [state, BigInt(count)])),
+      repair: repairShape(upkeep),
+      upkeep: {
+        copiedChunks: BigInt(upkeep.repair.copied.chunks),
+        copiedBytes: BigInt(upkeep.repair.copied.bytes),
+        scrubbedBytes: BigInt(upkeep.scrub.checkedBytes),
+        scrubFinds: BigInt(upkeep.scrub.badCopies),
+      },
+      lambda: statisticsShape(lambda),
+      calls: callShapes(edge.calls),
+    };
+  });
+}
+
+function controllerShape({ context, startedAt }: ClusterMetricsDeps): ControllerMetrics {
+  const { user, system } = process.cpuUsage();
+  return {
+    version: VERSION,
+    instance: context.settings.instance,
+    runtime: context.settings.runtime,
+    startedAtSeconds: startedAt / 1000,
+    cpuSeconds: (user + system) / 1e6,
+    residentBytes: BigInt(process.memoryUsage.rss()),
+  };
+}
+
+function observed({ metrics, settings }: NodeContext, node: NodeRecord): ObservedNode {
+  const isUp = isListening(node.status);
+  const sample = isUp ? metrics.latest(node.id) : undefined;
+  return {
+    name: node.name,
+    status: node.status,
+    schedulable: node.status === 'Running' && !node.cordoned && !node.draining,
+    agentAddress: isUp ? `${node.ip}:${settings.dataPort}` : '',
+    metrics: sample === undefined ? undefined : metricsShape(node, sample),
+  };
+}
+
+const callShapes = ({ byMethod }: CallStatistics): CallMetrics[] =>
+  [...byMethod].map(([method, { calls, latency }]) => ({
+    method,
+    calls: Object.fromEntries([...calls].map(([code, count]) => [code, BigInt(count)])),
+    latency: latency.buckets.map(({ le, count }) => ({ le, count: BigInt(count) })),
+    latencySumSeconds: latency.sumSeconds,
+  }));

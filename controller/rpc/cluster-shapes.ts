@@ -1,0 +1,41 @@
+/** What the cluster stores and how repairs go, as status and metrics both tell it. */
+import type { RepairSummary, StorageSummary } from '../../shared/gen/nexus/v1/cluster.js';
+import type { NodeRegistry } from '../node/registry.js';
+import { isListening } from '../node/state.js';
+import type { Upkeep } from '../repair/upkeep.js';
+import type { StorageTotals } from '../store/port.js';
+
+/** Room is that of the nodes that are up. */
+export function storageShape(totals: StorageTotals, registry: NodeRegistry): StorageSummary {
+  const up = registry.list().filter((node) => isListening(node.status));
+  const reports = up.map((node) => registry.agent(node.id)?.report);
+  const sum = (pick: 'volumeTotalBytes' | 'volumeFreeBytes'): bigint =>
+    reports.reduce((total, report) => total + (report?.[pick] ?? 0n), 0n);
+  return {
+    files: BigInt(totals.files),
+    chunks: BigInt(totals.chunks),
+    bytes: BigInt(totals.bytes),
+    underReplicated: BigInt(totals.underReplicated),
+    pendingDeletes: BigInt(totals.pendingDeletes),
+    capacityBytes: sum('volumeTotalBytes'),
+    freeBytes: sum('volumeFreeBytes'),
+  };
+}
+
+export function repairShape(upkeep: Upkeep): RepairSummary {
+  const status = upkeep.repair.status();
+  return {
+    lackingChunks: BigInt(status.lackingChunks),
+    endangeredChunks: BigInt(status.endangeredChunks),
+    lostChunks: BigInt(status.lostChunks),
+    remainingBytes: BigInt(status.remainingBytes),
+    running: status.running,
+    copiedChunks: BigInt(status.copiedChunks),
+    copiedBytes: BigInt(status.copiedBytes),
+    rate: status.rate,
+    secondsLeft: status.rate > 0 ? status.remainingBytes / status.rate : 0,
+    blocked: [...status.blocked],
+    scrubbingNodes: upkeep.scrub.running,
+    orphanChunks: BigInt(upkeep.inventory.orphans),
+  };
+}

@@ -1,0 +1,64 @@
+/**
+ * What a scrape gets: the gateway's own series, and the controller's, asked for when they are wanted. However many scrape
+ * at once, the controller is asked once at a time; it has a bounded time, after which the scrape goes well without it.
+ */
+import type { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
+import { toNexusError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/log.js';
+import type { Controller } from '../controller.js';
+import { clusterText } from './cluster.js';
+import type { HttpMetrics } from './http.js';
+
+/** Well below Prometheus' own ten seconds. */
+const CONTROLLER_DEADLINE_MS = 2000;
+/** Of a call that no client in particular waits for. */
+const SCOPE = { token: undefined, address: '', requestId: 'scrape', signal: new AbortController().signal };
+
+/** As Prometheus reads targets from HTTP. */
+export interface TargetGroup {
+  readonly targets: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export class Scrape {
+  #asking: Promise<GetClusterMetricsResponse> | undefined;
+
+  constructor(
+    private readonly controller: Pick<Controller, 'session'>,
+    private readonly http: HttpMetrics,
+    private readonly log: Logger,
+  ) {}
+
+  get contentType(): string {
+    return this.http.registry.contentType;
+  }
+
+  /** Never fails for the controller's sake. */
+  async text(): Promise<string> {
+    const cluster = await this.#figures().catch((error: unknown) => {
+      this.log.warn({ said: toNexusError(error).message }, 'scraped without the controller');
+      return undefined;
+    });
+    return `${clusterText(cluster)}${await this.http.registry.metrics()}`;
+  }
+
+  /** The agents that listen. Code: unavailable, upon which Prometheus keeps the targets that it has. */
+  async targets(): Promise<readonly TargetGroup[]> {
+    const { nodes, controller } = await this.#figures();
+    return nodes
+      .filter(({ agentAddress }) => agentAddress !== '')
+      .map(({ agentAddress }) => ({ targets: [agentAddress], labels: { cluster: controller?.instance ?? '' } }));
+  }
+
+  #figures(): Promise<GetClusterMetricsResponse> {
+    this.#asking ??= this.#ask().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  async #ask(): Promise<GetClusterMetricsResponse> {
+    const { metrics, call } = this.controller.session(SCOPE);
+    return await call(metrics, metrics.getClusterMetrics, {}, CONTROLLER_DEADLINE_MS);
+  }
+}
