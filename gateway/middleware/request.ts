@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Context, Middleware } from 'koa';
-import { withRequestId, type Logger } from '../../shared/log.js';
+import type { Logger } from '../../shared/log.js';
 import { clientAddress } from '../client-address.js';
 import type { HttpMetrics } from '../metrics/http.js';
 
@@ -53,7 +53,7 @@ export function frame(deps: {
       deps.metrics.end({ method: context.method, route, status }, seconds);
       deps.log.info({ requestId, method: context.method, route, status, ms: Math.round(seconds * 1000) }, 'request');
     });
-    return withRequestId(requestId, next);
+    return next();
   };
 }
 
