@@ -120,7 +120,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     lambda: lambdaSummary(deps.lambda),
     warnings: [
       ...deps.snapshot.warnings,
-      ...(gateway.problem === '' ? [] : [`the gateway does not run: ${gateway.problem}`]),
+      ...(gateway.problem === '' ? [] : [`the gateway is not up: ${gateway.problem}`]),
       ...repairWarnings(deps.upkeep.repair.status()),
       ...runtime.caveats,
       ...nodeWarnings(nodes.map((record) => ({ record, report: registry.agent(record.id)?.report }))),
