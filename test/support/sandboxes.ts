@@ -82,7 +82,7 @@ const PROGRAMS: readonly (readonly [string, FakeCode])[] = [
         killed.addEventListener('abort', () => resolve(137), { once: true });
       }),
   ],
-  [CODE.hog, async () => ({ exitCode: 137, outOfMemory: true })],
+  [CODE.hog, async () => ({ exitCode: 137, outOfMemory: 'limit' })],
   [CODE.signal, async () => 143],
 ];
 
