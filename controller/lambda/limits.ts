@@ -4,6 +4,10 @@ import { KIB, MIB } from '../../shared/limits.js';
 /** Code, event and standard input travel in one message of gRPC, which takes 4 MiB. */
 export const MAX_CODE_BYTES = MIB;
 export const MAX_EVENT_BYTES = 256 * KIB;
+/** Far below what Python's own parser goes down to, and what code would have to go through by recursion. */
+export const MAX_EVENT_DEPTH = 200;
+/** Python reads no number of more than 4,300 digits, for the time that would take. */
+export const MAX_EVENT_DIGITS = 4300;
 export const MAX_STDIN_BYTES = 2 * MIB;
 /** Of its limit, what an invocation finds free at least where it runs alone: most code never comes near its limit. */
 export const LEAST_SHARE = 0.25;

@@ -20,7 +20,7 @@ export interface TemplateOptions extends Omit<LauncherPlaces, 'image'> {
   readonly cgroupParent: string;
   /** Root file system with python3. Code: not_found. */
   image(): Promise<string>;
-  /** Host uid of the first sandbox; each living one has its own. */
+  /** Host uid of the first sandbox; each living one has its own, and no other instance the same. */
   readonly uidBase: number;
   readonly log: Logger;
   /** For tests: how soon a template is replaced. */
