@@ -49,6 +49,7 @@ import { ClusterStorageNodes } from './node/storage-nodes.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { CallStatistics } from './rpc/call-statistics.js';
 import { GatewayEdge, LocalEdge } from './rpc/edge.js';
+import { limitsCheck } from './rpc/lambda-schemas.js';
 import { SocketServer } from './rpc/server.js';
 import { exchangeOver } from './rpc/exchange.js';
 import { servicesFor, type UseCases } from './rpc/services.js';
@@ -197,7 +198,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const files = new FileUseCases(deps, kickDeletion);
   const fs = new FsUseCases(deps, files.uploads, kickDeletion);
   const callerFiles = new CallerFiles(fs, files);
-  const functions = new Functions(fs, callerFiles, systemClock);
+  const functions = new Functions(fs, callerFiles, systemClock, limitsCheck(settings));
   const invocations = new Invocations(lambda.invoker, functions, callerFiles, systemClock);
   const fsUpkeep = new FsUpkeep(deps, kickDeletion);
   const document: DocumentSource = {

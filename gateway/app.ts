@@ -100,12 +100,12 @@ async function checked(
   route: Route,
   context: Context & { params?: unknown },
   { limits }: Services,
-): Promise<{ params: unknown; query: unknown; body: unknown }> {
+): Promise<{ params: unknown; query: unknown; body: unknown; bodyText: string }> {
   const params = route.params === undefined ? {} : parseInput(route.params, context.params);
   const query = route.query === undefined ? {} : parseInput(route.query, { ...context.query });
-  if (route.body === undefined) return { params, query, body: {} };
-  const given = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
-  return { params, query, body: parseInput(route.body, given, 'body') };
+  if (route.body === undefined) return { params, query, body: {}, bodyText: '' };
+  const { value, text } = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
+  return { params, query, body: parseInput(route.body, value, 'body'), bodyText: text };
 }
 
 function send(context: Context, route: Route, reply: Reply): void {
