@@ -104,12 +104,14 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
   await listen(statusServer, { path: config.socketPath });
 
   const subjects = subjectsOf(config.instance);
+  let reported: NodeUsage | undefined;
   const beat = (): void => {
-    link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining));
+    link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, reported));
   };
   const report = async (): Promise<void> => {
     try {
-      link.bus?.publish(subjects.report(nodeId), encodeReport(await usage()));
+      reported = await usage();
+      link.bus?.publish(subjects.report(nodeId), encodeReport(reported));
     } catch (error) {
       log.error({ err: error }, 'the report could not be made');
     }

@@ -44,12 +44,20 @@ export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
   return { atMs: sources.now(), cgroup, volume, network, chunks: { ...sources.chunkCounters() } };
 }
 
-export function encodeHeartbeat(identity: AgentIdentity, draining: boolean): Uint8Array {
-  return AgentHeartbeat.encode({ ...identity, startedAtMs: BigInt(identity.startedAtMs), draining }).finish();
+/** `reported`: what the last report said; a controller that starts anew should not have to wait for the next. */
+export function encodeHeartbeat(identity: AgentIdentity, draining: boolean, reported?: NodeUsage): Uint8Array {
+  return AgentHeartbeat.encode({
+    ...identity,
+    startedAtMs: BigInt(identity.startedAtMs),
+    draining,
+    report: reported === undefined ? undefined : reportOf(reported),
+  }).finish();
 }
 
-export function encodeReport({ atMs, cgroup, volume, network, chunks }: NodeUsage): Uint8Array {
-  return AgentReport.encode({
+export const encodeReport = (usage: NodeUsage): Uint8Array => AgentReport.encode(reportOf(usage)).finish();
+
+function reportOf({ atMs, cgroup, volume, network, chunks }: NodeUsage): AgentReport {
+  return {
     atMs: BigInt(atMs),
     memoryUsageBytes: BigInt(cgroup.memoryBytes),
     memoryWorkingSetBytes: BigInt(cgroup.memoryWorkingSetBytes),
@@ -66,5 +74,5 @@ export function encodeReport({ atMs, cgroup, volume, network, chunks }: NodeUsag
     chunkReads: BigInt(chunks.reads),
     chunkWrites: BigInt(chunks.writes),
     checksumFailures: BigInt(chunks.checksumFailures),
-  }).finish();
+  };
 }

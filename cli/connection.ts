@@ -1,6 +1,7 @@
 /** The controller: typed clients, deadlines, and errors as it threw them. By default over its admin socket. */
 import type { Client } from '@grpc/grpc-js';
 import {
+  connectivityState,
   credentials,
   InterceptingCall,
   type Interceptor,
@@ -86,7 +87,7 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     channel: credentials.createInsecure(),
     options: { interceptors: asUser === undefined ? [] : [actFor(asUser)] },
     signal,
-    whenSilent: notRunning(settings),
+    whenSilent: () => notRunning(settings),
   });
 }
 
@@ -96,8 +97,8 @@ export interface ClientOptions {
   readonly channel: ChannelCredentials;
   readonly options: Partial<GrpcOptions>;
   readonly signal: AbortSignal;
-  /** Thrown when there is no connection in time. */
-  readonly whenSilent: NexusError;
+  /** What is thrown when there is no connection. */
+  readonly whenSilent: () => NexusError | Promise<NexusError>;
   readonly chunkRoute?: ChunkRoute;
 }
 
@@ -124,7 +125,8 @@ export async function openClients(given: ClientOptions): Promise<Controller> {
   };
   if (!(await isReady(clients.cluster, signal))) {
     close();
-    throw whenSilent;
+    if (signal.aborted) throw new NexusError('cancelled', 'interrupted');
+    throw await whenSilent();
   }
   return {
     ...clients,
@@ -150,7 +152,10 @@ const actFor =
       },
     });
 
+/** gRPC itself would go on trying where the first attempt has shown that nobody listens. */
 function isReady(client: Client, signal: AbortSignal): Promise<boolean> {
+  const channel = client.getChannel();
+  const deadline = Date.now() + CONNECT_TIMEOUT_MS;
   return new Promise((resolve) => {
     const settle = (isIt: boolean): void => {
       signal.removeEventListener('abort', onAbort);
@@ -160,9 +165,13 @@ function isReady(client: Client, signal: AbortSignal): Promise<boolean> {
       settle(false);
     };
     signal.addEventListener('abort', onAbort, { once: true });
-    client.waitForReady(Date.now() + CONNECT_TIMEOUT_MS, (error) => {
-      settle(error === undefined);
-    });
+    const look = (isLate: boolean): void => {
+      const state = channel.getConnectivityState(true);
+      const isOver = isLate || state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN;
+      if (state === connectivityState.READY || isOver) settle(state === connectivityState.READY);
+      else channel.watchConnectivityState(state, deadline, (error) => look(error !== undefined));
+    };
+    look(false);
   });
 }
 

@@ -12,6 +12,7 @@ import { NexusError } from '../shared/errors.js';
 import { AUTHORIZATION_METADATA } from '../shared/rpc/status.js';
 import { gatewayRoute } from '../shared/transfer/route.js';
 import { openClients, type Controller } from './connection.js';
+import { gatewayProblem } from './gateway-problem.js';
 import { systemError } from './system-error.js';
 
 export interface GatewayOptions {
@@ -31,15 +32,18 @@ export async function openGateway({ url, token, caFile }: GatewayOptions, signal
   const ca = caFile === undefined ? undefined : readAuthority(caFile);
   const { protocol, hostname, port } = new URL(url);
   const isTls = protocol === 'https:';
+  const number = port === '' ? (isTls ? 443 : 80) : Number(port);
+  const address = { host: hostname.replace(/^\[|\]$/g, ''), port: number, isTls, ca };
   return await openClients({
-    target: `dns:${hostname}:${port === '' ? (isTls ? 443 : 80) : port}`,
+    target: `dns:${hostname}:${number}`,
     channel: isTls ? credentials.createSsl(ca) : credentials.createInsecure(),
     options: { ...KEEP_ALIVE, interceptors: token === undefined ? [] : [bearing(token, url)] },
     signal,
-    whenSilent: new NexusError(
-      'unavailable',
-      `no gateway answers at ${url}; look at nexus status where it runs, and at the address: nexus login URL`,
-    ),
+    whenSilent: async () =>
+      new NexusError(
+        'unavailable',
+        `no gateway answers at ${url}: ${await gatewayProblem(address)}; look at nexus status where it runs, and at the address: nexus login URL`,
+      ),
     ...(token === undefined ? {} : { chunkRoute: gatewayRoute(url, token, ca) }),
   });
 }

@@ -18,11 +18,13 @@ export function inTypedWords(error: NexusError, command: AnyCommand): NexusError
   return new NexusError(error.code, `${typed}: ${problem}`, error.details, { cause: error });
 }
 
-/** A field within another (`labels.tier`) is filled by what fills the outer one. */
+/** A field within another (`labels.tier`) is filled by what fills the outer one, where nothing fills it alone. */
 function typedFor(field: string, command: AnyCommand): string | undefined {
-  const [outer = ''] = field.split('.');
-  const flag = Object.entries(command.flags).find(([name, spec]) => (spec.field ?? name) === outer);
+  const fills = ([name, spec]: [string, { readonly field?: string }]): boolean => (spec.field ?? name) === field;
+  const flag = Object.entries(command.flags).find(fills);
   if (flag !== undefined) return `--${flag[0]}`;
-  const positional = Object.entries(command.positionals).find(([name, spec]) => (spec.field ?? name) === outer);
-  return positional?.[0].toUpperCase();
+  const positional = Object.entries(command.positionals).find(fills);
+  if (positional !== undefined) return positional[0].toUpperCase();
+  const outer = field.slice(0, Math.max(0, field.lastIndexOf('.')));
+  return outer === '' ? undefined : typedFor(outer, command);
 }

@@ -49,7 +49,9 @@ import { ClusterStorageNodes } from './node/storage-nodes.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { CallStatistics } from './rpc/call-statistics.js';
 import { GatewayEdge, LocalEdge } from './rpc/edge.js';
+import { limitsCheck } from './rpc/lambda-schemas.js';
 import { SocketServer } from './rpc/server.js';
+import { exchangeOver } from './rpc/exchange.js';
 import { servicesFor, type UseCases } from './rpc/services.js';
 import type { DocumentSource } from './state/document.js';
 import { Snapshot, snapshotPath } from './state/snapshot.js';
@@ -196,7 +198,7 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const files = new FileUseCases(deps, kickDeletion);
   const fs = new FsUseCases(deps, files.uploads, kickDeletion);
   const callerFiles = new CallerFiles(fs, files);
-  const functions = new Functions(fs, callerFiles, systemClock);
+  const functions = new Functions(fs, callerFiles, systemClock, limitsCheck(settings));
   const invocations = new Invocations(lambda.invoker, functions, callerFiles, systemClock);
   const fsUpkeep = new FsUpkeep(deps, kickDeletion);
   const document: DocumentSource = {
@@ -248,9 +250,10 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
   const calls = new CallStatistics();
+  const forGateway = servicesFor(useCases, new GatewayEdge(log, identity.sessions, calls));
   const servers = [
     new SocketServer({ path: settings.socket }, servicesFor(useCases, new LocalEdge(log, calls)), protoDir),
-    new SocketServer(gatewayPlace, servicesFor(useCases, new GatewayEdge(log, identity.sessions, calls)), protoDir),
+    new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
   ];
   const aborting = new AbortController();
   for (const server of servers) {

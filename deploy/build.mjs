@@ -6,8 +6,8 @@
  *   node deploy/build.mjs [--source-maps]
  */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { access, cp, mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -149,6 +149,19 @@ async function copySandboxProgram() {
   await cp(join(root, 'controller/lambda/sandbox/program'), target, { recursive: true });
 }
 
+/**
+ * What nodes run is a copy that deploy/agent-runtime.sh made; without this it would stay the agent of an hour ago. Where
+ * root made it and somebody else builds, the set-up at the next start brings it up to date.
+ */
+async function renewRuntime() {
+  const copy = join(dist, 'runtime/agent.cjs');
+  const mayWrite = await access(dirname(copy), constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+  if (mayWrite && existsSync(copy)) await writeAtomically(copy, await readFile(join(dist, 'agent/agent.cjs')));
+}
+
 /** Dated with the start of the bundling: what is edited while the build runs counts as newer. */
 async function stamp(startedAt) {
   const path = join(dist, '.build-stamp');
@@ -174,6 +187,7 @@ try {
   ]);
   const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason);
   if (failures.length > 0) throw Object.assign(new Error(), { stderr: failures.map(describe).join('\n') });
+  await renewRuntime();
   await stamp(startedAt);
 } catch (error) {
   process.stderr.write(`build failed:\n${describe(error)}\n`);

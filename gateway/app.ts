@@ -12,6 +12,7 @@ import type { Controller } from './controller.js';
 import { HttpError } from './http-error.js';
 import { parseInput, readJson } from './input.js';
 import type { GatewayLimits } from './limits.js';
+import { plainBodies } from './middleware/encoding.js';
 import { HttpMetrics } from './metrics/http.js';
 import { Scrape } from './metrics/scrape.js';
 import { errors } from './middleware/errors.js';
@@ -74,6 +75,7 @@ export function createApp(options: AppOptions): Koa {
   app.use(securityHeaders(options.isTls));
   app.use(cors(options.corsOrigins));
   app.use(errors(log));
+  app.use(plainBodies);
   app.use(chunks(controller, options.relay));
   app.use(documentation.routes());
   app.use(router.routes());
@@ -98,12 +100,12 @@ async function checked(
   route: Route,
   context: Context & { params?: unknown },
   { limits }: Services,
-): Promise<{ params: unknown; query: unknown; body: unknown }> {
+): Promise<{ params: unknown; query: unknown; body: unknown; bodyText: string }> {
   const params = route.params === undefined ? {} : parseInput(route.params, context.params);
   const query = route.query === undefined ? {} : parseInput(route.query, { ...context.query });
-  if (route.body === undefined) return { params, query, body: {} };
-  const given = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
-  return { params, query, body: parseInput(route.body, given, 'body') };
+  if (route.body === undefined) return { params, query, body: {}, bodyText: '' };
+  const { value, text } = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
+  return { params, query, body: parseInput(route.body, value, 'body'), bodyText: text };
 }
 
 function send(context: Context, route: Route, reply: Reply): void {

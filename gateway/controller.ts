@@ -1,7 +1,8 @@
 /**
  * The controller over the gateway's socket. A session is one HTTP request's way to it: its token, its client's address
- * and its id go along with every call, and what the client does not wait for any more is cancelled. The channel connects
- * again by itself; meanwhile calls fail at once with `unavailable`.
+ * and its id go along with every call, and what the client does not wait for any more is cancelled. Calls with one answer
+ * share a stream (exchange.ts); others have one of their own. The channel connects again by itself; meanwhile calls fail
+ * at once with `unavailable`.
  */
 import {
   credentials,
@@ -10,10 +11,14 @@ import {
   type Client,
   type ClientReadableStream,
   type ClientUnaryCall,
+  type MethodDefinition,
   type ServiceError,
 } from '@grpc/grpc-js';
 import { NexusError } from '../shared/errors.js';
+import { Exchange } from './exchange.js';
 import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
+import { MIB } from '../shared/limits.js';
+import { ExchangeServiceClient } from '../shared/gen/nexus/v1/exchange.js';
 import { FileServiceClient } from '../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceClient } from '../shared/gen/nexus/v1/identity.js';
@@ -93,6 +98,8 @@ export interface Session extends Clients {
 
 export class Controller {
   readonly #clients: Clients;
+  readonly #exchanging: ExchangeServiceClient;
+  readonly #exchange: Exchange;
 
   constructor(socket: string) {
     const target = `unix:${socket}`;
@@ -108,22 +115,12 @@ export class Controller {
       identity: new IdentityServiceClient(target, channel, options),
       cluster: new ClusterServiceClient(target, channel, options),
     };
+    this.#exchanging = new ExchangeServiceClient(target, channel, { ...options, 'grpc-node.flow_control_window': MIB });
+    this.#exchange = new Exchange(() => this.#exchanging.exchange());
   }
 
   session(scope: Scope): Session {
-    const { signal } = scope;
-    return {
-      ...this.#clients,
-      signal,
-      call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) =>
-        unaryCall(client, method, request, { metadata: metadataOf(scope), deadlineMs, signal }),
-      callDetached: (client, method, request, deadlineMs) =>
-        unaryCall(client, method, request, { metadata: metadataOf(scope), deadlineMs, signal: undefined }),
-      messages: (client, method, request) => {
-        const stream = method.call(client, request, metadataOf(scope));
-        return streamMessages(stream, signal);
-      },
-    };
+    return new RequestSession(this.#clients, this.#exchange, scope);
   }
 
   /** Whether the controller answers. Code: unavailable. */
@@ -133,7 +130,63 @@ export class Controller {
   }
 
   close(): void {
-    for (const client of Object.values(this.#clients) as Client[]) client.close();
+    this.#exchange.close();
+    for (const client of [this.#exchanging, ...(Object.values(this.#clients) as Client[])]) client.close();
+  }
+}
+
+class RequestSession implements Session {
+  readonly node: NodeServiceClient;
+  readonly file: FileServiceClient;
+  readonly fs: FsServiceClient;
+  readonly lambda: LambdaServiceClient;
+  readonly metrics: MetricsServiceClient;
+  readonly identity: IdentityServiceClient;
+  readonly cluster: ClusterServiceClient;
+
+  constructor(
+    { node, file, fs, lambda, metrics, identity, cluster }: Clients,
+    private readonly exchange: Exchange,
+    private readonly scope: Scope,
+  ) {
+    this.node = node;
+    this.file = file;
+    this.fs = fs;
+    this.lambda = lambda;
+    this.metrics = metrics;
+    this.identity = identity;
+    this.cluster = cluster;
+  }
+
+  get signal(): AbortSignal {
+    return this.scope.signal;
+  }
+
+  call<Request, Response>(
+    _client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs = QUICK_DEADLINE_MS,
+  ): Promise<Response> {
+    const { scope } = this;
+    return this.exchange.call(definitionOf(method), request, scope, { deadlineMs, signal: scope.signal });
+  }
+
+  callDetached<Request, Response>(
+    _client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response> {
+    return this.exchange.call(definitionOf(method), request, this.scope, { deadlineMs, signal: undefined });
+  }
+
+  messages<Request, Response>(
+    client: Client,
+    method: StreamMethod<Request, Response>,
+    request: Request,
+  ): AsyncGenerator<Response> {
+    return streamMessages(method.call(client, request, metadataOf(this.scope)), this.scope.signal);
   }
 }
 
@@ -145,26 +198,9 @@ function metadataOf({ token, address, requestId }: Scope): Metadata {
   return metadata;
 }
 
-function unaryCall<Request, Response>(
-  client: Client,
-  method: UnaryMethod<Request, Response>,
-  request: Request,
-  { metadata, deadlineMs, signal }: { metadata: Metadata; deadlineMs: number; signal: AbortSignal | undefined },
-): Promise<Response> {
-  if (signal?.aborted === true) return Promise.reject(clientGone());
-  return new Promise((resolve, reject) => {
-    const cancel = (): void => {
-      call.cancel();
-    };
-    const options = { deadline: Date.now() + deadlineMs };
-    const call = method.call(client, request, metadata, options, (error, response) => {
-      signal?.removeEventListener('abort', cancel);
-      if (error === null) resolve(response);
-      else reject(signal?.aborted === true ? clientGone() : translate(error));
-    });
-    signal?.addEventListener('abort', cancel, { once: true });
-  });
-}
+/** The client's method carries what describes it: its path, and how its messages are written. */
+const definitionOf = <Request, Response>(method: UnaryMethod<Request, Response>): MethodDefinition<Request, Response> =>
+  method as unknown as MethodDefinition<Request, Response>;
 
 async function* streamMessages<Response>(
   stream: ClientReadableStream<Response>,
@@ -184,8 +220,6 @@ async function* streamMessages<Response>(
     stream.cancel();
   }
 }
-
-const clientGone = (): NexusError => new NexusError('cancelled', 'the client went away');
 
 /** What the controller did not say itself comes from the connection to it. */
 function translate(error: ServiceError): NexusError {

@@ -18,14 +18,20 @@ export function parseInput<Schema extends z.ZodType>(schema: Schema, given: unkn
   throw invalid(field || prefix, unknown === undefined ? (issue?.message ?? 'is invalid') : 'is not a known field');
 }
 
+/** A body in both forms: a few values have to go on exactly as they were written. */
+export interface JsonBody {
+  readonly value: unknown;
+  readonly text: string;
+}
+
 /** Codes: invalid_argument (400, 413, 415), deadline_exceeded (408). */
-export async function readJson(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<unknown> {
+export async function readJson(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<JsonBody> {
   const type = request.headers['content-type'];
   if (type !== undefined && !/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type))
     throw wrongMediaType('application/json');
-  const text = await readText(request, maxBytes, timeoutMs);
+  const text = (await readText(request, maxBytes, timeoutMs)) || '{}';
   try {
-    return withoutCapitals(JSON.parse(text === '' ? '{}' : text));
+    return { value: withoutCapitals(JSON.parse(text)), text };
   } catch {
     throw invalid('body', 'must be JSON');
   }

@@ -32,6 +32,8 @@ export interface Input<Params, Query, Body> extends Services {
   readonly params: Params;
   readonly query: Query;
   readonly body: Body;
+  /** The body as it came; empty where the route takes none. */
+  readonly bodyText: string;
   readonly session: Session;
   readonly koa: Context;
 }

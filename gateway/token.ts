@@ -7,3 +7,9 @@ export function bearerToken(header: string): string {
   if (found !== undefined) return found;
   throw new NexusError('unauthenticated', 'this needs a token (Authorization: Bearer TOKEN); log in first');
 }
+
+/** Whose a token is that the controller has accepted. */
+export function subjectOf(accepted: string): string {
+  const claims = JSON.parse(Buffer.from(accepted.split('.')[1] ?? '', 'base64url').toString('utf8')) as { sub: string };
+  return claims.sub;
+}

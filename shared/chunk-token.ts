@@ -44,6 +44,8 @@ export interface ChunkTokenClaims {
   readonly forward?: readonly ForwardTarget[];
   /** For a write: what the agent is to remember of the chunk. */
   readonly of?: ChunkOrigin;
+  /** For a read: the user who was given it. Agents take it from anybody; the gateway passes it on for this one alone. */
+  readonly holder?: string;
 }
 
 export interface ReceiptClaims {
@@ -126,10 +128,25 @@ export function verifyReceipt(text: string, key: KeyObject): ReceiptClaims {
 
 /** What a receipt says, unverified: only to find the key that it must be verified with. */
 export function peekReceipt(text: string): Pick<ReceiptClaims, 'node' | 'chunk'> {
+  const { node, chunk } = peekClaims(text, 'a chunk receipt') as ReceiptClaims;
+  return { node, chunk };
+}
+
+/**
+ * Whom a token was given to, unverified: good to refuse it for others before it goes on to an agent, which verifies it.
+ * Undefined: it was made for agents. Code: invalid_argument.
+ */
+export function peekHolder(text: string): string | undefined {
+  const { of, holder } = peekClaims(text, 'the chunk token') as ChunkTokenClaims;
+  return holder ?? of?.owner;
+}
+
+function peekClaims(text: string, what: string): object {
   try {
-    const claims = JSON.parse(Buffer.from(text.split('.')[0] ?? '', 'base64url').toString('utf8')) as ReceiptClaims;
-    return { node: claims.node, chunk: claims.chunk };
-  } catch (error) {
-    throw new NexusError('invalid_argument', 'a chunk receipt is malformed', {}, { cause: error });
+    const claims: unknown = JSON.parse(Buffer.from(text.split('.')[0] ?? '', 'base64url').toString('utf8'));
+    if (typeof claims === 'object' && claims !== null) return claims;
+  } catch {
+    // Told below, as what is no object is.
   }
+  throw new NexusError('invalid_argument', `${what} is malformed`);
 }

@@ -58,6 +58,8 @@ export const list = command({
     const { lambda, call } = await context.connect();
     const { functions } = await call(lambda, lambda.listFunctions, {});
     await context.print(functions.map(functionShape), () => asTable(functions, context));
+    if (context.output === 'table')
+      for (const { problem } of functions) if (problem !== '') context.note(`nexus: ${problem}`);
     return 0;
   },
 });
@@ -116,13 +118,9 @@ const asTable = (functions: readonly LambdaFunction[], { streams }: Context): st
       { title: 'TIMEOUT', right: true },
       { title: 'DEPLOYED' },
     ],
-    functions.map(({ name, version, memoryMb, timeoutMs, deployedAt }) => [
-      name,
-      version,
-      `${memoryMb}M`,
-      `${timeoutMs} ms`,
-      deployedAt,
-    ]),
+    functions.map(({ name, version, memoryMb, timeoutMs, deployedAt, problem }) =>
+      problem === '' ? [name, version, `${memoryMb}M`, `${timeoutMs} ms`, deployedAt] : [name, 'broken', '', '', ''],
+    ),
     widthOf(streams.stdout),
   );
 

@@ -12,11 +12,14 @@ export class EventLog {
     private readonly log: Logger,
   ) {}
 
-  /** `type` is dotted (node.running), `subject` the name of what it happened to. Never fails: it only tells. */
-  async append(type: string, subject: string, message: string): Promise<void> {
+  /**
+   * `type` is dotted (node.running), `subject` the name of what it happened to, `owner` the user who may know of it beside
+   * the administrators. Never fails: it only tells.
+   */
+  async append(type: string, subject: string, message: string, owner = ''): Promise<void> {
     this.log.info({ event: type, subject }, message);
     try {
-      const event = await this.store.append({ at: this.clock.now(), type, subject, message });
+      const event = await this.store.append({ at: this.clock.now(), type, subject, message, owner });
       for (const listener of this.#listeners) listener(event);
     } catch (error) {
       this.log.error({ err: error, event: type }, 'an event could not be recorded');

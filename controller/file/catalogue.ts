@@ -66,20 +66,20 @@ export class Catalogue {
   }
 
   /**
-   * Copies on nodes that can be asked. Codes: unavailable when a chunk has none, naming chunk and nodes; data_loss
+   * Copies on nodes that can be asked, with tokens for `holder`. Codes: unavailable when a chunk has none, naming chunk and nodes; data_loss
    * when no node has it any more.
    */
   async sources(
     reference: string,
     from: number,
     count: number,
-    by: { readonly owner?: string; readonly lease?: LeaseId } = {},
+    by: { readonly owner?: string; readonly lease?: LeaseId; readonly holder?: string } = {},
   ): Promise<{ file: FileRecord; sources: readonly ChunkSource[] }> {
     const file =
       by.lease === undefined ? await this.resolve(reference, by.owner) : await this.#leased(by.lease, by.owner);
     const end = Math.min(file.chunksCount, from + count);
     const chunks = end > from ? await this.deps.store.chunks(file.id, { from, count: end - from }) : [];
-    return { file, sources: chunks.map((chunk) => this.#source(file, chunk)) };
+    return { file, sources: chunks.map((chunk) => this.#source(file, chunk, by.holder)) };
   }
 
   /** Also content that has been replaced or removed since. Code: not_found. */
@@ -90,7 +90,7 @@ export class Catalogue {
     return file;
   }
 
-  #source(file: FileRecord, chunk: ChunkRecord): ChunkSource {
+  #source(file: FileRecord, chunk: ChunkRecord, holder: string | undefined): ChunkSource {
     const ready = chunk.replicas.filter((replica) => replica.state === 'ready');
     const readable = ready
       .map((replica) => this.deps.nodes.find(replica.nodeId))
@@ -100,7 +100,7 @@ export class Catalogue {
     // Readers try them in this order: each copy is the first for its share of the chunks.
     const first = chunk.index % readable.length;
     const ordered = [...readable.slice(first), ...readable.slice(0, first)];
-    return { chunk, targets: ordered.map((node) => readTarget(this.deps, chunk.id, chunk.size, node)) };
+    return { chunk, targets: ordered.map((node) => readTarget(this.deps, chunk, node, holder)) };
   }
 
   #unreadable(file: FileRecord, chunk: ChunkRecord, ready: readonly ReplicaRecord[]): NexusError {

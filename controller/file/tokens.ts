@@ -60,13 +60,23 @@ export function writeTargets(
   ];
 }
 
+/** `holder`: the user whom it is for; undefined: the cluster itself. */
 export function readTarget(
   deps: Pick<FileDeps, 'signer' | 'clock'>,
-  chunk: ChunkId,
-  size: number,
+  chunk: { readonly id: ChunkId; readonly size: number },
   node: StorageNode,
+  holder: string | undefined,
 ): ChunkTarget {
   const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
-  const token = signClaims({ op: 'read', chunk, node: node.id, size, exp }, deps.signer);
+  const { id, size } = chunk;
+  const claims = {
+    op: 'read',
+    chunk: id,
+    node: node.id,
+    size,
+    exp,
+    ...(holder === undefined ? {} : { holder }),
+  } as const;
+  const token = signClaims(claims, deps.signer);
   return { nodeId: node.id, nodeName: node.name, address: node.address, token };
 }

@@ -24,6 +24,7 @@ export class FileUseCases {
       'file.committed',
       file.id,
       `file ${file.name} (${file.size} bytes) was stored as ${file.id}`,
+      file.owner,
     );
     await this.#tellLacking(file);
     this.kick();
@@ -38,7 +39,7 @@ export class FileUseCases {
     const lacking = chunks.filter((chunk) => copies(chunk) < file.replicas).length;
     if (lacking === 0) return;
     const message = `${lacking} chunk(s) of file ${file.name} were stored with fewer than ${file.replicas} copies; repair adds the others`;
-    await this.deps.events.append('file.under_replicated', file.id, message);
+    await this.deps.events.append('file.under_replicated', file.id, message, file.owner);
   }
 
   async abort(id: UploadId, owner?: string): Promise<void> {
@@ -49,7 +50,7 @@ export class FileUseCases {
   async remove(reference: string, owner?: string): Promise<FileRecord> {
     const file = await this.catalogue.resolve(reference, owner);
     const removed = await this.deps.store.removeFile(file.id);
-    await this.deps.events.append('file.removed', removed.id, `file ${removed.name} was removed`);
+    await this.deps.events.append('file.removed', removed.id, `file ${removed.name} was removed`, removed.owner);
     this.kick();
     return removed;
   }

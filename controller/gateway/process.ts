@@ -5,7 +5,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, open, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createConnection, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
@@ -13,6 +13,7 @@ import { keyName, type SettingName, type Settings } from '../../shared/config/se
 import type { Logger } from '../../shared/log.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import type { ProcessIdentity } from '../runtime/port.js';
+import { fatalMessage, GatewayLogFile } from './log-file.js';
 
 export interface GatewayOptions {
   /** Its bundle. */
@@ -53,11 +54,13 @@ const TOLD: readonly SettingName[] = [
   'gatewayDrainMs',
 ];
 /** A small young generation: network buffers are garbage soon, and collecting them often keeps memory low. */
-const NODE_FLAGS = ['--max-semi-space-size=2'];
+const NODE_FLAGS = ['--max-semi-space-size=4'];
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 30_000;
 /** One that ran for so long had started well: its end begins the back-off anew. */
 const STEADY_AFTER_MS = 60_000;
+/** One that listens later than this has something wrong with it. */
+const START_TIMEOUT_MS = 15_000;
 /** Beyond the time that running requests have. */
 const STOP_MARGIN_MS = 5000;
 const PROBE_TIMEOUT_MS = 1000;
@@ -69,7 +72,10 @@ interface GatewayRecord {
 
 export class GatewayProcess {
   readonly #folder: string;
+  readonly #log: GatewayLogFile;
   #running: ProcessIdentity | undefined;
+  /** How the running one ends; undefined when an earlier controller started it. */
+  #exit: Promise<string> | undefined;
   #startedAt = 0;
   #isReady = false;
   #problem = '';
@@ -84,13 +90,13 @@ export class GatewayProcess {
     private readonly onEnd: () => void,
   ) {
     this.#folder = join(options.settings.runDir, 'gateway.d');
+    this.#log = new GatewayLogFile(join(this.#folder, 'gateway.log'));
   }
 
   get status(): GatewayStatus {
     if (!this.#isWanted) return { url: '', pid: 0, ready: false, problem: '' };
     const { gatewayTlsCertFile, gatewayHost, gatewayPort } = this.options.settings;
-    const host = isIPv6(gatewayHost) ? `[${gatewayHost}]` : gatewayHost;
-    const url = `${gatewayTlsCertFile === undefined ? 'http' : 'https'}://${host}:${gatewayPort}`;
+    const url = `${gatewayTlsCertFile === undefined ? 'http' : 'https'}://${hostAndPort(gatewayHost, gatewayPort)}`;
     return { url, pid: this.#running?.pid ?? 0, ready: this.#isReady, problem: this.#problem };
   }
 
@@ -124,7 +130,8 @@ export class GatewayProcess {
       if (this.#running !== undefined && !isAlive(this.#running)) await this.#ended();
       if (this.#isStopping || clock.monotonic() < this.#notBefore) return;
       if (this.#running === undefined) await this.#begin();
-      else if (!this.#isReady && (await this.#answers())) this.#ready(this.#running);
+      else if (!this.#isReady) await this.#awaitReady(this.#running);
+      await this.#log.bound();
     } catch (error) {
       log.error({ err: error }, 'the gateway cannot be started');
       this.#fail('it cannot be started; the controller’s log has why');
@@ -136,6 +143,7 @@ export class GatewayProcess {
     if (recorded !== undefined) {
       if (this.#isWanted && recorded.fingerprint === (await this.#fingerprint())) {
         this.#running = recorded.identity;
+        this.#exit = undefined;
         this.#startedAt = this.options.clock.monotonic();
         this.options.log.info({ pid: recorded.identity.pid }, 'adopted the gateway of an earlier controller');
         return;
@@ -147,7 +155,8 @@ export class GatewayProcess {
     if (!this.#isWanted) return;
     if (await this.#answers()) {
       const { gatewayHost, gatewayPort } = this.options.settings;
-      this.#fail(`something else listens on ${gatewayHost}:${gatewayPort}; set gateway-port to a free port`);
+      const place = hostAndPort(gatewayHost, gatewayPort);
+      this.#fail(`something else listens on ${place}; end that, or set gateway-port to a free port`);
       return;
     }
     await this.#launch();
@@ -156,7 +165,7 @@ export class GatewayProcess {
   async #launch(): Promise<void> {
     const { program, log, clock } = this.options;
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
-    const output = await open(this.#logFile, 'a', 0o600);
+    const output = await this.#log.openForNext();
     // In a session of its own: what ends the controller's terminal or kills the controller leaves it alone.
     const child = spawn(process.execPath, [...NODE_FLAGS, program, ...this.#arguments()], {
       cwd: '/',
@@ -164,9 +173,12 @@ export class GatewayProcess {
       stdio: ['ignore', output.fd, output.fd],
       env: { PATH: process.env['PATH'] },
     });
+    this.#exit = exitOf(child);
     child.once('exit', this.onEnd);
     await started(child).finally(() => output.close());
     child.unref();
+    this.#startedAt = clock.monotonic();
+    this.#isReady = false;
     const identity = identify(child.pid ?? 0);
     // Gone already: the next tick would find nobody.
     if (identity === undefined) {
@@ -174,44 +186,41 @@ export class GatewayProcess {
       return;
     }
     this.#running = identity;
-    this.#startedAt = clock.monotonic();
-    this.#isReady = false;
     const record: GatewayRecord = { identity, fingerprint: await this.#fingerprint() };
     await writeFile(this.#recordFile, JSON.stringify(record), { mode: 0o600 });
     log.info({ pid: identity.pid, url: this.status.url }, 'the gateway is starting');
   }
 
-  #ready(identity: ProcessIdentity): void {
-    this.#isReady = true;
-    this.#problem = '';
-    this.options.log.info({ pid: identity.pid, url: this.status.url }, 'the gateway answers');
+  async #awaitReady({ pid }: ProcessIdentity): Promise<void> {
+    const { clock, log } = this.options;
+    if (await this.#answers()) {
+      this.#isReady = true;
+      this.#problem = '';
+      log.info({ pid, url: this.status.url }, 'the gateway answers');
+    } else if (clock.monotonic() - this.#startedAt > START_TIMEOUT_MS) {
+      this.#problem = `process ${pid} runs and does not listen; see ${this.#log.path}`;
+    }
   }
 
   async #ended(): Promise<void> {
-    const wasSteady = this.options.clock.monotonic() - this.#startedAt > STEADY_AFTER_MS;
-    if (wasSteady) this.#failures = 0;
-    this.options.log.warn({ pid: this.#running?.pid }, 'the gateway ended; it is started again');
+    const { clock, log } = this.options;
+    if (clock.monotonic() - this.#startedAt > STEADY_AFTER_MS) this.#failures = 0;
+    const pid = this.#running?.pid;
     this.#running = undefined;
     this.#isReady = false;
-    this.#fail(await this.#lastWords());
+    const exit = (await this.#exit) ?? 'not known: an earlier controller had started it';
+    const lastLines = await this.#log.lastLines();
+    const again = this.#fail(fatalMessage(lastLines) ?? `it ended (${exit}); see ${this.#log.path}`);
+    log.warn({ pid, exit, lastLines }, `the gateway ended; it is started again in ${again} ms`);
   }
 
-  /** The last line of its log has a message for people, unless Node itself failed. */
-  async #lastWords(): Promise<string> {
-    const line = (await readFile(this.#logFile, 'utf8').catch(() => '')).trim().split('\n').at(-1) ?? '';
-    const said = /"level":60,.*"msg":("(?:[^"\\]|\\.)*")/.exec(line)?.[1];
-    return said === undefined ? `it ended; see ${this.#logFile}` : (JSON.parse(said) as string);
-  }
-
-  #fail(problem: string): void {
+  /** Answers after how many ms it is tried again. */
+  #fail(problem: string): number {
     const backoff = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failures);
     this.#failures += 1;
     this.#notBefore = this.options.clock.monotonic() + backoff;
     this.#problem = problem;
-  }
-
-  get #logFile(): string {
-    return join(this.#folder, 'gateway.log');
+    return backoff;
   }
 
   #arguments(): string[] {
@@ -262,6 +271,15 @@ export class GatewayProcess {
     });
   }
 }
+
+const hostAndPort = (host: string, port: number): string => `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+
+const exitOf = (child: ChildProcess): Promise<string> =>
+  new Promise((resolve) => {
+    child.once('exit', (code, signal) => {
+      resolve(signal === null ? `exit code ${code ?? 0}` : `signal ${signal}`);
+    });
+  });
 
 const started = (child: ChildProcess): Promise<void> =>
   new Promise((resolve, reject) => {

@@ -3,7 +3,7 @@ import { NexusError } from '../../shared/errors.js';
 import { LOCAL_ADMINISTRATOR } from '../../shared/users.js';
 import { auditLine, type IdentityDeps, type Origin } from './deps.js';
 import type { AuditRecord, Role, UserRecord } from './port.js';
-import { passwordComplaint } from './rules.js';
+import { canAdminister, passwordComplaint } from './rules.js';
 
 /** Checked by the edge for form; the address is normalised. */
 export interface NewUser {
@@ -48,21 +48,31 @@ export class Administration {
     return user;
   }
 
-  /** Codes: not_found, invalid_argument. */
+  /** Codes: not_found, invalid_argument, failed_precondition (the last administrator). */
   async setRole(username: string, role: Role, origin: Origin): Promise<UserRecord> {
     assertRoleOfLocalAdministrator(username, role);
     const { store, clock } = this.deps;
     const audit = auditLine(clock, origin, 'user.role-changed', username, `role ${role}`);
-    return await store.users.update(username, () => ({ role }), audit);
+    return await store.users.update(
+      username,
+      (user, others) => {
+        if (role !== 'admin') assertNotTheLast(user, others, origin);
+        return { role };
+      },
+      audit,
+    );
   }
 
-  /** Disabling makes all tokens void that are out, for good. Code: not_found. */
+  /** Disabling makes all tokens void that are out, for good. Codes: not_found, failed_precondition (the last administrator). */
   async setDisabled(username: string, disabled: boolean, origin: Origin): Promise<UserRecord> {
     const { store, clock } = this.deps;
     const audit = auditLine(clock, origin, disabled ? 'user.disabled' : 'user.enabled', username);
     return await store.users.update(
       username,
-      (user) => ({ disabled, tokenGeneration: user.tokenGeneration + (disabled ? 1 : 0) }),
+      (user, others) => {
+        if (disabled) assertNotTheLast(user, others, origin);
+        return { disabled, tokenGeneration: user.tokenGeneration + (disabled ? 1 : 0) };
+      },
       audit,
     );
   }
@@ -81,6 +91,19 @@ export class Administration {
     const items = await this.deps.store.audit.list({ limit, before, username });
     return { items, next: items.length < limit ? undefined : items.at(-1)?.id.toString() };
   }
+}
+
+/**
+ * Through the gateway nobody could make another one any more. Whoever has the admin socket, which asks for no account, can
+ * and may.
+ */
+function assertNotTheLast(user: UserRecord, otherAdministrators: number, { address }: Origin): void {
+  const isLocal = address === '';
+  if (isLocal || otherAdministrators > 0 || !canAdminister(user)) return;
+  throw new NexusError(
+    'failed_precondition',
+    `"${user.username}" is the last administrator who can log in; make another one first (nexus user set-role NAME admin), or do it on the cluster's own machine`,
+  );
 }
 
 /** What comes over the admin socket belongs to this name: an account of it is an administrator's or nobody's. */

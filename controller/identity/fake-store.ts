@@ -15,6 +15,7 @@ import type {
   UserRecord,
   UserStore,
 } from './port.js';
+import { canAdminister } from './rules.js';
 import { noSuchUser, userTaken } from './user-errors.js';
 
 interface Tables {
@@ -129,7 +130,8 @@ const fakeUsers = (read: Run, write: Run): UserStore => ({
     write((tables) => {
       const before = tables.users.get(username);
       if (before === undefined) throw noSuchUser(username);
-      const after = { ...before, ...change(before) };
+      const others = [...tables.users.values()].filter((user) => user.username !== username && canAdminister(user));
+      const after = { ...before, ...change(before, others.length) };
       tables.users.set(username, after);
       append(tables, audit);
       return after;

@@ -66,8 +66,15 @@ export interface UserStore {
   list(page: { readonly limit: number; readonly after: string }): Promise<readonly UserRecord[]>;
   /** Code: already_exists (name or address). */
   create(user: UserRecord, audit: AuditLine): Promise<void>;
-  /** `change` sees the record as it is in the transaction. Code: not_found. */
-  update(username: string, change: (user: UserRecord) => UserPatch, audit: AuditLine): Promise<UserRecord>;
+  /**
+   * `change` sees the record as it is in the transaction, and how many others could log in as administrators then; what it
+   * throws undoes the transaction and is passed on. Code: not_found.
+   */
+  update(
+    username: string,
+    change: (user: UserRecord, otherAdministrators: number) => UserPatch,
+    audit: AuditLine,
+  ): Promise<UserRecord>;
 }
 
 export interface ChallengeStore {

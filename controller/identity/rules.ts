@@ -3,6 +3,7 @@
  * an account exists.
  */
 import { LOCAL_ADMINISTRATOR, USER_NAME_PATTERN } from '../../shared/users.js';
+import type { UserRecord } from './port.js';
 
 /** Longer than any address that mail servers take (RFC 5321: 254). */
 const MAX_EMAIL_CHARACTERS = 254;
@@ -17,6 +18,10 @@ export const MAX_PASSWORD_CHARACTERS = 128;
  * own voice.
  */
 const RESERVED_NAMES: readonly string[] = [LOCAL_ADMINISTRATOR, 'administrator', 'nexus', 'root', 'system'];
+
+/** By mail, as everybody does who is not on the cluster's own machine. */
+export const canAdminister = ({ role, disabled }: Pick<UserRecord, 'role' | 'disabled'>): boolean =>
+  role === 'admin' && !disabled;
 
 /** What is wrong with it, or undefined. */
 export type Complaint = string | undefined;

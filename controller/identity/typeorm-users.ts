@@ -1,5 +1,5 @@
 /** Accounts. The primary key and the unique index on the address are what two racing registrations meet. */
-import { MoreThan } from 'typeorm';
+import { MoreThan, Not } from 'typeorm';
 import type { Database } from '../store/typeorm-database.js';
 import { UserEntity } from './entities.js';
 import type { AuditLine, UserPatch, UserRecord, UserStore } from './port.js';
@@ -32,11 +32,16 @@ export class TypeormUserStore implements UserStore {
     });
   }
 
-  update(username: string, change: (user: UserRecord) => UserPatch, audit: AuditLine): Promise<UserRecord> {
+  update(
+    username: string,
+    change: (user: UserRecord, otherAdministrators: number) => UserPatch,
+    audit: AuditLine,
+  ): Promise<UserRecord> {
     return this.database.write(async (manager) => {
       const before = await manager.findOneBy(UserEntity, { username });
       if (before === null) throw noSuchUser(username);
-      const patch = change(before);
+      const others = { username: Not(username), role: 'admin', disabled: false } as const;
+      const patch = change(before, await manager.countBy(UserEntity, others));
       await manager.update(UserEntity, { username }, { ...patch });
       await appendAudit(manager, audit);
       return { ...before, ...patch };

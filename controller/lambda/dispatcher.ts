@@ -5,7 +5,7 @@
 import type { Clock } from '../../shared/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
-import { planPlacement, reserveFor, type LambdaNode } from './plan.js';
+import { planPlacement, type LambdaNode } from './plan.js';
 
 export interface DispatcherOptions {
   readonly clock: Clock;
@@ -82,7 +82,7 @@ export class Dispatcher {
   snapshot(): LambdaNode[] {
     return this.options.nodes().map((node) => {
       const here = [...this.#placed].filter((placed) => placed.node === node.id);
-      const reservedBytes = here.reduce((sum, { memoryBytes }) => sum + reserveFor(memoryBytes), 0);
+      const reservedBytes = here.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
       return { ...node, running: here.length, reservedBytes };
     });
   }
@@ -110,7 +110,7 @@ export class Dispatcher {
       clock.sleep(queueTimeoutMs, settled.signal).then(
         () => {
           this.#forget(waiting);
-          waiting.reject(busy(`no place was free within ${queueTimeoutMs / 1000} s`));
+          waiting.reject(busy(`no place was free within ${queueTimeoutMs / 1000} s${this.#whyFull(request)}`));
         },
         () => undefined,
       );
@@ -120,6 +120,12 @@ export class Dispatcher {
   #forget(waiting: Waiting): void {
     const at = this.#waiting.indexOf(waiting);
     if (at >= 0) this.#waiting.splice(at, 1);
+  }
+
+  /** Empty when it is not for want of a node. */
+  #whyFull({ memoryBytes, node }: PlaceRequest): string {
+    const plan = planPlacement(this.snapshot(), memoryBytes, node);
+    return plan.kind === 'place' ? '' : ` (${listed(plan.reasons)})`;
   }
 
   /** Undefined: it has to wait. Code: failed_precondition. */
@@ -144,13 +150,16 @@ const busy = (why: string): NexusError =>
   });
 
 function noNode(reasons: Readonly<Record<string, string>>, { memoryBytes }: PlaceRequest): NexusError {
-  const named = Object.entries(reasons).map(([name, why]) => `${name} ${why}`);
-  const shown = named.slice(0, 5).join(', ') + (named.length > 5 ? `, and ${named.length - 5} more` : '');
   const megabytes = Math.ceil(memoryBytes / 2 ** 20);
   return new NexusError(
     'failed_precondition',
-    named.length === 0
+    Object.keys(reasons).length === 0
       ? 'there is no node to run code on; make one with: nexus node create NAME --storage 1G'
-      : `no node can take an invocation of ${megabytes} MB: ${shown}; add or uncordon a node, or ask for less --mem`,
+      : `no node can take an invocation of ${megabytes} MB: ${listed(reasons)}; add or uncordon a node, or ask for less --mem`,
   );
+}
+
+function listed(reasons: Readonly<Record<string, string>>): string {
+  const named = Object.entries(reasons).map(([name, why]) => `${name} ${why}`);
+  return named.slice(0, 5).join(', ') + (named.length > 5 ? `, and ${named.length - 5} more` : '');
 }

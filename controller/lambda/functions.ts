@@ -1,7 +1,8 @@
 /**
  * Named functions: code in its owner's virtual file system, under /.functions/NAME. Each version is a file named by the
  * hash of its content; manifest.json says which one is the newest and how it is run, and is replaced last, so that a
- * function is whole or as it was. Files never change under their id, so what was read once is kept by it.
+ * function is whole or as it was. Files never change under their id, so what was read once is kept by it. They are their
+ * owner's, like all of its files: whatever is read from them is checked as if it came from outside.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -10,7 +11,7 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Names } from '../store/fs-port.js';
 import type { FsUseCases } from '../vfs/use-cases.js';
 import type { CallerFiles } from './caller-files.js';
-import { FUNCTION_CACHE_BYTES } from './limits.js';
+import { FUNCTION_CACHE_BYTES, MAX_CODE_BYTES } from './limits.js';
 
 const FOLDER = '.functions';
 const MANIFEST = 'manifest.json';
@@ -20,12 +21,15 @@ const MAX_FUNCTIONS = 1000;
 
 export const FUNCTION_NAME = /^[a-z][a-z0-9-]{0,62}$/;
 
+/** The last moment that a Date can hold. */
+const LAST_MS = 8.64e15;
+
 const manifestSchema = z.object({
   version: z.string().regex(/^[0-9a-f]{12}$/),
-  timeout_ms: z.number().int(),
-  memory_mb: z.number().int(),
-  size: z.number().int(),
-  deployed_at: z.number(),
+  timeout_ms: z.int().min(1),
+  memory_mb: z.int().min(1),
+  size: z.int().min(0),
+  deployed_at: z.int().min(0).max(LAST_MS),
 });
 
 export interface FunctionRecord {
@@ -39,10 +43,19 @@ export interface FunctionRecord {
   readonly versions: number;
 }
 
+/** One whose files are not what a deployment writes. */
+export interface BrokenFunction {
+  readonly name: string;
+  readonly problem: string;
+}
+
 export interface FunctionLimits {
   readonly timeoutMs: number;
   readonly memoryMb: number;
 }
+
+/** What is wrong with them; undefined: nothing. Settings may have changed since a function was deployed. */
+export type CheckLimits = (limits: FunctionLimits) => string | undefined;
 
 export class Functions {
   readonly #cache = new Map<string, Buffer>();
@@ -52,6 +65,7 @@ export class Functions {
     private readonly fs: FsUseCases,
     private readonly files: CallerFiles,
     private readonly clock: Clock,
+    private readonly checkLimits: CheckLimits,
   ) {}
 
   /** Codes: those of CallerFiles.write (quota, no nodes). */
@@ -63,9 +77,9 @@ export class Functions {
     signal: AbortSignal,
   ): Promise<FunctionRecord> {
     const content = Buffer.from(code);
-    const version = createHash('sha256').update(content).digest('hex').slice(0, VERSION_LENGTH);
+    const version = versionOf(content);
     const place = codePath(name, version);
-    if ((await this.#fileId(user, place)) === undefined) await this.files.write(user, place, content, signal);
+    if (!(await this.#holds(user, place, content, signal))) await this.files.write(user, place, content, signal);
     const manifest: z.infer<typeof manifestSchema> = {
       version,
       timeout_ms: limits.timeoutMs,
@@ -77,29 +91,35 @@ export class Functions {
     return await this.find(user, name, signal);
   }
 
-  /** Code: not_found. */
+  /** Codes: not_found; failed_precondition when it is not what a deployment writes, or beyond the limits of today. */
   async find(user: string, name: string, signal: AbortSignal): Promise<FunctionRecord> {
     const text = await this.#read(user, [FOLDER, name, MANIFEST], name, signal);
     const manifest = manifestSchema.safeParse(parseJson(text.toString('utf8')));
-    if (!manifest.success) throw damaged(name);
+    if (!manifest.success) throw unfit(name, `its ${MANIFEST} is not what a deployment writes`);
     const { version, size, timeout_ms: timeoutMs, memory_mb: memoryMb, deployed_at: deployedAt } = manifest.data;
+    const problem = this.checkLimits({ timeoutMs, memoryMb });
+    if (problem !== undefined) throw unfit(name, `its limits are not allowed: ${problem}`);
     const kept = await this.fs.list(user, [FOLDER, name], { after: '', limit: MAX_FUNCTIONS });
     const versions = kept.filter(({ entry }) => entry.name.endsWith('.py')).length;
     return { name, version, timeoutMs, memoryMb, size, deployedAt, versions };
   }
 
-  /** Code: not_found. */
+  /** Codes: not_found; failed_precondition when it is not the code that was deployed. */
   async codeOf(user: string, { name, version }: FunctionRecord, signal: AbortSignal): Promise<string> {
-    return (await this.#read(user, codePath(name, version), name, signal)).toString('utf8');
+    const content = await this.#read(user, codePath(name, version), name, signal);
+    const isDeployed = content.length <= MAX_CODE_BYTES && versionOf(content) === version;
+    if (!isDeployed) throw unfit(name, `its ${version}.py was changed`);
+    return content.toString('utf8');
   }
 
-  async list(user: string, signal: AbortSignal): Promise<FunctionRecord[]> {
+  /** One that can't be read does not hide the others. */
+  async list(user: string, signal: AbortSignal): Promise<(FunctionRecord | BrokenFunction)[]> {
     const found = await this.fs.list(user, [FOLDER], { after: '', limit: MAX_FUNCTIONS }).catch(nothingIfAbsent);
-    const records: FunctionRecord[] = [];
-    for (const { entry } of found) {
+    const records: (FunctionRecord | BrokenFunction)[] = [];
+    for (const { entry } of found.filter((one) => FUNCTION_NAME.test(one.entry.name))) {
       // One that is being deployed for the first time, or removed, is not there.
-      const record = await this.find(user, entry.name, signal).catch(nothingIfAbsent);
-      if (!Array.isArray(record)) records.push(record);
+      const record = await this.find(user, entry.name, signal).catch(brokenOrAbsent(entry.name));
+      if (record !== undefined) records.push(record);
     }
     return records;
   }
@@ -111,6 +131,11 @@ export class Functions {
     } catch (error) {
       throw toNexusError(error).code === 'not_found' ? noSuchFunction(name) : error;
     }
+  }
+
+  async #holds(user: string, path: Names, content: Buffer, signal: AbortSignal): Promise<boolean> {
+    const there = await this.#read(user, path, '', signal).catch(nothingIfAbsent);
+    return Buffer.isBuffer(there) && there.equals(content);
   }
 
   async #fileId(user: string, path: Names): Promise<string | undefined> {
@@ -144,6 +169,9 @@ export class Functions {
   }
 }
 
+const versionOf = (content: Buffer): string =>
+  createHash('sha256').update(content).digest('hex').slice(0, VERSION_LENGTH);
+
 const codePath = (name: string, version: string): Names => [FOLDER, name, `${version}.py`];
 
 function parseJson(text: string): unknown {
@@ -159,11 +187,18 @@ function nothingIfAbsent(error: unknown): [] {
   throw error;
 }
 
+const brokenOrAbsent =
+  (name: string) =>
+  (error: unknown): BrokenFunction | undefined => {
+    const { code, message } = toNexusError(error);
+    if (code === 'cancelled') throw error;
+    return code === 'not_found' ? undefined : { name, problem: message };
+  };
+
 const noSuchFunction = (name: string): NexusError =>
   new NexusError('not_found', `there is no function "${name}"; nexus lambda ls lists yours`, { field: 'name' });
 
-const damaged = (name: string): NexusError =>
-  new NexusError(
-    'data_loss',
-    `/${FOLDER}/${name}/${MANIFEST} is not what a deployment writes; deploy the function again`,
-  );
+const unfit = (name: string, why: string): NexusError =>
+  new NexusError('failed_precondition', `function "${name}" can't be invoked: ${why}; deploy it again`, {
+    field: 'name',
+  });

@@ -5,12 +5,13 @@
 import type { Clock } from '../../shared/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
+import { MIB } from '../../shared/limits.js';
 import type { Dispatcher, Place } from './dispatcher.js';
 import type { WarmPool } from './pool.js';
 import type { Residents } from './residents.js';
 import type { Invocation, Sandbox } from './sandbox/port.js';
 import type { LambdaStatistics, Reason } from './statistics.js';
-import { Watchdog, type OnOutput, type WatchLimits } from './watchdog.js';
+import { Watchdog, type Interruption, type OnOutput, type WatchLimits } from './watchdog.js';
 
 export interface LambdaRequest extends Invocation, Pick<WatchLimits, 'timeoutMs'> {
   readonly user: string;
@@ -46,7 +47,7 @@ export class Invoker {
 
   constructor(private readonly deps: InvokerDeps) {}
 
-  /** Codes: those of Dispatcher.enter and Residents.create; unavailable when the node is taken away meanwhile. */
+  /** Codes: those of Dispatcher.enter and Residents.create; unavailable when something else ends the sandbox meanwhile. */
   async run(request: LambdaRequest, onOutput: OnOutput, signal: AbortSignal): Promise<LambdaResult> {
     const { dispatcher, clock, statistics } = this.deps;
     const askedAt = clock.monotonic();
@@ -84,13 +85,11 @@ export class Invoker {
       const watchdog = new Watchdog(sandbox, { timeoutMs: request.timeoutMs, outputBytes }, onOutput, signal);
       try {
         const startedAt = clock.monotonic();
-        await sandbox.start(request, watchdog.output);
+        if (!(await hasStarted(sandbox.start(request, watchdog.output), attempt))) continue;
         watchdog.arm(clock);
-        const { exitCode, peakMemoryBytes, reason } = await watchdog.verdict();
-        if (watchdog.wasTaken) throw nodeTaken(place.node.name);
+        const { exitCode, peakMemoryBytes, reason, interruption } = await watchdog.verdict();
+        if (interruption !== undefined) throw interrupted(interruption, place.node.name, request);
         return { exitCode, peakMemoryBytes, reason, executionTimeMs: clock.monotonic() - startedAt, warm };
-      } catch (error) {
-        if (toNexusError(error).code !== 'unavailable' || attempt === ATTEMPTS || watchdog.wasTaken) throw error;
       } finally {
         await sandbox.end();
         this.#running.delete(sandbox);
@@ -115,5 +114,25 @@ export class Invoker {
   }
 }
 
-const nodeTaken = (name: string): NexusError =>
-  new NexusError('unavailable', `node ${name} was taken away while the code ran; run it again`);
+/** False: the sandbox had ended before it was given anything, and another one may be tried. */
+async function hasStarted(starting: Promise<void>, attempt: number): Promise<boolean> {
+  try {
+    await starting;
+    return true;
+  } catch (error) {
+    if (toNexusError(error).code !== 'unavailable' || attempt === ATTEMPTS) throw error;
+    return false;
+  }
+}
+
+function interrupted(by: Interruption, node: string, { memoryBytes }: LambdaRequest): NexusError {
+  const limit = `${memoryBytes / MIB} MB`;
+  return new NexusError(
+    'unavailable',
+    {
+      node: `node ${node} was taken away while the code ran; run it again`,
+      node_memory: `node ${node} ran out of memory before the code came to its limit of ${limit}; run it again, or give the node more: nexus node resize ${node} --mem SIZE`,
+      runtime: 'the sandboxes were started anew while the code ran; run it again',
+    }[by],
+  );
+}

@@ -4,9 +4,15 @@ import { KIB, MIB } from '../../shared/limits.js';
 /** Code, event and standard input travel in one message of gRPC, which takes 4 MiB. */
 export const MAX_CODE_BYTES = MIB;
 export const MAX_EVENT_BYTES = 256 * KIB;
+/** Far below what Python's own parser goes down to, and what code would have to go through by recursion. */
+export const MAX_EVENT_DEPTH = 200;
+/** Python reads no number of more than 4,300 digits, for the time that would take. */
+export const MAX_EVENT_DIGITS = 4300;
 export const MAX_STDIN_BYTES = 2 * MIB;
-/** What one invocation is taken to use when it is placed, of its limit: most never come near it, and the node's own holds. */
-export const RESERVED_SHARE = 0.25;
+/** Of its limit, what an invocation finds free at least where it runs alone: most code never comes near its limit. */
+export const LEAST_SHARE = 0.25;
+/** What a sandbox that waits costs its node: what it does not share with the template. */
+export const WARM_SANDBOX_BYTES = 3 * MIB;
 /** An agent that has not reported yet: what one uses. */
 export const ASSUMED_AGENT_BYTES = 64 * MIB;
 /** Sandboxes made for the pool at once: more would only take the processors from the invocations that run. */

@@ -36,6 +36,11 @@ export class Residents {
     }
   }
 
+  /** Nodes that have any. */
+  get nodes(): readonly NodeId[] {
+    return [...this.#living].filter(([, sandboxes]) => sandboxes.size > 0).map(([node]) => node);
+  }
+
   /** Those that `waitFor` names have so long to end by themselves. Called when the node is not open any more. */
   async leave(node: NodeId, graceMs: number, waitFor: (sandbox: Sandbox) => boolean): Promise<void> {
     await Promise.all(setOf(this.#coming, node));

@@ -11,6 +11,7 @@ import type { PoolBounds } from './demand.js';
 import { Dispatcher } from './dispatcher.js';
 import { Invoker } from './invoke.js';
 import { ASSUMED_AGENT_BYTES } from './limits.js';
+import { NodeMemory } from './node-memory.js';
 import type { LambdaNode } from './plan.js';
 import { WarmPool } from './pool.js';
 import { Residents } from './residents.js';
@@ -31,12 +32,14 @@ export class Lambda implements NodeGuests {
   readonly pool: WarmPool;
   readonly invoker: Invoker;
   readonly #residents: Residents;
+  readonly #memory: NodeMemory;
   #refill: () => void = () => undefined;
 
   constructor(private readonly deps: LambdaDeps) {
     const { runtime, registry, settings, clock, log } = deps;
     const isOpen = (id: NodeId): boolean => registry.get(id)?.status === 'Running';
     this.#residents = new Residents(runtime, isOpen, clock);
+    this.#memory = new NodeMemory(runtime, clock);
     this.pool = new WarmPool({
       residents: this.#residents,
       bounds: poolBounds(settings),
@@ -76,6 +79,7 @@ export class Lambda implements NodeGuests {
   }
 
   async tick(signal: AbortSignal): Promise<void> {
+    await this.#memory.tick(this.#residents.nodes);
     await this.pool.tick(this.dispatcher.snapshot(), signal);
     // A node may have come or become free of something else: nobody tells of that.
     this.dispatcher.kick();
@@ -92,12 +96,13 @@ export class Lambda implements NodeGuests {
 
   #view(node: NodeRecord): Omit<LambdaNode, 'reservedBytes' | 'running'> {
     const report = this.deps.registry.agent(node.id)?.report;
+    const reported = report === undefined ? ASSUMED_AGENT_BYTES : Number(report.memoryWorkingSetBytes);
     return {
       id: node.id,
       name: node.name,
       unfit: unfitness(node),
       memoryBytes: node.memoryMb * MIB,
-      usedBytes: report === undefined ? ASSUMED_AGENT_BYTES : Number(report.memoryWorkingSetBytes),
+      usedBytes: this.#memory.besidesSandboxes(node.id) ?? reported,
       warm: this.pool.ready(node.id),
     };
   }

@@ -6,6 +6,11 @@ import type { Clock } from '../../shared/clock.js';
 import type { Sandbox, SandboxEnd } from './sandbox/port.js';
 import type { Reason } from './statistics.js';
 
+/** What ended the sandbox that neither the code nor its caller is to blame for. */
+export type Interruption = 'node' | 'node_memory' | 'runtime';
+
+export type Verdict = SandboxEnd & { readonly reason: Reason; readonly interruption: Interruption | undefined };
+
 export type Stream = 'stdout' | 'stderr';
 export type OnOutput = (stream: Stream, data: Buffer) => void;
 
@@ -54,17 +59,21 @@ export class Watchdog {
     this.#end('output_limit');
   };
 
-  /** Somebody else ended the sandbox while the code ran: its node went. */
-  get wasTaken(): boolean {
-    return this.#reason === undefined && this.sandbox.wasEnded;
-  }
-
   /** Nothing is left of the sandbox when it resolves. */
-  async verdict(): Promise<SandboxEnd & { readonly reason: Reason }> {
+  async verdict(): Promise<Verdict> {
     const end = await this.sandbox.ended;
     this.#over.abort();
     this.signal.removeEventListener('abort', this.#onAbort);
-    return { ...end, reason: this.#reason ?? (isOutOfMemory(end) ? 'out_of_memory' : 'exit') };
+    const reason = this.#reason ?? (end.outOfMemory === 'limit' ? 'out_of_memory' : 'exit');
+    return { ...end, reason, interruption: this.#reason === undefined ? this.#interruptionOf(end) : undefined };
+  }
+
+  #interruptionOf({ outOfMemory, isLost }: SandboxEnd): Interruption | undefined {
+    if (outOfMemory === 'node') return 'node_memory';
+    if (outOfMemory === 'limit') return undefined;
+    // Nobody but those who take a node away ends a sandbox while its code runs.
+    if (this.sandbox.wasEnded) return 'node';
+    return isLost ? 'runtime' : undefined;
   }
 
   #end(reason: Reason): void {
@@ -72,6 +81,3 @@ export class Watchdog {
     void this.sandbox.end();
   }
 }
-
-/** Code that outlives the killing of a child of its and says that all is well is taken at its word. */
-const isOutOfMemory = ({ outOfMemory, exitCode }: SandboxEnd): boolean => outOfMemory && exitCode !== 0;

@@ -8,6 +8,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { NodeRecord } from '../store/port.js';
 import { bootId } from './bring-up.js';
+import type { NodeContext } from './context.js';
 import type { NodeService } from './service.js';
 import { dismantle, identityOf } from './take-down.js';
 
@@ -58,7 +59,7 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
   const { context } = service;
   switch (plan) {
     case 'adopt':
-      context.registry.assumeHeard(node.id);
+      if (!context.registry.assumeHeard(node.id)) await nextHeartbeat(context, node, signal);
       return;
     case 'erase':
       await service.finishRemoval(node);
@@ -88,6 +89,25 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
     case 'leave':
       await dismantle(context, node);
   }
+}
+
+/**
+ * Resolves when the agent has been heard, which it is after it has told its free room, or when it has been silent for so
+ * long that the watch has its own opinion: who asks for room as soon as the controller is up must not meet nodes that
+ * seem full.
+ */
+function nextHeartbeat({ registry, settings }: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stopWaiting();
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const stopWaiting = registry.onNextHeartbeat(node.id, done);
+    const timer = setTimeout(done, settings.suspectAfterMs);
+    signal.addEventListener('abort', done);
+  });
 }
 
 /**

@@ -27,8 +27,6 @@ type HeartbeatWaiter = (view: AgentView) => void;
 export class NodeRegistry {
   readonly #records = new Map<NodeId, NodeRecord>();
   readonly #agents = new Map<NodeId, AgentView>();
-  /** A new agent reports before its first heartbeat. */
-  readonly #early = new Map<NodeId, AgentReport>();
   readonly #waiters = new Map<NodeId, HeartbeatWaiter>();
 
   constructor(
@@ -111,11 +109,14 @@ export class NodeRegistry {
   /** For a node that is about to be started: what an earlier agent said counts no more. */
   forgetAgent(id: NodeId): void {
     this.#agents.delete(id);
-    this.#early.delete(id);
   }
 
-  /** A node adopted after a restart counts as heard now, and becomes Suspect if it then stays silent. */
-  assumeHeard(id: NodeId): void {
+  /**
+   * A node adopted after a restart counts as heard now, and becomes Suspect if it then stays silent. What its agent has
+   * said already stays. Returns whether it has.
+   */
+  assumeHeard(id: NodeId): boolean {
+    if (this.#agents.has(id)) return true;
     const record = this.expect(id);
     this.#agents.set(id, {
       instance: '',
@@ -125,6 +126,7 @@ export class NodeRegistry {
       heardAt: this.clock.monotonic(),
       report: undefined,
     });
+    return false;
   }
 
   heard(id: NodeId, heartbeat: AgentHeartbeat): void {
@@ -137,20 +139,16 @@ export class NodeRegistry {
       startedAt: Number(heartbeat.startedAtMs),
       receiptKey: Buffer.from(heartbeat.receiptPublicKey),
       heardAt: this.clock.monotonic(),
-      report: isSame ? before.report : this.#early.get(id),
+      report: heartbeat.report ?? (isSame ? before.report : undefined),
     };
     this.#agents.set(id, view);
-    this.#early.delete(id);
     this.#waiters.get(id)?.(view);
   }
 
+  /** Before the first heartbeat it counts for nothing: that one tells the same. */
   reported(id: NodeId, report: AgentReport): void {
     const view = this.#agents.get(id);
-    if (view === undefined || view.instance === '') {
-      if (this.#records.has(id)) this.#early.set(id, report);
-      return;
-    }
-    this.#agents.set(id, { ...view, report });
+    if (view !== undefined) this.#agents.set(id, { ...view, report });
   }
 
   /** The silence of an agent is not its fault while the bus was away. */

@@ -71,7 +71,7 @@ export class Copier {
     const sources = planned.sources
       .map((id) => nodes.find(id))
       .filter((node) => node !== undefined)
-      .map((node) => readTarget(this.deps, chunk.id, chunk.size, node))
+      .map((node) => readTarget(this.deps, chunk, node, undefined))
       .map(({ nodeId, address, token }) => ({ nodeId: nodeId as NodeId, address, token }));
     const { id: chunkId, size, md5 } = chunk;
     const file = await this.deps.store.getFile(chunk.fileId);

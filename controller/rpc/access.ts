@@ -90,6 +90,10 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     WatchEvents: 'user',
     Shutdown: 'administrator',
   },
+  // Each of the calls in it has its own rule.
+  'nexus.v1.ExchangeService': {
+    Exchange: 'public',
+  },
   'nexus.v1.IdentityService': {
     InitRegistration: 'public',
     VerifyRegistration: 'public',

@@ -4,7 +4,6 @@ import type {
   Event,
   GatewaySummary,
   GetStatusResponse,
-  WatchEventsResponse,
 } from '../../shared/gen/nexus/v1/cluster.js';
 import { VERSION } from '../../shared/version.js';
 import type { EventLog } from '../events/log.js';
@@ -16,7 +15,7 @@ import { repairWarnings } from '../repair/warnings.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { EventRecord, FileStore } from '../store/port.js';
 import { repairShape, storageShape } from './cluster-shapes.js';
-import type { Edge } from './edge.js';
+import type { Caller, Edge } from './edge.js';
 import { serverStream, unary } from './handlers.js';
 import { lambdaSummary } from './lambda-shapes.js';
 
@@ -39,53 +38,48 @@ const MAX_WAITING_EVENTS = 10_000;
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
     getStatus: unary(edge, () => status(deps)),
-    watchEvents: serverStream(
-      edge,
-      async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send: sendAny }) => {
-        const mayBeSeen = (message: WatchEventsResponse): boolean => caller.isAdministrator || isForEveryone(message);
-        const send = async (message: WatchEventsResponse): Promise<void> => {
-          if (mayBeSeen(message)) await sendAny(message);
-        };
-        const waiting: EventRecord[] = [];
-        let wake = (): void => undefined;
-        const stop = deps.events.listen((event) => {
-          if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
-          wake();
-        });
-        try {
-          let last = Number(afterId);
-          const past = await deps.events.past(last);
-          last = past.at(-1)?.id ?? last;
-          const visible = past.map((event) => ({ event: eventShape(event) })).filter(mayBeSeen);
-          for (const message of wanted === 0 ? visible : visible.slice(-wanted)) await send(message);
-          while (follow && !signal.aborted) {
-            const event = waiting.shift();
-            if (event === undefined)
-              await new Promise<void>((resolve) => {
-                wake = resolve;
-                signal.addEventListener(
-                  'abort',
-                  () => {
-                    resolve();
-                  },
-                  { once: true },
-                );
-              });
-            else if (event.id > last) await send({ event: eventShape(event) });
-          }
-        } finally {
-          stop();
+    watchEvents: serverStream(edge, async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send }) => {
+      const waiting: EventRecord[] = [];
+      let wake = (): void => undefined;
+      const stop = deps.events.listen((event) => {
+        if (!mayBeSeen(event, caller)) return;
+        if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
+        wake();
+      });
+      try {
+        let last = Number(afterId);
+        const past = await deps.events.past(last);
+        last = past.at(-1)?.id ?? last;
+        const visible = past.filter((event) => mayBeSeen(event, caller));
+        for (const event of wanted === 0 ? visible : visible.slice(-wanted)) await send({ event: eventShape(event) });
+        while (follow && !signal.aborted) {
+          const event = waiting.shift();
+          if (event === undefined)
+            await new Promise<void>((resolve) => {
+              wake = resolve;
+              signal.addEventListener(
+                'abort',
+                () => {
+                  resolve();
+                },
+                { once: true },
+              );
+            });
+          else if (event.id > last) await send({ event: eventShape(event) });
         }
-      },
-    ),
+      } finally {
+        stop();
+      }
+    }),
     shutdown: serverStream(edge, async ({ purge }, { send }) => {
       await deps.shutdown(purge, (progress) => send({ progress }));
     }),
   };
 }
 
-/** Other events name things of one user: files by their names. */
-const isForEveryone = ({ event }: WatchEventsResponse): boolean => event?.type.startsWith('node.') === true;
+/** Nodes are everybody's; files, which events name, are their owners'; what holds the cluster together is for those who run it. */
+const mayBeSeen = ({ type, owner }: EventRecord, caller: Caller): boolean =>
+  caller.isAdministrator || type.startsWith('node.') || (owner !== '' && owner === caller.user);
 
 const eventShape = (event: EventRecord): Event => ({
   id: BigInt(event.id),
@@ -126,7 +120,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     lambda: lambdaSummary(deps.lambda),
     warnings: [
       ...deps.snapshot.warnings,
-      ...(gateway.problem === '' ? [] : [`the gateway does not run: ${gateway.problem}`]),
+      ...(gateway.problem === '' ? [] : [`the gateway is not up: ${gateway.problem}`]),
       ...repairWarnings(deps.upkeep.repair.status()),
       ...runtime.caveats,
       ...nodeWarnings(nodes.map((record) => ({ record, report: registry.agent(record.id)?.report }))),

@@ -113,6 +113,7 @@ export function fileServiceHandlers(
       const { file, sources } = await catalogue.sources(page.file, page.fromIndex, page.count, {
         owner: scopeOf(caller),
         lease: page.leaseId,
+        holder: caller.user,
       });
       return {
         file: fileShape(file),

@@ -2,18 +2,10 @@
 import { z } from 'zod';
 import type { Settings } from '../../shared/config/settings.js';
 import { MIN_LAMBDA_MEMORY_MB } from '../../shared/limits.js';
-import { FUNCTION_NAME } from '../lambda/functions.js';
+import { problemOfEvent } from '../lambda/event-text.js';
+import { FUNCTION_NAME, type CheckLimits } from '../lambda/functions.js';
 import { LOGS_PER_FUNCTION, MAX_CODE_BYTES, MAX_EVENT_BYTES, MAX_FILES, MAX_STDIN_BYTES } from '../lambda/limits.js';
 import { parseOwnPath } from '../vfs/path.js';
-
-const isJson = (text: string): boolean => {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 
@@ -46,14 +38,25 @@ const orDefault = (value: number, least: number, most: number, unit: string) =>
     .transform((given) => given || value)
     .refine((given) => given >= least && given <= most, `must be from ${least} to ${most} ${unit}`);
 
-/** With the bounds of the settings. */
-export function schemas({ lambdaTimeoutMs, lambdaMaxTimeoutMs, lambdaMemoryMb, lambdaMaxMemoryMb }: Settings) {
-  const limits = z
+const limitsSchema = ({ lambdaTimeoutMs, lambdaMaxTimeoutMs, lambdaMemoryMb, lambdaMaxMemoryMb }: Settings) =>
+  z
     .object({
       timeoutMs: orDefault(lambdaTimeoutMs, 1, lambdaMaxTimeoutMs, 'ms'),
       memoryMb: orDefault(lambdaMemoryMb, MIN_LAMBDA_MEMORY_MB, lambdaMaxMemoryMb, 'MB'),
     })
     .prefault({ timeoutMs: 0, memoryMb: 0 });
+
+/** Of a function that is stored: what `deploy` would say to them today. */
+export const limitsCheck =
+  (settings: Settings): CheckLimits =>
+  (limits) => {
+    const [issue] = limitsSchema(settings).safeParse(limits).error?.issues ?? [];
+    return issue === undefined ? undefined : `${issue.path[0] === 'memoryMb' ? 'memory' : 'time'} ${issue.message}`;
+  };
+
+/** With the bounds of the settings. */
+export function schemas(settings: Settings) {
+  const limits = limitsSchema(settings);
   const input = z
     .object({
       stdin: z
@@ -62,7 +65,10 @@ export function schemas({ lambdaTimeoutMs, lambdaMaxTimeoutMs, lambdaMemoryMb, l
       event: z
         .string()
         .refine((text) => bytesOf(text) <= MAX_EVENT_BYTES, `must be at most ${MAX_EVENT_BYTES} bytes`)
-        .refine(isJson, 'must be JSON')
+        .superRefine((text, { addIssue }) => {
+          const problem = problemOfEvent(text);
+          if (problem !== undefined) addIssue(problem);
+        })
         .optional(),
       files: z
         .array(z.string())

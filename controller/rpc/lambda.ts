@@ -6,7 +6,7 @@ import type {
   LambdaServiceServer,
 } from '../../shared/gen/nexus/v1/lambda.js';
 import { MIB } from '../../shared/limits.js';
-import type { FunctionRecord } from '../lambda/functions.js';
+import type { BrokenFunction, FunctionRecord } from '../lambda/functions.js';
 import type { LambdaResult } from '../lambda/invoke.js';
 import type { Lambda } from '../lambda/use-cases.js';
 import type { Given, Invocations } from '../lambda/invocations.js';
@@ -96,8 +96,10 @@ const resultShape = ({ peakMemoryBytes, ...rest }: LambdaResult): ResultMessage 
   peakMemoryBytes: BigInt(peakMemoryBytes),
 });
 
-const functionShape = ({ size, deployedAt, ...rest }: FunctionRecord): LambdaFunction => ({
-  ...rest,
-  size: BigInt(size),
-  deployedAt: new Date(deployedAt).toISOString(),
-});
+const functionShape = (one: FunctionRecord | BrokenFunction): LambdaFunction => {
+  if ('problem' in one) return { ...NOTHING_KNOWN, ...one };
+  const { size, deployedAt, ...rest } = one;
+  return { ...rest, size: BigInt(size), deployedAt: new Date(deployedAt).toISOString(), problem: '' };
+};
+
+const NOTHING_KNOWN = { version: '', timeoutMs: 0, memoryMb: 0, size: 0n, deployedAt: '', versions: 0 };

@@ -19,11 +19,15 @@ export interface RegisteredService {
   readonly proto: string;
   readonly definition: ServiceDefinition;
   readonly handlers: UntypedServiceImplementation;
+  /** Called when the server stops: for calls that would not end by themselves. */
+  readonly stop?: () => void;
 }
 
 /** Running calls may finish for so long when the server stops. */
 const DRAIN_TIMEOUT_MS = 5000;
 const MAX_MESSAGE_BYTES = 4 * MIB;
+/** HTTP/2's own 64 KiB would make a stream that many calls share wait for its reader. */
+const FLOW_CONTROL_BYTES = MIB;
 
 export interface SocketPlace {
   readonly path: string;
@@ -38,12 +42,13 @@ export class SocketServer {
 
   constructor(
     private readonly place: SocketPlace,
-    services: readonly RegisteredService[],
+    private readonly services: readonly RegisteredService[],
     protoDir: string,
   ) {
     this.#server = new Server({
       'grpc.max_receive_message_length': MAX_MESSAGE_BYTES,
       'grpc.max_send_message_length': MAX_MESSAGE_BYTES,
+      'grpc-node.flow_control_window': FLOW_CONTROL_BYTES,
     });
     for (const { definition, handlers } of services) this.#server.addService(definition, handlers);
     this.#names = ['', ...services.map(({ definition }) => nameOf(definition))];
@@ -88,6 +93,7 @@ export class SocketServer {
 
   async stop(): Promise<void> {
     this.setServing(false);
+    for (const { stop } of this.services) stop?.();
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => {
         this.#server.forceShutdown();

@@ -128,6 +128,7 @@ export const EventEntity = new EntitySchema<EventRecord>({
     type: text('type'),
     subject: text('subject'),
     message: text('message'),
+    owner: text('owner'),
   },
 });
 

@@ -236,6 +236,8 @@ export interface EventRecord {
   readonly type: string;
   readonly subject: string;
   readonly message: string;
+  /** Whose file it is about; empty: it is about nobody's. */
+  readonly owner: string;
 }
 
 export interface EventStore {

@@ -1,9 +1,11 @@
 /**
  * /chunks/NODE/CHUNK for command lines on other machines, where the nodes' own addresses lead nowhere. Only the agents of
  * nodes that the controller knows are reached, only for chunks, and only by somebody whose token is good now: the
- * controller is asked with each request. What may be read or written the chunk token says, which the agent checks.
+ * controller is asked with each request. What may be read or written the chunk token says, which the agent checks; here
+ * it is good for nobody but the user whom the controller gave it to.
  */
 import type { Context, Middleware } from 'koa';
+import { peekHolder } from '../../shared/chunk-token.js';
 import { CHUNK_TOKEN_HEADER } from '../../shared/data-plane.js';
 import { NexusError } from '../../shared/errors.js';
 import { isChunkId, isNodeId } from '../../shared/ids.js';
@@ -11,7 +13,7 @@ import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { Controller } from '../controller.js';
 import { HttpError, invalid, tooLarge } from '../http-error.js';
 import { stateOf } from '../middleware/request.js';
-import { bearerToken } from '../token.js';
+import { bearerToken, subjectOf } from '../token.js';
 import type { ChunkRelay } from './relay.js';
 
 const PATH = /^\/chunks\/([^/]+)\/([^/]+)$/;
@@ -30,7 +32,9 @@ export function chunks(controller: Controller, relay: ChunkRelay): Middleware {
     assertRequest(context, nodeId, chunkId);
     const chunkToken = context.get(CHUNK_TOKEN_HEADER);
     if (!CHUNK_TOKEN.test(chunkToken)) throw invalid(CHUNK_TOKEN_HEADER, 'must be the token of a grant');
-    const address = await addressOf(context, controller, nodeId);
+    const userToken = bearerToken(context.get('authorization'));
+    const address = await addressOf(context, controller, userToken, nodeId);
+    assertHolder(chunkToken, userToken);
     // From here on the agent answers, not Koa.
     context.respond = false;
     await relay.relay(context.req, context.res, { address, chunkId, chunkToken });
@@ -51,8 +55,7 @@ function assertRequest(context: Context, nodeId: string, chunkId: string): void 
 }
 
 /** Codes: unauthenticated, not_found, unavailable. */
-async function addressOf(context: Context, controller: Controller, nodeId: string): Promise<string> {
-  const token = bearerToken(context.get('authorization'));
+async function addressOf(context: Context, controller: Controller, token: string, nodeId: string): Promise<string> {
   const { address, requestId, signal } = stateOf(context);
   const session = controller.session({ token, address, requestId, signal });
   const { node } = await session.call(session.node, session.node.getNode, { node: nodeId });
@@ -60,4 +63,10 @@ async function addressOf(context: Context, controller: Controller, nodeId: strin
   if (node?.id !== nodeId) throw new NexusError('not_found', `there is no node ${nodeId}`);
   if (node.dataAddress !== '') return node.dataAddress;
   throw new NexusError('unavailable', `node ${node.name} is not up; see nexus node ls`);
+}
+
+/** What the user's token says is so: the controller has just accepted it. Codes: permission_denied, invalid_argument. */
+function assertHolder(chunkToken: string, userToken: string): void {
+  if (peekHolder(chunkToken) === subjectOf(userToken)) return;
+  throw new NexusError('permission_denied', 'the chunk token was given to somebody else; ask for one of your own');
 }

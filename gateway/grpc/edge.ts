@@ -40,8 +40,8 @@ const IDLE_MS = 5 * 60 * 1000;
 /** Finds clients whose machine has gone: without it their calls would wait for ever. */
 const TCP_KEEP_ALIVE_MS = 60_000;
 
-/** Services of this project alone: what else the controller's socket has is for the host. */
-const METHOD = /^\/nexus\.v1\.[A-Za-z]{1,64}\/[A-Za-z]{1,64}$/;
+/** Services of this project alone: what else the controller's socket has is for the host, and one is for the gateway. */
+const METHOD = /^\/nexus\.v1\.(?!ExchangeService\/)[A-Za-z]{1,64}\/[A-Za-z]{1,64}$/;
 /** They end when somebody ends them: the gateway does when it stops. */
 const ENDLESS: ReadonlySet<string> = new Set([
   '/nexus.v1.ClusterService/WatchEvents',

@@ -58,7 +58,7 @@ export class Scrape {
   }
 
   async #ask(): Promise<GetClusterMetricsResponse> {
-    const { metrics, call } = this.controller.session(SCOPE);
-    return await call(metrics, metrics.getClusterMetrics, {}, CONTROLLER_DEADLINE_MS);
+    const session = this.controller.session(SCOPE);
+    return await session.call(session.metrics, session.metrics.getClusterMetrics, {}, CONTROLLER_DEADLINE_MS);
   }
 }

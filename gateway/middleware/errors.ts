@@ -3,6 +3,7 @@ import type { Context, Middleware } from 'koa';
 import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { HttpError } from '../http-error.js';
+import { stateOf } from './request.js';
 
 /** A client whose body nobody wants any more may go on sending for so long, to have the chance to read why. */
 const LINGER_MS = 1000;
@@ -14,7 +15,8 @@ export function errors(log: Logger): Middleware {
       await next();
     } catch (thrown) {
       const error = ofKoa(thrown) ?? toNexusError(thrown);
-      if (error.code === 'internal') log.error({ err: thrown }, 'request failed');
+      if (error.code === 'internal')
+        log.error({ requestId: stateOf(context).requestId, err: thrown }, 'request failed');
       answer(context, error);
     }
   };

@@ -2,10 +2,10 @@
  * Every request's frame: its id (the client's own where it is well-formed), the signal that is aborted when the client
  * goes away, one line in the log at the end, and the counters.
  */
-import { randomBytes } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Context, Middleware } from 'koa';
-import { withRequestId, type Logger } from '../../shared/log.js';
+import type { Logger } from '../../shared/log.js';
 import { clientAddress } from '../client-address.js';
 import type { HttpMetrics } from '../metrics/http.js';
 
@@ -31,7 +31,7 @@ export function frame(deps: {
 }): Middleware {
   return (context, next) => {
     const given = context.get('x-request-id');
-    const requestId = REQUEST_ID.test(given) ? given : randomBytes(8).toString('hex');
+    const requestId = REQUEST_ID.test(given) ? given : randomUUID();
     const gone = new AbortController();
     // Each call to the controller listens while it runs, and a transfer has many.
     setMaxListeners(0, gone.signal);
@@ -53,7 +53,7 @@ export function frame(deps: {
       deps.metrics.end({ method: context.method, route, status }, seconds);
       deps.log.info({ requestId, method: context.method, route, status, ms: Math.round(seconds * 1000) }, 'request');
     });
-    return withRequestId(requestId, next);
+    return next();
   };
 }
 

@@ -1,5 +1,7 @@
 /** Headers that tell browsers what they may do with what comes from here, and which pages may ask for it. */
-import helmet from 'koa-helmet';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+import helmet from 'helmet';
 import type { Middleware } from 'koa';
 
 /** Nothing that is answered here is a page; the documentation sets a policy of its own. */
@@ -9,13 +11,28 @@ const METHODS = 'GET, HEAD, POST, DELETE';
 const REQUEST_HEADERS = 'Authorization, Content-Type, If-None-Match, If-Range, Last-Event-ID, Range, X-Request-Id';
 const RESPONSE_HEADERS = 'Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After, X-Request-Id';
 
-export const securityHeaders = (isTls: boolean): Middleware =>
+/** Helmet chooses them, once: they are the same for every answer. */
+function headersOf(isTls: boolean): readonly (readonly [string, string])[] {
+  const request = new IncomingMessage(new Socket());
+  const response = new ServerResponse(request);
   helmet({
     contentSecurityPolicy: { useDefaults: false, directives: NO_PAGE },
     crossOriginResourcePolicy: { policy: 'cross-origin' },
     // Over plain HTTP browsers ignore it, and it would outlive a switch back from TLS.
     strictTransportSecurity: isTls,
+  })(request, response, (error) => {
+    if (error !== undefined) throw error as Error;
   });
+  return Object.entries(response.getHeaders()).map(([name, value]) => [name, String(value)]);
+}
+
+export function securityHeaders(isTls: boolean): Middleware {
+  const headers = headersOf(isTls);
+  return (context, next) => {
+    for (const [name, value] of headers) context.res.setHeader(name, value);
+    return next();
+  };
+}
 
 /** `origins`: with commas between; `*` for all; undefined: pages of other origins get nothing. */
 export function cors(origins: string | undefined): Middleware {

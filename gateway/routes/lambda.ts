@@ -2,9 +2,11 @@
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';
+import { memberText } from '../../shared/json-text.js';
 import { MIB } from '../../shared/limits.js';
 import { plainShape, textOrBase64 } from '../../shared/rpc/shapes.js';
 import { path } from '../fields.js';
+import { invalid } from '../http-error.js';
 import { route, type Route } from '../route.js';
 import { lambdaResultSchema } from '../schemas.js';
 
@@ -29,24 +31,28 @@ export const lambdaRoutes: readonly Route[] = [
       node: z.string().optional().describe('name or id; default: the scheduler chooses'),
     }),
     answers: { 200: { description: 'how it ended, and what it said', schema: lambdaResultSchema } },
-    handle: async ({ session, body }) => {
+    handle: async ({ session, body, bodyText }) => {
       const request = {
         code: body.code,
         runtime: body.runtime ?? 'python3',
         limits: { timeoutMs: body.timeout_ms ?? 0, memoryMb: body.memory_mb ?? 0 },
         input: {
           stdin: Buffer.from(body.stdin ?? ''),
-          event: body.event === undefined ? undefined : JSON.stringify(body.event),
+          event: memberText(bodyText, 'event'),
           files: body.files ?? [],
           node: body.node ?? '',
         },
       };
       const output = { stdout: [] as Uint8Array[], stderr: [] as Uint8Array[] };
       let result: LambdaResult | undefined;
-      for await (const part of session.messages(session.lambda, session.lambda.runLambda, request)) {
-        if (part.stdout !== undefined) output.stdout.push(part.stdout);
-        if (part.stderr !== undefined) output.stderr.push(part.stderr);
-        result = part.result ?? result;
+      try {
+        for await (const part of session.messages(session.lambda, session.lambda.runLambda, request)) {
+          if (part.stdout !== undefined) output.stdout.push(part.stdout);
+          if (part.stderr !== undefined) output.stderr.push(part.stderr);
+          result = part.result ?? result;
+        }
+      } catch (error) {
+        throw inFieldsOfBody(error);
       }
       if (result === undefined) throw new NexusError('cancelled', 'the client went away');
       const { stdout, stderr } = output;
@@ -56,3 +62,11 @@ export const lambdaRoutes: readonly Route[] = [
     },
   }),
 ];
+
+/** `limits.memory_mb` is `memory_mb` in a body. */
+function inFieldsOfBody(thrown: unknown): unknown {
+  if (!(thrown instanceof NexusError)) return thrown;
+  const { field, problem } = thrown.details;
+  const inner = typeof field === 'string' ? /^(?:limits|input)\.(.+)$/.exec(field)?.[1] : undefined;
+  return inner === undefined || typeof problem !== 'string' ? thrown : invalid(inner, problem);
+}

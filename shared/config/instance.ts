@@ -34,6 +34,14 @@ const FIRST_GATEWAY_PORT = 18_080;
 assert(FIRST_GATEWAY_PORT + RANGES <= 32_768, 'every range must have its port below the ephemeral ones');
 assert(RANGES % SUBNETS === 0 && RANGES / SUBNETS <= 192, 'every range must be a subnet below 10.255 and 127.255');
 
+/**
+ * Users of the host that sandboxes run as. Kernel limits that count by user (of pipes, watches, signals that wait) must not
+ * be shared by sandboxes that know nothing of each other. More than can live at once, and far from people and services.
+ */
+const SANDBOX_UIDS = 2048;
+const DEFAULT_SANDBOX_UID = 743_000;
+const FIRST_SANDBOX_UID = 2_000_000;
+
 export interface InstanceDefaults {
   readonly stateDir: string;
   readonly runDir: string;
@@ -45,6 +53,8 @@ export interface InstanceDefaults {
   readonly loopBase: number;
   /** TCP port of the gateway. */
   readonly gatewayPort: number;
+  /** Host uid of the first sandbox. */
+  readonly lambdaUidBase: number;
 }
 
 /** What follows from the name alone. `uid` 0 has system folders, anyone else their own. */
@@ -63,6 +73,7 @@ export function instanceDefaults(instance: string, runtime: RuntimeKind, uid: nu
     cgroupParent: `/nexus${suffix}`,
     loopBase: isDefault ? 100 : FIRST_LOOP_DEVICE + spread * LOOP_DEVICES,
     gatewayPort: isDefault ? DEFAULT_GATEWAY_PORT : FIRST_GATEWAY_PORT + spread,
+    lambdaUidBase: isDefault ? DEFAULT_SANDBOX_UID : FIRST_SANDBOX_UID + spread * SANDBOX_UIDS,
   };
 }
 

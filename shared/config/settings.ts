@@ -194,8 +194,8 @@ const schema = z.strictObject({
     .int()
     .min(1000)
     .max(2_000_000_000)
-    .default(743_000)
-    .describe('host uid of the first sandbox; each living one has its own'),
+    .optional()
+    .describe('host uid of the first sandbox; each living one has its own; default from the instance name'),
   lambdaPoolMin: count(0, 256).default(4).describe('prewarmed sandboxes that are held at least'),
   lambdaPoolMax: count(0, 256).default(16).describe('prewarmed sandboxes that demand can make of them'),
   lambdaMemoryMb: count(MIN_LAMBDA_MEMORY_MB, 65_536)

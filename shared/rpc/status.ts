@@ -24,7 +24,7 @@ export function statusOf(error: NexusError): StatusObject {
   return { code: meaningOf(error.code).grpc, details: error.message, metadata };
 }
 
-export function errorOfStatus(error: ServiceError): NexusError {
+export function errorOfStatus(error: Pick<ServiceError, 'code' | 'details' | 'metadata'>): NexusError {
   const code = error.metadata.get(CODE_KEY)[0];
   const details = error.metadata.get(DETAILS_KEY)[0];
   return new NexusError(

@@ -8,6 +8,7 @@ import { MAX_AUDIT_LINES } from '../../controller/identity/bounds.js';
 import { FakeIdentityStore } from '../../controller/identity/fake-store.js';
 import type { AuditLine, ChallengeRecord, IdentityStore, UserRecord } from '../../controller/identity/port.js';
 import { openIdentityStore } from '../../controller/identity/typeorm.js';
+import { NexusError } from '../../shared/errors.js';
 import { createLogger } from '../../shared/log.js';
 import { codeOf, errorOf } from '../support/codes.js';
 
@@ -129,6 +130,30 @@ for (const { name, open } of STORES) {
           'not_found',
         );
         expect(await actions()).to.have.length(4);
+      });
+
+      it('change knowing how many others can log in as administrators; what that refuses changes nothing', async () => {
+        for (const name of ['alice', 'bob']) await create(user(name, { role: 'admin' }));
+        await create(user('carol', { role: 'admin', disabled: true }));
+        await create(user('dave'));
+        const seen: number[] = [];
+        const demote = (name: string) =>
+          store.users.update(
+            name,
+            (_found, others) => {
+              seen.push(others);
+              if (others === 0) throw new NexusError('failed_precondition', 'the last');
+              return { role: 'user' };
+            },
+            line('demoted'),
+          );
+        expect(await codeOf(() => demote('dave'))).to.equal('accepted');
+        const both = await Promise.all(['alice', 'bob'].map((name) => codeOf(() => demote(name))));
+        expect([both.sort(), seen]).to.deep.equal([
+          ['accepted', 'failed_precondition'],
+          [2, 1, 0],
+        ]);
+        expect((await actions()).filter((action) => action === 'demoted')).to.have.length(2);
       });
 
       it('are listed by name, a page at a time', async () => {

@@ -81,7 +81,10 @@ for (const { name, needsRoot, open } of SANDBOXES) {
     });
 
     it('tells of memory that ran out', async () => {
-      expect(await run(await create(), CODE.hog, { memoryBytes: 32 * MIB })).to.include({ outOfMemory: true });
+      expect(await run(await create(), CODE.hog, { memoryBytes: 32 * MIB })).to.include({
+        outOfMemory: 'limit',
+        isLost: false,
+      });
     });
 
     it('makes many at once, and ends them all', async () => {
@@ -109,8 +112,8 @@ for (const { name, needsRoot, open } of SANDBOXES) {
         await ended;
         return;
       }
-      expect(await ended).to.include({ exitCode: 137 });
-      expect(busy.wasEnded).to.equal(true);
+      expect(await ended).to.include({ exitCode: 137, isLost: true });
+      expect(busy.wasEnded).to.equal(false);
       await eventually(
         () => opened.cgroups(),
         (names) => names.length === 0,
@@ -133,6 +136,19 @@ describe('the template of sandboxes', function () {
   this.timeout(60_000);
   before(function () {
     skipWithoutSystem(this);
+  });
+
+  it('is replaced when it is stopped, and takes along what hangs on it', async () => {
+    const opened = await openTemplate();
+    try {
+      const waiting = await opened.runtime.create(opened.node, LIMITS, never);
+      for (const pid of await opened.launchers()) process.kill(pid, 'SIGSTOP');
+      const another = await opened.runtime.create(opened.node, LIMITS, never);
+      expect(await waiting.ended).to.include({ isLost: true });
+      await another.end();
+    } finally {
+      expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
+    }
   });
 
   it('is replaced after some forks, and ends with the last of its own', async () => {

@@ -48,7 +48,7 @@ describe('store on PostgreSQL', function () {
     const node = await reserve(store, 'a');
     const { file } = await storeFile(store.files, [[nodeId(1)]]);
     const { id } = await openUpload(store.files, [[nodeId(1)]]);
-    const event = await store.events.append({ at: 1, type: 't', subject: 's', message: 'm' });
+    const event = await store.events.append({ at: 1, type: 't', subject: 's', message: 'm', owner: 'o' });
     await store.close();
     const again = await openIt();
     expect(await again.nodes.list()).to.deep.equal([node]);

@@ -41,7 +41,7 @@ describe('store on SQLite', () => {
     const node = await store.nodes.reserve(5, (slot) => nodeRecord('a', slot));
     const { file } = await storeFile(store.files, [[nodeId(1)]]);
     const { id } = await openUpload(store.files, [[nodeId(1)]]);
-    const event = await store.events.append({ at: 1, type: 't', subject: 's', message: 'm' });
+    const event = await store.events.append({ at: 1, type: 't', subject: 's', message: 'm', owner: 'o' });
     await store.close();
     const again = await openIt();
     expect(await again.nodes.list()).to.deep.equal([node]);
@@ -103,7 +103,7 @@ describe('store on SQLite', () => {
     })();
     raw.close();
     const store = await openIt();
-    const last = await store.events.append({ at: 2, type: 't', subject: 's', message: 'last' });
+    const last = await store.events.append({ at: 2, type: 't', subject: 's', message: 'last', owner: '' });
     const events = await store.events.list(0);
     expect(events).to.have.length(MAX_EVENTS);
     expect(events.at(-1)).to.deep.equal(last);

@@ -136,7 +136,7 @@ for (const { name, open } of STORES) {
     });
 
     describe('events', () => {
-      const event = (message: string) => ({ at: 5, type: 'node.running', subject: 'a', message });
+      const event = (message: string) => ({ at: 5, type: 'node.running', subject: 'a', message, owner: 'ann' });
 
       it('are listed in order after a given one', async () => {
         const first = await store.events.append(event('one'));

@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -29,6 +30,8 @@ export interface ClusterOptions {
 }
 
 const READY_TIMEOUT_MS = 30_000;
+/** Ends, with what the nodes do at the end, take seconds; a minute is a fault. */
+const END_TIMEOUT_MS = 60_000;
 
 export class TestCluster {
   /** Short and random: test runs beside each other and a person's cluster never meet. */
@@ -38,6 +41,7 @@ export class TestCluster {
   readonly runDir = `/run/nexus-${this.instance}`;
   readonly socket = `/var/run/nexus-${this.instance}.sock`;
   #controller: ChildProcess | undefined;
+  #output = '';
 
   constructor(private readonly options: ClusterOptions = {}) {}
 
@@ -68,16 +72,17 @@ export class TestCluster {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#controller = child;
-    let output = '';
+    this.#output = '';
     const collect = (data: Buffer): void => {
-      output = (output + data.toString('utf8')).slice(-20_000);
+      if (this.#controller === child) this.#output = (this.#output + data.toString('utf8')).slice(-20_000);
     };
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);
     const deadline = Date.now() + READY_TIMEOUT_MS;
-    while (!output.includes('the controller is up')) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the controller ended:\n${output}`);
-      if (Date.now() > deadline) throw new Error(`the controller is not up:\n${output}`);
+    while (!this.#output.includes('the controller is up')) {
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new Error(`the controller ended:\n${this.#output}`);
+      if (Date.now() > deadline) throw new Error(`the controller is not up:\n${this.#output}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -100,7 +105,11 @@ export class TestCluster {
   async controllerEnd(): Promise<void> {
     const child = this.#controller;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    await new Promise((resolve) => child.once('exit', resolve));
+    try {
+      await once(child, 'exit', { signal: AbortSignal.timeout(END_TIMEOUT_MS) });
+    } catch (error) {
+      throw new Error(`the controller goes on:\n${this.#output}`, { cause: error });
+    }
   }
 
   async killController(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

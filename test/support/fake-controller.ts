@@ -10,6 +10,7 @@ import {
   type ServerUnaryCall,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
+import { exchangeOver } from '../../controller/rpc/exchange.js';
 import type { NexusError } from '../../shared/errors.js';
 import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
@@ -67,9 +68,13 @@ export class FakeController implements AsyncDisposable {
   /** Also again, after `stop`. */
   async listen(): Promise<void> {
     this.#server = new Server();
-    for (const service of SERVICES) {
-      const known = Object.entries(this.answers).filter(([name]) => Object.hasOwn(service, name));
-      this.#server.addService(service, Object.fromEntries(known));
+    const services = SERVICES.map((definition) => ({
+      proto: '',
+      definition,
+      handlers: Object.fromEntries(Object.entries(this.answers).filter(([name]) => Object.hasOwn(definition, name))),
+    }));
+    for (const { definition, handlers } of [...services, exchangeOver(services)]) {
+      this.#server.addService(definition, handlers);
     }
     await new Promise<void>((resolve, reject) => {
       this.#server.bindAsync(`unix:${this.socket}`, ServerCredentials.createInsecure(), (error) => {

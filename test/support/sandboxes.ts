@@ -1,6 +1,6 @@
 /** Each implementation of the sandbox runtime, with a node to make sandboxes on, and how to see what is left of them. */
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { FakeSandboxes, type FakeCode } from '../../controller/lambda/sandbox/fake.js';
@@ -82,7 +82,7 @@ const PROGRAMS: readonly (readonly [string, FakeCode])[] = [
         killed.addEventListener('abort', () => resolve(137), { once: true });
       }),
   ],
-  [CODE.hog, async () => ({ exitCode: 137, outOfMemory: true })],
+  [CODE.hog, async () => ({ exitCode: 137, outOfMemory: 'limit' })],
   [CODE.signal, async () => 143],
 ];
 
@@ -111,7 +111,13 @@ const inMemory: SandboxVariant = {
 /** Forked from a template in the base image, in the cgroup of a node that has nothing else. */
 const template: SandboxVariant = { name: 'template', needsRoot: true, open: () => openTemplate() };
 
-export async function openTemplate(life?: TemplateLife): Promise<OpenedSandboxes & { launchers(): Promise<number[]> }> {
+export interface OpenedTemplate extends OpenedSandboxes {
+  launchers(): Promise<number[]>;
+  /** The memory of the node that sandboxes are made on. */
+  limitNode(bytes: number): Promise<void>;
+}
+
+export async function openTemplate(life?: TemplateLife): Promise<OpenedTemplate> {
   const instance = testInstance();
   const node = newNodeId();
   const folder = await mkdtemp(join(tmpdir(), `nexus-${instance}-`));
@@ -139,6 +145,10 @@ export async function openTemplate(life?: TemplateLife): Promise<OpenedSandboxes
     node,
     reopen: make,
     launchers: () => launchers(folder),
+    limitNode: async (bytes) => {
+      const file = (await detectCgroupLayout()) === 'v2' ? 'memory.max' : 'memory.limit_in_bytes';
+      await writeFile(join(groups[0] ?? '', file), String(bytes));
+    },
     crash: async () => {
       for (const pid of await launchers(folder)) process.kill(pid, 'SIGKILL');
       return true;

@@ -24,10 +24,14 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
   });
 
   /** Reads server-sent events until `enough`, then goes away. */
-  async function events(headers: Record<string, string>, enough: (text: string) => boolean): Promise<string> {
+  async function events(
+    headers: Record<string, string>,
+    enough: (text: string) => boolean,
+    reader = token,
+  ): Promise<string> {
     const gone = new AbortController();
     const response = await fetch(new URL('/api/events', gateway.url), {
-      headers: { authorization: `Bearer ${token}`, ...headers },
+      headers: { authorization: `Bearer ${reader}`, ...headers },
       signal: gone.signal,
     });
     expect(response.headers.get('content-type')).to.contain('text/event-stream');
@@ -52,6 +56,34 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
     const later = idsIn(await waiting);
     expect(later.length).to.be.greaterThan(0);
     expect(Math.min(...later)).to.be.greaterThan(last);
+  });
+
+  it('tells users what happens to their own files, while it happens and later, and nothing of others’', async () => {
+    const users = { alice: token, bob: await gateway.register('bob') };
+    const isLast = (text: string): boolean => text.includes('event: node.uncordoned');
+    const last = idsIn(await events({}, (text) => text.includes('event: node.running'))).at(-1) ?? 0;
+    const since = { 'last-event-id': String(last) };
+    const live = Object.values(users).map((reader) => events(since, isLast, reader));
+    for (const [name, mine] of Object.entries(users)) {
+      const stored = await gateway.call('POST', `/api/files/upload?name=of-${name}`, { token: mine, body: name });
+      await gateway.call('POST', `/api/fs/upload?path=/tree-of-${name}`, { token: mine, body: name });
+      await gateway.call('DELETE', `/api/files/${String(stored.json['id'])}`, { token: mine });
+    }
+    await cluster().ok('node', 'cordon', 'n1');
+    await cluster().ok('node', 'uncordon', 'n1');
+    const later = Object.values(users).map((reader) => events(since, isLast, reader));
+    for (const told of [live, later]) {
+      const [alice = '', bob = ''] = await Promise.all(told);
+      const types = (text: string): string[] => [...text.matchAll(/^event: (.+)$/gm)].map(([, type]) => type ?? '');
+      const expected = ['file.committed', 'file.committed', 'file.removed', 'node.cordoned', 'node.uncordoned'];
+      expect([types(alice), types(bob)]).to.deep.equal([expected, expected]);
+      expect(alice).to.contain('file of-alice was removed').and.not.contain('bob');
+      expect(bob).to.contain('file of-bob was removed').and.not.contain('alice');
+    }
+    const all = JSON.stringify(await cluster().json('events'));
+    expect(all).to.contain('of-alice').and.contain('of-bob');
+    const asBob = JSON.stringify(await cluster().json('--as', 'bob', 'events'));
+    expect(asBob).to.contain('of-bob').and.not.contain('of-alice');
   });
 
   it('answers 503 while the controller is away, is adopted by the next one, and serves again by itself', async () => {

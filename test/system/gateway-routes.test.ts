@@ -244,7 +244,7 @@ describeWithCluster('the routes of the gateway', { runtime: 'process', gateway: 
         const what = `${name} ${JSON.stringify({ ...one, token: undefined }).slice(0, 200)}`;
         const answer = await gateway.call(method.toUpperCase(), one.path ?? path, one);
         expect(answer.status, `${what}: ${answer.text.slice(0, 300)}`).to.equal(one.status);
-        expect(answer.headers.get('x-request-id'), what).to.match(/^[0-9a-f]{16}$/);
+        expect(answer.headers.get('x-request-id'), what).to.match(/^[0-9a-f-]{36}$/);
         if (one.field !== undefined) {
           expect((answer.json['details'] as Record<string, unknown>)['field'], what).to.equal(one.field);
           expect(answer.json['error'], what).to.contain(one.field);

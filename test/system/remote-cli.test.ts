@@ -1,11 +1,12 @@
 /** The command line from another machine: everything goes through the gateway, as a user of the host without any rights. */
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createHash, randomBytes } from 'node:crypto';
 import { accessSync, constants, copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { MIB } from '../../shared/limits.js';
-import { eventually, type NodeJson } from '../support/cluster.js';
+import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
 import { RemoteUser } from '../support/remote-user.js';
 import { describeWithCluster } from '../support/system.js';
 
@@ -201,6 +202,11 @@ describeWithCluster('the command line through the gateway', { gateway: true }, (
       expect(code, line.join(' ')).to.equal(4);
       expect(stderr).to.include(`your commands go to ${url}; add --local`);
     }
+    // The launcher, too, which would install and build what is missing before it starts the command line.
+    const env = { PATH: process.env['PATH'], HOME: user('alice').home };
+    const launched = spawnSync(join(PROJECT, 'nexus'), ['up'], { env, encoding: 'utf8' });
+    expect(launched).to.include({ status: 4, stdout: '' });
+    expect(launched.stderr).to.match(/^nexus: this command acts on the machine where it runs/);
   });
 
   it('ends with the logout, for copies of the session too; and with the account', async () => {
@@ -214,6 +220,14 @@ describeWithCluster('the command line through the gateway', { gateway: true }, (
     expect(code).to.equal(4);
     expect(stderr).to.include(`run: nexus login ${url}`);
 
+    for (const line of [
+      ['set-role', 'root-ann', 'user'],
+      ['disable', 'root-ann'],
+    ]) {
+      const refused = await user('root-ann').run('user', ...line);
+      expect(refused, line.join(' ')).to.include({ code: 4 });
+      expect(refused.stderr).to.include('the last administrator');
+    }
     await user('root-ann').ok('user', 'disable', 'bob');
     expect(await user('bob').run('file', 'ls')).to.include({ code: 4 });
     expect((await user('bob').runWith(`bob\n${user('bob').password}\n`, 'login', url)).code).to.equal(4);

@@ -196,8 +196,8 @@ describeWithCluster('the virtual file system on real nodes', {}, (cluster) => {
       await cluster().killController('SIGTERM');
       await cluster().startController({ NEXUS_FAILPOINT: failpoint, NEXUS_UPLOAD_TTL_MS: '10000' });
       const result = await cluster().run('fs', 'upload', path('data'), '/t/data');
+      expect(result.code, result.stderr).to.equal(5);
       await cluster().controllerEnd();
-      expect(result.code).to.equal(5);
       await cluster().startController();
       expect(await tree()).to.deep.equal(isThere ? ['/t', '/t/data'] : ['/t']);
       if (isThere) expect(await content('/t/data')).to.equal(sha(data));

@@ -147,6 +147,64 @@ describe('chunk server', () => {
     expect(agent.store.counters.chunks).to.equal(0);
   });
 
+  it('refuses to read by a token for another operation, chunk or node, or after its time', async () => {
+    const chunk = newChunkId();
+    expect((await agent.put(chunk, content)).status).to.equal(201);
+    for (const [more, status] of [
+      [{ op: 'write' }, 403],
+      [{ op: 'read', chunk: newChunkId() }, 403],
+      [{ op: 'read', node: other.nodeId }, 403],
+      [{ op: 'read', exp: Date.now() - 1 }, 401],
+      [{ op: 'read' }, 200],
+    ] as const) {
+      const authorization = `Bearer ${agent.token(chunk, more)}`;
+      const answer = await fetch(`http://${agent.address}/chunks/${chunk}`, { headers: { authorization } });
+      expect(answer.status, JSON.stringify(more)).to.equal(status);
+      await answer.arrayBuffer();
+    }
+  });
+
+  it('lets a write token that is used again neither change a chunk nor bring back one that was deleted', async () => {
+    const chunk = newChunkId();
+    const token = agent.token(chunk);
+    expect((await agent.put(chunk, content, token)).status).to.equal(201);
+    expect((await agent.put(chunk, content, token)).status, 'the same').to.equal(200);
+    const changed = Buffer.from(content).fill('x');
+    expect((await agent.put(chunk, changed, token)).status, 'other content').to.equal(409);
+    expect((await agent.put(chunk, content.subarray(1), token)).status, 'shorter').to.equal(409);
+    expect(agent.store.counters.writes).to.equal(1);
+    expect(Buffer.from(await (await agent.get(chunk)).arrayBuffer()).equals(content)).to.equal(true);
+    await agent.store.delete(chunk);
+    const late = await agent.put(chunk, content, token);
+    expect([late.status, await codeOf(late)]).to.deep.equal([409, 'failed_precondition']);
+    expect((await agent.get(chunk)).status).to.equal(404);
+    expect(agent.store.counters).to.include({ chunks: 0, bytes: 0 });
+  });
+
+  it('refuses a write whose body is longer or shorter than it says', async () => {
+    const chunk = newChunkId();
+    const send = (body: Buffer, size: number): Promise<string> =>
+      new Promise((resolve) => {
+        const outgoing = request(`http://${agent.address}/chunks/${chunk}`, {
+          method: 'PUT',
+          headers: {
+            authorization: `Bearer ${agent.token(chunk, { size })}`,
+            'transfer-encoding': 'chunked',
+            'x-nexus-md5': md5Of(body),
+          },
+        });
+        outgoing.once('response', (incoming) => {
+          incoming.resume();
+          resolve(String(incoming.statusCode));
+        });
+        outgoing.end(body);
+      });
+    // Without a length nobody could tell before the last byte.
+    expect(await send(content, content.length - 1)).to.equal('400');
+    expect(await send(content, content.length)).to.equal('400');
+    expect(agent.store.counters.chunks).to.equal(0);
+  });
+
   it('refuses a wrong or missing MD5, an unknown chunk, path and method', async () => {
     const chunk = newChunkId();
     expect(await codeOf(await agent.put(chunk, content, agent.token(chunk), md5Of(Buffer.from('x'))))).to.equal(

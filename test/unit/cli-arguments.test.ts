@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { parseCpuWeight, parseDurationMs, parseMemoryMb, parsePairs, parseStorageBytes } from '../../cli/arguments.js';
+import type { AnyCommand } from '../../cli/command.js';
+import { inTypedWords } from '../../cli/typed-words.js';
 import { NexusError } from '../../shared/errors.js';
 import { GIB, MIB } from '../../shared/limits.js';
 
@@ -72,5 +74,23 @@ describe('the values of flags', () => {
   it('take pairs whose value holds further equals signs', () => {
     expect(parsePairs(['a=1', 'b=x=y', 'c='], 'label')).to.deep.equal({ a: '1', b: 'x=y', c: '' });
     for (const text of ['a', '=1', '']) expect(refusalOf(() => parsePairs([text], 'label'))).to.include('KEY=VALUE');
+  });
+});
+
+describe('a refusal of the controller', () => {
+  const refusal = (field: string): string => {
+    const error = new NexusError('invalid_argument', `${field}: is wrong`, { field, problem: 'is wrong' });
+    const definition = {
+      positionals: { code: {}, tag: { field: 'labels' } },
+      flags: { mem: { field: 'limits.memory_mb' } },
+    };
+    return inTypedWords(error, definition as unknown as AnyCommand).message;
+  };
+
+  it('names what was typed, for a field within another, too', () => {
+    expect(refusal('limits.memory_mb')).to.equal('--mem: is wrong');
+    expect(refusal('labels.tier')).to.equal('TAG: is wrong');
+    expect(refusal('code')).to.equal('CODE: is wrong');
+    expect(refusal('limits.timeout_ms')).to.equal('limits.timeout_ms: is wrong');
   });
 });

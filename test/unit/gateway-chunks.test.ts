@@ -21,6 +21,10 @@ import { codeOf } from '../support/codes.js';
 const NODE = '0123456789ab';
 const CHUNK = 'c'.repeat(32);
 const STALL_MS = 500;
+const claimsOf = (claims: object): string => Buffer.from(JSON.stringify(claims)).toString('base64url');
+/** As the fake controller accepts it. */
+const USER_TOKEN = `head.${claimsOf({ sub: 'ann' })}.signature`;
+const CHUNK_TOKEN = `${claimsOf({ holder: 'ann' })}.signature`;
 
 describe('chunks through the gateway', () => {
   const log = createLogger('test', 'silent');
@@ -82,14 +86,14 @@ describe('chunks through the gateway', () => {
   });
 
   const url = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const target = () => ({ ...agent.target, nodeId: NODE, address: '192.0.2.1:1', token: 'claims.signature' });
+  const target = () => ({ ...agent.target, nodeId: NODE, address: '192.0.2.1:1', token: CHUNK_TOKEN });
 
   async function ask(
     method: string,
     path: string,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<{ status: number; body: string; headers: IncomingMessage['headers'] }> {
-    const given = { authorization: 'Bearer user', 'x-nexus-chunk-token': 'claims.signature', ...headers };
+    const given = { authorization: `Bearer ${USER_TOKEN}`, 'x-nexus-chunk-token': CHUNK_TOKEN, ...headers };
     const known = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== ''));
     // A connection each: some of these promise a body that never comes.
     const outgoing = beginRequest(`${url()}${path}`, { method, headers: known, agent: false });
@@ -104,7 +108,7 @@ describe('chunks through the gateway', () => {
       seen.push(request.url, request.headers.authorization, request.headers['x-nexus-chunk-token'] as string);
       return false;
     };
-    const client = new ChunkClient(2, gatewayRoute(url(), 'user', undefined));
+    const client = new ChunkClient(2, gatewayRoute(url(), USER_TOKEN, undefined));
     const data = Buffer.alloc(3_000_000, 'x');
     const { signal } = new AbortController();
     const stored = await client.put(target(), CHUNK, data, md5Of(data), signal);
@@ -113,13 +117,13 @@ describe('chunks through the gateway', () => {
     expect(await client.get(target(), CHUNK, back, signal)).to.equal(data.length);
     expect(back.equals(data)).to.equal(true);
     client.close();
-    const expected = [`/chunks/${CHUNK}`, 'Bearer claims.signature', undefined];
+    const expected = [`/chunks/${CHUNK}`, `Bearer ${CHUNK_TOKEN}`, undefined];
     expect(seen).to.deep.equal([...expected, ...expected]);
     expect(asked).to.deep.equal([NODE, NODE]);
   });
 
   it('bring back what the agent refuses, as it said it', async () => {
-    const client = new ChunkClient(1, gatewayRoute(url(), 'user', undefined));
+    const client = new ChunkClient(1, gatewayRoute(url(), USER_TOKEN, undefined));
     const { signal } = new AbortController();
     expect(await codeOf(() => client.put(target(), CHUNK, Buffer.from('x'), md5Of(Buffer.from('y')), signal))).to.equal(
       'data_loss',
@@ -150,6 +154,11 @@ describe('chunks through the gateway', () => {
       ['GET', path, { authorization: 'Basic dXNlcg==' }, 401],
       ['GET', path, { 'x-nexus-chunk-token': '' }, 400],
       ['GET', path, { 'x-nexus-chunk-token': 'a b' }, 400],
+      ['GET', path, { 'x-nexus-chunk-token': 'no.claims' }, 400],
+      ['GET', path, { 'x-nexus-chunk-token': `${claimsOf({ holder: 'bob' })}.signature` }, 403],
+      ['PUT', path, { 'content-length': '0', 'x-nexus-chunk-token': `${claimsOf({ of: { owner: 'bob' } })}.s` }, 403],
+      // Made for agents alone.
+      ['GET', path, { 'x-nexus-chunk-token': `${claimsOf({ op: 'read' })}.signature` }, 403],
       ['PUT', path, { 'transfer-encoding': 'chunked' }, 400],
       ['PUT', path, { 'content-length': '10485761' }, 413],
     ];
@@ -171,7 +180,11 @@ describe('chunks through the gateway', () => {
       return true;
     };
     const path = `${url()}/chunks/${NODE}/${CHUNK}`;
-    const headers = { authorization: 'Bearer user', 'x-nexus-chunk-token': 't', 'content-length': String(KIB) };
+    const headers = {
+      authorization: `Bearer ${USER_TOKEN}`,
+      'x-nexus-chunk-token': CHUNK_TOKEN,
+      'content-length': String(KIB),
+    };
     const leaving = beginRequest(path, { method: 'PUT', headers });
     leaving.on('error', () => undefined);
     leaving.write('x');

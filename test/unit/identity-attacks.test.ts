@@ -242,6 +242,32 @@ describe('attacks on identity', () => {
       expect((await authenticate(asAdministrator.token)).role).to.equal('user');
     });
 
+    it('of the last administrator cannot shut everybody out, not even by two who do it to each other at once', async () => {
+      const { administration } = bench.identity;
+      const remote = { actor: 'alice', address: '192.0.2.7' };
+      const roles = async () => (await administration.listUsers(10, '')).items.map(({ role }) => role);
+      await administration.setRole('alice', 'admin', ADMINISTRATOR);
+      expect(await codeOf(() => administration.setRole('alice', 'user', remote))).to.equal('failed_precondition');
+      expect(await codeOf(() => administration.setDisabled('alice', true, remote))).to.equal('failed_precondition');
+      expect(await codeOf(() => administration.setRole('alice', 'admin', remote))).to.equal('accepted');
+      await bench.register('bob');
+      await administration.setRole('bob', 'admin', remote);
+      await administration.setDisabled('bob', true, remote);
+      expect(await codeOf(() => administration.setRole('alice', 'user', remote)), 'bob is disabled').to.equal(
+        'failed_precondition',
+      );
+      await administration.setDisabled('bob', false, remote);
+      const both = ['alice', 'bob'].map((name) => codeOf(() => administration.setRole(name, 'user', remote)));
+      expect((await Promise.all(both)).sort()).to.deep.equal(['accepted', 'failed_precondition']);
+      expect((await roles()).sort()).to.deep.equal(['admin', 'user']);
+      expect(await bench.actions(), 'what was refused is no change').to.satisfy(
+        (actions: readonly string[]) => actions.filter((action) => action === 'user.role-changed').length === 4,
+      );
+      // Whoever has the admin socket needs no account.
+      for (const name of ['alice', 'bob']) await administration.setRole(name, 'user', ADMINISTRATOR);
+      expect(await roles()).to.deep.equal(['user', 'user']);
+    });
+
     it('outlives a rotation of the key until it expires, and not longer', async () => {
       await bench.identity.administration.rotateSigningKey(false, ADMINISTRATOR);
       expect(await codeOf(() => authenticate(session.token))).to.equal('accepted');

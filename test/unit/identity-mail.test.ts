@@ -12,7 +12,8 @@ import { MailQueue } from '../../controller/identity/mail-queue.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
 import { SmtpMailer, type SmtpSettings } from '../../controller/identity/smtp.js';
 import { errorOf } from '../support/codes.js';
-import { MAIL_CERTIFICATE, MAIL_PASSWORD, MAIL_USER, MailServer } from '../support/mail-server.js';
+import { CERTIFICATE } from '../support/certificate.js';
+import { MAIL_PASSWORD, MAIL_USER, MailServer } from '../support/mail-server.js';
 
 const MAIL = { to: 'alice@example.org', subject: 'Your code', text: 'Code: 123456\n' };
 
@@ -23,7 +24,7 @@ describe('mail', () => {
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'nexus-mail-'));
     await writeFile(join(folder, 'password'), `${MAIL_PASSWORD}\n`);
-    await writeFile(join(folder, 'ca.pem'), MAIL_CERTIFICATE);
+    await writeFile(join(folder, 'ca.pem'), CERTIFICATE);
   });
   afterEach(async () => {
     await rm(folder, { recursive: true });

@@ -36,7 +36,9 @@ describe('the cgroup of a sandbox', () => {
     expect(cgroups.entrances('n', 'lambda-1-1')).to.deep.equal([`${own}/cgroup.procs`]);
     writeFileSync(join(root, own, 'memory.peak'), '4096\n');
     writeFileSync(join(root, own, 'memory.events'), 'low 0\noom 1\noom_kill 2\noom_group_kill 1\n');
-    expect(await cgroups.usage('n', 'lambda-1-1')).to.deep.equal({ peakMemoryBytes: 4096, oomKills: 2 });
+    expect(await cgroups.usage('n', 'lambda-1-1')).to.deep.equal({ peakMemoryBytes: 4096, outOfMemory: 'limit' });
+    writeFileSync(join(root, own, 'memory.events'), 'low 0\noom 0\noom_kill 1\n');
+    expect(await cgroups.usage('n', 'lambda-1-1'), 'killed for its parent').to.include({ outOfMemory: 'node' });
     expect(await cgroups.list('n')).to.deep.equal(['lambda-1-1']);
   });
 
@@ -54,6 +56,25 @@ describe('the cgroup of a sandbox', () => {
     );
     writeFileSync(join(root, 'memory', own, 'memory.max_usage_in_bytes'), '8192\n');
     writeFileSync(join(root, 'memory', own, 'memory.oom_control'), 'oom_kill_disable 0\nunder_oom 0\noom_kill 1\n');
-    expect(await cgroups.usage('n', 'lambda-1-1')).to.deep.equal({ peakMemoryBytes: 8192, oomKills: 1 });
+    expect(await cgroups.usage('n', 'lambda-1-1')).to.deep.equal({ peakMemoryBytes: 8192, outOfMemory: 'node' });
+    writeFileSync(join(root, 'memory', own, 'memory.max_usage_in_bytes'), String(64 * MIB - 4096));
+    expect(await cgroups.usage('n', 'lambda-1-1'), 'killed at its own limit').to.include({ outOfMemory: 'limit' });
+  });
+
+  it('tells what a node uses besides its sandboxes', async () => {
+    for (const [layout, files] of [
+      ['v1', ['memory.usage_in_bytes', 'total_inactive_file']],
+      ['v2', ['memory.current', 'inactive_file']],
+    ] as const) {
+      const memory = join(root, layout, layout === 'v1' ? 'memory' : '', 'nexus', 'n');
+      for (const [name, used] of Object.entries({ agent: 5000, 'exec-1': 3000, 'lambda-1-1': 90_000 })) {
+        mkdirSync(join(memory, name), { recursive: true });
+        writeFileSync(join(memory, name, files[0]), `${used}\n`);
+        writeFileSync(join(memory, name, 'memory.stat'), `anon 1\n${files[1]} 1000\n`);
+      }
+      const cgroups = new SandboxCgroups(layout, '/nexus', join(root, layout));
+      expect(await cgroups.besides('n'), layout).to.equal(6000);
+      expect(await cgroups.besides('none'), layout).to.equal(undefined);
+    }
   });
 });

@@ -22,6 +22,7 @@ class Bench {
   readonly sandboxes = new FakeSandboxes();
   readonly statistics = new LambdaStatistics();
   isOpen = true;
+  usedBytes = 0;
   /** Ends every wait for a time at once. */
   readonly alarms = new Set<() => void>();
   readonly clock: Clock = {
@@ -78,7 +79,7 @@ class Bench {
 
   node(): Omit<LambdaNode, 'running' | 'reservedBytes'> {
     const unfit = this.isOpen ? undefined : 'is Stopping';
-    const memory = { memoryBytes: 256 * MIB, usedBytes: 0 };
+    const memory = { memoryBytes: 256 * MIB, usedBytes: this.usedBytes };
     return { id: NODE, name: 'n', unfit, ...memory, warm: this.pool.ready(NODE) };
   }
 
@@ -166,12 +167,41 @@ describe('an invocation', () => {
     expect([...bench.statistics.invocations.values()]).to.deep.equal([0, 1, 0, 1, 1]);
   });
 
-  it('tells memory that ran out from an exit', async () => {
+  it('tells its own memory that ran out from an exit, whatever the code says at its end', async () => {
     const bench = new Bench();
-    bench.sandboxes.programs.set('hog', async () => ({ exitCode: 137, outOfMemory: true }));
-    bench.sandboxes.programs.set('survivor', async () => ({ exitCode: 0, outOfMemory: true }));
+    bench.sandboxes.programs.set('hog', async () => ({ exitCode: 137, outOfMemory: 'limit' }));
+    bench.sandboxes.programs.set('survivor', async () => ({ exitCode: 0, outOfMemory: 'limit' }));
     expect(await bench.run('hog')).to.include({ reason: 'out_of_memory' });
-    expect(await bench.run('survivor')).to.include({ reason: 'exit' });
+    expect(await bench.run('survivor')).to.include({ reason: 'out_of_memory' });
+  });
+
+  it('is not blamed for the memory of its node, nor for the end of what it was forked from', async () => {
+    const bench = new Bench();
+    bench.sandboxes.programs.set('victim', async () => ({ exitCode: 137, outOfMemory: 'node' }));
+    bench.sandboxes.programs.set('orphan', async () => ({ exitCode: 137, isLost: true }));
+    const victim = await errorOf(() => bench.run('victim'));
+    expect(victim.code).to.equal('unavailable');
+    expect(victim.message).to.contain('node n ran out of memory');
+    const orphan = await errorOf(() => bench.run('orphan'));
+    expect(orphan.code).to.equal('unavailable');
+    expect(orphan.message).to.contain('started anew').and.not.contain('taken away');
+    expect([...bench.statistics.invocations.values()], 'none of them counts').to.deep.equal([0, 0, 0, 0, 0]);
+  });
+
+  it('waits on a node that is full at the moment, and is told what it waited for', async () => {
+    const bench = new Bench();
+    bench.usedBytes = 250 * MIB;
+    const late = errorOf(() => bench.run('x'));
+    expect(bench.dispatcher.queueLength).to.equal(1);
+    bench.ring();
+    const { code, message, details } = await late;
+    expect(code).to.equal('resource_exhausted');
+    expect(message).to.contain('n has 6 MB free, 16 MB are needed');
+    expect(details['retry_after_ms']).to.be.greaterThan(0);
+    const soon = bench.run('x');
+    bench.usedBytes = 0;
+    bench.dispatcher.kick();
+    expect(await soon).to.include({ reason: 'exit' });
   });
 
   it('waits while its user is at the limit, without keeping others waiting', async () => {

@@ -8,8 +8,10 @@ import { nodeRunDir } from '../../controller/node/paths.js';
 import { reconcileAtBoot } from '../../controller/node/reconcile.js';
 import { identityOf } from '../../controller/node/take-down.js';
 import type { NodePatch, NodeRecord } from '../../controller/store/port.js';
+import { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { newNodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
+import { eventually } from '../support/cluster.js';
 import { NodeBench } from '../support/nodes.js';
 import { nodeRecord } from '../support/records.js';
 
@@ -56,6 +58,7 @@ describe('reconciling at the start of the controller', () => {
     it('and does is adopted: nothing of it is touched, and its silence counts from now', async () => {
       const record = recordOf(0);
       await open(record);
+      bench.agentsSpeak = false;
       const left = await leaveAll(record);
       bench.script.calls.length = 0;
       await reconcile();
@@ -63,6 +66,32 @@ describe('reconciling at the start of the controller', () => {
       expect(statusOf(record)).to.equal('Running');
       expect(isAlive(identityOf(left))).to.equal(true);
       expect(bench.context.registry.agent(record.id)?.receiptKey.toString('base64')).to.equal(record.receiptKey);
+    });
+
+    it('and has been heard of before that has its free room known', async () => {
+      const record = recordOf(0);
+      await open(record);
+      await leaveAll(record);
+      const report = AgentReport.fromPartial({ volumeTotalBytes: 64n, volumeFreeBytes: 32n });
+      bench.context.registry.heard(record.id, AgentHeartbeat.fromPartial({ agentInstance: 'one', report }));
+      await reconcile();
+      expect(bench.context.registry.agent(record.id)?.report?.volumeFreeBytes).to.equal(32n);
+    });
+
+    it('is waited for until it is heard, so that it does not seem full', async () => {
+      const record = recordOf(0);
+      await open(record);
+      bench.agentsSpeak = false;
+      await leaveAll(record);
+      const reconciling = reconcile();
+      await eventually(
+        () => bench.context.registry.agent(record.id),
+        (view) => view !== undefined,
+      );
+      const report = AgentReport.fromPartial({ volumeTotalBytes: 64n, volumeFreeBytes: 32n });
+      bench.context.registry.heard(record.id, AgentHeartbeat.fromPartial({ agentInstance: 'one', report }));
+      await reconciling;
+      expect(bench.context.registry.agent(record.id)?.report?.volumeFreeBytes).to.equal(32n);
     });
 
     it("and whose process number is now a stranger's is Failed; the stranger lives", async () => {

@@ -22,10 +22,14 @@ describe('settings', () => {
       cgroupParent: '/nexus',
       loopBase: 100,
       gatewayPort: 8080,
+      lambdaUidBase: 743_000,
     });
     const other = instanceDefaults('longname', 'runc', 0);
     expect(Buffer.byteLength(other.bridge)).to.be.at.most(15);
     expect(other.stateDir).to.equal('/var/lib/nexus-longname');
+    // Kernel limits that count by user must not be shared: as many as can live at once lie between two of them.
+    const third = instanceDefaults('other', 'runc', 0);
+    expect(Math.abs(other.lambdaUidBase - third.lambdaUidBase)).to.be.at.least(1024 + 256);
   });
 
   it('prefer flag to environment to file to default', () => {

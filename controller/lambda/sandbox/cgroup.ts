@@ -6,6 +6,7 @@ import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NexusError } from '../../../shared/errors.js';
 import type { CgroupLayout } from '../../runtime/cgroup.js';
+import type { OutOfMemory } from './port.js';
 
 const ROOT = '/sys/fs/cgroup';
 /** cpuacct: what a sandbox uses shows in its node's figures. */
@@ -15,6 +16,8 @@ const PREFIX = 'lambda-';
 const CPU_PERIOD_USEC = 100_000;
 const EMPTY_TIMEOUT_MS = 5000;
 const EMPTY_POLL_MS = 2;
+/** How far below its limit a cgroup of v1 may stay when it is refused memory there: the kernel charges by batches. */
+const V1_SLACK_BYTES = 1024 * 1024;
 
 export interface CgroupLimits {
   readonly memoryBytes: number;
@@ -25,12 +28,12 @@ export interface CgroupLimits {
 
 export interface CgroupUsage {
   readonly peakMemoryBytes: number;
-  readonly oomKills: number;
+  readonly outOfMemory: OutOfMemory;
 }
 
 export class SandboxCgroups {
   constructor(
-    private readonly layout: CgroupLayout,
+    readonly layout: CgroupLayout,
     /** The instance's, as in an OCI configuration: absolute below the hierarchy's root, e.g. /nexus. */
     private readonly parent: string,
     private readonly root = ROOT,
@@ -79,13 +82,33 @@ export class SandboxCgroups {
 
   async usage(node: string, name: string): Promise<CgroupUsage> {
     const memory = this.#folder('memory', node, name);
-    const read = (file: string): Promise<string> => readFile(join(memory, file), 'utf8').catch(() => '');
     const isV2 = this.layout === 'v2';
-    const [peak, events] = await Promise.all([
-      read(isV2 ? 'memory.peak' : 'memory.max_usage_in_bytes'),
-      read(isV2 ? 'memory.events' : 'memory.oom_control'),
+    const [peak, events, limit] = await Promise.all([
+      textOf(memory, isV2 ? 'memory.peak' : 'memory.max_usage_in_bytes'),
+      textOf(memory, isV2 ? 'memory.events' : 'memory.oom_control'),
+      textOf(memory, isV2 ? 'memory.max' : 'memory.limit_in_bytes'),
     ]);
-    return { peakMemoryBytes: Number(peak), oomKills: Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0) };
+    const peakMemoryBytes = Number(peak);
+    if (fieldOf(events, 'oom_kill') === 0) return { peakMemoryBytes, outOfMemory: false };
+    // v2 counts apart whether it was this limit that was reached; on v1 only the most that was used tells.
+    const isOwn = isV2 ? fieldOf(events, 'oom') > 0 : peakMemoryBytes >= Number(limit) - V1_SLACK_BYTES;
+    return { peakMemoryBytes, outOfMemory: isOwn ? 'limit' : 'node' };
+  }
+
+  /** What the node's other children can't do without; undefined where the kernel does not tell them apart. */
+  async besides(node: string): Promise<number | undefined> {
+    const parent = this.#folder('memory', node, '');
+    const children = await readdir(parent, { withFileTypes: true }).catch(() => []);
+    const others = children.filter((child) => child.isDirectory() && !child.name.startsWith(PREFIX));
+    const used = await Promise.all(others.map(({ name }) => this.#workingSet(join(parent, name))));
+    const known = used.filter((bytes) => bytes !== undefined);
+    return known.length === 0 ? undefined : known.reduce((sum, bytes) => sum + bytes, 0);
+  }
+
+  async #workingSet(folder: string): Promise<number | undefined> {
+    const [usage, inactive] = this.layout === 'v2' ? V2_USAGE : V1_USAGE;
+    const [used, statistics] = await Promise.all([textOf(folder, usage), textOf(folder, 'memory.stat')]);
+    return used === '' ? undefined : Math.max(0, Number(used) - fieldOf(statistics, inactive));
   }
 
   /** Kills whatever is in it. Success when it is not there. Code: deadline_exceeded. */
@@ -143,6 +166,13 @@ export class SandboxCgroups {
     return V1_CONTROLLERS.map((controller) => this.#folder(controller, node, name));
   }
 }
+
+const V1_USAGE = ['memory.usage_in_bytes', 'total_inactive_file'] as const;
+const V2_USAGE = ['memory.current', 'inactive_file'] as const;
+
+const textOf = (folder: string, file: string): Promise<string> => readFile(join(folder, file), 'utf8').catch(() => '');
+
+const fieldOf = (text: string, key: string): number => Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
 
 /** Removes it if it is empty. */
 async function isGone(folder: string): Promise<boolean> {

@@ -17,7 +17,7 @@ export interface FakeRun {
 /** Answers the exit code, or more of the end. */
 export type FakeCode = (run: FakeRun) => Promise<number | Partial<SandboxEnd>>;
 
-const KILLED: SandboxEnd = { exitCode: 137, peakMemoryBytes: 1, outOfMemory: false };
+const KILLED: SandboxEnd = { exitCode: 137, peakMemoryBytes: 1, outOfMemory: false, isLost: false };
 
 export class FakeSandbox implements Sandbox {
   readonly ended: Promise<SandboxEnd>;
@@ -85,6 +85,13 @@ export class FakeSandboxes implements SandboxRuntime {
 
   prepare(nodes: readonly NodeId[]): Promise<void> {
     return this.script.run('sandbox.prepare', nodes.join(' '), () => undefined);
+  }
+
+  /** Bytes by node. */
+  readonly besides = new Map<NodeId, number>();
+
+  memoryBesides(node: NodeId): Promise<number | undefined> {
+    return Promise.resolve(this.besides.get(node));
   }
 
   create(node: NodeId, _limits: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {

@@ -7,6 +7,10 @@ export class NoSandboxes implements SandboxRuntime {
     return Promise.resolve();
   }
 
+  memoryBesides(): Promise<undefined> {
+    return Promise.resolve(undefined);
+  }
+
   create(): Promise<Sandbox> {
     return Promise.reject(
       new NexusError(

@@ -30,12 +30,16 @@ export interface Invocation {
   readonly memoryBytes: number;
 }
 
+export type OutOfMemory = false | 'limit' | 'node';
+
 export interface SandboxEnd {
   /** As a shell counts: 128 + n for signal n. */
   readonly exitCode: number;
   readonly peakMemoryBytes: number;
-  /** The kernel killed something in it for want of memory. */
-  readonly outOfMemory: boolean;
+  /** The kernel killed it for want of memory: it came to its own limit, or its node had none left before. */
+  readonly outOfMemory: OutOfMemory;
+  /** Its runtime went away under it, so that nobody knows how the code ended. */
+  readonly isLost: boolean;
 }
 
 export interface Sandbox {
@@ -47,7 +51,7 @@ export interface Sandbox {
   start(invocation: Invocation, onOutput: (stream: 'stdout' | 'stderr', data: Buffer) => void): Promise<void>;
   /** Resolves with all output delivered, nothing left running and the cgroup gone; never rejects. */
   readonly ended: Promise<SandboxEnd>;
-  /** `end` was called before it had ended, or its runtime went away under it. */
+  /** `end` was called before it had ended. */
   readonly wasEnded: boolean;
   /** Kills whatever runs; resolves when nothing is left. */
   end(): Promise<void>;
@@ -56,6 +60,8 @@ export interface Sandbox {
 export interface SandboxRuntime {
   /** Removes what an earlier controller left on these nodes and gets ready to make sandboxes. Idempotent. */
   prepare(nodes: readonly NodeId[]): Promise<void>;
+  /** Bytes that processes of the node use which are no sandbox's; undefined where that can't be told. Never rejects. */
+  memoryBesides(node: NodeId): Promise<number | undefined>;
   /** Resolves with the interpreter up. */
   create(node: NodeId, limits: SandboxLimits, signal: AbortSignal): Promise<Sandbox>;
   /** Ends every sandbox and the template. */

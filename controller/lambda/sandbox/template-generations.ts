@@ -1,7 +1,8 @@
 /**
  * The template in use, and those before it that still have sandboxes. Forks of one template share the layout of its memory
  * and the seed of its hashes, so what one invocation finds out would help against the next: a template is replaced after
- * some time and some forks, in the background, and ends with its last sandbox.
+ * some time and some forks, in the background, and ends with its last sandbox. One that does not answer any more is ended
+ * at once with all that is left of it: whoever waits is told, and the next one comes from a fresh template.
  */
 import type { Clock } from '../../../shared/clock.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
@@ -12,6 +13,8 @@ export interface TemplateLife {
   readonly forks: number;
   readonly ms: number;
 }
+
+const PING_PERIOD_MS = 1000;
 
 interface Generation {
   readonly launcher: TemplateLauncher;
@@ -82,7 +85,24 @@ export class Generations {
     const generation = { launcher, startedAt: this.clock.monotonic(), forks: 0, living: 0 };
     this.#all.add(generation);
     void launcher.ended.then(() => this.#all.delete(generation));
+    void this.#watch(launcher);
     return generation;
+  }
+
+  async #watch(launcher: TemplateLauncher): Promise<void> {
+    const over = new AbortController();
+    void launcher.ended.then(() => {
+      over.abort();
+    });
+    for (;;) {
+      const answers = await launcher.answers();
+      if (!launcher.isAlive) return;
+      if (!answers) {
+        this.log.warn({ pid: launcher.pid }, 'the sandbox template does not answer and is replaced');
+        await launcher.stop();
+      }
+      await this.clock.sleep(PING_PERIOD_MS, over.signal).catch(() => undefined);
+    }
   }
 
   /** Sandboxes go on being made from the old one until the new one is up. */

@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { NexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 
@@ -22,6 +23,8 @@ export interface LauncherPlaces {
 
 const START_TIMEOUT_MS = 10_000;
 const KEPT_ERROR_BYTES = 2000;
+/** It answers within a millisecond, and a busy machine within some hundred. */
+const PING_TIMEOUT_MS = 5000;
 
 export type Role = 'control' | 'input' | 'output' | 'errors';
 
@@ -95,6 +98,30 @@ export class TemplateLauncher {
     return socket;
   }
 
+  /** False: it does not answer within 5 s, stopped or stuck. */
+  async answers(): Promise<boolean> {
+    const socket = connect({ path: join(this.folder, 'launcher.sock') });
+    socket.write(`${JSON.stringify({ id: 'ping', role: 'ping' })}\n`);
+    let isAnswered = false;
+    const answered = new Promise<void>((resolve) => {
+      socket.on('error', () => undefined);
+      socket.once('data', () => {
+        isAnswered = true;
+      });
+      socket.once('close', () => {
+        resolve();
+      });
+    });
+    const waited = new AbortController();
+    const late = setTimeout(PING_TIMEOUT_MS, undefined, { signal: waited.signal }).catch(() => undefined);
+    await Promise.race([answered, late]);
+    waited.abort();
+    // After a stop of this process itself the time is over before the answer is read.
+    await setImmediate();
+    socket.destroy();
+    return isAnswered;
+  }
+
   /** Every sandbox that is left ends with it. */
   async stop(): Promise<void> {
     if (this.#isAlive) this.child.kill('SIGKILL');
@@ -104,11 +131,15 @@ export class TemplateLauncher {
 
   #ready(child: ChildProcess): Promise<void> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(new Error(`not ready within ${START_TIMEOUT_MS} ms`));
-      }, START_TIMEOUT_MS);
+      const timer = new AbortController();
+      setTimeout(START_TIMEOUT_MS, undefined, { signal: timer.signal }).then(
+        () => {
+          reject(new Error(`not ready within ${START_TIMEOUT_MS} ms`));
+        },
+        () => undefined,
+      );
       const settle = (done: () => void) => (): void => {
-        clearTimeout(timer);
+        timer.abort();
         done();
       };
       child.stdout?.once('data', settle(resolve));

@@ -12,6 +12,8 @@ const READY_TIMEOUT_MS = 10_000;
 /** The launcher answers a kill within milliseconds; where it does not, the cgroup is emptied from here. */
 const KILL_TIMEOUT_MS = 2000;
 const KEPT_ERROR_BYTES = 2000;
+/** v1 kills one process at a time; by then the rest of the sandbox follows. */
+const MEMORY_POLL_MS = 200;
 
 export interface Connections {
   readonly control: Socket;
@@ -36,6 +38,7 @@ export class TemplateSandbox implements Sandbox {
   #isOver = false;
   #wasEnded = false;
   #said = '';
+  #memoryPoll: NodeJS.Timeout | undefined;
   #markReady: () => void = () => undefined;
   readonly #ready: Promise<void>;
 
@@ -52,15 +55,18 @@ export class TemplateSandbox implements Sandbox {
     this.ended = this.#follow();
   }
 
-  /** Code: internal, with what went wrong, when it ends before; deadline_exceeded. */
+  /** Codes: internal, with what went wrong, when it ends before; unavailable when its template did; deadline_exceeded. */
   async waitReady(): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
       timer = setTimeout(resolve, READY_TIMEOUT_MS, 'late');
     });
-    const outcome = await Promise.race([this.#ready, this.ended.then(() => 'ended' as const), late]);
+    const outcome = await Promise.race([this.#ready, this.ended, late]);
     clearTimeout(timer);
-    if (outcome === 'ended') throw new NexusError('internal', `a sandbox did not come up: ${this.#said.trim()}`);
+    if (typeof outcome === 'object') {
+      if (outcome.isLost) throw new NexusError('unavailable', 'the template of the sandboxes ended; try again');
+      throw new NexusError('internal', `a sandbox did not come up: ${this.#said.trim()}`);
+    }
     if (outcome === 'late') {
       await this.end();
       throw new NexusError('deadline_exceeded', `a sandbox was not ready within ${READY_TIMEOUT_MS} ms`);
@@ -81,15 +87,26 @@ export class TemplateSandbox implements Sandbox {
       JSON.stringify({
         code,
         files: files.map(({ path, size }) => ({ path, size })),
-        ...(event === undefined ? {} : { event: JSON.parse(event) as unknown }),
+        ...(event === undefined ? {} : { event }),
       }),
     );
     const size = Buffer.alloc(4);
     size.writeUInt32BE(head.length);
     const { input } = this.connections;
     input.write(Buffer.concat([size, head]));
+    if (this.cgroups.layout === 'v1') this.#endWhenShortOfMemory();
     for (const file of files) await written(input, await file.content());
     input.end(stdin);
+  }
+
+  /** As `memory.oom.group` has it on v2: what lost a process for want of memory ends as a whole. */
+  #endWhenShortOfMemory(): void {
+    const { nodeId, cgroup } = this.place;
+    const look = async (): Promise<void> => {
+      const { outOfMemory } = await this.cgroups.usage(nodeId, cgroup);
+      if (outOfMemory !== false && !this.#isOver) this.connections.control.write('k');
+    };
+    this.#memoryPoll = setInterval(() => void look(), MEMORY_POLL_MS);
   }
 
   get wasEnded(): boolean {
@@ -125,14 +142,14 @@ export class TemplateSandbox implements Sandbox {
     input.resume();
     await Promise.all([control, input, output, errors].map(closed));
     this.#isOver = true;
-    // Without a report the launcher has ended, and the sandbox with it.
-    if (report === '') this.#wasEnded = true;
+    clearInterval(this.#memoryPoll);
     const { nodeId, cgroup } = this.place;
-    const { peakMemoryBytes, oomKills } = await this.cgroups.usage(nodeId, cgroup);
+    const usage = await this.cgroups.usage(nodeId, cgroup);
     await this.cgroups.remove(nodeId, cgroup).catch((error: unknown) => {
       this.log.error({ err: error, cgroup }, 'a sandbox could not be removed; the next start tries again');
     });
-    return { exitCode: exitCodeIn(report), peakMemoryBytes, outOfMemory: oomKills > 0 };
+    // Without a report the launcher has ended, and the sandbox with it.
+    return { exitCode: exitCodeIn(report), ...usage, isLost: report === '' };
   }
 
   /** The first byte says that the interpreter is up; what comes later is the code's. */

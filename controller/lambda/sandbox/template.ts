@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { systemClock } from '../../../shared/clock.js';
-import { NexusError } from '../../../shared/errors.js';
+import { NexusError, toNexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { KIB, MIB } from '../../../shared/limits.js';
 import type { Logger } from '../../../shared/log.js';
@@ -14,13 +14,13 @@ import type { Sandbox, SandboxLimits, SandboxRuntime } from './port.js';
 import { sandboxFilter } from './seccomp-filter.js';
 import { Generations, type TemplateLife } from './template-generations.js';
 import { TemplateLauncher, type LauncherPlaces } from './template-launcher.js';
-import { TemplateSandbox } from './template-sandbox.js';
+import { TemplateSandbox, type SandboxPlace } from './template-sandbox.js';
 
 export interface TemplateOptions extends Omit<LauncherPlaces, 'image'> {
   readonly cgroupParent: string;
   /** Root file system with python3. Code: not_found. */
   image(): Promise<string>;
-  /** Host uid of the first sandbox; each living one has its own. */
+  /** Host uid of the first sandbox; each living one has its own, and no other instance the same. */
   readonly uidBase: number;
   readonly log: Logger;
   /** For tests: how soon a template is replaced. */
@@ -68,7 +68,21 @@ export class TemplateSandboxes implements SandboxRuntime {
     for (const node of nodes) for (const name of await this.#cgroups.list(node)) await this.#cgroups.remove(node, name);
   }
 
-  async create(nodeId: NodeId, { memoryBytes }: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
+  memoryBesides(node: NodeId): Promise<number | undefined> {
+    return this.#cgroups.besides(node);
+  }
+
+  /** Where the template ends meanwhile, the sandbox is made from the next one. */
+  async create(nodeId: NodeId, limits: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
+    try {
+      return await this.#make(nodeId, limits, signal);
+    } catch (error) {
+      if (toNexusError(error).code !== 'unavailable' || signal.aborted) throw error;
+      return await this.#make(nodeId, limits, signal);
+    }
+  }
+
+  async #make(nodeId: NodeId, { memoryBytes }: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
     this.#count += 1;
     const cgroup = SandboxCgroups.nameOf(process.pid, this.#count);
     await this.#cgroups.make(nodeId, cgroup, { memoryBytes, pids: PIDS, cpuPercent: CPU_PERCENT });
@@ -76,6 +90,17 @@ export class TemplateSandboxes implements SandboxRuntime {
       await this.#cgroups.remove(nodeId, cgroup);
       throw error;
     });
+    const sandbox = this.#fork(launcher, { nodeId, cgroup, memoryBytes }, release);
+    await sandbox.waitReady();
+    if (signal.aborted) {
+      await sandbox.end();
+      throw new NexusError('cancelled', 'making a sandbox was cancelled');
+    }
+    return sandbox;
+  }
+
+  #fork(launcher: TemplateLauncher, place: SandboxPlace, release: () => void): TemplateSandbox {
+    const { nodeId, cgroup } = place;
     const slot = this.#freeSlot();
     const spec = {
       uid: this.options.uidBase + slot,
@@ -90,17 +115,12 @@ export class TemplateSandboxes implements SandboxRuntime {
       output: launcher.open(cgroup, 'output'),
       errors: launcher.open(cgroup, 'errors'),
     };
-    const sandbox = new TemplateSandbox(connections, { nodeId, cgroup, memoryBytes }, this.#cgroups, this.options.log);
+    const sandbox = new TemplateSandbox(connections, place, this.#cgroups, this.options.log);
     this.#living.set(slot, sandbox);
     void sandbox.ended.then(() => {
       this.#living.delete(slot);
       release();
     });
-    await sandbox.waitReady();
-    if (signal.aborted) {
-      await sandbox.end();
-      throw new NexusError('cancelled', 'making a sandbox was cancelled');
-    }
     return sandbox;
   }
 

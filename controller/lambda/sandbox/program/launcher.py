@@ -2,7 +2,7 @@
 
 It listens on a Unix socket that root alone reaches. Four connections make a sandbox: `control` (brings the specification,
 tells the end), `input`, `output` and `errors`, which become the sandbox's streams. Each begins with one line of JSON.
-What is sent on `control` later, or its end, ends the sandbox. The launcher ends with its standard input, that is with the controller, and
+A connection `ping` is answered, which shows that this process is not stuck. What is sent on `control` later, or its end, ends the sandbox. The launcher ends with its standard input, that is with the controller, and
 every sandbox ends with the launcher.
 """
 
@@ -16,6 +16,7 @@ import sys
 
 sys.path.insert(0, "/mnt")
 import kernel  # noqa: E402
+import runner  # noqa: E402
 import sandbox  # noqa: E402
 
 STREAMS = ("input", "output", "errors")
@@ -42,11 +43,13 @@ class Launcher:
         self.poll = select.epoll()
         self.handlers = {}
         self.sandboxes = {}
+        self.forked = None
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.listener.bind("/data/launcher.sock")
         self.listener.listen(512)
 
     def serve(self):
+        """Returns in forks only, with what sandbox.become takes; nothing of other sandboxes is left in their memory."""
         self.watch(0, self.end)
         self.watch(self.listener.fileno(), self.accept)
         os.write(1, b"ready\n")
@@ -59,6 +62,8 @@ class Launcher:
                 handler = self.handlers.get(descriptor)
                 if handler is not None:
                     handler()
+                if self.forked is not None:
+                    return self.forked
 
     def watch(self, descriptor, handler):
         self.handlers[descriptor] = handler
@@ -91,6 +96,10 @@ class Launcher:
 
     def introduce(self, connection, greeting):
         identity, role = greeting["id"], greeting["role"]
+        if role == "ping":
+            connection.send(b"pong\n")
+            connection.close()
+            return
         one = self.sandboxes.setdefault(identity, Sandbox())
         one.connections[role] = connection
         if role == "control":
@@ -104,9 +113,12 @@ class Launcher:
         kernel.unshare(kernel.CLONE_NEWPID)
         pid = os.fork()
         if pid == 0:
-            streams = [one.connections[role].fileno() for role in STREAMS]
-            descriptors = (*streams, self.lifeline, theirs.fileno())
-            sandbox.become(one.spec, descriptors, self.filter_code, self.last_capability)
+            streams = [one.connections.pop(role).detach() for role in STREAMS]
+            descriptors = (*streams, self.lifeline, theirs.detach())
+            self.forked = (one.spec, descriptors, self.filter_code, self.last_capability)
+            self.sandboxes.clear()
+            self.handlers.clear()
+            return
         # Back to our own, or the next unshare is refused.
         kernel.setns(self.own_pids, kernel.CLONE_NEWPID)
         theirs.close()
@@ -178,7 +190,8 @@ def main():
     while len(filter_code) < size:
         filter_code += os.read(0, size - len(filter_code))
     kernel.unmount("/tmp")
-    Launcher(filter_code).serve()
+    sandbox.become(*Launcher(filter_code).serve())
+    runner.serve()
 
 
 main()

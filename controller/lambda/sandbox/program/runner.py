@@ -1,6 +1,7 @@
 """The interpreter's side: waits for its one invocation, runs it as `python3 main.py` would, and ends.
 
 The payload: 4 bytes of length, a JSON object, then the bytes of each file; whatever follows is the code's standard input.
+The event in it is text that the code's side parses alone: whoever parsed it before would have changed its numbers.
 Modules that code commonly uses are loaded here, in the template, so that every sandbox has them at no cost.
 """
 
@@ -80,7 +81,8 @@ def _open_streams():
 def _run(payload):
     source = payload["code"]
     main = types.ModuleType("__main__")
-    main.__dict__.update(__builtins__=builtins, __file__=FILE_NAME, event=payload.get("event"))
+    event = json.loads(payload["event"]) if "event" in payload else None
+    main.__dict__.update(__builtins__=builtins, __file__=FILE_NAME, event=event)
     sys.modules["__main__"] = main
     sys.argv = [FILE_NAME]
     sys.path[:] = ["/tmp", *(path for path in sys.path if path != "/mnt")]
@@ -89,9 +91,8 @@ def _run(payload):
     code = 0
     try:
         exec(compile(source, FILE_NAME, "exec", dont_inherit=True), main.__dict__)
-        handler = main.__dict__.get("handler")
-        if "event" in payload and callable(handler):
-            print(json.dumps(handler(payload["event"])))
+        if "event" in payload and "handler" in main.__dict__:
+            code = _call(main.__dict__["handler"], event)
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException as error:
@@ -100,13 +101,35 @@ def _run(payload):
     return _finish(code)
 
 
+def _call(handler, event):
+    if not callable(handler):
+        _say(f"handler must be a function of one argument, the event; it is of type {type(handler).__name__}")
+        return 1
+    result = handler(event)
+    try:
+        text = json.dumps(result, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        _say(f"what handler returned can't be written as JSON: {error}")
+        return 1
+    print(text)
+    return 0
+
+
 def _exit_code(end):
     if end.code is None:
         return 0
     if isinstance(end.code, int):
         return end.code & 0xFF
-    print(end.code, file=sys.stderr)
+    _say(end.code)
     return 1
+
+
+def _say(text):
+    """To whoever still listens: the code may have closed or replaced its streams."""
+    try:
+        print(text, file=sys.stderr)
+    except BaseException:
+        pass
 
 
 def _show(error):
@@ -117,10 +140,12 @@ def _show(error):
     error = error.with_traceback(place)
     # The one written in C looks for the code in a file, and there is none.
     show = traceback.print_exception if sys.excepthook is sys.__excepthook__ else sys.excepthook
-    try:
-        show(type(error), error, place)
-    except BaseException:
-        traceback.print_exception(type(error), error, place)
+    for attempt in (show, traceback.print_exception):
+        try:
+            attempt(type(error), error, place)
+            return
+        except BaseException:
+            pass  # A hook of the code's that fails, or no stream to write to: the exit code still tells.
 
 
 def _finish(code):

@@ -14,7 +14,6 @@ import signal
 import socket
 
 import kernel
-import runner
 
 # Descriptors of a sandbox: 0 brings the payload and then standard input, 1 and 2 take output. Input is a connection of
 # its own: code that does not read it must not cost the output. The first process holds one more, the read end of a pipe
@@ -26,8 +25,9 @@ UID = 1000
 
 
 def become(spec, descriptors, filter_code, last_capability):
-    """Runs in the fork and never returns. `descriptors` are to become 0, 1, 2, LIFELINE and HANDSHAKE."""
+    """Runs in the fork; returns in the interpreter only. `descriptors` are to become 0, 1, 2, LIFELINE and HANDSHAKE."""
     status = 70
+    interpreter = -1
     try:
         # Out of the way first: one of them may have a number that another one is to get.
         moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, len(descriptors)) for descriptor in descriptors]
@@ -43,14 +43,15 @@ def become(spec, descriptors, filter_code, last_capability):
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             gc.enable()
-            runner.serve()
+            return
         for descriptor in (0, 1, 2):
             os.close(descriptor)
         status = _reap(interpreter)
     except BaseException as error:
         os.write(2, f"sandbox: {error}\n".encode())
     finally:
-        os._exit(status)
+        if interpreter != 0:
+            os._exit(status)
 
 
 def _confine(spec, filter_code, last_capability):
@@ -92,7 +93,9 @@ def _make_mounts(spec):
     for path in ("/sys", "/mnt", "/data", "/proc"):
         kernel.unmount(path)
     quiet = kernel.MS_NOSUID | kernel.MS_NODEV
-    kernel.mount("proc", "/proc", "proc", quiet | kernel.MS_NOEXEC, "subset=pid,hidepid=invisible")
+    # Read-only: whoever could write its own oom_score_adj would have somebody else killed for the memory that it uses.
+    locked = quiet | kernel.MS_NOEXEC | kernel.MS_RDONLY
+    kernel.mount("proc", "/proc", "proc", locked, "subset=pid,hidepid=invisible")
     kernel.mount("tmp", "/tmp", "tmpfs", quiet, f"mode=1777,size={spec['tmp_bytes']},nr_inodes={spec['tmp_files']}")
     owner = f"uid={spec['uid']},gid={spec['uid']}"
     options = f"{owner},mode=755,size={spec['tmp_bytes']},nr_inodes={spec['tmp_files']}"

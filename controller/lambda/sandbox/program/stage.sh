@@ -21,8 +21,11 @@ for place in proc dev sys tmp mnt data; do
 done
 
 bb mount --make-rprivate /
-bb mount -o bind "$IMAGE" "$IMAGE"
-bb mount -o remount,bind,ro,nosuid,nodev "$IMAGE"
+# Not a bind mount: that would show in each sandbox where on the host the image lies. It takes two folders, of which one
+# is empty.
+cd "$IMAGE"
+bb mount -t tmpfs -o ro,size=4k,nr_inodes=1 none mnt
+bb mount -t overlay -o ro,nosuid,nodev,lowerdir=.:mnt root "$IMAGE"
 
 bb mount -t tmpfs -o nosuid,noexec,mode=755,size=64k,nr_inodes=32 dev "$IMAGE/dev"
 device() { bb mknod -m 666 "$IMAGE/dev/$1" c 1 "$2"; }
@@ -48,4 +51,4 @@ bb mount -o bind "$SOCKETS" "$IMAGE/data"
 cd "$IMAGE"
 bb pivot_root . tmp
 # The old root goes through a program of the new one: nothing of the host is reachable from here on.
-exec "tmp$BUSYBOX" chroot . /usr/bin/python3 -I -S -B -X utf8 /mnt/launcher.py
+exec "tmp$BUSYBOX" env -i "tmp$BUSYBOX" chroot . /usr/bin/python3 -I -S -B -X utf8 /mnt/launcher.py

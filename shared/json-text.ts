@@ -1,0 +1,67 @@
+/**
+ * JSON as text, for values that have to reach somebody as they were written: JSON.parse reads every number as a double, so
+ * that 1.0 and 1 become one and a long number another. All of it expects text that JSON.parse takes. Pure.
+ */
+
+/** The index behind the string that begins at `at`. */
+function stringEnd(text: string, at: number): number {
+  let end = at + 1;
+  while (text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
+  return end + 1;
+}
+
+/** Calls for each bracket, colon and comma outside of strings, with its depth: that of the outermost value is 1. */
+function walk(text: string, visit: (character: string, at: number, depth: number) => void): void {
+  let depth = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text.charAt(at);
+    if (character === '"') at = stringEnd(text, at) - 1;
+    else if (character === '{' || character === '[') visit(character, at, (depth += 1));
+    else if (character === '}' || character === ']') visit(character, at, depth--);
+    else if (character === ':' || character === ',') visit(character, at, depth);
+  }
+}
+
+export function jsonDepth(text: string): number {
+  let deepest = 0;
+  walk(text, (_character, _at, depth) => {
+    deepest = Math.max(deepest, depth);
+  });
+  return deepest;
+}
+
+/** Of the longest number, its exponent apart. */
+export function mostDigits(text: string): number {
+  let most = 0;
+  for (let at = 0; at < text.length; at += 1) {
+    if (text[at] === '"') at = stringEnd(text, at) - 1;
+    else {
+      const from = at;
+      while (isDigit(text.charCodeAt(at))) at += 1;
+      most = Math.max(most, at - from);
+      if (at > from) at -= 1;
+    }
+  }
+  return most;
+}
+
+const isDigit = (code: number): boolean => code >= 48 && code <= 57;
+
+/** The text of a member of the outermost object; of several with one name the last one's, as JSON.parse has it. */
+export function memberText(text: string, name: string): string | undefined {
+  let from = 0;
+  let key: string | undefined;
+  let found: string | undefined;
+  walk(text, (character, at, depth) => {
+    if (depth !== 1) return;
+    if (character === ':') {
+      key = JSON.parse(text.slice(from, at)) as string;
+      from = at + 1;
+      return;
+    }
+    if (key === name) found = text.slice(from, at).trim();
+    key = undefined;
+    from = at + 1;
+  });
+  return found;
+}

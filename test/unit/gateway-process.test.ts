@@ -1,0 +1,233 @@
+/** The controller's gateway: a program that behaves as badly as one can, looked after on a clock that a test moves. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { createServer, type AddressInfo, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { expect } from 'chai';
+import { pino } from 'pino';
+import { GatewayProcess } from '../../controller/gateway/process.js';
+import { identify } from '../../controller/host/process-identity.js';
+import { systemClock, type Clock } from '../../shared/clock.js';
+import { loadSettings } from '../../shared/config/settings.js';
+import { eventually } from '../support/cluster.js';
+
+const LISTENS = `
+  const port = Number(process.argv[process.argv.indexOf('--gateway-port') + 1]);
+  require('node:net').createServer().listen(port, '127.0.0.1');`;
+/** Tells the test which ones were started. */
+const COUNTS = (folder: string): string =>
+  `require('node:fs').appendFileSync(${JSON.stringify(join(folder, 'started'))}, process.pid + '\\n');`;
+
+class Bench implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), 'nexus-gateway-'));
+  nowMs = 1_000_000;
+  readonly lines: Record<string, unknown>[] = [];
+  readonly gateway: GatewayProcess;
+  #ends = 0;
+  readonly #program = join(this.folder, 'program.cjs');
+  readonly #log = pino(
+    { level: 'info' },
+    new Writable({
+      write: (line: Buffer, _encoding, done) => {
+        this.lines.push(JSON.parse(line.toString('utf8')) as Record<string, unknown>);
+        done();
+      },
+    }),
+  );
+  /** A wait is over at once, and takes its time on this clock. */
+  readonly #clock: Clock = {
+    ...systemClock,
+    monotonic: () => this.nowMs,
+    sleep: async (ms) => {
+      this.nowMs += ms * 100;
+      await systemClock.sleep(ms);
+    },
+  };
+
+  constructor(
+    program: string,
+    readonly port: number,
+  ) {
+    this.write(program);
+    this.gateway = this.another();
+  }
+
+  write(program: string): void {
+    writeFileSync(this.#program, `${COUNTS(this.folder)}\n${program}`);
+  }
+
+  /** As the next controller has it. */
+  another(flags: Readonly<Record<string, string>> = {}): GatewayProcess {
+    const given = { runDir: this.folder, gateway: 'on', gatewayHost: '127.0.0.1', gatewayPort: String(this.port) };
+    const settings = loadSettings({ env: {}, flags: { ...given, gatewayDrainMs: '1000', ...flags }, uid: 0 });
+    return new GatewayProcess({ program: this.#program, settings, clock: this.#clock, log: this.#log }, () => {
+      this.#ends += 1;
+    });
+  }
+
+  get started(): number[] {
+    const text = (() => {
+      try {
+        return readFileSync(join(this.folder, 'started'), 'utf8');
+      } catch {
+        return '';
+      }
+    })();
+    return text.split('\n').filter(Boolean).map(Number);
+  }
+
+  /** Until one more has ended than before. */
+  async end(count: number): Promise<void> {
+    await eventually(
+      () => this.#ends,
+      (ends) => ends >= count,
+      20_000,
+    );
+  }
+
+  /** Ticks until it is so. */
+  async until(check: () => boolean, gateway = this.gateway): Promise<void> {
+    await eventually(
+      () => gateway.tick(),
+      () => check(),
+      20_000,
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.gateway.stop();
+    rmSync(this.folder, { recursive: true });
+  }
+}
+
+const listening = async (): Promise<Server> => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server;
+};
+const portOf = (server: Server): number => (server.address() as AddressInfo).port;
+async function freePort(): Promise<number> {
+  const server = await listening();
+  const port = portOf(server);
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+describe('the process of the gateway', () => {
+  it('that ends at once is started again, later and later, and why it ended is told', async () => {
+    await using bench = new Bench(`console.error('no such file'); process.exit(3);`, await freePort());
+    const waits: number[] = [];
+    for (let count = 1; count <= 10; count += 1) {
+      await bench.gateway.tick();
+      await bench.end(count);
+      await bench.gateway.tick();
+      expect(bench.started, 'once').to.have.length(count);
+      expect(bench.gateway.status).to.include({ pid: 0, ready: false });
+      expect(bench.gateway.status.problem).to.match(/^it ended \(exit code 3\); see \/.*\/gateway\.log$/);
+      const told = bench.lines.findLast(({ level }) => level === 40);
+      expect(told).to.deep.include({ exit: 'exit code 3', lastLines: ['no such file'] });
+      const wait = Number(/again in (\d+) ms$/.exec(String(told?.['msg']))?.[1]);
+      waits.push(wait);
+      bench.nowMs += wait - 1;
+      await bench.gateway.tick();
+      expect(bench.started, 'not before its time').to.have.length(count);
+      bench.nowMs += 1;
+    }
+    expect(waits).to.deep.equal([200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+  });
+
+  it('that was well for a while is started again at once when it dies; how it died is told', async () => {
+    await using bench = new Bench(LISTENS, await freePort());
+    for (const wellForMs of [0, 0, 61_000]) {
+      await bench.until(() => bench.gateway.status.ready);
+      bench.nowMs += wellForMs;
+      process.kill(bench.gateway.status.pid, 'SIGKILL');
+      await bench.until(() => !bench.gateway.status.ready);
+      expect(bench.gateway.status.problem).to.include('it ended (signal SIGKILL)');
+      bench.nowMs += 30_000;
+    }
+    const waits = bench.lines.map(({ msg }) => /again in (\d+) ms$/.exec(String(msg))?.[1]).filter(Boolean);
+    expect(waits).to.deep.equal(['200', '400', '200']);
+    await bench.until(() => bench.gateway.status.ready);
+    expect(bench.gateway.status.problem).to.equal('');
+  });
+
+  it('that says why it cannot go on is believed', async () => {
+    const fatal = JSON.stringify({ level: 60, code: 'failed_precondition', msg: 'cannot read "the key"' });
+    await using bench = new Bench(`console.log(${JSON.stringify(fatal)}); process.exit(1);`, await freePort());
+    await bench.until(() => bench.gateway.status.problem !== '');
+    expect(bench.gateway.status.problem).to.equal('cannot read "the key"');
+  });
+
+  it('is not started while its port is somebody else’s, which is told, and is when it is free', async () => {
+    const other = await listening();
+    await using bench = new Bench(LISTENS, portOf(other));
+    await bench.gateway.tick();
+    expect(bench.gateway.status.problem).to.equal(
+      `something else listens on 127.0.0.1:${bench.port}; end that, or set gateway-port to a free port`,
+    );
+    expect(bench.started).to.deep.equal([]);
+    other.close();
+    await once(other, 'close');
+    bench.nowMs += 30_000;
+    await bench.until(() => bench.gateway.status.ready);
+    expect(bench.gateway.status.problem).to.equal('');
+  });
+
+  it('that runs and never listens is told', async () => {
+    await using bench = new Bench('setInterval(() => undefined, 1000);', await freePort());
+    await bench.gateway.tick();
+    await bench.gateway.tick();
+    expect(bench.gateway.status.problem).to.equal('');
+    bench.nowMs += 20_000;
+    await bench.gateway.tick();
+    expect(bench.gateway.status.problem).to.match(/^process \d+ runs and does not listen; see /);
+  });
+
+  it('that ignores SIGTERM is killed when its time is over, and nothing of it is left', async () => {
+    await using bench = new Bench(`process.on('SIGTERM', () => console.log('no'));${LISTENS}`, await freePort());
+    await bench.until(() => bench.gateway.status.ready);
+    const { pid } = bench.gateway.status;
+    const before = bench.nowMs;
+    await bench.gateway.stop();
+    expect(bench.nowMs - before).to.be.greaterThan(6000);
+    expect(identify(pid)).to.equal(undefined);
+    await bench.gateway.stop();
+    await bench.gateway.tick();
+    expect(bench.started).to.deep.equal([pid]);
+  });
+
+  it('outlives its controller, is adopted by the next one, and replaced by one with other settings', async () => {
+    await using bench = new Bench(LISTENS, await freePort());
+    await bench.until(() => bench.gateway.status.ready);
+    const { pid } = bench.gateway.status;
+    const next = bench.another();
+    await bench.until(() => next.status.ready, next);
+    expect(next.status.pid).to.equal(pid);
+    process.kill(pid, 'SIGKILL');
+    await bench.until(() => next.status.problem !== '', next);
+    expect(next.status.problem).to.include('an earlier controller had started it');
+    bench.nowMs += 30_000;
+    await bench.until(() => next.status.ready, next);
+    const changed = bench.another({ gatewayDrainMs: '2000' });
+    await bench.until(() => {
+      bench.nowMs += 1000;
+      return changed.status.ready;
+    }, changed);
+    expect(changed.status.pid).not.to.be.oneOf([pid, next.status.pid]);
+    await changed.stop();
+  });
+
+  it('has a log that begins anew before it fills the disk', async () => {
+    const fill = `const { writeSync } = require('node:fs'); for (let at = 0; at < 9; at += 1) writeSync(1, 'x'.repeat(1048576) + '\\n');`;
+    await using bench = new Bench(`${fill}${LISTENS} console.log('after');`, await freePort());
+    await bench.until(() => bench.gateway.status.ready);
+    await bench.gateway.tick();
+    const log = join(bench.folder, 'gateway.d', 'gateway.log');
+    expect(readFileSync(log).length).to.be.lessThan(1024);
+    expect(readFileSync(`${log}.1`).length).to.be.greaterThan(9 * 1048576);
+  });
+});

@@ -1,0 +1,47 @@
+/** JSON taken apart as text, against JSON.parse. */
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { problemOfEvent } from '../../controller/lambda/event-text.js';
+import { jsonDepth, memberText, mostDigits } from '../../shared/json-text.js';
+
+describe('JSON as text', () => {
+  it('gives a member as it was written', () => {
+    const text =
+      '{ "code":"a\\"event\\":1,", "event" : {"n": 1.0, "m": [12345678901234567890, "]}"]} , "x":{"event":2}}';
+    expect(memberText(text, 'event')).to.equal('{"n": 1.0, "m": [12345678901234567890, "]}"]}');
+    expect(memberText('{"event":1,"\\u0065vent":2.50}', 'event')).to.equal('2.50');
+    expect(memberText('{"other":{"event":1}}', 'event')).to.equal(undefined);
+    expect(memberText('["event", 1]', 'event')).to.equal(undefined);
+    expect(memberText('{}', 'event')).to.equal(undefined);
+  });
+
+  it('finds the members that JSON.parse finds', () => {
+    const objects = fc.dictionary(fc.string(), fc.jsonValue());
+    fc.assert(
+      fc.property(objects, fc.constantFrom(0, 2), (value, indent) => {
+        const text = JSON.stringify(value, undefined, indent);
+        for (const [name, member] of Object.entries(JSON.parse(text) as object))
+          expect(JSON.parse(memberText(text, name) ?? '')).to.deep.equal(member);
+      }),
+    );
+  });
+
+  it('counts depth and digits outside of strings', () => {
+    expect(jsonDepth('1')).to.equal(0);
+    expect(jsonDepth('{"a":[[1],"[[[[",{"b":2}]}')).to.equal(3);
+    expect(mostDigits('["123456", 123, {"4": 12345e1}]')).to.equal(5);
+  });
+});
+
+describe('an event', () => {
+  it('is refused where Python could not read it, and for nothing else', () => {
+    expect(problemOfEvent('{')).to.equal('must be JSON');
+    expect(problemOfEvent('NaN')).to.equal('must be JSON');
+    expect(problemOfEvent(`${'['.repeat(201)}${']'.repeat(201)}`)).to.contain('deeper than 200');
+    expect(problemOfEvent(`${'{"a":'.repeat(50_000)}1${'}'.repeat(50_000)}`)).to.contain('deeper than 200');
+    expect(problemOfEvent('1'.repeat(4301))).to.contain('4300 digits');
+    expect(problemOfEvent(JSON.stringify(['1'.repeat(5000), '['.repeat(300), '\\'.repeat(100_000)]))).to.equal(
+      undefined,
+    );
+  });
+});
