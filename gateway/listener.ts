@@ -26,7 +26,7 @@ export interface ListenOptions {
   readonly host: string;
   readonly port: number;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
-  readonly limits: Pick<GatewayLimits, 'headerTimeoutMs' | 'drainMs'>;
+  readonly limits: Pick<GatewayLimits, 'headerTimeoutMs' | 'drainMs' | 'stallMs'>;
 }
 
 /**
@@ -48,6 +48,8 @@ const DRAIN_POLL_MS = 20;
 export class Listener {
   readonly #http: HttpServer;
   readonly #accepting: TcpServer;
+  /** Their requests may take as long as they take. */
+  readonly #answering = new WeakSet<Socket>();
   #isDraining = false;
   #running = 0;
 
@@ -63,18 +65,26 @@ export class Listener {
         headersTimeout: limits.headerTimeoutMs,
         // An upload may take hours; whoever reads a body bounds the time for it.
         requestTimeout: 0,
-        keepAliveTimeout: KEEP_ALIVE_MS,
+        keepAliveTimeout: Math.min(KEEP_ALIVE_MS, limits.stallMs),
         connectionsCheckingInterval: Math.min(CHECK_PERIOD_MS, limits.headerTimeoutMs),
       },
       (request, response) => {
+        const { socket } = request;
         this.#running += 1;
+        this.#answering.add(socket);
         response.once('close', () => {
           this.#running -= 1;
+          this.#answering.delete(socket);
         });
         if (this.#isDraining) response.setHeader('Connection', 'close');
         handle(request, response);
       },
     );
+    // Nothing came or went for that long: a client that does not take its answer, or one that asks for nothing.
+    this.#http.timeout = limits.stallMs;
+    this.#http.on('timeout', (socket: Socket) => {
+      if (socket.writableLength > 0 || !this.#answering.has(socket)) socket.destroy();
+    });
     // It begins to look for slow headers when it believes that it listens.
     this.#http.emit('listening');
     const accept = (socket: Socket): void => {

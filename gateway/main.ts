@@ -12,7 +12,7 @@ import { createApp } from './app.js';
 import { ChunkRelay } from './chunks/relay.js';
 import { clientAddress } from './client-address.js';
 import { Controller } from './controller.js';
-import { GrpcEdge } from './grpc/edge.js';
+import { GRPC_BOUNDS, GrpcEdge } from './grpc/edge.js';
 import { limitsOf } from './limits.js';
 import { Listener } from './listener.js';
 import { readersOf } from './metrics/readers.js';
@@ -67,6 +67,7 @@ async function start(settings: Settings, log: Logger): Promise<() => Promise<voi
     socketPath: gatewaySocket(settings),
     log,
     firstMessageMs: limits.bodyTimeoutMs,
+    bounds: GRPC_BOUNDS,
     addressOf: (direct, forwardedFor) => clientAddress(direct, forwardedFor, settings.gatewayProxies),
   });
   const options = { host, port, tls, limits };

@@ -1,6 +1,6 @@
 /** A client of the gateway as tests want it: JSON in and out, accounts by the outbox, raw sockets for what no client sends. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { credentials } from '@grpc/grpc-js';
 import { IdentityServiceClient } from '../../shared/gen/nexus/v1/identity.js';
@@ -77,6 +77,16 @@ export class GatewayClient {
         .filter((text) => text.includes(email));
     const seen = await eventually(mails, (now) => now.length > 0);
     return /^Code: (\d{6})$/m.exec(seen.at(-1) ?? '')?.[1] ?? '';
+  }
+
+  /** Sends these bytes and never reads what comes back. */
+  deaf(bytes: string): { readonly socket: Socket; readonly connected: Promise<unknown> } {
+    const { hostname, port } = new URL(this.url);
+    const socket = connect(Number(port), hostname).pause();
+    socket.on('error', () => undefined);
+    const connected = new Promise((resolve) => socket.once('connect', resolve));
+    socket.write(bytes);
+    return { socket, connected };
   }
 
   /** Sends these bytes as they are; answers what came back until the server closed, or `ms` passed. */

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener, type Server } from 'node:http';
 import { createServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
 import { credentials, type UntypedHandleCall } from '@grpc/grpc-js';
-import { GrpcEdge } from '../../gateway/grpc/edge.js';
+import { GRPC_BOUNDS, GrpcEdge, type GrpcBounds } from '../../gateway/grpc/edge.js';
 import { speaksHttp2 } from '../../gateway/grpc/preface.js';
 import { createLogger } from '../../shared/log.js';
 import { FakeController } from './fake-controller.js';
@@ -22,12 +22,14 @@ export class GrpcGateway implements AsyncDisposable {
   private constructor(
     readonly controller: FakeController,
     handle: RequestListener,
+    bounds: Partial<GrpcBounds>,
   ) {
     this.#http = createHttpServer(handle);
     this.edge = new GrpcEdge({
       socketPath: controller.socket,
       log: createLogger('test', 'silent'),
       firstMessageMs: FIRST_MESSAGE_MS,
+      bounds: { ...GRPC_BOUNDS, ...bounds },
       addressOf: (direct, forwarded) => (forwarded === '' ? direct : forwarded),
     });
     this.#tcp = createServer((socket) => {
@@ -43,8 +45,9 @@ export class GrpcGateway implements AsyncDisposable {
   static async start(
     answers: Readonly<Record<string, UntypedHandleCall>>,
     handle: RequestListener = (_request, response) => response.end('plain'),
+    bounds: Partial<GrpcBounds> = {},
   ): Promise<GrpcGateway> {
-    const gateway = new GrpcGateway(await FakeController.start(answers), handle);
+    const gateway = new GrpcGateway(await FakeController.start(answers), handle, bounds);
     gateway.#tcp.listen(0, '127.0.0.1');
     await once(gateway.#tcp, 'listening');
     return gateway;

@@ -1,7 +1,7 @@
 /** What a hostile client sends: none of it gets further than it should, and none of it holds the gateway up. */
 import { createHmac, generateKeyPairSync } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { readdirSync, readFileSync } from 'node:fs';
+import { request, type IncomingMessage } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import jwt from 'jsonwebtoken';
@@ -221,6 +221,58 @@ describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: tru
       () => gateway.call('GET', '/api/fs/quota', { token: alice }),
       ({ json }) => json['reserved'] === 0,
     );
+  });
+
+  it('that take nothing of a download, or of many answers, are let go, and hold little memory meanwhile', async () => {
+    const size = 60 * 2 ** 20;
+    const stored = await gateway.call('POST', '/api/files/upload?name=big', { token: alice, body: Buffer.alloc(size) });
+    const path = `/api/files/${String(stored.json['id'])}/download`;
+    const get = (where: string): string => `GET ${where} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${alice}\r\n\r\n`;
+    const { gateway: found } = await cluster().json<{ gateway: { pid: number } }>('status');
+    const residentMb = (): number =>
+      Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${found.pid}/status`, 'utf8'))?.[1]) / 1024;
+    const open = (): number => readdirSync(`/proc/${found.pid}/fd`).length;
+    const before = { residentMb: residentMb(), open: open() };
+    const readers = [...Array<string>(6).fill(get(path)), get('/openapi.json').repeat(500)].map((request) =>
+      gateway.deaf(request),
+    );
+    await Promise.all(readers.map(({ connected }) => connected));
+    await eventually(open, (now) => now >= before.open + readers.length);
+    let most = 0;
+    // The server’s end is what counts: a client that does not read is not told either.
+    await eventually(
+      () => {
+        most = Math.max(most, residentMb());
+        return open();
+      },
+      (now) => now <= before.open && most > 0,
+      20_000,
+    );
+    for (const { socket } of readers) socket.destroy();
+    process.stdout.write(`      resident ${before.residentMb.toFixed(0)} -> at most ${most.toFixed(0)} MB\n`);
+    expect(most - before.residentMb).to.be.lessThan(400);
+    await alive();
+  });
+
+  it('let a client that takes a download slowly, but steadily, have all of it', async () => {
+    const size = 20 * 2 ** 20;
+    const stored = await gateway.call('POST', '/api/files/upload?name=slow', {
+      token: alice,
+      body: Buffer.alloc(size),
+    });
+    const url = new URL(`/api/files/${String(stored.json['id'])}/download`, gateway.url);
+    const incoming = await new Promise<IncomingMessage>((resolve, reject) => {
+      const outgoing = request(url, { headers: { authorization: `Bearer ${alice}` } }, resolve);
+      outgoing.once('error', reject).end();
+    });
+    let taken = 0;
+    // Three times as long as a stall may last in all, and never as long at once.
+    for await (const piece of incoming as AsyncIterable<Buffer>) {
+      const before = Math.floor(taken / 2 ** 20);
+      taken += piece.length;
+      if (Math.floor(taken / 2 ** 20) > before) await new Promise((resolve) => setTimeout(resolve, 110));
+    }
+    expect([taken, incoming.complete]).to.deep.equal([size, true]);
   });
 
   it('with header lines that forge, smuggle or overflow are refused', async () => {

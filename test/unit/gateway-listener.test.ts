@@ -1,0 +1,85 @@
+/** The gateway's port: how long it waits for clients that neither send nor take anything. */
+import { once } from 'node:events';
+import type { RequestListener } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { expect } from 'chai';
+import { Listener } from '../../gateway/listener.js';
+import { MIB } from '../../shared/limits.js';
+import { eventually } from '../support/cluster.js';
+
+const STALL_MS = 300;
+const limits = { headerTimeoutMs: 2000, drainMs: 100, stallMs: STALL_MS };
+const noGrpc = { accept: (socket: Socket) => void socket.destroy(), running: 0, drain: () => {}, close: () => {} };
+
+class Port implements AsyncDisposable {
+  readonly sockets: Socket[] = [];
+  /** Connections that the server has let go. */
+  closed = 0;
+  readonly #clients: Socket[] = [];
+
+  private constructor(private readonly listener: Listener) {}
+
+  static async open(handle: RequestListener): Promise<Port> {
+    let port: Port | undefined = undefined as Port | undefined;
+    const listener = new Listener(
+      (request, response) => {
+        request.socket.once('close', () => {
+          if (port !== undefined) port.closed += 1;
+        });
+        handle(request, response);
+      },
+      noGrpc,
+      { host: '127.0.0.1', port: 0, tls: undefined, limits },
+    );
+    port = new Port(listener);
+    await listener.listen();
+    return port;
+  }
+
+  client(): Socket {
+    const socket = connect(this.listener.port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    this.#clients.push(socket);
+    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    return socket;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#clients) socket.destroy();
+    await this.listener.drain();
+  }
+}
+
+describe('the port of the gateway', () => {
+  it('lets a client go that does not take its answer', async () => {
+    await using port = await Port.open((_request, response) => {
+      response.end(Buffer.alloc(64 * MIB));
+    });
+    port.client().pause();
+    await eventually(
+      () => port.closed,
+      (closed) => closed === 1,
+    );
+  });
+
+  it('lets one go that asks for nothing more', async () => {
+    await using port = await Port.open((_request, response) => {
+      response.end('done');
+    });
+    const client = port.client();
+    expect(String((await once(client, 'data'))[0])).to.include('200 OK');
+    await once(client.resume(), 'close');
+    await eventually(
+      () => port.closed,
+      (closed) => closed === 1,
+    );
+  });
+
+  it('waits for an answer that takes long, and gives it', async () => {
+    await using port = await Port.open((_request, response) => {
+      setTimeout(() => response.end('late'), 4 * STALL_MS);
+    });
+    const [answer] = (await once(port.client(), 'data')) as [Buffer];
+    expect(answer.toString()).to.match(/^HTTP\/1\.1 200 OK[^]*late/);
+  });
+});
