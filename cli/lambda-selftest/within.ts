@@ -49,16 +49,29 @@ held('pid 1 of the namespace takes no signal from within')`,
   ),
   attempt(
     'what the template left',
-    'descriptors, environment, arguments, variables of the process it was forked from',
+    'descriptors, environment, paths of the host, objects of the process it was forked from',
     `
 import gc
 links = {name: os.readlink(f'/proc/self/fd/{name}') for name in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{name}')}
 others = {name: link for name, link in links.items() if int(name) > 2 and not link.startswith('/proc/')}
 if others: broke(str(others))
 if {name for name in os.environ} - {'PATH', 'HOME', 'USER', 'LANG', 'PYTHONDONTWRITEBYTECODE'}: broke(str(dict(os.environ)))
+left = open('/proc/self/environ').read()
+if left: broke(left)
+for line in open('/proc/self/mountinfo'):
+    if line.split()[3] != '/' or 'dir=/' in line: broke(line)
+for line in open('/proc/self/cgroup'):
+    if line.strip().split(':')[2] != '/': broke(line)
+frame = sys._getframe()
+while frame is not None:
+    for value in list(frame.f_locals.values()):
+        if type(value).__name__ in ('Launcher', 'Sandbox') or isinstance(value, dict) and 'cgroups' in value: broke(str(value))
+    frame = frame.f_back
+for value in gc.get_objects():
+    if type(value).__name__ == 'Launcher' or type(value) is dict and 'cgroups' in value and 'rlimits' in value: broke(str(value))
 for kind in ('uid_map', 'gid_map'):
     if open(f'/proc/self/{kind}').read().split()[1] in ('0', '1000'): broke('the user is one of the host')
-held('three descriptors, a fixed environment, a mapped user')`,
+held('three descriptors, no environment, no path of the host, a mapped user')`,
   ),
   {
     name: 'daemon',
@@ -73,7 +86,6 @@ if os.fork() == 0:
         while True: time.sleep(0.01)
     os._exit(0)
 print('left', flush=True)`,
-        timeoutMs: 5000,
       },
       {
         code: `${PRELUDE}\nseen = [pid for pid in os.listdir('/proc') if pid.isdigit()]\nheld('killed with its pid namespace') if len(seen) <= 2 else broke(str(seen))`,
@@ -128,6 +140,7 @@ os._exit(0)`,
 held_pages = []
 while True: held_pages.append(bytearray(${MB}))`,
     'out_of_memory',
+    { memoryMb: 64 },
   ),
   bomb(
     'memory bomb in children',
@@ -138,7 +151,7 @@ for _ in range(8):
 pages = []
 while True: pages.append(bytearray(${MB}))`,
     'out_of_memory',
-    { timeoutMs: 20_000 },
+    { memoryMb: 64 },
   ),
   bomb(
     'memory in files',
@@ -186,6 +199,16 @@ while True:
     'output_limit',
   ),
   attempt(
+    'the way back',
+    'keeping the controller busy with what is written to standard input',
+    `
+signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+try:
+    written = sum(os.write(0, bytes(65536)) for _ in range(1000))
+    broke(f'{written} bytes')
+except OSError as error: held(name_of(error.errno))`,
+  ),
+  attempt(
     'descriptors',
     'opening until nothing is left, raising the limit',
     `
@@ -200,6 +223,41 @@ for descriptor in opened: os.close(descriptor)
 try:
     resource.setrlimit(resource.RLIMIT_NOFILE, (100000, 100000)); broke('the limit was raised')
 except (OSError, ValueError): held(f'{answer} after {count}, and the limit stays')`,
+  ),
+  bomb(
+    'pipes',
+    'memory of the kernel, in the buffers of pipes',
+    `
+import fcntl
+pipes = []
+while True:
+    if len(pipes) < 120: pipes.append(os.pipe())
+    for _, end in pipes:
+        for room in (1 << 20, 1 << 16, 1 << 12):
+            try: fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, room); break
+            except OSError: pass
+        os.set_blocking(end, False)
+        try:
+            while True: os.write(end, bytes(65536))
+        except BlockingIOError: pass
+    if len(pipes) == 120: break
+pages = []
+while True: pages.append(bytearray(${MB}))`,
+    'out_of_memory',
+    { memoryMb: 64 },
+  ),
+  attempt(
+    'timers',
+    'as many as there can be, each as often as can be',
+    `
+made, timer = 0, ctypes.c_int()
+_signals = (ctypes.c_int * 16)(0, 0, 0, 1)
+number = 222 if _x86 else 107
+while made < 100000:
+    ctypes.set_errno(0)
+    if _libc.syscall(number, 1, _signals, ctypes.byref(timer)) == -1: break
+    made += 1
+held(f'{name_of(ctypes.get_errno())} after {made} timers') if made < 1000 else broke(f'{made} timers')`,
   ),
   attempt(
     'processor',
