@@ -100,6 +100,8 @@ export class TemplateSandbox implements Sandbox {
 
   /** As `memory.oom.group` has it on v2: what lost a process for want of memory ends as a whole. */
   #endWhenShortOfMemory(): void {
+    // It may have ended while its limit was set.
+    if (this.#isOver) return;
     const { nodeId, cgroup } = this.place;
     const look = async (): Promise<void> => {
       const { outOfMemory } = await this.cgroups.usage(nodeId, cgroup);
