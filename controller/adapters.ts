@@ -88,6 +88,7 @@ export async function makeSandboxes(
     busybox: join(dist, 'runtime', 'bin', 'busybox'),
     runDir: launcherFolder(settings.runDir),
     uidBase: settings.lambdaUidBase,
+    startTimeoutMs: settings.lambdaStartTimeoutMs,
     log,
   });
 }

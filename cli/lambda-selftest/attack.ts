@@ -43,7 +43,7 @@ _numbers = dict(ptrace=(101, 117), mount=(165, 40), umount2=(166, 39), unshare=(
     shmget=(29, 194), msgget=(68, 186), semget=(64, 190), mq_open=(240, 180), syslog=(103, 116), kexec_load=(246, 104),
     sched_setscheduler=(144, 119), setpriority=(141, 140), capset=(126, 91), sendmsg=(46, 211), socket=(41, 198), chroot=(161, 51),
     mknodat=(259, 33), fchownat=(260, 54), sethostname=(170, 161), setdomainname=(171, 162), landlock_create_ruleset=(444, 444),
-    fanotify_init=(300, 262), inotify_init1=(294, 26), vmsplice=(278, 75), splice=(275, 76), mlockall=(151, 230))
+    execveat=(322, 281), ioprio_set=(251, 30), sched_setattr=(314, 274), membarrier=(324, 283), fanotify_init=(300, 262), inotify_init1=(294, 26), vmsplice=(278, 75), splice=(275, 76), mlockall=(151, 230))
 def call(name, *arguments):
     """0 or more, or minus the errno."""
     ctypes.set_errno(0)

@@ -45,9 +45,21 @@ refused(('mount', b'none', b'/tmp', b'tmpfs', 0, None), ('mount', b'proc', b'/pr
     '/sys and /proc/sys',
     'figures, switches and tables of the kernel',
     `unreadable('/sys/', '/proc/sys/kernel/core_pattern', '/proc/sys/', '/proc/kallsyms', '/proc/kcore', '/proc/sysrq-trigger', '/proc/cmdline', '/proc/keys', '/proc/modules', '/proc/net/', '/proc/bus/', '/proc/1/root/')
-`
-      .replace('', '')
-      .replace('', ''),
+`,
+  ),
+  attempt(
+    'changing /proc',
+    'being killed last when memory runs out, its own memory past its own protection',
+    `
+done = []
+for path, value in (('oom_score_adj', '0'), ('oom_score_adj', '-1000'), ('oom_adj', '0'), ('mem', 'x'), ('clear_refs', '1'), ('coredump_filter', '0'), ('comm', 'init'), ('task/self/comm', 'x')):
+    for pid in ('self', '1', 'thread-self'):
+        try:
+            open(f'/proc/{pid}/{path}', 'r+').write(value); broke(f'{pid}/{path}')
+        except OSError as error: done.append(name_of(error.errno))
+own = open('/proc/self/oom_score_adj').read().strip()
+if own != '1000': broke(own)
+held(', '.join(sorted(set(done))))`,
   ),
   attempt(
     'devices',
@@ -121,6 +133,18 @@ held(', '.join(sorted({name_of(-answer) for answer in answers})))`,
     `refused(('init_module', b'x', 1, b''), ('finit_module', 3, b'', 0), ('kexec_load', 0, 0, None, 0), ('reboot', 0xfee1dead, 0x28121969, 0x1234567, None), ('swapon', b'/tmp/x', 0), ('acct', b'/tmp/x'), ('syslog', 3, ctypes.create_string_buffer(64), 64))`,
   ),
   attempt(
+    'programs from memory',
+    'files that no file system has, started by descriptor',
+    `
+file = os.open('/bin/busybox', os.O_RDONLY)
+refused(('memfd_create', b'x', 0), ('execveat', file, b'', (ctypes.c_char_p * 2)(b'busybox', None), None, 0x1000))`,
+  ),
+  attempt(
+    'priority',
+    'real time, first on the disk, interrupting every processor',
+    `refused(('sched_setscheduler', 0, 1, (ctypes.c_int * 1)(50)), ('sched_setattr', 0, (ctypes.c_uint32 * 14)(56, 1, 0, 0, 0, 50), 0), ('setpriority', 0, 0, -20), ('ioprio_set', 1, 0, (1 << 13) | 0), ('membarrier', 1, 0, 0))`,
+  ),
+  attempt(
     'clock',
     'setting it, turning it',
     `
@@ -172,6 +196,19 @@ function killedBySeccomp(exitCode: number | undefined, stdout = ''): { held: boo
 }
 
 export const NETWORK: readonly Attack[] = [
+  attempt(
+    'rare ways of sockets',
+    'programs that filter, urgent data, the process at the other end of its own output',
+    `
+one, other = socket.socketpair()
+done = []
+program = (ctypes.c_uint64 * 2)(1, 0)
+for work in (lambda: one.setsockopt(1, 26, bytes(program)), lambda: one.setsockopt(1, 50, 0), lambda: one.send(b'x', socket.MSG_OOB), lambda: socket.socket(fileno=os.dup(1)).getsockopt(1, 77, 4), lambda: socket.socket(fileno=os.dup(1)).getsockopt(1, 17, 12), lambda: other.recv(1, socket.MSG_OOB | socket.MSG_DONTWAIT)):
+    try:
+        work(); broke('it worked')
+    except OSError as error: done.append(name_of(error.errno))
+held(', '.join(done)) if set(done) == {'EPERM'} else broke(', '.join(done))`,
+  ),
   attempt(
     'sockets',
     'raw, packet, netlink, Bluetooth, vsock, Unix, TCP: to NATS, the agents, the gateway',

@@ -1,5 +1,6 @@
 /** The escape suite: every attack against real sandboxes of the running cluster. */
-import { EXHAUSTION, PROCESSES, TRACES } from './within.js';
+import { EXHAUSTION } from './exhaustion.js';
+import { PROCESSES, TRACES } from './within.js';
 import { FILES, KERNEL, NETWORK } from './beyond.js';
 import type { Attack } from './attack.js';
 

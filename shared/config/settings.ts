@@ -207,6 +207,9 @@ const schema = z.strictObject({
   lambdaTimeoutMs: milliseconds(1).default(10_000).describe('time of an invocation that asks for none, ms'),
   lambdaMaxTimeoutMs: milliseconds(1).default(300_000).describe('time that an invocation may ask for, ms'),
   lambdaOutputKb: count(1, 65_536).default(1024).describe('output of an invocation, both streams together, KB'),
+  lambdaStartTimeoutMs: milliseconds(100)
+    .default(10_000)
+    .describe('wait for a sandbox to come up, and for any sign of what they are forked from, ms'),
   lambdaConcurrency: count(1, 1024).default(16).describe('invocations that run at once'),
   lambdaUserConcurrency: count(1, 1024).default(8).describe('invocations of one user that run at once'),
   lambdaQueueLength: count(0, 100_000).default(200).describe('invocations that may wait for a place'),

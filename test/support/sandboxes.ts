@@ -133,6 +133,7 @@ export async function openTemplate(life?: TemplateLife): Promise<OpenedTemplate>
       busybox: join(PROJECT, 'dist', 'runtime', 'bin', 'busybox'),
       runDir: join(folder, `run-${opened.length}`),
       uidBase: 790_000,
+      startTimeoutMs: 5000,
       log: createLogger('test', 'silent'),
       ...(life === undefined ? {} : { life }),
     });

@@ -70,6 +70,18 @@ describe('the system call filter of sandboxes', () => {
     expect(call('sendto', 5n, 1n, 1n, 0n, 0x7f0000000000n)).to.equal(EPERM);
   });
 
+  it('lets no urgent data and no filter on to a pair', () => {
+    expect(call('sendto', 5n, 1n, 1n, 0x4000n, 0n), 'MSG_NOSIGNAL').to.equal(ALLOW);
+    expect(call('sendto', 5n, 1n, 1n, 0x4001n, 0n), 'MSG_OOB').to.equal(EPERM);
+    expect(call('recvfrom', 5n, 1n, 1n, 0n)).to.equal(ALLOW);
+    expect(call('recvfrom', 5n, 1n, 1n, 1n), 'MSG_OOB').to.equal(EPERM);
+    expect(call('setsockopt', 5n, 1n, 8n), 'SO_RCVBUF').to.equal(ALLOW);
+    expect(call('setsockopt', 5n, 1n, 67n), 'the last one that is allowed').to.equal(ALLOW);
+    expect(call('getsockopt', 5n, 1n, 4n), 'SO_ERROR').to.equal(ALLOW);
+    for (const option of [17n, 77n]) expect(call('getsockopt', 5n, 1n, option), 'who is there').to.equal(EPERM);
+    for (const option of [26n, 50n, 51n, 52n]) expect(call('setsockopt', 5n, 1n, option)).to.equal(EPERM);
+  });
+
   it('allows few requests to devices and of a process about itself', () => {
     expect(call('ioctl', 1n, 0x5401n)).to.equal(ALLOW);
     expect(call('ioctl', 1n, 0x5412n), 'TIOCSTI').to.equal(EPERM);

@@ -173,7 +173,6 @@ export const ALLOWED: readonly AllowedGroup[] = [
       'nanosleep',
       'clock_nanosleep',
       'sched_yield',
-      'membarrier',
     ],
   },
   {
@@ -218,11 +217,14 @@ export const ALLOWED: readonly AllowedGroup[] = [
   },
   {
     why: 'both ends of a pair that the process itself makes, as event loops do; no other socket can be made (below)',
-    names: ['recvfrom', 'shutdown', 'getsockopt', 'setsockopt', 'getsockname', 'getpeername'],
+    names: ['shutdown', 'getsockname', 'getpeername'],
   },
 ];
 
-/** The value of argument `argument`, after `& mask`, must be one of `values`; only its lower 32 bits count for them. */
+/**
+ * The value of argument `argument`, after `& mask`, must be one of `values`; only its lower 32 bits count for them. Of
+ * several rules with one name all must hold.
+ */
 interface ArgumentRule {
   readonly name: SyscallName;
   readonly why: string;
@@ -239,6 +241,11 @@ const AF_UNIX = 1;
 // FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS (is it a terminal?), TIOCGWINSZ, asm-generic/ioctls.h.
 const HARMLESS_REQUESTS = [0x541b, 0x5421, 0x5450, 0x5451, 0x5401, 0x5413];
 // PR_SET_PDEATHSIG, GET_PDEATHSIG, GET_DUMPABLE, SET_DUMPABLE, SET_NAME, GET_NAME, GET_SECCOMP, GET_NO_NEW_PRIVS, SET_VMA.
+// SO_REUSEADDR, SNDBUF, RCVBUF, KEEPALIVE, RCVTIMEO, SNDTIMEO and the latter two once more, asm-generic/socket.h.
+const HARMLESS_SOCKET_OPTIONS = [2, 7, 8, 9, 20, 21, 66, 67];
+// SO_TYPE, ERROR, ACCEPTCONN, PROTOCOL, DOMAIN: what libraries ask of a socket that they are given.
+const HARMLESS_SOCKET_FACTS = [3, 4, 30, 38, 39];
+const MSG_OOB = 1;
 const HARMLESS_OPTIONS = [1, 2, 3, 4, 15, 16, 21, 39, 0x53564d41];
 
 export const ALLOWED_WITH: readonly ArgumentRule[] = [
@@ -251,6 +258,28 @@ export const ALLOWED_WITH: readonly ArgumentRule[] = [
     mask: 0xffffffff,
     values: [0],
     isPointer: true,
+  },
+  {
+    name: 'sendto',
+    why: 'no urgent data: code of the kernel that hardly anybody uses, and that let others out of their sandboxes',
+    argument: 3,
+    mask: MSG_OOB,
+    values: [0],
+  },
+  { name: 'recvfrom', why: 'the same', argument: 3, mask: MSG_OOB, values: [0] },
+  {
+    name: 'setsockopt',
+    why: 'sizes and times; no programs that filter',
+    argument: 2,
+    mask: 0xffffffff,
+    values: HARMLESS_SOCKET_OPTIONS,
+  },
+  {
+    name: 'getsockopt',
+    why: 'nothing about who is at the other end: for the output of a sandbox that is the controller',
+    argument: 2,
+    mask: 0xffffffff,
+    values: [...HARMLESS_SOCKET_OPTIONS, ...HARMLESS_SOCKET_FACTS],
   },
   {
     name: 'ioctl',

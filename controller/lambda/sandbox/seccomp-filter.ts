@@ -30,6 +30,8 @@ const ARCHITECTURES: Partial<Record<NodeJS.Architecture, { readonly column: 0 | 
 /** On x86-64 numbers from here on are the x32 interface: the same calls once more, past any filter that forgets it. */
 const X32_BIT = 0x40000000;
 
+type Rule = (typeof ALLOWED_WITH)[number];
+
 interface Instruction {
   readonly code: number;
   readonly ifTrue?: number;
@@ -62,21 +64,30 @@ export function sandboxFilter(architecture: NodeJS.Architecture): Buffer {
     answer(KILL_PROCESS),
     ...ALLOWED.flatMap((group) => group.names).flatMap((name) => onCall(numberOf(name), [answer(ALLOW)])),
     ...NOT_THERE.flatMap((name) => onCall(numberOf(name), [answer(refuse(ENOSYS))])),
-    ...ALLOWED_WITH.flatMap((rule) => onCall(numberOf(rule.name), argumentCheck(rule))),
+    ...[...rulesByName()].flatMap(([name, rules]) =>
+      onCall(numberOf(name), [...rules.flatMap(argumentCheck), answer(ALLOW)]),
+    ),
     answer(refuse(EPERM)),
   ]);
+}
+
+function rulesByName(): ReadonlyMap<SyscallName, readonly Rule[]> {
+  const rules = new Map<SyscallName, Rule[]>();
+  for (const rule of ALLOWED_WITH) rules.set(rule.name, [...(rules.get(rule.name) ?? []), rule]);
+  return rules;
 }
 
 /** `work` must end with an answer on every way. */
 const onCall = (number: number | undefined, work: readonly Instruction[]): Instruction[] =>
   number === undefined ? [] : [unlessEqualSkip(number, work.length), ...work];
 
-function argumentCheck({ argument, mask, values, isPointer }: (typeof ALLOWED_WITH)[number]): Instruction[] {
+/** Goes on behind its end when the rule holds. */
+function argumentCheck({ argument, mask, values, isPointer }: Rule): Instruction[] {
   const low = ARGUMENTS_AT + 8 * argument;
   const upperIsZero =
     isPointer === true ? [load(low + 4), { code: JUMP_IF_EQUAL, ifTrue: 1, operand: 0 }, answer(refuse(EPERM))] : [];
   const masked = [load(low), { code: AND, operand: mask }];
-  const choices = values.flatMap((value) => [unlessEqualSkip(value, 1), answer(ALLOW)]);
+  const choices = values.map((value, at) => ({ code: JUMP_IF_EQUAL, ifTrue: values.length - at, operand: value }));
   return [...upperIsZero, ...masked, ...choices, answer(refuse(EPERM))];
 }
 

@@ -93,7 +93,6 @@ export const SYSCALL_NUMBERS = {
   lseek: [8, 62],
   lstat: [6, NONE],
   madvise: [28, 233],
-  membarrier: [324, 283],
   mincore: [27, 232],
   mkdir: [83, NONE],
   mkdirat: [258, 34],

@@ -19,12 +19,11 @@ export interface LauncherPlaces {
   readonly busybox: string;
   /** For the socket; made and removed here. */
   readonly runDir: string;
+  /** For its start, and later for each answer: it takes a millisecond, and a busy machine some hundred. */
+  readonly startTimeoutMs: number;
 }
 
-const START_TIMEOUT_MS = 10_000;
 const KEPT_ERROR_BYTES = 2000;
-/** It answers within a millisecond, and a busy machine within some hundred. */
-const PING_TIMEOUT_MS = 5000;
 
 export type Role = 'control' | 'input' | 'output' | 'errors';
 
@@ -35,6 +34,7 @@ export class TemplateLauncher {
   private constructor(
     private readonly child: ChildProcess,
     private readonly folder: string,
+    private readonly timeoutMs: number,
   ) {
     this.ended = new Promise((resolve) => {
       child.once('exit', () => {
@@ -54,10 +54,10 @@ export class TemplateLauncher {
     const folder = join(places.runDir, `launcher-${generation}`);
     await rm(folder, { recursive: true, force: true });
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const { busybox, image, program } = places;
+    const { busybox, image, program, startTimeoutMs } = places;
     const stage = [busybox, 'sh', join(program, 'stage.sh'), busybox, image, program, folder];
     const child = spawn(busybox, ['unshare', '-m', ...stage], { stdio: ['pipe', 'pipe', 'pipe'], env: {}, cwd: '/' });
-    const launcher = new TemplateLauncher(child, folder);
+    const launcher = new TemplateLauncher(child, folder, startTimeoutMs);
     // It may end at any moment; that is seen by its exit.
     child.stdin.on('error', () => undefined);
     const size = Buffer.alloc(4);
@@ -93,12 +93,13 @@ export class TemplateLauncher {
 
   /** One of the four connections of a sandbox. */
   open(id: string, role: Role, spec?: object): Socket {
-    const socket = connect({ path: join(this.folder, 'launcher.sock') });
+    // The other end of `input` is for reading alone, which must not end this one.
+    const socket = connect({ path: join(this.folder, 'launcher.sock'), allowHalfOpen: role === 'input' });
     socket.write(`${JSON.stringify({ id, role, spec })}\n`);
     return socket;
   }
 
-  /** False: it does not answer within 5 s, stopped or stuck. */
+  /** False: it does not answer in half the time that a sandbox may take to come up from it: it is stopped or stuck. */
   async answers(): Promise<boolean> {
     const socket = connect({ path: join(this.folder, 'launcher.sock') });
     socket.write(`${JSON.stringify({ id: 'ping', role: 'ping' })}\n`);
@@ -113,7 +114,7 @@ export class TemplateLauncher {
       });
     });
     const waited = new AbortController();
-    const late = setTimeout(PING_TIMEOUT_MS, undefined, { signal: waited.signal }).catch(() => undefined);
+    const late = setTimeout(this.timeoutMs / 2, undefined, { signal: waited.signal }).catch(() => undefined);
     await Promise.race([answered, late]);
     waited.abort();
     // After a stop of this process itself the time is over before the answer is read.
@@ -132,9 +133,9 @@ export class TemplateLauncher {
   #ready(child: ChildProcess): Promise<void> {
     return new Promise((resolve, reject) => {
       const timer = new AbortController();
-      setTimeout(START_TIMEOUT_MS, undefined, { signal: timer.signal }).then(
+      setTimeout(this.timeoutMs, undefined, { signal: timer.signal }).then(
         () => {
-          reject(new Error(`not ready within ${START_TIMEOUT_MS} ms`));
+          reject(new Error(`not ready within ${this.timeoutMs} ms`));
         },
         () => undefined,
       );

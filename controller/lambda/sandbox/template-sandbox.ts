@@ -8,7 +8,6 @@ import type { Invocation, Sandbox, SandboxEnd } from './port.js';
 
 /** What a killed process would report; for a sandbox whose launcher ended before it could tell. */
 const KILLED = 137;
-const READY_TIMEOUT_MS = 10_000;
 /** The launcher answers a kill within milliseconds; where it does not, the cgroup is emptied from here. */
 const KILL_TIMEOUT_MS = 2000;
 const KEPT_ERROR_BYTES = 2000;
@@ -56,10 +55,10 @@ export class TemplateSandbox implements Sandbox {
   }
 
   /** Codes: internal, with what went wrong, when it ends before; unavailable when its template did; deadline_exceeded. */
-  async waitReady(): Promise<void> {
+  async waitReady(timeoutMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, READY_TIMEOUT_MS, 'late');
+      timer = setTimeout(resolve, timeoutMs, 'late');
     });
     const outcome = await Promise.race([this.#ready, this.ended, late]);
     clearTimeout(timer);
@@ -69,7 +68,7 @@ export class TemplateSandbox implements Sandbox {
     }
     if (outcome === 'late') {
       await this.end();
-      throw new NexusError('deadline_exceeded', `a sandbox was not ready within ${READY_TIMEOUT_MS} ms`);
+      throw new NexusError('deadline_exceeded', `a sandbox was not ready within ${timeoutMs} ms`);
     }
   }
 
@@ -101,6 +100,8 @@ export class TemplateSandbox implements Sandbox {
 
   /** As `memory.oom.group` has it on v2: what lost a process for want of memory ends as a whole. */
   #endWhenShortOfMemory(): void {
+    // It may have ended while its limit was set.
+    if (this.#isOver) return;
     const { nodeId, cgroup } = this.place;
     const look = async (): Promise<void> => {
       const { outOfMemory } = await this.cgroups.usage(nodeId, cgroup);
@@ -140,6 +141,7 @@ export class TemplateSandbox implements Sandbox {
       else this.#onOutput('stderr', piece);
     });
     input.resume();
+    control.once('close', () => input.destroy());
     await Promise.all([control, input, output, errors].map(closed));
     this.#isOver = true;
     clearInterval(this.#memoryPoll);

@@ -22,6 +22,8 @@ export interface TemplateOptions extends Omit<LauncherPlaces, 'image'> {
   image(): Promise<string>;
   /** Host uid of the first sandbox; each living one has its own, and no other instance the same. */
   readonly uidBase: number;
+  /** For a template, for a sandbox, and for an answer of a template. */
+  readonly startTimeoutMs: number;
   readonly log: Logger;
   /** For tests: how soon a template is replaced. */
   readonly life?: TemplateLife;
@@ -91,7 +93,7 @@ export class TemplateSandboxes implements SandboxRuntime {
       throw error;
     });
     const sandbox = this.#fork(launcher, { nodeId, cgroup, memoryBytes }, release);
-    await sandbox.waitReady();
+    await sandbox.waitReady(this.options.startTimeoutMs);
     if (signal.aborted) {
       await sandbox.end();
       throw new NexusError('cancelled', 'making a sandbox was cancelled');

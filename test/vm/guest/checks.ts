@@ -5,6 +5,7 @@
 import { bringUp, findNothingMissing, findNetem, haveUnifiedCgroups, leaveNothing } from './cluster-checks.js';
 import { fetchWhatWasSent } from './file-checks.js';
 import type { Guest } from './guest.js';
+import { holdAttacks, runLambda } from './lambda-checks.js';
 import { bound, bounded, cutOffProcesses, endForWantOfMemory, killCommand, resize } from './limit-checks.js';
 import { countUse } from './metrics-checks.js';
 import { createNodes, keepData, outliveController, removeNode } from './node-checks.js';
@@ -29,6 +30,8 @@ export const CHECKS: readonly Check[] = [
   { name: 'a file of three chunks comes back as it was', run: fetchWhatWasSent, isShort: true },
   { name: 'a command over --mem is killed, and its agent lives', run: killCommand, isShort: true },
   { name: 'a fork bomb ends at the pids limit', run: cutOffProcesses },
+  { name: 'code runs in a sandbox below its node, and ends as a whole at its limit', run: runLambda, isShort: true },
+  { name: 'every attack of nexus lambda selftest is held', run: holdAttacks },
   { name: 'metrics tell what half a core and 100 MB are', run: countUse, isShort: true },
   { name: 'nodes outlive a killed controller: same agents, same files', run: outliveController, isShort: true },
   { name: 'resize changes the limits of a running node', run: resize },

@@ -102,6 +102,9 @@ class Launcher:
             return
         one = self.sandboxes.setdefault(identity, Sandbox())
         one.connections[role] = connection
+        if role == "input":
+            # Or code could keep the controller busy with what it writes there, past the limit of its output.
+            connection.shutdown(socket.SHUT_WR)
         if role == "control":
             one.spec = greeting["spec"]
             self.watch(connection.fileno(), lambda: self.hang_up(identity))
