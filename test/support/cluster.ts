@@ -38,6 +38,7 @@ export class TestCluster {
   readonly runDir = `/run/nexus-${this.instance}`;
   readonly socket = `/var/run/nexus-${this.instance}.sock`;
   #controller: ChildProcess | undefined;
+  #log = '';
 
   constructor(private readonly options: ClusterOptions = {}) {}
 
@@ -49,6 +50,11 @@ export class TestCluster {
 
   get controllerPid(): number {
     return this.#controller?.pid ?? 0;
+  }
+
+  /** The end of what the controller has logged. */
+  get log(): string {
+    return this.#log;
   }
 
   get env(): NodeJS.ProcessEnv {
@@ -68,16 +74,16 @@ export class TestCluster {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#controller = child;
-    let output = '';
+    this.#log = '';
     const collect = (data: Buffer): void => {
-      output = (output + data.toString('utf8')).slice(-20_000);
+      this.#log = (this.#log + data.toString('utf8')).slice(-20_000);
     };
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);
     const deadline = Date.now() + READY_TIMEOUT_MS;
-    while (!output.includes('the controller is up')) {
-      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the controller ended:\n${output}`);
-      if (Date.now() > deadline) throw new Error(`the controller is not up:\n${output}`);
+    while (!this.log.includes('the controller is up')) {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the controller ended:\n${this.log}`);
+      if (Date.now() > deadline) throw new Error(`the controller is not up:\n${this.log}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
