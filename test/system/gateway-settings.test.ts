@@ -53,8 +53,8 @@ describeWithCluster('the settings of the gateway', { runtime: 'process', gateway
     method: string,
     path: string,
     headers: Readonly<Record<string, string>> = {},
-    body: string | undefined = undefined,
-    ca: string | undefined = CERTIFICATE,
+    body?: string,
+    ca = CERTIFICATE,
   ): Promise<Answer> =>
     new Promise((resolve, reject) => {
       const outgoing = request(new URL(path, gateway.url), { method, headers, ca }, (incoming) => {
@@ -73,8 +73,8 @@ describeWithCluster('the settings of the gateway', { runtime: 'process', gateway
     expect(gateway.url).to.match(/^https:/);
     const { status, headers } = await ask('GET', '/readyz');
     expect([status, headers['strict-transport-security']]).to.deep.equal([200, 'max-age=31536000; includeSubDomains']);
-    const distrust = await ask('GET', '/readyz', {}, undefined, '').catch((error: NodeJS.ErrnoException) => error.code);
-    expect(distrust).to.equal('DEPTH_ZERO_SELF_SIGNED_CERT');
+    const distrust = await ask('GET', '/readyz', {}, undefined, '').catch((error: unknown) => error);
+    expect((distrust as NodeJS.ErrnoException).code).to.equal('DEPTH_ZERO_SELF_SIGNED_CERT');
     expect(await gateway.raw('GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n')).not.to.match(/^HTTP/);
   });
 
@@ -179,7 +179,8 @@ describeWithCluster('the settings of the gateway', { runtime: 'process', gateway
   });
 
   it('take a request’s id through to the controller’s log', async () => {
-    const { token } = JSON.parse(readFileSync(alice.sessionFile, 'utf8')).sessions[0] as { token: string };
+    const saved = JSON.parse(readFileSync(alice.sessionFile, 'utf8')) as { sessions: { token: string }[] };
+    const token = saved.sessions[0]?.token ?? '';
     const headers = { authorization: `Bearer ${token}`, 'x-request-id': 'trace.me-1' };
     const { status, headers: answered } = await ask('POST', '/api/files/upload?name=traced', headers, 'hello');
     expect([status, answered['x-request-id']]).to.deep.equal([200, 'trace.me-1']);
