@@ -1,5 +1,6 @@
 /** The controller behind a gateway: gRPC on the gateway's own port, with the user's token on every call. */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import {
   credentials,
   InterceptingCall,
@@ -33,7 +34,10 @@ export async function openGateway({ url, token, caFile }: GatewayOptions, signal
   const { protocol, hostname, port } = new URL(url);
   const isTls = protocol === 'https:';
   const number = port === '' ? (isTls ? 443 : 80) : Number(port);
-  const address = { host: hostname.replace(/^\[|\]$/g, ''), port: number, isTls, ca };
+  const host = hostname.replace(/^\[|\]$/g, '');
+  // gRPC gives TLS the host as the server's name, of which Node warns where it is an address: the check is the same.
+  if (isTls && isIP(host) !== 0) process.noDeprecation = true;
+  const address = { host, port: number, isTls, ca };
   return await openClients({
     target: `dns:${hostname}:${number}`,
     channel: isTls ? credentials.createSsl(ca) : credentials.createInsecure(),

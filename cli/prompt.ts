@@ -85,8 +85,9 @@ export class Prompt implements Disposable {
         this.#onAbort();
         return;
       }
-      if (this.streams.stdin.isTTY === true) this.streams.stderr.write(`${what}: `);
+      // Whoever sees the question can type: nothing is shown from then on.
       this.#setRaw(isSecret);
+      if (this.streams.stdin.isTTY === true) this.streams.stderr.write(`${what}: `);
       this.streams.stdin.resume();
       this.#take();
     });

@@ -139,7 +139,9 @@ const schema = z.strictObject({
     .min(0)
     .max(256)
     .default(0)
-    .describe('nodes that a user may create and manage; 0: administrators only'),
+    .describe(
+      'nodes that a user may create, start, stop and remove; counts them, whatever their size; 0: administrators only',
+    ),
   gateway: z.enum(['on', 'off']).default('on').describe('whether the controller runs the REST gateway'),
   gatewayHost: z.string().min(1).default('127.0.0.1').describe('address that the gateway listens on'),
   gatewayPort: port.optional().describe('TCP port of the gateway; default 8080, other instances: from their names'),

@@ -41,7 +41,7 @@ export class TestCluster {
   readonly runDir = `/run/nexus-${this.instance}`;
   readonly socket = `/var/run/nexus-${this.instance}.sock`;
   #controller: ChildProcess | undefined;
-  #output = '';
+  #log = '';
 
   constructor(private readonly options: ClusterOptions = {}) {}
 
@@ -53,6 +53,11 @@ export class TestCluster {
 
   get controllerPid(): number {
     return this.#controller?.pid ?? 0;
+  }
+
+  /** The end of what the controller has logged. */
+  get log(): string {
+    return this.#log;
   }
 
   get env(): NodeJS.ProcessEnv {
@@ -72,17 +77,16 @@ export class TestCluster {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.#controller = child;
-    this.#output = '';
+    this.#log = '';
     const collect = (data: Buffer): void => {
-      if (this.#controller === child) this.#output = (this.#output + data.toString('utf8')).slice(-20_000);
+      if (this.#controller === child) this.#log = (this.#log + data.toString('utf8')).slice(-20_000);
     };
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);
     const deadline = Date.now() + READY_TIMEOUT_MS;
-    while (!this.#output.includes('the controller is up')) {
-      if (child.exitCode !== null || child.signalCode !== null)
-        throw new Error(`the controller ended:\n${this.#output}`);
-      if (Date.now() > deadline) throw new Error(`the controller is not up:\n${this.#output}`);
+    while (!this.#log.includes('the controller is up')) {
+      if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the controller ended:\n${this.#log}`);
+      if (Date.now() > deadline) throw new Error(`the controller is not up:\n${this.#log}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
@@ -108,7 +112,7 @@ export class TestCluster {
     try {
       await once(child, 'exit', { signal: AbortSignal.timeout(END_TIMEOUT_MS) });
     } catch (error) {
-      throw new Error(`the controller goes on:\n${this.#output}`, { cause: error });
+      throw new Error(`the controller goes on:\n${this.#log}`, { cause: error });
     }
   }
 

@@ -56,9 +56,9 @@ export class RemoteUser {
   }
 
   /** Types name and password, waits for the mail, types the code. */
-  async logIn(url: string): Promise<CliResult> {
+  async logIn(url: string, ...flags: readonly string[]): Promise<CliResult> {
     const before = this.#mails().length;
-    const child = this.start(['login', url]);
+    const child = this.start(['login', url, ...flags]);
     const result = resultOf(child);
     child.stdin?.write(`${this.name}\n${this.password}\n`);
     const mails = await eventually(

@@ -5,6 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { accessSync, constants, copyFileSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { spawn } from 'node-pty';
 import { MIB } from '../../shared/limits.js';
 import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
 import { RemoteUser } from '../support/remote-user.js';
@@ -147,6 +148,40 @@ describeWithCluster('the command line through the gateway', { gateway: true }, (
     const input = randomBytes(2 * MIB).toString('hex');
     const counted = await ann.runWith(input, 'node', 'exec', '-i', 'web-1', '--', 'wc', '-c');
     expect(counted).to.deep.equal({ code: 0, stdout: `${input.length}\n`, stderr: '' });
+  });
+
+  it('gives a terminal in a node, with its size, its keys and its exit code', async () => {
+    const { home } = user('root-ann');
+    const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'node', 'exec', '-it', 'web-1', '--', 'sh'];
+    const env = { PATH: process.env['PATH'], HOME: home, TERM: 'xterm' };
+    const terminal = spawn(process.execPath, args, { cols: 91, rows: 31, cwd: home, uid: 65_534, gid: 65_534, env });
+    let shown = '';
+    terminal.onData((data) => {
+      shown += data;
+    });
+    const ended = new Promise<number>((resolve) => {
+      terminal.onExit(({ exitCode }) => {
+        resolve(exitCode);
+      });
+    });
+    const seen = (what: RegExp) =>
+      eventually(
+        () => shown,
+        (now) => what.test(now),
+      );
+    try {
+      terminal.write('stty size\r');
+      await seen(/31 91/);
+      terminal.write('echo rea""dy; sleep 100\r');
+      await seen(/\nready/);
+      terminal.write('\x03');
+      terminal.write('echo code $?\r');
+      await seen(/code 130/);
+      terminal.write('exit 9\r');
+      expect(await ended).to.equal(9);
+    } finally {
+      terminal.kill();
+    }
   });
 
   it('follows logs and events until it is interrupted', async () => {
