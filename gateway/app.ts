@@ -48,6 +48,8 @@ export interface AppOptions {
 
 /** Transfers that wait for their turn: each holds a connection and nothing else. */
 const MAX_WAITING_TRANSFERS = 1024;
+/** How a client that goes away shows while it is answered. */
+const GONE: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRESET'];
 
 export function createApp(options: AppOptions): Koa {
   const { controller, limits, log, draining } = options;
@@ -68,8 +70,9 @@ export function createApp(options: AppOptions): Koa {
   const documentation = documentationRouter(openApiDocument(routes));
 
   const app = new Koa();
-  app.on('error', (error: Error) => {
-    log.error({ err: error }, 'answering failed');
+  app.on('error', (error: NodeJS.ErrnoException) => {
+    // A client that leaves an answer that flows is no fault; that it left is in its request's own line.
+    if (!GONE.includes(error.code ?? '')) log.error({ err: error }, 'answering failed');
   });
   app.use(frame({ log, metrics, proxies: options.proxies }));
   app.use(securityHeaders(options.isTls));
