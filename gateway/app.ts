@@ -19,7 +19,7 @@ import { errors } from './middleware/errors.js';
 import { frame, stateOf } from './middleware/request.js';
 import { cors, securityHeaders } from './middleware/security.js';
 import { openApiDocument } from './openapi.js';
-import type { Input, Reply, Route, Services } from './route.js';
+import { SMALL_BODY_BYTES, type Input, type Reply, type Route, type Services } from './route.js';
 import { authRoutes } from './routes/auth.js';
 import { documentationRouter } from './routes/documentation.js';
 import { eventRoutes } from './routes/events.js';
@@ -93,6 +93,10 @@ function addRoute(router: Router, route: Route, controller: Controller, services
     const token = route.isPublic ? undefined : bearerToken(context.get('authorization'));
     const { address, requestId, signal } = state;
     const session = controller.session({ token, address, requestId, signal });
+    // A token that is good for nothing must not make anybody read and parse what is large.
+    if (token !== undefined && route.maxBodyBytes > SMALL_BODY_BYTES) {
+      await session.call(session.identity, session.identity.whoAmI, {});
+    }
     const input = { ...services, ...(await checked(route, context, services)), session, koa: context };
     const reply = await route.handle(input as unknown as Input<never, never, never>);
     if (reply !== undefined) send(context, route, reply);

@@ -43,13 +43,14 @@ export async function sendContent(
   koa.set('Content-Disposition', attachment(name));
   koa.set('Content-Length', String(range === undefined ? size : range.end - range.start));
   if (range !== undefined) koa.set('Content-Range', `bytes ${range.start}-${range.end - 1}/${size}`);
+  const { username } = await session.call(session.identity, session.identity.whoAmI, {});
   koa.respond = false;
   const { res } = koa;
   if (koa.method === 'HEAD' || size === 0) {
     res.end();
     return;
   }
-  await turns.take(session.signal, () =>
+  await turns.take(username, session.signal, () =>
     downloadFile(downloadCatalogue(session, leaseId), {
       fileId: file.id,
       chunksCount: file.chunksCount,

@@ -47,8 +47,8 @@ export class Exchange {
     until: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<Response> {
     if (until.signal?.aborted === true) throw clientGone();
-    const bytes = method.requestSerialize(request);
-    return method.responseDeserialize(await this.#usable().call(method.path, bytes, scope, until));
+    const reply = await this.#usable().call(method.path, serialized(method, request), scope, until);
+    return method.responseDeserialize(reply);
   }
 
   close(): void {
@@ -71,14 +71,11 @@ class Line {
 
   constructor(private readonly stream: Stream) {
     this.#outgoing = new Batch({
-      write: (items) =>
-        stream.write({
-          calls: items.filter((item) => typeof item !== 'number'),
-          cancelled: items.filter((item) => typeof item === 'number'),
-        }),
-    });
-    stream.on('drain', () => {
-      this.#outgoing.drained();
+      write: (items, taken) => {
+        const calls = items.filter((item) => typeof item !== 'number');
+        const cancelled = items.filter((item) => typeof item === 'number');
+        stream.write({ calls, cancelled }, taken);
+      },
     });
     stream.on('data', ({ replies }: ExchangeResponse) => {
       for (const reply of replies) this.#settle(reply);
@@ -98,7 +95,7 @@ class Line {
     { deadlineMs, signal }: { readonly deadlineMs: number; readonly signal: AbortSignal | undefined },
   ): Promise<Buffer> {
     if (this.#pending.size >= MAX_PENDING) {
-      const error = new NexusError('resource_exhausted', 'too many requests are waiting; try again in a moment');
+      const error = new NexusError('unavailable', 'too many requests wait for the controller; try again in a moment');
       return Promise.reject(error);
     }
     const id = this.#nextId();
@@ -163,6 +160,19 @@ class Line {
     const error = new NexusError('unavailable', 'the controller does not answer; try again in a moment', {}, { cause });
     for (const pending of [...this.#pending.values()]) pending.reject(error);
     this.#pending.clear();
+  }
+}
+
+/** Code: invalid_argument: what the schemas of a route let pass does not fit into a message. */
+function serialized<Request>(
+  method: Pick<MethodDefinition<Request, unknown>, 'requestSerialize'>,
+  request: Request,
+): Buffer {
+  try {
+    return method.requestSerialize(request);
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    throw new NexusError('invalid_argument', `the request is out of range: ${said}`, {}, { cause: error });
   }
 }
 

@@ -1,7 +1,12 @@
 /** What comes in, checked once against a route's schemas; every refusal names the field as the client wrote it. */
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
+import { jsonDepth } from '../shared/json-text.js';
 import { invalid, tooLarge, tooSlow, wrongMediaType } from './http-error.js';
+
+/** More than any event may have. */
+const MAX_DEPTH = 256;
 
 /** Existing clients send these with a capital letter. */
 const CAPITALISED: readonly string[] = ['Username', 'Password', 'Email', 'Code', 'Runtime'];
@@ -29,12 +34,16 @@ export async function readJson(request: IncomingMessage, maxBytes: number, timeo
   const type = request.headers['content-type'];
   if (type !== undefined && !/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type))
     throw wrongMediaType('application/json');
-  const text = (await readText(request, maxBytes, timeoutMs)) || '{}';
+  const text = utf8(await readBytes(request, maxBytes, timeoutMs)) || '{}';
+  let value: unknown;
   try {
-    return { value: withoutCapitals(JSON.parse(text)), text };
+    value = JSON.parse(text);
   } catch {
     throw invalid('body', 'must be JSON');
   }
+  // Whoever walks through it later may do so by recursion.
+  if (jsonDepth(text) > MAX_DEPTH) throw invalid('body', `must be nested at most ${MAX_DEPTH} levels deep`);
+  return { value: withoutCapitals(value), text };
 }
 
 function withoutCapitals(value: unknown): unknown {
@@ -46,7 +55,13 @@ function withoutCapitals(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [known(name), field]));
 }
 
-function readText(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<string> {
+/** Code: invalid_argument: what came is not to be changed in silence. */
+function utf8(bytes: Buffer): string {
+  if (!isUtf8(bytes)) throw invalid('body', 'must be UTF-8');
+  return bytes.toString('utf8');
+}
+
+function readBytes(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
   // Said before anything is read: nobody should send it in vain.
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge('body', maxBytes));
   return new Promise((resolve, reject) => {
@@ -69,7 +84,7 @@ function readText(request: IncomingMessage, maxBytes: number, timeoutMs: number)
     };
     const onEnd = (): void => {
       settle(() => {
-        resolve(Buffer.concat(parts).toString('utf8'));
+        resolve(Buffer.concat(parts));
       });
     };
     const onError = (error: Error): void => {

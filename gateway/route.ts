@@ -67,7 +67,8 @@ export interface Route {
 type Empty = Record<string, never>;
 type Parsed<Schema> = Schema extends z.ZodObject ? z.infer<Schema> : Empty;
 
-const DEFAULT_MAX_BODY_BYTES = 64 * 1024;
+/** What the body of most routes may have. */
+export const SMALL_BODY_BYTES = 64 * 1024;
 
 /** Types the input after the schemas. */
 export function route<
@@ -95,7 +96,7 @@ export function route<
     query: undefined,
     body: undefined,
     upload: undefined,
-    maxBodyBytes: DEFAULT_MAX_BODY_BYTES,
+    maxBodyBytes: SMALL_BODY_BYTES,
     ...definition,
   };
 }

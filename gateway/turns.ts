@@ -1,53 +1,92 @@
-/** So many at once; further ones wait for their turn in order, and no more than can be told to wait. */
+/**
+ * So many transfers at once; further ones wait for their turn, and no more than can be told to wait. Users take turns,
+ * however many transfers each has waiting, and nobody has all the places: a client that takes nothing holds its own up.
+ */
 import { NexusError } from '../shared/errors.js';
+
+/** What one user may have of all places. */
+const MOST_OF_ONE = 3 / 4;
+
+interface Line {
+  running: number;
+  readonly waiting: (() => void)[];
+}
 
 export class Turns {
   #running = 0;
-  readonly #waiting: (() => void)[] = [];
+  #waiting = 0;
+  /** Of users who have anything here; who was served last stands last. */
+  readonly #lines = new Map<string, Line>();
+  readonly #mostOfOne: number;
 
   constructor(
     private readonly atOnce: number,
     private readonly mostWaiting: number,
-  ) {}
+  ) {
+    this.#mostOfOne = Math.ceil(atOnce * MOST_OF_ONE);
+  }
 
   /** Codes: unavailable (too many wait already), cancelled, those of the work. */
-  async take<Result>(signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
-    await this.#begin(signal);
+  async take<Result>(user: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
+    await this.#begin(user, signal);
     try {
       return await work();
     } finally {
-      this.#end();
+      this.#end(user);
     }
   }
 
-  #begin(signal: AbortSignal): Promise<void> {
+  #begin(user: string, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return Promise.reject(gone());
-    if (this.#running < this.atOnce) {
+    const line = this.#lines.get(user) ?? { running: 0, waiting: [] };
+    this.#lines.set(user, line);
+    if (this.#running < this.atOnce && line.running < this.#mostOfOne) {
       this.#running += 1;
+      line.running += 1;
       return Promise.resolve();
     }
-    if (this.#waiting.length >= this.mostWaiting) {
+    if (this.#waiting >= this.mostWaiting) {
       return Promise.reject(new NexusError('unavailable', 'too many transfers are waiting; try again in a moment'));
     }
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(begin), 1);
+        line.waiting.splice(line.waiting.indexOf(begin), 1);
+        this.#waiting -= 1;
+        this.#forget(user, line);
         reject(gone());
       };
       const begin = (): void => {
         signal.removeEventListener('abort', onAbort);
         resolve();
       };
-      this.#waiting.push(begin);
+      line.waiting.push(begin);
+      this.#waiting += 1;
       signal.addEventListener('abort', onAbort, { once: true });
     });
   }
 
-  /** The turn passes on without being free in between. */
-  #end(): void {
-    const next = this.#waiting.shift();
-    if (next === undefined) this.#running -= 1;
-    else next();
+  #end(user: string): void {
+    this.#running -= 1;
+    const ended = this.#lines.get(user);
+    if (ended !== undefined) {
+      ended.running -= 1;
+      this.#forget(user, ended);
+    }
+    for (const [next, line] of this.#lines) {
+      const begin = line.running < this.#mostOfOne ? line.waiting.shift() : undefined;
+      if (begin === undefined) continue;
+      this.#waiting -= 1;
+      this.#running += 1;
+      line.running += 1;
+      this.#lines.delete(next);
+      this.#lines.set(next, line);
+      begin();
+      return;
+    }
+  }
+
+  #forget(user: string, { running, waiting }: Line): void {
+    if (running + waiting.length === 0) this.#lines.delete(user);
   }
 }
 

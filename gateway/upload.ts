@@ -30,13 +30,18 @@ export interface UploadKind<Fields extends z.ZodObject> {
 
 type AnyInput = Input<unknown, unknown, unknown>;
 
-export function receiveUpload<Fields extends z.ZodObject>(input: AnyInput, kind: UploadKind<Fields>): Promise<File> {
+export async function receiveUpload<Fields extends z.ZodObject>(
+  input: AnyInput,
+  kind: UploadKind<Fields>,
+): Promise<File> {
   const { koa, limits, session, turns } = input;
   const length = Number(koa.req.headers['content-length'] ?? 0);
-  if (limits.maxUploadBytes !== 0 && length > limits.maxUploadBytes)
-    return Promise.reject(tooLarge('body', limits.maxUploadBytes));
+  if (limits.maxUploadBytes !== 0 && length > limits.maxUploadBytes) throw tooLarge('body', limits.maxUploadBytes);
+  const { username } = await session.call(session.identity, session.identity.whoAmI, {});
   const isMultipart = koa.is('multipart/form-data') === 'multipart/form-data';
-  return turns.take(session.signal, () => (isMultipart ? multipart(input, kind, length) : raw(input, kind, length)));
+  return await turns.take(username, session.signal, () =>
+    isMultipart ? multipart(input, kind, length) : raw(input, kind, length),
+  );
 }
 
 async function raw<Fields extends z.ZodObject>(

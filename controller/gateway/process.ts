@@ -9,7 +9,7 @@ import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createConnection, isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
-import { keyName, type SettingName, type Settings } from '../../shared/config/settings.js';
+import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import type { ProcessIdentity } from '../runtime/port.js';
@@ -40,18 +40,8 @@ const TOLD: readonly SettingName[] = [
   'runDir',
   'serviceUser',
   'logLevel',
-  'gatewayHost',
-  'gatewayPort',
-  'gatewayTlsCertFile',
-  'gatewayTlsKeyFile',
-  'gatewayCorsOrigins',
-  'gatewayProxies',
-  'gatewayMaxUploadMb',
-  'gatewayTransfers',
-  'gatewayHeaderTimeoutMs',
-  'gatewayBodyTimeoutMs',
-  'gatewayStallMs',
-  'gatewayDrainMs',
+  // `gateway` is whether there is to be one.
+  ...SETTING_NAMES.filter((name) => name.startsWith('gateway') && name !== 'gateway'),
 ];
 /** A small young generation: network buffers are garbage soon, and collecting them often keeps memory low. */
 const NODE_FLAGS = ['--max-semi-space-size=4'];

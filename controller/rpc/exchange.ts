@@ -114,9 +114,10 @@ class Conversation {
     private readonly stream: Stream,
     private readonly targets: ReadonlyMap<string, Target>,
   ) {
-    this.#replies = new Batch({ write: (replies) => stream.write({ replies: [...replies] }) });
-    stream.on('drain', () => {
-      this.#replies.drained();
+    this.#replies = new Batch({
+      write: (replies, taken) => {
+        stream.write({ replies: [...replies] }, taken);
+      },
     });
     stream.on('data', ({ calls, cancelled }: ExchangeRequest) => {
       for (const call of calls) this.#take(call);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
 import type { LeaseId, UploadId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES, MAX_REPLICAS } from '../../shared/limits.js';
+import { CHUNK_SIZE_BYTES, MAX_REPLICAS, MIB } from '../../shared/limits.js';
 import { USER_NAME_PATTERN } from '../../shared/users.js';
 import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../vfs/path.js';
 import type { FsUseCases, PlacedEntry, QuotaView } from '../vfs/use-cases.js';
@@ -13,6 +13,10 @@ import { serverStream, unary } from './handlers.js';
 import { parseRequest } from './validate.js';
 
 const MAX_ENTRIES_PER_PAGE = 1000;
+/** Messages are at most 4 MiB. */
+const MAX_PAGE_BYTES = 3 * MIB;
+/** Of an entry, besides its name and path. */
+const ENTRY_BYTES = 256;
 const MAX_DEPTH = 4096;
 const MAX_QUOTA_BYTES = 2 ** 50;
 
@@ -83,10 +87,11 @@ export function fsServiceHandlers(
       const { path, pageSize: limit, pageToken } = parseRequest(listSchema, request);
       const after = Buffer.from(pageToken, 'base64url').toString('utf8');
       const entries = await fs.list(caller.user, parsePath(path), { after, limit });
-      const last = entries.length === limit ? entries.at(-1) : undefined;
+      const shown = withinOneMessage(entries.map(entryShape));
+      const last = shown.length < entries.length || entries.length === limit ? shown.at(-1) : undefined;
       return {
-        entries: entries.map(entryShape),
-        nextPageToken: last === undefined ? '' : Buffer.from(last.entry.name).toString('base64url'),
+        entries: shown,
+        nextPageToken: last === undefined ? '' : Buffer.from(last.name).toString('base64url'),
       };
     }),
     walkFolder: serverStream(edge, async (request, { caller, signal, send }) => {
@@ -142,6 +147,16 @@ export function fsServiceHandlers(
       return { username: user, limit: BigInt(set) };
     }),
   };
+}
+
+/** A page of long paths ends early: it would not fit into a message. */
+function withinOneMessage(entries: readonly FsEntry[]): FsEntry[] {
+  let bytes = 0;
+  const end = entries.findIndex((entry) => {
+    bytes += Buffer.byteLength(entry.path) + Buffer.byteLength(entry.name) + ENTRY_BYTES;
+    return bytes > MAX_PAGE_BYTES;
+  });
+  return end === -1 ? [...entries] : entries.slice(0, Math.max(1, end));
 }
 
 /** Codes: permission_denied, not_found. */

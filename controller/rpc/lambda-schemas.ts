@@ -64,7 +64,11 @@ export function schemas(settings: Settings) {
         .refine(({ length }) => length <= MAX_STDIN_BYTES, `must be at most ${MAX_STDIN_BYTES} bytes`),
       event: z
         .string()
-        .refine((text) => bytesOf(text) <= MAX_EVENT_BYTES, `must be at most ${MAX_EVENT_BYTES} bytes`)
+        // What is too long is not read any further.
+        .refine((text) => bytesOf(text) <= MAX_EVENT_BYTES, {
+          error: `must be at most ${MAX_EVENT_BYTES} bytes`,
+          abort: true,
+        })
         .superRefine((text, { addIssue }) => {
           const problem = problemOfEvent(text);
           if (problem !== undefined) addIssue(problem);

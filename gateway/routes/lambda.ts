@@ -12,6 +12,8 @@ import { lambdaResultSchema } from '../schemas.js';
 
 /** Code and input, as JSON writes them. */
 const MAX_BODY_BYTES = 4 * MIB;
+/** What a message has room for; the controller knows what the settings allow. */
+const MAX_UINT32 = 2 ** 32 - 1;
 
 export const lambdaRoutes: readonly Route[] = [
   route({
@@ -23,8 +25,8 @@ export const lambdaRoutes: readonly Route[] = [
     body: z.strictObject({
       code: z.string().min(1).describe('Python'),
       runtime: z.enum(['python3']).optional(),
-      timeout_ms: z.int().min(1).optional().describe('ms; default and most: by the settings'),
-      memory_mb: z.int().min(1).optional().describe('MB; default and most: by the settings'),
+      timeout_ms: z.int().min(1).max(MAX_UINT32).optional().describe('ms; default and most: by the settings'),
+      memory_mb: z.int().min(1).max(MAX_UINT32).optional().describe('MB; default and most: by the settings'),
       stdin: z.string().optional().describe('what the code can read from standard input'),
       event: z.unknown().optional().describe('the global `event`, and the argument of `handler` where there is one'),
       files: z.array(path).max(64).optional().describe('paths of yours; the code finds each at /mnt/PATH'),

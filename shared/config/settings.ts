@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { isAddressOrNetwork } from './network.js';
 import { NexusError } from '../errors.js';
 import { LOG_LEVELS } from '../log.js';
 import { MAX_REPLICAS, MIN_LAMBDA_MEMORY_MB } from '../limits.js';
@@ -164,7 +165,10 @@ const schema = z.strictObject({
     .describe('reverse proxies in front of the gateway, whose X-Forwarded-For is believed'),
   gatewayMetricsFrom: z
     .string()
-    .regex(/^[0-9a-fA-F:./]+(,[0-9a-fA-F:./]+)*$/, 'must be addresses or networks with commas between')
+    .refine(
+      (text) => text.split(',').every(isAddressOrNetwork),
+      'must be addresses or networks with commas between, e.g. 127.0.0.1,10.0.0.0/8',
+    )
     .optional()
     .describe(
       'addresses and networks that may read /metrics, e.g. 127.0.0.1,10.0.0.0/8; unset: all that reach the gateway',

@@ -1,57 +1,71 @@
 /**
  * What is written within one turn of the event loop goes as one message: each message costs a stream's frames and
- * wake-ups at both ends, and under load many calls are made and answered in a turn. What the other side does not take
- * waits here.
+ * wake-ups at both ends, and under load many calls are made and answered in a turn. One message is on its way at a time;
+ * what comes meanwhile waits here, and what is large goes one by one, so that what is small never waits for more than one
+ * of them.
  */
 
-/** A message may be 4 MiB; one more item must still fit. */
-const FULL_BYTES = 512 * 1024;
+/** Small items of a message, together; the message may be 4 MiB, and one large item must still fit. */
+const FULL_BYTES = 256 * 1024;
+/** An item beyond it is large. */
+const SMALL_BYTES = 16 * 1024;
 
 interface Sink<Item> {
-  /** Sends one message; false: wait for `drained`. */
-  write(items: readonly Item[]): boolean;
+  /** Sends one message; `taken` is called when the transport has it. */
+  write(items: readonly Item[], taken: () => void): void;
+}
+
+interface Waiting<Item> {
+  readonly item: Item;
+  readonly bytes: number;
 }
 
 export class Batch<Item> {
-  #waiting: { readonly item: Item; readonly bytes: number }[] = [];
+  readonly #small: Waiting<Item>[] = [];
+  readonly #large: Item[] = [];
   #isScheduled = false;
-  #isBlocked = false;
+  #isBusy = false;
 
   constructor(private readonly sink: Sink<Item>) {}
 
   /** `bytes`: about what it takes in a message. */
   add(item: Item, bytes: number): void {
-    this.#waiting.push({ item, bytes });
-    this.#schedule();
-  }
-
-  /** The other side takes more. */
-  drained(): void {
-    this.#isBlocked = false;
-    if (this.#waiting.length > 0) this.#schedule();
-  }
-
-  /** Sends at once what it may. */
-  flush(): void {
-    while (this.#waiting.length > 0 && !this.#isBlocked) {
-      let bytes = 0;
-      let count = 0;
-      for (const waiting of this.#waiting) {
-        if (count > 0 && bytes + waiting.bytes > FULL_BYTES) break;
-        bytes += waiting.bytes;
-        count += 1;
-      }
-      const items = this.#waiting.splice(0, count).map(({ item }) => item);
-      this.#isBlocked = !this.sink.write(items);
-    }
-  }
-
-  #schedule(): void {
-    if (this.#isScheduled || this.#isBlocked) return;
+    if (bytes > SMALL_BYTES) this.#large.push(item);
+    else this.#small.push({ item, bytes });
+    if (this.#isScheduled || this.#isBusy) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      this.flush();
+      this.#send();
     });
+  }
+
+  /** Everything, at once: nothing follows. */
+  flush(): void {
+    while (!this.#isEmpty) this.sink.write(this.#next(), () => undefined);
+  }
+
+  #send(): void {
+    if (this.#isBusy || this.#isEmpty) return;
+    this.#isBusy = true;
+    this.sink.write(this.#next(), () => {
+      this.#isBusy = false;
+      this.#send();
+    });
+  }
+
+  get #isEmpty(): boolean {
+    return this.#small.length + this.#large.length === 0;
+  }
+
+  #next(): Item[] {
+    let bytes = 0;
+    let count = 0;
+    for (const waiting of this.#small) {
+      if (bytes + waiting.bytes > FULL_BYTES) break;
+      bytes += waiting.bytes;
+      count += 1;
+    }
+    return [...this.#small.splice(0, count).map(({ item }) => item), ...this.#large.splice(0, 1)];
   }
 }

@@ -177,6 +177,23 @@ describe('many calls in one stream', () => {
     expect(bench.streams).to.equal(1);
   });
 
+  it('that are small do not wait behind large answers', async () => {
+    await using bench = await ExchangeBench.start();
+    bench.answer = (path) => (path === '/large' ? 'x'.repeat(3 * MIB) : path);
+    const order: string[] = [];
+    const call = async (path: string): Promise<void> => {
+      await bench.usage(path);
+      order.push(path);
+    };
+    const large = Array.from({ length: 20 }, () => call('/large'));
+    // All of them have been answered, and wait to be sent or are on their way.
+    await large[0];
+    await call('/small');
+    await Promise.all(large);
+    expect(order).to.have.length(21);
+    expect(order.indexOf('/small')).to.be.lessThan(10);
+  });
+
   it('are refused one by one for what is wrong with them', async () => {
     await using bench = await ExchangeBench.start();
     const call = (method: MethodDefinition<never, never>, request: object): Promise<string> =>

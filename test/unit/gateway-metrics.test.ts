@@ -5,6 +5,7 @@ import { HttpMetrics } from '../../gateway/metrics/http.js';
 import { readersOf } from '../../gateway/metrics/readers.js';
 import { Scrape } from '../../gateway/metrics/scrape.js';
 import { metricsRoutes } from '../../gateway/routes/metrics.js';
+import { loadSettings } from '../../shared/config/settings.js';
 import { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { createLogger } from '../../shared/log.js';
 import { codeOf } from '../support/codes.js';
@@ -138,7 +139,10 @@ describe('who may read the figures', () => {
   });
 
   it('is refused as a setting when it is no address', async () => {
-    for (const wrong of ['10.0.0.0/33', '10.0.0', '1.2.3.4/', '1.2.3.4/8/8', '::/129', '/8'])
-      expect(await codeOf(() => Promise.resolve(readersOf(wrong))), wrong).to.equal('invalid_argument');
+    const given = (value: string) => () =>
+      Promise.resolve(loadSettings({ flags: {}, file: undefined, env: { NEXUS_GATEWAY_METRICS_FROM: value } }));
+    for (const wrong of ['10.0.0.0/33', '10.0.0', '1.2.3.4/', '1.2.3.4/8/8', '::/129', '/8', '127.0.0.1, ::1'])
+      expect(await codeOf(given(wrong)), wrong).to.equal('invalid_argument');
+    expect(await codeOf(given('127.0.0.1,10.0.0.0/8,::1'))).to.equal('accepted');
   });
 });

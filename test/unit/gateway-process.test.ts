@@ -210,8 +210,11 @@ describe('the process of the gateway', () => {
     process.kill(pid, 'SIGKILL');
     await bench.until(() => next.status.problem !== '', next);
     expect(next.status.problem).to.include('an earlier controller had started it');
-    bench.nowMs += 30_000;
-    await bench.until(() => next.status.ready, next);
+    // Threads of a killed process may hold its port for a moment after it is gone: the first attempt may find it taken.
+    await bench.until(() => {
+      bench.nowMs += 1000;
+      return next.status.ready;
+    }, next);
     const changed = bench.another({ gatewayDrainMs: '2000' });
     await bench.until(() => {
       bench.nowMs += 1000;
@@ -222,7 +225,7 @@ describe('the process of the gateway', () => {
   });
 
   it('has a log that begins anew before it fills the disk', async () => {
-    const fill = `const { writeSync } = require('node:fs'); for (let at = 0; at < 9; at += 1) writeSync(1, 'x'.repeat(1048576) + '\\n');`;
+    const fill = `require('node:fs').writeSync(1, 'x'.repeat(9 * 1048576) + '\\n');`;
     await using bench = new Bench(`${fill}${LISTENS} console.log('after');`, await freePort());
     await bench.until(() => bench.gateway.status.ready);
     await bench.gateway.tick();
