@@ -27,10 +27,10 @@ import { ImageServiceClient } from '../shared/gen/nexus/v1/image.js';
 import { LambdaServiceClient } from '../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
-import { DEFAULT_INSTANCE } from '../shared/config/instance.js';
 import { StateServiceClient } from '../shared/gen/nexus/v1/state.js';
 import type { ChunkRoute } from '../shared/transfer/route.js';
 import { AS_USER_METADATA, errorOfStatus } from '../shared/rpc/status.js';
+import { flagOf, notAnswering } from './silent-controller.js';
 
 /** Of a call that answers at once. */
 const QUICK_DEADLINE_MS = 30_000;
@@ -71,15 +71,13 @@ export interface Controller {
   close(): Promise<void>;
 }
 
-export const notRunning = (settings: Settings): NexusError => {
-  const flag = settings.instance === DEFAULT_INSTANCE ? '' : ` --instance ${settings.instance}`;
-  return new NexusError(
+export const notRunning = (settings: Settings): NexusError =>
+  new NexusError(
     'unavailable',
-    `the cluster "${settings.instance}" is not running; start it with: nexus up${flag}`,
+    `the cluster "${settings.instance}" is not running; start it with: nexus up${flagOf(settings)}`,
   );
-};
 
-/** Code: unavailable when nobody listens. */
+/** Codes: unavailable when nobody listens, deadline_exceeded when somebody does and does not answer. */
 export async function openController(settings: Settings, signal: AbortSignal, asUser?: string): Promise<Controller> {
   if (!existsSync(settings.socket)) throw notRunning(settings);
   return await openClients({
@@ -87,7 +85,7 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     channel: credentials.createInsecure(),
     options: { interceptors: asUser === undefined ? [] : [actFor(asUser)] },
     signal,
-    whenSilent: () => notRunning(settings),
+    whenSilent: (isListening) => (isListening ? notAnswering(settings) : notRunning(settings)),
   });
 }
 
@@ -97,8 +95,8 @@ export interface ClientOptions {
   readonly channel: ChannelCredentials;
   readonly options: Partial<GrpcOptions>;
   readonly signal: AbortSignal;
-  /** What is thrown when there is no connection. */
-  readonly whenSilent: () => NexusError | Promise<NexusError>;
+  /** What is thrown when there is no connection; `isListening`: none was refused, either, in all the time. */
+  readonly whenSilent: (isListening: boolean) => NexusError | Promise<NexusError>;
   readonly chunkRoute?: ChunkRoute;
 }
 
@@ -123,10 +121,11 @@ export async function openClients(given: ClientOptions): Promise<Controller> {
   const close = (): void => {
     for (const client of Object.values(clients)) client.close();
   };
-  if (!(await isReady(clients.cluster, signal))) {
+  const outcome = await connected(clients.cluster, signal);
+  if (outcome !== 'ready') {
     close();
     if (signal.aborted) throw new NexusError('cancelled', 'interrupted');
-    throw await whenSilent();
+    throw await whenSilent(outcome === 'late');
   }
   return {
     ...clients,
@@ -153,22 +152,23 @@ const actFor =
     });
 
 /** gRPC itself would go on trying where the first attempt has shown that nobody listens. */
-function isReady(client: Client, signal: AbortSignal): Promise<boolean> {
+function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refused' | 'late'> {
   const channel = client.getChannel();
   const deadline = Date.now() + CONNECT_TIMEOUT_MS;
   return new Promise((resolve) => {
-    const settle = (isIt: boolean): void => {
+    const settle = (outcome: 'ready' | 'refused' | 'late'): void => {
       signal.removeEventListener('abort', onAbort);
-      resolve(isIt);
+      resolve(outcome);
     };
     const onAbort = (): void => {
-      settle(false);
+      settle('refused');
     };
     signal.addEventListener('abort', onAbort, { once: true });
     const look = (isLate: boolean): void => {
       const state = channel.getConnectivityState(true);
-      const isOver = isLate || state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN;
-      if (state === connectivityState.READY || isOver) settle(state === connectivityState.READY);
+      if (state === connectivityState.READY) settle('ready');
+      else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) settle('refused');
+      else if (isLate) settle('late');
       else channel.watchConnectivityState(state, deadline, (error) => look(error !== undefined));
     };
     look(false);

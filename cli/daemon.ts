@@ -9,19 +9,34 @@ import { isErrorCode, NexusError } from '../shared/errors.js';
 import type { Context } from './context.js';
 import { openController, type Controller } from './connection.js';
 import { controllerProgram } from './project.js';
+import { notAnswering } from './silent-controller.js';
 
 const POLL_MS = 25;
+/** A controller that somebody else has just started is mostly up before this is worth a word. */
+const PATIENCE_MS = 3000;
+/** Of a start by somebody else, which may take as long as a slow one with the base image unpacked. */
+const OTHERS_TIMEOUT_MS = 60_000;
 /** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
 const NODE_FLAGS = ['--max-semi-space-size=2'];
 
 export const controllerLog = (settings: Settings): string => join(settings.stateDir, CONTROLLER_LOG);
 
-/** The controller if one answers, else undefined. */
+/** The controller if one answers, undefined if none is there. Code: deadline_exceeded when it does not answer. */
 export async function findController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
   try {
     return await openController(settings, signal);
   } catch (error) {
     if (error instanceof NexusError && error.code === 'unavailable') return undefined;
+    throw error;
+  }
+}
+
+/** One that is starting, or on a busy machine, answers at a later attempt. */
+async function tryController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
+  try {
+    return await findController(settings, signal);
+  } catch (error) {
+    if (error instanceof NexusError && error.code === 'deadline_exceeded') return undefined;
     throw error;
   }
 }
@@ -42,33 +57,52 @@ export async function startController(context: Context, settings: Settings): Pro
   });
   child.unref();
   await log.close();
-  const deadline = Date.now() + settings.startTimeoutMs;
+  const startedAt = Date.now();
+  const deadline = startedAt + settings.startTimeoutMs;
+  // That somebody else was quicker: theirs is as good, and will be up in a moment.
+  let other: NexusError | undefined;
+  let isTold = false;
   for (;;) {
     const text = await readFile(path, 'utf8');
-    if (text.slice(before).includes('"the controller is up"')) {
+    if (other !== undefined || text.slice(before).includes('"the controller is up"')) {
       // It serves by its own word: on a busy machine a connection may take longer than one attempt waits.
-      const controller = await findController(settings, context.signal);
+      const controller = await tryController(settings, context.signal).catch((error: unknown) => {
+        if (!context.signal.aborted) throw error;
+        return undefined;
+      });
       if (controller !== undefined) return controller;
     }
-    if (child.exitCode !== null || child.signalCode !== null) {
-      const failure = await startFailure(path, before);
-      // Somebody else was quicker: theirs is as good, and will be up in a moment.
-      if (failure.code !== 'already_exists') {
-        if (made !== undefined) await takeBackLog(settings, failure);
-        throw failure;
+    if (other === undefined && (child.exitCode !== null || child.signalCode !== null)) {
+      other = await startFailure(path, before);
+      if (other.code !== 'already_exists') {
+        if (made !== undefined) await takeBackLog(settings, other);
+        throw other;
       }
     }
-    if (context.signal.aborted || Date.now() > deadline) {
+    if (other !== undefined && !isTold && Date.now() > startedAt + PATIENCE_MS) {
+      context.note(`${other.message}; waiting until it answers`);
+      isTold = true;
+    }
+    if (context.signal.aborted || Date.now() > (other === undefined ? deadline : startedAt + OTHERS_TIMEOUT_MS)) {
       child.kill('SIGTERM');
-      throw context.signal.aborted
-        ? new NexusError('cancelled', 'interrupted; the controller was stopped')
-        : new NexusError(
-            'deadline_exceeded',
-            `the controller is not up after ${settings.startTimeoutMs / 1000} s (start-timeout-ms); see ${path}`,
-          );
+      throw notStarted(context, settings, other !== undefined);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
+
+function notStarted(context: Context, settings: Settings, isOthers: boolean): NexusError {
+  if (context.signal.aborted) {
+    const left = isOthers
+      ? 'the controller, which another command started, was left alone'
+      : 'the controller was stopped';
+    return new NexusError('cancelled', `interrupted; ${left}`);
+  }
+  if (isOthers) return notAnswering(settings);
+  return new NexusError(
+    'deadline_exceeded',
+    `the controller is not up after ${settings.startTimeoutMs / 1000} s (start-timeout-ms); see ${controllerLog(settings)}`,
+  );
 }
 
 /** A first start that failed leaves nothing, unless there is more to read than the error says. */

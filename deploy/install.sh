@@ -19,9 +19,22 @@ readonly UNITS=(nexus-controller.service nexus-gateway.service)
 # What an installed copy consists of, beside the packages that it needs while it runs.
 readonly PARTS=(nexus package.json package-lock.json LICENSE README.md docs deploy dist)
 
+readonly USAGE='usage: deploy/install.sh [--prefix DIR] [--uninstall [--purge]]'
+
 usage() {
-  echo "install: $1; usage: deploy/install.sh [--prefix DIR] [--uninstall [--purge]]" >&2
+  echo "install: $1; $USAGE" >&2
   exit 2
+}
+
+help() {
+  cat <<END
+$USAGE
+
+Installs to /opt/nexus or --prefix, and again over what is there: an upgrade. --uninstall removes it, and with --purge its
+state and settings, too. Environment: DESTDIR goes before every path; BINDIR, UNITDIR and SYSCONFDIR say where the link,
+the units and the sample of settings go; NEXUS_INSTANCE says whose state --purge means.
+END
+  exit 0
 }
 
 refuse() {
@@ -35,13 +48,16 @@ while [ $# -gt 0 ]; do
     --prefix) PREFIX=${2:-} && shift ;;
     --uninstall) verb=uninstall ;;
     --purge) purge=yes ;;
+    -h | --help) help ;;
     *) usage "unknown option $1" ;;
   esac
   shift || usage 'an option lacks its value'
 done
+while [[ $PREFIX == *//* ]]; do PREFIX=${PREFIX//\/\//\/}; done
+if [ "$PREFIX" != / ]; then PREFIX=${PREFIX%/}; fi
 case $PREFIX in
   / | /usr | /usr/local | /opt | /etc | /var | /home | /root) usage "$PREFIX holds other things; give a folder of its own" ;;
-  /*) PREFIX=${PREFIX%/} ;;
+  /*) ;;
   *) usage '--prefix must be an absolute path' ;;
 esac
 if [ -n "$purge" ] && [ "$verb" = install ]; then usage '--purge goes with --uninstall'; fi
@@ -110,9 +126,15 @@ install_units() {
   if has_systemd; then systemctl daemon-reload; fi
 }
 
+starts_ours() { grep -qsF " $PREFIX/" "$1"; }
+
 process_of() { basename "${1#nexus-}" .service; }
 
+# Another installation's units and sample stay with it.
 uninstall_all() {
+  if [ ! -e "$TARGET" ] && [ ! -e "$TARGET.previous" ] && [ ! -e "$TARGET.new" ]; then
+    refuse "nothing is installed at $TARGET; give the --prefix that it was installed with"
+  fi
   if [ -e "$TARGET" ] && ! is_ours "$TARGET"; then refuse "$TARGET is no Nexus; nothing was removed"; fi
   if [ -z "$DESTDIR" ] && [ -x "$TARGET/nexus" ]; then end_cluster; fi
   if in_use "$TARGET" || in_use "$TARGET.previous"; then
@@ -120,9 +142,11 @@ uninstall_all() {
   fi
   local unit
   for unit in nexus-gateway.service nexus-controller.service; do
-    if has_systemd && [ -f "$UNITDIR/$unit" ]; then systemctl --quiet disable --now "$unit"; fi
+    if has_systemd && starts_ours "$UNITDIR/$unit"; then systemctl --quiet disable --now "$unit"; fi
   done
-  for unit in "${UNITS[@]}"; do rm -f "$DESTDIR$UNITDIR/$unit"; done
+  for unit in "${UNITS[@]}"; do
+    if starts_ours "$DESTDIR$UNITDIR/$unit"; then rm "$DESTDIR$UNITDIR/$unit"; fi
+  done
   if has_systemd; then systemctl daemon-reload; fi
   if [ "$(readlink "$DESTDIR$BINDIR/nexus")" = "$PREFIX/nexus" ]; then rm "$DESTDIR$BINDIR/nexus"; fi
   rm -f "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"

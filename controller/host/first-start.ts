@@ -4,8 +4,7 @@
  */
 import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CONTROLLER_LOG } from '../../shared/config/instance.js';
-import { LOCK_FILE } from './instance-lock.js';
+import { CONTROLLER_LOG, LOCK_FILE } from '../../shared/config/instance.js';
 
 /** There before the first start has done anything. */
 const NO_CONTENT: ReadonlySet<string> = new Set([CONTROLLER_LOG, LOCK_FILE]);

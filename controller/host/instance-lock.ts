@@ -5,10 +5,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
+import { LOCK_FILE } from '../../shared/config/instance.js';
 import { NexusError } from '../../shared/errors.js';
-
-/** In the state folder. */
-export const LOCK_FILE = 'controller.lock';
 
 export interface InstanceLock {
   release(): void;

@@ -2,7 +2,11 @@
 import { z } from 'zod';
 import type { StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
 import type { AgentChunk, NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
+import { NexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
 import type { NodeContext } from '../node/context.js';
+import { isListening } from '../node/state.js';
+import type { NodeRecord } from '../store/port.js';
 import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
 import { parseRequest } from './validate.js';
@@ -22,21 +26,30 @@ const listSchema = z.object({
 
 type AgentHandlers = Pick<NodeServiceServer, 'inspectAgent' | 'listAgentChunks'>;
 
-/** Codes: not_found, and those of the bus: unavailable when no agent answers. */
+/** Codes: not_found, failed_precondition (the node is down), and those of the bus: unavailable when no agent answers. */
 export function agentHandlers({ registry, bus }: NodeContext, edge: Edge): AgentHandlers {
   return {
     inspectAgent: unary(edge, async ({ node }) => {
-      const { inspection } = await bus.request(registry.resolve(node).id, { inspect: {} }, INSPECT_TIMEOUT_MS);
+      const { inspection } = await bus.request(listening(registry.resolve(node)), { inspect: {} }, INSPECT_TIMEOUT_MS);
       return { inspection };
     }),
     listAgentChunks: unary(edge, async (request) => {
       const { node, after, limit: wanted } = parseRequest(listSchema, request);
       const limit = wanted === 0 ? MAX_PAGE : wanted;
-      const { id } = registry.resolve(node);
+      const id = listening(registry.resolve(node));
       const { chunks } = await bus.request(id, { listChunks: { after, limit } }, LIST_TIMEOUT_MS);
       return { chunks: chunks.map(chunkShape), next: chunks.length < limit ? '' : (chunks.at(-1)?.chunkId ?? '') };
     }),
   };
+}
+
+/** Code: failed_precondition. */
+function listening({ id, name, status }: NodeRecord): NodeId {
+  if (isListening(status)) return id;
+  throw new NexusError(
+    'failed_precondition',
+    `node ${name} is ${status} and has no agent; start it with: nexus node start ${name}`,
+  );
 }
 
 const chunkShape = ({ chunkId, size, md5, origin }: StoredChunk): AgentChunk => ({

@@ -12,6 +12,9 @@ export const DEFAULT_INSTANCE = 'nexus';
 /** In the state folder: what a controller that was started in the background says. */
 export const CONTROLLER_LOG = 'controller.log';
 
+/** In the state folder: locked by the controller as long as it lives. */
+export const LOCK_FILE = 'controller.lock';
+
 /** At most 8 characters: an interface name holds 15, and a veth is called `nx-<instance>-<slot>`. */
 export const INSTANCE_PATTERN = /^[a-z][a-z0-9]{0,7}$/;
 

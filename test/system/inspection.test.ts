@@ -83,7 +83,11 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
   it('is refused with a code when the node is down, or is none', async () => {
     await cluster().ok('node', 'create', 'two', '--storage', '64M');
     await cluster().ok('node', 'stop', 'two');
-    expect(await cluster().run('agent', 'inspect', 'two')).to.include({ code: 5 });
+    for (const verb of ['inspect', 'ls-chunks']) {
+      const { code, stderr } = await cluster().run('agent', verb, 'two');
+      expect(code).to.equal(4);
+      expect(stderr).to.include('node two is Stopped and has no agent; start it with: nexus node start two');
+    }
     expect(await cluster().run('agent', 'ls-chunks', 'none')).to.include({ code: 3 });
   });
 
