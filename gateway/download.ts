@@ -72,27 +72,34 @@ function rangeOf(koa: Context, size: number, etag: string): ByteRange | undefine
   return parseRange(koa.get('range'), size);
 }
 
-/** Resolves when the last byte has left: the buffer is used again. Codes: deadline_exceeded, cancelled. */
+/** Settles when the socket has no more use for the data: the buffer is used again. Codes: deadline_exceeded, cancelled. */
 async function deliver(res: ServerResponse, data: Buffer, stallMs: number): Promise<void> {
   for (let at = 0; at < data.length; at += PIECE_BYTES) await write(res, data.subarray(at, at + PIECE_BYTES), stallMs);
 }
 
 function write(res: ServerResponse, piece: Buffer, stallMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
+    let failure: Error = new Error('the connection broke off');
     const timer = setTimeout(() => {
-      reject(tooSlow('the client takes nothing; the download'));
+      failure = tooSlow('the client takes nothing; the download');
+      // Nothing could be said any more; until it is closed it may still send what is there.
+      res.destroy();
     }, stallMs);
     const onClose = (): void => {
       clearTimeout(timer);
-      reject(new Error('the connection broke off'));
+      reject(failure);
     };
+    if (res.closed) {
+      onClose();
+      return;
+    }
     res.once('close', onClose);
     res.write(piece, (error) => {
+      // Its absence is undefined or null; after a failure the close follows.
+      if (error instanceof Error) return;
       clearTimeout(timer);
       res.off('close', onClose);
-      // Its absence is undefined or null.
-      if (error instanceof Error) reject(error);
-      else resolve();
+      resolve();
     });
   });
 }

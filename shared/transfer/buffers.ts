@@ -1,13 +1,15 @@
 /**
  * A fixed number of buffers, handed round: what bounds the memory of a transfer whatever the file's size. Whole-chunk
  * ones are kept for the next transfer, because shared memory is given back late: a process of many transfers would hold
- * gigabytes of it.
+ * gigabytes of it. So there are never many more than the transfers that ran at once had; most go when it has been quiet.
  */
 import { CHUNK_SIZE_BYTES } from '../limits.js';
 
 /** Kept while no transfer runs: enough for a few at once. */
-const MOST_KEPT = 12;
+const KEPT_WHEN_QUIET = 12;
+const QUIET_AFTER_MS = 10_000;
 const kept: Buffer[] = [];
+let quiet: NodeJS.Timeout | undefined;
 
 export class ChunkBuffers {
   readonly #free: Buffer[] = [];
@@ -40,7 +42,11 @@ export class ChunkBuffers {
   /** When the transfer has ended and nobody uses those that were given back. */
   close(): void {
     if (this.sizeBytes !== CHUNK_SIZE_BYTES) return;
-    kept.push(...this.#free.splice(0, MOST_KEPT - kept.length));
+    kept.push(...this.#free.splice(0));
+    clearTimeout(quiet);
+    quiet = setTimeout(() => {
+      kept.splice(KEPT_WHEN_QUIET);
+    }, QUIET_AFTER_MS).unref();
   }
 
   /** Shared, so that another thread can hash it where it lies. */

@@ -14,7 +14,7 @@ export interface DownloadRequest {
   readonly chunksCount: number;
   /** Only these bytes: `start` is the first, `end` the one after the last, within the file. */
   readonly range?: { readonly start: number; readonly end: number };
-  /** Resolves when the data may be overwritten. Called in order, one at a time. */
+  /** Settles when the data may be overwritten. Called in order, one at a time. */
   readonly deliver: (data: Buffer) => Promise<void>;
   readonly signal: AbortSignal;
   readonly onProgress?: (bytes: number) => void;
@@ -80,7 +80,8 @@ class Download {
     } finally {
       this.#stop.abort();
       this.request.signal.removeEventListener('abort', onAbort);
-      await Promise.allSettled(window);
+      for (const left of await Promise.allSettled(window))
+        if (left.status === 'fulfilled') this.#buffers?.give(left.value.buffer);
       this.#buffers?.close();
     }
   }
@@ -104,8 +105,11 @@ class Download {
     const offset = index * CHUNK_SIZE_BYTES;
     const { start, end } = this.request.range ?? { start: 0, end: offset + size };
     const data = buffer.subarray(Math.max(0, start - offset), Math.min(size, end - offset));
-    await this.request.deliver(data);
-    this.#buffers?.give(buffer);
+    try {
+      await this.request.deliver(data);
+    } finally {
+      this.#buffers?.give(buffer);
+    }
     this.request.onProgress?.(data.length);
   }
 
@@ -134,8 +138,17 @@ class Download {
 
   async #fetch(source: ChunkSource): Promise<Fetched> {
     const isSmall = this.request.chunksCount === 1;
-    this.#buffers ??= new ChunkBuffers(CONCURRENT_GETS, isSmall ? source.size : CHUNK_SIZE_BYTES);
-    const buffer = await this.#buffers.take();
+    const buffers = (this.#buffers ??= new ChunkBuffers(CONCURRENT_GETS, isSmall ? source.size : CHUNK_SIZE_BYTES));
+    const buffer = await buffers.take();
+    try {
+      return await this.#fetchInto(buffer, source);
+    } catch (error) {
+      buffers.give(buffer);
+      throw error;
+    }
+  }
+
+  async #fetchInto(buffer: Buffer, source: ChunkSource): Promise<Fetched> {
     const failures: NexusError[] = [];
     for (const [at, target] of source.replicas.entries()) {
       // Whoever is the last to ask is waited for longer.

@@ -135,6 +135,41 @@ describe('a download', () => {
     expect(await failureOf(file, 1)).to.include({ code: 'cancelled' });
   });
 
+  it('gives its memory to the next, however it ends', async () => {
+    const parts = partsOf(4);
+    const file = storedFile(parts, agents);
+    const brokenOff = async (): Promise<void> => {
+      const failing = downloadFile(file, {
+        fileId: 'file',
+        chunksCount: 4,
+        deliver: () => Promise.reject(new Error('the client has gone')),
+        signal: cancel.signal,
+      });
+      expect(await failing.catch((error: unknown) => String(error))).to.equal('Error: the client has gone');
+    };
+    await fetch(file, 4);
+    const memory = globalThis.SharedArrayBuffer;
+    let made = 0;
+    globalThis.SharedArrayBuffer = class extends memory {
+      constructor(bytes: number) {
+        super(bytes);
+        made += 1;
+      }
+    };
+    try {
+      for (let time = 0; time < 3; time += 1) {
+        await brokenOff();
+        await fetch(file, 4);
+      }
+      agents[0]!.chunks.clear();
+      agents[1]!.chunks.clear();
+      expect(await failureOf(file, 4)).to.include({ code: 'data_loss' });
+      expect(made).to.equal(0);
+    } finally {
+      globalThis.SharedArrayBuffer = memory;
+    }
+  });
+
   it('is checked replica by replica by verify, which goes on after a bad one', async () => {
     const file = storedFile(partsOf(2), agents);
     agents[1]!.chunks.set(file.sources[0]!.chunkId, randomBytes(1000));
