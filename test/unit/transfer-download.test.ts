@@ -151,7 +151,7 @@ describe('a download', () => {
     const memory = globalThis.SharedArrayBuffer;
     let made = 0;
     globalThis.SharedArrayBuffer = class extends memory {
-      constructor(bytes: number) {
+      constructor(bytes?: number) {
         super(bytes);
         made += 1;
       }
