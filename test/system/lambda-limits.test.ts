@@ -110,9 +110,14 @@ describeWithCluster(
       const event = '{"a": 1.0, "b": 12345678901234567890}';
       const code = JSON.stringify('def handler(event): return event');
       expect((await post(`{"event":${event},"code":${code}}`)).json['stdout']).to.equal(`${event}\n`);
-      const deep = await post(`{"code":${code},"event":${'['.repeat(5000)}${']'.repeat(5000)}}`);
-      expect(deep.status).to.equal(400);
-      expect(deep.json).to.deep.include({ error: 'event: must not be nested deeper than 200' });
+      for (const [levels, error] of [
+        [230, 'event: must not be nested deeper than 200'],
+        [5000, 'body: must be nested at most 256 levels deep'],
+      ] as const) {
+        const deep = await post(`{"code":${code},"event":${'['.repeat(levels)}${']'.repeat(levels)}}`);
+        expect(deep.status).to.equal(400);
+        expect(deep.json).to.deep.include({ error });
+      }
       const much = await post(`{"code":${code},"memory_mb":9999}`);
       expect(much.json['details']).to.include({ field: 'memory_mb' });
     });
