@@ -2,7 +2,15 @@
  * What is shown in the guest, in this order; each builds on what those before it have made. A check is one entry here:
  * its name is the test's name. The host reads the names, the guest runs them.
  */
-import { bringUp, findNothingMissing, findNetem, haveUnifiedCgroups, leaveNothing } from './cluster-checks.js';
+import {
+  bringUp,
+  findNothingMissing,
+  findNetem,
+  gatewayAnswers,
+  gatewayStays,
+  haveUnifiedCgroups,
+  leaveNothing,
+} from './cluster-checks.js';
 import { fetchWhatWasSent } from './file-checks.js';
 import type { Guest } from './guest.js';
 import { holdAttacks, runLambda } from './lambda-checks.js';
@@ -24,6 +32,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'nexus doctor finds nothing missing', run: findNothingMissing, isShort: true },
   { name: 'nexus doctor finds netem in this kernel', run: findNetem },
   { name: 'nexus up starts the cluster', run: bringUp, isShort: true, isBase: true },
+  { name: 'the gateway answers', run: gatewayAnswers, isShort: true },
   { name: 'two nodes are created and run', run: createNodes, isShort: true, isBase: true },
   { name: 'their limits are in the kernel, on the parent of all their processes', run: bound, isShort: true },
   { name: 'a node sees its own cgroup and nothing above it', run: bounded },
@@ -38,5 +47,6 @@ export const CHECKS: readonly Check[] = [
   { name: 'a node keeps its data over stop and start', run: keepData },
   { name: 'an agent that is killed for want of memory is told as such', run: endForWantOfMemory },
   { name: 'a removed node leaves no cgroup', run: removeNode },
+  { name: 'the gateway is the one of the start', run: gatewayStays, isShort: true },
   { name: 'nexus down --purge leaves nothing', run: leaveNothing, isShort: true },
 ];

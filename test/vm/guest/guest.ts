@@ -104,8 +104,9 @@ export class Guest {
   async findings(): Promise<string> {
     const controller = tail(join(this.stateDir, 'controller.log'));
     const events = await this.run('events').then(({ stdout }) => stdout.split('\n').slice(-TAIL_LINES).join('\n'));
+    const gateway = tail(`/run/nexus-${this.instance}/gateway.d/gateway.log`);
     const nats = tail(`/run/nexus-${this.instance}/nats.d/nats.log`);
-    return `vm: the controller's log ends with\n${controller}\nvm: nats-server's log ends with\n${nats}\nvm: the last events\n${events}`;
+    return `vm: the controller's log ends with\n${controller}\nvm: the gateway's log ends with\n${gateway}\nvm: nats-server's log ends with\n${nats}\nvm: the last events\n${events}`;
   }
 }
 
