@@ -59,13 +59,20 @@ export function parseInteger(text: string, flag: string, least: number, most: nu
   return value;
 }
 
-/** `--grace 500ms`, `10s`, `2m`; a bare number counts seconds. Milliseconds. */
+const UNIT_MS: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1000, '': 1000, ms: 1 };
+
+/** In the largest unit that it is a whole number of. */
+function durationText(ms: number): string {
+  const [unit = 'ms', factor = 1] = Object.entries(UNIT_MS).find(([, size]) => ms % size === 0) ?? [];
+  return `${ms / factor}${unit}`;
+}
+
+/** `--grace 500ms`, `10s`, `2m`, `1h`; a bare number counts seconds. Milliseconds. */
 export function parseDurationMs(text: string, flag: string, mostMs: number): number {
-  const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|)$/.exec(text) ?? [];
-  const factor = unit === 'ms' ? 1 : unit === 'm' ? 60_000 : 1000;
-  const ms = Math.round(Number(digits) * factor);
-  if (digits === '' || ms < 1) throw wrong(flag, text, 'give for example 500ms, 10s or 2m');
-  if (ms > mostMs) throw wrong(flag, text, `the most is ${mostMs / 1000}s`);
+  const [, digits = '', unit = ''] = /^(\d+(?:\.\d+)?)(ms|s|m|h|)$/.exec(text) ?? [];
+  const ms = Math.round(Number(digits) * (UNIT_MS[unit] ?? 0));
+  if (digits === '' || ms < 1) throw wrong(flag, text, 'give for example 500ms, 10s, 2m or 1h');
+  if (ms > mostMs) throw wrong(flag, text, `the most is ${durationText(mostMs)}`);
   return ms;
 }
 

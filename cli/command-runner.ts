@@ -5,7 +5,7 @@
 import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../shared/errors.js';
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
-import { isGroup, type Group, type Leaf } from './command-group.js';
+import { isGroup, listed, type Group, type Leaf } from './command-group.js';
 import { COMMANDS } from './command-tree.js';
 import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
@@ -140,7 +140,11 @@ const asksForHelp = (flags: readonly ScannedFlag[]): boolean => flags.some((flag
 
 async function printGroup(located: Located, group: Group, streams: Streams): Promise<number> {
   if (!asksForHelp(located.flags) && located.words !== 'nexus') {
-    throw usage(`${located.words} needs a command: ${Object.keys(group.children).join(', ')}`);
+    throw usage(
+      `${located.words} needs a command: ${listed(group)
+        .map(([word]) => word)
+        .join(', ')}`,
+    );
   }
   const { groupHelp } = await import('./help.js');
   await writeTo(streams.stdout, `${groupHelp(group, located.words)}\n`);

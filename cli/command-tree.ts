@@ -265,6 +265,7 @@ export const COMMANDS: Group = {
         },
         candidates: {
           summary: 'what could stand at the end of a line; the shells ask this',
+          isInternal: true,
           load: async () => (await import('./commands/completion.js')).candidates(COMMANDS),
         },
       },

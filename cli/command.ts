@@ -5,7 +5,7 @@
 import type { Context } from './context.js';
 
 /** What stands on the cluster or in the file system and could fill a flag or an argument, for completion in shells. */
-export type Completes = 'node' | 'file' | 'image' | 'entry' | 'local';
+export type Completes = 'node' | 'file' | 'image' | 'entry' | 'local' | 'command';
 
 export interface FlagSpec {
   /** list: may be given several times; its values are collected. */

@@ -3,13 +3,16 @@
  * what of it would fit. A line that is wrong has no candidates.
  */
 import { GLOBAL_FLAGS, type AnyCommand, type Completes, type FlagSpec, type FlagSpecs } from './command.js';
-import { isGroup, type Group, type Leaf } from './command-group.js';
+import { isGroup, listed, type Group, type Leaf } from './command-group.js';
+
+/** What the tree does not know. */
+export type AskedOf = Exclude<Completes, 'command'>;
 
 export interface Candidates {
   /** A word, a tab, and what it means. */
   readonly fixed: readonly string[];
   /** What else would fit. */
-  readonly kind: Completes | undefined;
+  readonly kind: AskedOf | undefined;
   /** The beginning of it. */
   readonly typed: string;
   /** Flags of the line that decide which cluster is meant, and for whom. */
@@ -40,11 +43,11 @@ class Line {
   #flags: FlagSpecs = GLOBAL_FLAGS;
   /** A flag whose value is the next word. */
   #open: readonly [name: string, spec: FlagSpec] | undefined;
-  #positionals = 0;
+  readonly #positionals: string[] = [];
   #isVerbatim = false;
   readonly given: Record<string, string> = {};
 
-  constructor(tree: Group) {
+  constructor(private readonly tree: Group) {
     this.#entry = tree;
   }
 
@@ -55,7 +58,7 @@ class Line {
       this.#open = undefined;
     } else if (word === '--') this.#isVerbatim = true;
     else if (word.length > 1 && word.startsWith('-')) this.#takeFlag(word);
-    else if (this.#command !== undefined) this.#positionals += 1;
+    else if (this.#command !== undefined) this.#positionals.push(word);
     else await this.#descend(word);
   }
 
@@ -71,9 +74,7 @@ class Line {
   }
 
   async #descend(word: string): Promise<void> {
-    const group = this.#entry;
-    const isKnown = group !== undefined && isGroup(group) && Object.hasOwn(group.children, word);
-    this.#entry = isKnown ? group.children[word] : undefined;
+    this.#entry = childOf(this.#entry, word);
     if (this.#entry === undefined || isGroup(this.#entry)) return;
     this.#command = await this.#entry.load();
     this.#flags = { ...GLOBAL_FLAGS, ...this.#command.flags };
@@ -87,9 +88,7 @@ class Line {
     if (value !== undefined && spec !== undefined) return valuesOf(spec, value, `${dashed}=`);
     if (typed.startsWith('-')) return this.#flagNames(typed);
     if (this.#command !== undefined) return this.#positional(this.#command, typed);
-    if (!isGroup(this.#entry)) return NOTHING;
-    const rows = Object.entries(this.#entry.children).filter(([word]) => word.startsWith(typed));
-    return { ...NOTHING, fixed: rows.map(([word, { summary }]) => `${word}\t${summary}`) };
+    return { ...NOTHING, fixed: rowsOf(this.#entry, typed) };
   }
 
   /** What was given once is not offered again, unless it may be given several times. */
@@ -103,9 +102,22 @@ class Line {
   #positional(command: AnyCommand, typed: string): End {
     const specs = Object.values(command.positionals);
     const last = specs.at(-1);
-    const spec = specs[this.#positionals] ?? (last?.many === true ? last : undefined);
-    return { fixed: [], kind: spec?.completes, typed };
+    const spec = specs[this.#positionals.length] ?? (last?.many === true ? last : undefined);
+    if (spec?.completes !== 'command') return { fixed: [], kind: spec?.completes, typed };
+    let entry: Group | Leaf | undefined = this.tree;
+    for (const word of this.#positionals) entry = childOf(entry, word);
+    return { ...NOTHING, fixed: rowsOf(entry, typed) };
   }
+}
+
+const childOf = (entry: Group | Leaf | undefined, word: string): Group | Leaf | undefined =>
+  entry !== undefined && isGroup(entry) && Object.hasOwn(entry.children, word) ? entry.children[word] : undefined;
+
+function rowsOf(entry: Group | Leaf | undefined, typed: string): string[] {
+  if (entry === undefined || !isGroup(entry)) return [];
+  return listed(entry)
+    .filter(([word]) => word.startsWith(typed))
+    .map(([word, { summary }]) => `${word}\t${summary}`);
 }
 
 const NOTHING: End = { fixed: [], kind: undefined, typed: '' };
@@ -113,7 +125,7 @@ const NOTHING: End = { fixed: [], kind: undefined, typed: '' };
 /** `before` is what the shell takes as a part of the same word. Only what the tree knows can follow it. */
 function valuesOf(spec: FlagSpec, typed: string, before: string): End {
   const options = spec.options?.filter((option) => option.startsWith(typed)) ?? [];
-  const kind = before === '' ? spec.completes : undefined;
+  const kind = before === '' && spec.completes !== 'command' ? spec.completes : undefined;
   return { fixed: options.map((option) => `${before}${option}\t${spec.description}`), kind, typed };
 }
 

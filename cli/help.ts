@@ -1,10 +1,10 @@
 /** Help texts: usage, arguments, flags and examples, in plain columns that need no terminal. */
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpec, type FlagSpecs } from './command.js';
-import { isGroup, type Group } from './command-group.js';
+import { isGroup, listed, type Group } from './command-group.js';
 
 /** `words` is what was typed to get there, beginning with `nexus`. */
 export function groupHelp(group: Group, words: string): string {
-  const rows = Object.entries(group.children).map(([name, entry]): [string, string] => [
+  const rows = listed(group).map(([name, entry]): [string, string] => [
     isGroup(entry) ? `${name} ...` : name,
     entry.summary,
   ]);

@@ -2,7 +2,7 @@
  * What the running cluster has that could complete a word. Somebody waits with a finger on Tab: whatever goes wrong, or
  * takes long, or would ask for a password, there is nothing to offer, and not a word about it.
  */
-import type { Completes } from './command.js';
+import type { AskedOf } from './completion.js';
 import type { Controller } from './connection.js';
 import type { Context } from './context.js';
 import { formatBytes } from './format.js';
@@ -14,7 +14,7 @@ const MOST = 200;
 /** Lines of a word, a tab, and what it is. */
 export async function liveCandidates(
   context: Context,
-  kind: Exclude<Completes, 'local'>,
+  kind: Exclude<AskedOf, 'local'>,
   typed: string,
 ): Promise<readonly string[]> {
   try {
@@ -28,7 +28,7 @@ export async function liveCandidates(
 
 type Ask = (controller: Controller, typed: string) => Promise<string[]>;
 
-const ASK: Readonly<Record<Exclude<Completes, 'local'>, Ask>> = {
+const ASK: Readonly<Record<Exclude<AskedOf, 'local'>, Ask>> = {
   node: async ({ call, node }) => {
     const { nodes } = await call(node, node.listNodes, {}, DEADLINE_MS);
     return nodes.map(({ name, status, ip }) => line(name, `${status} ${ip}`));

@@ -130,7 +130,17 @@ starts_ours() { grep -qsF " $PREFIX/" "$1"; }
 
 process_of() { basename "${1#nexus-}" .service; }
 
-# Another installation's units and sample stay with it.
+# Another installation, which the command or a unit belongs to, goes on using the sample of the settings.
+is_shared() {
+  local unit
+  [ -L "$DESTDIR$BINDIR/nexus" ] && return
+  for unit in "${UNITS[@]}"; do
+    [ -e "$DESTDIR$UNITDIR/$unit" ] && return
+  done
+  return 1
+}
+
+# Another installation's units, command and sample stay with it.
 uninstall_all() {
   if [ ! -e "$TARGET" ] && [ ! -e "$TARGET.previous" ] && [ ! -e "$TARGET.new" ]; then
     refuse "nothing is installed at $TARGET; give the --prefix that it was installed with"
@@ -149,7 +159,7 @@ uninstall_all() {
   done
   if has_systemd; then systemctl daemon-reload; fi
   if [ "$(readlink "$DESTDIR$BINDIR/nexus")" = "$PREFIX/nexus" ]; then rm "$DESTDIR$BINDIR/nexus"; fi
-  rm -f "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"
+  if ! is_shared; then rm -f "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"; fi
   if [ -n "$purge" ]; then rm -f "$DESTDIR$SYSCONFDIR/nexus.yaml"; fi
   if [ -d "$DESTDIR$SYSCONFDIR" ]; then rmdir --ignore-fail-on-non-empty "$DESTDIR$SYSCONFDIR"; fi
   rm -rf "$TARGET" "$TARGET.previous" "$TARGET.new"

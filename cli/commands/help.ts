@@ -9,7 +9,9 @@ export const help = (tree: Group): AnyCommand =>
   command({
     summary: 'what a command does',
     details: 'The same as --help behind its words: usage, arguments, flags and examples.',
-    positionals: { words: { description: 'of a command, or of a group of them', optional: true, many: true } },
+    positionals: {
+      words: { description: 'of a command, or of a group of them', optional: true, many: true, completes: 'command' },
+    },
     flags: {},
     examples: [
       ['nexus help', 'all commands'],

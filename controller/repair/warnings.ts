@@ -11,6 +11,6 @@ export function repairWarnings({ lostChunks, blocked }: WatchedRepair): string[]
       : [
           `${lostChunks} chunk(s) have no whole copy that can be reached; start the nodes that are down; where none is, the copies are damaged or gone: nexus file verify ID tells`,
         ]),
-    ...blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}; add or start nodes with room`),
+    ...blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}`),
   ];
 }

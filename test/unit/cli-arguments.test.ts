@@ -64,11 +64,18 @@ describe('the values of flags', () => {
       expect(refusalOf(() => parseCpuWeight(text))).to.include('--cpu');
   });
 
-  it('take times in ms, s and m, and bare seconds', () => {
+  it('take times in ms, s, m and h, and bare seconds', () => {
     expect(['500ms', '10s', '10', '2m'].map((text) => parseDurationMs(text, 'grace', 600_000))).to.deep.equal([
       500, 10_000, 10_000, 120_000,
     ]);
-    for (const text of ['0', '1h', '', '11m']) refusalOf(() => parseDurationMs(text, 'grace', 600_000));
+    expect(parseDurationMs('1.5h', 'since', 7_200_000)).to.equal(5_400_000);
+    for (const text of ['0', '', '1d']) {
+      expect(refusalOf(() => parseDurationMs(text, 'grace', 600_000))).to.include('500ms, 10s, 2m or 1h');
+    }
+    for (const text of ['1h', '11m']) {
+      expect(refusalOf(() => parseDurationMs(text, 'grace', 600_000))).to.include('the most is 10m');
+    }
+    expect(refusalOf(() => parseDurationMs('2h', 'since', 3_600_000))).to.include('the most is 1h');
   });
 
   it('take pairs whose value holds further equals signs', () => {

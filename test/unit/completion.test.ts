@@ -93,6 +93,16 @@ describe('completion', () => {
     expect(await offered('nood', '')).to.deep.equal([]);
   });
 
+  it('offers the words of commands behind help, and no command that only programs use', async () => {
+    expect(await offered('help', 'no')).to.deep.equal(['node']);
+    expect(await offered('help', 'node', 'un')).to.deep.equal(['uncordon']);
+    expect(await offered('help', 'node', 'create', '')).to.deep.equal([]);
+    expect(await offered('help', 'nood', '')).to.deep.equal([]);
+    expect(await offered('completion', '')).to.deep.equal(['bash', 'zsh', 'fish']);
+    expect((await runNexus(['completion'])).stderr).to.match(/needs a command: bash, zsh, fish$/m);
+    expect((await runNexus(['help', 'completion'])).stdout).not.to.contain('candidates');
+  });
+
   it('offers flags, and none twice unless it may be given twice', async () => {
     expect(await offered('node', 'create', '--st')).to.deep.equal(['--storage']);
     expect(await offered('node', 'create', '--storage', '1G', '--st')).to.deep.equal([]);

@@ -93,8 +93,8 @@ describe('the plan of copies', () => {
     const lonely = judge(chunk(2, { 1: 'ready' }, 1), nodes);
     const lost = judge(chunk(1, { 2: 'ready' }, 2), nodes);
     const { blocked } = planCopies([lonely, lost], nodes, never);
-    expect(blocked.get(lonely.chunk.id)).to.match(/create one/);
-    expect(blocked.get(lost.chunk.id)).to.match(/n2, which cannot be read/);
+    expect(blocked.get(lonely.chunk.id)).to.match(/add, start or uncordon one/);
+    expect(blocked.get(lost.chunk.id)).to.match(/n2, which cannot be read; start what is stopped/);
   });
 
   it('avoids a node that failed to take the chunk', () => {

@@ -64,8 +64,8 @@ describe('warnings', () => {
   });
 
   it('tell of chunks that cannot be reached, and why copies cannot be made', () => {
-    const [lost, blocked] = repairWarnings({ lostChunks: 2, blocked: ['no room'] });
+    const [lost, blocked] = repairWarnings({ lostChunks: 2, blocked: ['no room; add one'] });
     expect(lost).to.match(/^2 chunk\(s\) have no whole copy .*; start the nodes that are down/);
-    expect(blocked).to.match(/cannot be repaired: no room; add or start nodes/);
+    expect(blocked).to.match(/cannot be repaired: no room; add one$/);
   });
 });
