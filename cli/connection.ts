@@ -6,12 +6,10 @@ import {
   InterceptingCall,
   type Interceptor,
   Metadata,
-  type CallOptions,
   type ChannelCredentials,
   type ClientDuplexStream,
   type ClientReadableStream,
   type ClientOptions as GrpcOptions,
-  type ClientUnaryCall,
   type ClientWritableStream,
   type ServiceError,
 } from '@grpc/grpc-js';
@@ -29,7 +27,8 @@ import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { StateServiceClient } from '../shared/gen/nexus/v1/state.js';
 import type { ChunkRoute } from '../shared/transfer/route.js';
-import { AS_USER_METADATA, errorOfStatus } from '../shared/rpc/status.js';
+import { callError, streamMessages, type UnaryMethod } from '../shared/rpc/calls.js';
+import { AS_USER_METADATA } from '../shared/rpc/status.js';
 import { flagOf, notAnswering } from './silent-controller.js';
 
 /** Of a call that answers at once. */
@@ -37,13 +36,8 @@ const QUICK_DEADLINE_MS = 30_000;
 /** Of a call that waits for a node or an image. */
 export const SLOW_DEADLINE_MS = 15 * 60 * 1000;
 const CONNECT_TIMEOUT_MS = 5000;
-
-type UnaryMethod<Request, Response> = (
-  request: Request,
-  metadata: Metadata,
-  options: Partial<CallOptions>,
-  callback: (error: ServiceError | null, response: Response) => void,
-) => ClientUnaryCall;
+/** A controller that dies leaves only a broken connection behind. */
+const ENDED = 'the controller ended in the middle of the call; see nexus status';
 
 export interface Controller {
   readonly node: NodeServiceClient;
@@ -63,6 +57,13 @@ export interface Controller {
     method: UnaryMethod<Request, Response>,
     request: Request,
     deadlineMs?: number,
+  ): Promise<Response>;
+  /** As `call`, and not ended by the command's signal: for what is cleaned up because of it. */
+  callDetached<Request, Response>(
+    client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs: number,
   ): Promise<Response>;
   /** The messages of a server stream; ends quietly when the command was interrupted. */
   messages<Response>(
@@ -132,7 +133,9 @@ export async function openClients(given: ClientOptions): Promise<Controller> {
     chunkRoute,
     call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) =>
       unaryCall(client, method, request, deadlineMs, signal),
-    messages: (stream) => streamMessages(stream, signal),
+    callDetached: (client, method, request, deadlineMs) =>
+      unaryCall(client, method, request, deadlineMs, new AbortController().signal),
+    messages: (stream) => streamMessages(stream, signal, ENDED),
     close: () => {
       close();
       return Promise.resolve();
@@ -196,7 +199,9 @@ function unaryCall<Request, Response>(
         if (error === null) resolve(response);
         else
           reject(
-            signal.aborted ? new NexusError('cancelled', 'interrupted; what had begun is undone') : translate(error),
+            signal.aborted
+              ? new NexusError('cancelled', 'interrupted; what had begun is undone')
+              : callError(error, ENDED),
           );
       },
     );
@@ -204,43 +209,6 @@ function unaryCall<Request, Response>(
     if (signal.aborted) cancel();
   });
 }
-
-/** A controller that dies in the middle leaves only a broken connection behind. */
-function translate(error: ServiceError): NexusError {
-  const known = errorOfStatus(error);
-  if (known.code !== 'unavailable' || error.metadata.get('nexus-code').length > 0) return known;
-  return new NexusError(
-    'unavailable',
-    'the controller ended in the middle of the call; see nexus status',
-    {},
-    { cause: error },
-  );
-}
-
-interface Cancellable {
-  cancel(): void;
-}
-
-async function* streamMessages<Response>(
-  stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
-  signal: AbortSignal,
-): AsyncGenerator<Response> {
-  const cancel = (): void => {
-    (stream as Cancellable).cancel();
-  };
-  signal.addEventListener('abort', cancel, { once: true });
-  if (signal.aborted) cancel();
-  try {
-    for await (const message of stream as AsyncIterable<Response>) yield message;
-  } catch (error) {
-    if (!signal.aborted) throw isServiceError(error) ? translate(error) : error;
-  } finally {
-    signal.removeEventListener('abort', cancel);
-  }
-}
-
-const isServiceError = (error: unknown): error is ServiceError =>
-  error instanceof Error && 'metadata' in error && 'details' in error;
 
 /** The answer of a client stream, as a promise; `start` gets the callback that grpc-js wants. */
 export function clientStream<Request, Response>(
@@ -250,7 +218,7 @@ export function clientStream<Request, Response>(
   const answer = new Promise<Response>((resolve, reject) => {
     settle = (error, response) => {
       if (error === null) resolve(response);
-      else reject(translate(error));
+      else reject(callError(error, ENDED));
     };
   });
   const stream = start((error, response) => {

@@ -95,7 +95,7 @@ function addRoute(router: Router, route: Route, controller: Controller, services
     const session = controller.session({ token, address, requestId, signal });
     // A token that is good for nothing must not make anybody read and parse what is large.
     if (token !== undefined && route.maxBodyBytes > SMALL_BODY_BYTES) {
-      await session.call(session.identity, session.identity.whoAmI, {});
+      await session.call(session.identity.whoAmI, {});
     }
     const input = { ...services, ...(await checked(route, context, services)), session, koa: context };
     const reply = await route.handle(input as unknown as Input<never, never, never>);

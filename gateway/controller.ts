@@ -10,11 +10,8 @@ import {
   type CallOptions,
   type Client,
   type ClientReadableStream,
-  type ClientUnaryCall,
   type MethodDefinition,
-  type ServiceError,
 } from '@grpc/grpc-js';
-import { NexusError } from '../shared/errors.js';
 import { Exchange } from './exchange.js';
 import { ClusterServiceClient } from '../shared/gen/nexus/v1/cluster.js';
 import { MIB } from '../shared/limits.js';
@@ -25,12 +22,8 @@ import { IdentityServiceClient } from '../shared/gen/nexus/v1/identity.js';
 import { LambdaServiceClient } from '../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
-import {
-  AUTHORIZATION_METADATA,
-  CLIENT_ADDRESS_METADATA,
-  errorOfStatus,
-  REQUEST_ID_METADATA,
-} from '../shared/rpc/status.js';
+import { streamMessages, type UnaryMethod } from '../shared/rpc/calls.js';
+import { AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA, REQUEST_ID_METADATA } from '../shared/rpc/status.js';
 
 /** Of a call that answers at once. */
 const QUICK_DEADLINE_MS = 30_000;
@@ -39,13 +32,7 @@ export const SLOW_DEADLINE_MS = 5 * 60 * 1000;
 /** A controller that restarts is back within seconds, and the gateway should be, too. */
 const RECONNECT_MS = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1000 };
 const PING_DEADLINE_MS = 2000;
-
-export type UnaryMethod<Request, Response> = (
-  request: Request,
-  metadata: Metadata,
-  options: Partial<CallOptions>,
-  callback: (error: ServiceError | null, response: Response) => void,
-) => ClientUnaryCall;
+const SILENT = 'the controller does not answer; try again in a moment';
 
 type StreamMethod<Request, Response> = (
   request: Request,
@@ -76,14 +63,12 @@ export interface Session extends Clients {
   readonly signal: AbortSignal;
   /** One request, one answer. `method` is e.g. `session.node.createNode`. Codes: what the controller says, unavailable. */
   call<Request, Response>(
-    client: Client,
     method: UnaryMethod<Request, Response>,
     request: Request,
     deadlineMs?: number,
   ): Promise<Response>;
   /** As `call`, and goes on when the client has gone: for what must be cleaned up then. */
   callDetached<Request, Response>(
-    client: Client,
     method: UnaryMethod<Request, Response>,
     request: Request,
     deadlineMs: number,
@@ -126,7 +111,7 @@ export class Controller {
   /** Whether the controller answers. Code: unavailable. */
   async ping(scope: Scope): Promise<void> {
     const { identity } = this.#clients;
-    await this.session(scope).call(identity, identity.getSigningKeys, {}, PING_DEADLINE_MS);
+    await this.session(scope).call(identity.getSigningKeys, {}, PING_DEADLINE_MS);
   }
 
   close(): void {
@@ -163,7 +148,6 @@ class RequestSession implements Session {
   }
 
   call<Request, Response>(
-    _client: Client,
     method: UnaryMethod<Request, Response>,
     request: Request,
     deadlineMs = QUICK_DEADLINE_MS,
@@ -173,7 +157,6 @@ class RequestSession implements Session {
   }
 
   callDetached<Request, Response>(
-    _client: Client,
     method: UnaryMethod<Request, Response>,
     request: Request,
     deadlineMs: number,
@@ -186,7 +169,7 @@ class RequestSession implements Session {
     method: StreamMethod<Request, Response>,
     request: Request,
   ): AsyncGenerator<Response> {
-    return streamMessages(method.call(client, request, metadataOf(this.scope)), this.scope.signal);
+    return streamMessages(method.call(client, request, metadataOf(this.scope)), this.scope.signal, SILENT);
   }
 }
 
@@ -201,32 +184,3 @@ function metadataOf({ token, address, requestId }: Scope): Metadata {
 /** The client's method carries what describes it: its path, and how its messages are written. */
 const definitionOf = <Request, Response>(method: UnaryMethod<Request, Response>): MethodDefinition<Request, Response> =>
   method as unknown as MethodDefinition<Request, Response>;
-
-async function* streamMessages<Response>(
-  stream: ClientReadableStream<Response>,
-  signal: AbortSignal,
-): AsyncGenerator<Response> {
-  const cancel = (): void => {
-    stream.cancel();
-  };
-  signal.addEventListener('abort', cancel, { once: true });
-  if (signal.aborted) cancel();
-  try {
-    for await (const message of stream as AsyncIterable<Response>) yield message;
-  } catch (error) {
-    if (!signal.aborted) throw isServiceError(error) ? translate(error) : error;
-  } finally {
-    signal.removeEventListener('abort', cancel);
-    stream.cancel();
-  }
-}
-
-/** What the controller did not say itself comes from the connection to it. */
-function translate(error: ServiceError): NexusError {
-  const known = errorOfStatus(error);
-  if (known.code !== 'unavailable' || error.metadata.get('nexus-code').length > 0) return known;
-  return new NexusError('unavailable', 'the controller does not answer; try again in a moment', {}, { cause: error });
-}
-
-const isServiceError = (error: unknown): error is ServiceError =>
-  error instanceof Error && 'metadata' in error && 'details' in error;

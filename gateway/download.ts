@@ -8,7 +8,7 @@ import type { File } from '../shared/gen/nexus/v1/file.js';
 import { KIB } from '../shared/limits.js';
 import { downloadFile } from '../shared/transfer/download.js';
 import { parseRange, type ByteRange } from './byte-range.js';
-import { downloadCatalogue } from './catalogue.js';
+import { downloadCatalogue } from '../shared/rpc/file-catalogue.js';
 import { attachment } from './content-disposition.js';
 import { tooSlow } from './http-error.js';
 import type { Input } from './route.js';
@@ -43,7 +43,7 @@ export async function sendContent(
   koa.set('Content-Disposition', attachment(name));
   koa.set('Content-Length', String(range === undefined ? size : range.end - range.start));
   if (range !== undefined) koa.set('Content-Range', `bytes ${range.start}-${range.end - 1}/${size}`);
-  const { username } = await session.call(session.identity, session.identity.whoAmI, {});
+  const { username } = await session.call(session.identity.whoAmI, {});
   koa.respond = false;
   const { res } = koa;
   if (koa.method === 'HEAD' || size === 0) {

@@ -4,13 +4,15 @@
  */
 import type { z } from 'zod';
 import type { File } from '../shared/gen/nexus/v1/file.js';
+import { uploadSteps } from '../shared/rpc/file-catalogue.js';
+import type { UploadCatalogue } from '../shared/transfer/port.js';
 import { streamSource } from '../shared/transfer/source.js';
 import { uploadFile } from '../shared/transfer/upload.js';
 import { incomingBytes } from './body.js';
-import { uploadCatalogue } from './catalogue.js';
 import { tooLarge } from './http-error.js';
 import { parseInput } from './input.js';
 import { Multipart } from './multipart.js';
+import type { Session } from './controller.js';
 import type { Input } from './route.js';
 
 export interface UploadKind<Fields extends z.ZodObject> {
@@ -37,7 +39,7 @@ export async function receiveUpload<Fields extends z.ZodObject>(
   const { koa, limits, session, turns } = input;
   const length = Number(koa.req.headers['content-length'] ?? 0);
   if (limits.maxUploadBytes !== 0 && length > limits.maxUploadBytes) throw tooLarge('body', limits.maxUploadBytes);
-  const { username } = await session.call(session.identity, session.identity.whoAmI, {});
+  const { username } = await session.call(session.identity.whoAmI, {});
   const isMultipart = koa.is('multipart/form-data') === 'multipart/form-data';
   return await turns.take(username, session.signal, () =>
     isMultipart ? multipart(input, kind, length) : raw(input, kind, length),
@@ -85,6 +87,24 @@ async function multipart<Fields extends z.ZodObject>(
     // Where the body is at fault, whoever read the file out of it has the parser's words alone.
     throw body.failure ?? error;
   }
+}
+
+interface UploadEnds {
+  readonly open: () => Promise<{ readonly uploadId: string }>;
+  /** What must be known or done before the file appears. */
+  readonly beforeCommit: (uploadId: string) => Promise<void>;
+}
+
+function uploadCatalogue(session: Session, { open, beforeCommit }: UploadEnds): UploadCatalogue<File> {
+  const steps = uploadSteps(session);
+  return {
+    ...steps,
+    openUpload: open,
+    commitUpload: async (uploadId, request) => {
+      await beforeCommit(uploadId);
+      return await steps.commitUpload(uploadId, request);
+    },
+  };
 }
 
 /** No client can send more than it announces; one that announces nothing may send anything. */

@@ -2,7 +2,8 @@
 import { NexusError } from '../../shared/errors.js';
 import type { File } from '../../shared/gen/nexus/v1/file.js';
 import { downloadFile } from '../../shared/transfer/download.js';
-import { expectFile, grpcCatalogue } from '../catalogue.js';
+import { expectFile } from '../../shared/rpc/file-catalogue.js';
+import { grpcCatalogue } from '../catalogue.js';
 import { command } from '../command.js';
 import type { Controller } from '../connection.js';
 import type { Context } from '../context.js';

@@ -1,6 +1,6 @@
 /** `nexus file ls`, `stat`, `where`, `rm` */
 import type { File, LocateFileResponse } from '../../shared/gen/nexus/v1/file.js';
-import { expectFile } from '../catalogue.js';
+import { expectFile } from '../../shared/rpc/file-catalogue.js';
 import { command } from '../command.js';
 import type { Controller } from '../connection.js';
 import { formatAge, formatBytes } from '../format.js';

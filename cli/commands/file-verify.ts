@@ -1,7 +1,8 @@
 /** `nexus file verify` */
 import { NexusError } from '../../shared/errors.js';
 import { verifyFile } from '../../shared/transfer/verify.js';
-import { expectFile, grpcCatalogue } from '../catalogue.js';
+import { expectFile } from '../../shared/rpc/file-catalogue.js';
+import { grpcCatalogue } from '../catalogue.js';
 import { command } from '../command.js';
 import { openProgress } from '../progress.js';
 

@@ -58,7 +58,7 @@ function assertRequest(context: Context, nodeId: string, chunkId: string): void 
 async function addressOf(context: Context, controller: Controller, token: string, nodeId: string): Promise<string> {
   const { address, requestId, signal } = stateOf(context);
   const session = controller.session({ token, address, requestId, signal });
-  const { node } = await session.call(session.node, session.node.getNode, { node: nodeId });
+  const { node } = await session.call(session.node.getNode, { node: nodeId });
   // A name may look like an id.
   if (node?.id !== nodeId) throw new NexusError('not_found', `there is no node ${nodeId}`);
   if (node.dataAddress !== '') return node.dataAddress;

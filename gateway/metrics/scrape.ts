@@ -59,6 +59,6 @@ export class Scrape {
 
   async #ask(): Promise<GetClusterMetricsResponse> {
     const session = this.controller.session(SCOPE);
-    return await session.call(session.metrics, session.metrics.getClusterMetrics, {}, CONTROLLER_DEADLINE_MS);
+    return await session.call(session.metrics.getClusterMetrics, {}, CONTROLLER_DEADLINE_MS);
   }
 }

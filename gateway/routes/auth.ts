@@ -27,7 +27,7 @@ export const authRoutes: readonly Route[] = [
     body: z.strictObject({ username, password, email }),
     answers: { 200: { description: 'the same whether name and address are free or not', schema: messageSchema } },
     handle: async ({ session, body }) => {
-      await session.call(session.identity, session.identity.initRegistration, body);
+      await session.call(session.identity.initRegistration, body);
       return { body: { message: CODE_SENT } };
     },
   }),
@@ -40,7 +40,7 @@ export const authRoutes: readonly Route[] = [
     body: z.strictObject({ email, code }),
     answers: { 200: { description: 'the account is there, and logged in', schema: sessionSchema } },
     handle: async ({ session, body }) => {
-      const made = await session.call(session.identity, session.identity.verifyRegistration, body);
+      const made = await session.call(session.identity.verifyRegistration, body);
       return opened(made.session);
     },
   }),
@@ -53,7 +53,7 @@ export const authRoutes: readonly Route[] = [
     body: z.strictObject({ username: username.describe('name or mail address'), password }),
     answers: { 200: { description: 'the same whether the password is right or not', schema: messageSchema } },
     handle: async ({ session, body }) => {
-      await session.call(session.identity, session.identity.initLogin, body);
+      await session.call(session.identity.initLogin, body);
       return { body: { message: CODE_SENT } };
     },
   }),
@@ -71,7 +71,7 @@ export const authRoutes: readonly Route[] = [
     answers: { 200: { description: 'logged in', schema: sessionSchema } },
     handle: async ({ session, body }) => {
       const given = { email: body.email ?? '', username: body.username ?? '', code: body.code };
-      const made = await session.call(session.identity, session.identity.verifyLogin, given);
+      const made = await session.call(session.identity.verifyLogin, given);
       return opened(made.session);
     },
   }),
@@ -82,7 +82,7 @@ export const authRoutes: readonly Route[] = [
     summary: 'Revoke the token of this request',
     answers: { 204: { description: 'revoked' } },
     handle: async ({ session }) => {
-      await session.call(session.identity, session.identity.logout, {});
+      await session.call(session.identity.logout, {});
       return {};
     },
   }),
@@ -93,7 +93,7 @@ export const authRoutes: readonly Route[] = [
     summary: 'Who the token of this request belongs to',
     answers: { 200: { description: 'the account', schema: whoAmISchema } },
     handle: async ({ session }) => ({
-      body: plainShape(await session.call(session.identity, session.identity.whoAmI, {})),
+      body: plainShape(await session.call(session.identity.whoAmI, {})),
     }),
   }),
   route({
@@ -104,7 +104,7 @@ export const authRoutes: readonly Route[] = [
     isPublic: true,
     answers: { 200: { description: 'a JSON Web Key Set', schema: jwksSchema } },
     handle: async ({ session }) => {
-      const { keys } = await session.call(session.identity, session.identity.getSigningKeys, {});
+      const { keys } = await session.call(session.identity.getSigningKeys, {});
       const kind = { kty: 'EC', crv: 'P-256', alg: 'ES256', use: 'sig' };
       return {
         body: { keys: keys.map((key) => ({ ...kind, ...key })) },

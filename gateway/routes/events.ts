@@ -33,7 +33,7 @@ export const eventRoutes: readonly Route[] = [
     handle: async ({ session, koa, query, draining }) => {
       const after = lastEventId(koa.get('last-event-id')) ?? query.after ?? '0';
       // Whoever may not see events is to be told so by a status.
-      await session.call(session.identity, session.identity.whoAmI, {});
+      await session.call(session.identity.whoAmI, {});
       const out = new PassThrough();
       koa.set('Cache-Control', 'no-store');
       koa.set('X-Accel-Buffering', 'no');
@@ -61,7 +61,7 @@ async function stream(session: Session, out: PassThrough, from: bigint, draining
   draining.addEventListener('abort', onEnd, { once: true });
   const keepAlive = setInterval(() => {
     say(out, ': still here\n\n');
-    session.call(session.identity, session.identity.whoAmI, {}).catch((error: unknown) => {
+    session.call(session.identity.whoAmI, {}).catch((error: unknown) => {
       if (toNexusError(error).code === 'unauthenticated') onEnd();
     });
   }, KEEP_ALIVE_MS);

@@ -1,7 +1,7 @@
 /** Raw files: sequences of bytes by id. */
 import { z } from 'zod';
 import { fileShape, plainShape } from '../../shared/rpc/shapes.js';
-import { expectFile } from '../catalogue.js';
+import { expectFile } from '../../shared/rpc/file-catalogue.js';
 import { sendContent } from '../download.js';
 import { binary, fileReference, pageSize, pageToken, replicas } from '../fields.js';
 import { invalid } from '../http-error.js';
@@ -34,7 +34,7 @@ export const fileRoutes: readonly Route[] = [
           const given = known.name ?? name;
           if (given === undefined) throw invalid('name', 'is missing: ?name= says what the file is called');
           const request = { name: given, replicas: known.replicas ?? 0, expectedSize: BigInt(size) };
-          return session.call(session.file, session.file.openUpload, request);
+          return session.call(session.file.openUpload, request);
         },
         complete: () => Promise.resolve(),
       });
@@ -50,7 +50,7 @@ export const fileRoutes: readonly Route[] = [
     answers: { 200: { description: 'the files', schema: z.array(fileSchema) } },
     handle: async ({ session, query }) => {
       const request = { pageSize: query.page_size ?? 0, pageToken: query.page_token ?? '' };
-      const { files, nextPageToken } = await session.call(session.file, session.file.listFiles, request);
+      const { files, nextPageToken } = await session.call(session.file.listFiles, request);
       return { body: files.map(fileShape), headers: nextPage(nextPageToken) };
     },
   }),
@@ -62,7 +62,7 @@ export const fileRoutes: readonly Route[] = [
     params,
     answers: { 200: { description: 'the file', schema: fileSchema } },
     handle: async ({ session, params: { id } }) => {
-      const { file } = await session.call(session.file, session.file.getFile, { file: id });
+      const { file } = await session.call(session.file.getFile, { file: id });
       return { body: fileShape(expectFile(file)) };
     },
   }),
@@ -78,7 +78,7 @@ export const fileRoutes: readonly Route[] = [
         session,
         params: { id },
       } = input;
-      const file = expectFile((await session.call(session.file, session.file.getFile, { file: id })).file);
+      const file = expectFile((await session.call(session.file.getFile, { file: id })).file);
       await sendContent(input, { file, name: file.name, leaseId: '' });
       return undefined;
     },
@@ -91,7 +91,7 @@ export const fileRoutes: readonly Route[] = [
     params,
     answers: { 200: { description: 'what was removed', schema: removedFileSchema } },
     handle: async ({ session, params: { id } }) => ({
-      body: plainShape(await session.call(session.file, session.file.removeFile, { file: id })),
+      body: plainShape(await session.call(session.file.removeFile, { file: id })),
     }),
   }),
 ];

@@ -5,7 +5,7 @@ import { NexusError } from '../../shared/errors.js';
 import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
 import { entryShape, fileShape, plainShape } from '../../shared/rpc/shapes.js';
 import { SLOW_DEADLINE_MS } from '../controller.js';
-import { expectFile } from '../catalogue.js';
+import { expectFile } from '../../shared/rpc/file-catalogue.js';
 import { sendContent } from '../download.js';
 import { binary, flag, pageSize, pageToken, path, replicas } from '../fields.js';
 import { route, type Route } from '../route.js';
@@ -48,13 +48,13 @@ export const fsRoutes: readonly Route[] = [
           const rest = { replicas: known.replicas ?? 0, expectedSize: BigInt(size) };
           // Without a path yet the bytes go on all the same; it is told before the commit.
           const request = { path: placed, ...options(known), ...rest };
-          return session.call(session.fs, session.fs.openFsUpload, request);
+          return session.call(session.fs.openFsUpload, request);
         },
         complete: async (uploadId, fields) => {
           if (placed !== '') return;
           placed = fields.path;
           const request = { uploadId, path: fields.path, ...options(fields) };
-          await session.call(session.fs, session.fs.placeFsUpload, request);
+          await session.call(session.fs.placeFsUpload, request);
         },
       });
       return { body: { ...fileShape(file), path: resolved(placed) } };
@@ -69,14 +69,12 @@ export const fsRoutes: readonly Route[] = [
     answers: { 200: { description: 'the bytes', type: 'application/octet-stream' } },
     handle: async (input) => {
       const { session, query } = input;
-      const { file, entry, leaseId } = await session.call(session.fs, session.fs.openFsDownload, query);
+      const { file, entry, leaseId } = await session.call(session.fs.openFsDownload, query);
       try {
         await sendContent(input, { file: expectFile(file), name: expectEntry(entry).name, leaseId });
       } finally {
         // It would end by itself; until then it would only keep room.
-        await session
-          .callDetached(session.fs, session.fs.closeFsDownload, { leaseId }, UNPIN_DEADLINE_MS)
-          .catch(() => undefined);
+        await session.callDetached(session.fs.closeFsDownload, { leaseId }, UNPIN_DEADLINE_MS).catch(() => undefined);
       }
       return undefined;
     },
@@ -90,7 +88,7 @@ export const fsRoutes: readonly Route[] = [
     answers: { 200: { description: 'made', schema: pathMessageSchema } },
     handle: async ({ session, body }) => {
       const request = { path: body.path, parents: body.parents ?? false };
-      const { entry } = await session.call(session.fs, session.fs.makeFolder, request);
+      const { entry } = await session.call(session.fs.makeFolder, request);
       return { body: { message: 'made', path: expectEntry(entry).path } };
     },
   }),
@@ -107,7 +105,7 @@ export const fsRoutes: readonly Route[] = [
         pageSize: query.page_size ?? 0,
         pageToken: query.page_token ?? '',
       };
-      const { entries, nextPageToken } = await session.call(session.fs, session.fs.listFolder, request);
+      const { entries, nextPageToken } = await session.call(session.fs.listFolder, request);
       const headers: Record<string, string> = nextPageToken === '' ? {} : { 'X-Next-Page-Token': nextPageToken };
       return { body: entries.map(entryShape), headers };
     },
@@ -120,7 +118,7 @@ export const fsRoutes: readonly Route[] = [
     query: z.strictObject({ path }),
     answers: { 200: { description: 'the entry', schema: entrySchema } },
     handle: async ({ session, query }) => {
-      const { entry } = await session.call(session.fs, session.fs.statEntry, query);
+      const { entry } = await session.call(session.fs.statEntry, query);
       return { body: entryShape(expectEntry(entry)) };
     },
   }),
@@ -133,7 +131,7 @@ export const fsRoutes: readonly Route[] = [
     answers: { 200: { description: 'what was removed', schema: removalSchema } },
     handle: async ({ session, query }) => {
       const request = { path: query.path, recursive: query.recursive ?? false };
-      const removed = await session.call(session.fs, session.fs.removeEntry, request, SLOW_DEADLINE_MS);
+      const removed = await session.call(session.fs.removeEntry, request, SLOW_DEADLINE_MS);
       return { body: { message: 'removed', ...plainShape(removed) } };
     },
   }),
@@ -150,7 +148,7 @@ export const fsRoutes: readonly Route[] = [
     answers: { 200: { description: 'moved', schema: pathMessageSchema } },
     handle: async ({ session, body }) => {
       const request = { from: body.old_path, to: body.new_path, overwrite: body.overwrite ?? false };
-      const { entry } = await session.call(session.fs, session.fs.moveEntry, request).catch((error: unknown) => {
+      const { entry } = await session.call(session.fs.moveEntry, request).catch((error: unknown) => {
         throw renamed(error);
       });
       return { body: { message: 'moved', path: expectEntry(entry).path } };
@@ -164,7 +162,7 @@ export const fsRoutes: readonly Route[] = [
     answers: { 200: { description: 'bytes', schema: quotaSchema } },
     handle: async ({ session }) => {
       const request = { recount: false, username: '' };
-      const { username, limit, used, reserved } = await session.call(session.fs, session.fs.getQuota, request);
+      const { username, limit, used, reserved } = await session.call(session.fs.getQuota, request);
       return { body: plainShape({ username, limit, used, reserved }) };
     },
   }),

@@ -22,7 +22,7 @@ export const healthRoutes: readonly Route[] = [
     isPublic: true,
     answers: { 200: { description: 'it answers', schema: healthSchema } },
     handle: async ({ session }) => {
-      await session.call(session.identity, session.identity.getSigningKeys, {}, READY_DEADLINE_MS);
+      await session.call(session.identity.getSigningKeys, {}, READY_DEADLINE_MS);
       return { body: { status: 'ready' } };
     },
   }),

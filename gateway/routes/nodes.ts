@@ -2,8 +2,9 @@
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { Node } from '../../shared/gen/nexus/v1/node.js';
+import type { UnaryMethod } from '../../shared/rpc/calls.js';
 import { nodeShape, plainShape } from '../../shared/rpc/shapes.js';
-import { SLOW_DEADLINE_MS, type Session, type UnaryMethod } from '../controller.js';
+import { SLOW_DEADLINE_MS, type Session } from '../controller.js';
 import { flag, nodeReference } from '../fields.js';
 import { route, type Reply, type Route } from '../route.js';
 import { drainSchema, metricsSchema, nodeSchema } from '../schemas.js';
@@ -43,7 +44,7 @@ const verb = (name: string, summary: string, method: NodeMethod): Route =>
     answers: { 200: { description: 'the node', schema: nodeSchema } },
     handle: async ({ session, params: { id } }) => {
       const request = { node: id, graceMs: 0, force: false };
-      return shown(await session.call(session.node, method(session), request, SLOW_DEADLINE_MS));
+      return shown(await session.call(method(session), request, SLOW_DEADLINE_MS));
     },
   });
 
@@ -65,7 +66,7 @@ export const nodeRoutes: readonly Route[] = [
         labels: body.labels ?? {},
         pidsLimit: body.pids_limit ?? 0,
       };
-      return shown(await session.call(session.node, session.node.createNode, request, SLOW_DEADLINE_MS));
+      return shown(await session.call(session.node.createNode, request, SLOW_DEADLINE_MS));
     },
   }),
   route({
@@ -75,7 +76,7 @@ export const nodeRoutes: readonly Route[] = [
     summary: 'All nodes',
     answers: { 200: { description: 'the nodes', schema: z.array(nodeSchema) } },
     handle: async ({ session }) => {
-      const { nodes } = await session.call(session.node, session.node.listNodes, {});
+      const { nodes } = await session.call(session.node.listNodes, {});
       return { body: nodes.map(nodeShape) };
     },
   }),
@@ -86,8 +87,7 @@ export const nodeRoutes: readonly Route[] = [
     summary: 'One node',
     params,
     answers: { 200: { description: 'the node', schema: nodeSchema } },
-    handle: async ({ session, params: { id } }) =>
-      shown(await session.call(session.node, session.node.getNode, { node: id })),
+    handle: async ({ session, params: { id } }) => shown(await session.call(session.node.getNode, { node: id })),
   }),
   route({
     method: 'delete',
@@ -99,7 +99,7 @@ export const nodeRoutes: readonly Route[] = [
     answers: { 204: { description: 'removed' } },
     handle: async ({ session, params: { id }, query }) => {
       const request = { node: id, force: query.force ?? false };
-      await session.call(session.node, session.node.removeNode, request, SLOW_DEADLINE_MS);
+      await session.call(session.node.removeNode, request, SLOW_DEADLINE_MS);
       return {};
     },
   }),
@@ -132,7 +132,7 @@ export const nodeRoutes: readonly Route[] = [
     params,
     answers: { 200: { description: 'the figures', schema: metricsSchema } },
     handle: async ({ session, params: { id } }) => {
-      const { metrics } = await session.call(session.metrics, session.metrics.getNodeMetrics, { node: id });
+      const { metrics } = await session.call(session.metrics.getNodeMetrics, { node: id });
       if (metrics === undefined) throw new NexusError('internal', 'the controller answered without figures');
       return { body: plainShape(metrics) };
     },
@@ -147,7 +147,7 @@ export const nodeRoutes: readonly Route[] = [
     answers: { 200: { description: 'the figures', schema: z.array(metricsSchema) } },
     handle: async ({ session, params: { id }, query }) => {
       const request = { node: id, since: query.since ?? '' };
-      const { metrics } = await session.call(session.metrics, session.metrics.getNodeMetricsHistory, request);
+      const { metrics } = await session.call(session.metrics.getNodeMetricsHistory, request);
       return { body: metrics.map(plainShape) };
     },
   }),

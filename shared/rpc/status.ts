@@ -5,7 +5,8 @@
 import { Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js';
 import { codeOfGrpcStatus, isErrorCode, meaningOf, NexusError, type ErrorDetails } from '../errors.js';
 
-const CODE_KEY = 'nexus-code';
+/** Trailing metadata with the exact code: there when the far side itself has answered. */
+export const CODE_KEY = 'nexus-code';
 const DETAILS_KEY = 'nexus-details-bin';
 
 /** On the admin socket: the user for whom the administrator acts. */

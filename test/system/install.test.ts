@@ -195,6 +195,22 @@ describe('an installation', function () {
     expect(await new Promise((resolve) => gateway.once('exit', resolve))).to.equal(0);
   });
 
+  it('leaves the settings sample to another one that still has the command', async () => {
+    const packageEnv = { ...process.env, DESTDIR: join(folder, 'package') };
+    const run = (...args: string[]): Promise<unknown> =>
+      execute(join(PROJECT, 'deploy', 'install.sh'), args, { env: packageEnv });
+    const etc = join(packageEnv.DESTDIR, 'etc', 'nexus');
+    await run('--prefix', '/opt/first');
+    await run('--prefix', '/opt/second');
+    await run('--prefix', '/opt/first', '--uninstall');
+    expect(existsSync(join(etc, 'nexus.sample.yaml'))).to.equal(true);
+    const unit = readFileSync(join(packageEnv.DESTDIR, 'etc/systemd/system/nexus-controller.service'), 'utf8');
+    expect(unit).to.include(' /opt/second/dist/controller/main.js');
+    await run('--prefix', '/opt/second', '--uninstall');
+    expect(existsSync(etc)).to.equal(false);
+    expect(readdirSync(join(packageEnv.DESTDIR, 'opt'))).to.deep.equal([]);
+  });
+
   it('goes away with all that there was', async () => {
     await installer('--uninstall', '--purge');
     expect(residueOf(instance)).to.deep.equal([]);

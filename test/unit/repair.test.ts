@@ -52,7 +52,7 @@ describe('the upkeep of files', () => {
       bench.nodes.takeDown(bench.id(1));
       await tick();
       expect(bench.upkeep.repair.status()).to.deep.include({ lackingChunks: 1, endangeredChunks: 1 });
-      expect(bench.upkeep.repair.status().blocked[0]).to.match(/create one/);
+      expect(bench.upkeep.repair.status().blocked[0]).to.match(/add, start or uncordon one/);
       bench.nodes.change(bench.id(1), { standing: 'here', readable: true, schedulable: true });
       await tick();
       expect(bench.upkeep.repair.status().lackingChunks).to.equal(0);
@@ -285,7 +285,7 @@ describe('the upkeep of files', () => {
         clearInterval(surveys);
       });
       expect(error.code).to.equal('failed_precondition');
-      expect(error.message).to.match(/2 chunk\(s\) cannot be moved.*create one/);
+      expect(error.message).to.match(/2 chunk\(s\) cannot be moved.*add, start or uncordon one/);
     });
   });
 

@@ -1,0 +1,50 @@
+/** What every client of the controller's services shares: the shape of its calls, and what their failures mean. */
+import type {
+  CallOptions,
+  ClientDuplexStream,
+  ClientReadableStream,
+  ClientUnaryCall,
+  Metadata,
+  ServiceError,
+} from '@grpc/grpc-js';
+import { NexusError } from '../errors.js';
+import { CODE_KEY, errorOfStatus } from './status.js';
+
+/** A method of a client, with one request and one answer. */
+export type UnaryMethod<Request, Response> = (
+  request: Request,
+  metadata: Metadata,
+  options: Partial<CallOptions>,
+  callback: (error: ServiceError | null, response: Response) => void,
+) => ClientUnaryCall;
+
+/** What the controller threw; what it did not say itself comes from the connection to it, and is told as `whenBroken`. */
+export function callError(error: ServiceError, whenBroken: string): NexusError {
+  const known = errorOfStatus(error);
+  if (known.code !== 'unavailable' || error.metadata.get(CODE_KEY).length > 0) return known;
+  return new NexusError('unavailable', whenBroken, {}, { cause: error });
+}
+
+/** The messages of a stream; ends quietly when `signal` is aborted, and the stream with it. */
+export async function* streamMessages<Response>(
+  stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
+  signal: AbortSignal,
+  whenBroken: string,
+): AsyncGenerator<Response> {
+  const cancel = (): void => {
+    (stream as { cancel(): void }).cancel();
+  };
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
+  try {
+    for await (const message of stream as AsyncIterable<Response>) yield message;
+  } catch (error) {
+    if (!signal.aborted) throw isServiceError(error) ? callError(error, whenBroken) : error;
+  } finally {
+    signal.removeEventListener('abort', cancel);
+    cancel();
+  }
+}
+
+const isServiceError = (error: unknown): error is ServiceError =>
+  error instanceof Error && 'metadata' in error && 'details' in error;
