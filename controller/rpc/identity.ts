@@ -36,7 +36,10 @@ const registrationCodeSchema = z.object({ email, code });
 const loginSchema = z.object({ username: account, password });
 const loginCodeSchema = z
   .object({ email: z.union([z.literal(''), email]), username: z.union([z.literal(''), username]), code })
-  .refine((value) => (value.email === '') !== (value.username === ''), 'give the email or the username')
+  .refine((value) => (value.email === '') !== (value.username === ''), {
+    path: ['email'],
+    message: 'give either the email or the username',
+  })
   .transform((value) => ({ account: value.email || value.username, code: value.code }));
 const pageSize = z
   .number()

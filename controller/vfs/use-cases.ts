@@ -174,11 +174,14 @@ export class FsUseCases {
 
   /** What is below goes in steps; it is out of sight from the first on. */
   async remove(user: string, path: Names, recursive: boolean): Promise<Sums> {
-    const { fs, pins, clock } = this.deps;
+    const { fs, pins, events, clock } = this.deps;
     const { sums, group } = await pins.during((claim) => fs.detach(user, path, { recursive, claim, now: clock.now() }));
     failpoint('fs/detached');
     const all = group === undefined ? sums : addSums(sums, await reapAll(this.deps, group));
     this.kick();
+    const { files, folders, bytes } = all;
+    const what = `${files} file(s) and ${folders} folder(s), ${bytes} bytes`;
+    await events.append('fs.removed', pathOf(path), `${pathOf(path)} was removed: ${what}`, user);
     return all;
   }
 

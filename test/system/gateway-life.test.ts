@@ -69,6 +69,7 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
       const stored = await gateway.call('POST', `/api/files/upload?name=of-${name}`, { token: mine, body: name });
       await gateway.call('POST', `/api/fs/upload?path=/tree-of-${name}`, { token: mine, body: name });
       await gateway.call('DELETE', `/api/files/${String(stored.json['id'])}`, { token: mine });
+      await gateway.call('DELETE', `/api/fs/delete?path=/tree-of-${name}`, { token: mine });
     }
     await cluster().ok('node', 'cordon', 'n1');
     await cluster().ok('node', 'uncordon', 'n1');
@@ -77,10 +78,20 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
       const [alice = '', bob = ''] = await Promise.all(told);
       // On a busy machine a node may be thought silent for a moment.
       const types = (text: string): string[] =>
-        [...text.matchAll(/^event: (file\..+|node\.(?:un)?cordoned)$/gm)].map(([, type]) => type ?? '');
-      const expected = ['file.committed', 'file.committed', 'file.removed', 'node.cordoned', 'node.uncordoned'];
+        [...text.matchAll(/^event: ((?:file|fs)\..+|node\.(?:un)?cordoned)$/gm)].map(([, type]) => type ?? '');
+      const expected = [
+        'file.committed',
+        'file.committed',
+        'file.removed',
+        'fs.removed',
+        'node.cordoned',
+        'node.uncordoned',
+      ];
       expect([types(alice), types(bob)]).to.deep.equal([expected, expected]);
-      expect(alice).to.contain('file of-alice was removed').and.not.contain('bob');
+      expect(alice)
+        .to.contain('file of-alice was removed')
+        .and.contain('/tree-of-alice was removed: 1 file(s)')
+        .and.not.contain('bob');
       expect(bob).to.contain('file of-bob was removed').and.not.contain('alice');
     }
     const all = JSON.stringify(await cluster().json('events'));
