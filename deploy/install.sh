@@ -5,7 +5,8 @@
 #   deploy/install.sh --uninstall [--purge]           --purge: the state and the settings, too
 #
 # DESTDIR goes before every path that is written, for packagers; nothing is started or stopped then. BINDIR, UNITDIR and
-# SYSCONFDIR say where the link, the units and the sample of settings go. NEXUS_INSTANCE says whose state --purge means.
+# SYSCONFDIR say where the link, the units and the sample of settings go, NODE what the units run; by default this host's
+# node. NEXUS_INSTANCE says whose state --purge means.
 set -euo pipefail
 umask 022
 
@@ -32,7 +33,7 @@ $USAGE
 
 Installs to /opt/nexus or --prefix, and again over what is there: an upgrade. --uninstall removes it, and with --purge its
 state and settings, too. Environment: DESTDIR goes before every path; BINDIR, UNITDIR and SYSCONFDIR say where the link,
-the units and the sample of settings go; NEXUS_INSTANCE says whose state --purge means.
+the units and the sample of settings go, NODE what the units run; NEXUS_INSTANCE says whose state --purge means.
 END
   exit 0
 }
@@ -116,7 +117,7 @@ copy() { cp -R --preserve=mode,timestamps,links "$1" "$2"; }
 
 install_units() {
   local unit node
-  node=$(node -p process.execPath)
+  node=${NODE:-$(node -p process.execPath)}
   install -d "$DESTDIR$UNITDIR"
   for unit in "${UNITS[@]}"; do
     # Without its process there is no unit to be started.

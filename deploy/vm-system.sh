@@ -16,7 +16,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 readonly RELEASE=bookworm
 # What bootstrap.sh asks for on a host with nodes, and what a system is not without.
-readonly PACKAGES=runc,nats-server,iproute2,nftables,e2fsprogs,mmdebstrap,busybox-static,tini,util-linux,perl-base,bash,coreutils,dash,findutils,gawk,grep,kmod,libc-bin,libstdc++6,mount,sed,tar
+readonly PACKAGES=runc,nats-server,iproute2,nftables,e2fsprogs,mmdebstrap,busybox-static,tini,util-linux,perl-base,bash,coreutils,dash,systemd,findutils,gawk,grep,kmod,libc-bin,libstdc++6,mount,sed,tar
 # Sparse: it takes what is in it, about 350 MB.
 readonly ROOT_SIZE=4G
 # In this order: each needs those before it.
@@ -94,9 +94,11 @@ say 'making the disk ...'
 [ -e "$tree/bin/sh" ] || ln -s dash "$tree/bin/sh"
 [ -e "$tree/usr/bin/awk" ] || ln -s gawk "$tree/usr/bin/awk"
 printf 'root:x:0:0:root:/root:/bin/sh\nnexus:x:990:990::/nonexistent:/usr/sbin/nologin\nnobody:x:65534:65534::/:/bin/false\n' >"$tree/etc/passwd"
-printf 'root:x:0:\ntty:x:5:\nnexus:x:990:\nnogroup:x:65534:\n' >"$tree/etc/group"
+printf 'root:x:0:\ntty:x:5:\nnexus:x:990:\nsystemd-journal:x:991:\nnogroup:x:65534:\n' >"$tree/etc/group"
 printf '127.0.0.1 localhost\n' >"$tree/etc/hosts"
 printf 'passwd: files\ngroup: files\nhosts: files\n' >"$tree/etc/nsswitch.conf"
+# An empty one would be a first boot, with questions and presets.
+printf '%032x\n' 1 >"$tree/etc/machine-id"
 mkdir -p "$tree/opt" "$tree/run" "$tree/proc" "$tree/sys" "$tree/dev" "$tree/tmp"
 rm -rf "$tree"/usr/share/{doc,man,locale,lintian,bug} "$tree"/var/cache/apt "$tree"/var/lib/apt "${tree:?}"/dev/* "${tree:?}"/boot
 ldconfig -r "$tree"

@@ -1,23 +1,26 @@
 /** What a test must not leave on the host: everything that can be named after an instance, before and after. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { instanceDefaults } from '../../shared/config/instance.js';
+import { basename, join } from 'node:path';
+import { instanceDefaults, type InstanceDefaults } from '../../shared/config/instance.js';
 
-/** Lines that describe each object of the instance on the host; empty when nothing is left. */
+/**
+ * Lines that describe each object of the instance on the host; empty when nothing is left. The default instance's names
+ * are the beginning of all others': it is looked at only where nothing else runs.
+ */
 export function residueOf(instance: string): string[] {
+  const names = instanceDefaults(instance, 'runc', 0);
   return [
-    ...links(instance),
-    ...cgroups(`nexus-${instance}`),
-    ...mounts(instance),
-    ...folders(instance),
-    ...processes(instance),
-    ...loopDevices(instance),
+    ...links(instance, names),
+    ...cgroups(basename(names.cgroupParent)),
+    ...mounts(names),
+    ...folders(names),
+    ...processes(instance, names),
+    ...loopDevices(names),
   ];
 }
 
 /** Loop devices in the instance's own range of numbers: attached ones, and device nodes without a file. */
-function loopDevices(instance: string): string[] {
-  const { loopBase } = instanceDefaults(instance, 'runc', 0);
+function loopDevices({ loopBase }: InstanceDefaults): string[] {
   return readdirSync('/sys/block')
     .filter((name) => name.startsWith('loop'))
     .filter((name) => {
@@ -29,9 +32,9 @@ function loopDevices(instance: string): string[] {
 
 const SLOTS = 256;
 
-const links = (instance: string): string[] =>
+const links = (instance: string, { bridge }: InstanceDefaults): string[] =>
   readdirSync('/sys/class/net')
-    .filter((name) => name === `nx-${instance}` || name.startsWith(`nx-${instance}-`))
+    .filter((name) => name === bridge || name.startsWith(`nx-${instance}-`))
     .map((name) => `link ${name}`);
 
 function cgroups(name: string): string[] {
@@ -43,22 +46,23 @@ function cgroups(name: string): string[] {
     .map((path) => `cgroup ${path}`);
 }
 
-const mounts = (instance: string): string[] =>
+const mounts = ({ stateDir, runDir }: InstanceDefaults): string[] =>
   readFileSync('/proc/mounts', 'utf8')
     .split('\n')
-    .filter((line) => line.includes(`/nexus-${instance}`))
+    .filter((line) => line.includes(stateDir) || line.includes(runDir))
     .map((line) => `mount ${line}`);
 
-const folders = (instance: string): string[] =>
-  [`/var/lib/nexus-${instance}`, `/run/nexus-${instance}`, `/var/run/nexus-${instance}.sock`]
+const folders = ({ stateDir, runDir, socket }: InstanceDefaults): string[] =>
+  [stateDir, runDir, socket]
     .filter((path) => existsSync(path))
     .map((path) => `file ${path}`);
 
-function processes(instance: string): string[] {
+function processes(instance: string, { stateDir, runDir }: InstanceDefaults): string[] {
+  const marks = [`nexus-${instance}`, stateDir, runDir];
   return readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((pid) => ({ pid, command: commandLine(pid) }))
-    .filter(({ pid, command }) => Number(pid) !== process.pid && command.includes(`nexus-${instance}`))
+    .filter(({ pid, command }) => Number(pid) !== process.pid && marks.some((mark) => command.includes(mark)))
     .map(({ pid, command }) => `process ${pid} ${command.slice(0, 120)}`);
 }
 

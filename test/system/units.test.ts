@@ -1,6 +1,6 @@
 /**
  * The units: what systemd thinks of them, and that a cluster works with the privileges that the controller's leaves it.
- * What systemd does with mounts and by seccomp is not tried here: that takes a host that it runs.
+ * That systemd itself starts them is tried in the virtual machine (test/vm).
  */
 import { execFile } from 'node:child_process';
 import { readFileSync, rmSync } from 'node:fs';

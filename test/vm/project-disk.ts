@@ -1,11 +1,20 @@
 /**
- * The guest's second disk: the project as it would be installed (bundles, agent runtime, base image, the packages that
- * production needs with their compiled modules), this machine's Node, and the checks. Its name is a checksum of all
- * that is in it, so that a run without changes finds it made; of earlier ones nothing is kept.
+ * The guest's second disk: the project as deploy/install.sh installs it, this machine's Node, and the checks. Its name
+ * is a checksum of all that is in it, so that a run without changes finds it made; of earlier ones nothing is kept.
  */
 import { createHash } from 'node:crypto';
-import { cpSync, createReadStream, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { chmod, lstat, readFile, readlink, writeFile } from 'node:fs/promises';
+import {
+  copyFileSync,
+  createReadStream,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs';
+import { chmod, lstat, readlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { runCommand } from '../../shared/exec.js';
@@ -15,6 +24,7 @@ import { PROJECT } from '../support/cluster.js';
 export const CACHE = join(PROJECT, '.cache', 'vm');
 const GUEST = join(PROJECT, 'test', 'vm', 'guest');
 const MKFS_TIMEOUT_MS = 120_000;
+const INSTALL_TIMEOUT_MS = 240_000;
 
 /** Path of the disk's image. */
 export async function projectDisk(): Promise<string> {
@@ -22,7 +32,7 @@ export async function projectDisk(): Promise<string> {
   const work = mkdtempSync(join(CACHE, 'work-'));
   try {
     const tree = join(work, 'tree');
-    await fill(tree);
+    await fill(tree, join(work, 'installed'));
     const { checksum, bytes } = await measure(tree);
     const disk = join(CACHE, `project-${checksum}.img`);
     if (existsSync(disk)) return disk;
@@ -40,34 +50,21 @@ export async function projectDisk(): Promise<string> {
   }
 }
 
-async function fill(tree: string): Promise<void> {
-  const project = join(tree, 'nexus');
-  const copy = (from: string, to: string): void => {
-    cpSync(from, to, { recursive: true, verbatimSymlinks: true });
-  };
-  for (const path of ['package.json', 'dist', ...(await packages())]) {
-    copy(join(PROJECT, path), join(project, path));
-  }
-  for (const image of readdirSync(join(PROJECT, '.cache')).filter((name) => /^base-image.*\.tar$/.test(name))) {
-    copy(join(PROJECT, '.cache', image), join(project, '.cache', image));
-  }
-  copy(process.execPath, join(tree, 'bin', 'node'));
-  copy(join(GUEST, 'init.sh'), join(tree, 'init'));
+/** The installation's /opt, what it puts elsewhere (as `host`), Node, and the checks with the unit that starts them. */
+async function fill(tree: string, destination: string): Promise<void> {
+  const env = { ...process.env, DESTDIR: destination, NODE: '/usr/bin/node' };
+  await runCommand('deploy/install.sh', [], { cwd: PROJECT, env, timeoutMs: INSTALL_TIMEOUT_MS });
+  renameSync(join(destination, 'opt'), tree);
+  const host = join(tree, 'host');
+  renameSync(destination, host);
+  copyFileSync(join(GUEST, 'nexus-checks.service'), join(host, 'etc', 'systemd', 'system', 'nexus-checks.service'));
+  mkdirSync(join(host, 'usr', 'bin'));
+  symlinkSync('/opt/bin/node', join(host, 'usr', 'bin', 'node'));
+  mkdirSync(join(tree, 'bin'));
+  copyFileSync(process.execPath, join(tree, 'bin', 'node'));
+  copyFileSync(join(GUEST, 'init.sh'), join(tree, 'init'));
   await chmod(join(tree, 'init'), 0o755);
   await writeFile(join(tree, 'guest.mjs'), await bundledChecks());
-}
-
-/** Folders below node_modules that production needs. */
-async function packages(): Promise<string[]> {
-  const lock = JSON.parse(await readFile(join(PROJECT, 'node_modules', '.package-lock.json'), 'utf8')) as {
-    packages: Record<string, { dev?: boolean; devOptional?: boolean }>;
-  };
-  const needed = Object.entries(lock.packages).filter(
-    ([, { dev, devOptional }]) => dev !== true && devOptional !== true,
-  );
-  // One within another comes along with it.
-  const folders = needed.map(([path]) => path).filter((path) => path.lastIndexOf('node_modules') === 0);
-  return folders.filter((path) => existsSync(join(PROJECT, path)));
 }
 
 async function bundledChecks(): Promise<string> {

@@ -2,21 +2,24 @@
  * What is shown in the guest, in this order; each builds on what those before it have made. A check is one entry here:
  * its name is the test's name. The host reads the names, the guest runs them.
  */
-import {
-  bringUp,
-  findNothingMissing,
-  findNetem,
-  gatewayAnswers,
-  gatewayStays,
-  haveUnifiedCgroups,
-  leaveNothing,
-} from './cluster-checks.js';
+import { findNothingMissing, findNetem, haveUnifiedCgroups } from './host-checks.js';
 import { fetchWhatWasSent } from './file-checks.js';
 import type { Guest } from './guest.js';
 import { holdAttacks, runLambda } from './lambda-checks.js';
 import { bound, bounded, cutOffProcesses, endForWantOfMemory, killCommand, resize } from './limit-checks.js';
 import { countUse } from './metrics-checks.js';
-import { createNodes, keepData, outliveController, removeNode } from './node-checks.js';
+import { createNodes, keepData, removeNode } from './node-checks.js';
+import {
+  gatewayAnswers,
+  gatewayStays,
+  leaveNothing,
+  lockDown,
+  outliveKill,
+  outliveRestart,
+  startUnits,
+  uninstall,
+  upByHand,
+} from './unit-checks.js';
 
 export interface Check {
   readonly name: string;
@@ -31,8 +34,9 @@ export const CHECKS: readonly Check[] = [
   { name: 'cgroups are pure v2', run: haveUnifiedCgroups, isShort: true, isBase: true },
   { name: 'nexus doctor finds nothing missing', run: findNothingMissing, isShort: true },
   { name: 'nexus doctor finds netem in this kernel', run: findNetem },
-  { name: 'nexus up starts the cluster', run: bringUp, isShort: true, isBase: true },
-  { name: 'the gateway answers', run: gatewayAnswers, isShort: true },
+  { name: 'systemd starts the installed controller', run: startUnits, isShort: true, isBase: true },
+  { name: 'systemd starts the installed gateway, which answers', run: gatewayAnswers, isShort: true },
+  { name: 'what the units forbid is forbidden by the kernel', run: lockDown, isShort: true },
   { name: 'two nodes are created and run', run: createNodes, isShort: true, isBase: true },
   { name: 'their limits are in the kernel, on the parent of all their processes', run: bound, isShort: true },
   { name: 'a node sees its own cgroup and nothing above it', run: bounded },
@@ -42,11 +46,14 @@ export const CHECKS: readonly Check[] = [
   { name: 'code runs in a sandbox below its node, and ends as a whole at its limit', run: runLambda, isShort: true },
   { name: 'every attack of nexus lambda selftest is held', run: holdAttacks },
   { name: 'metrics tell what half a core and 100 MB are', run: countUse, isShort: true },
-  { name: 'nodes outlive a killed controller: same agents, same files', run: outliveController, isShort: true },
+  { name: 'nodes and files outlive a killed controller, which systemd starts again', run: outliveKill, isShort: true },
+  { name: 'nodes and files outlive systemctl restart', run: outliveRestart },
   { name: 'resize changes the limits of a running node', run: resize },
   { name: 'a node keeps its data over stop and start', run: keepData },
   { name: 'an agent that is killed for want of memory is told as such', run: endForWantOfMemory },
   { name: 'a removed node leaves no cgroup', run: removeNode },
-  { name: 'the gateway is the one of the start', run: gatewayStays, isShort: true },
-  { name: 'nexus down --purge leaves nothing', run: leaveNothing, isShort: true },
+  { name: 'the gateway is still the one of the start, and tells of the nodes', run: gatewayStays, isShort: true },
+  { name: 'nexus down --purge leaves nothing, and systemd lets it rest', run: leaveNothing, isShort: true },
+  { name: 'the installed nexus up works without units', run: upByHand },
+  { name: 'install.sh --uninstall takes all away but the settings', run: uninstall, isShort: true },
 ];

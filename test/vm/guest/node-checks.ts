@@ -1,8 +1,7 @@
-/** Nodes: made, outliving the controller, stopped, removed. */
+/** Nodes: made, stopped, removed. */
 import { existsSync } from 'node:fs';
 import { expect } from 'chai';
-import { compareWithSource } from './file-checks.js';
-import { eventually, type Guest, type NodeJson } from './guest.js';
+import type { Guest, NodeJson } from './guest.js';
 
 export const NODE = { memoryMb: 256, cpuWeight: 512, pids: 128 } as const;
 
@@ -12,22 +11,6 @@ export async function createNodes(guest: Guest): Promise<void> {
   for (const name of ['a', 'b']) await guest.ok('node', 'create', name, ...limits, '--storage', '128M');
   const nodes = await guest.json<NodeJson[]>('node', 'ls');
   expect(nodes.map(({ status }) => status)).to.deep.equal(['Running', 'Running']);
-}
-
-export async function outliveController(guest: Guest): Promise<void> {
-  const { controller } = await guest.json<{ controller: { pid: number } }>('status');
-  const before = await guest.json<NodeJson[]>('node', 'ls');
-  process.kill(controller.pid, 'SIGKILL');
-  await guest.ok('up');
-  const list = (): Promise<NodeJson[]> => guest.json<NodeJson[]>('node', 'ls');
-  const after = await eventually(
-    list,
-    (nodes) => nodes.every(({ status, agent_started_at: at }) => status === 'Running' && at !== ''),
-    120_000,
-  );
-  const identity = ({ id, pid, agent_started_at: at }: NodeJson): object => ({ id, pid, at });
-  expect(after.map(identity)).to.deep.equal(before.map(identity));
-  await compareWithSource(guest);
 }
 
 export async function keepData(guest: Guest): Promise<void> {
