@@ -23,6 +23,7 @@ import { LambdaServiceClient } from '../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { streamMessages, type UnaryMethod } from '../shared/rpc/calls.js';
+import type { FileCalls } from '../shared/rpc/file-catalogue.js';
 import { AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA, REQUEST_ID_METADATA } from '../shared/rpc/status.js';
 
 /** Of a call that answers at once. */
@@ -59,20 +60,9 @@ export interface Scope {
   readonly signal: AbortSignal;
 }
 
-export interface Session extends Clients {
+/** `method` of its calls is e.g. `session.node.createNode`. Codes: what the controller says, unavailable. */
+export interface Session extends Clients, FileCalls {
   readonly signal: AbortSignal;
-  /** One request, one answer. `method` is e.g. `session.node.createNode`. Codes: what the controller says, unavailable. */
-  call<Request, Response>(
-    method: UnaryMethod<Request, Response>,
-    request: Request,
-    deadlineMs?: number,
-  ): Promise<Response>;
-  /** As `call`, and goes on when the client has gone: for what must be cleaned up then. */
-  callDetached<Request, Response>(
-    method: UnaryMethod<Request, Response>,
-    request: Request,
-    deadlineMs: number,
-  ): Promise<Response>;
   /** The messages of a server stream; ends quietly when the client goes away. */
   messages<Request, Response>(
     client: Client,

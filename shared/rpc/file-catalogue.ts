@@ -10,7 +10,7 @@ const GRANT_DEADLINE_MS = 120_000;
 const ABORT_DEADLINE_MS = 5000;
 const REPORT_DEADLINE_MS = 1000;
 
-/** Someone's way to the service: a command's, or one HTTP request's. */
+/** Someone's way to the service: a command's, or one HTTP request's. One request, one answer. */
 export interface FileCalls {
   readonly file: FileServiceClient;
   call<Request, Response>(
