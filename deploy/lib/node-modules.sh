@@ -29,13 +29,17 @@ modules_install() {
 native_stamp() { printf '%s %s\n' "$NODE_ABI" "$(stat -c '%Y %n' node_modules/*/build/Release/*.node 2>/dev/null | tr '\n' ' ')"; }
 
 native_check() {
-  [ -f node_modules/.nexus-native ] && [ "$(<node_modules/.nexus-native)" = "$(native_stamp)" ] && return
+  [ -f node_modules/.nexus-native ] && [ "$(<node_modules/.nexus-native)" = "$(native_stamp)" ] && native_is_sound && return
   echo 'better-sqlite3 and node-pty'
   return 1
 }
 
+# What is compiled against the headers of Node 24.19 or later as they are ends the process now and then: see
+# deploy/native/object-wrap.h.
+native_is_sound() { ! grep -q RemoveEnvironmentCleanupHook node_modules/better-sqlite3/build/Release/better_sqlite3.node; }
+
 native_loads() {
-  node -e "
+  native_is_sound 2>/dev/null && node -e "
     const Database = require('better-sqlite3');
     new Database(':memory:').close();
     require('node-pty');
@@ -62,6 +66,10 @@ native_build() {
   if [ -f "$prefix/include/node/node.h" ]; then headers=("npm_config_nodedir=$prefix"); fi
   # A bundle that a registry's site may offer is tried first by the package itself; both ways end here.
   logged as_owner env "${headers[@]}" npm rebuild --no-progress --loglevel=error better-sqlite3 node-pty
+  if ! native_is_sound; then
+    headers+=(npm_config_build_from_source=true "CXXFLAGS=-include $PWD/deploy/native/object-wrap.h")
+    logged as_owner env "${headers[@]}" npm rebuild --no-progress --loglevel=error better-sqlite3
+  fi
   native_loads || cannot 'better-sqlite3 and node-pty, compiled' 'they were built and do not load' 'npm rebuild --foreground-scripts better-sqlite3 node-pty'
   native_to_cache
 }
