@@ -14,10 +14,12 @@ function numberIn(text: string): number {
 /** The number in a file; 0 when it is missing or says `max`. */
 export const cgroupNumber = async (...path: string[]): Promise<number> => numberIn(await cgroupText(...path));
 
-/** The value of a key in a `key value` file; 0 when it is missing. */
-export async function cgroupField(key: string, ...path: string[]): Promise<number> {
+/** The sum of the values of these keys in a `key value` file; what is missing counts 0. */
+export async function cgroupFields(keys: readonly string[], ...path: string[]): Promise<number> {
+  let sum = 0;
   for (const line of (await cgroupText(...path)).split('\n')) {
-    if (line.startsWith(`${key} `)) return numberIn(line.slice(key.length + 1));
+    const [key = '', value = ''] = line.split(' ');
+    if (keys.includes(key)) sum += numberIn(value);
   }
-  return 0;
+  return sum;
 }

@@ -63,12 +63,12 @@ function gatewayText({ gateway }: GetStatusResponse): string {
 
 function redundancy({ repair }: GetStatusResponse): string {
   const lacking = Number(repair?.lackingChunks ?? 0n);
-  if (repair === undefined || lacking === 0) return 'all chunks have their copies';
-  const lost = Number(repair.lostChunks);
+  const lost = Number(repair?.lostChunks ?? 0n);
+  if (repair === undefined || lacking + lost === 0) return 'all chunks have their copies';
   const endangered = Number(repair.endangeredChunks);
   const parts = [
-    `${lacking} chunk(s) lack copies`,
-    ...(lost > 0 ? [`${lost} have none that can be reached`] : []),
+    ...(lost > 0 ? [`${lost} chunk(s) cannot be read now`] : []),
+    ...(lacking > 0 ? [`${lacking} chunk(s) lack copies`] : []),
     ...(endangered > 0 ? [`${endangered} have one left`] : []),
     ...(repair.running > 0
       ? [`copying at ${formatBytes(Math.round(repair.rate))}/s, ${formatSeconds(repair.secondsLeft * 1000)} left`]

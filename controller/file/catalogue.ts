@@ -119,8 +119,11 @@ export class Catalogue {
         details,
       );
     }
-    const names = ready.map(({ nodeId }) => this.deps.nodes.find(nodeId)?.name ?? nodeId);
-    const message = `${what} is on ${names.join(', ')} only, which cannot be read now; start it with: nexus node start ${names[0] ?? ''}`;
+    const holders = ready.map(({ nodeId }) => this.deps.nodes.find(nodeId));
+    const names = ready.map(({ nodeId }, at) => holders[at]?.name ?? nodeId);
+    // One that was stopped on purpose needs less than one that is silent or broken.
+    const verb = holders[0]?.standing === 'away' ? 'restart' : 'start';
+    const message = `${what} is on ${names.join(', ')} only, which cannot be read now; ${verb} it with: nexus node ${verb} ${names[0] ?? ''}`;
     return new NexusError('unavailable', message, { ...details, nodes: names });
   }
 }

@@ -34,7 +34,11 @@ export const mayMove = (from: NodeStatus, to: NodeStatus): boolean => NEXT[from]
 /** Code: failed_precondition. */
 export function assertMove(name: string, from: NodeStatus, to: NodeStatus): void {
   if (mayMove(from, to)) return;
-  throw new NexusError('failed_precondition', `node ${name} is ${from} and cannot become ${to}`, { status: from });
+  const isSilent = from === 'Suspect' || from === 'Lost';
+  const advice = isSilent && to === 'Creating' ? `; restart it with: nexus node restart ${name}` : '';
+  throw new NexusError('failed_precondition', `node ${name} is ${from} and cannot become ${to}${advice}`, {
+    status: from,
+  });
 }
 
 /** Whether agents are expected to be heard in this state. */

@@ -140,7 +140,8 @@ export class Rebalance {
     this.repair.wandering.set(chunk.id, from.id);
     try {
       const reason = `moved from ${from.name} by a rebalance: ${to.name} was emptier`;
-      const isCopied = await this.repair.copier.copy({ chunk, target: to.id, sources: [from.id], reason });
+      const planned = { chunk, isEndangered: false, target: to.id, sources: [from.id], reason };
+      const isCopied = await this.repair.copier.copy(planned);
       if (!isCopied) return false;
       const here = this.deps.nodes.snapshot().filter((node) => node.standing === 'here');
       const among = here.map((node) => node.id);

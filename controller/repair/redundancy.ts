@@ -62,8 +62,12 @@ export const byUrgency = (one: Verdict, other: Verdict): number =>
   one.left - other.left ||
   (one.chunk.id < other.chunk.id ? -1 : 1);
 
+/** One more failure, and it is gone. */
+export const isEndangered = ({ left, chunk }: Verdict): boolean => left === 1 && chunk.wanted > 1;
+
 export interface PlannedCopy {
   readonly chunk: StoredChunk;
+  readonly isEndangered: boolean;
   readonly target: NodeId;
   readonly sources: readonly NodeId[];
   readonly reason: string;
@@ -96,6 +100,7 @@ export function planCopies(
       room.set(target.id, (room.get(target.id) ?? 0) - 1);
       copies.push({
         chunk: verdict.chunk,
+        isEndangered: isEndangered(verdict),
         target: target.id,
         sources: verdict.sources,
         reason: reasonOf(verdict, nodes, target.name),

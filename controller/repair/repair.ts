@@ -3,12 +3,13 @@
  * what lacks copies gets them, most endangered first, and what is too many or damaged goes. It runs when something has
  * happened (a node came or went, a copy was found bad) and now and then without a reason.
  */
-import type { ChunkId, NodeId } from '../../shared/ids.js';
+import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import type { StorageNode } from '../file/nodes.js';
 import { Copier } from './copier.js';
 import type { RepairDeps } from './deps.js';
 import {
   byUrgency,
+  isEndangered,
   judge,
   planCopies,
   type CopyPlan,
@@ -22,6 +23,8 @@ import type { Suspicions } from './suspicions.js';
 const WALK_PAGE = 1000;
 /** Chunks that a survey keeps; the rest is found by the next one. */
 const MAX_BACKLOG = 5000;
+/** Files that a warning names. */
+const NAMED_FILES = 3;
 /** Between surveys when all is quiet: everything that matters also tells. */
 const QUIET_SURVEY_MS = 300_000;
 /** Between surveys while something is lacking. */
@@ -34,8 +37,10 @@ export interface RepairStatus {
   readonly lackingChunks: number;
   /** Of these, chunks with one whole copy that can be reached. */
   readonly endangeredChunks: number;
-  /** Of these, chunks without any. */
+  /** Chunks without a whole copy that can be read now, nodes that were stopped on purpose included. */
   readonly lostChunks: number;
+  /** Some of the files that these belong to. */
+  readonly lostFiles: readonly FileId[];
   /** Bytes still to be copied, of those that can be. */
   readonly remainingBytes: number;
   readonly running: number;
@@ -59,6 +64,7 @@ interface Survey {
   readonly verdicts: readonly Verdict[];
   readonly nodes: NodesById;
   readonly lostChunks: number;
+  readonly lostFiles: readonly FileId[];
 }
 
 export class Repair {
@@ -125,20 +131,24 @@ export class Repair {
     this.#nodes = nodes;
     const verdicts: Verdict[] = [];
     let lostChunks = 0;
+    const lostFiles = new Set<FileId>();
     let after = '';
     while (!signal.aborted) {
       const page = await this.deps.replicas.walk({ after, limit: WALK_PAGE });
       for (const chunk of page) {
         const verdict = judge(chunk, nodes, this.wandering.get(chunk.id));
         await this.#trim(verdict, nodes);
+        if (verdict.sources.length === 0) {
+          lostChunks += 1;
+          if (lostFiles.size < NAMED_FILES) lostFiles.add(chunk.fileId);
+        }
         if (verdict.lacking === 0) continue;
-        if (verdict.left === 0) lostChunks += 1;
         if (verdicts.length < MAX_BACKLOG) verdicts.push(verdict);
       }
       after = page.at(-1)?.id ?? '';
       if (page.length < WALK_PAGE) break;
     }
-    return { verdicts: verdicts.sort(byUrgency), nodes, lostChunks };
+    return { verdicts: verdicts.sort(byUrgency), nodes, lostChunks, lostFiles: [...lostFiles] };
   }
 
   async #snapshot(): Promise<NodesById> {
@@ -167,16 +177,16 @@ export class Repair {
     }
   }
 
-  async #tell({ verdicts, lostChunks }: Survey, plan: CopyPlan): Promise<void> {
+  async #tell({ verdicts, lostChunks, lostFiles }: Survey, plan: CopyPlan): Promise<void> {
     const { events, clock } = this.deps;
-    const endangered = verdicts.filter((verdict) => verdict.left === 1 && verdict.chunk.wanted > 1).length;
+    const endangered = verdicts.filter(isEndangered).length;
     if (plan.copies.length > 0 && this.#episode === undefined) {
       this.#episode = { startedAt: clock.monotonic(), copiedChunks: 0, copiedBytes: 0, movedChunks: 0 };
       const urgent = endangered === 0 ? '' : `, ${endangered} of them with one copy left`;
       await events.append('repair.started', 'cluster', `${verdicts.length} chunk(s) lack copies${urgent}; copying`);
     }
     if (lostChunks > this.#lost) {
-      const message = `${lostChunks} chunk(s) have no whole copy that can be reached; see the warnings of nexus status`;
+      const message = `${lostChunks} chunk(s) have no whole copy that can be read now; see the warnings of nexus status`;
       await events.append('repair.blocked', 'cluster', message);
     }
     this.#lost = lostChunks;
@@ -185,6 +195,7 @@ export class Repair {
       lackingChunks: verdicts.length,
       endangeredChunks: endangered,
       lostChunks,
+      lostFiles,
       remainingBytes,
       running: 0,
       blocked: [...new Set(plan.blocked.values())].slice(0, 5),
@@ -235,7 +246,12 @@ export class Repair {
     if (!done || this.#episode === undefined) return;
     this.#episode.copiedChunks += 1;
     this.#episode.copiedBytes += copy.chunk.size;
-    this.#status = { ...this.#status, lackingChunks: Math.max(0, status.lackingChunks - 1), ...this.#progress() };
+    this.#status = {
+      ...this.#status,
+      lackingChunks: Math.max(0, status.lackingChunks - 1),
+      endangeredChunks: Math.max(0, status.endangeredChunks - (copy.isEndangered ? 1 : 0)),
+      ...this.#progress(),
+    };
     await this.#trimAfter(copy);
   }
 
@@ -250,6 +266,7 @@ const NOTHING_TO_DO: RepairStatus = {
   lackingChunks: 0,
   endangeredChunks: 0,
   lostChunks: 0,
+  lostFiles: [],
   remainingBytes: 0,
   running: 0,
   copiedChunks: 0,

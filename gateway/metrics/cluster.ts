@@ -70,9 +70,13 @@ function storageText({ storage, copies, repair }: Figures): string {
 
 function repairText({ repair, upkeep }: Figures): string {
   return [
-    gauge('nexus_repair_lacking_chunks', 'Chunks that lack copies on nodes that are up.', repair?.lackingChunks),
+    gauge(
+      'nexus_repair_lacking_chunks',
+      'Chunks with fewer whole copies than they should have; copies on nodes that are stopped on purpose count.',
+      repair?.lackingChunks,
+    ),
     gauge('nexus_repair_endangered_chunks', 'Of these, with one copy left.', repair?.endangeredChunks),
-    gauge('nexus_repair_lost_chunks', 'Of these, without any that can be reached.', repair?.lostChunks),
+    gauge('nexus_repair_lost_chunks', 'Chunks without a whole copy that can be read now.', repair?.lostChunks),
     gauge('nexus_repair_backlog_bytes', 'Bytes still to be copied.', repair?.remainingBytes),
     gauge('nexus_repair_running_copies', 'Copies being made.', repair?.running),
     counter('nexus_repair_copied_chunks_total', 'Chunks copied from node to node.', upkeep?.copiedChunks),

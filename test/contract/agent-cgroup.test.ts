@@ -37,7 +37,7 @@ for (const { name, unlimited, open } of CGROUPS) {
     it('reads what the kernel counts', async () => {
       await opened.record({
         memory: '50331648',
-        inactiveFile: '31457280',
+        pageCache: '31457280',
         memoryLimit: '268435456',
         cpuUsec: '1234567',
         pids: '12',
@@ -63,13 +63,13 @@ for (const { name, unlimited, open } of CGROUPS) {
     });
 
     it('tells what it cannot understand as 0, and the rest all the same', async () => {
-      await opened.record({ memory: 'many', inactiveFile: 'some', memoryLimit: 'few', cpuUsec: 'long', pids: '7' });
+      await opened.record({ memory: 'many', pageCache: 'some', memoryLimit: 'few', cpuUsec: 'long', pids: '7' });
       expect(await reader.read()).to.deep.equal({ ...NO_USAGE, pids: 7 });
     });
 
     it('has a working set of 0 when more is reclaimable than is used', async () => {
       // The two are read one after the other while the kernel goes on.
-      await opened.record({ memory: '4096', inactiveFile: '8192' });
+      await opened.record({ memory: '4096', pageCache: '8192' });
       expect(await reader.read()).to.deep.include({ memoryBytes: 4096, memoryWorkingSetBytes: 0 });
     });
   });

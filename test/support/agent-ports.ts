@@ -112,7 +112,7 @@ export const AGENT_VOLUMES: readonly AgentVolumeVariant[] = [inMemory, directory
 /** What the kernel counts; left out: it does not tell. */
 export interface Counted {
   readonly memory?: string;
-  readonly inactiveFile?: string;
+  readonly pageCache?: string;
   readonly memoryLimit?: string;
   readonly cpuUsec?: string;
   readonly pids?: string;
@@ -143,12 +143,12 @@ const fakeCgroup: CgroupVariant = {
     const reader = new FakeCgroup();
     return {
       reader,
-      record: async ({ memory, inactiveFile, memoryLimit, cpuUsec, pids }) => {
+      record: async ({ memory, pageCache, memoryLimit, cpuUsec, pids }) => {
         const memoryBytes = numberOf(memory);
         reader.usage = {
           ...NO_USAGE,
           memoryBytes,
-          memoryWorkingSetBytes: Math.max(0, memoryBytes - numberOf(inactiveFile)),
+          memoryWorkingSetBytes: Math.max(0, memoryBytes - numberOf(pageCache)),
           memoryLimitBytes: numberOf(memoryLimit),
           cpuUsageUsec: numberOf(cpuUsec),
           pids: numberOf(pids),
@@ -159,21 +159,26 @@ const fakeCgroup: CgroupVariant = {
   },
 };
 
+/** What is on the other list when this one has a page. */
+const lessPage = (text: string): string => (Number.isFinite(Number(text)) ? String(Number(text) - 4096) : text);
+
 type Layout = (counted: Counted) => Readonly<Record<string, string | undefined>>;
 
 /** Around the lines that are read are others that begin alike, as in the kernel's files. */
-const V2_LAYOUT: Layout = ({ memory, inactiveFile, memoryLimit, cpuUsec, pids }) => ({
+const V2_LAYOUT: Layout = ({ memory, pageCache, memoryLimit, cpuUsec, pids }) => ({
   'memory.current': memory,
   'memory.max': memoryLimit,
-  'memory.stat': inactiveFile && `anon 8400896\nfile 41943040\ninactive_file ${inactiveFile}\nactive_file 10485760`,
+  'memory.stat':
+    pageCache && `anon 8400896\nfile 41943040\ninactive_file 4096\nactive_file ${lessPage(pageCache)}\nactive_anon 77`,
   'cpu.stat': cpuUsec && `usage_usec ${cpuUsec}\nuser_usec 1000000\nsystem_usec 234567`,
   'pids.current': pids,
 });
 
-const V1_LAYOUT: Layout = ({ memory, inactiveFile, memoryLimit, cpuUsec, pids }) => ({
+const V1_LAYOUT: Layout = ({ memory, pageCache, memoryLimit, cpuUsec, pids }) => ({
   'memory/memory.usage_in_bytes': memory,
   'memory/memory.limit_in_bytes': memoryLimit,
-  'memory/memory.stat': inactiveFile && `inactive_file 0\ntotal_inactive_file ${inactiveFile}`,
+  'memory/memory.stat':
+    pageCache && `inactive_file 99\ntotal_inactive_file ${lessPage(pageCache)}\ntotal_active_file 4096`,
   // Nanoseconds.
   'cpuacct/cpuacct.usage': cpuUsec && `${cpuUsec}891`,
   'pids/pids.current': pids,

@@ -63,14 +63,14 @@ describe('the cgroup of a sandbox', () => {
 
   it('tells what a node uses besides its sandboxes', async () => {
     for (const [layout, files] of [
-      ['v1', ['memory.usage_in_bytes', 'total_inactive_file']],
-      ['v2', ['memory.current', 'inactive_file']],
+      ['v1', ['memory.usage_in_bytes', 'total_inactive_file', 'total_active_file']],
+      ['v2', ['memory.current', 'inactive_file', 'active_file']],
     ] as const) {
       const memory = join(root, layout, layout === 'v1' ? 'memory' : '', 'nexus', 'n');
       for (const [name, used] of Object.entries({ agent: 5000, 'exec-1': 3000, 'lambda-1-1': 90_000 })) {
         mkdirSync(join(memory, name), { recursive: true });
         writeFileSync(join(memory, name, files[0]), `${used}\n`);
-        writeFileSync(join(memory, name, 'memory.stat'), `anon 1\n${files[1]} 1000\n`);
+        writeFileSync(join(memory, name, 'memory.stat'), `anon 1\n${files[1]} 600\n${files[2]} 400\n`);
       }
       const cgroups = new SandboxCgroups(layout, '/nexus', join(root, layout));
       expect(await cgroups.besides('n'), layout).to.equal(6000);

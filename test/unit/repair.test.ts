@@ -59,6 +59,24 @@ describe('the upkeep of files', () => {
       expect((await copies(file.id))[0]).to.have.length(2);
     });
 
+    it('copies nothing of what was stopped on purpose, and tells what cannot be read meanwhile', async () => {
+      bench = new FileBench(2);
+      const file = await bench.storeFile(3, 1);
+      bench.nodes.change(bench.id(0), { readable: false, schedulable: false });
+      const there = (await copies(file.id)).filter(([holder]) => holder === bench.id(0)).length;
+      expect(there).to.be.greaterThan(0);
+      await tick();
+      const stopped = { lackingChunks: 0, lostChunks: there, lostFiles: [file.id] };
+      expect(bench.upkeep.repair.status()).to.deep.include(stopped);
+      expect(await events())
+        .to.include('repair.blocked')
+        .and.not.include('repair.started');
+      bench.nodes.change(bench.id(0), { readable: true, schedulable: true });
+      bench.upkeep.wake();
+      await tick();
+      expect(bench.upkeep.repair.status()).to.deep.include({ lostChunks: 0, lostFiles: [] });
+    });
+
     it('gives a copy up that fails, keeps nothing of it, and asks another node', async () => {
       const file = await bench.storeFile(1, 2);
       const [holders] = await copies(file.id);

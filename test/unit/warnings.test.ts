@@ -23,7 +23,7 @@ describe('warnings', () => {
   it('are none when all is well, or there is nothing yet', () => {
     expect(nodeWarnings([node('a'), node('b', { cordoned: true })])).to.deep.equal([]);
     expect(nodeWarnings([])).to.deep.equal([]);
-    expect(repairWarnings({ lostChunks: 0, blocked: [] })).to.deep.equal([]);
+    expect(repairWarnings({ lostChunks: 0, lostFiles: [], blocked: [] })).to.deep.equal([]);
   });
 
   for (const [status, advice] of [
@@ -59,13 +59,19 @@ describe('warnings', () => {
   });
 
   it('of damaged copies do not send to nodes that run', () => {
-    const [lost] = repairWarnings({ lostChunks: 1, blocked: [] });
+    const [lost] = repairWarnings({ lostChunks: 1, lostFiles: ['3f2a'], blocked: [] });
     expect(lost).to.match(/where none is, the copies are damaged or gone: nexus file verify ID/);
   });
 
   it('tell of chunks that cannot be reached, and why copies cannot be made', () => {
-    const [lost, blocked] = repairWarnings({ lostChunks: 2, blocked: ['no room; add one'] });
-    expect(lost).to.match(/^2 chunk\(s\) have no whole copy .*; start the nodes that are down/);
+    const [lost, blocked] = repairWarnings({
+      lostChunks: 2,
+      lostFiles: ['a', 'b', 'c'],
+      blocked: ['no room; add one'],
+    });
+    expect(lost).to.match(
+      /^2 chunk\(s\) have no whole copy .*, of file a, b, c \.\.\.; start or restart the nodes that are down/,
+    );
     expect(blocked).to.match(/cannot be repaired: no room; add one$/);
   });
 });

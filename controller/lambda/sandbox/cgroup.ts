@@ -106,9 +106,10 @@ export class SandboxCgroups {
   }
 
   async #workingSet(folder: string): Promise<number | undefined> {
-    const [usage, inactive] = this.layout === 'v2' ? V2_USAGE : V1_USAGE;
+    const [usage, ...pageCache] = this.layout === 'v2' ? V2_USAGE : V1_USAGE;
     const [used, statistics] = await Promise.all([textOf(folder, usage), textOf(folder, 'memory.stat')]);
-    return used === '' ? undefined : Math.max(0, Number(used) - fieldOf(statistics, inactive));
+    const droppable = pageCache.reduce((sum, key) => sum + fieldOf(statistics, key), 0);
+    return used === '' ? undefined : Math.max(0, Number(used) - droppable);
   }
 
   /** Kills whatever is in it. Success when it is not there. Code: deadline_exceeded. */
@@ -167,8 +168,8 @@ export class SandboxCgroups {
   }
 }
 
-const V1_USAGE = ['memory.usage_in_bytes', 'total_inactive_file'] as const;
-const V2_USAGE = ['memory.current', 'inactive_file'] as const;
+const V1_USAGE = ['memory.usage_in_bytes', 'total_inactive_file', 'total_active_file'] as const;
+const V2_USAGE = ['memory.current', 'inactive_file', 'active_file'] as const;
 
 const textOf = (folder: string, file: string): Promise<string> => readFile(join(folder, file), 'utf8').catch(() => '');
 
