@@ -1,6 +1,6 @@
 /** `nexus file verify` */
 import { NexusError } from '../../shared/errors.js';
-import { verifyFile } from '../../shared/transfer/verify.js';
+import { verifyFile, type ReplicaFinding } from '../../shared/transfer/verify.js';
 import { expectFile } from '../../shared/rpc/file-catalogue.js';
 import { grpcCatalogue } from '../catalogue.js';
 import { command } from '../command.js';
@@ -36,13 +36,17 @@ export const verify = command({
       problems: bad.map(({ index, chunkId, node, problem }) => ({ index, chunk_id: chunkId, node, problem })),
     };
     await context.print(shape, ({ replicas }) =>
-      bad.length === 0 ? `${file.name}: all ${replicas} replica(s) are whole` : '',
+      bad.length === 0 ? `${file.name}: all ${replicas} replica(s) are whole` : bad.map(lineOf).join('\n'),
     );
     const [worst] = bad;
     if (worst === undefined) return 0;
     throw new NexusError(
       'data_loss',
-      `${bad.length} of ${findings.length} replicas of ${file.id} are bad: chunk ${worst.index} on node ${worst.node}: ${worst.problem}`,
+      `${bad.length} of ${findings.length} replicas of ${file.id} are bad: ${lineOf(worst)}`,
     );
   },
 });
+
+/** Of a chunk without any readable replica the problem says which one it is. */
+const lineOf = ({ index, node, problem }: ReplicaFinding): string =>
+  node === '' ? problem : `chunk ${index} on node ${node}: ${problem}`;

@@ -6,7 +6,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { createConnection, isIPv6 } from 'node:net';
+import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
@@ -14,6 +14,7 @@ import type { Logger } from '../../shared/log.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import type { ProcessIdentity } from '../runtime/port.js';
 import { fatalMessage, GatewayLogFile } from './log-file.js';
+import { isHealthy, isListening } from './probe.js';
 
 export interface GatewayOptions {
   /** Its bundle. */
@@ -54,6 +55,11 @@ const START_TIMEOUT_MS = 15_000;
 /** Beyond the time that running requests have. */
 const STOP_MARGIN_MS = 5000;
 const PROBE_TIMEOUT_MS = 1000;
+/** Between two looks at one that answers, and the time it has for an answer: under load one may take seconds. */
+const HEALTH_PERIOD_MS = 5000;
+const HEALTH_TIMEOUT_MS = 5000;
+/** So many in a row are more than a busy moment. */
+const MISSED_ANSWERS = 2;
 
 interface GatewayRecord {
   readonly identity: ProcessIdentity;
@@ -68,6 +74,8 @@ export class GatewayProcess {
   #exit: Promise<string> | undefined;
   #startedAt = 0;
   #isReady = false;
+  #nextHealthAt = 0;
+  #missed = 0;
   #problem = '';
   #failures = 0;
   #notBefore = 0;
@@ -121,6 +129,7 @@ export class GatewayProcess {
       if (this.#isStopping || clock.monotonic() < this.#notBefore) return;
       if (this.#running === undefined) await this.#begin();
       else if (!this.#isReady) await this.#awaitReady(this.#running);
+      else if (clock.monotonic() >= this.#nextHealthAt) await this.#checkHealth(this.#running);
       await this.#log.bound();
     } catch (error) {
       log.error({ err: error }, 'the gateway cannot be started');
@@ -143,7 +152,7 @@ export class GatewayProcess {
       await rm(this.#recordFile, { force: true });
     }
     if (!this.#isWanted) return;
-    if (await this.#answers()) {
+    if (await this.#isTaken()) {
       const { gatewayHost, gatewayPort } = this.options.settings;
       const place = hostAndPort(gatewayHost, gatewayPort);
       this.#fail(`something else listens on ${place}; end that, or set gateway-port to a free port`);
@@ -183,13 +192,26 @@ export class GatewayProcess {
 
   async #awaitReady({ pid }: ProcessIdentity): Promise<void> {
     const { clock, log } = this.options;
-    if (await this.#answers()) {
+    if (await isHealthy(this.status.url, HEALTH_TIMEOUT_MS)) {
       this.#isReady = true;
+      this.#missed = 0;
+      this.#nextHealthAt = clock.monotonic() + HEALTH_PERIOD_MS;
       this.#problem = '';
       log.info({ pid, url: this.status.url }, 'the gateway answers');
     } else if (clock.monotonic() - this.#startedAt > START_TIMEOUT_MS) {
-      this.#problem = `process ${pid} runs and does not listen; see ${this.#log.path}`;
+      this.#problem = `process ${pid} runs and does not answer; see ${this.#log.path}, or end it: it is started again`;
     }
+  }
+
+  /** It may hang, which nobody would be told of by its end. */
+  async #checkHealth({ pid }: ProcessIdentity): Promise<void> {
+    const { clock, log } = this.options;
+    this.#missed = (await isHealthy(this.status.url, HEALTH_TIMEOUT_MS)) ? 0 : this.#missed + 1;
+    this.#nextHealthAt = clock.monotonic() + HEALTH_PERIOD_MS;
+    if (this.#missed < MISSED_ANSWERS) return;
+    this.#isReady = false;
+    this.#problem = `process ${pid} does not answer; see ${this.#log.path}, or end it: it is started again`;
+    log.warn({ pid }, 'the gateway does not answer any more');
   }
 
   async #ended(): Promise<void> {
@@ -202,6 +224,12 @@ export class GatewayProcess {
     const lastLines = await this.#log.lastLines();
     const again = this.#fail(fatalMessage(lastLines) ?? `it ended (${exit}); see ${this.#log.path}`);
     log.warn({ pid, exit, lastLines }, `the gateway ended; it is started again in ${again} ms`);
+  }
+
+  /** Its port, by whomever. */
+  #isTaken(): Promise<boolean> {
+    const { gatewayHost, gatewayPort } = this.options.settings;
+    return isListening(gatewayHost, gatewayPort, PROBE_TIMEOUT_MS);
   }
 
   /** Answers after how many ms it is tried again. */
@@ -245,20 +273,6 @@ export class GatewayProcess {
       if (clock.monotonic() > deadline) process.kill(identity.pid, 'SIGKILL');
       await clock.sleep(5);
     }
-  }
-
-  #answers(): Promise<boolean> {
-    const { gatewayHost: host, gatewayPort: port } = this.options.settings;
-    return new Promise((resolve) => {
-      const socket = createConnection({ host, port, timeout: PROBE_TIMEOUT_MS });
-      const done = (isOpen: boolean) => () => {
-        socket.destroy();
-        resolve(isOpen);
-      };
-      socket.once('connect', done(true));
-      socket.once('error', done(false));
-      socket.once('timeout', done(false));
-    });
   }
 }
 

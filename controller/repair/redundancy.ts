@@ -136,7 +136,7 @@ function whyBlocked({ chunk, sources }: Verdict, nodes: NodesById, taken: Readon
     const holders = chunk.replicas.filter((copy) => copy.state === 'ready').map((copy) => copy.nodeId);
     const names = holders.map((id) => nodes.get(id)?.name ?? id);
     if (names.length === 0) return 'no whole copy is left; give the file again if you have it';
-    return `the copies that are left are on ${names.join(', ')}, which cannot be read; start what is stopped`;
+    return `the copies that are left are on ${names.join(', ')}, which cannot be read; start or restart those`;
   }
   const others = [...nodes.values()].filter((node) => node.schedulable && !taken.has(node.id));
   return others.length === 0

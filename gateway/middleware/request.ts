@@ -20,6 +20,7 @@ export interface RequestState {
 /** The same as the controller accepts. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 export const UNMATCHED = 'unmatched';
+const HEALTH_ROUTE = '/healthz';
 
 export const stateOf = ({ state }: Context): RequestState => state;
 
@@ -51,7 +52,9 @@ export function frame(deps: {
       const status = context.res.writableFinished ? context.res.statusCode : CLIENT_CLOSED;
       const { route } = stateOf(context);
       deps.metrics.end({ method: context.method, route, status }, seconds);
-      deps.log.info({ requestId, method: context.method, route, status, ms: Math.round(seconds * 1000) }, 'request');
+      const line = { requestId, method: context.method, route, status, ms: Math.round(seconds * 1000) };
+      // A supervisor asks every few seconds, and nobody wants to read that all is well.
+      deps.log[route === HEALTH_ROUTE && status === 200 ? 'debug' : 'info'](line, 'request');
     });
     return next();
   };

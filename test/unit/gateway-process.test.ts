@@ -15,7 +15,7 @@ import { eventually } from '../support/cluster.js';
 
 const LISTENS = `
   const port = Number(process.argv[process.argv.indexOf('--gateway-port') + 1]);
-  require('node:net').createServer().listen(port, '127.0.0.1');`;
+  require('node:http').createServer((request, response) => response.end(request.url)).listen(port, '127.0.0.1');`;
 /** Tells the test which ones were started. */
 const COUNTS = (folder: string): string =>
   `require('node:fs').appendFileSync(${JSON.stringify(join(folder, 'started'))}, process.pid + '\\n');`;
@@ -184,7 +184,24 @@ describe('the process of the gateway', () => {
     expect(bench.gateway.status.problem).to.equal('');
     bench.nowMs += 20_000;
     await bench.gateway.tick();
-    expect(bench.gateway.status.problem).to.match(/^process \d+ runs and does not listen; see /);
+    expect(bench.gateway.status.problem).to.match(/^process \d+ runs and does not answer; see /);
+  });
+
+  it('that hangs is told, and that it answers again', async () => {
+    await using bench = new Bench(LISTENS, await freePort());
+    await bench.until(() => bench.gateway.status.ready);
+    const { pid } = bench.gateway.status;
+    process.kill(pid, 'SIGSTOP');
+    for (const isReady of [true, false]) {
+      bench.nowMs += 5000;
+      await bench.gateway.tick();
+      expect(bench.gateway.status.ready, 'one busy moment is nothing').to.equal(isReady);
+    }
+    expect(bench.gateway.status.problem).to.match(/^process \d+ does not answer; see /);
+    process.kill(pid, 'SIGCONT');
+    await bench.until(() => bench.gateway.status.ready);
+    expect(bench.gateway.status).to.include({ pid, problem: '' });
+    expect(bench.started).to.deep.equal([pid]);
   });
 
   it('that ignores SIGTERM is killed when its time is over, and nothing of it is left', async () => {

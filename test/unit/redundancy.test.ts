@@ -94,7 +94,7 @@ describe('the plan of copies', () => {
     const lost = judge(chunk(1, { 2: 'ready' }, 2), nodes);
     const { blocked } = planCopies([lonely, lost], nodes, never);
     expect(blocked.get(lonely.chunk.id)).to.match(/add, start or uncordon one/);
-    expect(blocked.get(lost.chunk.id)).to.match(/n2, which cannot be read; start what is stopped/);
+    expect(blocked.get(lost.chunk.id)).to.match(/n2, which cannot be read; start or restart those/);
   });
 
   it('avoids a node that failed to take the chunk', () => {

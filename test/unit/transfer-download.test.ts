@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import type { NexusError } from '../../shared/errors.js';
+import { NexusError } from '../../shared/errors.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { downloadFile } from '../../shared/transfer/download.js';
 import type { DownloadCatalogue } from '../../shared/transfer/port.js';
@@ -178,5 +178,29 @@ describe('a download', () => {
     const bad = findings.filter((finding) => finding.problem !== '').map(({ index, node }) => `${index} on ${node}`);
     expect(findings).to.have.length(4);
     expect(bad).to.deep.equal(['0 on b', '1 on a']);
+  });
+
+  it('is checked by verify beyond chunks without any replica that can be read', async () => {
+    const file = storedFile(partsOf(5), agents);
+    const gone = [1, 2, 4];
+    const chunkSources: DownloadCatalogue['chunkSources'] = async (id, from, count) => {
+      const chunk = gone.find((index) => index >= from && index < from + count);
+      if (chunk === undefined) return await file.chunkSources(id, from, count);
+      throw new NexusError('unavailable', `chunk ${chunk} cannot be read now`, { chunk, chunk_id: `id-${chunk}` });
+    };
+    const findings = await verifyFile(
+      { ...file, chunkSources },
+      { fileId: 'file', chunksCount: 5, signal: cancel.signal },
+    );
+    const seen = findings.map(({ index, node, problem }) => `${index} ${node}${problem}`);
+    expect(seen).to.deep.equal([
+      '0 a',
+      '0 b',
+      '1 chunk 1 cannot be read now',
+      '2 chunk 2 cannot be read now',
+      '3 a',
+      '3 b',
+      '4 chunk 4 cannot be read now',
+    ]);
   });
 });
