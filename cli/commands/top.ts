@@ -53,7 +53,7 @@ export const top = command({
   },
 });
 
-/** `metrics` is null for a node that is not up. */
+/** `metrics` is null for a node that is down or Lost. */
 const rowShape = ({ node, metrics }: TopRow): object => {
   const { id, name, status } = nodeShape(node);
   return { id, name, status, metrics: metrics === undefined ? null : plainShape(metrics) };
