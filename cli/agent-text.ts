@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { NexusError } from '../shared/errors.js';
 import { formatAge, formatBytes } from './format.js';
+import { limited } from './metrics-text.js';
 import { facts, table } from './output.js';
 
 const number = z.number().catch(0);
@@ -54,7 +55,7 @@ export function inspectionText(found: Inspection, width: number): string {
     ],
     [
       'memory',
-      `${formatBytes(memory.working_set_bytes)} / ${formatBytes(memory.limit_bytes)} in use, ${formatBytes(memory.usage_bytes)} with page cache`,
+      `${limited(memory.working_set_bytes, memory.limit_bytes)} in use, ${formatBytes(memory.usage_bytes)} with page cache`,
     ],
     ['cpu', `${(found.cpu_usage_usec / 1e6).toFixed(1)} s in all, ${found.pids} processes and threads`],
     ['network', `${formatBytes(network.rx_bytes)} received, ${formatBytes(network.tx_bytes)} sent`],

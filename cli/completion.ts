@@ -9,7 +9,7 @@ import { isGroup, listed, type Group, type Leaf } from './command-group.js';
 export type AskedOf = Exclude<Completes, 'command'>;
 
 export interface Candidates {
-  /** A word, a tab, and what it means. */
+  /** A word; and a tab and what it means, unless it is one of a flag's values. */
   readonly fixed: readonly string[];
   /** What else would fit. */
   readonly kind: AskedOf | undefined;
@@ -122,11 +122,13 @@ function rowsOf(entry: Group | Leaf | undefined, typed: string): string[] {
 
 const NOTHING: End = { fixed: [], kind: undefined, typed: '' };
 
-/** `before` is what the shell takes as a part of the same word. Only what the tree knows can follow it. */
+/** `before` is what the shell takes as a part of the same word. Only what the tree knows can follow it. The flag's
+ * meaning stands behind its name: behind each of its values it would tell nothing.
+ */
 function valuesOf(spec: FlagSpec, typed: string, before: string): End {
   const options = spec.options?.filter((option) => option.startsWith(typed)) ?? [];
   const kind = before === '' && spec.completes !== 'command' ? spec.completes : undefined;
-  return { fixed: options.map((option) => `${before}${option}\t${spec.description}`), kind, typed };
+  return { fixed: options.map((option) => `${before}${option}`), kind, typed };
 }
 
 /** At the first `mark`; one part when there is none. */

@@ -14,7 +14,7 @@ export class Interrupts implements Disposable {
   #takenOverBy: ((signal: Interrupt) => void) | undefined;
   #exitCode: number | undefined;
   readonly #listener = (signal: NodeJS.Signals): void => {
-    this.#receive(signal as Interrupt);
+    this.receive(signal as Interrupt);
   };
 
   constructor() {
@@ -35,7 +35,8 @@ export class Interrupts implements Disposable {
     this.#takenOverBy = handler;
   }
 
-  #receive(signal: Interrupt): void {
+  /** Also where a terminal in raw mode gives Ctrl-C as a key. */
+  receive(signal: Interrupt): void {
     if (this.#takenOverBy !== undefined) {
       this.#takenOverBy(signal);
     } else if (this.#controller.signal.aborted) {

@@ -5,9 +5,12 @@ import { formatAge, formatBytes } from './format.js';
 import { facts, table } from './output.js';
 
 const bytes = (value: bigint | number): string => formatBytes(Math.round(Number(value)));
-const percent = (value: number): string => value.toFixed(1);
-const limited = (value: bigint, limit: bigint): string =>
-  limit === 0n ? bytes(value) : `${bytes(value)} / ${bytes(limit)}`;
+/** Rates are not known before the second report. */
+export const percent = (value: number | undefined): string => value?.toFixed(1) ?? '-';
+const rate = (value: number | undefined): string => (value === undefined ? '-' : bytes(value));
+/** Of a limit of 0 there is none. */
+export const limited = (value: bigint | number, limit: bigint | number): string =>
+  Number(limit) === 0 ? bytes(value) : `${bytes(value)} / ${bytes(limit)}`;
 
 export function metricsText(metrics: NodeMetrics): string {
   return facts([
@@ -20,8 +23,8 @@ export function metricsText(metrics: NodeMetrics): string {
     ],
     ['processes', String(metrics.pids)],
     ['volume', `${limited(metrics.volumeUsed, metrics.volumeTotal)} used, ${bytes(metrics.volumeFree)} can be written`],
-    ['received', `${bytes(metrics.networkRx)}, ${bytes(metrics.networkRxRate)}/s`],
-    ['sent', `${bytes(metrics.networkTx)}, ${bytes(metrics.networkTxRate)}/s`],
+    ['received', `${bytes(metrics.networkRx)}, ${rate(metrics.networkRxRate)}/s`],
+    ['sent', `${bytes(metrics.networkTx)}, ${rate(metrics.networkTxRate)}/s`],
     ['chunks', `${metrics.chunks}, ${bytes(metrics.chunkBytes)}`],
     ['transfers', `${metrics.chunkReads} read, ${metrics.chunkWrites} written, ${metrics.checksumFailures} damaged`],
   ]);
@@ -46,8 +49,8 @@ export function historyText(history: readonly NodeMetrics[], width: number): str
       bytes(one.memoryWorkingSet),
       String(one.pids),
       bytes(one.volumeUsed),
-      bytes(one.networkRxRate),
-      bytes(one.networkTxRate),
+      rate(one.networkRxRate),
+      rate(one.networkTxRate),
       String(one.chunks),
     ]),
     width,
@@ -58,25 +61,28 @@ export function historyText(history: readonly NodeMetrics[], width: number): str
 export const SORT_KEYS = ['name', 'cpu', 'mem', 'pids', 'volume', 'net', 'chunks'] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
 
+/** What is not known yet comes after what is. */
+const UNKNOWN = -1;
+
 const weightOf: Readonly<Record<Exclude<SortKey, 'name'>, (metrics: NodeMetrics) => number>> = {
-  cpu: (metrics) => metrics.cpuPercent,
+  cpu: (metrics) => metrics.cpuPercent ?? UNKNOWN,
   mem: (metrics) => Number(metrics.memoryWorkingSet),
   pids: (metrics) => Number(metrics.pids),
   volume: (metrics) => Number(metrics.volumeUsed),
-  net: (metrics) => metrics.networkRxRate + metrics.networkTxRate,
+  net: ({ networkRxRate: received = UNKNOWN, networkTxRate: sent = 0 }) => received + sent,
   chunks: (metrics) => Number(metrics.chunks),
 };
 
 export interface TopRow {
   readonly node: Node;
-  /** Undefined: it is not up, or has not reported yet. */
+  /** Undefined: it is down or Lost, or has not reported yet. */
   readonly metrics: NodeMetrics | undefined;
 }
 
 export function sortRows(rows: readonly TopRow[], key: SortKey): TopRow[] {
   const byName = (a: TopRow, b: TopRow): number => (a.node.name < b.node.name ? -1 : 1);
   if (key === 'name') return [...rows].sort(byName);
-  const weight = ({ metrics }: TopRow): number => (metrics === undefined ? -1 : weightOf[key](metrics));
+  const weight = ({ metrics }: TopRow): number => (metrics === undefined ? UNKNOWN : weightOf[key](metrics));
   return [...rows].sort((a, b) => weight(b) - weight(a) || byName(a, b));
 }
 
@@ -104,8 +110,8 @@ export function topText(rows: readonly TopRow[], width: number): string {
             limited(metrics.memoryWorkingSet, metrics.memoryLimit),
             String(metrics.pids),
             limited(metrics.volumeUsed, metrics.volumeTotal),
-            bytes(metrics.networkRxRate),
-            bytes(metrics.networkTxRate),
+            rate(metrics.networkRxRate),
+            rate(metrics.networkTxRate),
             String(metrics.chunks),
           ]),
     ]),

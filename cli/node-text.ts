@@ -2,6 +2,7 @@
 import { NexusError } from '../shared/errors.js';
 import type { Node } from '../shared/gen/nexus/v1/node.js';
 import { formatAge, formatBytes } from './format.js';
+import { limited } from './metrics-text.js';
 import { facts, table, type Column } from './output.js';
 
 /** A message field that the controller always sets. */
@@ -72,10 +73,7 @@ export function nodeFacts(node: Node): string {
     rows.push(['pid', String(node.pid)], ['agent', `${node.agentVersion} since ${node.agentStartedAt}`]);
   if (report !== undefined) {
     rows.push(
-      [
-        'memory used',
-        `${formatBytes(Number(report.memoryUsageBytes))} of ${formatBytes(Number(report.memoryLimitBytes))}`,
-      ],
+      ['memory used', limited(report.memoryUsageBytes, report.memoryLimitBytes)],
       [
         'volume used',
         `${formatBytes(Number(report.volumeUsedBytes))}, free ${formatBytes(Number(report.volumeFreeBytes))}`,

@@ -59,7 +59,7 @@ export class Screen implements Disposable {
     this.streams.stdout.write(`${HOME_AND_CLEAR}${text}\r\n${REVERSE}${footer.slice(0, this.columns)}${PLAIN}`);
   }
 
-  /** The next key, or undefined when none came in time or the end has come. */
+  /** The next key, or undefined when none came in time, `wake` was called, or the end has come. */
   async key(withinMs: number): Promise<string | undefined> {
     if (this.#keys.length === 0 && !this.isClosed) {
       await new Promise<void>((resolve) => {
@@ -73,6 +73,11 @@ export class Screen implements Disposable {
     return this.#keys.shift();
   }
 
+  /** Ends the wait for a key: there is something new to draw. */
+  wake(): void {
+    this.#wake();
+  }
+
   [Symbol.dispose](): void {
     const { stdin, stdout } = this.streams;
     stdin.off('data', this.#onData);
@@ -82,4 +87,15 @@ export class Screen implements Disposable {
     process.off('exit', this.#onExit);
     stdout.write(LEAVE);
   }
+}
+
+/** Lines of whole words, none longer than `columns` unless a word is. */
+export function wrapped(text: string, columns: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
+    else lines[lines.length - 1] = `${last} ${word}`;
+  }
+  return lines;
 }

@@ -3,8 +3,8 @@ import type { Event, GetStatusResponse } from '../shared/gen/nexus/v1/cluster.js
 import type { NodeMetrics } from '../shared/gen/nexus/v1/metrics.js';
 import type { Node } from '../shared/gen/nexus/v1/node.js';
 import type { Controller } from './connection.js';
-import { formatAge, formatBytes } from './format.js';
-import type { TopRow } from './metrics-text.js';
+import { formatAge } from './format.js';
+import { limited, percent, type TopRow } from './metrics-text.js';
 import { table } from './output.js';
 
 /** A page has room for so many; the rest is in `nexus node ls` and `nexus events`. */
@@ -63,9 +63,9 @@ const nodeRow = ({ node, metrics }: TopRow): string[] => [
 ];
 
 const usageOf = (metrics: NodeMetrics): string[] => [
-  metrics.cpuPercent.toFixed(1),
-  `${formatBytes(Number(metrics.memoryWorkingSet))} / ${formatBytes(Number(metrics.memoryLimit))}`,
-  `${formatBytes(Number(metrics.volumeUsed))} / ${formatBytes(Number(metrics.volumeTotal))}`,
+  percent(metrics.cpuPercent),
+  limited(metrics.memoryWorkingSet, metrics.memoryLimit),
+  limited(metrics.volumeUsed, metrics.volumeTotal),
   String(metrics.chunks),
 ];
 

@@ -74,7 +74,7 @@ export const metricsSchema = z
     at: time,
     memory_usage: bytes,
     memory_limit: bytes.describe('bytes; 0: none'),
-    cpu_percent: z.number().describe('100 is one core'),
+    cpu_percent: z.number().optional().describe('100 is one core; absent in the first report'),
     volume_total: bytes,
     volume_used: bytes,
     network_rx: bytes,

@@ -37,7 +37,7 @@ export const candidates = (tree: Group): AnyCommand =>
   command({
     summary: 'what could stand at the end of a line; the shells ask this',
     details:
-      'One a line, with a tab and a description. ":local" stands for files of this machine, ":open" says that more may follow without a space. Never fails, and never asks for a password.',
+      'One a line, with a tab and a description where there is one. ":local" stands for files of this machine, ":open" says that more may follow without a space. Never fails, and never asks for a password.',
     positionals: {},
     flags: {},
     verbatim: 'words',

@@ -2,13 +2,19 @@
 import { command } from '../command.js';
 import type { Controller } from '../connection.js';
 import type { Context } from '../context.js';
+import { LiveRows } from '../live-rows.js';
 import { rowsOf } from '../node-rows.js';
 import { SORT_KEYS, sortRows, topText, type SortKey, type TopRow } from '../metrics-text.js';
 import { widthOf } from '../output.js';
-import { Screen } from '../screen.js';
+import { Screen, wrapped } from '../screen.js';
 import { nodeShape, plainShape } from '../shapes.js';
+import { notAnswering } from '../silent-controller.js';
 
-const REFRESH_MS = 1000;
+/** Figures are taken again each second; beyond this somebody who looks at them has to know that they are old. */
+const OLD_AFTER_MS = 3000;
+/** How often their age is told. */
+const REDRAW_MS = 1000;
+const CTRL_C = '\u0003';
 
 /** One letter each, as the help line shows. */
 const KEYS: Readonly<Record<string, SortKey>> = {
@@ -47,7 +53,7 @@ export const top = command({
   },
 });
 
-/** `metrics` is null for a node that is not up. */
+/** `metrics` is null for a node that is down or Lost. */
 const rowShape = ({ node, metrics }: TopRow): object => {
   const { id, name, status } = nodeShape(node);
   return { id, name, status, metrics: metrics === undefined ? null : plainShape(metrics) };
@@ -55,22 +61,37 @@ const rowShape = ({ node, metrics }: TopRow): object => {
 
 async function watch(controller: Controller, context: Context, first: SortKey): Promise<void> {
   let key = first;
-  let rows: TopRow[] = [];
   using screen = new Screen(context.streams, context.signal);
-  const draw = (): void => {
-    const busy = rows.filter(({ node }) => node.status === 'Running').length;
-    const title = `${new Date().toISOString().slice(11, 19)}  ${rows.length} nodes, ${busy} running, by ${key}`;
-    screen.draw([title, '', ...topText(sortRows(rows, key), screen.columns).split('\n')], HELP);
-  };
+  using live = new LiveRows(controller, () => {
+    screen.wake();
+  });
   while (!screen.isClosed) {
-    rows = await rowsOf(controller);
-    draw();
-    const deadline = Date.now() + REFRESH_MS;
-    for (let pressed = await screen.key(REFRESH_MS); pressed !== undefined;) {
-      key = KEYS[pressed] ?? key;
-      draw();
-      if (pressed === 'q' || pressed === '\u0003') return;
-      pressed = await screen.key(Math.max(0, deadline - Date.now()));
-    }
+    if (live.failure !== undefined) throw live.failure;
+    const silence = live.ageMs < OLD_AFTER_MS ? [] : silenceLines(live, context, screen.columns);
+    screen.draw([...silence, ...pictureLines(live, key, screen.columns)], HELP);
+    const pressed = await screen.key(REDRAW_MS);
+    if (pressed === 'q') return;
+    if (pressed === CTRL_C) context.interrupts.receive('SIGINT');
+    key = KEYS[pressed ?? ''] ?? key;
   }
+}
+
+/** The time is that of the figures. */
+function pictureLines({ rows, answeredAt }: LiveRows, key: SortKey, columns: number): string[] {
+  if (rows === undefined) return ['the controller is asked'];
+  const busy = rows.filter(({ node }) => node.status === 'Running').length;
+  const title = `${answeredAt.toISOString().slice(11, 19)}  ${rows.length} nodes, ${busy} running, by ${key}`;
+  return [title, '', ...topText(sortRows(rows, key), columns).split('\n')];
+}
+
+/** Above the figures, which may fill the screen. */
+function silenceLines(live: LiveRows, context: Context, columns: number): string[] {
+  const { place } = context;
+  const seconds = Math.floor(live.ageMs / 1000);
+  const age = live.rows === undefined ? `no answer for ${seconds} s` : `these figures are ${seconds} s old`;
+  const why =
+    place.kind === 'local'
+      ? notAnswering(context.settings).message
+      : `the cluster at ${place.url} does not answer; look at nexus status where it runs`;
+  return [...wrapped(`${age}: ${why}`, columns), ''];
 }

@@ -2,7 +2,7 @@
  * A bus in memory, and agents on it that a test speaks for. Scriptable: see FakeScript; calls are named `bus.*`.
  * Credentials are the node's own name, so that an agent can be seen to speak for itself alone.
  */
-import { isErrorCode, NexusError } from '../../shared/errors.js';
+import { isErrorCode, NexusError, type ErrorCode } from '../../shared/errors.js';
 import { FakeScript } from '../../shared/fake-script.js';
 import {
   AgentReply,
@@ -38,7 +38,7 @@ export class FakeBus implements AgentBus {
     return this.script.run('bus.request', node, async () => {
       if (!this.#isUp) throw busIsGone();
       const answer = this.#agents.get(node);
-      if (answer === undefined) throw new NexusError('unavailable', `the agent of ${node} is not connected to the bus`);
+      if (answer === undefined) throw silent(node, 'unavailable', 'is not connected to the bus');
       const reply = { ...DONE, ...(await this.#within(timeoutMs, node, answer(command))) };
       if (reply.errorCode === '') return reply;
       throw new NexusError(isErrorCode(reply.errorCode) ? reply.errorCode : 'internal', reply.errorMessage);
@@ -89,12 +89,15 @@ export class FakeBus implements AgentBus {
     const failure = new Promise<never>((_resolve, reject) => {
       this.#onGone.push(() => reject(busIsGone()));
       timer = setTimeout(() => {
-        reject(new NexusError('deadline_exceeded', `the agent of ${node} did not answer within ${timeoutMs} ms`));
+        reject(silent(node, 'deadline_exceeded', `did not answer within ${timeoutMs} ms`));
       }, timeoutMs);
     });
     return await Promise.race([work, failure]).finally(() => clearTimeout(timer));
   }
 }
+
+const silent = (node: NodeId, code: ErrorCode, what: string): NexusError =>
+  new NexusError(code, `the agent of ${node} ${what}`, { silentAgent: node });
 
 const busIsGone = (): NexusError => new NexusError('unavailable', 'the bus is not available');
 

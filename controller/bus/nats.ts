@@ -218,12 +218,17 @@ function requestFailure(error: unknown, node: NodeId, timeoutMs: number): NexusE
     return new NexusError(
       'deadline_exceeded',
       `the agent of ${node} did not answer within ${timeoutMs} ms`,
-      {},
+      { silentAgent: node },
       options,
     );
   }
   if (error instanceof NoRespondersError || error instanceof RequestError) {
-    return new NexusError('unavailable', `the agent of ${node} is not connected to the bus`, {}, options);
+    return new NexusError(
+      'unavailable',
+      `the agent of ${node} is not connected to the bus`,
+      { silentAgent: node },
+      options,
+    );
   }
   return new NexusError('unavailable', `the bus is not available: ${(error as Error).message}`, {}, options);
 }

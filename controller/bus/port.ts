@@ -17,7 +17,10 @@ export interface BusListener {
 export interface AgentBus {
   /** Once, before any agent is started. */
   start(listener: BusListener): Promise<void>;
-  /** Codes: unavailable (no agent answers), deadline_exceeded, or what the agent replied. */
+  /**
+   * Codes: unavailable (the bus is down, or no agent answers), deadline_exceeded, or what the agent replied. Where it is
+   * the agent that does not answer, `silentAgent` of the details names it.
+   */
   request(node: NodeId, command: AgentCommand, timeoutMs: number): Promise<AgentReply>;
   /** Credentials file text for one agent: they allow its own subjects and nothing else. */
   issueCredentials(node: NodeId): Promise<string>;

@@ -24,32 +24,40 @@ export const SAMPLE_FIELDS = [
   'checksumFailures',
 ] as const;
 
-/** Bytes, microseconds, and bytes a second for rates; `cpuPercent` 100 is one core fully used. */
-export type Sample = Readonly<Record<(typeof SAMPLE_FIELDS)[number], number>>;
+type Field = (typeof SAMPLE_FIELDS)[number];
+/** What follows from two reports. */
+type Rate = 'cpuPercent' | 'networkRxRate' | 'networkTxRate';
 
+/**
+ * Bytes, microseconds, and bytes a second for rates; `cpuPercent` 100 is one core fully used. Rates are undefined in the
+ * first report that this controller hears of a node: 0 would say that it rests.
+ */
+export type Sample = Readonly<Record<Exclude<Field, Rate>, number> & Record<Rate, number | undefined>>;
+
+/** `report` is newer than `before`. */
 export function sampleOf(before: Sample | undefined, report: AgentReport): Sample {
   const atMs = Number(report.atMs);
-  const elapsedMs = before === undefined ? 0 : atMs - before.atMs;
   const cpuUsageUsec = Number(report.cpuUsageUsec);
   const networkRxBytes = Number(report.networkRxBytes);
   const networkTxBytes = Number(report.networkTxBytes);
-  const perSecond = (was: number | undefined, is: number): number =>
-    elapsedMs > 0 ? (increase(was ?? 0, is) * 1000) / elapsedMs : 0;
+  const perSecond = (counter: 'cpuUsageUsec' | 'networkRxBytes' | 'networkTxBytes', is: number): number | undefined =>
+    before === undefined ? undefined : (increase(before[counter], is) * 1000) / (atMs - before.atMs);
+  const cpuUsecPerSecond = perSecond('cpuUsageUsec', cpuUsageUsec);
   return {
     atMs,
     memoryUsageBytes: Number(report.memoryUsageBytes),
     memoryWorkingSetBytes: Number(report.memoryWorkingSetBytes),
     memoryLimitBytes: Number(report.memoryLimitBytes),
     cpuUsageUsec,
-    cpuPercent: perSecond(before?.cpuUsageUsec, cpuUsageUsec) / 10_000,
+    cpuPercent: cpuUsecPerSecond === undefined ? undefined : cpuUsecPerSecond / 10_000,
     pids: Number(report.pids),
     volumeTotalBytes: Number(report.volumeTotalBytes),
     volumeUsedBytes: Number(report.volumeUsedBytes),
     volumeFreeBytes: Number(report.volumeFreeBytes),
     networkRxBytes,
     networkTxBytes,
-    networkRxRate: perSecond(before?.networkRxBytes, networkRxBytes),
-    networkTxRate: perSecond(before?.networkTxBytes, networkTxBytes),
+    networkRxRate: perSecond('networkRxBytes', networkRxBytes),
+    networkTxRate: perSecond('networkTxBytes', networkTxBytes),
     chunks: Number(report.chunks),
     chunkBytes: Number(report.chunkBytes),
     chunkReads: Number(report.chunkReads),

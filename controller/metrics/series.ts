@@ -1,6 +1,8 @@
 /** The samples of one node in a ring of plain numbers: an hour of a hundred nodes costs 10 MB, as objects it would be 30. */
 import { SAMPLE_FIELDS, type Sample } from './sample.js';
 
+/** What is not known is NaN in the ring. */
+const known = (value: number | undefined): number | undefined => (Number.isNaN(value) ? undefined : value);
 const WIDTH = SAMPLE_FIELDS.length;
 
 export class Series {
@@ -15,7 +17,7 @@ export class Series {
 
   add(sample: Sample): void {
     SAMPLE_FIELDS.forEach((field, at) => {
-      this.#numbers[this.#next * WIDTH + at] = sample[field];
+      this.#numbers[this.#next * WIDTH + at] = sample[field] ?? Number.NaN;
     });
     this.#next = (this.#next + 1) % this.most;
     this.#count = Math.min(this.#count + 1, this.most);
@@ -39,6 +41,7 @@ export class Series {
   /** 0 is the oldest. */
   #at(index: number): Sample {
     const start = ((this.#next - this.#count + index + this.most) % this.most) * WIDTH;
-    return Object.fromEntries(SAMPLE_FIELDS.map((field, at) => [field, this.#numbers[start + at] ?? 0])) as Sample;
+    const numbers = this.#numbers.subarray(start, start + WIDTH);
+    return Object.fromEntries(SAMPLE_FIELDS.map((field, at) => [field, known(numbers[at])])) as Sample;
   }
 }

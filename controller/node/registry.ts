@@ -22,6 +22,10 @@ export interface AgentView {
   readonly report: AgentReport | undefined;
 }
 
+/** `reference`: as somebody named it. */
+export const noNodeCalled = (reference: string): NexusError =>
+  new NexusError('not_found', `there is no node "${reference}"; nexus node ls lists them`);
+
 type HeartbeatWaiter = (view: AgentView) => void;
 
 export class NodeRegistry {
@@ -68,8 +72,7 @@ export class NodeRegistry {
       );
     }
     const [found] = matching;
-    if (found === undefined)
-      throw new NexusError('not_found', `there is no node "${reference}"; nexus node ls lists them`);
+    if (found === undefined) throw noNodeCalled(reference);
     return found;
   }
 

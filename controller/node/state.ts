@@ -44,3 +44,6 @@ export function assertMove(name: string, from: NodeStatus, to: NodeStatus): void
 /** Whether agents are expected to be heard in this state. */
 export const isListening = (status: NodeStatus): boolean =>
   status === 'Running' || status === 'Suspect' || status === 'Lost';
+
+/** Whether what an agent reported last is what its node uses now: of one that is Lost nobody knows. */
+export const hasFigures = (status: NodeStatus): boolean => status === 'Running' || status === 'Suspect';

@@ -1,9 +1,9 @@
 /** The part of NodeService that asks an agent about itself; nothing is kept and nothing changed. */
 import { z } from 'zod';
-import type { StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
+import type { AgentCommand, AgentReply, StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
 import type { AgentChunk, NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
 import { NexusError } from '../../shared/errors.js';
-import type { NodeId } from '../../shared/ids.js';
+import type { AgentBus } from '../bus/port.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening } from '../node/state.js';
 import type { NodeRecord } from '../store/port.js';
@@ -30,26 +30,45 @@ type AgentHandlers = Pick<NodeServiceServer, 'inspectAgent' | 'listAgentChunks'>
 export function agentHandlers({ registry, bus }: NodeContext, edge: Edge): AgentHandlers {
   return {
     inspectAgent: unary(edge, async ({ node }) => {
-      const { inspection } = await bus.request(listening(registry.resolve(node)), { inspect: {} }, INSPECT_TIMEOUT_MS);
+      const record = listening(registry.resolve(node));
+      const { inspection } = await asked(bus, record, { inspect: {} }, INSPECT_TIMEOUT_MS);
       return { inspection };
     }),
     listAgentChunks: unary(edge, async (request) => {
       const { node, after, limit: wanted } = parseRequest(listSchema, request);
       const limit = wanted === 0 ? MAX_PAGE : wanted;
-      const id = listening(registry.resolve(node));
-      const { chunks } = await bus.request(id, { listChunks: { after, limit } }, LIST_TIMEOUT_MS);
+      const record = listening(registry.resolve(node));
+      const { chunks } = await asked(bus, record, { listChunks: { after, limit } }, LIST_TIMEOUT_MS);
       return { chunks: chunks.map(chunkShape), next: chunks.length < limit ? '' : (chunks.at(-1)?.chunkId ?? '') };
     }),
   };
 }
 
 /** Code: failed_precondition. */
-function listening({ id, name, status }: NodeRecord): NodeId {
-  if (isListening(status)) return id;
+function listening(record: NodeRecord): NodeRecord {
+  const { name, status } = record;
+  if (isListening(status)) return record;
   throw new NexusError(
     'failed_precondition',
     `node ${name} is ${status} and has no agent; start it with: nexus node start ${name}`,
   );
+}
+
+/** The bus knows nodes by id; whoever asked knows the name. Codes: unchanged. */
+async function asked(
+  bus: AgentBus,
+  { id, name }: NodeRecord,
+  command: AgentCommand,
+  timeoutMs: number,
+): Promise<AgentReply> {
+  try {
+    return await bus.request(id, command, timeoutMs);
+  } catch (error) {
+    if (!(error instanceof NexusError) || error.details['silentAgent'] !== id) throw error;
+    const said = error.message.replaceAll(id, name);
+    const advice = `see nexus node logs ${name}; if it stays so: nexus node restart ${name}`;
+    throw new NexusError(error.code, `${said}; ${advice}`, {}, { cause: error });
+  }
 }
 
 const chunkShape = ({ chunkId, size, md5, origin }: StoredChunk): AgentChunk => ({

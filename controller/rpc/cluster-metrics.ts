@@ -11,6 +11,7 @@ import type {
 } from '../../shared/gen/nexus/v1/metrics.js';
 import { VERSION } from '../../shared/version.js';
 import type { Lambda } from '../lambda/use-cases.js';
+import { latestFigures } from '../metrics/figures.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening } from '../node/state.js';
 import type { Upkeep } from '../repair/upkeep.js';
@@ -68,7 +69,7 @@ function controllerShape({ context, startedAt }: ClusterMetricsDeps): Controller
 
 function observed({ metrics, settings }: NodeContext, node: NodeRecord): ObservedNode {
   const isUp = isListening(node.status);
-  const sample = isUp ? metrics.latest(node.id) : undefined;
+  const sample = latestFigures(metrics, node);
   return {
     name: node.name,
     status: node.status,

@@ -1,14 +1,14 @@
 /** What the cluster stores and how repairs go, as status and metrics both tell it. */
 import type { RepairSummary, StorageSummary } from '../../shared/gen/nexus/v1/cluster.js';
 import type { NodeRegistry } from '../node/registry.js';
-import { isListening } from '../node/state.js';
+import { hasFigures } from '../node/state.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { StorageTotals } from '../store/port.js';
 
-/** Room is that of the nodes that are up. */
+/** Room is that of the nodes that are heard. */
 export function storageShape(totals: StorageTotals, registry: NodeRegistry): StorageSummary {
-  const up = registry.list().filter((node) => isListening(node.status));
-  const reports = up.map((node) => registry.agent(node.id)?.report);
+  const heard = registry.list().filter((node) => hasFigures(node.status));
+  const reports = heard.map((node) => registry.agent(node.id)?.report);
   const sum = (pick: 'volumeTotalBytes' | 'volumeFreeBytes'): bigint =>
     reports.reduce((total, report) => total + (report?.[pick] ?? 0n), 0n);
   return {

@@ -2,14 +2,14 @@
 import type { Settings } from '../../shared/config/settings.js';
 import type { Node, NodeReport } from '../../shared/gen/nexus/v1/node.js';
 import type { AgentView } from '../node/registry.js';
-import { isListening } from '../node/state.js';
+import { hasFigures, isListening } from '../node/state.js';
 import type { NodeRecord } from '../store/port.js';
 
 /** `cpuPercent` goes with the agent's last report. */
 export function nodeShape(
   record: NodeRecord,
   agent: AgentView | undefined,
-  cpuPercent: number,
+  cpuPercent: number | undefined,
   settings: Settings,
 ): Node {
   const isUp = isListening(record.status);
@@ -29,7 +29,7 @@ export function nodeShape(
     cordoned: record.cordoned,
     draining: record.draining,
     slot: record.slot,
-    report: isUp ? reportShape(agent, cpuPercent) : undefined,
+    report: hasFigures(record.status) ? reportShape(agent, cpuPercent) : undefined,
     pid: isUp ? record.pid : 0,
     agentVersion: isUp ? (agent?.version ?? '') : '',
     agentStartedAt: isUp && agent !== undefined && agent.startedAt > 0 ? new Date(agent.startedAt).toISOString() : '',
@@ -38,7 +38,7 @@ export function nodeShape(
   };
 }
 
-function reportShape(agent: AgentView | undefined, cpuPercent: number): NodeReport | undefined {
+function reportShape(agent: AgentView | undefined, cpuPercent: number | undefined): NodeReport | undefined {
   const report = agent?.report;
   if (report === undefined) return undefined;
   return {

@@ -1,5 +1,6 @@
 /** NodeService: requests checked, verbs called, records shown. */
 import type { NodeServiceServer, Node } from '../../shared/gen/nexus/v1/node.js';
+import { latestFigures } from '../metrics/figures.js';
 import type { NodeService } from '../node/service.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { NodeRecord } from '../store/port.js';
@@ -18,7 +19,7 @@ export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: 
   const { registry, metrics, settings } = service.context;
   const access = new NodeAccess(registry, settings.nodesPerUser);
   const shape = (record: NodeRecord): Node =>
-    nodeShape(record, registry.agent(record.id), metrics.latest(record.id)?.cpuPercent ?? 0, settings);
+    nodeShape(record, registry.agent(record.id), latestFigures(metrics, record)?.cpuPercent, settings);
   return {
     createNode: unary(edge, async (request, { caller, signal }) => {
       const { cpuShares: cpuWeight, storageSize: storageBytes, ...rest } = parseRequest(createNodeSchema, request);

@@ -83,7 +83,7 @@ export function servicesFor(
     service(
       'metrics',
       MetricsServiceService,
-      metricsServiceHandlers(context.metrics, registry, clusterMetricsHandler(clusterMetrics, edge), edge),
+      metricsServiceHandlers(context, clusterMetricsHandler(clusterMetrics, edge), edge),
     ),
     service('identity', IdentityServiceService, identityServiceHandlers(identity, edge)),
     service(

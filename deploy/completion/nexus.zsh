@@ -10,7 +10,10 @@ _nexus() {
       (:open) open=(-S '') ;;
       (?*)
         word=${text%%$'\t'*}
-        found+=("${word//:/\\:}:${text#*$'\t'}")
+        case $text in
+          (*$'\t'*) found+=("${word//:/\\:}:${text#*$'\t'}") ;;
+          (*) found+=("${word//:/\\:}") ;;
+        esac
         ;;
     esac
   done

@@ -140,10 +140,12 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
 
     it('says that an agent is not there, at once, or that it does not answer', async () => {
       const before = performance.now();
-      expect(await codeOf(() => bus.request(ONE, command, PATIENCE_MS))).to.equal('unavailable');
+      const absence = await errorOf(() => bus.request(ONE, command, PATIENCE_MS));
+      expect(absence).to.deep.include({ code: 'unavailable', details: { silentAgent: ONE } });
       expect(performance.now() - before).to.be.below(PATIENCE_MS);
       await connect(ONE);
-      expect(await codeOf(() => bus.request(ONE, command, 100))).to.equal('deadline_exceeded');
+      const silence = await errorOf(() => bus.request(ONE, command, 100));
+      expect(silence).to.deep.include({ code: 'deadline_exceeded', details: { silentAgent: ONE } });
     });
 
     it('has no agent any more when its connection is closed', async () => {

@@ -77,6 +77,7 @@ describeWithCluster('completion in shells', { runtime: 'process' }, (cluster) =>
         `compdef() { :; }; _files() { echo files; }; _describe() { print -l -- "\${(@P)2}"; }; source <(nexus completion zsh); words=(nexus ${words}); CURRENT=$#words; _nexus`,
       );
     expect(await complete('node cor')).to.deep.equal(['cordon:place nothing new on a node']);
+    expect(await complete('top --sort c')).to.deep.equal(['cpu', 'chunks']);
     expect((await complete("node rm ''")).map((line) => line.split(':')[0])).to.deep.equal(['web-1', 'web-2', 'db']);
     expect(await complete("file upload ''")).to.deep.equal(['files']);
   });
@@ -92,10 +93,11 @@ describeWithCluster('completion in shells', { runtime: 'process' }, (cluster) =>
   });
 
   it('fish: words, nodes and files', async () => {
+    const rows = (line: string): Promise<string[]> =>
+      shell('fish', '--no-config', '-c', `nexus completion fish | source; complete -C "${line}"`);
     const complete = async (line: string): Promise<string[]> =>
-      (await shell('fish', '--no-config', '-c', `nexus completion fish | source; complete -C "${line}"`)).map(
-        (text) => text.split('\t')[0] ?? '',
-      );
+      (await rows(line)).map((text) => text.split('\t')[0] ?? '');
+    expect(await rows('nexus top --sort c')).to.have.members(['cpu', 'chunks']);
     expect(await complete('nexus node cor')).to.deep.equal(['cordon']);
     expect(await complete('nexus node rm web')).to.deep.equal(['web-1', 'web-2']);
     expect(await complete('nexus file upload bi')).to.deep.equal(['bin/']);

@@ -1,7 +1,7 @@
 /** One agent looked at by hand, in every way that docs/operations/inspect-an-agent.md tells, and the reflection of the controller. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -89,6 +89,23 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
       expect(stderr).to.include('node two is Stopped and has no agent; start it with: nexus node start two');
     }
     expect(await cluster().run('agent', 'ls-chunks', 'none')).to.include({ code: 3 });
+  });
+
+  it('is named, and what to do, when it does not answer', async () => {
+    const { pid } = await cluster().json<NodeJson>('node', 'inspect', 'one');
+    // Of the container's init, whose only child the agent is.
+    const agent = Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim());
+    process.kill(agent, 'SIGSTOP');
+    try {
+      const { code, stderr } = await cluster().run('agent', 'inspect', 'one');
+      expect(code).to.equal(5);
+      expect(stderr)
+        .to.include('the agent of one did not answer within 5000 ms')
+        .and.include('see nexus node logs one; if it stays so: nexus node restart one')
+        .and.not.include(node.id);
+    } finally {
+      process.kill(agent, 'SIGCONT');
+    }
   });
 
   it('has namespaces that nsenter enters and a container that runc knows', async () => {

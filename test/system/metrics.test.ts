@@ -9,6 +9,7 @@ import { describeWithCluster } from '../support/system.js';
 interface MetricsJson {
   readonly node: string;
   readonly at: string;
+  /** In JSON it is absent from the first report of a node. */
   readonly cpu_percent: number;
   readonly cpu_seconds: number;
   readonly memory_working_set: number;
@@ -141,7 +142,7 @@ describeWithCluster('metrics of real nodes', {}, (cluster) => {
     // What was not theirs: the agent, and their own interpreters before they looked at a clock.
     expect(after.cpu_seconds - before.cpu_seconds).to.be.lessThan(burnt * 1.1 + 2);
     const history = await cluster().json<MetricsJson[]>('metrics', 'c', '--since', '1m');
-    const most = Math.max(...history.map(({ cpu_percent: cpu }) => cpu));
+    const most = Math.max(...history.slice(1).map(({ cpu_percent: cpu }) => cpu));
     expect(most).to.be.greaterThan((burnt / wall) * 100 * 0.8);
     for (const [at, sample] of history.slice(1).entries()) {
       const last = history[at] ?? sample;

@@ -18,7 +18,7 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
       .to.match(/^room: +[\d.]+ MB free of [\d.]+ MB$/m)
       .and.match(/^redundancy: +all chunks/m);
     expect(page).to.match(/^NODE +STATUS +IP +CPU% +MEM +VOLUME +CHUNKS$/m);
-    expect(page).to.match(/^a +Running +10\.\S+ +[\d.]+ +[\d.]+ MB \/ 128 MB +[\d.]+ KB \/ [\d.]+ MB +0$/m);
+    expect(page).to.match(/^a +Running +10\.\S+ +(-|[\d.]+) +[\d.]+ MB \/ 128 MB +[\d.]+ KB \/ [\d.]+ MB +0$/m);
     expect(page).to.match(/^ *\d+s +node\.running +node b .*$/m);
     expect(page).not.to.include('warning:');
   });

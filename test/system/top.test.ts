@@ -100,7 +100,7 @@ describeWithCluster('nexus top over nodes under load', {}, (cluster) => {
     ],
     [
       'Ctrl-C',
-      0,
+      130,
       ({ terminal }) => {
         terminal.write('\u0003');
       },

@@ -115,6 +115,8 @@ describe('completion', () => {
     expect(await offered('node', 'ls', '--output=j')).to.deep.equal(['--output=json']);
     expect(await offered('top', '--sort', 'c')).to.deep.equal(['cpu', 'chunks']);
     expect(await offered('file', 'scrub', '--node', 'w')).to.deep.equal(['web-1', 'web-2']);
+    const { stdout } = await controller.run(['completion', 'candidates', '--', 'top', '--sort', 'c']);
+    expect(stdout, 'the meaning of the flag is not that of each value').to.equal('cpu\nchunks\n');
   });
 
   it('asks the cluster for nodes, files and folders', async () => {

@@ -1,0 +1,35 @@
+/**
+ * The only way by which figures of a node are handed out as those of now. A node that is down or Lost has a state and no
+ * figures: what it reported last would be taken for what it uses.
+ */
+import { NexusError } from '../../shared/errors.js';
+import { hasFigures, type NodeStatus } from '../node/state.js';
+import type { NodeRecord } from '../store/port.js';
+import type { MetricsHistory } from './history.js';
+import type { Sample } from './sample.js';
+
+type Reporting = Pick<NodeRecord, 'id' | 'name' | 'status'>;
+
+/** Undefined as well while the node has not reported yet. */
+export const latestFigures = (history: MetricsHistory, { id, status }: Reporting): Sample | undefined =>
+  hasFigures(status) ? history.latest(id) : undefined;
+
+/** Code: failed_precondition, with what to do. */
+export function assertFigures({ name, status }: Reporting): void {
+  if (hasFigures(status)) return;
+  throw new NexusError('failed_precondition', `node ${name} is ${status} and ${adviceFor(status, name)}`);
+}
+
+/** Codes: failed_precondition, unavailable (it has not reported yet). */
+export function expectFigures(history: MetricsHistory, node: Reporting): Sample {
+  assertFigures(node);
+  const sample = latestFigures(history, node);
+  if (sample !== undefined) return sample;
+  throw new NexusError('unavailable', `node ${node.name} has not reported yet; it does so every 5 s, try again`);
+}
+
+function adviceFor(status: NodeStatus, name: string): string {
+  if (status === 'Stopped' || status === 'Failed') return `reports nothing; start it with: nexus node start ${name}`;
+  if (status === 'Lost') return `its agent is silent; see nexus node logs ${name}, or: nexus node restart ${name}`;
+  return 'reports nothing; nexus node ls tells what becomes of it';
+}

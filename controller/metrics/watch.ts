@@ -1,0 +1,71 @@
+/** Figures as they come, for one who watches: of all nodes until that one goes, of one node until it has none any more. */
+import type { NodeContext } from '../node/context.js';
+import { noNodeCalled } from '../node/registry.js';
+import type { NodeStatus } from '../node/state.js';
+import type { NodeRecord } from '../store/port.js';
+import { assertFigures } from './figures.js';
+import type { Sample } from './sample.js';
+
+/** For a watcher that reads slowly; beyond it the oldest figures are left out, since newer ones replace them. */
+const MAX_WAITING = 1000;
+
+const PASSING: ReadonlySet<NodeStatus> = new Set(['Creating', 'Stopping', 'Removing']);
+
+export interface FiguresWatch {
+  /** As somebody named it; empty: all nodes. */
+  readonly reference: string;
+  readonly signal: AbortSignal;
+  /** What is awaited before the next. */
+  readonly send: (node: NodeRecord, sample: Sample) => Promise<void>;
+}
+
+/**
+ * Ends when `signal` is aborted. Codes, of one node, at once and as soon as it comes to that: not_found,
+ * failed_precondition (it is down or Lost).
+ */
+export async function watchFigures(
+  { metrics, registry, events }: Pick<NodeContext, 'metrics' | 'registry' | 'events'>,
+  { reference, signal, send }: FiguresWatch,
+): Promise<void> {
+  const wanted = reference === '' ? undefined : registry.resolve(reference).id;
+  const waiting: (readonly [NodeRecord, Sample])[] = [];
+  let wake = (): void => undefined;
+  const stopHearing = metrics.listen((id, sample) => {
+    const node = registry.get(id);
+    if (node === undefined || (wanted !== undefined && id !== wanted)) return;
+    waiting.push([node, sample]);
+    if (waiting.length > MAX_WAITING) waiting.shift();
+    wake();
+  });
+  const stopListening = events.listen(({ type }) => {
+    if (type.startsWith('node.')) wake();
+  });
+  const onAbort = (): void => {
+    wake();
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    while (!signal.aborted) {
+      if (wanted !== undefined) assertWatchable(registry.get(wanted) ?? missing(reference));
+      const next = waiting.shift();
+      if (next !== undefined) await send(...next);
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    stopListening();
+    stopHearing();
+  }
+}
+
+/** What is neither up nor down yet is waited for. */
+function assertWatchable(node: NodeRecord): void {
+  if (!PASSING.has(node.status)) assertFigures(node);
+}
+
+function missing(reference: string): never {
+  throw noNodeCalled(reference);
+}
