@@ -19,6 +19,11 @@ SYSCONFDIR=${SYSCONFDIR:-/etc/nexus}
 readonly UNITS=(nexus-controller.service nexus-gateway.service)
 # What an installed copy consists of, beside the packages that it needs while it runs.
 readonly PARTS=(nexus package.json package-lock.json LICENSE README.md docs deploy dist)
+# Folders that hold other things, and that no installation may have for itself.
+readonly OF_SYSTEM='bin|boot|dev|etc|home|lib|lib32|lib64|libx32|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|usr|var'
+readonly OF_PROGRAMS='bin|etc|games|include|lib|lib32|lib64|libx32|libexec|local|man|sbin|share|src'
+readonly OF_STATE='backups|cache|lib|local|lock|log|mail|opt|run|spool|tmp'
+readonly OF_OTHERS="^/($OF_SYSTEM|usr/(local/)?($OF_PROGRAMS)|var/($OF_STATE))?\$"
 
 readonly USAGE='usage: deploy/install.sh [--prefix DIR] [--uninstall [--purge]]'
 
@@ -43,10 +48,25 @@ refuse() {
   exit 1
 }
 
+# Units hold paths as they are, where a space would end one and a percent sign begin a specifier.
+is_plain() {
+  local LC_ALL=C
+  [[ $1 != *[!A-Za-z0-9._+@/-]* ]]
+}
+
+check_paths() {
+  is_plain "$PREFIX" || usage "--prefix may have letters, digits and . _ - + @ / alone, but is '$PREFIX'"
+  [[ $PREFIX == /* ]] || usage '--prefix must be an absolute path'
+  [[ $PREFIX/ != */./* && $PREFIX/ != */../* ]] || usage "--prefix must go without . and .., but is $PREFIX"
+  [[ ! $PREFIX =~ $OF_OTHERS ]] || usage "$PREFIX holds other things; give a folder of its own"
+  is_plain "${NODE:-}" || usage "NODE may have letters, digits and . _ - + @ / alone, but is '$NODE'"
+}
+
 verb=install purge=''
 while [ $# -gt 0 ]; do
   case $1 in
     --prefix) PREFIX=${2:-} && shift ;;
+    --prefix=*) PREFIX=${1#*=} ;;
     --uninstall) verb=uninstall ;;
     --purge) purge=yes ;;
     -h | --help) help ;;
@@ -56,11 +76,7 @@ while [ $# -gt 0 ]; do
 done
 while [[ $PREFIX == *//* ]]; do PREFIX=${PREFIX//\/\//\/}; done
 if [ "$PREFIX" != / ]; then PREFIX=${PREFIX%/}; fi
-case $PREFIX in
-  / | /usr | /usr/local | /opt | /etc | /var | /home | /root) usage "$PREFIX holds other things; give a folder of its own" ;;
-  /*) ;;
-  *) usage '--prefix must be an absolute path' ;;
-esac
+check_paths
 if [ -n "$purge" ] && [ "$verb" = install ]; then usage '--purge goes with --uninstall'; fi
 readonly TARGET=$DESTDIR$PREFIX
 
