@@ -6,7 +6,7 @@
 #
 # DESTDIR goes before every path that is written, for packagers; nothing is started or stopped then. BINDIR, UNITDIR and
 # SYSCONFDIR say where the link, the units and the sample of settings go, NODE what the units run; by default this host's
-# node. NEXUS_INSTANCE says whose state --purge means.
+# node. NEXUS_INSTANCE says whose state --purge means. Settings are read from /etc/nexus, wherever their sample goes.
 set -euo pipefail
 umask 022
 
@@ -15,7 +15,11 @@ PREFIX=/opt/nexus
 DESTDIR=${DESTDIR:-}
 BINDIR=${BINDIR:-/usr/local/bin}
 UNITDIR=${UNITDIR:-/etc/systemd/system}
-SYSCONFDIR=${SYSCONFDIR:-/etc/nexus}
+# Where the program looks for settings that nobody has named; only the sample can lie elsewhere.
+readonly SETTINGS_FOLDER=/etc/nexus
+SYSCONFDIR=${SYSCONFDIR:-$SETTINGS_FOLDER}
+# In the installed copy: folders that were made for the link and the units, and so go with them.
+readonly MADE=.made-folders
 readonly UNITS=(nexus-controller.service nexus-gateway.service)
 # What an installed copy consists of, beside the packages that it needs while it runs.
 readonly PARTS=(nexus package.json package-lock.json LICENSE README.md docs deploy dist)
@@ -39,6 +43,10 @@ $USAGE
 Installs to /opt/nexus or --prefix, and again over what is there: an upgrade. --uninstall removes it, and with --purge its
 state and settings, too. Environment: DESTDIR goes before every path; BINDIR, UNITDIR and SYSCONFDIR say where the link,
 the units and the sample of settings go, NODE what the units run; NEXUS_INSTANCE says whose state --purge means.
+
+Settings are read from $SETTINGS_FOLDER/nexus.yaml, or from what NEXUS_CONFIG names, wherever SYSCONFDIR puts the sample; if
+elsewhere, --purge leaves settings alone. Folders that were made for the link and the units go with them when they are
+empty; with DESTDIR they stay.
 END
   exit 0
 }
@@ -98,16 +106,28 @@ install_all() {
   rm -rf "$fresh"
   mkdir -p "$fresh"
   copy_parts "$fresh"
+  if [ -f "$TARGET/$MADE" ]; then cp "$TARGET/$MADE" "$fresh/"; fi
   # The old version stays beside the new one for the nodes that were started with it.
   rm -rf "$TARGET.previous"
   if [ -e "$TARGET" ]; then mv "$TARGET" "$TARGET.previous"; fi
   mv "$fresh" "$TARGET"
   if ! in_use "$TARGET.previous"; then rm -rf "$TARGET.previous"; fi
-  install -d "$DESTDIR$BINDIR" "$DESTDIR$SYSCONFDIR"
+  make_folder "$BINDIR"
+  install -d "$DESTDIR$SYSCONFDIR"
   ln -sfn "$PREFIX/nexus" "$DESTDIR$BINDIR/nexus"
   install -m 0644 "$ROOT/deploy/nexus.sample.yaml" "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"
   install_units
   echo "installed in $TARGET; next: systemctl enable --now nexus-controller nexus-gateway, or: nexus up"
+}
+
+# Below DESTDIR nothing is there before, which says nothing of the host that the package is for.
+make_folder() {
+  local folder=$1
+  while [ -z "$DESTDIR" ] && [ ! -e "$folder" ]; do
+    echo "$folder" >>"$TARGET/$MADE"
+    folder=$(dirname "$folder")
+  done
+  install -d "$DESTDIR$1"
 }
 
 copy_parts() {
@@ -134,7 +154,7 @@ copy() { cp -R --preserve=mode,timestamps,links "$1" "$2"; }
 install_units() {
   local unit node
   node=${NODE:-$(node -p process.execPath)}
-  install -d "$DESTDIR$UNITDIR"
+  make_folder "$UNITDIR"
   for unit in "${UNITS[@]}"; do
     # Without its process there is no unit to be started.
     [ -f "$TARGET/dist/$(process_of "$unit")/main.js" ] || continue
@@ -177,10 +197,25 @@ uninstall_all() {
   if has_systemd; then systemctl daemon-reload; fi
   if [ "$(readlink "$DESTDIR$BINDIR/nexus")" = "$PREFIX/nexus" ]; then rm "$DESTDIR$BINDIR/nexus"; fi
   if ! is_shared; then rm -f "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"; fi
-  if [ -n "$purge" ]; then rm -f "$DESTDIR$SYSCONFDIR/nexus.yaml"; fi
+  local gone=''
+  if [ -n "$purge" ]; then gone=' and its state'; fi
+  if [ -n "$purge" ] && [ "$SYSCONFDIR" = $SETTINGS_FOLDER ]; then
+    rm -f "$DESTDIR$SYSCONFDIR/nexus.yaml"
+    gone=', its state and settings'
+  fi
   if [ -d "$DESTDIR$SYSCONFDIR" ]; then rmdir --ignore-fail-on-non-empty "$DESTDIR$SYSCONFDIR"; fi
+  remove_made_folders
   rm -rf "$TARGET" "$TARGET.previous" "$TARGET.new"
-  echo "removed $TARGET${purge:+, state and settings}; the packages and the user nexus stay"
+  echo "removed $TARGET$gone; the packages and the user nexus stay"
+}
+
+# The deepest first.
+remove_made_folders() {
+  local folder
+  [ -f "$TARGET/$MADE" ] || return 0
+  sort --reverse "$TARGET/$MADE" | while read -r folder; do
+    if [ -d "$folder" ]; then rmdir --ignore-fail-on-non-empty "$folder"; fi
+  done
 }
 
 # Nodes run from the installed files, so they end with them. What a purge removes, only a running controller knows.

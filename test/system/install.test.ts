@@ -160,7 +160,7 @@ describe('an installation', function () {
   it('goes away and keeps the state, which a later one finds again', async () => {
     await installer('--uninstall');
     expect(existsSync(stateDir)).to.equal(true);
-    expect(readdirSync(join(folder, 'bin'))).to.deep.equal([]);
+    for (const made of ['bin', 'units']) expect(existsSync(join(folder, made)), made).to.equal(false);
     for (const path of [prefix, `${prefix}.previous`, join(folder, 'etc')])
       expect(existsSync(path), path).to.equal(false);
     await installer();
@@ -237,10 +237,15 @@ describe('an installation', function () {
     expect(readdirSync(join(packageEnv.DESTDIR, 'opt'))).to.deep.equal([]);
   });
 
-  it('goes away with all that there was', async () => {
-    await installer('--uninstall', '--purge');
+  it('goes away with all that there was, and leaves what is not its own', async () => {
+    // A file in a folder that it made, and settings that it never read.
+    const kept = [join(folder, 'units', 'other.service'), join(folder, 'etc', 'nexus.yaml')];
+    for (const file of kept) writeFileSync(file, '');
+    expect(await installer('--uninstall', '--purge')).to.include(`removed ${prefix} and its state;`);
+    for (const file of kept) expect(existsSync(file), file).to.equal(true);
     expect(residueOf(instance)).to.deep.equal([]);
     expect(existsSync(prefix)).to.equal(false);
-    expect(readdirSync(join(folder, 'units'))).to.deep.equal([]);
+    expect(readdirSync(join(folder, 'units'))).to.deep.equal(['other.service']);
+    expect(existsSync(join(folder, 'bin'))).to.equal(false);
   });
 });
