@@ -53,9 +53,7 @@ const mounts = ({ stateDir, runDir }: InstanceDefaults): string[] =>
     .map((line) => `mount ${line}`);
 
 const folders = ({ stateDir, runDir, socket }: InstanceDefaults): string[] =>
-  [stateDir, runDir, socket]
-    .filter((path) => existsSync(path))
-    .map((path) => `file ${path}`);
+  [stateDir, runDir, socket].filter((path) => existsSync(path)).map((path) => `file ${path}`);
 
 function processes(instance: string, { stateDir, runDir }: InstanceDefaults): string[] {
   const marks = [`nexus-${instance}`, stateDir, runDir];
