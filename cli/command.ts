@@ -103,7 +103,7 @@ export const GLOBAL_FLAGS = {
   config: {
     type: 'string',
     hint: 'FILE',
-    description: 'settings file (default /etc/nexus/nexus.yaml)',
+    description: 'settings file (NEXUS_CONFIG; default /etc/nexus/nexus.yaml)',
     completes: 'local',
   },
   help: { type: 'boolean', short: 'h', description: 'this text' },

@@ -6,7 +6,7 @@
 #
 # DESTDIR goes before every path that is written, for packagers; nothing is started or stopped then. BINDIR, UNITDIR and
 # SYSCONFDIR say where the link, the units and the sample of settings go, NODE what the units run; by default this host's
-# node. NEXUS_INSTANCE says whose state --purge means.
+# node. NEXUS_INSTANCE says whose state --purge means. Settings are read from /etc/nexus, wherever their sample goes.
 set -euo pipefail
 umask 022
 
@@ -15,10 +15,19 @@ PREFIX=/opt/nexus
 DESTDIR=${DESTDIR:-}
 BINDIR=${BINDIR:-/usr/local/bin}
 UNITDIR=${UNITDIR:-/etc/systemd/system}
-SYSCONFDIR=${SYSCONFDIR:-/etc/nexus}
+# Where the program looks for settings that nobody has named; only the sample can lie elsewhere.
+readonly SETTINGS_FOLDER=/etc/nexus
+SYSCONFDIR=${SYSCONFDIR:-$SETTINGS_FOLDER}
+# In the installed copy: folders that were made for the link and the units, and so go with them.
+readonly MADE=.made-folders
 readonly UNITS=(nexus-controller.service nexus-gateway.service)
 # What an installed copy consists of, beside the packages that it needs while it runs.
 readonly PARTS=(nexus package.json package-lock.json LICENSE README.md docs deploy dist)
+# Folders that hold other things, and that no installation may have for itself.
+readonly OF_SYSTEM='bin|boot|dev|etc|home|lib|lib32|lib64|libx32|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|usr|var'
+readonly OF_PROGRAMS='bin|etc|games|include|lib|lib32|lib64|libx32|libexec|local|man|sbin|share|src'
+readonly OF_STATE='backups|cache|lib|local|lock|log|mail|opt|run|spool|tmp'
+readonly OF_OTHERS="^/($OF_SYSTEM|usr/(local/)?($OF_PROGRAMS)|var/($OF_STATE))?\$"
 
 readonly USAGE='usage: deploy/install.sh [--prefix DIR] [--uninstall [--purge]]'
 
@@ -34,6 +43,10 @@ $USAGE
 Installs to /opt/nexus or --prefix, and again over what is there: an upgrade. --uninstall removes it, and with --purge its
 state and settings, too. Environment: DESTDIR goes before every path; BINDIR, UNITDIR and SYSCONFDIR say where the link,
 the units and the sample of settings go, NODE what the units run; NEXUS_INSTANCE says whose state --purge means.
+
+Settings are read from $SETTINGS_FOLDER/nexus.yaml, or from what NEXUS_CONFIG names, wherever SYSCONFDIR puts the sample; if
+elsewhere, --purge leaves settings alone. Folders that were made for the link and the units go with them when they are
+empty; with DESTDIR they stay.
 END
   exit 0
 }
@@ -43,10 +56,25 @@ refuse() {
   exit 1
 }
 
+# Units hold paths as they are, where a space would end one and a percent sign begin a specifier.
+is_plain() {
+  local LC_ALL=C
+  [[ $1 != *[!A-Za-z0-9._+@/-]* ]]
+}
+
+check_paths() {
+  is_plain "$PREFIX" || usage "--prefix may have letters, digits and . _ - + @ / alone, but is '$PREFIX'"
+  [[ $PREFIX == /* ]] || usage '--prefix must be an absolute path'
+  [[ $PREFIX/ != */./* && $PREFIX/ != */../* ]] || usage "--prefix must go without . and .., but is $PREFIX"
+  [[ ! $PREFIX =~ $OF_OTHERS ]] || usage "$PREFIX holds other things; give a folder of its own"
+  is_plain "${NODE:-}" || usage "NODE may have letters, digits and . _ - + @ / alone, but is '$NODE'"
+}
+
 verb=install purge=''
 while [ $# -gt 0 ]; do
   case $1 in
     --prefix) PREFIX=${2:-} && shift ;;
+    --prefix=*) PREFIX=${1#*=} ;;
     --uninstall) verb=uninstall ;;
     --purge) purge=yes ;;
     -h | --help) help ;;
@@ -56,11 +84,7 @@ while [ $# -gt 0 ]; do
 done
 while [[ $PREFIX == *//* ]]; do PREFIX=${PREFIX//\/\//\/}; done
 if [ "$PREFIX" != / ]; then PREFIX=${PREFIX%/}; fi
-case $PREFIX in
-  / | /usr | /usr/local | /opt | /etc | /var | /home | /root) usage "$PREFIX holds other things; give a folder of its own" ;;
-  /*) ;;
-  *) usage '--prefix must be an absolute path' ;;
-esac
+check_paths
 if [ -n "$purge" ] && [ "$verb" = install ]; then usage '--purge goes with --uninstall'; fi
 readonly TARGET=$DESTDIR$PREFIX
 
@@ -82,16 +106,28 @@ install_all() {
   rm -rf "$fresh"
   mkdir -p "$fresh"
   copy_parts "$fresh"
+  if [ -f "$TARGET/$MADE" ]; then cp "$TARGET/$MADE" "$fresh/"; fi
   # The old version stays beside the new one for the nodes that were started with it.
   rm -rf "$TARGET.previous"
   if [ -e "$TARGET" ]; then mv "$TARGET" "$TARGET.previous"; fi
   mv "$fresh" "$TARGET"
   if ! in_use "$TARGET.previous"; then rm -rf "$TARGET.previous"; fi
-  install -d "$DESTDIR$BINDIR" "$DESTDIR$SYSCONFDIR"
+  make_folder "$BINDIR"
+  install -d "$DESTDIR$SYSCONFDIR"
   ln -sfn "$PREFIX/nexus" "$DESTDIR$BINDIR/nexus"
   install -m 0644 "$ROOT/deploy/nexus.sample.yaml" "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"
   install_units
   echo "installed in $TARGET; next: systemctl enable --now nexus-controller nexus-gateway, or: nexus up"
+}
+
+# Below DESTDIR nothing is there before, which says nothing of the host that the package is for.
+make_folder() {
+  local folder=$1
+  while [ -z "$DESTDIR" ] && [ ! -e "$folder" ]; do
+    echo "$folder" >>"$TARGET/$MADE"
+    folder=$(dirname "$folder")
+  done
+  install -d "$DESTDIR$1"
 }
 
 copy_parts() {
@@ -118,7 +154,7 @@ copy() { cp -R --preserve=mode,timestamps,links "$1" "$2"; }
 install_units() {
   local unit node
   node=${NODE:-$(node -p process.execPath)}
-  install -d "$DESTDIR$UNITDIR"
+  make_folder "$UNITDIR"
   for unit in "${UNITS[@]}"; do
     # Without its process there is no unit to be started.
     [ -f "$TARGET/dist/$(process_of "$unit")/main.js" ] || continue
@@ -161,10 +197,25 @@ uninstall_all() {
   if has_systemd; then systemctl daemon-reload; fi
   if [ "$(readlink "$DESTDIR$BINDIR/nexus")" = "$PREFIX/nexus" ]; then rm "$DESTDIR$BINDIR/nexus"; fi
   if ! is_shared; then rm -f "$DESTDIR$SYSCONFDIR/nexus.sample.yaml"; fi
-  if [ -n "$purge" ]; then rm -f "$DESTDIR$SYSCONFDIR/nexus.yaml"; fi
+  local gone=''
+  if [ -n "$purge" ]; then gone=' and its state'; fi
+  if [ -n "$purge" ] && [ "$SYSCONFDIR" = $SETTINGS_FOLDER ]; then
+    rm -f "$DESTDIR$SYSCONFDIR/nexus.yaml"
+    gone=', its state and settings'
+  fi
   if [ -d "$DESTDIR$SYSCONFDIR" ]; then rmdir --ignore-fail-on-non-empty "$DESTDIR$SYSCONFDIR"; fi
+  remove_made_folders
   rm -rf "$TARGET" "$TARGET.previous" "$TARGET.new"
-  echo "removed $TARGET${purge:+, state and settings}; the packages and the user nexus stay"
+  echo "removed $TARGET$gone; the packages and the user nexus stay"
+}
+
+# The deepest first.
+remove_made_folders() {
+  local folder
+  [ -f "$TARGET/$MADE" ] || return 0
+  sort --reverse "$TARGET/$MADE" | while read -r folder; do
+    if [ -d "$folder" ]; then rmdir --ignore-fail-on-non-empty "$folder"; fi
+  done
 }
 
 # Nodes run from the installed files, so they end with them. What a purge removes, only a running controller knows.

@@ -35,7 +35,7 @@ function roomWarnings({ record: { name, status }, report }: WatchedNode): string
   const volume = percentOf(report.volumeTotalBytes - report.volumeFreeBytes, report.volumeTotalBytes);
   if (volume >= FULL_VOLUME_PERCENT) {
     warnings.push(
-      `the volume of node ${name} is ${volume} % full; remove files, or add a node and nexus file rebalance`,
+      `the volume of node ${name} is ${volume} % full; remove files, or add a node and nexus file rebalance; what commands in the node have written counts, too: nexus node exec ${name} -- du -h -d 3 /data`,
     );
   }
   const memory = percentOf(report.memoryWorkingSetBytes, report.memoryLimitBytes);

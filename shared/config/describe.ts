@@ -1,6 +1,6 @@
 /** Each setting in words, from the one schema; for the sample file. */
-import { z } from 'zod';
 import { environmentName, keyName, SETTING_NAMES, settingsSchema } from './settings.js';
+import { allowedOf, rulesOf } from './wrong.js';
 
 export interface SettingDescription {
   /** As it stands in a file. */
@@ -19,19 +19,12 @@ export function describeSettings(): readonly SettingDescription[] {
     const field = settingsSchema.shape[name];
     const description = field.description;
     if (description === undefined) throw new Error(`setting ${name} lacks a description`);
-    const rules = z.toJSONSchema(field, { io: 'output', unrepresentable: 'any' });
     return {
       key: keyName(name),
       variable: environmentName(name),
       description,
-      fallback: rules.default,
-      allowed: allowedOf(rules),
+      fallback: rulesOf(field).default,
+      allowed: allowedOf(field),
     };
   });
-}
-
-function allowedOf({ enum: options, minimum, maximum }: z.core.JSONSchema.BaseSchema): string {
-  if (options !== undefined) return `one of ${options.join(', ')}`;
-  if (minimum === undefined || maximum === undefined) return '';
-  return `from ${minimum} to ${maximum}`;
 }

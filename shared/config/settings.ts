@@ -2,12 +2,13 @@
  * Every setting of Nexus, declared once: default, unit, variable, description. Flag > environment > file > default;
  * unknown keys fail. The annotated sample file is generated from this table.
  */
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parse } from 'yaml';
 import { z } from 'zod';
-import { isAddressOrNetwork } from './network.js';
-import { NexusError } from '../errors.js';
+import { isAddressOrNetwork, isSubnet } from './network.js';
+import { assertRelated } from './related.js';
+import { givenSettings, type GivenSettings } from './sources.js';
+import { wrongSetting } from './wrong.js';
+import type { NexusError } from '../errors.js';
 import { LOG_LEVELS } from '../log.js';
 import { MAX_REPLICAS, MIN_LAMBDA_MEMORY_MB } from '../limits.js';
 import { DEFAULT_INSTANCE, INSTANCE_PATTERN, instanceDefaults, type InstanceDefaults } from './instance.js';
@@ -33,7 +34,7 @@ const schema = z.strictObject({
   socket: folder.optional().describe('admin Unix socket; default from the instance name'),
   subnet: z
     .string()
-    .regex(/^\d+\.\d+\.\d+\.\d+\/(2[4-9])$/, 'must be an IPv4 network of /24 to /29')
+    .refine(isSubnet, 'must be an IPv4 network of /24 to /29, by its first address, such as 10.1.2.0/24')
     .optional()
     .describe('addresses of the bridge (.1) and the nodes; default from the instance name'),
   loopBase: z.coerce.number().int().min(0).max(1_048_575).optional().describe('number of the first loop device'),
@@ -124,7 +125,11 @@ const schema = z.strictObject({
   smtpUser: z.string().min(1).optional().describe('name for the mail server; unset: no login'),
   smtpPasswordFile: folder.optional().describe('file with the password for the mail server'),
   smtpCaFile: folder.optional().describe('file with the authority of the mail server’s certificate, PEM'),
-  mailFrom: z.string().min(3).optional().describe('sender of mail; needed with smtp-host'),
+  mailFrom: z
+    .string()
+    .min(3, 'must be an address for mail')
+    .optional()
+    .describe('sender of mail; needed with smtp-host'),
   outboxDir: folder.optional().describe('folder for mail without a mail server; default outbox in the state folder'),
   tokenTtlMs: milliseconds(60_000).default(86_400_000).describe('life of a user’s token, ms'),
   otpTtlMs: milliseconds(10_000).default(300_000).describe('life of a code that was mailed, ms'),
@@ -232,12 +237,7 @@ export type SettingName = keyof Parsed;
 
 export const SETTING_NAMES = Object.keys(schema.shape) as SettingName[];
 
-/** NEXUS_STATE_DIR for `stateDir`. */
-export const environmentName = (name: string): string =>
-  `NEXUS_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
-
-/** `state-dir` for `stateDir`: the key in files and flags. */
-export const keyName = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+export { environmentName, keyName } from './names.js';
 
 export interface SettingSources {
   /** Values given as flags, by setting name. */
@@ -248,123 +248,32 @@ export interface SettingSources {
   readonly uid?: number;
 }
 
-/** Code: invalid_argument, naming the setting. */
+/** Code: invalid_argument, naming the setting, what was given, where, and what is allowed. */
 export function loadSettings(sources: SettingSources = {}): Settings {
   const env = sources.env ?? process.env;
-  const merged = {
-    ...readSettingsFile(sources.file ?? env['NEXUS_CONFIG'], env),
-    ...fromEnvironment(env),
-    ...Object.fromEntries(givenEntries(sources.flags ?? {})),
-  };
-  const result = schema.safeParse(merged);
-  if (!result.success) throw invalid(result.error);
-  const derived = instanceDefaults(result.data.instance, result.data.runtime, sources.uid ?? process.getuid?.() ?? 0);
-  const given = Object.fromEntries(givenEntries(result.data)) as Parsed;
-  const settings = { ...derived, ...given } as Settings;
-  if (settings.lostAfterMs <= settings.suspectAfterMs) {
-    throw new NexusError('invalid_argument', 'setting lost-after-ms must be larger than suspect-after-ms');
-  }
-  // sun_path holds 108 bytes and longer paths are cut without a word.
-  if (Buffer.byteLength(settings.socket) > 107) {
-    throw new NexusError('invalid_argument', `the socket path ${settings.socket} is longer than 107 bytes; set socket`);
-  }
-  if (Buffer.byteLength(gatewaySocket(settings)) > 107) {
-    throw new NexusError(
-      'invalid_argument',
-      `the socket path ${gatewaySocket(settings)} is longer than 107 bytes; set run-dir`,
-    );
-  }
-  assertMailCanBeSent(settings);
-  if ((settings.gatewayTlsCertFile === undefined) !== (settings.gatewayTlsKeyFile === undefined)) {
-    throw new NexusError('invalid_argument', 'settings gateway-tls-cert-file and gateway-tls-key-file belong together');
-  }
+  const given = givenSettings(
+    { flags: sources.flags ?? {}, env, file: sources.file ?? env['NEXUS_CONFIG'] },
+    SETTING_NAMES,
+  );
+  const parsed = parseSettings(given);
+  const derived = instanceDefaults(parsed.instance, parsed.runtime, sources.uid ?? process.getuid?.() ?? 0);
+  // What is not given is no key of it, so nothing derived is overwritten by nothing.
+  const settings = { ...derived, ...parsed } as Settings;
+  assertRelated({ ...settings, gatewaySocket: gatewaySocket(settings) }, given);
   return settings;
+}
+
+function parseSettings(given: GivenSettings): Parsed {
+  const wrong = (name: SettingName, problem?: string): NexusError =>
+    wrongSetting(name, schema.shape[name], given.get(name) ?? { value: null, origin: 'by default' }, problem);
+  // Numbers are made of text below, and lists and truth values would pass for some.
+  const notText = SETTING_NAMES.find((name) => given.has(name) && typeof given.get(name)?.value !== 'string');
+  if (notText !== undefined) throw wrong(notText);
+  const result = schema.safeParse(Object.fromEntries([...given].map(([name, { value }]) => [name, value])));
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw wrong(issue?.path[0] as SettingName, issue?.message);
 }
 
 /** On the socket in the run folder callers need a user's token; the gateway is its client. */
 export const gatewaySocket = (settings: Pick<Settings, 'runDir'>): string => join(settings.runDir, 'gateway.sock');
-
-function assertMailCanBeSent({ smtpHost, smtpUser, smtpPasswordFile, smtpSecurity, mailFrom }: Settings): void {
-  if (smtpHost !== undefined && mailFrom === undefined) {
-    throw new NexusError('invalid_argument', 'setting mail-from is needed with smtp-host');
-  }
-  if ((smtpUser === undefined) !== (smtpPasswordFile === undefined)) {
-    throw new NexusError('invalid_argument', 'settings smtp-user and smtp-password-file belong together');
-  }
-  if (smtpUser !== undefined && smtpSecurity === 'none') {
-    throw new NexusError(
-      'invalid_argument',
-      'smtp-security none would send the password in clear; use starttls or tls',
-    );
-  }
-}
-
-const givenEntries = (values: Readonly<Record<string, unknown>>): [string, unknown][] =>
-  Object.entries(values).filter(([, value]) => value !== undefined);
-
-function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const name of SETTING_NAMES) {
-    const value = env[environmentName(name)];
-    if (value !== undefined && value !== '') found[name] = value;
-  }
-  return found;
-}
-
-const DEFAULT_FILE = '/etc/nexus/nexus.yaml';
-
-function readSettingsFile(path: string | undefined, env: NodeJS.ProcessEnv): Record<string, unknown> {
-  const file = path ?? DEFAULT_FILE;
-  let text: string;
-  try {
-    text = readFileSync(file, 'utf8');
-  } catch (error) {
-    if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return {};
-    throw unreadable(file, error as NodeJS.ErrnoException);
-  }
-  // The system-wide file describes the default instance; another instance is described by its own --config.
-  const instance = env['NEXUS_INSTANCE'];
-  if (path === undefined && instance !== undefined && instance !== DEFAULT_INSTANCE) return {};
-  const parsed = z.record(z.string(), z.unknown()).nullish().safeParse(parseYaml(file, text));
-  if (!parsed.success) throw new NexusError('invalid_argument', `${file} must be a YAML mapping of settings`);
-  const byKey = new Map<string, SettingName>(SETTING_NAMES.map((name) => [keyName(name), name]));
-  const settings: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(parsed.data ?? {})) {
-    const name = byKey.get(key);
-    if (name === undefined) throw new NexusError('invalid_argument', `${file}: unknown setting "${key}"`);
-    settings[name] = value;
-  }
-  return settings;
-}
-
-function unreadable(file: string, error: NodeJS.ErrnoException): NexusError {
-  const why = UNREADABLE[error.code ?? ''] ?? `it cannot be read (${error.message})`;
-  const message = `settings file ${file}: ${why}; name another with --config or NEXUS_CONFIG, or give neither`;
-  return new NexusError('invalid_argument', message, { file }, { cause: error });
-}
-
-const UNREADABLE: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file',
-  EACCES: 'you may not read it',
-  EISDIR: 'it is a folder',
-};
-
-function parseYaml(file: string, text: string): unknown {
-  try {
-    return parse(text);
-  } catch (error) {
-    const [what = ''] = (error as Error).message.split('\n');
-    throw new NexusError('invalid_argument', `settings file ${file} is not YAML: ${what}`, { file }, { cause: error });
-  }
-}
-
-function invalid(error: z.ZodError): NexusError {
-  const issue = error.issues[0];
-  const path = String(issue?.path[0] ?? '');
-  const name = SETTING_NAMES.find((candidate) => candidate === path);
-  const key = name === undefined ? path : keyName(name);
-  const variable = name === undefined ? '' : ` (${environmentName(name)})`;
-  return new NexusError('invalid_argument', `setting ${key}${variable}: ${issue?.message ?? 'invalid'}`, {
-    field: key,
-  });
-}

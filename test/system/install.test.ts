@@ -39,7 +39,7 @@ describe('an installation', function () {
     SYSCONFDIR: join(folder, 'etc'),
   };
   const installer = async (...args: string[]): Promise<string> =>
-    (await execute(join(PROJECT, 'deploy', 'install.sh'), ['--prefix', prefix, ...args], { env })).stdout;
+    (await execute(join(PROJECT, 'deploy', 'install.sh'), [`--prefix=${prefix}`, ...args], { env })).stdout;
   const nexus = async (...args: string[]): Promise<string> =>
     (await execute(join(folder, 'bin', 'nexus'), args, { env })).stdout;
   const json = async <T>(...args: string[]): Promise<T> => JSON.parse(await nexus(...args, '-o', 'json')) as T;
@@ -59,8 +59,20 @@ describe('an installation', function () {
         () => 0,
         (error: unknown) => (error as { code: number }).code,
       );
-    expect(await run('--prefix', '/usr')).to.equal(2);
+    for (const system of [
+      '/',
+      '/usr',
+      '/usr/bin',
+      '/lib64',
+      '/usr/share/',
+      '//sbin',
+      '/usr/local/bin',
+      '/tmp',
+      '/var/lib',
+    ])
+      expect(await run('--prefix', system, '--uninstall'), system).to.equal(2);
     expect(await run('--prefix', 'relative')).to.equal(2);
+    expect(await run(`--prefix=${folder}/../..`)).to.equal(2);
     expect(await run('--purge')).to.equal(2);
     const other = join(folder, 'other');
     mkdirSync(other);
@@ -68,6 +80,20 @@ describe('an installation', function () {
     expect(await run('--prefix', other, '--uninstall')).to.equal(1);
     expect(await run('--prefix', other)).to.equal(1);
     expect(existsSync(join(other, 'precious'))).to.equal(true);
+  });
+
+  it('refuses prefixes that units could not hold, and says why', async () => {
+    for (const name of ['a&b', 'a b', 'a|b', 'a%b', 'ä']) {
+      const refused = await execute(join(PROJECT, 'deploy', 'install.sh'), [`--prefix=${folder}/${name}`], {
+        env,
+      }).then(
+        () => ({ code: 0, stderr: '' }),
+        (error: unknown) => error as { code: number; stderr: string },
+      );
+      expect(refused.code, name).to.equal(2);
+      expect(refused.stderr).to.include('--prefix may have letters, digits and').and.include(`/${name}'`);
+    }
+    expect(readdirSync(folder)).to.deep.equal(['other']);
   });
 
   it('is complete: units that systemd understands, settings that load, a program that runs', async () => {
@@ -134,7 +160,7 @@ describe('an installation', function () {
   it('goes away and keeps the state, which a later one finds again', async () => {
     await installer('--uninstall');
     expect(existsSync(stateDir)).to.equal(true);
-    expect(readdirSync(join(folder, 'bin'))).to.deep.equal([]);
+    for (const made of ['bin', 'units']) expect(existsSync(join(folder, made)), made).to.equal(false);
     for (const path of [prefix, `${prefix}.previous`, join(folder, 'etc')])
       expect(existsSync(path), path).to.equal(false);
     await installer();
@@ -211,10 +237,15 @@ describe('an installation', function () {
     expect(readdirSync(join(packageEnv.DESTDIR, 'opt'))).to.deep.equal([]);
   });
 
-  it('goes away with all that there was', async () => {
-    await installer('--uninstall', '--purge');
+  it('goes away with all that there was, and leaves what is not its own', async () => {
+    // A file in a folder that it made, and settings that it never read.
+    const kept = [join(folder, 'units', 'other.service'), join(folder, 'etc', 'nexus.yaml')];
+    for (const file of kept) writeFileSync(file, '');
+    expect(await installer('--uninstall', '--purge')).to.include(`removed ${prefix} and its state;`);
+    for (const file of kept) expect(existsSync(file), file).to.equal(true);
     expect(residueOf(instance)).to.deep.equal([]);
     expect(existsSync(prefix)).to.equal(false);
-    expect(readdirSync(join(folder, 'units'))).to.deep.equal([]);
+    expect(readdirSync(join(folder, 'units'))).to.deep.equal(['other.service']);
+    expect(existsSync(join(folder, 'bin'))).to.equal(false);
   });
 });

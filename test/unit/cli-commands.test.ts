@@ -99,6 +99,12 @@ describe('help', () => {
     });
   }
 
+  it('names the variable of each global flag that has one', async () => {
+    const { stdout } = await runNexus(['--help']);
+    for (const flag of ['instance', 'url', 'config'])
+      expect(stdout).to.match(new RegExp(`--${flag} [A-Z]+ .*NEXUS_${flag.toUpperCase()}\\b`));
+  });
+
   it('is what nexus alone prints, and --version prints one line', async () => {
     expect((await runNexus([])).stdout).to.include('Commands:');
     expect((await runNexus(['--version'])).stdout).to.match(/^nexus \d+\.\d+\.\d+\n$/);

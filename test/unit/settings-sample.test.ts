@@ -29,10 +29,9 @@ describe('the sample settings', () => {
     const lines = readFileSync(SAMPLE_FILE, 'utf8').split('\n');
     const keys = describeSettings().map(({ key }) => key);
     for (const key of keys) expect(lines.filter((line) => line.startsWith(`# ${key}:`))).to.have.length(1);
-    const given = lines
-      .filter((line) => keys.some((key) => line.startsWith(`# ${key}: `)))
-      .map((line) => line.slice(2));
-    expect(given).to.not.have.length(0);
+    const given = lines.filter((line) => keys.some((key) => line.startsWith(`# ${key}:`))).map((line) => line.slice(2));
+    expect(given).to.have.length(keys.length);
+    expect(given.filter((line) => line.endsWith(':'))).to.not.have.length(0);
     expect(load(given.join('\n'))).to.deep.equal(loadSettings({ env: {}, uid: 0 }));
   });
 });

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { instanceDefaults } from '../../shared/config/instance.js';
-import { loadSettings } from '../../shared/config/settings.js';
+import { loadSettings, type SettingSources } from '../../shared/config/settings.js';
 
 describe('settings', () => {
   const folder = mkdtempSync(join(tmpdir(), 'nexus-settings-'));
@@ -42,11 +42,73 @@ describe('settings', () => {
   it('refuse unknown keys and name the setting that is wrong', () => {
     writeFileSync(file, 'no-such-thing: 1\n');
     expect(() => loadSettings({ file, env: {}, uid: 0 })).to.throw(/unknown setting "no-such-thing"/);
-    const env = { NEXUS_DATA_PORT: '99999' };
-    expect(() => loadSettings({ env, uid: 0 })).to.throw(/data-port \(NEXUS_DATA_PORT\)/);
     expect(() => loadSettings({ env: { NEXUS_INSTANCE: 'much-too-long-a-name' }, uid: 0 })).to.throw(
-      /setting instance/,
+      /^setting instance, "much-too-long-a-name" in the variable NEXUS_INSTANCE, must be 1 to 8 /,
     );
+  });
+
+  const refusal = (text: string, given: SettingSources = {}): string => {
+    writeFileSync(file, text);
+    try {
+      loadSettings({ env: {}, file, uid: 0, ...given });
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return '';
+  };
+
+  it('say of a wrong one what was given, where, and what is allowed', () => {
+    expect(refusal('log-level: loud')).to.equal(
+      `setting log-level, "loud" in the file ${file}, must be one of trace, debug, info, warn, error, silent`,
+    );
+    expect(refusal('default-replicas: two')).to.equal(
+      `setting default-replicas, "two" in the file ${file}, must be a whole number from 1 to 8`,
+    );
+    expect(refusal('data-port: 1', { env: { NEXUS_DATA_PORT: '99999' } })).to.equal(
+      'setting data-port, "99999" in the variable NEXUS_DATA_PORT, must be a whole number from 1 to 65535',
+    );
+    expect(refusal('state-dir: /x', { flags: { stateDir: 'here' } })).to.equal(
+      'setting state-dir, "here" by the flag --state-dir, must be an absolute path',
+    );
+    expect(refusal('suspect-after-ms: 9000', { env: { NEXUS_LOST_AFTER_MS: '8000' } })).to.equal(
+      'setting lost-after-ms, 8000 in the variable NEXUS_LOST_AFTER_MS, must be larger than ' +
+        `suspect-after-ms, 9000 in the file ${file}`,
+    );
+    expect(refusal('smtp-user: me')).to.include(`given is only smtp-user, in the file ${file}`);
+  });
+
+  it('take no list and no truth value for a number or a text', () => {
+    expect(refusal('quota-mb: true')).to.match(/^setting quota-mb, true in .* whole number from 0 to/);
+    expect(refusal('quota-mb: [5]')).to.match(/^setting quota-mb, \[5\] in /);
+    expect(refusal('service-user: {}')).to.match(/^setting service-user, {} in .*, must be text$/);
+    expect(refusal('service-user: 1000\nquota-mb: "7"')).to.equal('');
+  });
+
+  it('never show what may be a secret', () => {
+    for (const text of ['database-url: postgresql://me:hidden@host/x', 'smtp-password-file: hidden'])
+      expect(refusal(text))
+        .to.match(/, given in the file .*, must /)
+        .and.not.include('hidden');
+  });
+
+  it('refuse a subnet that is none', () => {
+    const load = (subnet: string): string => loadSettings({ env: { NEXUS_SUBNET: subnet }, uid: 0 }).subnet;
+    for (const subnet of ['10.1.2.0/24', '10.1.2.8/29', '127.1.2.128/25']) expect(load(subnet)).to.equal(subnet);
+    for (const subnet of [
+      '300.1.1.0/24',
+      '10.1.2.1/24',
+      '10.1.2.4/29',
+      '10.1.2.0/23',
+      '10.1.0/24',
+      '224.1.2.0/24',
+      'x',
+    ])
+      expect(() => load(subnet), subnet).to.throw(`setting subnet, "${subnet}" in the variable NEXUS_SUBNET, must be`);
+  });
+
+  it('leave one without a value to what would else decide', () => {
+    writeFileSync(file, 'state-dir:\nquota-mb: null\nlog-level: ""\n');
+    expect(loadSettings({ file, env: {}, uid: 0 })).to.deep.equal(loadSettings({ env: {}, uid: 0 }));
   });
 
   it('refuse a socket path that the kernel would cut', () => {

@@ -42,7 +42,9 @@ describe('warnings', () => {
     const full = { volumeFreeBytes: 10n, memoryWorkingSetBytes: 95n };
     const warnings = nodeWarnings([node('a', { report: full }), node('b', { status: 'Stopped', report: full })]);
     expect(warnings).to.have.length(2);
-    expect(warnings[0]).to.match(/volume of node a is 90 % full; .*nexus file rebalance/);
+    expect(warnings[0]).to.match(
+      /volume of node a is 90 % full; .*nexus file rebalance; .*nexus node exec a -- du -h -d 3 \/data$/,
+    );
     expect(warnings[1]).to.match(/node a uses 95 % of its memory; .*nexus node resize a --mem/);
     expect(nodeWarnings([node('a', { report: { memoryWorkingSetBytes: 94n, volumeFreeBytes: 11n } })])).to.deep.equal(
       [],

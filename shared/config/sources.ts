@@ -1,0 +1,87 @@
+/**
+ * What is given for settings, and where: in the file, by variables, by flags. Each value keeps its origin, so that an
+ * error can say where to change it. An empty value is none at all: it leaves the setting to what would else decide.
+ */
+import { readFileSync } from 'node:fs';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { NexusError } from '../errors.js';
+import { DEFAULT_INSTANCE } from './instance.js';
+import { environmentName, keyName } from './names.js';
+
+export interface Given {
+  /** Text, or in a file whatever YAML can say. */
+  readonly value: unknown;
+  /** For people, as in: is "x" ORIGIN. */
+  readonly origin: string;
+}
+
+export type GivenSettings = ReadonlyMap<string, Given>;
+
+export interface Sources {
+  readonly flags: Readonly<Record<string, string | number | undefined>>;
+  readonly env: NodeJS.ProcessEnv;
+  /** Undefined: `/etc/nexus/nexus.yaml`, when it exists. */
+  readonly file: string | undefined;
+}
+
+const DEFAULT_FILE = '/etc/nexus/nexus.yaml';
+
+/** By the names of settings; a flag wins over a variable, that over the file. Code: invalid_argument. */
+export function givenSettings({ flags, env, file }: Sources, names: readonly string[]): GivenSettings {
+  const given = new Map(fromFile(file, env, names));
+  for (const name of names) {
+    const value = env[environmentName(name)];
+    if (isGiven(value)) given.set(name, { value, origin: `in the variable ${environmentName(name)}` });
+  }
+  for (const [name, value] of Object.entries(flags)) {
+    if (value !== undefined) given.set(name, { value: String(value), origin: `by the flag --${keyName(name)}` });
+  }
+  return given;
+}
+
+const isGiven = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
+
+function fromFile(path: string | undefined, env: NodeJS.ProcessEnv, names: readonly string[]): [string, Given][] {
+  const file = path ?? DEFAULT_FILE;
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw unreadable(file, error as NodeJS.ErrnoException);
+  }
+  // The system-wide file describes the default instance; another instance is described by its own --config.
+  const instance = env['NEXUS_INSTANCE'];
+  if (path === undefined && instance !== undefined && instance !== DEFAULT_INSTANCE) return [];
+  const parsed = z.record(z.string(), z.unknown()).nullish().safeParse(parseYaml(file, text));
+  if (!parsed.success) throw new NexusError('invalid_argument', `${file} must be a YAML mapping of settings`);
+  const byKey = new Map(names.map((name) => [keyName(name), name]));
+  return Object.entries(parsed.data ?? {}).flatMap(([key, value]): [string, Given][] => {
+    const name = byKey.get(key);
+    if (name === undefined) throw new NexusError('invalid_argument', `${file}: unknown setting "${key}"`);
+    if (!isGiven(value)) return [];
+    return [[name, { value: typeof value === 'number' ? String(value) : value, origin: `in the file ${file}` }]];
+  });
+}
+
+function unreadable(file: string, error: NodeJS.ErrnoException): NexusError {
+  const why = UNREADABLE[error.code ?? ''] ?? `it cannot be read (${error.message})`;
+  const message = `settings file ${file}: ${why}; name another with --config or NEXUS_CONFIG, or give neither`;
+  return new NexusError('invalid_argument', message, { file }, { cause: error });
+}
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such file',
+  EACCES: 'you may not read it',
+  EISDIR: 'it is a folder',
+};
+
+function parseYaml(file: string, text: string): unknown {
+  try {
+    return parse(text);
+  } catch (error) {
+    const [what = ''] = (error as Error).message.split('\n');
+    throw new NexusError('invalid_argument', `settings file ${file} is not YAML: ${what}`, { file }, { cause: error });
+  }
+}

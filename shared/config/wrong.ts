@@ -1,0 +1,39 @@
+/** What is wrong with a setting: its name, what it must be, what was given, and where. */
+import { z } from 'zod';
+import { NexusError } from '../errors.js';
+import { keyName } from './names.js';
+import type { Given } from './sources.js';
+
+/** Whoever mistakes the one for the other has put a password where these have its file or its server. */
+const MAY_HOLD_SECRET = /(Url|PasswordFile|SeedFile|CredsFile|KeyFile)$/;
+const MOST_SHOWN = 100;
+
+/** `problem`: of the schema, in its own words where it begins with "must". */
+export function wrongSetting(name: string, field: z.ZodType, given: Given, problem = ''): NexusError {
+  const key = keyName(name);
+  const must = problem.startsWith('must ') ? problem : mustBe(field);
+  const value = MAY_HOLD_SECRET.test(name) ? 'given' : shown(given.value);
+  return new NexusError('invalid_argument', `setting ${key}, ${value} ${given.origin}, ${must}`, { field: key });
+}
+
+/** Also for the sample file; empty where any text will do. */
+export function allowedOf(field: z.ZodType): string {
+  const { enum: options, minimum, maximum } = rulesOf(field);
+  if (options !== undefined) return `one of ${options.join(', ')}`;
+  if (minimum === undefined || maximum === undefined) return '';
+  return `from ${minimum} to ${maximum}`;
+}
+
+export const rulesOf = (field: z.ZodType): z.core.JSONSchema.BaseSchema =>
+  z.toJSONSchema(field, { io: 'output', unrepresentable: 'any' });
+
+function mustBe(field: z.ZodType): string {
+  const allowed = allowedOf(field);
+  if (allowed === '') return 'must be text';
+  return `must be ${rulesOf(field).type === 'integer' ? 'a whole number ' : ''}${allowed}`;
+}
+
+function shown(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text;
+}
