@@ -8,13 +8,14 @@ export const IDLE_TIMEOUT_MS = 30_000;
 /**
  * Resolves when all of the body has been consumed. `consume` may return a promise to wait for before the next piece.
  * After a failure the request is left as it is: the caller answers it. Codes: cancelled (the sender went away),
- * deadline_exceeded (it sends nothing), and whatever `consume` throws.
+ * deadline_exceeded (it sends nothing), whatever `consume` throws, and the reason of `signal`.
  */
 export function consumeBody(
   request: IncomingMessage,
   consume: (piece: Buffer) => Promise<void> | undefined,
-  idleTimeoutMs = IDLE_TIMEOUT_MS,
+  limits: { readonly idleTimeoutMs?: number; readonly signal?: AbortSignal } = {},
 ): Promise<void> {
+  const { idleTimeoutMs = IDLE_TIMEOUT_MS, signal } = limits;
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       // A pause is our own: whoever made us wait has a time limit too.
@@ -24,6 +25,7 @@ export function consumeBody(
     const finish = (error?: Error): void => {
       clearTimeout(timer);
       request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
+      signal?.removeEventListener('abort', onAbort);
       if (error === undefined) resolve();
       else reject(error);
     };
@@ -32,6 +34,9 @@ export function consumeBody(
     };
     const onGone = (): void => {
       finish(new NexusError('cancelled', 'the sender went away before the end of the chunk'));
+    };
+    const onAbort = (): void => {
+      finish(toNexusError(signal?.reason));
     };
     const onData = (piece: Buffer): void => {
       timer.refresh();
@@ -45,7 +50,11 @@ export function consumeBody(
       }
     };
     // The sender may have gone while room was being made for its chunk: those events are over.
-    if (request.destroyed) onGone();
-    else request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    if (signal?.aborted === true) onAbort();
+    else if (request.destroyed) onGone();
+    else {
+      signal?.addEventListener('abort', onAbort, { once: true });
+      request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
+    }
   });
 }

@@ -72,7 +72,10 @@ async function fetchFrom(context: FetchContext, order: FetchOrder, source: Fetch
     if (incoming.statusCode !== 200) throw await refusalOf(incoming);
     const pace = new Pace(context.clock, order.rate);
     await using write = await context.store.beginWrite(chunk, expected, { revive: true });
-    await consumeBody(incoming, (piece) => bothOf(write.write(piece), pace.spend(piece.length)), STALL_TIMEOUT_MS);
+    await consumeBody(incoming, (piece) => bothOf(write.write(piece), pace.spend(piece.length)), {
+      idleTimeoutMs: STALL_TIMEOUT_MS,
+      signal: write.superseded,
+    });
     return await write.commit();
   } finally {
     incoming.destroy();

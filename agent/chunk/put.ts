@@ -47,8 +47,10 @@ async function receive(
   await using write = await context.store.beginWrite(chunk, expected);
   const forwards = openForwards(claims, chunk, expected);
   try {
-    await consumeBody(request, (piece) =>
-      waitForAll([write.write(piece), ...forwards.map((forward) => forward.write(piece))]),
+    await consumeBody(
+      request,
+      (piece) => waitForAll([write.write(piece), ...forwards.map((forward) => forward.write(piece))]),
+      { signal: write.superseded },
     );
     return { status: write.repeated ? 200 : 201, reply: await finishAll(context, chunk, write, forwards) };
   } finally {
@@ -87,6 +89,8 @@ async function finishAll(
 ): Promise<StoredReply> {
   const others = Promise.all(forwards.map((forward) => forward.finish()));
   const facts = await write.commit();
+  // Nobody has to wait for the others to write it here again.
+  await write[Symbol.asyncDispose]();
   const receipts = [receiptOf(context, chunk, facts)];
   const failedNodes: string[] = [];
   for (const [index, result] of (await others).entries()) {

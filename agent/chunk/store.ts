@@ -1,7 +1,7 @@
 /**
  * The chunks of one volume. A chunk appears whole or not at all: temporary file, fsync, rename, fsync of the folder;
  * its sidecar is in place before it. Room is promised before the first byte is taken. All operations may be called
- * concurrently; of two writers of one chunk one wins.
+ * concurrently; of two writers of one chunk the later one wins.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
@@ -18,6 +18,7 @@ import { Tombstones } from './tombstones.js';
 import { RoomLedger } from './room.js';
 import { TemporaryFile } from './temporary-file.js';
 import { ChunkWrite, type ExpectedChunk } from './write.js';
+import { Writers, type Writer } from './writers.js';
 
 export interface ChunkCounters {
   chunks: number;
@@ -45,7 +46,7 @@ export class ChunkStore {
   readonly #layout: ChunkLayout;
   readonly #tombstones: Tombstones;
   readonly #lock = new KeyLock();
-  readonly #writing = new Set<ChunkId>();
+  readonly #writers = new Writers();
   readonly #room: RoomLedger;
 
   constructor(private readonly options: ChunkStoreOptions) {
@@ -76,25 +77,24 @@ export class ChunkStore {
 
   /**
    * The same chunk again with the same content is accepted, checked and not written twice.
-   * Codes: already_exists (other content), aborted (another write of it is running), failed_precondition (it was
+   * Another write of it that is still running ends with `aborted`.
+   * Codes: already_exists (other content), aborted (another write of it does not end), failed_precondition (it was
    * deleted a moment ago; not with `revive`, for the controller's own orders, which come in order), resource_exhausted
    * (no room).
    */
   async beginWrite(chunk: ChunkId, expected: ExpectedChunk, options: { revive?: boolean } = {}): Promise<ChunkWrite> {
-    if (this.#writing.has(chunk))
-      throw new NexusError('aborted', `chunk ${chunk} is being written by another request`, { chunk });
-    this.#writing.add(chunk);
+    const writer = await this.#writers.begin(chunk);
     try {
       if (options.revive === true) this.#tombstones.drop(chunk);
       this.#refuseDeleted(chunk);
       const stored = await this.#whole(chunk);
-      if (stored === undefined) return await this.#newWrite(chunk, expected);
+      if (stored === undefined) return await this.#newWrite(chunk, expected, writer);
       if (stored.md5 !== expected.md5 || stored.size !== expected.size) {
         throw new NexusError('already_exists', `chunk ${chunk} exists with other content`, { chunk });
       }
-      return this.#write(chunk, expected, undefined, () => Promise.resolve(stored));
+      return this.#write(chunk, expected, writer, undefined, () => Promise.resolve(stored));
     } catch (error) {
-      this.#writing.delete(chunk);
+      writer.release();
       throw error;
     }
   }
@@ -105,14 +105,14 @@ export class ChunkStore {
     return facts !== undefined && facts.size === (await sizeOf(this.#layout.chunk(chunk))) ? facts : undefined;
   }
 
-  async #newWrite(chunk: ChunkId, expected: ExpectedChunk): Promise<ChunkWrite> {
+  async #newWrite(chunk: ChunkId, expected: ExpectedChunk, writer: Writer): Promise<ChunkWrite> {
     const room = await this.#room.promise(expected.size);
     try {
       const path = join(this.#layout.temporaryDir, `${chunk}.${randomUUID()}`);
       const file = await TemporaryFile.create(path, (bytes) => {
         room.take(bytes);
       });
-      return this.#write(chunk, expected, file, () => this.#publish(chunk, expected, file), room.release);
+      return this.#write(chunk, expected, writer, file, () => this.#publish(chunk, expected, file), room.release);
     } catch (error) {
       room.release();
       throw error;
@@ -122,18 +122,20 @@ export class ChunkStore {
   #write(
     chunk: ChunkId,
     expected: ExpectedChunk,
+    writer: Writer,
     file: TemporaryFile | undefined,
     publish: () => Promise<ChunkFacts>,
     release?: () => void,
   ): ChunkWrite {
     return new ChunkWrite(chunk, expected, file, {
+      signal: writer.signal,
       publish,
       onMismatch: () => {
         this.#counters.checksumFailures += 1;
       },
       onEnd: () => {
         release?.();
-        this.#writing.delete(chunk);
+        writer.release();
       },
     });
   }

@@ -19,6 +19,8 @@ export interface ExpectedChunk {
 }
 
 export interface ChunkWriteSteps {
+  /** Aborted when a later writer is to have its place. */
+  readonly signal: AbortSignal;
   /** Makes the checked content durable under its name. */
   publish(): Promise<ChunkFacts>;
   /** Called when the content was not what was promised. */
@@ -45,16 +47,26 @@ export class ChunkWrite {
     return this.file === undefined;
   }
 
-  /** A promise to wait for before the next piece, when the volume is slower than the sender. Code: invalid_argument. */
+  /** Aborted, with the error to end with, when a later writer is to have its place. */
+  get superseded(): AbortSignal {
+    return this.steps.signal;
+  }
+
+  /**
+   * A promise to wait for before the next piece, when the volume is slower than the sender. Codes: invalid_argument,
+   * aborted.
+   */
   write(piece: Buffer): Promise<void> | undefined {
+    this.steps.signal.throwIfAborted();
     this.#bytes += piece.length;
     if (this.#bytes > this.expected.size) throw this.#wrongSize('more than');
     this.#hash.update(piece);
     return this.file?.write(piece);
   }
 
-  /** Resolves when the chunk is durable. Codes: data_loss, invalid_argument, resource_exhausted, failed_precondition. */
+  /** Resolves when the chunk is durable. Codes: data_loss, invalid_argument, aborted, resource_exhausted, failed_precondition. */
   async commit(): Promise<ChunkFacts> {
+    this.steps.signal.throwIfAborted();
     if (this.#bytes < this.expected.size) throw this.#wrongSize(`${this.#bytes}, not`);
     const md5 = this.#hash.digest('hex');
     if (md5 !== this.expected.md5) {

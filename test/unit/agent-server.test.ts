@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { request, type Server } from 'node:http';
+import { request, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,6 +22,7 @@ import { systemClock } from '../../shared/clock.js';
 import type { ErrorReply, StoredReply } from '../../shared/data-plane.js';
 import { newChunkId, newNodeId, type ChunkId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
+import { eventually } from '../support/cluster.js';
 
 const controller = generateSigningKey();
 const md5Of = (content: Buffer): string => createHash('md5').update(content).digest('hex');
@@ -269,6 +270,32 @@ describe('chunk server', () => {
     while (agent.transfers.active > 0) await systemClock.sleep(1);
     expect(await readdir(join(agent.dataDir, 'tmp'))).to.deep.equal([]);
     expect((await agent.put(chunk, content)).status).to.equal(201);
+  });
+
+  it('takes a chunk from whoever sends it again, when the first sender is silent in the middle', async () => {
+    const chunk = newChunkId();
+    const headers = {
+      authorization: `Bearer ${agent.token(chunk)}`,
+      'x-nexus-md5': md5Of(content),
+      'content-length': content.length,
+    };
+    // As a node that was killed with its network: its connection is never closed.
+    const silent = request(`http://${agent.address}/chunks/${chunk}`, { method: 'PUT', headers });
+    const refused = once(silent, 'response');
+    silent.write(content.subarray(0, MIB));
+    await eventually(
+      () => readdir(join(agent.dataDir, 'tmp')),
+      (names) => names.length === 1,
+    );
+    expect((await agent.put(chunk, content)).status).to.equal(201);
+    const [answer] = (await refused) as [IncomingMessage];
+    expect(answer.statusCode).to.equal(409);
+    let said = '';
+    for await (const piece of answer) said += String(piece);
+    expect(JSON.parse(said)).to.deep.include({ code: 'aborted' });
+    silent.destroy();
+    expect(Buffer.from(await (await agent.get(chunk)).arrayBuffer()).equals(content)).to.equal(true);
+    expect(await readdir(join(agent.dataDir, 'tmp'))).to.deep.equal([]);
   });
 
   it('bounds the transfers that run at once', async () => {
