@@ -13,6 +13,8 @@ export interface FilePart {
   /** As the client called it; folders before it are cut off. */
   readonly name: string;
   readonly stream: Readable;
+  /** Those after it may have come, too, some of them, by the time that anybody looks. */
+  readonly fieldsBefore: Readonly<Record<string, string>>;
 }
 
 /** A path is the longest of them. */
@@ -38,7 +40,7 @@ export class Multipart {
         stream.on('error', () => undefined);
         if (field !== 'file') this.#fail(invalid(field, 'is not a known field'));
         // Of a name of folders alone nothing is left.
-        resolve({ name: filename ?? '', stream });
+        resolve({ name: filename ?? '', stream, fieldsBefore: { ...this.fields } });
       });
       parser.once('close', () => {
         reject(this.#failure ?? invalid('file', 'is missing: the body needs a part of that name with a file name'));

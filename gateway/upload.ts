@@ -67,16 +67,19 @@ async function multipart<Fields extends z.ZodObject>(
 ): Promise<File> {
   const body = new Multipart(koa.req.headers, incomingBytes(koa.req, limits));
   const file = await body.file;
-  const known = (): unknown => ({ ...koa.query, ...body.fields });
+  const withQuery = (given: Readonly<Record<string, string>>): unknown => ({ ...koa.query, ...given });
   const catalogue = uploadCatalogue(session, {
     open: () =>
-      open(parseInput(fields.partial() as unknown as z.ZodType<Partial<z.infer<Fields>>>, known()), {
-        name: file.name,
-        size: 0,
-      }),
+      open(
+        parseInput(fields.partial() as unknown as z.ZodType<Partial<z.infer<Fields>>>, withQuery(file.fieldsBefore)),
+        {
+          name: file.name,
+          size: 0,
+        },
+      ),
     beforeCommit: async (uploadId) => {
       await body.end;
-      await complete(uploadId, parseInput(fields, known()));
+      await complete(uploadId, parseInput(fields, withQuery(body.fields)));
     },
   });
   // The body is a little longer than the file: good enough to know how many chunks are to come.
