@@ -5,11 +5,11 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { chown, mkdir, open, readFile, writeFile } from 'node:fs/promises';
-import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import { isListening } from '../host/listening.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import { serverConfig, type Accounts } from './credentials.js';
 
@@ -28,6 +28,7 @@ const READY_TIMEOUT_MS = 10_000;
 /** Between two starts of a server that keeps dying. */
 const RESTART_DELAY_MS = 200;
 const STOP_TIMEOUT_MS = 5000;
+const PROBE_TIMEOUT_MS = 1000;
 
 export class NatsServer {
   #child: ChildProcess | undefined;
@@ -117,7 +118,7 @@ export class NatsServer {
 
   async #waitReady(child: ChildProcess): Promise<void> {
     const deadline = this.options.clock.monotonic() + READY_TIMEOUT_MS;
-    while (!(await answers(this.options.host, this.options.port))) {
+    while (!(await isListening(this.options.host, this.options.port, PROBE_TIMEOUT_MS))) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
         throw new NexusError('failed_precondition', `nats-server did not start: ${await this.#lastWords()}`);
       }
@@ -135,7 +136,7 @@ export class NatsServer {
 
   async #refuseTakenPort(): Promise<void> {
     const { host, port } = this.options;
-    if (!(await answers(host, port))) return;
+    if (!(await isListening(host, port, PROBE_TIMEOUT_MS))) return;
     throw new NexusError(
       'failed_precondition',
       `something else listens on ${host}:${port}; set nats-port to a free port`,
@@ -165,17 +166,4 @@ function commandLine(pid: number): string[] {
   } catch {
     return [];
   }
-}
-
-function answers(host: string, port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = createConnection({ host, port, timeout: 1000 });
-    const done = (isOpen: boolean) => () => {
-      socket.destroy();
-      resolve(isOpen);
-    };
-    socket.once('connect', done(true));
-    socket.once('error', done(false));
-    socket.once('timeout', done(false));
-  });
 }

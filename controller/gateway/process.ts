@@ -11,10 +11,11 @@ import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
+import { isListening } from '../host/listening.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import type { ProcessIdentity } from '../runtime/port.js';
 import { fatalMessage, GatewayLogFile } from './log-file.js';
-import { isHealthy, isListening } from './probe.js';
+import { isHealthy } from './probe.js';
 
 export interface GatewayOptions {
   /** Its bundle. */

@@ -1,7 +1,7 @@
 /** What an operator should know about nodes, each with what to do. Pure. */
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeRecord } from '../store/port.js';
-import { isListening } from './state.js';
+import { hasFigures } from './state.js';
 
 export interface WatchedNode {
   readonly record: Pick<NodeRecord, 'name' | 'status' | 'statusReason' | 'cordoned' | 'draining'>;
@@ -30,7 +30,7 @@ function stateWarning({ record: { name, status, statusReason } }: WatchedNode): 
 }
 
 function roomWarnings({ record: { name, status }, report }: WatchedNode): string[] {
-  if (report === undefined || !isListening(status)) return [];
+  if (report === undefined || !hasFigures(status)) return [];
   const warnings: string[] = [];
   const volume = percentOf(report.volumeTotalBytes - report.volumeFreeBytes, report.volumeTotalBytes);
   if (volume >= FULL_VOLUME_PERCENT) {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { eventually, TestCluster, type NodeJson } from '../support/cluster.js';
 import { testPostgres, whyNoPostgres, type TestPostgres } from '../support/postgres.js';
-import { whySkipped } from '../support/system.js';
+import { skipWithout, whySkipped } from '../support/system.js';
 
 describe('a cluster on PostgreSQL', function () {
   this.timeout(120_000);
@@ -19,12 +19,7 @@ describe('a cluster on PostgreSQL', function () {
     (await postgres.query('SELECT nspname AS "name" FROM pg_namespace')).map((row) => row['name']);
 
   before(async function () {
-    const reason = whySkipped() ?? whyNoPostgres();
-    if (reason !== undefined) {
-      if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
-      process.stderr.write(`    skipped: ${reason}\n`);
-      this.skip();
-    }
+    skipWithout(this, whySkipped() ?? whyNoPostgres());
     postgres = await testPostgres();
     cluster = await TestCluster.start({
       env: { NEXUS_DATABASE_URL: postgres.url(), NEXUS_DATABASE_PASSWORD_FILE: postgres.passwordFile },

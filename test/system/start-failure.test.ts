@@ -5,19 +5,14 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { TestCluster } from '../support/cluster.js';
 import { residueOf } from '../support/residue.js';
-import { whySkipped } from '../support/system.js';
+import { skipWithout, whySkipped } from '../support/system.js';
 
 describe('a start that fails', function () {
   this.timeout(60_000);
   let taken: Server;
   let port: number;
   before(async function () {
-    const reason = whySkipped();
-    if (reason !== undefined) {
-      if (process.env['NEXUS_REQUIRE_SYSTEM'] === '1') throw new Error(reason);
-      process.stderr.write(`    skipped: ${reason}\n`);
-      this.skip();
-    }
+    skipWithout(this, whySkipped());
     taken = createServer().listen(0, '0.0.0.0');
     await once(taken, 'listening');
     ({ port } = taken.address() as AddressInfo);

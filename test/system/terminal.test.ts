@@ -1,31 +1,22 @@
 /** `exec -it` as a person uses it: the CLI inside a real pseudo terminal. */
 import { expect } from 'chai';
-import { spawn, type IPty } from 'node-pty';
+import { spawn } from 'node-pty';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
+import { onTerminal, type OnTerminal } from '../support/pty.js';
 
 describeWithCluster('a terminal in a node', {}, (cluster) => {
   before(async () => {
     await cluster().ok('node', 'create', 'term', '--storage', '64M');
   });
 
-  const open = (): { terminal: IPty; seen: () => string; ended: Promise<number> } => {
+  const open = (): OnTerminal => {
     const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'node', 'exec', '-it', 'term', '--', 'sh'];
     const env = { ...cluster().env, TERM: 'xterm' };
-    const terminal = spawn(process.execPath, args, { cols: 91, rows: 31, env });
-    let output = '';
-    terminal.onData((data) => {
-      output += data;
-    });
-    const ended = new Promise<number>((resolve) => {
-      terminal.onExit(({ exitCode }) => {
-        resolve(exitCode);
-      });
-    });
-    return { terminal, seen: () => output, ended };
+    return onTerminal(process.execPath, args, { cols: 91, rows: 31, env });
   };
 
   it('has the size of the outer one, follows its changes, and ends with the exit code', async () => {

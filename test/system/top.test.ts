@@ -1,11 +1,11 @@
 /** `nexus top` over nodes under load: its text, and the terminal, which is as before whatever ends it. */
-import { spawn as spawnProcess, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { spawn, type IPty } from 'node-pty';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
+import { onTerminal, type OnTerminal } from '../support/pty.js';
 
 const CLI = join(PROJECT, 'dist', 'cli', 'main.js');
 
@@ -30,7 +30,7 @@ describeWithCluster('nexus top over nodes under load', {}, (cluster) => {
   before(async () => {
     for (const [name, program] of Object.entries(LOADS)) {
       await cluster().ok('node', 'create', name, '--storage', '64M', '--mem', '256M');
-      const child = spawnProcess(process.execPath, [CLI, 'node', 'exec', name, '--', 'python3', '-c', program], {
+      const child = spawn(process.execPath, [CLI, 'node', 'exec', name, '--', 'python3', '-c', program], {
         env: cluster().env,
         stdio: ['ignore', 'pipe', 'ignore'],
       });
@@ -64,33 +64,17 @@ describeWithCluster('nexus top over nodes under load', {}, (cluster) => {
     expect(percents).to.deep.equal([...percents].sort((one, other) => other - one));
   });
 
-  interface Session {
-    readonly terminal: IPty;
-    seen(): string;
-    readonly ended: Promise<number>;
-  }
-
   /** A shell that compares the terminal's modes before and after. */
-  function open(): Session {
+  function open(): OnTerminal {
     const script =
       'before=$(stty -g); "$0" "$1" top; code=$?; [ "$before" = "$(stty -g)" ] && echo as before, code $code';
     const env = { ...cluster().env, TERM: 'xterm' };
-    const terminal = spawn('sh', ['-c', script, process.execPath, CLI], { cols: 100, rows: 20, env });
-    let output = '';
-    terminal.onData((data) => {
-      output += data;
-    });
-    const ended = new Promise<number>((resolve) => {
-      terminal.onExit(({ exitCode }) => {
-        resolve(exitCode);
-      });
-    });
-    return { terminal, seen: () => output, ended };
+    return onTerminal('sh', ['-c', script, process.execPath, CLI], { cols: 100, rows: 20, env });
   }
 
   const full = (text: string): boolean => ['a', 'b', 'c'].every((name) => new RegExp(`\\n${name} +Running`).test(text));
 
-  const endings: readonly (readonly [what: string, code: number, end: (session: Session) => void])[] = [
+  const endings: readonly (readonly [what: string, code: number, end: (session: OnTerminal) => void])[] = [
     [
       'q',
       0,

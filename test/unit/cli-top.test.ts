@@ -1,24 +1,18 @@
 /** `nexus top` on a real terminal, before a controller that does not answer. */
 import { expect } from 'chai';
 import type { UntypedHandleCall } from '@grpc/grpc-js';
-import { spawn, type IPty } from 'node-pty';
 import { ListNodeMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { ListNodesResponse } from '../../shared/gen/nexus/v1/node.js';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { answer, FakeController } from '../support/fake-controller.js';
-
-interface Session {
-  readonly terminal: IPty;
-  seen(): string;
-  readonly ended: Promise<number>;
-}
+import { onTerminal, type OnTerminal } from '../support/pty.js';
 
 describe('nexus top, when the controller hangs', function () {
   this.timeout(30_000);
   let controller: FakeController;
   let hangs: boolean;
   let waiting: (() => void)[];
-  let sessions: Session[];
+  let sessions: OnTerminal[];
 
   beforeEach(async () => {
     [hangs, waiting, sessions] = [false, [], []];
@@ -46,20 +40,10 @@ describe('nexus top, when the controller hangs', function () {
     await controller[Symbol.asyncDispose]();
   });
 
-  function open(): Session {
+  function open(): OnTerminal {
     const env = { ...process.env, ...controller.env, TERM: 'xterm' };
     const options = { cols: 80, rows: 24, cwd: PROJECT, env };
-    const terminal = spawn(process.execPath, ['--import=tsx', 'cli/main.ts', 'top'], options);
-    let output = '';
-    terminal.onData((data) => {
-      output += data;
-    });
-    const ended = new Promise<number>((resolve) => {
-      terminal.onExit(({ exitCode }) => {
-        resolve(exitCode);
-      });
-    });
-    const session = { terminal, seen: () => output, ended };
+    const session = onTerminal(process.execPath, ['--import=tsx', 'cli/main.ts', 'top'], options);
     sessions.push(session);
     return session;
   }
