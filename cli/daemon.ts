@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exitCodeOf } from '../shared/exec.js';
-import { CONTROLLER_LOG } from '../shared/config/instance.js';
+import { AWAITING_LOCK, CONTROLLER_LOG } from '../shared/config/instance.js';
 import type { Settings } from '../shared/config/settings.js';
 import { isErrorCode, NexusError } from '../shared/errors.js';
 import type { Context } from './context.js';
@@ -64,6 +64,10 @@ export async function startController(context: Context, settings: Settings): Pro
   let isTold = false;
   for (;;) {
     const text = await readFile(path, 'utf8');
+    if (!isTold && text.slice(before).includes(`"note":"${AWAITING_LOCK}"`)) {
+      context.note('another controller of this cluster is ending or starting; waiting for it');
+      isTold = true;
+    }
     if (other !== undefined || text.slice(before).includes('"the controller is up"')) {
       // It serves by its own word: on a busy machine a connection may take longer than one attempt waits.
       const controller = await tryController(settings, context.signal).catch((error: unknown) => {

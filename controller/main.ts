@@ -1,6 +1,7 @@
 /**
  * The controller's composition: names the concrete adapters, starts them in order and ends them in reverse.
- * Start: lock, store, images, network, bus, socket, reconcile, loops. SIGTERM and SIGINT end it and leave the nodes
+ * Start: lock, store, images, network, bus, reconcile, loops; the sockets listen when everything behind them is wired.
+ * SIGTERM and SIGINT end it and leave the nodes
  * running; the Shutdown call stops or purges them first.
  */
 import { totalmem } from 'node:os';
@@ -34,8 +35,8 @@ import { Functions } from './lambda/functions.js';
 import { Invocations } from './lambda/invocations.js';
 import { Lambda } from './lambda/use-cases.js';
 import { claimForStart } from './host/first-start.js';
-import { lockInstance } from './host/instance-lock.js';
-import { startLoop, type Loop } from './host/loop.js';
+import { awaitInstance } from './host/instance-lock.js';
+import { createLoop, type Loop } from './host/loop.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
 import { loadTokenKey } from './host/signing-key.js';
 import { MetricsHistory } from './metrics/history.js';
@@ -50,7 +51,7 @@ import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { CallStatistics } from './rpc/call-statistics.js';
 import { GatewayEdge, LocalEdge } from './rpc/edge.js';
 import { limitsCheck } from './rpc/lambda-schemas.js';
-import { SocketServer } from './rpc/server.js';
+import { SocketServer, somebodyListens } from './rpc/server.js';
 import { exchangeOver } from './rpc/exchange.js';
 import { servicesFor, type UseCases } from './rpc/services.js';
 import type { DocumentSource } from './state/document.js';
@@ -113,7 +114,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   starting.defer('unwind', () => running[Symbol.asyncDispose]());
   const startedAt = systemClock.now();
 
-  const lock = lockInstance(settings.stateDir, settings.instance);
+  const { stateDir, instance, socket } = settings;
+  const isServing = (): Promise<boolean> => somebodyListens(socket);
+  const lock = await awaitInstance({ stateDir, instance, isServing, clock: systemClock, log });
   running.defer('release the instance', async () => {
     lock.release();
   });
@@ -256,17 +259,14 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
   ];
   const aborting = new AbortController();
-  for (const server of servers) {
-    running.defer('stop a socket', () => server.stop());
-    await server.listen();
-  }
-  await lambda.prepare();
-  await reconcileAtBoot(nodes, aborting.signal);
+  const loops: Loop[] = [];
   const loop = (name: string, periodMs: number, work: (signal: AbortSignal) => Promise<void>): Loop => {
-    const started = startLoop(name, periodMs, work, { clock: systemClock, log });
-    running.defer(`stop the loop: ${name}`, () => started.stop());
-    return started;
+    const made = createLoop(name, periodMs, work, { clock: systemClock, log });
+    running.defer(`stop the loop: ${name}`, () => made.stop());
+    loops.push(made);
+    return made;
   };
+  for (const server of servers) running.defer('stop a socket', () => server.stop());
   loop('watch', WATCH_PERIOD_MS, () => watch.tick());
   const maintenanceLoop = loop('file maintenance', MAINTENANCE_PERIOD_MS, (signal) => maintenance.tick(signal));
   loop('file system upkeep', MAINTENANCE_PERIOD_MS, () => fsUpkeep.tick());
@@ -282,10 +282,19 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   events.listen(({ type, subject }) => {
     if (type.startsWith('node.') || type === 'file.under_replicated') upkeep.nodeChanged(type, subject);
   });
-  for (const server of servers) server.setServing(true);
-  // Last, so that it stops first: what it has begun needs all the rest.
+  // Stops before the rest: what it has begun needs all of it.
   running.defer('stop the gateway', () => gateway.stop());
   const gatewayLoop = loop('gateway', GATEWAY_PERIOD_MS, () => gateway.tick());
+  // First of all: whoever comes now must not be served by what is ending.
+  running.defer('take no more calls of people', () => {
+    void servers[0]?.stop();
+    return Promise.resolve();
+  });
+  for (const server of servers) await server.listen();
+  await lambda.prepare();
+  await reconcileAtBoot(nodes, aborting.signal);
+  for (const { start: run } of loops) run();
+  for (const server of servers) server.setServing(true);
   log.info(
     { version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket },
     'the controller is up',

@@ -1,6 +1,7 @@
 /** The file side as one thing for the edge: uploads, the catalogue, removal. */
 import type { UploadId } from '../../shared/ids.js';
 import type { ChunkRecord, FileRecord } from '../store/port.js';
+import { afterCommit } from './after-commit.js';
 import { Catalogue } from './catalogue.js';
 import type { FileDeps } from './deps.js';
 import { Uploads } from './upload.js';
@@ -26,7 +27,7 @@ export class FileUseCases {
       `file ${file.name} (${file.size} bytes) was stored as ${file.id}`,
       file.owner,
     );
-    await this.#tellLacking(file);
+    await afterCommit(this.deps.log, 'look for copies that a stored file lacks', () => this.#tellLacking(file));
     this.kick();
     return file;
   }

@@ -5,8 +5,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
-import { LOCK_FILE } from '../../shared/config/instance.js';
+import type { Clock } from '../../shared/clock.js';
+import { AWAITING_LOCK, LOCK_FILE } from '../../shared/config/instance.js';
 import { NexusError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/log.js';
 
 export interface InstanceLock {
   release(): void;
@@ -30,4 +32,41 @@ export function lockInstance(stateDir: string, instance: string): InstanceLock {
       database.close();
     },
   };
+}
+
+/** A controller that ends gives running calls, nodes' sandboxes and its own children some seconds each. */
+const ENDING_BOUND_MS = 60_000;
+const POLL_MS = 50;
+
+export interface LockWait {
+  readonly stateDir: string;
+  readonly instance: string;
+  /** Whether the holder of the lock serves. One that does will not let go soon. */
+  readonly isServing: () => Promise<boolean>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * As `lockInstance`; waits for a holder that does not serve: one that is ending listens no more, one that is starting not yet. Codes: already_exists
+ * when it serves, or does not end in time.
+ */
+export async function awaitInstance({ stateDir, instance, isServing, clock, log }: LockWait): Promise<InstanceLock> {
+  const deadline = clock.monotonic() + ENDING_BOUND_MS;
+  let isTold = false;
+  for (;;) {
+    try {
+      return lockInstance(stateDir, instance);
+    } catch (error) {
+      if (!(error instanceof NexusError) || error.code !== 'already_exists') throw error;
+      if (clock.monotonic() > deadline || (await isServing())) throw error;
+    }
+    if (!isTold)
+      log.info(
+        { note: AWAITING_LOCK },
+        'another controller has the state folder and does not serve: it is ending or starting; waiting',
+      );
+    isTold = true;
+    await clock.sleep(POLL_MS);
+  }
 }

@@ -3,13 +3,15 @@ import type { Clock } from '../../shared/clock.js';
 import type { Logger } from '../../shared/log.js';
 
 export interface Loop {
+  /** Once. A loop can be wired, and kicked, long before it is to run. */
+  start(): void;
   /** Runs as soon as the current run, if any, is over. */
   kick(): void;
-  /** Waits for the current run. */
+  /** Waits for the current run. One that was never started runs no more. */
   stop(): Promise<void>;
 }
 
-export function startLoop(
+export function createLoop(
   name: string,
   periodMs: number,
   work: (signal: AbortSignal) => Promise<void>,
@@ -37,14 +39,18 @@ export function startLoop(
       deps.log.error({ err: error, loop: name }, 'a run of the loop failed; the next one tries again');
     }
   };
-  const finished = (async () => {
+  const runUntilEnded = async (): Promise<void> => {
     while (!isEnded()) {
       const kicksBefore = kicksSoFar();
       await runOnce();
       if (kicksSoFar() === kicksBefore && !isEnded()) await pause();
     }
-  })();
+  };
+  let finished = Promise.resolve();
   return {
+    start: () => {
+      finished = runUntilEnded();
+    },
     kick: () => {
       kicks += 1;
       wake();

@@ -71,7 +71,8 @@ export class FolderImages implements ImageStore {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       throw error;
     }
-    await rm(doomed, { recursive: true, force: true });
+    // It is removed by its new name already; what can't be deleted now the sweep of the next start takes.
+    await rm(doomed, { recursive: true, force: true }).catch(() => undefined);
   }
 
   async build(name: string, progress: (line: string) => void, signal: AbortSignal): Promise<ImageRecord> {

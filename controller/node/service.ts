@@ -133,11 +133,16 @@ export class NodeService {
           `${wanted.memoryMb}M of memory is more than this machine has; choose a smaller --mem`,
         );
       }
-      if (isListening(node.status)) {
-        const { memoryMb, cpuWeight, pidsLimit } = wanted;
-        await this.context.runtime.update(node.id, { memoryBytes: memoryMb * MIB, cpuWeight, pids: pidsLimit });
-      }
-      const after = await this.context.registry.update(node.id, limits);
+      const setLimits = ({ memoryMb, cpuWeight, pidsLimit }: NodeRecord): Promise<void> =>
+        isListening(node.status)
+          ? this.context.runtime.update(node.id, { memoryBytes: memoryMb * MIB, cpuWeight, pids: pidsLimit })
+          : Promise.resolve();
+      await setLimits(wanted);
+      const after = await this.context.registry.update(node.id, limits).catch(async (error: unknown) => {
+        // What is answered as failed must not be in force.
+        await setLimits(node);
+        throw error;
+      });
       const changes = changedLimits(node, after);
       if (changes.length > 0) {
         await this.context.events.append(

@@ -39,6 +39,7 @@ export class SocketServer {
   readonly #server: Server;
   readonly #health: HealthImplementation;
   readonly #names: readonly string[];
+  #stopping: Promise<void> | undefined;
 
   constructor(
     private readonly place: SocketPlace,
@@ -91,7 +92,12 @@ export class SocketServer {
     for (const name of this.#names) this.#health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
   }
 
-  async stop(): Promise<void> {
+  /** Takes no connections from the first call on; resolves, for every caller, when running calls have ended. */
+  stop(): Promise<void> {
+    return (this.#stopping ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
     this.setServing(false);
     for (const { stop } of this.services) stop?.();
     await new Promise<void>((resolve) => {
@@ -122,7 +128,8 @@ function reflectionOf(protoDir: string, protos: readonly string[]): ReflectionSe
 /** Its full name, e.g. nexus.v1.NodeService: the first part of the path of each of its methods. */
 const nameOf = (definition: ServiceDefinition): string => Object.values(definition)[0]?.path.split('/')[1] ?? '';
 
-function somebodyListens(path: string): Promise<boolean> {
+/** Whether a server takes connections there. Code: failed_precondition when that cannot be seen. */
+export function somebodyListens(path: string): Promise<boolean> {
   if (!existsSync(path)) return Promise.resolve(false);
   return new Promise((resolve, reject) => {
     const socket = connect(path);

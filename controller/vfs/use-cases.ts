@@ -2,6 +2,7 @@
 import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/failpoint.js';
 import type { LeaseId, UploadId } from '../../shared/ids.js';
+import { afterCommit } from '../file/after-commit.js';
 import type { FileDeps } from '../file/deps.js';
 import { quotaOf } from '../file/quota.js';
 import type { Uploads } from '../file/upload.js';
@@ -177,7 +178,10 @@ export class FsUseCases {
     const { fs, pins, events, clock } = this.deps;
     const { sums, group } = await pins.during((claim) => fs.detach(user, path, { recursive, claim, now: clock.now() }));
     failpoint('fs/detached');
-    const all = group === undefined ? sums : addSums(sums, await reapAll(this.deps, group));
+    // The upkeep goes on with what a failure leaves: all of it is out of the tree already.
+    const reap = (root: NonNullable<typeof group>): Promise<Sums | undefined> =>
+      afterCommit(this.deps.log, 'take away all that was in a removed folder', () => reapAll(this.deps, root));
+    const all = group === undefined ? sums : addSums(sums, (await reap(group)) ?? NOTHING);
     this.kick();
     const { files, folders, bytes } = all;
     const what = `${files} file(s) and ${folders} folder(s), ${bytes} bytes`;

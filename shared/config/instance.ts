@@ -14,6 +14,8 @@ export const CONTROLLER_LOG = 'controller.log';
 
 /** In the state folder: locked by the controller as long as it lives. */
 export const LOCK_FILE = 'controller.lock';
+/** In the field `note` of a starting controller's log: another one has the lock and does not serve. */
+export const AWAITING_LOCK = 'awaiting-lock';
 
 /** At most 8 characters: an interface name holds 15, and a veth is called `nx-<instance>-<slot>`. */
 export const INSTANCE_PATTERN = /^[a-z][a-z0-9]{0,7}$/;
