@@ -11,6 +11,7 @@ import type { Logger } from '../../shared/log.js';
 import { translatePostgresError } from './postgres-errors.js';
 import { postgresDriver } from './postgres-pool.js';
 import { WritingSession } from './postgres-session.js';
+import { PostgresTransactions } from './postgres-transactions.js';
 import { parsePostgresUrl, type PostgresServer } from './postgres-url.js';
 import { migrate, TypeormDatabase, type Tables } from './typeorm-database.js';
 
@@ -23,17 +24,23 @@ export interface PostgresLocation {
   readonly schema: string;
   /** Called once, when another controller has taken the schema after this one had lost its session. */
   readonly lost?: (error: NexusError) => void;
+  /** See PostgresTransactions. */
+  readonly outcomeTimeoutMs?: number;
 }
 
 /** Longer than the wait for the lock, twice: a writer may stand behind the renewal of the session. */
 const CONNECT_TIMEOUT_MS = 15_000;
 /** No statement of ours takes a second on a million chunks; a server that hangs must not take the controller along. */
 const STATEMENT_TIMEOUT_MS = 60_000;
+/** The server ends a statement before; without an answer by then the server or the way to it is gone. */
+const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5000;
+/** A connection whose other end vanished without a word is found out within seconds. */
+const KEEP_ALIVE_AFTER_MS = 10_000;
 /** Statements are short; more would only wait for the same disk. */
 const READING_CONNECTIONS = 4;
 /** Opens (and migrates) the schema. Codes: see `openDatabase`. */
 export async function openPostgres(location: PostgresLocation, tables: Tables, log: Logger): Promise<TypeormDatabase> {
-  const { schema, lost } = location;
+  const { schema, lost, outcomeTimeoutMs } = location;
   const server = parsePostgresUrl(location.url);
   const name = `the PostgreSQL database ${server.database} on ${server.host}`;
   const password = location.passwordFile === undefined ? undefined : await readPassword(location.passwordFile);
@@ -63,7 +70,8 @@ export async function openPostgres(location: PostgresLocation, tables: Tables, l
     await writer.query(`DROP SCHEMA "${schema}" CASCADE`);
     await writer.destroy();
   };
-  return new TypeormDatabase({ writer, reader, translate, close, erase });
+  const transactions = new PostgresTransactions(writer, outcomeTimeoutMs);
+  return new TypeormDatabase({ transactions, reader, translate, close, erase });
 }
 
 async function readPassword(path: string): Promise<string> {
@@ -118,6 +126,8 @@ function dataSourceOptions({ server, password, schema, tables, session, log }: S
         .map(([key, value]) => `-c ${key}=${value}`)
         .join(' '),
       keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
+      query_timeout: ANSWER_TIMEOUT_MS,
       // An idle writer keeps its session: it is what holds the lock.
       idleTimeoutMillis: isWriter ? 0 : 60_000,
       ...(isWriter ? { onConnect: (client: pg.Client) => session.begin(client) } : {}),

@@ -11,6 +11,7 @@ import { DataSource } from 'typeorm';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { translateSqliteError } from './sqlite-errors.js';
+import { SqliteTransactions } from './sqlite-transactions.js';
 import { migrate, TypeormDatabase, type Tables } from './typeorm-database.js';
 
 /** Wait for a lock that another program holds, ms: a backup tool's read lock passes in far less. */
@@ -40,13 +41,13 @@ export async function openSqlite({ path }: SqliteLocation, tables: Tables, log: 
     throw translateSqliteError(error, path);
   }
   return new TypeormDatabase({
-    writer,
+    transactions: new SqliteTransactions(writer, log),
     reader,
     translate: (thrown) => translateSqliteError(thrown, path),
     close: async () => {
       await reader.destroy();
       // The last connection to close moves the log into the database file.
-      await writer.destroy();
+      if (writer.isInitialized) await writer.destroy();
     },
     erase: async () => {
       for (const suffix of ['', '-wal', '-shm']) await rm(`${path}${suffix}`, { force: true });

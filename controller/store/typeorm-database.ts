@@ -9,13 +9,16 @@
 import type { DataSource, EntityManager, EntitySchema, MigrationInterface } from 'typeorm';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
-import { WriteQueue } from './write-queue.js';
+import { hasUnknownOutcome, WriteQueue, type Transactions } from './write-queue.js';
 
 /** What the parts of a store work on. */
 export interface Database {
-  /** How many writes there were. */
+  /** How many writes there were, or may have been. */
   readonly writes: number;
-  /** Runs `work` alone, whole or not at all; it is durable when the promise resolves, undone when it rejects. */
+  /**
+   * Runs `work` alone, whole or not at all; it is durable when the promise resolves, undone when it rejects (unless
+   * `hasUnknownOutcome` says otherwise of the error).
+   */
   write<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result>;
   /** `work` must be one statement. */
   read<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result>;
@@ -29,7 +32,7 @@ export interface Tables {
 
 /** What differs between the databases. */
 export interface Connections {
-  readonly writer: DataSource;
+  readonly transactions: Transactions;
   readonly reader: DataSource;
   /** A thrown value of the driver as a NexusError; others unchanged. */
   readonly translate: (thrown: unknown) => unknown;
@@ -46,13 +49,18 @@ export class TypeormDatabase implements Database {
   #writes = 0;
 
   constructor(private readonly connections: Connections) {
-    this.#queue = new WriteQueue(connections.writer);
+    this.#queue = new WriteQueue(connections.transactions);
   }
 
   async write<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
-    const result = await this.#translated(() => this.#queue.add(work));
-    this.#writes += 1;
-    return result;
+    try {
+      const result = await this.#translated(() => this.#queue.add(work));
+      this.#writes += 1;
+      return result;
+    } catch (error) {
+      if (hasUnknownOutcome(error)) this.#writes += 1;
+      throw error;
+    }
   }
 
   get writes(): number {

@@ -3,7 +3,7 @@
  * a commit slow is the disk's sync, and all that wait can share it. Each write of a group has a savepoint of its own, so
  * that one which fails is undone alone; none is told that it is done before the group is durable.
  */
-import type { DataSource, EntityManager } from 'typeorm';
+import type { EntityManager } from 'typeorm';
 import { NexusError } from '../../shared/errors.js';
 
 /** Others wait while a group runs: it is to be no longer than a few hundred milliseconds. */
@@ -11,7 +11,32 @@ const MAX_GROUP = 64;
 /** Beyond it the disk is hopelessly behind. */
 const MAX_WAITING = 10_000;
 
-export type Work = (manager: EntityManager) => Promise<unknown>;
+export interface Transaction {
+  readonly manager: EntityManager;
+  /**
+   * Throws unless the database itself says that the transaction is open. A database that has ended it (SQLite does so on
+   * a full disk) would take the next statement as a transaction of its own, and a savepoint's release as its commit.
+   */
+  assertOpen(): void;
+}
+
+/**
+ * Transactions whose state is asked of the layer that knows it, the database's own connection, and never of what a
+ * library above it remembers. One runs at a time.
+ */
+export interface Transactions {
+  /**
+   * Resolves when the database has said that the work is committed. Rejects when it is undone; or, where nobody could be
+   * asked any more, with `unavailable` and the detail `outcome: unknown`.
+   */
+  run<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>;
+}
+
+/** Whether a write that was refused may have been stored all the same: its connection broke while it was committed. */
+export const hasUnknownOutcome = (error: unknown): boolean =>
+  error instanceof NexusError && error.details['outcome'] === 'unknown';
+
+type Work = (manager: EntityManager) => Promise<unknown>;
 
 interface Waiting {
   readonly work: Work;
@@ -25,9 +50,9 @@ export class WriteQueue {
   readonly #waiting: Waiting[] = [];
   #draining: Promise<void> | undefined;
 
-  constructor(private readonly writer: DataSource) {}
+  constructor(private readonly transactions: Transactions) {}
 
-  /** Code, besides the work's own: resource_exhausted. */
+  /** Codes, besides the work's own: resource_exhausted, unavailable (with `outcome: unknown`). */
   add<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
     if (this.#waiting.length >= MAX_WAITING) {
       const message = `${MAX_WAITING} writes wait for the database already; try again when it has caught up`;
@@ -57,8 +82,8 @@ export class WriteQueue {
       const [only] = group;
       const outcomes =
         only !== undefined && group.length === 1
-          ? [{ result: await this.writer.transaction(only.work) }]
-          : await this.writer.transaction((manager) => eachOnItsOwn(manager, group));
+          ? [{ result: await this.transactions.run(({ manager }) => only.work(manager)) }]
+          : await this.transactions.run((transaction) => eachOnItsOwn(transaction, group));
       outcomes.forEach((outcome: Outcome, at) => {
         if ('error' in outcome) group[at]?.failed(outcome.error);
         else group[at]?.done(outcome.result);
@@ -69,9 +94,10 @@ export class WriteQueue {
   }
 }
 
-async function eachOnItsOwn(manager: EntityManager, group: readonly Waiting[]): Promise<Outcome[]> {
+async function eachOnItsOwn({ manager, assertOpen }: Transaction, group: readonly Waiting[]): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   for (const { work } of group) {
+    assertOpen();
     await manager.query('SAVEPOINT one_write');
     try {
       outcomes.push({ result: await work(manager) });
@@ -82,6 +108,7 @@ async function eachOnItsOwn(manager: EntityManager, group: readonly Waiting[]): 
       });
       outcomes.push({ error });
     }
+    assertOpen();
     await manager.query('RELEASE SAVEPOINT one_write');
   }
   return outcomes;

@@ -8,6 +8,7 @@ import { openStore } from '../../controller/store/typeorm.js';
 import { createLogger } from '../../shared/log.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf, errorOf } from '../support/codes.js';
+import { PostgresProxy } from '../support/postgres-proxy.js';
 import { testPostgres, whyNoPostgres, type TestPostgres } from '../support/postgres.js';
 import { nodeId, nodeRecord, openUpload, storeFile } from '../support/records.js';
 
@@ -75,6 +76,62 @@ describe('store on PostgreSQL', function () {
     await postgres.startServer();
     expect((await store.nodes.list()).map((node) => node.name)).to.include.members(acknowledged);
     expect((await reserve(store, 'after')).name).to.equal('after');
+  });
+
+  describe('whose connection breaks while a write is committed', () => {
+    let proxy: PostgresProxy;
+    const opening = (change: Partial<PostgresLocation> = {}) => {
+      const url = location.url.replace(`host=${postgres.folder}`, `host=${proxy.folder}`);
+      return openIt({ url, ...change });
+    };
+    const names = async (store: Store): Promise<string[]> => (await store.nodes.list()).map((node) => node.name);
+
+    beforeEach(async () => {
+      proxy = await PostgresProxy.start(postgres.folder);
+    });
+    afterEach(async () => {
+      for (const store of opened.splice(0)) await store.close();
+      await proxy.stop();
+    });
+
+    it('refuses a write whose COMMIT never arrived, as one to try again', async () => {
+      const store = await opening();
+      await reserve(store, 'before');
+      proxy.cutNext = 'commit';
+      const error = await errorOf(() => reserve(store, 'cut'));
+      expect(error.code).to.equal('unavailable');
+      expect(error.details).to.not.have.property('outcome');
+      expect((await reserve(store, 'after')).slot).to.equal(1);
+      expect(await names(store)).to.deep.equal(['before', 'after']);
+      expect(proxy.cuts).to.equal(1);
+    });
+
+    it('asks whether a COMMIT was done whose answer never came', async () => {
+      const store = await opening();
+      proxy.cutNext = 'answer';
+      expect((await reserve(store, 'cut')).name).to.equal('cut');
+      proxy.cutNext = 'answer';
+      const group = await Promise.all([reserve(store, 'b'), codeOf(() => reserve(store, 'cut')), reserve(store, 'c')]);
+      expect(group[1]).to.equal('already_exists');
+      expect(await names(store)).to.deep.equal(['cut', 'b', 'c']);
+      expect(proxy.cuts).to.equal(2);
+    });
+
+    it('never acknowledges what it cannot ask about, says so, and recovers', async () => {
+      const store = await opening({ outcomeTimeoutMs: 500 });
+      const revision = store.archive.revision();
+      proxy.cutNext = 'answer';
+      proxy.away = true;
+      const error = await errorOf(() => reserve(store, 'cut'));
+      expect(error.code).to.equal('unavailable');
+      expect(error.details['outcome']).to.equal('unknown');
+      expect(error.message).to.include('look before you try again');
+      // What is written from the store is written again.
+      expect(store.archive.revision()).to.be.above(revision);
+      proxy.away = false;
+      expect((await reserve(store, 'after')).name).to.equal('after');
+      expect(await names(store)).to.deep.equal(['cut', 'after']);
+    });
   });
 
   it('refuses a second controller for as long as the first one lives', async () => {
