@@ -4,7 +4,11 @@
 # It attaches and mounts the node's volume, puts a writable root that lies on that volume over the read-only image,
 # drops every privilege and becomes the unprivileged agent. Nothing of it is left running.
 #
-# Every program comes from the runtime folder, so that any root file system will do, even an empty one.
+# It trusts neither the image nor the volume, because whoever is root in a node wrote both. Its root folder is an empty
+# one of the runtime, so that no program, library, /etc/ld.so.preload or nsswitch.conf of theirs is ever read with
+# privileges; image and volume are mounted at /image and /volume, and nothing below them is used by name before it was
+# seen to be no link. No other process runs in the node meanwhile, so what was seen stays true. The last privileged
+# step, which enters the new root, is made by static busybox alone. See enter.
 # Environment: NEXUS_LOOP_DEVICE (number), NEXUS_VOLUME_UUID, NEXUS_AGENT_UID (uid and gid of the agent).
 # Each failure has one line on standard error that starts with "first-stage: " and an exit code of its own:
 #   64  a variable is missing or malformed
@@ -20,8 +24,15 @@ unset IFS
 RT=/.nexus/rt
 IMAGE=/.nexus/volume.img
 LOCK=/.nexus/volume.lock
-VOLUME=/.nexus/data
-ROOT=/sys # where the new root is put together; see writable_root
+# Folders of the runtime's own empty root. VOLUME is left behind with it: in the node only /data is bound from there.
+VOLUME=/volume
+LOWER=/image
+ROOT=/root # where the new root is put together; see writable_root
+HIDDEN=$VOLUME/.root
+# What starting takes while the node's own files have all inodes or blocks; released first, taken again before it runs.
+RESERVE=$HIDDEN/reserve
+RESERVED_INODES=24
+RESERVED_BYTES=262144
 attached=
 
 bb() { "$RT/bin/busybox" "$@"; }
@@ -98,61 +109,102 @@ check_file_system() {
 }
 
 mount_volume() {
-  bb mkdir -p "$VOLUME"
   problem=$(bb mount -t ext4 -o nosuid,nodev "$LOOP" "$VOLUME" 2>&1) ||
     fail 74 "the volume cannot be mounted: $(last_line "$problem")"
   # From now on the device detaches by itself when the file system is unmounted.
   rt losetup -d "$LOOP" || fail 74 "$LOOP cannot be told to detach on unmount"
   attached=
   bb umount -l "$IMAGE" && bb rm "$LOOP" "$IMAGE" "$LOCK" || fail 74 "the way below the file system cannot be closed"
-  bb chown 0:0 "$VOLUME" && bb chmod 755 "$VOLUME" &&
-    bb mkdir -p "$VOLUME/chunks" "$VOLUME/tmp" "$VOLUME/.agent" "$VOLUME/.root" /.nexus/run &&
+  folder "$HIDDEN" /data/.root && folder "$RESERVE" /data/.root/reserve && bb rm -f "$RESERVE"/* &&
+    folder "$HIDDEN/upper" /data/.root/upper && folder "$HIDDEN/work" /data/.root/work && folder "$VOLUME/chunks" /data/chunks &&
+    folder "$VOLUME/tmp" /data/tmp && folder "$VOLUME/.agent" /data/.agent && bb mkdir -p /.nexus/run &&
+    bb chown 0:0 "$VOLUME" "$HIDDEN" "$HIDDEN/upper" && bb chmod 755 "$VOLUME" "$HIDDEN/upper" &&
     bb chown "$NEXUS_AGENT_UID:$NEXUS_AGENT_UID" "$VOLUME/chunks" "$VOLUME/tmp" "$VOLUME/.agent" /.nexus/run &&
-    bb chmod 700 "$VOLUME/chunks" "$VOLUME/tmp" "$VOLUME/.agent" "$VOLUME/.root" &&
-    bb chmod 755 /.nexus/run &&
-    bb mkdir -p "$VOLUME/.root/upper" "$VOLUME/.root/work" &&
-    bb chmod 755 "$VOLUME/.root/upper" ||
+    bb chmod 700 "$VOLUME/chunks" "$VOLUME/tmp" "$VOLUME/.agent" "$HIDDEN" && bb chmod 755 /.nexus/run ||
     fail 74 "the volume's folders cannot be made: is the volume full?"
 }
 
-# Whatever is written to the node's root file system lies on its own volume and is bounded by it. The image may
-# lack every folder that is not a mount point already, so the new root is put together over /sys, which moves aside.
+# folder PATH NAME: makes it a folder. A link there, or any other thing, was put there by somebody in the node, to lead
+# us elsewhere or by mistake; it goes. The folder above is known to be one.
+folder() {
+  if [ -L "$1" ] || { [ -e "$1" ] && [ ! -d "$1" ]; }; then
+    bb rm -f "$1" && say "$2 was not a folder; what was in its place is removed" || return 1
+  fi
+  [ -d "$1" ] || bb mkdir "$1"
+}
+
+# The same for a file that something is mounted on. The content of a folder in its place is nothing to throw away.
+plain_file() {
+  if [ -L "$1" ] || { [ -e "$1" ] && [ ! -f "$1" ]; }; then bb rm -f "$1" 2>/dev/null || return 1; fi
+  [ -f "$1" ] || { : >"$1"; } 2>/dev/null
+}
+
+# Whatever is written to the node's root file system lies on its own volume and is bounded by it. The folder that holds
+# it is seen by nobody in the node: what is there is read by the kernel as the node's root, with the image below.
 writable_root() {
-  mounts=$(root_mounts)
-  bb mkdir -p /.nexus/sys /.nexus/old && bb mount -o move /sys /.nexus/sys || fail 75 "/sys cannot be moved aside"
-  upper=$VOLUME/.root/upper
   problem=$(bb mount -t overlay overlay \
-    -o "nosuid,nodev,lowerdir=/,upperdir=$upper,workdir=$VOLUME/.root/work" "$ROOT" 2>&1) ||
+    -o "nosuid,nodev,lowerdir=$LOWER,upperdir=$HIDDEN/upper,workdir=$HIDDEN/work" "$ROOT" 2>&1) ||
     fail 75 "the writable root cannot be mounted: $(last_line "$problem")"
-  for mount in $mounts; do
-    case $mount in /sys | /.nexus) ;; *) move_mount "$mount" ;; esac
+  for place in proc dev sys tmp data .nexus; do
+    folder "$ROOT/$place" "/$place" || fail 75 "the mount point /$place cannot be made: is the volume full?"
   done
-  bb mkdir -p "$ROOT/.nexus" "$ROOT/sys" "$ROOT/data" || fail 75 "mount points cannot be made: is the volume full?"
+  bb mount -o bind "$VOLUME" "$ROOT/data" &&
+    bb mount -t tmpfs -o ro,nosuid,nodev,noexec,size=4k,nr_inodes=1,mode=700 hidden "$ROOT/data/.root" ||
+    fail 75 "/data cannot be bound"
+  names_of_node
+  take_reserve
+  for place in dev sys tmp; do move_mount "/$place"; done
   # Everything is called by its new path once /.nexus itself has moved.
-  bb mount -o move /.nexus "$ROOT/.nexus" || fail 75 "/.nexus cannot be moved"
+  move_mount /.nexus
   RT=$ROOT/.nexus/rt
-  cd "$ROOT" && bb pivot_root . .nexus/old || fail 75 "the root cannot be changed"
+  move_mount /proc
+}
+
+move_mount() { bb mount -o move "$1" "$ROOT$1" || fail 75 "$1 cannot be moved into the writable root"; }
+
+# Host name and name servers are the runtime's, whatever the image or the node's last run left there. They can be
+# written to, and begin anew with each start. A node without them is better than none.
+names_of_node() {
+  [ -d /.nexus/config/etc ] || return 0
+  bb cp -r /.nexus/config/etc /.nexus/etc && bb chown -R 0:0 /.nexus/etc && bb chmod 755 /.nexus/etc || return 0
+  [ ! -L "$ROOT/etc" ] && { [ -d "$ROOT/etc" ] || bb mkdir "$ROOT/etc" 2>/dev/null; } ||
+    { say "/etc is not a folder; hosts, hostname and resolv.conf are not set"; return 0; }
+  for name in hosts hostname resolv.conf; do
+    bb chmod 644 "/.nexus/etc/$name" && plain_file "$ROOT/etc/$name" &&
+      bb mount -o bind "/.nexus/etc/$name" "$ROOT/etc/$name" || say "/etc/$name cannot be set"
+  done
+}
+
+# Taken last, when nothing of the start needs room any more, and before anything of the node runs.
+take_reserve() {
+  {
+    bb fallocate -l "$RESERVED_BYTES" "$RESERVE/0" || bb rm -f "$RESERVE/0"
+    number=1
+    while [ $number -lt $RESERVED_INODES ] && : >"$RESERVE/$number"; do number=$((number + 1)); done
+  } 2>/dev/null
+}
+
+# Runs as the agent's user with CAP_SYS_ADMIN alone, and with nothing but static busybox: from pivot_root on, every
+# other file in sight may be the node's. What is started at the end has no capability left.
+enter() {
+  cd "$ROOT" && bb pivot_root . .nexus/run || fail 75 "the root cannot be changed"
   RT=/.nexus/rt
-  cd / && bb mount -o move /.nexus/sys /sys && bb mount -o move /.nexus/data /data ||
-    fail 75 "/sys and /data cannot be moved into place"
-  bb umount -l /.nexus/old && bb rmdir /.nexus/old /.nexus/sys /.nexus/data || fail 75 "the old root cannot be left"
+  cd / && bb umount -l /.nexus/run || fail 75 "the old root cannot be left"
+  # The flags keep an agent at rest at 12 MB of its own instead of 17; measured, transfers are no slower.
+  # --library-path reaches node alone: LD_LIBRARY_PATH would leak into whatever else is started.
+  # -v: tini says how the agent ended, which the agent can't when it is killed.
+  exec "$RT/bin/busybox" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    UV_THREADPOOL_SIZE=4 MALLOC_ARENA_MAX=2 NEXUS_AGENT_CONFIG=/.nexus/config/agent.json \
+    "$RT/bin/busybox" setpriv --ambient-caps=-sys_admin --inh-caps=-sys_admin \
+    "$RT/lib/loader" --library-path "$RT/lib" "$RT/bin/tini" -v -- \
+    "$RT/lib/loader" --library-path "$RT/lib" "$RT/bin/node" --max-semi-space-size=1 --optimize-for-size \
+    --v8-pool-size=0 --single-threaded-gc "$RT/agent.cjs"
 }
 
-# Mount points directly on the root mount: what the runtime put there moves into the new root, whatever it is.
-root_mounts() {
-  bb awk '$5 == "/" { root = $1 } { parent[NR] = $2; point[NR] = $5 }
-    END { for (i = 1; i <= NR; i++) if (parent[i] == root) print point[i] }' /proc/self/mountinfo
-}
-
-# Over folders and over single files, as a runtime binds /etc/hosts.
-move_mount() {
-  if [ -d "$1" ]; then
-    bb mkdir -p "$ROOT$1"
-  else
-    bb mkdir -p "$ROOT${1%/*}" && { [ -e "$ROOT$1" ] || : >"$ROOT$1"; }
-  fi && bb mount -o move "$1" "$ROOT$1" || fail 75 "$1 cannot be moved into the writable root"
-}
-
+if [ "${1:-}" = enter ]; then
+  RT=$ROOT/.nexus/rt
+  enter
+fi
 check_environment
 lock_volume
 check_identity
@@ -160,15 +212,7 @@ attach_volume
 check_file_system
 mount_volume
 writable_root
-
-# The flags keep an agent at rest at 12 MB of its own instead of 17; measured, transfers are no slower.
-# --library-path reaches node alone: LD_LIBRARY_PATH would leak into whatever else is started.
-# -v: tini says how the agent ended, which the agent can't when it is killed.
-exec "$RT/bin/busybox" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  UV_THREADPOOL_SIZE=4 MALLOC_ARENA_MAX=2 NEXUS_AGENT_CONFIG=/.nexus/config/agent.json \
-  "$RT/lib/loader" --library-path "$RT/lib" "$RT/bin/setpriv" \
-  --reuid "$NEXUS_AGENT_UID" --regid "$NEXUS_AGENT_UID" --clear-groups \
-  --bounding-set=-all --inh-caps=-all --ambient-caps=-all --no-new-privs \
-  "$RT/bin/tini" -v -- \
-  "$RT/lib/loader" --library-path "$RT/lib" "$RT/bin/node" --max-semi-space-size=1 --optimize-for-size \
-  --v8-pool-size=0 --single-threaded-gc "$RT/agent.cjs"
+exec "$RT/lib/loader" --library-path "$RT/lib" "$RT/bin/setpriv" \
+  --reuid "$NEXUS_AGENT_UID" --regid "$NEXUS_AGENT_UID" --clear-groups --no-new-privs \
+  --bounding-set=-all --inh-caps=-all,+sys_admin --ambient-caps=-all,+sys_admin \
+  "$RT/bin/busybox" sh "$RT/first-stage.sh" enter

@@ -42,6 +42,8 @@ is_current() {
   [ -f "$INPUTS" ] && [ -x "$RUNTIME/bin/node" ] || return 1
   local recorded paths
   recorded=$(<"$INPUTS")
+  # Made before the loader was changed; see build_runtime.
+  if grep -q /etc/ld.so.preload "$RUNTIME/lib/loader"; then return 1; fi
   mapfile -t paths < <(cut -d ' ' -f 4- "$INPUTS")
   [ "${paths[0]:-}" = "$NODE" ] && [ "$(describe_inputs "${paths[@]}")" = "$recorded" ]
 }
@@ -57,6 +59,7 @@ build_runtime() {
   local tini busybox tools=() name new
   tini=$(program tini tini-static)
   busybox=$(program busybox-static busybox)
+  "$busybox" setpriv --help 2>&1 | grep -q ambient-caps || fail "$busybox has no setpriv; install the package busybox-static"
   is_static "$busybox" || fail "$busybox is not static; install the package busybox-static"
   for name in setpriv losetup flock; do tools+=("$(program util-linux "$name")"); done
   tools+=("$(program e2fsprogs e2fsck)")
@@ -79,6 +82,9 @@ build_runtime() {
   cp -L --preserve=timestamps "$busybox" "$new/bin/busybox"
   cp -L --preserve=timestamps "${tools[@]}" "$new/bin/"
   cp -L --preserve=timestamps "${libraries[@]}" "$loader" "$new/lib/"
+  # Whoever is root in a node writes its /etc/ld.so.preload, and the loader has no option to leave it out. The other name,
+  # of the same length, is in the read-only folder that this becomes, and never there.
+  LC_ALL=C sed -i 's|/etc/ld\.so\.preload|/.nexus/rt/preload|' "$new/lib/$(basename "$loader")"
   # One name for the loader on every processor.
   ln -s "$(basename "$loader")" "$new/lib/loader"
   copy_agent "$new"

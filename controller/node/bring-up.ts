@@ -3,7 +3,7 @@
  * the caller's undo stack. The node is in Creating before and in Running after.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, rm, stat, symlink, truncate } from 'node:fs/promises';
+import { mkdir, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../shared/config/agent-config.js';
 import { NexusError } from '../../shared/errors.js';
@@ -112,8 +112,24 @@ async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void
     networkInterface: network.nodeInterface,
   };
   const uid = agentUid(context, node);
+  await writeNames(configDir, node);
   await writeSecret(join(configDir, 'agent.json'), JSON.stringify(config), uid);
   await writeSecret(join(configDir, 'agent.creds'), await bus.issueCredentials(node.id), uid);
+}
+
+/**
+ * What the first stage puts at /etc, over whatever the image brought from where it was built. No name server can be
+ * reached from a node: the one that is named refuses at once, while one of the image's is waited for at each look-up.
+ */
+async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
+  const folder = join(configDir, 'etc');
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  const hosts = ['127.0.0.1 localhost', '::1 localhost ip6-localhost ip6-loopback', `${node.ip} ${node.name}`];
+  const resolver = ['# A node has no name servers.', 'nameserver 127.0.0.1', 'options timeout:1 attempts:1'];
+  const files = { hosts, hostname: [node.name], 'resolv.conf': resolver };
+  for (const [name, lines] of Object.entries(files)) {
+    await writeFile(join(folder, name), `${lines.join('\n')}\n`, { mode: 0o644 });
+  }
 }
 
 /** A log that has grown past its bound begins anew with the node. */

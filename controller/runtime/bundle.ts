@@ -12,6 +12,12 @@ export const IN_NODE = {
   data: '/data',
 } as const;
 
+/**
+ * Folders of the root that the first stage runs in: places to mount on and nothing else, so that it can't come upon a
+ * file of the image or of the node's volume. The node's own root is put together in there.
+ */
+export const STAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', '.nexus', 'image', 'volume', 'root'] as const;
+
 /** Folders an image must have before it can be a read-only root: places to mount on. */
 export const IMAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', 'data', 'mnt', '.nexus'] as const;
 
@@ -39,6 +45,8 @@ const EXEC_CAPABILITIES = [
 const LOOP_MAJOR = 7;
 
 interface BundleHost {
+  /** Folder with STAGE_MOUNT_POINTS. */
+  readonly stageRoot: string;
   readonly runtimeDir: string;
   readonly cgroupsPath: string;
   readonly cgroupLayout: 'v1' | 'v2';
@@ -49,19 +57,26 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
   return {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
-    root: { path: spec.rootfs, readonly: true },
+    root: { path: host.stageRoot, readonly: true },
     process: {
       terminal: false,
       user: { uid: 0, gid: 0 },
       cwd: '/',
       args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', `${IN_NODE.runtime}/first-stage.sh`],
       env: [
-        'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+        // Nothing else may be found by name: mount looks for helpers.
+        `PATH=${IN_NODE.runtime}/bin`,
         `NEXUS_LOOP_DEVICE=${spec.loopDevice}`,
         `NEXUS_VOLUME_UUID=${spec.volumeUuid}`,
         `NEXUS_AGENT_UID=${spec.agentUid}`,
       ],
-      capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+      // Inheritable: what the last privileged step keeps once the bounding set is empty.
+      capabilities: {
+        bounding: capabilities,
+        effective: capabilities,
+        permitted: capabilities,
+        inheritable: ['CAP_SYS_ADMIN'],
+      },
       noNewPrivileges: true,
     },
     mounts: mounts(spec, host),
@@ -152,6 +167,7 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
     tmpfs('/tmp', 'nodev', 'mode=1777', 'size=65536k'),
     tmpfs('/.nexus', 'nodev', 'mode=755', 'size=1m'),
+    bind('/image', spec.rootfs, 'ro'),
     bind(IN_NODE.runtime, host.runtimeDir, 'ro'),
     bind(IN_NODE.config, spec.configDir, 'ro'),
     bind(IN_NODE.volumeImage, spec.volumePath, 'noexec'),

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
-import { ociConfig, ociExecProcess } from './bundle.js';
+import { ociConfig, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
 import { CgroupTree, detectCgroupLayout } from './cgroup.js';
 import type {
   ContainerLimits,
@@ -38,6 +38,8 @@ export class RuncRuntime implements ContainerRuntime {
   readonly caveats = [];
   readonly agentCgroup: 'v1' | 'v2';
   readonly #stateDir: string;
+  /** The root of every first stage; see STAGE_MOUNT_POINTS. */
+  readonly #stageRoot: string;
   readonly #cgroups: CgroupTree;
   #execs = 0;
 
@@ -47,6 +49,7 @@ export class RuncRuntime implements ContainerRuntime {
   ) {
     this.agentCgroup = layout;
     this.#stateDir = join(options.runDir, 'runc.state');
+    this.#stageRoot = join(options.runDir, 'runc.root');
     this.#cgroups = new CgroupTree(layout, options.cgroupParent);
   }
 
@@ -72,6 +75,7 @@ export class RuncRuntime implements ContainerRuntime {
       );
     });
     await mkdir(this.#stateDir, { recursive: true, mode: 0o700 });
+    for (const place of STAGE_MOUNT_POINTS) await mkdir(join(this.#stageRoot, place), { recursive: true, mode: 0o755 });
   }
 
   async create(spec: ContainerSpec, signal: AbortSignal): Promise<ProcessIdentity> {
@@ -79,6 +83,7 @@ export class RuncRuntime implements ContainerRuntime {
     const pidFile = join(bundle, 'init.pid');
     await mkdir(bundle, { recursive: true, mode: 0o700 });
     const host = {
+      stageRoot: this.#stageRoot,
       runtimeDir: this.options.runtimeDir,
       cgroupsPath: this.#cgroups.pathOf(spec.nodeId),
       cgroupLayout: this.agentCgroup,
@@ -180,7 +185,7 @@ export class RuncRuntime implements ContainerRuntime {
 
   async dispose(): Promise<void> {
     await this.#cgroups.removeParent();
-    await rm(this.#stateDir, { recursive: true, force: true });
+    for (const folder of [this.#stateDir, this.#stageRoot]) await rm(folder, { recursive: true, force: true });
   }
 
   #bundleDir(nodeId: NodeId): string {

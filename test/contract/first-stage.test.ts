@@ -1,11 +1,11 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, open, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { expect } from 'chai';
-import { ociConfig } from '../../controller/runtime/bundle.js';
+import { ociConfig, STAGE_MOUNT_POINTS } from '../../controller/runtime/bundle.js';
 import { detectCgroupLayout } from '../../controller/runtime/cgroup.js';
 import { ImageFileVolumes } from '../../controller/volume/image-file.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
@@ -19,15 +19,23 @@ const LOOP_DEVICE = 1_040_000 + (process.pid % 8000);
 
 /** Stands in for the agent and tells what it finds. */
 const WITNESS = `
-const { existsSync, readFileSync, statSync, writeFileSync } = require('node:fs');
+const { appendFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } = require('node:fs');
 const attempt = (work) => { try { work(); return 'done'; } catch (error) { return error.code; } };
 const owner = (path) => { const { uid, mode } = statSync(path); return uid + ':' + (mode & 0o7777).toString(8); };
+const text = (path) => readFileSync(path, 'utf8');
 const fields = readFileSync('/proc/self/status', 'utf8').split('\\n').map((line) => line.split(':\\t'));
 const status = Object.fromEntries(fields.filter(([name]) => /^(Uid|Gid|Groups|Cap|NoNewPrivs)/.test(name)));
 // Looked at before anything is said: the test takes the mark away as soon as it has heard something.
 const isToStay = existsSync('/.nexus/config/hold');
 const kept = existsSync('/data/chunks/kept');
-writeFileSync('/data/chunks/kept', 'content', { flush: true });
+if (!kept) writeFileSync('/data/chunks/kept', 'content', { flush: true });
+const until = (step) => { for (let count = 0; ; count += 1) if (attempt(() => step(count)) !== 'done') return; };
+const full = Buffer.alloc(1 << 16);
+const fill = {
+  inodes: () => { mkdirSync('/data/chunks/many', { recursive: true }); until((count) => writeFileSync('/data/chunks/many/' + count, '')); },
+  blocks: () => { for (const size of [1 << 16, 4096, 1]) until(() => appendFileSync('/data/chunks/large', full.subarray(0, size))); },
+};
+if (existsSync('/.nexus/config/fill')) for (const what of text('/.nexus/config/fill').split(' ')) fill[what]();
 console.log(JSON.stringify({
   status,
   kept,
@@ -37,6 +45,9 @@ console.log(JSON.stringify({
   image: existsSync('/.nexus/volume.img'),
   reopen: attempt(() => writeFileSync('/proc/self/fd/9', 'x')),
   environment: Object.keys(process.env).sort(),
+  etc: Object.fromEntries(['hosts', 'hostname', 'resolv.conf'].map((name) => [name, attempt(() => text('/etc/' + name)) === 'done' ? text('/etc/' + name) : ''])),
+  hidden: attempt(() => statSync('/data/.root/upper')),
+  room: attempt(() => writeFileSync('/data/tmp/probe', 'x')),
 }));
 if (isToStay) setInterval(() => undefined, 1000);
 `;
@@ -50,6 +61,9 @@ interface Witness {
   readonly image: boolean;
   readonly reopen: string;
   readonly environment: readonly string[];
+  readonly etc: Readonly<Record<string, string>>;
+  readonly hidden: string;
+  readonly room: string;
 }
 
 describe('first stage', function () {
@@ -66,7 +80,8 @@ describe('first stage', function () {
   beforeEach(async () => {
     folder = await mkdtemp(join(tmpdir(), 'nexus-first-'));
     await chmod(folder, 0o755);
-    for (const name of ['root', 'config', 'state']) await mkdir(join(folder, name));
+    for (const name of ['image', 'config', 'state']) await mkdir(join(folder, name));
+    for (const name of STAGE_MOUNT_POINTS) await mkdir(join(folder, 'root', name), { recursive: true });
     await writeFile(join(folder, 'witness.cjs'), WITNESS);
     nodeId = newNodeId();
     uuid = randomUUID();
@@ -91,7 +106,7 @@ describe('first stage', function () {
     const spec = {
       nodeId,
       hostname: name,
-      rootfs: join(folder, 'root'),
+      rootfs: join(folder, 'image'),
       volumePath: volumes.pathOf(nodeId),
       volumeUuid: uuid,
       configDir: join(folder, 'config'),
@@ -102,6 +117,7 @@ describe('first stage', function () {
       ...more,
     };
     const host = {
+      stageRoot: join(folder, 'root'),
       runtimeDir: RUNTIME,
       cgroupsPath: `/${containerName(name)}`,
       cgroupLayout: await detectCgroupLayout(),
@@ -182,6 +198,7 @@ describe('first stage', function () {
     expect(witness).to.include({ loop: false, image: false });
     expect(witness.reopen, 'the lock descriptor').to.be.oneOf(['EROFS', 'EACCES']);
     expect(witness.mounts).to.include(`/dev/loop${LOOP_DEVICE} /data ext4`).and.to.include('overlay / overlay');
+    expect(witness.hidden, 'what lies below the root').to.equal('EACCES');
     expect(witness.environment).to.deep.equal(['MALLOC_ARENA_MAX', 'NEXUS_AGENT_CONFIG', 'PATH', 'UV_THREADPOOL_SIZE']);
   });
 
@@ -240,6 +257,93 @@ describe('first stage', function () {
       spawnSync('losetup', ['-d', `/dev/loop${LOOP_DEVICE}`]);
     }
   });
+
+  /** Puts a link where the node's root, or somebody with an earlier version, could. */
+  function plant(...commands: readonly string[]): void {
+    const found = spawnSync('debugfs', ['-w', '-f', '-', volumes.pathOf(nodeId)], {
+      input: `${commands.join('\n')}\n`,
+      encoding: 'utf8',
+    });
+    // It exits with 0 whatever happens; without a complaint there is its own first line alone.
+    expect(found.stderr.trim().split('\n'), commands.join('; ')).to.have.length(1);
+  }
+
+  const MOUNTS = ['proc /proc proc', 'tmpfs /dev tmpfs', 'sysfs /sys sysfs', 'tmpfs /tmp tmpfs', 'tmpfs /.nexus tmpfs'];
+  const OF_STAGE = ['proc', 'dev', 'sys', 'tmp', 'data', '.nexus'].map((name) => `.root/upper/${name}`);
+  const OF_VOLUME = ['.root', '.root/upper', '.root/work', '.root/reserve', 'chunks', 'tmp', '.agent'];
+
+  for (const place of [...OF_STAGE, ...OF_VOLUME]) {
+    it(`does not follow a link at ${place}, and starts`, async () => {
+      // What stands in for the tools, should the volume get over them, is no program at all.
+      await writeFile(join(folder, 'busybox'), 'no program');
+      const above = ['.root', '.root/upper'].filter((name) => place.startsWith(`${name}/`));
+      plant(
+        ...['mkdir bin', `write ${join(folder, 'busybox')} bin/busybox`],
+        ...[...above.map((name) => `mkdir ${name}`), `symlink ${place} /.nexus/rt`],
+      );
+      const result = await run('one');
+      expect(result, result.lines.join('; ')).to.include({ exitCode: 0 });
+      const shown = `/${place.startsWith('.root/upper/') ? place.slice('.root/upper/'.length) : `data/${place}`}`;
+      expect(result.lines).to.deep.equal([`first-stage: ${shown} was not a folder; what was in its place is removed`]);
+      const { mounts, owners } = witnessOf(result);
+      expect(mounts).to.include.members([...MOUNTS, `/dev/loop${LOOP_DEVICE} /data ext4`, 'hidden /data/.root tmpfs']);
+      expect(mounts.filter((line) => line.split(' ')[1] === '/.nexus/rt')).to.have.length(1);
+      expect(owners).to.include({ '/data/.agent': `${AGENT_UID}:700`, '/data/.root': '0:700' });
+    });
+  }
+
+  it('reads no preload list, no name service and no mount helper of image or volume with privileges', async () => {
+    const image = join(folder, 'image');
+    await Promise.all(['etc', 'sbin'].map((name) => mkdir(join(image, name))));
+    // A library that can't be loaded is told of on standard error by every program that reads the list.
+    await writeFile(join(image, 'etc', 'ld.so.preload'), '/lib/planted.so\n');
+    await writeFile(join(image, 'etc', 'nsswitch.conf'), 'passwd: planted\ngroup: planted\n');
+    for (const type of ['ext4', 'overlay', 'tmpfs']) {
+      const helper = join(image, 'sbin', `mount.${type}`);
+      await copyFile(join(RUNTIME, 'bin', 'busybox'), helper);
+      await chmod(helper, 0o755);
+    }
+    const result = await run('one');
+    expect(result, result.lines.join('; ')).to.include({ exitCode: 0 });
+    expect(result.lines).to.deep.equal([]);
+    expect(witnessOf(result).mounts)
+      .to.include(`/dev/loop${LOOP_DEVICE} /data ext4`)
+      .and.to.include('overlay / overlay');
+  });
+
+  it('sets host names and name servers, whatever the image has there', async () => {
+    const given = { hosts: '127.0.0.1 localhost\n', hostname: 'one\n', 'resolv.conf': '# none\n' };
+    await mkdir(join(folder, 'config', 'etc'));
+    for (const [name, text] of Object.entries(given)) await writeFile(join(folder, 'config', 'etc', name), text);
+    expect(witnessOf(await run('one')).etc, 'an empty image').to.deep.equal(given);
+    const etc = join(folder, 'image', 'etc');
+    await mkdir(etc);
+    await symlink('/.nexus/config/agent.creds', join(etc, 'hosts'));
+    await symlink('../run/systemd/resolve/stub-resolv.conf', join(etc, 'resolv.conf'));
+    await writeFile(join(etc, 'hostname'), 'build-host\n');
+    plant('unlink .root/upper/etc');
+    const result = await run('two');
+    expect(result.lines).to.deep.equal([]);
+    expect(witnessOf(result).etc, 'links in the image').to.deep.equal(given);
+    plant('unlink .root/upper/etc', 'symlink .root/upper/etc /.nexus/rt');
+    const third = await run('one');
+    expect(third.lines).to.deep.equal([
+      'first-stage: /etc is not a folder; hosts, hostname and resolv.conf are not set',
+    ]);
+    expect(third.exitCode).to.equal(0);
+  });
+
+  for (const what of ['blocks', 'inodes blocks']) {
+    it(`starts again and again a node that has used up its ${what.replace(' ', ' and ')}`, async () => {
+      await writeFile(join(folder, 'config', 'fill'), what);
+      for (const name of ['one', 'two', 'one']) {
+        const result = await run(name);
+        expect(result, result.lines.join('; ')).to.include({ exitCode: 0 });
+        expect(result.lines).to.deep.equal([]);
+        expect(witnessOf(result).room, 'for a file once it runs').to.equal('ENOSPC');
+      }
+    });
+  }
 
   it('killed between attaching and mounting, leaves a loop device that the controller lets go', async () => {
     expect(spawnSync('losetup', [`/dev/loop${LOOP_DEVICE}`, volumes.pathOf(nodeId)]).status).to.equal(0);

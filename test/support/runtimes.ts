@@ -7,7 +7,6 @@ import { existsSync, readdirSync, readlinkSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { IMAGE_MOUNT_POINTS } from '../../controller/runtime/bundle.js';
 import { FakeRuntime } from '../../controller/runtime/fake.js';
 import type { ContainerRuntime, ContainerSpec, ProcessIdentity } from '../../controller/runtime/port.js';
 import { ProcessRuntime } from '../../controller/runtime/process.js';
@@ -174,7 +173,7 @@ const runc: RuntimeVariant = {
   open: async () => {
     const bench = await openBench();
     const cgroupParent = `/nexus-${bench.instance}`;
-    const rootfs = await waitingImage(bench.folder);
+    const rootfs = await waitingRoot(bench.folder, join(bench.runDir, 'runc.root'));
     const make = (runtimeDir: string): Promise<RuncRuntime> =>
       RuncRuntime.open({ runDir: bench.runDir, cgroupParent, runtimeDir });
     const runtimeDir = join(bench.folder, 'rt');
@@ -196,16 +195,17 @@ const runc: RuntimeVariant = {
   },
 };
 
-/** The runtime folder with a first stage that only waits, and an image of nothing but busybox. */
-async function waitingImage(folder: string): Promise<string> {
+/** The runtime folder with a first stage that only waits, in a root of nothing but busybox; returns an empty image. */
+async function waitingRoot(folder: string, stageRoot: string): Promise<string> {
   const busybox = join(PROJECT, 'dist', 'runtime', 'bin', 'busybox');
   await mkdir(join(folder, 'rt', 'bin'), { recursive: true });
   await copyFile(busybox, join(folder, 'rt', 'bin', 'busybox'));
   await writeFile(join(folder, 'rt', 'first-stage.sh'), 'while :; do sleep 1; done\n');
-  const rootfs = join(folder, 'root');
-  for (const name of [...IMAGE_MOUNT_POINTS, 'bin']) await mkdir(join(rootfs, name), { recursive: true });
-  await copyFile(busybox, join(rootfs, 'bin', 'busybox'));
-  for (const name of ['sh', 'cat', 'sleep', 'stty']) await symlink('busybox', join(rootfs, 'bin', name));
+  await mkdir(join(stageRoot, 'bin'), { recursive: true });
+  await copyFile(busybox, join(stageRoot, 'bin', 'busybox'));
+  for (const name of ['sh', 'cat', 'sleep', 'stty']) await symlink('busybox', join(stageRoot, 'bin', name));
+  const rootfs = join(folder, 'image');
+  await mkdir(rootfs);
   return rootfs;
 }
 

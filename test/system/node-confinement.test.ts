@@ -1,0 +1,96 @@
+/** What somebody who is root in a node can do to the node's own start, end and neighbours, on the real kernel. */
+import { expect } from 'chai';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { runCommand } from '../../shared/exec.js';
+import { type CliResult, type NodeJson } from '../support/cluster.js';
+import { describeWithCluster } from '../support/system.js';
+
+describeWithCluster('a node whose root means ill', {}, (cluster) => {
+  const inspect = (name: string): Promise<NodeJson> => cluster().json<NodeJson>('node', 'inspect', name);
+  const sh = (node: string, script: string): Promise<CliResult> =>
+    cluster().run('node', 'exec', node, '--', 'sh', '-c', script);
+
+  before(async () => {
+    await cluster().ok('node', 'create', 'a', '--mem', '128', '--storage', '64M');
+  });
+
+  it('cannot get at what its next start reads, and what it leaves there is not run', async () => {
+    const planted = [
+      'rm -rf /data/.root/upper/data; ln -s /.nexus/rt /data/.root/upper/data',
+      'mv /data/.root /data/other; rmdir /data/.root; touch /data/.root/x',
+      'for name in proc dev sys data tmp .nexus; do rm -rf /$name 2>/dev/null; mv /$name /moved; ln -s /.nexus/rt /$name; done',
+    ];
+    const marks = (await sh('a', `${planted.join('\n')}\nls -A /data/.root /moved`)).stdout;
+    expect(marks.trim(), 'below the root, and moved away').to.equal('/data/.root:');
+    // Each of these runs, or is loaded, in whatever reads it with the rights of the first stage.
+    const program = '#!/bin/sh\\ncat /proc/self/status > /data/ran-$(basename $0)\\n';
+    const places = ['/data/bin/busybox', '/sbin/mount.overlay', '/sbin/mount.ext4', '/bin/setpriv', '/usr/bin/busybox'];
+    const plant = places.map((path) => `mkdir -p $(dirname ${path}); printf '${program}' > ${path}; chmod +x ${path}`);
+    await sh(
+      'a',
+      `${plant.join('\n')}\necho /data/none.so > /etc/ld.so.preload\nprintf 'passwd: none\\n' > /etc/nsswitch.conf`,
+    );
+    await cluster().ok('node', 'restart', 'a');
+    const after = await inspect('a');
+    expect(after.status).to.equal('Running');
+    expect(cluster().nodeLog(after.id)).not.to.contain('none.so');
+    const own = [0, 1, 3, 5, 6, 7, 10].reduce((bits, bit) => bits | (1n << BigInt(bit)), 0n);
+    const { stdout } = await cluster().run(
+      'node',
+      'exec',
+      'a',
+      '--',
+      '/.nexus/rt/bin/busybox',
+      'sh',
+      '-c',
+      ['ls /data', 'grep CapBnd /proc/self/status', 'ls /dev', 'ls /volume /image /root/.nexus 2>&1'].join('; '),
+    );
+    expect(stdout).not.to.contain('ran-');
+    expect(BigInt(`0x${/CapBnd:\s*(\w+)/.exec(stdout)?.[1] ?? ''}`)).to.equal(own);
+    expect(stdout).not.to.match(/loop\d/);
+    await sh('a', 'rm -f /etc/ld.so.preload');
+  });
+
+  it('starts again after it has used up every inode, and serves once some are free', async () => {
+    const fill = 'import os\nos.mkdir("/many")\nfor count in range(40000): open(f"/many/{count}", "x").close()';
+    expect((await cluster().run('node', 'exec', 'a', '--', 'python3', '-c', fill)).stderr).to.contain('No space left');
+    for (let round = 0; round < 2; round += 1) await cluster().ok('node', 'restart', 'a');
+    expect((await inspect('a')).status).to.equal('Running');
+    expect((await sh('a', 'rm -rf /many && : > /one-more')).code).to.equal(0);
+    writeFileSync(join(cluster().folder, 'small'), 'content');
+    await cluster().ok('file', 'upload', join(cluster().folder, 'small'));
+  });
+
+  it('has its own names and name servers, whatever its image was built with, and look-ups that fail at once', async () => {
+    const tree = join(cluster().folder, 'tree');
+    const base = join(cluster().stateDir, 'images', 'base', 'rootfs');
+    await runCommand('cp', ['-a', base, tree]);
+    writeFileSync(join(tree, 'etc', 'resolv.conf'), 'nameserver 192.0.2.1\nnameserver 192.0.2.2\n');
+    writeFileSync(join(tree, 'etc', 'hosts'), '192.0.2.3 build-host\n');
+    writeFileSync(join(tree, 'etc', 'hostname'), 'build-host\n');
+    const tar = join(cluster().folder, 'tree.tar');
+    await runCommand('tar', ['-C', tree, '-cf', tar, '.']);
+    await cluster().ok('image', 'import', 'foreign', tar);
+    await cluster().ok('node', 'create', 'named', '--storage', '64M', '--image', 'foreign');
+    const { ip } = await inspect('named');
+    const text = await cluster().ok(
+      'node',
+      'exec',
+      'named',
+      '--',
+      'cat',
+      '/etc/hosts',
+      '/etc/hostname',
+      '/etc/resolv.conf',
+    );
+    expect(text).to.contain(`${ip} named\n`).and.not.to.contain('build-host').and.not.to.contain('192.0.2.');
+    const lookUp =
+      'import socket, time\nt = time.monotonic()\ntry: socket.getaddrinfo("example.org", 80)\nexcept OSError: print(time.monotonic() - t)';
+    // One name server that is waited for costs 5 s.
+    expect(Number(await cluster().ok('node', 'exec', 'named', '--', 'python3', '-c', lookUp)))
+      .to.be.below(4)
+      .and.above(0);
+    await cluster().ok('node', 'rm', 'named');
+  });
+});
