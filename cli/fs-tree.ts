@@ -24,7 +24,12 @@ export function treeText(root: string, entries: readonly FsEntry[]): string {
   return [...lines, '', `${count(entries.length - files, 'folder')}, ${count(files, 'file')}`].join('\n');
 }
 
-const label = ({ name, type, size }: FsEntry): string =>
-  type === 'folder' ? `${visible(name)}/` : `${visible(name)}  ${formatBytes(Number(size))}`;
+const label = (entry: FsEntry): string =>
+  entry.type === 'folder'
+    ? `${visible(entry.name)}/`
+    : `${visible(entry.name)}  ${formatBytes(Number(entry.size))}${statusMark(entry)}`;
+
+/** Behind a file whose bytes can't all be read. A gateway of an earlier version tells no status. */
+export const statusMark = ({ status }: FsEntry): string => (status === 'ready' || status === '' ? '' : `  (${status})`);
 
 export const count = (amount: number, thing: string): string => `${amount} ${thing}${amount === 1 ? '' : 's'}`;

@@ -34,7 +34,7 @@ const ASK: Readonly<Record<Exclude<AskedOf, 'local'>, Ask>> = {
     return nodes.map(({ name, status, ip }) => line(name, `${status} ${ip}`));
   },
   file: async ({ call, file }) => {
-    const { files } = await call(file, file.listFiles, { pageSize: MOST, pageToken: '' }, DEADLINE_MS);
+    const { files } = await call(file, file.listFiles, { pageSize: MOST, pageToken: '', statuses: [] }, DEADLINE_MS);
     return files.map(({ id, name, size }) => line(id, `${name} ${formatBytes(Number(size))}`));
   },
   image: async ({ call, image }) => {

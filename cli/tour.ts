@@ -141,7 +141,11 @@ async function store(context: Context, controller: Controller, path: string): Pr
 }
 
 async function list(context: Context, controller: Controller, stored: File): Promise<void> {
-  const { files } = await controller.call(controller.file, controller.file.listFiles, { pageSize: 0, pageToken: '' });
+  const { files } = await controller.call(controller.file, controller.file.listFiles, {
+    pageSize: 0,
+    pageToken: '',
+    statuses: [],
+  });
   const found = files.find((file) => file.id === stored.id);
   if (found === undefined) throw new NexusError('internal', `file ${stored.id} is stored but not listed`);
   await say(

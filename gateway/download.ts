@@ -5,7 +5,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Context } from 'koa';
 import type { File } from '../shared/gen/nexus/v1/file.js';
-import { KIB } from '../shared/limits.js';
+import { CHUNK_SIZE_BYTES, KIB } from '../shared/limits.js';
 import { downloadFile } from '../shared/transfer/download.js';
 import { parseRange, type ByteRange } from './byte-range.js';
 import { downloadCatalogue } from '../shared/rpc/file-catalogue.js';
@@ -44,6 +44,10 @@ export async function sendContent(
   koa.set('Content-Length', String(range === undefined ? size : range.end - range.start));
   if (range !== undefined) koa.set('Content-Range', `bytes ${range.start}-${range.end - 1}/${size}`);
   const { username } = await session.call(session.identity.whoAmI, {});
+  const catalogue = downloadCatalogue(session, leaseId);
+  // The answer to HEAD is that of GET: also where the bytes can't be had.
+  if (koa.method === 'HEAD' && size > 0)
+    await catalogue.chunkSources(file.id, firstChunk(range), 1, endChunk(file, range));
   koa.respond = false;
   const { res } = koa;
   if (koa.method === 'HEAD' || size === 0) {
@@ -51,7 +55,7 @@ export async function sendContent(
     return;
   }
   await turns.take(username, session.signal, () =>
-    downloadFile(downloadCatalogue(session, leaseId), {
+    downloadFile(catalogue, {
       fileId: file.id,
       chunksCount: file.chunksCount,
       ...(range === undefined ? {} : { range }),
@@ -61,6 +65,11 @@ export async function sendContent(
   );
   res.end();
 }
+
+const firstChunk = (range: ByteRange | undefined): number => Math.floor((range?.start ?? 0) / CHUNK_SIZE_BYTES);
+
+const endChunk = (file: File, range: ByteRange | undefined): number =>
+  range === undefined ? file.chunksCount : Math.ceil(range.end / CHUNK_SIZE_BYTES);
 
 const matches = (header: string, etag: string): boolean =>
   header === '*' || header.split(',').some((given) => given.trim().replace(/^W\//, '') === etag);

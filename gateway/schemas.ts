@@ -83,9 +83,28 @@ export const metricsSchema = z
   })
   .meta({ id: 'NodeMetrics' });
 
+export const removedNodeSchema = z
+  .looseObject({
+    id: z.string(),
+    name: z.string(),
+    lost_files: z.array(z.string()).describe('ids of the files of which some chunk is gone for good'),
+    lost: z
+      .array(z.looseObject({ id: z.string(), name: z.string(), owner: z.string() }))
+      .describe('the first of them with their names'),
+  })
+  .meta({ id: 'RemovedNode' });
+
 export const drainSchema = z
   .looseObject({ remaining_chunks: count, remaining_bytes: bytes, is_finished: z.boolean() })
   .meta({ id: 'DrainProgress' });
+
+export const HEALTH = ['ready', 'unavailable', 'partial', 'damaged', 'lost'] as const;
+
+const fileStatus = z
+  .enum(['uploading', ...HEALTH])
+  .describe(
+    'ready: every byte can be read; unavailable: nodes that are down have some of it; damaged: of some chunk only damaged copies are left; lost: of some chunk no copy is left; partial: put together without some of its chunks',
+  );
 
 export const fileSchema = z
   .looseObject({
@@ -95,7 +114,7 @@ export const fileSchema = z
     chunks_count: count,
     replicas: count,
     owner: z.string(),
-    status: z.enum(['uploading', 'ready', 'partial']),
+    status: fileStatus,
     created_at: time,
   })
   .meta({ id: 'File' });
@@ -113,6 +132,7 @@ export const entrySchema = z
     created_at: time,
     modified_at: time,
     file_id: z.string().describe('the content; empty for folders'),
+    status: fileStatus.describe('as of a file; of a folder ready'),
   })
   .meta({ id: 'FsEntry' });
 

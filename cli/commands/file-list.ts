@@ -1,5 +1,6 @@
 /** `nexus file ls`, `stat`, `where`, `rm` */
 import type { File, LocateFileResponse } from '../../shared/gen/nexus/v1/file.js';
+import { NexusError } from '../../shared/errors.js';
 import { expectFile } from '../../shared/rpc/file-catalogue.js';
 import { command } from '../command.js';
 import type { Controller } from '../connection.js';
@@ -10,51 +11,94 @@ import { fileShape, whereShape } from '../shapes.js';
 
 const ID = { id: { description: 'id or unique beginning of one', completes: 'file', field: 'file' } } as const;
 
-async function allFiles(controller: Controller): Promise<File[]> {
+/** What a file can be listed by; `uploading` never is. */
+const STATUSES = ['ready', 'unavailable', 'partial', 'damaged', 'lost'] as const;
+/** What does not come back by itself. */
+const LOST = ['lost', 'damaged', 'partial'];
+
+async function allFiles(controller: Controller, statuses: readonly string[]): Promise<File[]> {
   const files: File[] = [];
   let pageToken = '';
   do {
-    const page = await controller.call(controller.file, controller.file.listFiles, { pageSize: 0, pageToken });
+    const page = await controller.call(controller.file, controller.file.listFiles, {
+      pageSize: 0,
+      pageToken,
+      statuses: [...statuses],
+    });
     files.push(...page.files);
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
   return files;
 }
 
-const fileTable = (files: readonly File[], width: number): string =>
-  files.length === 0
-    ? 'no files; store one with: nexus file upload PATH'
-    : table(
-        [
-          { title: 'ID' },
-          { title: 'NAME', flexible: true },
-          { title: 'SIZE', right: true },
-          { title: 'CHUNKS', right: true },
-          { title: 'REPLICAS', right: true },
-          { title: 'AGE', right: true },
-        ],
-        files.map((file) => [
-          file.id,
-          file.name,
-          formatBytes(Number(file.size)),
-          String(file.chunksCount),
-          String(file.replicas),
-          formatAge(file.createdAt),
-        ]),
-        width,
-      );
+/** The status has a column where it says something. */
+function fileTable(files: readonly File[], width: number): string {
+  const isMarked = files.some((file) => file.status !== 'ready');
+  return table(
+    [
+      { title: 'ID' },
+      { title: 'NAME', flexible: true },
+      ...(isMarked ? [{ title: 'STATUS' }] : []),
+      { title: 'SIZE', right: true },
+      { title: 'CHUNKS', right: true },
+      { title: 'REPLICAS', right: true },
+      { title: 'AGE', right: true },
+    ],
+    files.map((file) => [
+      file.id,
+      file.name,
+      ...(isMarked ? [file.status] : []),
+      formatBytes(Number(file.size)),
+      String(file.chunksCount),
+      String(file.replicas),
+      formatAge(file.createdAt),
+    ]),
+    width,
+  );
+}
+
+/** Code: invalid_argument. */
+function wantedStatuses({ lost, status }: { readonly lost: boolean; readonly status: string | undefined }): string[] {
+  const given = status === undefined ? [] : status.split(',');
+  const unknown = given.find((one) => !(STATUSES as readonly string[]).includes(one));
+  if (unknown !== undefined)
+    throw new NexusError('invalid_argument', `--status ${unknown}: must be one of ${STATUSES.join(', ')}`);
+  return [...new Set([...given, ...(lost ? LOST : [])])];
+}
 
 export const list = command({
   summary: 'list all files',
+  details:
+    'A file is ready when every byte of it can be read; unavailable: it can when nodes that are down are back; damaged: of some chunk only damaged copies are left; lost: of some chunk no copy is left; partial: it was put together without some of its chunks. A column tells where one is not ready.',
   positionals: {},
-  flags: {},
-  examples: [['nexus file ls', 'oldest first']],
-  run: async (_input, context) => {
-    const files = await allFiles(await context.connect());
-    await context.print(files.map(fileShape), () => fileTable(files, widthOf(context.streams.stdout)));
+  flags: {
+    lost: { type: 'boolean', description: 'only files that are lost, damaged or partial' },
+    status: { type: 'string', hint: 'STATUS,...', description: `only files of these statuses: ${STATUSES.join(', ')}` },
+  },
+  examples: [
+    ['nexus file ls', 'oldest first'],
+    ['nexus file ls --lost', 'what does not come back by itself'],
+  ],
+  run: async (input, context) => {
+    const statuses = wantedStatuses(input);
+    const files = await allFiles(await context.connect(), statuses);
+    await context.print(files.map(fileShape), () => {
+      if (files.length > 0) return fileTable(files, widthOf(context.streams.stdout));
+      return statuses.length === 0
+        ? 'no files; store one with: nexus file upload PATH'
+        : `no file is ${statuses.join(' or ')}`;
+    });
     return 0;
   },
 });
+
+/** What a status means for who reads it, with what to do. */
+const HINTS: Readonly<Record<string, string>> = {
+  unavailable: '  (nodes that are down have some of it: start or restart them; nexus file where tells which)',
+  partial: '  (put together without some of its chunks; store it again from where it came)',
+  damaged: '  (of some chunk only damaged copies are left; store it again from where it came)',
+  lost: '  (of some chunk no copy is left; store it again from where it came)',
+};
 
 export const stat = command({
   summary: 'facts about one file',
@@ -73,7 +117,7 @@ export const stat = command({
         ['chunks', String(found.chunksCount)],
         ['replicas', String(found.replicas)],
         ['owner', found.owner],
-        ['status', found.status],
+        ['status', `${found.status}${HINTS[found.status] ?? ''}`],
         ['created', found.createdAt],
       ]),
     );

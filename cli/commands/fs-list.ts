@@ -2,7 +2,7 @@
 import { command } from '../command.js';
 import { formatAge, formatBytes } from '../format.js';
 import { expectEntry, listFolder, walkFolder } from '../fs-entries.js';
-import { count, treeText } from '../fs-tree.js';
+import { count, statusMark, treeText } from '../fs-tree.js';
 import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
 import { parseInteger } from '../arguments.js';
 import { facts, table, visible, widthOf } from '../output.js';
@@ -21,11 +21,11 @@ const entryTable = (entries: readonly FsEntry[], width: number): string =>
       { title: 'AGE', right: true },
       { title: 'NAME', flexible: true },
     ],
-    entries.map(({ name, type, size, modifiedAt }) => [
-      type,
-      type === 'file' ? formatBytes(Number(size)) : '-',
-      formatAge(modifiedAt),
-      type === 'folder' ? `${name}/` : name,
+    entries.map((entry) => [
+      entry.type,
+      entry.type === 'file' ? formatBytes(Number(entry.size)) : '-',
+      formatAge(entry.modifiedAt),
+      entry.type === 'folder' ? `${entry.name}/` : `${entry.name}${statusMark(entry)}`,
     ]),
     width,
   );
@@ -84,6 +84,7 @@ export const stat = command({
         ...(found.type === 'file'
           ? ([
               ['size', `${formatBytes(Number(found.size))} (${found.size} bytes)`],
+              ['status', found.status],
               ['file', `${found.fileId}  (see nexus file where ${found.fileId})`],
             ] as const)
           : []),

@@ -1,7 +1,19 @@
 /** `nexus node rm` */
+import type { RemoveNodeResponse } from '../../shared/gen/nexus/v1/node.js';
 import { command } from '../command.js';
 import { SLOW_DEADLINE_MS } from '../connection.js';
 import { throwFailures, tryEach } from '../several.js';
+
+/** Files that a line names. */
+const NAMED = 3;
+
+function removedText({ name, lostFiles, lost }: RemoveNodeResponse): string {
+  if (lostFiles.length === 0) return `removed node ${name}`;
+  const named = lost.slice(0, NAMED).map((file) => `${file.name} (${file.id})`);
+  const rest = lostFiles.length - named.length;
+  const files = `${named.join(', ')}${rest > 0 ? `, and ${rest} more` : ''}`;
+  return `removed node ${name}; ${lostFiles.length} file(s) lost parts of theirs: ${files}; nexus file ls --lost lists them`;
+}
 
 export const remove = command({
   summary: 'remove nodes and their data',
@@ -21,14 +33,8 @@ export const remove = command({
     const outcome = await tryEach(input.nodes, (node) =>
       controller.call(client, client.removeNode, { node, force: input.force }, SLOW_DEADLINE_MS),
     );
-    const shape = outcome.done.map(({ id, name, lostFiles }) => ({ id, name, lost_files: lostFiles }));
-    await context.print(shape, (nodes) =>
-      nodes
-        .map(
-          ({ name, lost_files: lost }) => `removed node ${name}${lost.length === 0 ? '' : `; lost ${lost.join(', ')}`}`,
-        )
-        .join('\n'),
-    );
+    const shape = outcome.done.map(({ id, name, lostFiles, lost }) => ({ id, name, lost_files: lostFiles, lost }));
+    await context.print(shape, () => outcome.done.map(removedText).join('\n'));
     throwFailures(outcome);
     return 0;
   },

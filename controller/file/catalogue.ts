@@ -4,6 +4,7 @@ import type { FileId, LeaseId } from '../../shared/ids.js';
 import type { ChunkRecord, FileRecord, ReplicaRecord } from '../store/port.js';
 import { noSuchFile } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
+import { healthOfFiles, type FileHealth } from './health.js';
 import { readTarget, type ChunkTarget } from './tokens.js';
 
 export interface ChunkSource {
@@ -11,8 +12,14 @@ export interface ChunkSource {
   readonly targets: readonly ChunkTarget[];
 }
 
+/** A file with whether its bytes can be had. */
+export interface ListedFile {
+  readonly file: FileRecord;
+  readonly health: FileHealth;
+}
+
 export interface FilePage {
-  readonly files: readonly FileRecord[];
+  readonly files: readonly ListedFile[];
   /** Empty: this was the last page. */
   readonly nextPageToken: string;
 }
@@ -35,13 +42,31 @@ export class Catalogue {
     );
   }
 
-  /** Code: invalid_argument (a page token that is not ours). */
-  async list(limit: number, pageToken: string, owner?: string): Promise<FilePage> {
+  /** As `resolve`, with its health. */
+  async stat(reference: string, owner?: string): Promise<ListedFile> {
+    const file = await this.resolve(reference, owner);
+    const health = (await healthOfFiles(this.deps, [file.id])).get(file.id);
+    return { file, health: health ?? 'ready' };
+  }
+
+  /**
+   * Of a page only files whose health is among `only` when it is given: it may then hold fewer, or none, before the
+   * last one. Code: invalid_argument (a page token that is not ours).
+   */
+  async list(limit: number, pageToken: string, owner?: string, only?: readonly FileHealth[]): Promise<FilePage> {
     const after = pageToken === '' ? undefined : parsePageToken(pageToken);
-    const files = await this.deps.store.listFiles({ limit, after, owner });
-    const last = files.at(-1);
-    const isFull = files.length === limit && last !== undefined;
-    return { files, nextPageToken: isFull ? `${last.createdAt}-${last.id}` : '' };
+    const found = await this.deps.store.listFiles({ limit, after, owner });
+    const health = await healthOfFiles(
+      this.deps,
+      found.map((file) => file.id),
+    );
+    const files = found.map((file) => ({ file, health: health.get(file.id) ?? ('ready' as const) }));
+    const last = found.at(-1);
+    const isFull = found.length === limit && last !== undefined;
+    return {
+      files: only === undefined ? files : files.filter((file) => only.includes(file.health)),
+      nextPageToken: isFull ? `${last.createdAt}-${last.id}` : '',
+    };
   }
 
   async locate(reference: string, owner?: string): Promise<{ file: FileRecord; chunks: readonly ChunkRecord[] }> {
@@ -67,19 +92,47 @@ export class Catalogue {
 
   /**
    * Copies on nodes that can be asked, with tokens for `holder`. Codes: unavailable when a chunk has none, naming chunk and nodes; data_loss
-   * when no node has it any more.
+   * when no node has it any more. Both are thrown for the chunks up to before `until`, too: a reader learns at the start of
+   * what it could not finish.
    */
   async sources(
     reference: string,
     from: number,
     count: number,
-    by: { readonly owner?: string; readonly lease?: LeaseId; readonly holder?: string } = {},
+    by: { readonly owner?: string; readonly lease?: LeaseId; readonly holder?: string; readonly until?: number } = {},
   ): Promise<{ file: FileRecord; sources: readonly ChunkSource[] }> {
     const file =
       by.lease === undefined ? await this.resolve(reference, by.owner) : await this.#leased(by.lease, by.owner);
     const end = Math.min(file.chunksCount, from + count);
     const chunks = end > from ? await this.deps.store.chunks(file.id, { from, count: end - from }) : [];
-    return { file, sources: chunks.map((chunk) => this.#source(file, chunk, by.holder)) };
+    const sources = chunks.map((chunk) => this.#source(file, chunk, by.holder));
+    if (by.until !== undefined) await this.#assertReadable(file, { from, to: Math.min(file.chunksCount, by.until) });
+    return { file, sources };
+  }
+
+  async #assertReadable(file: FileRecord, range: { readonly from: number; readonly to: number }): Promise<void> {
+    if (range.from >= range.to) return;
+    if (file.status === 'partial') await this.#assertAllThere(file, range);
+    const readable = this.deps.nodes.snapshot().filter((node) => node.readable);
+    const ids = readable.map((node) => node.id);
+    const index = await this.deps.replicas.firstUnreadable(file.id, range, ids);
+    if (index === undefined) return;
+    const [chunk] = await this.deps.store.chunks(file.id, { from: index, count: 1 });
+    // It may have been repaired or removed since: reading on tells.
+    if (chunk !== undefined) this.#source(file, chunk, undefined);
+  }
+
+  /** A file that was put together from what volumes held may have gaps. Code: data_loss. */
+  async #assertAllThere(file: FileRecord, { from, to }: { readonly from: number; readonly to: number }): Promise<void> {
+    for (let at = from; at < to; at += CHUNKS_PER_LOOKUP) {
+      const end = Math.min(to, at + CHUNKS_PER_LOOKUP);
+      const there = new Set((await this.deps.store.chunks(file.id, { from: at, count: end - at })).map((c) => c.index));
+      for (let index = at; index < end; index += 1) {
+        if (there.has(index)) continue;
+        const message = `chunk ${index} of file ${file.id} was on no volume when the file was put together`;
+        throw new NexusError('data_loss', message, { file: file.id, chunk: index });
+      }
+    }
   }
 
   /** Also content that has been replaced or removed since. Code: not_found. */

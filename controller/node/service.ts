@@ -66,16 +66,18 @@ export class NodeService {
   }
 
   /** Code: failed_precondition when files would be lost and `force` is not set. */
-  async remove(reference: string, force: boolean): Promise<{ node: NodeRecord; lostFiles: readonly string[] }> {
-    let lostFiles: readonly string[] = [];
+  async remove(reference: string, force: boolean): Promise<{ node: NodeRecord; lostFiles: readonly FileRecord[] }> {
+    let lostFiles: readonly FileRecord[] = [];
     const removed = await this.#onNode(reference, async (node) => {
       const files = await this.context.files.filesOnlyOn(node.id, this.#holders());
-      lostFiles = files.map((file) => file.id);
+      lostFiles = files;
       if (files.length > 0 && !force) throw wouldLose(node, files);
       await this.context.registry.move(node.id, 'Removing', '', { desired: 'removed' });
       failpoint('remove/marked');
       await this.finishRemoval(this.context.registry.expect(node.id));
-      await this.context.events.append('node.removed', node.name, `node ${node.name} was removed`);
+      // Everybody sees what happens to nodes: whose files were lost is told to their owners alone (file.lost).
+      const lost = files.length === 0 ? '' : `, and with it parts of ${files.length} file(s)`;
+      await this.context.events.append('node.removed', node.name, `node ${node.name} was removed${lost}`);
       return node;
     });
     this.#locks.delete(removed.id);

@@ -3,7 +3,7 @@
  * what lacks copies gets them, most endangered first, and what is too many or damaged goes. It runs when something has
  * happened (a node came or went, a copy was found bad) and now and then without a reason.
  */
-import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
+import type { ChunkId, NodeId } from '../../shared/ids.js';
 import type { StorageNode } from '../file/nodes.js';
 import { Copier } from './copier.js';
 import type { RepairDeps } from './deps.js';
@@ -18,13 +18,12 @@ import {
   type Verdict,
 } from './redundancy.js';
 import type { Suspicions } from './suspicions.js';
+import { NO_TROUBLE, Troubles, type TroubleSummary } from './troubles.js';
 
 /** Chunks judged at once: some milliseconds of work between two turns of everybody else. */
 const WALK_PAGE = 1000;
 /** Chunks that a survey keeps; the rest is found by the next one. */
 const MAX_BACKLOG = 5000;
-/** Files that a warning names. */
-const NAMED_FILES = 3;
 /** Between surveys when all is quiet: everything that matters also tells. */
 const QUIET_SURVEY_MS = 300_000;
 /** Between surveys while something is lacking. */
@@ -32,15 +31,14 @@ const BUSY_SURVEY_MS = 1000;
 /** Copies that one node takes at once. */
 const COPIES_PER_TARGET = 2;
 
-export interface RepairStatus {
+/** With the files that the lost chunks belong to. */
+export interface RepairStatus extends TroubleSummary {
   /** Chunks of the last survey without their number of copies, for whatever reason. */
   readonly lackingChunks: number;
   /** Of these, chunks with one whole copy that can be reached. */
   readonly endangeredChunks: number;
   /** Chunks without a whole copy that can be read now, nodes that were stopped on purpose included. */
   readonly lostChunks: number;
-  /** Some of the files that these belong to. */
-  readonly lostFiles: readonly FileId[];
   /** Bytes still to be copied, of those that can be. */
   readonly remainingBytes: number;
   readonly running: number;
@@ -64,7 +62,7 @@ interface Survey {
   readonly verdicts: readonly Verdict[];
   readonly nodes: NodesById;
   readonly lostChunks: number;
-  readonly lostFiles: readonly FileId[];
+  readonly troubles: Troubles;
 }
 
 export class Repair {
@@ -75,6 +73,8 @@ export class Repair {
   #nextSurveyAt = 0;
   #episode: Episode | undefined;
   #lost = 0;
+  /** Of the survey before; undefined: there was none, and what is lost was told by an earlier controller. */
+  #troubles: Troubles | undefined;
   #status: RepairStatus = NOTHING_TO_DO;
   #nodes: NodesById = new Map();
   /** Surveys made so far. */
@@ -131,7 +131,7 @@ export class Repair {
     this.#nodes = nodes;
     const verdicts: Verdict[] = [];
     let lostChunks = 0;
-    const lostFiles = new Set<FileId>();
+    const troubles = new Troubles();
     let after = '';
     while (!signal.aborted) {
       const page = await this.deps.replicas.walk({ after, limit: WALK_PAGE });
@@ -140,7 +140,7 @@ export class Repair {
         await this.#trim(verdict, nodes);
         if (verdict.sources.length === 0) {
           lostChunks += 1;
-          if (lostFiles.size < NAMED_FILES) lostFiles.add(chunk.fileId);
+          troubles.add(chunk);
         }
         if (verdict.lacking === 0) continue;
         if (verdicts.length < MAX_BACKLOG) verdicts.push(verdict);
@@ -148,7 +148,7 @@ export class Repair {
       after = page.at(-1)?.id ?? '';
       if (page.length < WALK_PAGE) break;
     }
-    return { verdicts: verdicts.sort(byUrgency), nodes, lostChunks, lostFiles: [...lostFiles] };
+    return { verdicts: verdicts.sort(byUrgency), nodes, lostChunks, troubles };
   }
 
   async #snapshot(): Promise<NodesById> {
@@ -177,7 +177,7 @@ export class Repair {
     }
   }
 
-  async #tell({ verdicts, lostChunks, lostFiles }: Survey, plan: CopyPlan): Promise<void> {
+  async #tell({ verdicts, lostChunks, troubles }: Survey, plan: CopyPlan): Promise<void> {
     const { events, clock } = this.deps;
     const endangered = verdicts.filter(isEndangered).length;
     if (plan.copies.length > 0 && this.#episode === undefined) {
@@ -190,12 +190,14 @@ export class Repair {
       await events.append('repair.blocked', 'cluster', message);
     }
     this.#lost = lostChunks;
+    if (this.#troubles !== undefined) await troubles.tellOwners(this.deps, this.#troubles);
+    this.#troubles = troubles;
     const remainingBytes = plan.copies.reduce((sum, copy) => sum + copy.chunk.size, 0);
     this.#status = {
       lackingChunks: verdicts.length,
       endangeredChunks: endangered,
       lostChunks,
-      lostFiles,
+      ...troubles.summary(),
       remainingBytes,
       running: 0,
       blocked: [...new Set(plan.blocked.values())].slice(0, 5),
@@ -266,7 +268,7 @@ const NOTHING_TO_DO: RepairStatus = {
   lackingChunks: 0,
   endangeredChunks: 0,
   lostChunks: 0,
-  lostFiles: [],
+  ...NO_TROUBLE,
   remainingBytes: 0,
   running: 0,
   copiedChunks: 0,

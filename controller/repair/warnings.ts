@@ -1,17 +1,29 @@
 /** What an operator should know about copies that are missing, with what to do. Pure. */
 export interface WatchedRepair {
+  /** Chunks that can't be read now. */
   readonly lostChunks: number;
-  /** Some of their files. */
+  /** Some of their files, the worst first. */
   readonly lostFiles: readonly string[];
+  readonly filesInTrouble: { readonly unavailable: number; readonly damaged: number; readonly lost: number };
   readonly blocked: readonly string[];
 }
 
-export function repairWarnings({ lostChunks, lostFiles, blocked }: WatchedRepair): string[] {
+export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked }: WatchedRepair): string[] {
+  const { unavailable, damaged, lost } = filesInTrouble;
+  const counts = [
+    ...(lost > 0 ? [`${lost} lost`] : []),
+    ...(damaged > 0 ? [`${damaged} damaged`] : []),
+    ...(unavailable > 0 ? [`${unavailable} unavailable`] : []),
+  ];
+  const advice = [
+    ...(unavailable > 0 ? ['start or restart the nodes that are down'] : []),
+    ...(lost + damaged > 0 ? ['nexus file ls --lost lists what to store again from where it came'] : []),
+  ];
   return [
     ...(lostChunks === 0
       ? []
       : [
-          `${lostChunks} chunk(s) have no whole copy that can be read now, of file ${lostFiles.join(', ')}${lostFiles.length > 2 ? ' ...' : ''}; start or restart the nodes that are down; where none is, the copies are damaged or gone: nexus file verify ID tells`,
+          `${lostChunks} chunk(s) cannot be read now, of ${counts.join(', ')} file(s): ${lostFiles.join(', ')}${lostFiles.length > 2 ? ' ...' : ''}; ${advice.join('; ')}`,
         ]),
     ...blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}`),
   ];

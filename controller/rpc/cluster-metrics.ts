@@ -40,7 +40,7 @@ export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): Met
     return {
       controller: controllerShape(deps),
       nodes: context.registry.list().map((node) => observed(context, node)),
-      storage: storageShape(totals, context.registry),
+      storage: storageShape(totals, context.registry, upkeep),
       copies: Object.fromEntries([...copies].map(([state, count]) => [state, BigInt(count)])),
       repair: repairShape(upkeep),
       upkeep: {

@@ -6,7 +6,8 @@ import type { Upkeep } from '../repair/upkeep.js';
 import type { StorageTotals } from '../store/port.js';
 
 /** Room is that of the nodes that are heard. */
-export function storageShape(totals: StorageTotals, registry: NodeRegistry): StorageSummary {
+export function storageShape(totals: StorageTotals, registry: NodeRegistry, upkeep: Upkeep): StorageSummary {
+  const { unavailable, damaged, lost } = upkeep.repair.status().filesInTrouble;
   const heard = registry.list().filter((node) => hasFigures(node.status));
   const reports = heard.map((node) => registry.agent(node.id)?.report);
   const sum = (pick: 'volumeTotalBytes' | 'volumeFreeBytes'): bigint =>
@@ -19,6 +20,9 @@ export function storageShape(totals: StorageTotals, registry: NodeRegistry): Sto
     pendingDeletes: BigInt(totals.pendingDeletes),
     capacityBytes: sum('volumeTotalBytes'),
     freeBytes: sum('volumeFreeBytes'),
+    unavailableFiles: BigInt(unavailable),
+    damagedFiles: BigInt(damaged),
+    lostFiles: BigInt(lost),
   };
 }
 

@@ -114,7 +114,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       failed: count('Failed'),
       cordoned: nodes.filter((node) => node.cordoned).length,
     },
-    storage: storageShape(totals, registry),
+    storage: storageShape(totals, registry, deps.upkeep),
     repair: repairShape(deps.upkeep),
     gateway,
     lambda: lambdaSummary(deps.lambda),

@@ -9,6 +9,7 @@ import {
   MAX_REPLICAS,
   MAX_SOURCES_PER_PAGE,
 } from '../../shared/limits.js';
+import type { ShownStatus } from '../file/health.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { NodeRegistry } from '../node/registry.js';
 import type { Upkeep } from '../repair/upkeep.js';
@@ -70,6 +71,7 @@ const downloadSchema = z.object({
   count: count
     .max(MAX_SOURCES_PER_PAGE, `must be at most ${MAX_SOURCES_PER_PAGE}`)
     .transform((value) => value || DEFAULT_SOURCES_PER_PAGE),
+  untilIndex: count.optional(),
   leaseId: z
     .string()
     .regex(/^([0-9a-f]{32})?$/, 'must be a lease id')
@@ -80,6 +82,9 @@ const listSchema = z.object({
     .max(MAX_FILES_PER_PAGE, `must be at most ${MAX_FILES_PER_PAGE}`)
     .transform((value) => value || MAX_FILES_PER_PAGE),
   pageToken: z.string().max(64),
+  statuses: z
+    .array(z.enum(['ready', 'unavailable', 'partial', 'damaged', 'lost'], 'must be a status of a stored file'))
+    .max(5),
 });
 
 export function fileServiceHandlers(
@@ -114,6 +119,7 @@ export function fileServiceHandlers(
         owner: scopeOf(caller),
         lease: page.leaseId,
         holder: caller.user,
+        until: page.untilIndex,
       });
       return {
         file: fileShape(file),
@@ -128,13 +134,18 @@ export function fileServiceHandlers(
       };
     }),
     listFiles: unary(edge, async (request, { caller }) => {
-      const { pageSize, pageToken } = parseRequest(listSchema, request);
-      const page = await catalogue.list(pageSize, pageToken, scopeOf(caller));
-      return { files: page.files.map(fileShape), nextPageToken: page.nextPageToken };
+      const { pageSize, pageToken, statuses } = parseRequest(listSchema, request);
+      const only = statuses.length === 0 ? undefined : statuses;
+      const page = await catalogue.list(pageSize, pageToken, scopeOf(caller), only);
+      return {
+        files: page.files.map(({ file, health }) => fileShape(file, health)),
+        nextPageToken: page.nextPageToken,
+      };
     }),
     getFile: unary(edge, async (request, { caller }) => {
       const { file } = parseRequest(fileSchema, request);
-      return { file: fileShape(await catalogue.resolve(file, scopeOf(caller))) };
+      const found = await catalogue.stat(file, scopeOf(caller));
+      return { file: fileShape(found.file, found.health) };
     }),
     locateFile: unary(edge, async (request, { caller }) => {
       const { file: reference, why } = parseRequest(locateSchema, request);
@@ -151,14 +162,15 @@ export function fileServiceHandlers(
 
 const targetShape = (target: ChunkTarget): ChunkTarget => ({ ...target });
 
-export const fileShape = (file: FileRecord): File => ({
+/** Without a health the status is the record's own: nobody looked at the copies. */
+export const fileShape = (file: FileRecord, health: ShownStatus = file.status): File => ({
   id: file.id,
   name: file.name,
   size: BigInt(file.size),
   chunksCount: file.chunksCount,
   replicas: file.replicas,
   owner: file.owner,
-  status: file.status,
+  status: health,
   createdAt: new Date(file.createdAt).toISOString(),
 });
 

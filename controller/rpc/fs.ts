@@ -5,6 +5,7 @@ import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/ge
 import type { LeaseId, UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES, MAX_REPLICAS, MIB } from '../../shared/limits.js';
 import { USER_NAME_PATTERN } from '../../shared/users.js';
+import type { FileHealth } from '../file/health.js';
 import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../vfs/path.js';
 import type { FsUseCases, PlacedEntry, QuotaView } from '../vfs/use-cases.js';
 import type { Caller, Edge } from './edge.js';
@@ -75,22 +76,27 @@ export function fsServiceHandlers(
   hasUser: (name: string) => Promise<boolean>,
   edge: Edge,
 ): FsServiceServer {
+  const shown = async (placed: readonly PlacedEntry[]): Promise<FsEntry[]> => {
+    const health = await fs.health(placed);
+    return placed.map((one, at) => entryShape(one, health[at]));
+  };
+  const shownOne = async (placed: PlacedEntry): Promise<FsEntry | undefined> => (await shown([placed]))[0];
   return {
     makeFolder: unary(edge, async ({ path, parents }, { caller }) => {
       // `mkdir -p /` is content with what is there.
       const names = parents ? parsePath(path) : parseOwnPath(path);
       const made =
         names.length === 0 ? await fs.stat(caller.user, names) : await fs.makeFolder(caller.user, names, parents);
-      return { entry: entryShape(made) };
+      return { entry: await shownOne(made) };
     }),
     listFolder: unary(edge, async (request, { caller }) => {
       const { path, pageSize: limit, pageToken } = parseRequest(listSchema, request);
       const after = Buffer.from(pageToken, 'base64url').toString('utf8');
       const entries = await fs.list(caller.user, parsePath(path), { after, limit });
-      const shown = withinOneMessage(entries.map(entryShape));
-      const last = shown.length < entries.length || entries.length === limit ? shown.at(-1) : undefined;
+      const fitting = withinOneMessage(await shown(entries));
+      const last = fitting.length < entries.length || entries.length === limit ? fitting.at(-1) : undefined;
       return {
-        entries: shown,
+        entries: fitting,
         nextPageToken: last === undefined ? '' : Buffer.from(last.name).toString('base64url'),
       };
     }),
@@ -98,11 +104,11 @@ export function fsServiceHandlers(
       const { path, maxDepth } = parseRequest(walkSchema, request);
       for await (const entries of fs.walk(caller.user, parsePath(path), maxDepth)) {
         signal.throwIfAborted();
-        await send({ entries: entries.map(entryShape) });
+        await send({ entries: await shown(entries) });
       }
     }),
     statEntry: unary(edge, async ({ path }, { caller }) => ({
-      entry: entryShape(await fs.stat(caller.user, parsePath(path))),
+      entry: await shownOne(await fs.stat(caller.user, parsePath(path))),
     })),
     getFolderUsage: unary(edge, async ({ path }, { caller }) => {
       const names = parsePath(path);
@@ -123,14 +129,14 @@ export function fsServiceHandlers(
     }),
     openFsDownload: unary(edge, async ({ path }, { caller }) => {
       const { file, lease, ...placed } = await fs.openDownload(caller.user, parseOwnPath(path));
-      return { entry: entryShape(placed), file: fileShape(file), leaseId: lease };
+      return { entry: await shownOne(placed), file: fileShape(file), leaseId: lease };
     }),
     closeFsDownload: unary(edge, (request, { caller }) => {
       fs.closeDownload(caller.user, parseRequest(leaseSchema, request).leaseId);
       return Promise.resolve({});
     }),
     moveEntry: unary(edge, async ({ from, to, overwrite }, { caller }) => ({
-      entry: entryShape(await fs.move(caller.user, parseOwnPath(from, 'from'), parseOwnPath(to, 'to'), overwrite)),
+      entry: await shownOne(await fs.move(caller.user, parseOwnPath(from, 'from'), parseOwnPath(to, 'to'), overwrite)),
     })),
     removeEntry: unary(edge, async ({ path, recursive }, { caller }) => {
       const { files, folders, bytes } = await fs.remove(caller.user, parseOwnPath(path), recursive);
@@ -174,7 +180,7 @@ async function assertUser(name: string, hasUser: (name: string) => Promise<boole
   throw new NexusError('not_found', `there is no user "${name}"; nexus user ls lists them`, { field: 'username' });
 }
 
-export const entryShape = ({ entry, path }: PlacedEntry): FsEntry => ({
+const entryShape = ({ entry, path }: PlacedEntry, status: FileHealth = 'ready'): FsEntry => ({
   name: entry.name,
   path,
   type: entry.type,
@@ -182,6 +188,7 @@ export const entryShape = ({ entry, path }: PlacedEntry): FsEntry => ({
   createdAt: new Date(entry.createdAt).toISOString(),
   modifiedAt: new Date(entry.modifiedAt).toISOString(),
   fileId: entry.fileId ?? '',
+  status,
 });
 
 const quotaShape = ({ user, limit, used, reserved, recounted }: QuotaView): GetQuotaResponse => ({

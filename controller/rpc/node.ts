@@ -15,6 +15,9 @@ import { nodeShape } from './node-shapes.js';
 import { nodeUpkeepHandlers } from './upkeep.js';
 import { parseRequest } from './validate.js';
 
+/** More would not be read; the list of files has them all. */
+const MAX_LOST_NAMED = 100;
+
 export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: Edge): NodeServiceServer {
   const { registry, metrics, settings } = service.context;
   const access = new NodeAccess(registry, settings.nodesPerUser);
@@ -43,7 +46,8 @@ export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: 
     })),
     removeNode: unary(edge, async ({ node, force }, { caller }) => {
       const { node: removed, lostFiles } = await service.remove(access.removable(caller, node, force).id, force);
-      return { id: removed.id, name: removed.name, lostFiles: [...lostFiles] };
+      const lost = lostFiles.slice(0, MAX_LOST_NAMED).map(({ id, name, owner }) => ({ id, name, owner }));
+      return { id: removed.id, name: removed.name, lostFiles: lostFiles.map(({ id }) => id), lost };
     }),
     cordonNode: unary(edge, async ({ node }) => ({ node: shape(await service.setCordoned(node, true)) })),
     uncordonNode: unary(edge, async ({ node }) => ({ node: shape(await service.setCordoned(node, false)) })),

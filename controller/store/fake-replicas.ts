@@ -1,10 +1,10 @@
 /** The copies of published chunks in memory: the same promises as replica-store.ts, on the fake's tables. */
 import { NexusError } from '../../shared/errors.js';
-import type { ChunkId, NodeId } from '../../shared/ids.js';
+import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import { chunkRecords } from './fake-files.js';
 import { forgetBareChunks, type FileTables, type Run } from './fake-tables.js';
 import type { ReplicaState } from './port.js';
-import type { CopyOf, ReplicaStore, StoredChunk } from './replica-port.js';
+import type { CopyOf, FileTrouble, ReplicaStore, StoredChunk } from './replica-port.js';
 
 type Page = { readonly after: string; readonly limit: number };
 type ChunkFacts = Omit<StoredChunk, 'replicas' | 'wanted'>;
@@ -121,6 +121,35 @@ export class FakeReplicaStore implements ReplicaStore {
     );
   }
 
+  troubles(files: readonly FileId[], readable: readonly NodeId[]): Promise<ReadonlyMap<FileId, FileTrouble>> {
+    return this.read((tables) => {
+      const found = new Map<FileId, FileTrouble>();
+      const chunks = published(tables);
+      for (const id of files) {
+        const bad = chunks.filter((chunk) => chunk.fileId === id && !isReadable(chunk, readable));
+        const has = (chunk: StoredChunk, state: ReplicaState): boolean =>
+          chunk.replicas.some((copy) => copy.state === state);
+        const unreachable = bad.filter((chunk) => has(chunk, 'ready')).length;
+        const damaged = bad.filter((chunk) => !has(chunk, 'ready') && has(chunk, 'corrupt')).length;
+        const isPartial = tables.files.get(id)?.status === 'partial';
+        if (bad.length === 0 && !isPartial) continue;
+        found.set(id, { unreachable, damaged, gone: bad.length - unreachable - damaged, isPartial });
+      }
+      return found;
+    });
+  }
+
+  firstUnreadable(
+    file: FileId,
+    { from, to }: { readonly from: number; readonly to: number },
+    readable: readonly NodeId[],
+  ): Promise<number | undefined> {
+    return this.read((tables) => {
+      const within = chunkRecords(tables, file).filter(({ index }) => index >= from && index < to);
+      return within.find((chunk) => !isReadable(chunk, readable))?.index;
+    });
+  }
+
   countStates(): Promise<ReadonlyMap<ReplicaState, number>> {
     return this.read((tables) => {
       const counts = new Map<ReplicaState, number>();
@@ -130,6 +159,9 @@ export class FakeReplicaStore implements ReplicaStore {
     });
   }
 }
+
+const isReadable = ({ replicas }: Pick<StoredChunk, 'replicas'>, readable: readonly NodeId[]): boolean =>
+  replicas.some(({ nodeId, state }) => state === 'ready' && readable.includes(nodeId));
 
 const isOn = (copy: { nodeId: NodeId; state: ReplicaState }, node: NodeId, states: readonly ReplicaState[]): boolean =>
   copy.nodeId === node && states.includes(copy.state);

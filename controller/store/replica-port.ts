@@ -22,9 +22,29 @@ export interface CopyOf {
   readonly nodeId: NodeId;
 }
 
+/** Chunks of one file that can't be read now, each counted under its worst reason. */
+export interface FileTrouble {
+  /** A whole copy is on a node that can't be read. */
+  readonly unreachable: number;
+  /** No whole copy is left, and a damaged one is. */
+  readonly damaged: number;
+  /** No copy is left, or none but what its node no longer has. */
+  readonly gone: number;
+  /** The file was put together without some of its chunks. */
+  readonly isPartial: boolean;
+}
+
 export interface ReplicaStore {
   /** In order of id, above `after` ('' for the start). */
   walk(page: { readonly after: string; readonly limit: number }): Promise<readonly StoredChunk[]>;
+  /** Of these files those that can't be read whole from the nodes `readable`; at most 1,000 files at a time. */
+  troubles(files: readonly FileId[], readable: readonly NodeId[]): Promise<ReadonlyMap<FileId, FileTrouble>>;
+  /** The first chunk of a file from `from` up to before `to` without a whole copy on the nodes `readable`. */
+  firstUnreadable(
+    file: FileId,
+    range: { readonly from: number; readonly to: number },
+    readable: readonly NodeId[],
+  ): Promise<number | undefined>;
   /** undefined: no published file has it. */
   find(chunk: ChunkId): Promise<StoredChunk | undefined>;
   /** Whole copies on one node, in order of chunk id, above `after`. */

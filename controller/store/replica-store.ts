@@ -4,7 +4,7 @@ import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import { MarkEntity, ReplicaEntity } from './entities.js';
 import type { ReplicaState } from './port.js';
-import type { CopyOf, MarkStore, ReplicaStore, StoredChunk } from './replica-port.js';
+import type { CopyOf, FileTrouble, MarkStore, ReplicaStore, StoredChunk } from './replica-port.js';
 import { checkedId, forgetBareChunks } from './typeorm-chunks.js';
 import type { Database } from './typeorm-database.js';
 
@@ -27,6 +27,28 @@ type ChunkFacts = Omit<StoredChunk, 'replicas' | 'wanted'>;
 
 const quoted = (ids: readonly string[]): string => ids.map((id) => `'${checkedId(id)}'`).join(', ');
 
+interface TroubleRow {
+  readonly file: FileId;
+  readonly unreachable: number | string;
+  readonly damaged: number | string;
+  readonly gone: number | string;
+}
+
+const wholeOn = (nodes: readonly NodeId[]): string =>
+  `CASE WHEN state = 'ready' AND node_id IN (${quoted(nodes) || 'NULL'}) THEN 1 END`;
+
+/** Grouped twice, so that one row comes back for each file in trouble and none for the others. */
+const troublesOf = (files: readonly FileId[], readable: readonly NodeId[]): string => `
+  SELECT file AS "file", COUNT(CASE WHEN whole > 0 THEN 1 END) AS "unreachable",
+         COUNT(CASE WHEN whole = 0 AND corrupt > 0 THEN 1 END) AS "damaged",
+         COUNT(CASE WHEN whole = 0 AND corrupt = 0 THEN 1 END) AS "gone"
+    FROM (SELECT chunks.file_id AS file, COUNT(${wholeOn(readable)}) AS readable,
+                 COUNT(CASE WHEN state = 'ready' THEN 1 END) AS whole,
+                 COUNT(CASE WHEN state = 'corrupt' THEN 1 END) AS corrupt
+            FROM chunks JOIN files ON ${PUBLISHED} LEFT JOIN replicas ON replicas.chunk_id = chunks.id
+           WHERE chunks.file_id IN (${quoted(files)}) GROUP BY chunks.file_id, chunks.id) AS judged
+   WHERE readable = 0 GROUP BY file`;
+
 export class TypeormReplicaStore implements ReplicaStore {
   constructor(private readonly database: Database) {}
 
@@ -40,6 +62,39 @@ export class TypeormReplicaStore implements ReplicaStore {
   async find(chunk: ChunkId): Promise<StoredChunk | undefined> {
     const found = await this.database.read((manager) => storedChunks(manager, `chunks.id = '${checkedId(chunk)}'`));
     return found[0];
+  }
+
+  async troubles(files: readonly FileId[], readable: readonly NodeId[]): Promise<ReadonlyMap<FileId, FileTrouble>> {
+    if (files.length === 0) return new Map();
+    const [rows, partial] = await this.database.read(async (manager) => [
+      await manager.query<TroubleRow[]>(troublesOf(files, readable)),
+      await manager.query<{ id: FileId }[]>(
+        `SELECT id AS "id" FROM files WHERE id IN (${quoted(files)}) AND status = 'partial'`,
+      ),
+    ]);
+    const found = new Map<FileId, FileTrouble>(
+      partial.map(({ id }) => [id, { unreachable: 0, damaged: 0, gone: 0, isPartial: true }]),
+    );
+    for (const { file, unreachable, damaged, gone } of rows) {
+      const counts = { unreachable: Number(unreachable), damaged: Number(damaged), gone: Number(gone) };
+      found.set(file, { ...counts, isPartial: found.has(file) });
+    }
+    return found;
+  }
+
+  async firstUnreadable(
+    file: FileId,
+    { from, to }: { readonly from: number; readonly to: number },
+    readable: readonly NodeId[],
+  ): Promise<number | undefined> {
+    const [row] = await this.database.read((manager) =>
+      manager.query<{ idx: number | string | null }[]>(
+        `SELECT MIN(chunk_index) AS "idx" FROM chunks
+          WHERE file_id = '${checkedId(file)}' AND chunk_index >= ${Math.trunc(from)} AND chunk_index < ${Math.trunc(to)}
+            AND 0 = (SELECT COUNT(${wholeOn(readable)}) FROM replicas WHERE replicas.chunk_id = chunks.id)`,
+      ),
+    );
+    return row === undefined || row.idx === null ? undefined : Number(row.idx);
   }
 
   readyOn(node: NodeId, page: Page): Promise<readonly ChunkFacts[]> {

@@ -4,6 +4,7 @@ import { failpoint } from '../../shared/failpoint.js';
 import type { LeaseId, UploadId } from '../../shared/ids.js';
 import { afterCommit } from '../file/after-commit.js';
 import type { FileDeps } from '../file/deps.js';
+import { healthOfFiles, type FileHealth } from '../file/health.js';
 import { quotaOf } from '../file/quota.js';
 import type { Uploads } from '../file/upload.js';
 import type { Account, EntryRecord, Names, Sums } from '../store/fs-port.js';
@@ -69,6 +70,13 @@ export class FsUseCases {
     const { entry, path: at } = await this.stat(user, path);
     if (entry.type === 'file') return [{ entry, path: at }];
     return placed(await this.deps.fs.children(entry.id, page), path);
+  }
+
+  /** Of each of these entries, in their order, whether its bytes can be had; a folder is always ready. */
+  async health(placed: readonly PlacedEntry[]): Promise<readonly FileHealth[]> {
+    const ids = placed.flatMap(({ entry }) => (entry.fileId === null ? [] : [entry.fileId]));
+    const health = await healthOfFiles(this.deps, ids);
+    return placed.map(({ entry }) => (entry.fileId === null ? 'ready' : (health.get(entry.fileId) ?? 'ready')));
   }
 
   /** Each folder before what is in it, a page at a time. `maxDepth` 0: all levels. */

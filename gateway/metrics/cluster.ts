@@ -62,6 +62,16 @@ function storageText({ storage, copies, repair }: Figures): string {
       'Chunks with fewer whole copies than their file should have.',
       storage?.underReplicated,
     ),
+    familyText(
+      'nexus_storage_files_in_trouble',
+      'gauge',
+      'Files that cannot be read whole now, by status.',
+      by('status', {
+        unavailable: storage?.unavailableFiles ?? 0n,
+        damaged: storage?.damagedFiles ?? 0n,
+        lost: storage?.lostFiles ?? 0n,
+      }),
+    ),
     gauge('nexus_storage_orphan_chunks', 'Chunks on nodes that belong to no file.', repair?.orphanChunks),
     gauge('nexus_storage_capacity_bytes', 'Size of the volumes of all nodes that are up.', storage?.capacityBytes),
     gauge('nexus_storage_free_bytes', 'Bytes that can still be written to them.', storage?.freeBytes),

@@ -6,7 +6,7 @@ import { sendContent } from '../download.js';
 import { binary, fileReference, pageSize, pageToken, replicas } from '../fields.js';
 import { invalid } from '../http-error.js';
 import { route, type Route } from '../route.js';
-import { fileSchema, removedFileSchema } from '../schemas.js';
+import { fileSchema, HEALTH, removedFileSchema } from '../schemas.js';
 import { receiveUpload } from '../upload.js';
 
 const tag = 'files';
@@ -16,6 +16,17 @@ const uploadQuery = z.strictObject({
   name: z.string().max(1024).optional().describe('what the file is called, where the body has no name'),
   replicas,
 });
+
+/** Comma-separated, as query parameters can't be lists. */
+const statuses = z
+  .string()
+  .max(100)
+  .transform((text) => text.split(','))
+  .pipe(z.array(z.enum(HEALTH, `must be ${HEALTH.join(', ')}, or several of them with commas`)))
+  .optional()
+  .describe(
+    `only files of these statuses, e.g. damaged,lost; a page may then hold none and still have X-Next-Page-Token`,
+  );
 
 export const fileRoutes: readonly Route[] = [
   route({
@@ -46,10 +57,14 @@ export const fileRoutes: readonly Route[] = [
     path: '/api/files',
     tag,
     summary: 'One’s own files, a page at a time; X-Next-Page-Token has what to ask for next',
-    query: z.strictObject({ page_size: pageSize, page_token: pageToken }),
+    query: z.strictObject({ page_size: pageSize, page_token: pageToken, status: statuses }),
     answers: { 200: { description: 'the files', schema: z.array(fileSchema) } },
     handle: async ({ session, query }) => {
-      const request = { pageSize: query.page_size ?? 0, pageToken: query.page_token ?? '' };
+      const request = {
+        pageSize: query.page_size ?? 0,
+        pageToken: query.page_token ?? '',
+        statuses: query.status ?? [],
+      };
       const { files, nextPageToken } = await session.call(session.file.listFiles, request);
       return { body: files.map(fileShape), headers: nextPage(nextPageToken) };
     },

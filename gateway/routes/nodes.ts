@@ -7,7 +7,7 @@ import { nodeShape, plainShape } from '../../shared/rpc/shapes.js';
 import { SLOW_DEADLINE_MS, type Session } from '../controller.js';
 import { flag, nodeReference } from '../fields.js';
 import { route, type Reply, type Route } from '../route.js';
-import { drainSchema, metricsSchema, nodeSchema } from '../schemas.js';
+import { drainSchema, metricsSchema, nodeSchema, removedNodeSchema } from '../schemas.js';
 
 const tag = 'nodes';
 const params = z.strictObject({ id: nodeReference });
@@ -96,11 +96,14 @@ export const nodeRoutes: readonly Route[] = [
     summary: 'Remove a node',
     params,
     query: z.strictObject({ force: flag.describe('also when it holds the only copy of something') }),
-    answers: { 204: { description: 'removed' } },
+    answers: {
+      204: { description: 'removed' },
+      200: { description: 'removed, and with it parts of files', schema: removedNodeSchema },
+    },
     handle: async ({ session, params: { id }, query }) => {
       const request = { node: id, force: query.force ?? false };
-      await session.call(session.node.removeNode, request, SLOW_DEADLINE_MS);
-      return {};
+      const removed = await session.call(session.node.removeNode, request, SLOW_DEADLINE_MS);
+      return removed.lostFiles.length === 0 ? { status: 204 } : { status: 200, body: plainShape(removed) };
     },
   }),
   verb('start', 'Start a node that is stopped', ({ node }) => node.startNode),

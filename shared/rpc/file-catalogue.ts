@@ -64,7 +64,7 @@ export function downloadCatalogue(service: FileCalls, leaseId: string): Download
         () => undefined,
         () => undefined,
       ),
-    chunkSources: async (fileId, fromIndex, count) =>
-      (await service.call(file.openDownload, { file: fileId, fromIndex, count, leaseId })).chunks,
+    chunkSources: async (fileId, fromIndex, count, untilIndex) =>
+      (await service.call(file.openDownload, { file: fileId, fromIndex, count, leaseId, untilIndex })).chunks,
   };
 }

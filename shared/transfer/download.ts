@@ -71,7 +71,8 @@ class Download {
       let next = start;
       for (let index = start; index < end; index += 1) {
         while (next < end && window.length < CONCURRENT_GETS) {
-          window.push(this.#begin(await this.#source(next)));
+          // What the cluster knows to be missing is told before anything is delivered, not when its turn comes.
+          window.push(this.#begin(await this.#source(next, next === start ? end : undefined)));
           next += 1;
         }
         const fetched = await window.shift();
@@ -113,11 +114,15 @@ class Download {
     this.request.onProgress?.(data.length);
   }
 
-  async #source(index: number): Promise<ChunkSource> {
+  async #source(index: number, until?: number): Promise<ChunkSource> {
     const known = this.#page.find((source) => source.index === index);
     if (known !== undefined && performance.now() - this.#pageAt < MAX_PAGE_AGE_MS) return known;
     this.#pageAt = performance.now();
-    this.#page = await this.catalogue.chunkSources(this.request.fileId, index, SOURCES_PER_PAGE);
+    this.#page = await this.catalogue
+      .chunkSources(this.request.fileId, index, SOURCES_PER_PAGE, until)
+      .catch((thrown: unknown) => {
+        throw this.#advised(toNexusError(thrown));
+      });
     const found = this.#page.find((source) => source.index === index);
     if (found === undefined)
       throw new NexusError(
@@ -125,6 +130,13 @@ class Download {
         `chunk ${index} of file ${this.request.fileId} is not in the catalogue${this.#adviceFor(index)}`,
       );
     return found;
+  }
+
+  /** What is lost does not come back, but the rest of the file can be fetched. */
+  #advised(error: NexusError): NexusError {
+    const { chunk } = error.details;
+    if (error.code !== 'data_loss' || typeof chunk !== 'number') return error;
+    return new NexusError(error.code, error.message + this.#adviceFor(chunk), error.details, { cause: error });
   }
 
   /** What of the file can still be had, where a chunk of it can't. */

@@ -59,8 +59,8 @@ export interface UploadCatalogue<File> extends Reaching {
 export interface DownloadCatalogue extends Reaching {
   /** A replica was not what it should be. Never rejects: it only tells. */
   reportReplica(chunkId: string, nodeId: string): Promise<void>;
-  /** The chunks from `fromIndex` on, at most `count`. */
-  chunkSources(file: string, fromIndex: number, count: number): Promise<readonly ChunkSource[]>;
+  /** The chunks from `fromIndex` on, at most `count`. Fails, too, when one up to before `untilIndex` can't be read now. */
+  chunkSources(file: string, fromIndex: number, count: number, untilIndex?: number): Promise<readonly ChunkSource[]>;
 }
 
 export interface UploadRequest {

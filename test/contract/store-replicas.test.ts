@@ -76,6 +76,31 @@ for (const { name, open } of STORES) {
       expect(await files.doomedReplicas(10, B)).to.deep.equal([copy]);
     });
 
+    it('tells what of which files cannot be read from some nodes, and where a file breaks off first', async () => {
+      const whole = await storeFile(files, [[A, B], [B]], { replicas: 2 });
+      const bad = await storeFile(files, [[A], [A], [A], [C], [A, C]]);
+      await replicas.markBad({ chunkId: bad.chunkIds[1]!, nodeId: A }, 'corrupt');
+      await replicas.markBad({ chunkId: bad.chunkIds[2]!, nodeId: A }, 'missing');
+      const ids = [whole.file.id, bad.file.id];
+      expect([...(await replicas.troubles(ids, [A, B]))]).to.deep.equal([
+        [bad.file.id, { unreachable: 1, damaged: 1, gone: 1, isPartial: false }],
+      ]);
+      expect((await replicas.troubles(ids, [])).get(whole.file.id)).to.include({ unreachable: 2, damaged: 0, gone: 0 });
+      await files.forgetNode(A);
+      expect((await replicas.troubles(ids, [B, C])).get(bad.file.id)).to.include({
+        unreachable: 0,
+        damaged: 0,
+        gone: 3,
+      });
+      expect(await replicas.troubles([], [A])).to.have.property('size', 0);
+      const first = (from: number, to: number): Promise<number | undefined> =>
+        replicas.firstUnreadable(bad.file.id, { from, to }, [B, C]);
+      expect(await first(0, 5)).to.equal(0);
+      expect(await first(2, 5)).to.equal(2);
+      expect(await first(3, 5)).to.equal(undefined);
+      expect(await replicas.firstUnreadable(bad.file.id, { from: 3, to: 5 }, [B])).to.equal(3);
+    });
+
     it('counts copies by state, those of files that are coming or gone too', async () => {
       expect([...(await replicas.countStates())]).to.deep.equal([]);
       const { chunkIds } = await storeFile(files, [[A, B], [B]], { replicas: 2 });

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { createHash, randomBytes } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { eventually, type NodeJson } from '../support/cluster.js';
@@ -164,7 +164,18 @@ for (const runtime of ['runc', 'process'] as const) {
       const refused = await cluster().run('node', 'rm', node);
       expect(refused.code).to.equal(4);
       expect(refused.stderr).to.contain(file.id);
-      await cluster().ok('node', 'rm', '--force', node);
+      await cluster().ok('node', 'stop', node);
+      expect((await cluster().json<FileJson>('file', 'stat', file.id)).status).to.equal('unavailable');
+      const forced = await cluster().ok('node', 'rm', '--force', node);
+      expect(forced).to.match(/1 file\(s\) lost parts of theirs: only \([0-9a-f]{16}\)/);
+      expect((await cluster().json<FileJson>('file', 'stat', file.id)).status).to.equal('lost');
+      const lost = await cluster().json<FileJson[]>('file', 'ls', '--lost');
+      expect(lost.map(({ id }) => id)).to.deep.equal([file.id]);
+      const download = await cluster().run('file', 'download', file.id, path('back'));
+      expect(download).to.include({ code: 1 });
+      expect(download.stderr).to.match(/is on no node any more/);
+      expect(existsSync(path('back'))).to.equal(false);
+      await cluster().ok('file', 'rm', file.id);
     });
   });
 }

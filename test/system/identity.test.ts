@@ -91,7 +91,7 @@ describeWithCluster('accounts', { runtime: 'process' }, (cluster) => {
   it('open the gateway socket with a token from a registration by mail, and with nothing less', async () => {
     const token = await register('alice');
     const files = clientOf(FileServiceClient);
-    const list = { pageSize: 0, pageToken: '' };
+    const list = { pageSize: 0, pageToken: '', statuses: [] };
     expect(await call(files, files.listFiles, list, bearer(token))).to.deep.equal({ files: [], nextPageToken: '' });
     expect(await refusal(call(files, files.listFiles, list))).to.equal('unauthenticated');
     expect(await refusal(call(files, files.listFiles, list, bearer(`${token}x`)))).to.equal('unauthenticated');
@@ -165,7 +165,7 @@ describeWithCluster('accounts', { runtime: 'process' }, (cluster) => {
     await refusal(call(fs, fs.closeFsDownload, { leaseId }, mallory));
     const quota = { recount: false, username: 'alice2' };
     expect(await refusal(call(fs, fs.getQuota, quota, mallory))).to.equal('permission_denied');
-    const list = { pageSize: 0, pageToken: '' };
+    const list = { pageSize: 0, pageToken: '', statuses: [] };
     expect((await call(files, files.listFiles, list, mallory)).files).to.deep.equal([]);
     expect((await call(fs, fs.listFolder, { path: '/', ...list }, mallory)).entries).to.deep.equal([]);
 

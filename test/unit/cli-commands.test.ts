@@ -202,11 +202,62 @@ describe('commands', () => {
     expect(outcome.stderr).to.match(/is not running; start it with: nexus up/);
   });
 
+  it('name the files that a forced removal of a node cost', async () => {
+    const lost = ['w', 'x', 'y', 'z'].map((id) => ({ id, name: `${id}.bin`, owner: 'ada' }));
+    const removeNode = answer(() => ({ id: 'n', name: 'n', lostFiles: lost.map(({ id }) => id), lost }));
+    await using({ removeNode }, async (controller) => {
+      const { stdout } = await controller.run(['node', 'rm', '--force', 'n']);
+      expect(stdout).to.equal(
+        'removed node n; 4 file(s) lost parts of theirs: w.bin (w), x.bin (x), y.bin (y), and 1 more; nexus file ls --lost lists them\n',
+      );
+    });
+  });
+
+  it('mark files that cannot be read whole, and list those that are lost', async () => {
+    const file = (id: string, status: string) => ({
+      id,
+      name: `${id}.bin`,
+      size: 5n,
+      chunksCount: 1,
+      replicas: 1,
+      owner: 'ada',
+      status,
+      createdAt: '2026-01-01T00:00:00.000Z',
+    });
+    const asked: string[][] = [];
+    const listFiles = answer(({ statuses, pageToken }: { statuses: string[]; pageToken: string }) => {
+      asked.push(statuses);
+      // A page may be empty and not be the last.
+      if (statuses.length > 0 && pageToken === '') return { files: [], nextPageToken: 'more' };
+      return { files: [file('a', 'ready'), file('b', 'lost')], nextPageToken: '' };
+    });
+    const getFile = answer(() => ({ file: file('b', 'lost') }));
+    await using({ listFiles, getFile }, async (controller) => {
+      const { stdout } = await controller.run(['file', 'ls']);
+      expect(stdout)
+        .to.match(/NAME +STATUS/)
+        .and.match(/b\.bin +lost/);
+      await controller.run(['file', 'ls', '--lost']);
+      await controller.run(['file', 'ls', '--status', 'unavailable,ready']);
+      expect(asked).to.deep.equal([
+        [],
+        ['lost', 'damaged', 'partial'],
+        ['lost', 'damaged', 'partial'],
+        ['unavailable', 'ready'],
+        ['unavailable', 'ready'],
+      ]);
+      const wrong = await controller.run(['file', 'ls', '--status', 'gone']);
+      expect(wrong).to.include({ exitCode: 2 });
+      expect(wrong.stderr).to.match(/--status gone: must be one of ready, unavailable, partial, damaged, lost/);
+      expect((await controller.run(['file', 'stat', 'b'])).stdout).to.match(/status: +lost {2}\(of some chunk no copy/);
+    });
+  });
+
   it('remove what they can of several nodes, and tell of each that failed', async () => {
     const removeNode = answer(({ node }: { node: string }) => {
       if (node === 'b') throw new NexusError('failed_precondition', 'node b holds the only copy of a file');
       if (node === 'd') throw new NexusError('not_found', 'there is no node "d"');
-      return { id: `id-${node}`, name: node, lostFiles: [] };
+      return { id: `id-${node}`, name: node, lostFiles: [], lost: [] };
     });
     await using({ removeNode }, async (controller) => {
       const one = await controller.run(['node', 'rm', 'a', 'b', 'c']);
@@ -222,7 +273,7 @@ describe('commands', () => {
         stderr: 'nexus: d: there is no node "d"\nnexus: b: node b holds the only copy of a file\n',
       });
       const { stdout, stderr } = await controller.run(['-o', 'json', 'node', 'rm', 'd', 'a', 'b']);
-      expect(JSON.parse(stdout)).to.deep.equal([{ id: 'id-a', name: 'a', lost_files: [] }]);
+      expect(JSON.parse(stdout)).to.deep.equal([{ id: 'id-a', name: 'a', lost_files: [], lost: [] }]);
       const { code, details } = JSON.parse(stderr) as { code: string; details: { failures: object[] } };
       expect(code).to.equal('not_found');
       expect(details.failures).to.deep.equal([

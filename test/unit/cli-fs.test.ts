@@ -15,6 +15,7 @@ const entry = (path: string, type: 'file' | 'folder', size = 0): FsEntry => ({
   createdAt: '2026-01-01T00:00:00.000Z',
   modifiedAt: '2026-01-02T00:00:00.000Z',
   fileId: type === 'file' ? `id-${path}` : '',
+  status: 'ready',
 });
 
 /** The calls that read, over a fixed set of entries. */
@@ -63,6 +64,7 @@ describe('nexus fs', () => {
         created_at: '2026-01-01T00:00:00.000Z',
         modified_at: '2026-01-02T00:00:00.000Z',
         file_id: 'id-/b',
+        status: 'ready',
       });
     });
   });

@@ -199,7 +199,9 @@ describe('many calls in one stream', () => {
     const call = (method: MethodDefinition<never, never>, request: object): Promise<string> =>
       codeOf(() => bench.exchange.call(method, request as never, scope, { deadlineMs: 5000, signal: noSignal }));
     const asUnary = (method: object): MethodDefinition<never, never> => method as MethodDefinition<never, never>;
-    expect(await call(asUnary(FileServiceService.listFiles), { pageSize: 1, pageToken: '' })).to.equal('unimplemented');
+    expect(await call(asUnary(FileServiceService.listFiles), { pageSize: 1, pageToken: '', statuses: [] })).to.equal(
+      'unimplemented',
+    );
     expect(await call(asUnary(IdentityServiceService.whoAmI), {})).to.equal('unimplemented');
     expect(await call(asUnary(FsServiceService.walkFolder), { path: '/', maxDepth: 1 })).to.equal('unimplemented');
     const garbled = { ...getFolderUsage, requestSerialize: () => Buffer.from([0x0a, 0xff]) };

@@ -42,10 +42,34 @@ describe('the catalogue', () => {
       let token = '';
       do {
         const page = await bench.files.catalogue.list(2, token);
-        listed.push(...page.files.map((file) => file.id));
+        listed.push(...page.files.map(({ file }) => file.id));
         token = page.nextPageToken;
       } while (token !== '');
       expect(listed).to.deep.equal(stored);
+    });
+
+    it('tells of each file whether its bytes can be had, and lists those of one kind', async () => {
+      const whole = await bench.storeFile(1);
+      bench.nowMs += 1;
+      const other = await bench.storeFile(1);
+      const { catalogue } = bench.files;
+      const [chunk] = await bench.store.files.chunks(other.id, { from: 0, count: 1 });
+      const holder = chunk!.replicas[0]!.nodeId;
+      const health = async (): Promise<string> => (await catalogue.stat(other.id)).health;
+      expect(await health()).to.equal('ready');
+      bench.nodes.change(holder, { readable: false });
+      expect(await health()).to.equal('unavailable');
+      bench.nodes.change(holder, { readable: true });
+      await bench.store.replicas.markBad({ chunkId: chunk!.id, nodeId: holder }, 'corrupt');
+      expect(await health()).to.equal('damaged');
+      await bench.store.files.forgetNode(holder);
+      expect(await health()).to.equal('lost');
+      const lost = await catalogue.list(1, '', undefined, ['lost']);
+      // The first page has none of them, and is not the last.
+      expect(lost.files).to.deep.equal([]);
+      const rest = await catalogue.list(2, '', undefined, ['lost']);
+      expect(rest.files.map(({ file }) => file.id)).to.deep.equal([other.id]);
+      expect(lost.nextPageToken).to.include(whole.id);
     });
 
     for (const token of ['x', '1-2', "1-' OR 1=1", '-', `${'9'.repeat(40)}-${'a'.repeat(16)}`]) {
@@ -56,6 +80,17 @@ describe('the catalogue', () => {
   });
 
   describe('sources', () => {
+    it('are refused at the start when a chunk further on is lost, unless the reader stops before it', async () => {
+      const file = await bench.storeFile(6, 1);
+      const last = (await bench.store.files.chunks(file.id, { from: 5, count: 1 }))[0]!;
+      await bench.store.replicas.markBad({ chunkId: last.id, nodeId: last.replicas[0]!.nodeId }, 'missing');
+      const { catalogue } = bench.files;
+      const error = await errorOf(() => catalogue.sources(file.id, 0, 1, { until: 6 }));
+      expect(error).to.include({ code: 'data_loss' });
+      expect(error.details).to.include({ chunk: 5 });
+      expect((await catalogue.sources(file.id, 0, 1, { until: 5 })).sources).to.have.length(1);
+    });
+
     it('carry read tokens for the chunk at its size, on every readable copy', async () => {
       const file = await bench.storeFile(2, 2);
       const { sources } = await bench.files.catalogue.sources(file.id, 0, 64);

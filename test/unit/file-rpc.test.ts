@@ -65,7 +65,7 @@ describe('FileService', () => {
       createdAt: new Date(bench.nowMs).toISOString(),
     });
     const id = file!.id;
-    const page = await call(service.listFiles, { pageSize: 0, pageToken: '' });
+    const page = await call(service.listFiles, { pageSize: 0, pageToken: '', statuses: [] });
     expect(page).to.deep.equal({ files: [file], nextPageToken: '' });
     expect((await call(service.getFile, { file: id.slice(0, 12) })).file).to.deep.equal(file);
     const where = await call(service.locateFile, { file: id, why: true });
@@ -108,8 +108,8 @@ describe('FileService', () => {
       [refusalOf(service.commitUpload, { ...commit, size: 2n ** 63n }), /^size: /],
       [refusalOf(service.abortUpload, { uploadId: '' }), /^upload_id: /],
       [refusalOf(service.openDownload, { file: 'a', leaseId: '', fromIndex: 0, count: 257 }), /^count: /],
-      [refusalOf(service.listFiles, { pageSize: 1001, pageToken: '' }), /^page_size: /],
-      [refusalOf(service.listFiles, { pageSize: 1, pageToken: 'x'.repeat(65) }), /^page_token: /],
+      [refusalOf(service.listFiles, { pageSize: 1001, pageToken: '', statuses: [] }), /^page_size: /],
+      [refusalOf(service.listFiles, { pageSize: 1, pageToken: 'x'.repeat(65), statuses: [] }), /^page_token: /],
       [refusalOf(service.getFile, { file: '' }), /^file: /],
       [refusalOf(service.locateFile, { file: 'a'.repeat(65), why: false }), /^file: /],
       [refusalOf(service.removeFile, { file: '' }), /^file: /],

@@ -77,6 +77,25 @@ describe('the upkeep of files', () => {
       expect(bench.upkeep.repair.status()).to.deep.include({ lostChunks: 0, lostFiles: [] });
     });
 
+    it('counts the files that are in trouble, and tells owners once of what is damaged or lost', async () => {
+      bench = new FileBench(2);
+      const [file, other] = [await bench.storeFile(2, 1), await bench.storeFile(1, 1)];
+      await tick();
+      const [chunk] = await bench.store.files.chunks(other.id, { from: 0, count: 1 });
+      await bench.store.replicas.markBad({ chunkId: chunk!.id, nodeId: chunk!.replicas[0]!.nodeId }, 'corrupt');
+      for (const { nodeId } of (await bench.store.files.chunks(file.id, { from: 0, count: 1 }))[0]!.replicas)
+        await bench.store.replicas.markBad({ chunkId: await firstChunk(file.id), nodeId }, 'missing');
+      await tick();
+      await tick();
+      expect(bench.upkeep.repair.status().filesInTrouble).to.deep.equal({ unavailable: 0, damaged: 1, lost: 1 });
+      expect(bench.upkeep.repair.status().lostFiles).to.deep.equal([file.id, other.id]);
+      const told = (await bench.store.events.list(0)).filter(({ type }) => /^file\.(lost|damaged)$/.test(type));
+      expect(told.map(({ type, subject, owner }) => [type, subject, owner])).to.have.deep.members([
+        ['file.lost', file.id, file.owner],
+        ['file.damaged', other.id, other.owner],
+      ]);
+    });
+
     it('gives a copy up that fails, keeps nothing of it, and asks another node', async () => {
       const file = await bench.storeFile(1, 2);
       const [holders] = await copies(file.id);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { nodeWarnings, type WatchedNode } from '../../controller/node/warnings.js';
-import { repairWarnings } from '../../controller/repair/warnings.js';
+import { repairWarnings, type WatchedRepair } from '../../controller/repair/warnings.js';
 import type { NodeStatus } from '../../controller/node/state.js';
 
 const ROOMY = { volumeTotalBytes: 100n, volumeFreeBytes: 50n, memoryWorkingSetBytes: 10n, memoryLimitBytes: 100n };
@@ -19,11 +19,24 @@ const node = (
   report: { ...ROOMY, ...change.report },
 });
 
+const repair = ({
+  unavailable = 0,
+  damaged = 0,
+  lost = 0,
+  ...rest
+}: Partial<WatchedRepair & WatchedRepair['filesInTrouble']>): WatchedRepair => ({
+  lostChunks: 0,
+  lostFiles: [],
+  blocked: [],
+  filesInTrouble: { unavailable, damaged, lost },
+  ...rest,
+});
+
 describe('warnings', () => {
   it('are none when all is well, or there is nothing yet', () => {
     expect(nodeWarnings([node('a'), node('b', { cordoned: true })])).to.deep.equal([]);
     expect(nodeWarnings([])).to.deep.equal([]);
-    expect(repairWarnings({ lostChunks: 0, lostFiles: [], blocked: [] })).to.deep.equal([]);
+    expect(repairWarnings(repair({}))).to.deep.equal([]);
   });
 
   for (const [status, advice] of [
@@ -60,20 +73,18 @@ describe('warnings', () => {
     ]);
   });
 
-  it('of damaged copies do not send to nodes that run', () => {
-    const [lost] = repairWarnings({ lostChunks: 1, lostFiles: ['3f2a'], blocked: [] });
-    expect(lost).to.match(/where none is, the copies are damaged or gone: nexus file verify ID/);
+  it('of damaged and lost files do not send to nodes that run', () => {
+    const [lost] = repairWarnings(repair({ lostChunks: 1, lostFiles: ['3f2a'], damaged: 1 }));
+    expect(lost).to.equal(
+      '1 chunk(s) cannot be read now, of 1 damaged file(s): 3f2a; nexus file ls --lost lists what to store again from where it came',
+    );
   });
 
   it('tell of chunks that cannot be reached, and why copies cannot be made', () => {
-    const [lost, blocked] = repairWarnings({
-      lostChunks: 2,
-      lostFiles: ['a', 'b', 'c'],
-      blocked: ['no room; add one'],
-    });
-    expect(lost).to.match(
-      /^2 chunk\(s\) have no whole copy .*, of file a, b, c \.\.\.; start or restart the nodes that are down/,
+    const [lost, blocked] = repairWarnings(
+      repair({ lostChunks: 2, lostFiles: ['a', 'b', 'c'], unavailable: 3, blocked: ['no room; add one'] }),
     );
+    expect(lost).to.match(/of 3 unavailable file\(s\): a, b, c \.\.\.; start or restart the nodes that are down$/);
     expect(blocked).to.match(/cannot be repaired: no room; add one$/);
   });
 });

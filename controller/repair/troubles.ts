@@ -1,0 +1,66 @@
+/**
+ * Files that a survey of all chunks found in trouble: counted for status and metrics, and told to their owners once.
+ * What each file is follows the same rules as file/health.ts.
+ */
+import type { FileId } from '../../shared/ids.js';
+import { worse, type FileHealth } from '../file/health.js';
+import type { StoredChunk } from '../store/replica-port.js';
+import type { RepairDeps } from './deps.js';
+
+/** What a file is of which some chunk can't be read. */
+type Trouble = Exclude<FileHealth, 'ready' | 'partial'>;
+
+/** Files that a warning names. */
+const NAMED_FILES = 3;
+/** Files that one survey counts: some megabytes. */
+const MAX_TROUBLED = 100_000;
+/** Events of one survey: the history is bounded and has other things to remember. */
+const MAX_TOLD = 20;
+
+export interface TroubleSummary {
+  /** Some of the files, the worst first. */
+  readonly lostFiles: readonly FileId[];
+  readonly filesInTrouble: Readonly<Record<Trouble, number>>;
+}
+
+export const NO_TROUBLE: TroubleSummary = {
+  lostFiles: [],
+  filesInTrouble: { unavailable: 0, damaged: 0, lost: 0 },
+};
+
+/** Of one survey. */
+export class Troubles {
+  readonly #files = new Map<FileId, Trouble>();
+
+  /** A chunk without a whole copy that can be read now. */
+  add({ fileId, replicas }: StoredChunk): void {
+    const has = (state: string): boolean => replicas.some((copy) => copy.state === state);
+    const trouble = has('ready') ? 'unavailable' : has('corrupt') ? 'damaged' : 'lost';
+    const known = this.#files.get(fileId);
+    if (known !== undefined) this.#files.set(fileId, worse(known, trouble) as Trouble);
+    else if (this.#files.size < MAX_TROUBLED) this.#files.set(fileId, trouble);
+  }
+
+  summary(): TroubleSummary {
+    const filesInTrouble = { unavailable: 0, damaged: 0, lost: 0 };
+    for (const trouble of this.#files.values()) filesInTrouble[trouble] += 1;
+    const of = (wanted: Trouble): FileId[] => [...this.#files].filter(([, is]) => is === wanted).map(([id]) => id);
+    const worstFirst = [...of('lost'), ...of('damaged'), ...of('unavailable')];
+    return { lostFiles: worstFirst.slice(0, NAMED_FILES), filesInTrouble };
+  }
+
+  /** What became damaged or lost since `before`; of a great loss the rest is in the list of files. */
+  async tellOwners({ events, store }: Pick<RepairDeps, 'events' | 'store'>, before: Troubles): Promise<void> {
+    let told = 0;
+    for (const [id, trouble] of this.#files) {
+      if (told >= MAX_TOLD) return;
+      if (trouble === 'unavailable' || before.#files.get(id) === trouble) continue;
+      const file = await store.getFile(id);
+      if (file === undefined) continue;
+      const left = trouble === 'damaged' ? 'only damaged copies are left' : 'no copy is left';
+      const message = `${left} of parts of file ${file.name} (${id}); store it again from where it came`;
+      await events.append(`file.${trouble}`, id, message, file.owner);
+      told += 1;
+    }
+  }
+}
