@@ -32,6 +32,10 @@ export async function sendBytes<Request, Response>(
     }
     stream.end();
     return await answer;
+  } catch (error) {
+    // What could not be read to its end must not look as if it had been sent whole.
+    stream.cancel();
+    throw error;
   } finally {
     signal.removeEventListener('abort', cancel);
   }

@@ -14,7 +14,7 @@ export interface OpenSource extends AsyncDisposable {
 export async function openSource(path: string, context: Context, adviceForFolder: string): Promise<OpenSource> {
   if (path === '-') return openStandardInput(context);
   const { file, size } = await openForReading(path, adviceForFolder);
-  return { bytes: fileSource(file), size, [Symbol.asyncDispose]: () => file.close() };
+  return { bytes: fileSource(file, path), size, [Symbol.asyncDispose]: () => file.close() };
 }
 
 /** An interrupt ends it, too: a pipe that nothing comes from would be waited for. */

@@ -129,7 +129,7 @@ async function store(context: Context, controller: Controller, path: string): Pr
       name: FILE_NAME,
       replicas: 0,
       expectedSize: FILE_BYTES,
-      source: fileSource(file),
+      source: fileSource(file, path),
       signal: context.signal,
       onProgress,
     };

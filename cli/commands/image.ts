@@ -1,8 +1,9 @@
 /** `nexus image ls`, `build`, `import`, `rm` */
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 import { ImportImageRequest, type Image, type ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
+import { fileSource, piecesOf } from '../../shared/transfer/source.js';
 import { command } from '../command.js';
 import type { Context } from '../context.js';
 import { formatAge, formatBytes } from '../format.js';
@@ -114,7 +115,11 @@ export const importImage = command({
 async function openSource(tarball: string, context: Context): Promise<Readable> {
   if (tarball === '-') return context.streams.stdin as unknown as Readable;
   const { file } = await openForReading(tarball, `pipe an archive: tar c -C ${tarball} . | nexus image import NAME -`);
-  return file.createReadStream({ highWaterMark: PIECE_BYTES });
+  const source = Readable.from(piecesOf(fileSource(file, tarball), PIECE_BYTES), {
+    objectMode: true,
+    highWaterMark: 1,
+  });
+  return source.once('close', () => void file.close());
 }
 
 export const remove = command({

@@ -1,8 +1,9 @@
 /** `nexus state export`, `import`, `rebuild` */
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { NexusError } from '../../shared/errors.js';
 import { ImportStateRequest, type ImportStateResponse, type RebuildSummary } from '../../shared/gen/nexus/v1/state.js';
 import { MIB } from '../../shared/limits.js';
+import { fileSource, piecesOf } from '../../shared/transfer/source.js';
 import { command } from '../command.js';
 import { FileDestination } from '../destination.js';
 import { formatBytes } from '../format.js';
@@ -88,7 +89,8 @@ export const importState = command({
 async function openDocument(path: string, stdin: NodeJS.ReadableStream): Promise<Readable> {
   if (path === '-') return stdin as unknown as Readable;
   const { file } = await openForReading(path, 'give a file that nexus state export has written');
-  return file.createReadStream({ highWaterMark: MIB });
+  const source = Readable.from(piecesOf(fileSource(file, path), MIB), { objectMode: true, highWaterMark: 1 });
+  return source.once('close', () => void file.close());
 }
 
 export const rebuildState = command({

@@ -145,7 +145,7 @@ export class Uploads {
     await this.deps.store.placeUpload(id, place);
   }
 
-  /** Once: the upload is gone afterwards. Codes: not_found, failed_precondition, those of receipts. */
+  /** Once: the upload is gone afterwards. Codes: not_found, failed_precondition (also: not the size announced), those of receipts. */
   async commit(
     id: UploadId,
     request: { size: number; chunksCount: number; receipts: readonly ClaimedReceipt[] },
@@ -153,8 +153,9 @@ export class Uploads {
   ): Promise<FileRecord> {
     const { store, pins, clock, settings } = this.deps;
     const { upload, file } = await this.#expect(id, owner);
-    const received = await this.#received(upload, request.receipts);
     const { size, chunksCount } = request;
+    if (upload.expectedSize !== 0 && size !== upload.expectedSize) throw notAsAnnounced(upload.expectedSize, size);
+    const received = await this.#received(upload, request.receipts);
     const change = { received, size, chunksCount, limit: quotaOf(file.owner, settings), now: clock.now() };
     failpoint('upload/receipts-checked');
     const published = await pins.during((claim) => store.commitUpload(id, { ...change, claim }));
@@ -258,3 +259,10 @@ function reasonOf({ considered, passedOver }: Placement): string {
   const rest = others.length === 0 ? '' : `; passed over ${others.slice(0, 5).join(', ')}`;
   return `dealt in turn to ${considered} node(s) with room${rest}`;
 }
+
+const notAsAnnounced = (announced: number, size: number): NexusError =>
+  new NexusError(
+    'failed_precondition',
+    `${announced} bytes were announced and ${size} came: the file changed while it was read; upload it again`,
+    { announced, size },
+  );

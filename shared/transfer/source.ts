@@ -1,23 +1,76 @@
 /** Where the bytes of an upload come from: a file, read straight into the chunk's buffer, or any stream. */
 import type { FileHandle } from 'node:fs/promises';
+import { NexusError } from '../errors.js';
 
 export interface ByteSource {
   /** Fills the buffer from its start; answers how many bytes there were, less than it holds only at the end. */
   fill(buffer: Buffer): Promise<number>;
 }
 
-export function fileSource(file: FileHandle): ByteSource {
+/** What tells whether a file is still the one that was opened. */
+interface Version {
+  readonly size: bigint;
+  readonly mtimeNs: bigint;
+  readonly ctimeNs: bigint;
+}
+
+/**
+ * A regular file as it was when this was called; of a pipe or a device whatever comes. What is read while somebody
+ * writes is neither the old content nor the new, so a change is an error and never stored. Code: failed_precondition.
+ */
+export function fileSource(file: FileHandle, path: string): ByteSource {
+  const atStart = versionOf(file);
+  // Awaited with the first read; until then its failure must not count as unhandled.
+  atStart.catch(() => undefined);
+  let total = 0n;
   return {
     fill: async (buffer) => {
+      const before = await atStart;
       let filled = 0;
       while (filled < buffer.length) {
         const { bytesRead } = await file.read(buffer, filled, buffer.length - filled, null);
-        if (bytesRead === 0) break;
         filled += bytesRead;
+        total += BigInt(bytesRead);
+        if (before !== undefined && before.size > 0n && total > before.size)
+          throw changed(path, `it grew beyond ${before.size} bytes`);
+        if (bytesRead > 0) continue;
+        if (before !== undefined) assertSame(path, before, await versionOf(file), total);
+        break;
       }
       return filled;
     },
   };
+}
+
+/** undefined: it is no regular file and has no size of its own. */
+async function versionOf(file: FileHandle): Promise<Version | undefined> {
+  const stats = await file.stat({ bigint: true });
+  return stats.isFile() ? stats : undefined;
+}
+
+function assertSame(path: string, before: Version, after: Version | undefined, read: bigint): void {
+  // Files of the kernel's, in /proc and /sys, have no size whatever is in them.
+  if (before.size === 0n && after?.size === 0n) return;
+  if (after?.size !== before.size || read !== before.size)
+    throw changed(path, `it had ${before.size} bytes when it was opened and then ${after?.size ?? 0n}`);
+  if (after.mtimeNs !== before.mtimeNs || after.ctimeNs !== before.ctimeNs) throw changed(path, 'it was written to');
+}
+
+const changed = (path: string, how: string): NexusError =>
+  new NexusError(
+    'failed_precondition',
+    `${path}: the file changed while it was read: ${how}; try again when nothing writes to it, or give a copy of it`,
+  );
+
+/** The same bytes as a stream of pieces, for what does not go as chunks. */
+export async function* piecesOf(source: ByteSource, pieceBytes: number): AsyncGenerator<Buffer> {
+  for (;;) {
+    // A new one each time: a stream may still hold the piece before.
+    const buffer = Buffer.allocUnsafe(pieceBytes);
+    const size = await source.fill(buffer);
+    if (size > 0) yield buffer.subarray(0, size);
+    if (size < pieceBytes) return;
+  }
 }
 
 export function streamSource(stream: AsyncIterable<Uint8Array>): ByteSource {

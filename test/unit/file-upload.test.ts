@@ -348,6 +348,15 @@ describe('uploads', () => {
       expect(await codeOf(() => bench.files.commit(id, { ...change, receipts }))).to.equal('accepted');
     });
 
+    it('is refused with another size than was announced', async () => {
+      const id = await bench.open(1, 6);
+      const [grant] = await bench.grant(id, 1);
+      const commit = { size: 5, chunksCount: 1, receipts: bench.receiptsOf(grant!, 5) };
+      const error = await errorOf(() => bench.files.commit(id, commit));
+      expect(error).to.include({ code: 'failed_precondition' });
+      expect(error.message).to.match(/^6 bytes were announced and 5 came/);
+    });
+
     it('takes a chunk that one of its copies has failed for', async () => {
       const id = await bench.open(2);
       const [grant] = await bench.grant(id, 1);
