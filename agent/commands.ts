@@ -1,5 +1,5 @@
 /** What the controller can tell an agent to do. A command is answered once it is done; errors travel in the reply. */
-import { NexusError, toNexusError } from '../shared/errors.js';
+import { NexusError } from '../shared/errors.js';
 import { isChunkId, type ChunkId, type NodeId } from '../shared/ids.js';
 import { AgentCommand, AgentReply } from '../shared/gen/nexus/v1/agent.js';
 import type { Clock } from '../shared/clock.js';
@@ -12,6 +12,8 @@ import type { ChunkStore } from './chunk/store.js';
 import type { Transfers } from './chunk/transfers.js';
 import type { CommandLog } from './command-log.js';
 import type { AgentLog } from './log.js';
+import { isOfVolume, toAgentError } from './volume/errors.js';
+import type { VolumeHealth } from './volume/health.js';
 
 export interface CommandContext {
   readonly nodeId: NodeId;
@@ -24,6 +26,7 @@ export interface CommandContext {
   readonly shutdown: (graceMs: number) => void;
   readonly commands: CommandLog;
   readonly clock: Clock;
+  readonly health?: Pick<VolumeHealth, 'suspect'>;
   readonly log: AgentLog;
 }
 
@@ -57,7 +60,8 @@ export class CommandResponder {
       command = nameOf(decoded);
       reply = { ...NOTHING, ...(await this.#run(decoded)) };
     } catch (thrown) {
-      const error = toNexusError(thrown);
+      this.context.health?.suspect(thrown);
+      const error = toAgentError(thrown);
       log.warn({ command, code: error.code, err: error.message }, 'command failed');
       result = error.code;
       const corrupt = error.details['corrupt_node_ids'];
@@ -92,16 +96,24 @@ export class CommandResponder {
     if (ids.length > MAX_CHUNKS_PER_COMMAND) {
       throw new NexusError('invalid_argument', `at most ${MAX_CHUNKS_PER_COMMAND} chunks can be deleted at once`);
     }
+    const { store, health, log } = this.context;
     const deletedChunkIds: string[] = [];
+    let failed: unknown;
     for (const id of ids) {
       const chunk = checkedId(id);
       try {
-        await this.context.store.delete(chunk);
+        await store.delete(chunk);
         deletedChunkIds.push(id);
       } catch (error) {
-        this.context.log.error({ chunk: id, err: error }, 'a chunk could not be deleted');
+        failed ??= error;
+        health?.suspect(error);
+        // The others would fail for the same reason.
+        if (isOfVolume(error)) break;
       }
     }
+    // One line for all: the same is asked for again until it is done.
+    const { length } = deletedChunkIds;
+    if (failed !== undefined) log.warn({ asked: ids.length, deleted: length, err: failed }, 'not all could be deleted');
     return { deletedChunkIds };
   }
 

@@ -34,8 +34,10 @@ import { encodeHeartbeat, encodeReport, readUsage, type AgentIdentity, type Node
 import { inspection, statusPages, type StatusSources } from './status-pages.js';
 import { claimFolder } from './volume/claim.js';
 import { DirectoryVolume } from './volume/directory.js';
+import { VolumeHealth } from './volume/health.js';
 import { MountedVolume } from './volume/mounted.js';
 import type { Volume } from './volume/port.js';
+import { FileProber } from './volume/probe.js';
 
 /** What running transfers get when the end is asked for by a signal, which names no time. */
 const SIGNAL_GRACE_MS = 5000;
@@ -64,10 +66,21 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
   // A folder's bound is kept by the store that fills it: each needs the other.
   let storedBytes = (): number => 0;
   const volume = makeVolume(config, () => storedBytes());
-  const store = new ChunkStore({ volume, clock: systemClock, log });
+  let tellHealth = (): void => undefined;
+  const health = new VolumeHealth({
+    volume,
+    prober: new FileProber(config.dataDir),
+    clock: systemClock,
+    log,
+    onChange: () => {
+      tellHealth();
+    },
+  });
+  const store = new ChunkStore({ volume, clock: systemClock, log, health });
   storedBytes = () => store.storedBytes;
   await store.recover();
   const receiptKey = await loadReceiptKey(config.dataDir);
+  await health.start();
   const transfers = new Transfers(transferBound((await cgroup.read()).memoryLimitBytes));
   const now = (): number => systemClock.now();
   const nodeId = config.nodeId as NodeId;
@@ -80,7 +93,7 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
   };
   const { nodeName, networkInterface } = config;
   const usage = (): Promise<NodeUsage> =>
-    readUsage({ cgroup, volume, networkInterface, chunkCounters: () => store.counters, now });
+    readUsage({ cgroup, volume: health, networkInterface, chunkCounters: () => store.counters, now });
   const commands = new CommandLog();
   // Filled once connected; what is said before is for nobody.
   const link: { bus?: AgentBus } = {};
@@ -96,7 +109,7 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
     now,
   };
   const tokenKey = publicKeyOf(Buffer.from(config.tokenPublicKey, 'base64'));
-  const context = { nodeId, tokenKey, clock: systemClock, store, transfers, receiptKey, log };
+  const context = { nodeId, tokenKey, clock: systemClock, store, transfers, receiptKey, health, log };
   const dataServer = createDataServer(context, statusPages(sources));
   const statusServer = createStatusServer(log, statusPages(sources));
   await listen(dataServer, { host: config.host, port: config.port });
@@ -106,8 +119,11 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
   const subjects = subjectsOf(config.instance);
   let reported: NodeUsage | undefined;
   const beat = (): void => {
-    link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, reported));
+    // What the volume is like is known without asking it: a report may wait for a disk that hangs.
+    const report = reported === undefined ? undefined : { ...reported, condition: health.condition };
+    link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, report));
   };
+  tellHealth = beat;
   const report = async (): Promise<void> => {
     try {
       reported = await usage();
@@ -146,6 +162,7 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
   const isIdle = await transfers.drain(graceMs);
   if (!isIdle) log.warn({ active: transfers.active }, 'transfers were cut off at the end of their grace');
   for (const timer of timers) clearInterval(timer);
+  health.stop();
   for (const server of [dataServer, statusServer]) {
     server.close();
     server.closeAllConnections();

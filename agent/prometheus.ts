@@ -27,7 +27,7 @@ export function prometheusText(snapshot: MetricsSnapshot): string {
 }
 
 function metricsOf({ usage, activeTransfers, uptimeSeconds }: MetricsSnapshot): Metric[] {
-  const { cgroup, volume, network, chunks } = usage;
+  const { cgroup, volume, condition, network, chunks } = usage;
   const gauge = (name: string, help: string, value: number): Metric => ({
     name: `nexus_agent_${name}`,
     type: 'gauge',
@@ -54,6 +54,13 @@ function metricsOf({ usage, activeTransfers, uptimeSeconds }: MetricsSnapshot): 
     gauge('volume_size_bytes', 'Size of the volume.', volume.totalBytes),
     gauge('volume_used_bytes', 'Bytes in use on the volume.', volume.usedBytes),
     gauge('volume_free_bytes', 'Bytes that can still be written.', volume.freeBytes),
+    gauge('volume_inodes', 'Inodes of the volume; 0: they are not counted.', volume.totalInodes),
+    gauge('volume_free_inodes', 'Inodes that can still be used.', volume.freeInodes),
+    gauge(
+      'volume_healthy',
+      '1: the volume takes, keeps and gives data; 0: it is full, read-only, failing or hung.',
+      Number(condition.state === 'ok'),
+    ),
     counter('network_receive_bytes', 'Bytes received by the node.', network.receivedBytes),
     counter('network_transmit_bytes', 'Bytes sent by the node.', network.sentBytes),
     gauge('chunks', 'Chunks stored.', chunks.chunks),

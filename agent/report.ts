@@ -4,7 +4,8 @@ import { AgentHeartbeat, AgentReport } from '../shared/gen/nexus/v1/agent.js';
 import type { CgroupReader, CgroupUsage } from './cgroup/port.js';
 import type { ChunkCounters } from './chunk/store.js';
 import { readNetworkUsage, type NetworkUsage } from './network/interface.js';
-import type { Volume, VolumeUsage } from './volume/port.js';
+import type { VolumeCondition } from '../shared/volume-state.js';
+import type { VolumeUsage } from './volume/port.js';
 
 /** This process, as every heartbeat tells it. */
 export interface AgentIdentity {
@@ -22,26 +23,27 @@ export interface NodeUsage {
   readonly atMs: number;
   readonly cgroup: CgroupUsage;
   readonly volume: VolumeUsage;
+  readonly condition: VolumeCondition;
   readonly network: NetworkUsage;
   readonly chunks: Readonly<ChunkCounters>;
 }
 
 export interface UsageSources {
   readonly cgroup: CgroupReader;
-  readonly volume: Volume;
+  readonly volume: { readonly condition: VolumeCondition; usage(): Promise<VolumeUsage> };
   readonly networkInterface: AgentConfig['networkInterface'];
   readonly chunkCounters: () => Readonly<ChunkCounters>;
   readonly now: () => number;
 }
 
-/** Fails only when the volume does. */
 export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
   const [cgroup, volume, network] = await Promise.all([
     sources.cgroup.read(),
     sources.volume.usage(),
     readNetworkUsage(sources.networkInterface),
   ]);
-  return { atMs: sources.now(), cgroup, volume, network, chunks: { ...sources.chunkCounters() } };
+  const { condition } = sources.volume;
+  return { atMs: sources.now(), cgroup, volume, condition, network, chunks: { ...sources.chunkCounters() } };
 }
 
 /** `reported`: what the last report said; a controller that starts anew should not have to wait for the next. */
@@ -56,7 +58,7 @@ export function encodeHeartbeat(identity: AgentIdentity, draining: boolean, repo
 
 export const encodeReport = (usage: NodeUsage): Uint8Array => AgentReport.encode(reportOf(usage)).finish();
 
-function reportOf({ atMs, cgroup, volume, network, chunks }: NodeUsage): AgentReport {
+function reportOf({ atMs, cgroup, volume, condition, network, chunks }: NodeUsage): AgentReport {
   return {
     atMs: BigInt(atMs),
     memoryUsageBytes: BigInt(cgroup.memoryBytes),
@@ -74,5 +76,9 @@ function reportOf({ atMs, cgroup, volume, network, chunks }: NodeUsage): AgentRe
     chunkReads: BigInt(chunks.reads),
     chunkWrites: BigInt(chunks.writes),
     checksumFailures: BigInt(chunks.checksumFailures),
+    volumeState: condition.state,
+    volumeReason: condition.reason,
+    volumeInodes: BigInt(volume.totalInodes),
+    volumeFreeInodes: BigInt(volume.freeInodes),
   };
 }

@@ -44,6 +44,10 @@ export async function inspection(sources: StatusSources): Promise<string> {
       total_bytes: usage.volume.totalBytes,
       used_bytes: usage.volume.usedBytes,
       free_bytes: usage.volume.freeBytes,
+      inodes: usage.volume.totalInodes,
+      free_inodes: usage.volume.freeInodes,
+      state: usage.condition.state,
+      reason: usage.condition.reason,
     },
     memory: {
       usage_bytes: usage.cgroup.memoryBytes,

@@ -25,7 +25,7 @@ const COLUMNS: readonly Column[] = [
 
 export function nodeTable(nodes: readonly Node[], width: number): string {
   if (nodes.length === 0) return 'no nodes; make one with: nexus node create NAME --storage 1G';
-  const hasReason = nodes.some((node) => node.statusReason !== '');
+  const hasReason = nodes.some((node) => reasonText(node) !== '');
   const columns = hasReason ? COLUMNS : COLUMNS.slice(0, -1);
   return table(
     columns,
@@ -43,10 +43,16 @@ const row = (node: Node): string[] => [
   String(node.cpuShares),
   formatBytes(Number(node.storageSize)),
   formatAge(node.createdAt),
-  node.statusReason,
+  reasonText(node),
 ];
 
-const statusText = (node: Node): string => (node.cordoned ? `${node.status},cordoned` : node.status);
+const reasonText = (node: Node): string => (node.statusReason === '' ? node.volumeReason : node.statusReason);
+
+const statusText = (node: Node): string => {
+  const { status, cordoned, volumeState } = node;
+  const isVolumeWell = volumeState === '' || volumeState === 'ok';
+  return [status, ...(cordoned ? ['cordoned'] : []), ...(isVolumeWell ? [] : [`volume ${volumeState}`])].join(',');
+};
 
 export function nodeFacts(node: Node): string {
   const { report } = node;
@@ -74,10 +80,19 @@ export function nodeFacts(node: Node): string {
   if (report !== undefined) {
     rows.push(
       ['memory used', limited(report.memoryUsageBytes, report.memoryLimitBytes)],
+      ['volume', node.volumeReason === '' ? node.volumeState : `${node.volumeState} (${node.volumeReason})`],
       [
         'volume used',
         `${formatBytes(Number(report.volumeUsedBytes))}, free ${formatBytes(Number(report.volumeFreeBytes))}`,
       ],
+      ...(report.volumeInodes === 0n
+        ? []
+        : [
+            [
+              'inodes',
+              `${report.volumeInodes - report.volumeFreeInodes} used, ${report.volumeFreeInodes} free`,
+            ] as const,
+          ]),
       ['chunks', `${report.chunks} (${formatBytes(Number(report.chunkBytes))})`],
     );
   }

@@ -47,6 +47,7 @@ import { reconcileAtBoot } from './node/reconcile.js';
 import { NodeRegistry } from './node/registry.js';
 import { NodeService } from './node/service.js';
 import { ClusterStorageNodes } from './node/storage-nodes.js';
+import { VolumeWatch } from './node/volume-watch.js';
 import { NodeWatch, WATCH_PERIOD_MS } from './node/watch.js';
 import { CallStatistics } from './rpc/call-statistics.js';
 import { GatewayEdge, LocalEdge } from './rpc/edge.js';
@@ -268,6 +269,9 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   };
   for (const server of servers) running.defer('stop a socket', () => server.stop());
   loop('watch', WATCH_PERIOD_MS, () => watch.tick());
+  const volumeWatch = new VolumeWatch(nodes);
+  running.defer('let mending end', () => volumeWatch.settled());
+  loop('volumes', WATCH_PERIOD_MS, () => volumeWatch.tick());
   const maintenanceLoop = loop('file maintenance', MAINTENANCE_PERIOD_MS, (signal) => maintenance.tick(signal));
   loop('file system upkeep', MAINTENANCE_PERIOD_MS, () => fsUpkeep.tick());
   loop('state snapshot', MAINTENANCE_PERIOD_MS, () => snapshot.tick());

@@ -63,13 +63,28 @@ export class NexusError extends Error {
 }
 
 /** Any thrown value as a NexusError; what is not one already becomes `internal` (or what its errno says). */
-export function toNexusError(thrown: unknown): NexusError {
+export function toNexusError(caught: unknown): NexusError {
+  const thrown = firstOf(caught);
   if (thrown instanceof NexusError) return thrown;
   if (thrown instanceof Error) {
     const errno = 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';
     return new NexusError(CODE_OF_ERRNO[errno] ?? 'internal', thrown.message, {}, { cause: thrown });
   }
   return new NexusError('internal', String(thrown));
+}
+
+/**
+ * The failure that came first. Where cleaning up after it fails as well, `await using` wraps both, and the message of
+ * the whole says nothing about either.
+ */
+export function firstOf(thrown: unknown): unknown {
+  let first = thrown;
+  while (first instanceof Error) {
+    if (first.name === 'SuppressedError' && 'suppressed' in first) first = first.suppressed;
+    else if (first instanceof AggregateError && first.errors.length > 0) first = first.errors[0] as unknown;
+    else break;
+  }
+  return first;
 }
 
 const CODE_OF_ERRNO: Readonly<Record<string, ErrorCode>> = {

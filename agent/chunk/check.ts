@@ -4,6 +4,7 @@ import type { Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
+import { toAgentError } from '../volume/errors.js';
 import { Pace } from './pace.js';
 import type { ChunkStore } from './store.js';
 import type { ExpectedChunk } from './write.js';
@@ -16,7 +17,8 @@ export interface CheckOrder {
 
 export interface Finding {
   readonly chunk: ChunkId;
-  readonly state: 'missing' | 'corrupt';
+  /** unreadable: what it holds is not known; the volume as a whole can be read. */
+  readonly state: 'missing' | 'corrupt' | 'unreadable';
   /** What is there instead, for people. */
   readonly found: string;
 }
@@ -45,12 +47,8 @@ async function checkOne(
   buffer: Buffer,
   pace: Pace,
 ): Promise<Finding | undefined> {
-  const opened = await store.openRead(chunk).catch((error: unknown) => {
-    if (error instanceof NexusError && error.code === 'not_found') return 'missing' as const;
-    return error instanceof Error ? error.message : String(error);
-  });
-  if (opened === 'missing') return { chunk, state: 'missing', found: 'it is not on the volume' };
-  if (typeof opened === 'string') return { chunk, state: 'corrupt', found: opened };
+  const opened = await store.openRead(chunk).catch((error: unknown) => ({ error }));
+  if ('error' in opened) return findingOf(chunk, opened.error);
   const hash = createHash('md5');
   let size = 0;
   try {
@@ -62,12 +60,20 @@ async function checkOne(
       await pace.spend(bytesRead);
     }
   } catch (error) {
-    // A disk that cannot read it has lost it.
-    return { chunk, state: 'corrupt', found: `it cannot be read: ${error instanceof Error ? error.message : ''}` };
+    return findingOf(chunk, error);
   } finally {
     await opened.file.close();
   }
   const md5 = hash.digest('hex');
   if (size === expected.size && md5 === expected.md5) return undefined;
   return { chunk, state: 'corrupt', found: `${size} bytes with MD5 ${md5}, not ${expected.size} with ${expected.md5}` };
+}
+
+/** A chunk that could not be read is not a corrupt one: its bytes may be as they were. */
+function findingOf(chunk: ChunkId, error: unknown): Finding {
+  if (error instanceof NexusError && error.code === 'not_found')
+    return { chunk, state: 'missing', found: 'it is not on the volume' };
+  if (error instanceof NexusError && error.code === 'data_loss')
+    return { chunk, state: 'corrupt', found: error.message };
+  return { chunk, state: 'unreadable', found: `it cannot be read: ${toAgentError(error).message}` };
 }

@@ -5,7 +5,7 @@
 import { request, type IncomingMessage } from 'node:http';
 import type { Clock } from '../../shared/clock.js';
 import { chunkPath, type ErrorReply } from '../../shared/data-plane.js';
-import { isErrorCode, NexusError, toNexusError } from '../../shared/errors.js';
+import { isErrorCode, NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { consumeBody } from './body.js';
 import type { ChunkFacts } from './layout.js';
@@ -13,6 +13,7 @@ import { Pace } from './pace.js';
 import type { ChunkStore } from './store.js';
 import type { Transfers } from './transfers.js';
 import type { ExpectedChunk } from './write.js';
+import { isOfVolume, toAgentError } from '../volume/errors.js';
 
 export interface FetchSource {
   readonly nodeId: string;
@@ -56,7 +57,9 @@ export async function fetchChunk(context: FetchContext, order: FetchOrder): Prom
     try {
       return { facts: await fetchFrom(context, order, source), corruptNodeIds };
     } catch (thrown) {
-      last = toNexusError(thrown).during(`from node ${source.nodeId}`);
+      // Only of this node's own volume does an errno come: what a source says arrives as a code.
+      if (isOfVolume(thrown)) throw toAgentError(thrown);
+      last = toAgentError(thrown).during(`from node ${source.nodeId}`);
       // A full volume or a second writer is no source's fault, and the next one would meet the same.
       if (last.code === 'resource_exhausted' || last.code === 'aborted') break;
       if (last.code === 'data_loss') corruptNodeIds.push(source.nodeId);

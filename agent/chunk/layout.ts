@@ -52,12 +52,16 @@ export function chunkOfSidecar(fileName: string): ChunkId | undefined {
   return isChunkId(id) ? id : undefined;
 }
 
-/** undefined: there is no such chunk. Code: data_loss when the sidecar is unreadable. */
+/** undefined: there is no such chunk. Codes: data_loss when the sidecar is damaged; what the system says when it can't be read. */
 export async function readSidecar(layout: ChunkLayout, chunk: ChunkId): Promise<ChunkFacts | undefined> {
-  try {
-    return parseSidecar(await readFile(layout.sidecar(chunk), 'utf8'));
-  } catch (error) {
+  const text = await readFile(layout.sidecar(chunk), 'utf8').catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (text === undefined) return undefined;
+  try {
+    return parseSidecar(text);
+  } catch (error) {
     throw new NexusError('data_loss', `chunk ${chunk}: its sidecar is damaged`, { chunk }, { cause: error });
   }
 }

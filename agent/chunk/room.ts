@@ -3,11 +3,11 @@
  * get the last of it; what has reached the volume is in its own figures from then on and is promised no longer.
  */
 import { NexusError } from '../../shared/errors.js';
-import { MIB } from '../../shared/limits.js';
+import { RESERVED_BYTES, RESERVED_INODES } from '../volume/probe.js';
 import type { Volume } from '../volume/port.js';
 
-/** Kept free for sidecars, folders and the journal, so that a volume full of chunks still works. */
-const RESERVE_BYTES = MIB;
+/** A chunk, its sidecar, and the folder that the first one of its kind needs. */
+const INODES_PER_WRITE = 3;
 
 export interface Room {
   /** So many of the promised bytes are in a temporary file now. */
@@ -18,6 +18,7 @@ export interface Room {
 
 export class RoomLedger {
   #promisedBytes = 0;
+  #writes = 0;
   #temporaryBytes = 0;
 
   constructor(private readonly volume: Volume) {}
@@ -30,9 +31,16 @@ export class RoomLedger {
   /** Code: resource_exhausted. */
   async promise(size: number): Promise<Room> {
     this.#promisedBytes += size;
+    this.#writes += 1;
     try {
-      const { freeBytes } = await this.volume.usage();
-      const left = freeBytes - this.#promisedBytes - RESERVE_BYTES;
+      const { freeBytes, totalInodes, freeInodes } = await this.volume.usage();
+      if (totalInodes > 0 && freeInodes < this.#writes * INODES_PER_WRITE + RESERVED_INODES) {
+        throw new NexusError(
+          'resource_exhausted',
+          `the volume has ${freeInodes} free inodes, too few for another chunk; remove files or add nodes`,
+        );
+      }
+      const left = freeBytes - this.#promisedBytes - RESERVED_BYTES;
       if (left < 0) {
         const room = Math.max(0, left + size);
         throw new NexusError(
@@ -42,6 +50,7 @@ export class RoomLedger {
       }
     } catch (error) {
       this.#promisedBytes -= size;
+      this.#writes -= 1;
       throw error;
     }
     return this.#room(size);
@@ -50,6 +59,7 @@ export class RoomLedger {
   #room(size: number): Room {
     let promised = size;
     let taken = 0;
+    let isOpen = true;
     return {
       take: (bytes) => {
         promised -= bytes;
@@ -58,6 +68,8 @@ export class RoomLedger {
         this.#temporaryBytes += bytes;
       },
       release: () => {
+        if (isOpen) this.#writes -= 1;
+        isOpen = false;
         this.#promisedBytes -= promised;
         this.#temporaryBytes -= taken;
         promised = 0;

@@ -4,10 +4,12 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { ErrorReply } from '../../shared/data-plane.js';
-import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
+import { meaningOf, NexusError } from '../../shared/errors.js';
 import { isChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
 import type { AgentLog } from '../log.js';
+import { toAgentError } from '../volume/errors.js';
+import type { VolumeHealth } from '../volume/health.js';
 import { getChunk } from './get.js';
 import { putChunk, type PutContext } from './put.js';
 
@@ -28,8 +30,12 @@ const RETRY_AFTER_S = '1';
 const CHUNKS_PREFIX = '/chunks/';
 
 /** Chunks and status pages. Not listening yet. */
-export function createDataServer(context: PutContext, pages: StatusPages): Server {
-  return boundedServer(context.log, async (request, response) => {
+export function createDataServer(
+  context: PutContext & { readonly health?: Pick<VolumeHealth, 'suspect'> },
+  pages: StatusPages,
+): Server {
+  const onFailure = (thrown: unknown): void => context.health?.suspect(thrown);
+  return boundedServer(context.log, onFailure, async (request, response) => {
     const path = pathOf(request);
     if (path.startsWith(CHUNKS_PREFIX)) await serveChunk(context, path.slice(CHUNKS_PREFIX.length), request, response);
     else await servePage(pages, path, request, response);
@@ -38,14 +44,18 @@ export function createDataServer(context: PutContext, pages: StatusPages): Serve
 
 /** Status pages alone, for the Unix socket. Not listening yet. */
 export function createStatusServer(log: AgentLog, pages: StatusPages): Server {
-  return boundedServer(log, async (request, response) => {
-    await servePage(pages, pathOf(request), request, response);
-  });
+  return boundedServer(
+    log,
+    () => undefined,
+    async (request, response) => {
+      await servePage(pages, pathOf(request), request, response);
+    },
+  );
 }
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
-function boundedServer(log: AgentLog, handle: Handler): Server {
+function boundedServer(log: AgentLog, onFailure: (thrown: unknown) => void, handle: Handler): Server {
   const limits = {
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: CHUNK_TOKEN_TTL_MS,
@@ -56,7 +66,8 @@ function boundedServer(log: AgentLog, handle: Handler): Server {
     request.on('error', () => undefined);
     response.on('error', () => undefined);
     handle(request, response).catch((error: unknown) => {
-      answerError(log, request, response, toNexusError(error));
+      onFailure(error);
+      answerError(log, request, response, toAgentError(error));
     });
   });
   server.maxConnections = MAX_CONNECTIONS;

@@ -7,9 +7,10 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
-import { NexusError, toNexusError } from '../../shared/errors.js';
+import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import type { AgentLog } from '../log.js';
+import type { VolumeHealth } from '../volume/health.js';
 import type { Volume } from '../volume/port.js';
 import { listChunks, recoverInventory, type ListedChunk } from './inventory.js';
 import { KeyLock } from './key-lock.js';
@@ -39,6 +40,8 @@ export interface ChunkStoreOptions {
   readonly volume: Volume;
   readonly clock: Clock;
   readonly log: AgentLog;
+  /** Gets to know of each chunk that was made durable. */
+  readonly health?: Pick<VolumeHealth, 'wrote'>;
 }
 
 export class ChunkStore {
@@ -101,7 +104,10 @@ export class ChunkStore {
 
   /** A chunk that is damaged in a way that shows at once counts as absent: writing it again repairs it. */
   async #whole(chunk: ChunkId): Promise<ChunkFacts | undefined> {
-    const facts = await this.find(chunk).catch(() => undefined);
+    const facts = await this.find(chunk).catch((error: unknown) => {
+      if (error instanceof NexusError) return undefined;
+      throw error;
+    });
     return facts !== undefined && facts.size === (await sizeOf(this.#layout.chunk(chunk))) ? facts : undefined;
   }
 
@@ -164,12 +170,14 @@ export class ChunkStore {
         await rename(file.path, this.#layout.chunk(chunk));
         await syncFolder(this.#layout.folder(chunk));
       } catch (error) {
-        await rm(temporarySidecar, { force: true });
-        await this.#remove(chunk, before);
+        await rm(temporarySidecar, { force: true }).catch(() => undefined);
+        // On a volume that fails this fails, too; the first failure is the one to tell.
+        await this.#remove(chunk, before).catch(() => undefined);
         throw error;
       }
       this.#count(1 - (before === undefined ? 0 : 1), size - (before ?? 0));
       this.#counters.writes += 1;
+      this.options.health?.wrote();
     });
     return facts;
   }
@@ -207,7 +215,7 @@ export class ChunkStore {
     const file = await open(this.#layout.chunk(chunk), 'r').catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT')
         throw new NexusError('not_found', `chunk ${chunk} is not on this node any more`, { chunk }, { cause: error });
-      throw toNexusError(error).during(`chunk ${chunk}`);
+      throw error;
     });
     const { size } = await file.stat();
     if (size !== facts.size) {

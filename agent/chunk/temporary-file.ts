@@ -65,10 +65,13 @@ export class TemporaryFile {
     await this.file.sync();
   }
 
-  /** Closes it, and removes it where it still has its temporary name. Idempotent. */
+  /**
+   * Closes it, and removes it where it still has its temporary name. Idempotent. Never rejects: on a volume that fails,
+   * what failed first is what there is to tell, and the next start removes what is left.
+   */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#flushing.catch(() => undefined);
-    await this.file.close();
-    await rm(this.path, { force: true });
+    await this.file.close().catch(() => undefined);
+    await rm(this.path, { force: true }).catch(() => undefined);
   }
 }

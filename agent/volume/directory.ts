@@ -14,10 +14,10 @@ export class DirectoryVolume implements Volume {
   ) {}
 
   async usage(): Promise<VolumeUsage> {
-    const { bsize, bavail } = await statfs(this.dataDir);
+    const { bsize, bavail, files, ffree } = await statfs(this.dataDir);
     const usedBytes = this.storedBytes();
     // The host's disk may be fuller than the volume's size promises.
     const freeBytes = Math.max(0, Math.min(this.sizeBytes - usedBytes, bavail * bsize));
-    return { totalBytes: this.sizeBytes, usedBytes, freeBytes };
+    return { totalBytes: this.sizeBytes, usedBytes, freeBytes, totalInodes: files, freeInodes: ffree };
   }
 }

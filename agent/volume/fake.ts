@@ -1,9 +1,12 @@
 /** A volume whose figures a test sets. Scriptable: see FakeScript; the call is named `volume.usage`. */
 import { FakeScript } from '../../shared/fake-script.js';
+import { VOLUME_OK } from '../../shared/volume-state.js';
 import type { Volume, VolumeUsage } from './port.js';
 
 export class FakeVolume implements Volume {
   usedBytes = 0;
+  freeInodes = 1000;
+  condition = VOLUME_OK;
 
   constructor(
     readonly dataDir: string,
@@ -13,8 +16,8 @@ export class FakeVolume implements Volume {
 
   usage(): Promise<VolumeUsage> {
     return this.script.run('volume.usage', '', () => {
-      const { totalBytes, usedBytes } = this;
-      return { totalBytes, usedBytes, freeBytes: Math.max(0, totalBytes - usedBytes) };
+      const { totalBytes, usedBytes, freeInodes } = this;
+      return { totalBytes, usedBytes, freeBytes: Math.max(0, totalBytes - usedBytes), totalInodes: 1000, freeInodes };
     });
   }
 }

@@ -6,7 +6,13 @@ export class MountedVolume implements Volume {
   constructor(readonly dataDir: string) {}
 
   async usage(): Promise<VolumeUsage> {
-    const { bsize, blocks, bfree, bavail } = await statfs(this.dataDir);
-    return { totalBytes: blocks * bsize, usedBytes: (blocks - bfree) * bsize, freeBytes: bavail * bsize };
+    const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(this.dataDir);
+    return {
+      totalBytes: blocks * bsize,
+      usedBytes: (blocks - bfree) * bsize,
+      freeBytes: bavail * bsize,
+      totalInodes: files,
+      freeInodes: ffree,
+    };
   }
 }

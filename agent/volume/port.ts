@@ -7,6 +7,9 @@ export interface VolumeUsage {
   readonly usedBytes: number;
   /** What an unprivileged writer can still use. */
   readonly freeBytes: number;
+  /** 0: the file system does not count them. */
+  readonly totalInodes: number;
+  readonly freeInodes: number;
 }
 
 export interface Volume {

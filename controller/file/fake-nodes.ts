@@ -33,9 +33,11 @@ export class FakeNodes implements NodeDirectory {
         address: `10.0.0.${slot + 2}:7400`,
         schedulable: true,
         readable: true,
+        writable: true,
         standing: 'here',
         capacityBytes: 2 * GIB,
         freeBytes: GIB,
+        freeInodes: Infinity,
         reportedAt: 0,
         receiptKey: publicKeyOf(key.publicKey),
       });
@@ -57,7 +59,7 @@ export class FakeNodes implements NodeDirectory {
 
   /** As one does that is stopped or dead. */
   takeDown(id: NodeId): void {
-    this.change(id, { schedulable: false, readable: false, standing: 'away' });
+    this.change(id, { schedulable: false, readable: false, writable: false, standing: 'away' });
   }
 
   forget(id: NodeId): void {

@@ -31,8 +31,8 @@ export class FileMaintenance {
   async #deleteOn(node: NodeId, signal: AbortSignal): Promise<void> {
     const { store, nodes, log } = this.deps;
     while (!signal.aborted) {
-      // A node that is away is asked when it is back.
-      if (nodes.find(node)?.readable !== true) return;
+      // A node that is away, or whose volume takes no changes, is asked when it is back.
+      if (nodes.find(node)?.writable !== true) return;
       const doomed = await store.doomedReplicas(DELETES_PER_COMMAND, node);
       if (doomed.length === 0) return;
       try {

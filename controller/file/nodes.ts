@@ -11,17 +11,23 @@ export interface StorageNode {
   readonly address: string;
   /** Running and not cordoned: may be given new chunks. */
   readonly schedulable: boolean;
-  /** Its agent is expected to answer. */
+  /** Why a running one may not, for people; undefined: it may, or is not running, or is cordoned. */
+  readonly unfit?: string;
+  /** Its agent is expected to answer, and its volume can be read. */
   readonly readable: boolean;
+  /** Its agent is expected to answer, and to be able to delete. */
+  readonly writable: boolean;
   /**
    * here: its copies count (also while it is stopped on purpose); leaving: it is being drained; away: it is Lost, has
-   * failed or is being removed.
+   * failed, is being removed, or its volume can't be read.
    */
   readonly standing: 'here' | 'leaving' | 'away';
   /** As the agent last reported; 0 before its first report. */
   readonly capacityBytes: number;
   /** As the agent last reported; 0 before its first report. */
   readonly freeBytes: number;
+  /** Infinity: its file system does not count them, or its agent does not tell. */
+  readonly freeInodes: number;
   /** When, by the agent's clock, ms since the epoch. */
   readonly reportedAt: number;
   /** Checks its receipts; unknown before its first heartbeat. */
@@ -53,7 +59,8 @@ export interface FetchOutcome {
 
 export interface ReplicaFinding {
   readonly chunkId: ChunkId;
-  readonly state: 'missing' | 'corrupt';
+  /** unreadable: a read failed, and what is there is not known. */
+  readonly state: 'missing' | 'corrupt' | 'unreadable';
   /** What is there instead, for people. */
   readonly found: string;
 }

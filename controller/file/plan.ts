@@ -12,8 +12,12 @@ export interface Candidate {
   readonly id: NodeId;
   readonly name: string;
   readonly schedulable: boolean;
+  /** Why a running, uncordoned one is not schedulable. */
+  readonly unfit?: string;
   /** Less what is promised to chunks that are still being written. */
   readonly freeBytes: number;
+  /** Likewise; Infinity: not counted. */
+  readonly freeInodes: number;
 }
 
 /** New places for one chunk whose nodes failed. */
@@ -53,8 +57,17 @@ export interface Placement {
 /** Stays free on every volume, so that deletions and the file system's own tables never lack room. */
 export const NODE_RESERVE_BYTES = 4 * MIB;
 
+/** Stay free likewise: a node needs some to start, and an agent to write anything. */
+export const NODE_RESERVE_INODES = 64;
+/** A chunk and its sidecar, and the folder that it may be the first one in. */
+export const INODES_PER_CHUNK = 3;
+
 /** Whole chunks that fit; negative when less than the reserve is free. */
-export const roomFor = (freeBytes: number): number => Math.floor((freeBytes - NODE_RESERVE_BYTES) / CHUNK_SIZE_BYTES);
+export const roomFor = ({ freeBytes, freeInodes }: Pick<Candidate, 'freeBytes' | 'freeInodes'>): number =>
+  Math.min(
+    Math.floor((freeBytes - NODE_RESERVE_BYTES) / CHUNK_SIZE_BYTES),
+    Math.floor((freeInodes - NODE_RESERVE_INODES) / INODES_PER_CHUNK),
+  );
 
 /**
  * Codes: failed_precondition (fewer running nodes than copies), resource_exhausted (too few with room), unavailable
@@ -86,7 +99,7 @@ export function assertRoomForFile(nodes: readonly Candidate[], replicas: number,
   // A node takes one copy of a chunk, so room beyond the number of chunks is of no use on it.
   const places = nodes
     .filter((node) => node.schedulable)
-    .reduce((sum, node) => sum + Math.min(chunks, Math.max(0, roomFor(node.freeBytes))), 0);
+    .reduce((sum, node) => sum + Math.min(chunks, Math.max(0, roomFor(node))), 0);
   if (places >= chunks * replicas) return;
   const fits = Math.floor(places / replicas) * CHUNK_SIZE_BYTES;
   throw new NexusError(
@@ -105,7 +118,7 @@ class Dealer {
     public cursor: number,
   ) {
     this.#ring = nodes.filter((node) => node.schedulable);
-    this.#room = new Map(this.#ring.map((node) => [node.id, roomFor(node.freeBytes)]));
+    this.#room = new Map(this.#ring.map((node) => [node.id, roomFor(node)]));
   }
 
   /** As many as there are, from `replicas` down to `least`. */
@@ -140,10 +153,9 @@ class Dealer {
   passedOver(without?: ReadonlySet<NodeId>): Record<string, string> {
     const why: Record<string, string> = {};
     for (const node of this.nodes) {
-      if (!node.schedulable) why[node.name] = 'not running, or cordoned';
+      if (!node.schedulable) why[node.name] = node.unfit ?? 'not running, or cordoned';
       else if (without?.has(node.id) === true) why[node.name] = 'has the chunk, or failed to take it';
-      else if (!this.#hasRoom(node))
-        why[node.name] = `no room for a chunk (${formatBytes(Math.max(0, node.freeBytes))} free)`;
+      else if (!this.#hasRoom(node)) why[node.name] = `no room for a chunk (${freeOf(node)})`;
     }
     return why;
   }
@@ -154,7 +166,10 @@ class Dealer {
     const details = { passed_over: why.slice(0, 20) };
     const running = this.#ring.length;
     if (running === 0) {
-      const advice = 'create one with: nexus node create NAME --storage 1G';
+      const unfit = this.nodes.filter((node) => node.unfit !== undefined);
+      const reasons = unfit.slice(0, 3).map((node) => `node ${node.name}: ${node.unfit}`);
+      const others = reasons.length === 0 ? '' : `restart what fails (${reasons.join('; ')}), or `;
+      const advice = `${others}create one with: nexus node create NAME --storage 1G`;
       const message = `no node can take data: none is running and uncordoned; ${advice}`;
       return new NexusError('failed_precondition', message, details);
     }
@@ -168,6 +183,11 @@ class Dealer {
       return new NexusError('unavailable', message, details);
     }
     const full = eligible.filter((node) => !this.#hasRoom(node));
+    if (full.every((node) => node.freeInodes - NODE_RESERVE_INODES < INODES_PER_CHUNK)) {
+      const emptiest = Math.max(0, ...full.map((node) => node.freeInodes));
+      const message = `no room for another chunk: ${full.length} of ${eligible.length} nodes have too few free inodes (${emptiest} at the most); remove files or create nodes`;
+      return new NexusError('resource_exhausted', message, details);
+    }
     const free = Math.max(0, ...full.map((node) => node.freeBytes));
     const needed = CHUNK_SIZE_BYTES + NODE_RESERVE_BYTES;
     const roomy = eligible.length - full.length;
@@ -178,3 +198,9 @@ class Dealer {
     return new NexusError('resource_exhausted', message, { ...details, needed_bytes: needed, free_bytes: free });
   }
 }
+
+/** What is short, for people. */
+const freeOf = ({ freeBytes, freeInodes }: Candidate): string =>
+  freeInodes - NODE_RESERVE_INODES < INODES_PER_CHUNK
+    ? `${Math.max(0, freeInodes)} inodes free`
+    : `${formatBytes(Math.max(0, freeBytes))} free`;

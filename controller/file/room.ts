@@ -4,8 +4,9 @@
  * room that is gone. Kept in memory only: after a restart the next reports are right again.
  */
 import type { ChunkId, NodeId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { StorageNode } from './nodes.js';
-import type { Candidate } from './plan.js';
+import { INODES_PER_CHUNK, type Candidate } from './plan.js';
 
 /** A copy that its agent has signed for. */
 export interface StoredCopy {
@@ -34,15 +35,23 @@ export class Room {
   candidates(nodes: readonly StorageNode[], promised: ReadonlyMap<NodeId, number>, nowMs: number): Candidate[] {
     this.#forgetReported(nodes, nowMs);
     const unreported = new Map<NodeId, number>();
+    const chunks = new Map<NodeId, number>();
     for (const { nodeId, size } of this.#stored.values()) {
       unreported.set(nodeId, (unreported.get(nodeId) ?? 0) + size);
+      chunks.set(nodeId, (chunks.get(nodeId) ?? 0) + 1);
     }
-    return nodes.map(({ id, name, schedulable, freeBytes }) => ({
-      id,
-      name,
-      schedulable,
-      freeBytes: freeBytes - (promised.get(id) ?? 0) - (unreported.get(id) ?? 0),
-    }));
+    return nodes.map(({ id, name, schedulable, unfit, freeBytes, freeInodes }) => {
+      const promisedBytes = promised.get(id) ?? 0;
+      const coming = Math.ceil(promisedBytes / CHUNK_SIZE_BYTES) + (chunks.get(id) ?? 0);
+      return {
+        id,
+        name,
+        schedulable,
+        ...(unfit === undefined ? {} : { unfit }),
+        freeBytes: freeBytes - promisedBytes - (unreported.get(id) ?? 0),
+        freeInodes: freeInodes - coming * INODES_PER_CHUNK,
+      };
+    });
   }
 
   #forgetReported(nodes: readonly StorageNode[], nowMs: number): void {

@@ -231,7 +231,7 @@ export class Uploads {
     if (live.length > 0 && writing.length === 0) {
       throw new NexusError('failed_precondition', `chunk ${chunk.index} is stored already: its receipts are in`);
     }
-    const isFailed = (id: NodeId): boolean => named.includes(id) || this.deps.nodes.find(id)?.readable !== true;
+    const isFailed = (id: NodeId): boolean => named.includes(id) || this.deps.nodes.find(id)?.writable !== true;
     const failed = writing.filter(isFailed);
     return {
       chunk,

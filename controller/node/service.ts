@@ -10,11 +10,13 @@ import { MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
 import type { ExecHandle, ExecSpec } from '../runtime/port.js';
 import type { FileRecord, NodeRecord } from '../store/port.js';
+import { isReadable } from '../../shared/volume-state.js';
 import { bringUp } from './bring-up.js';
 import type { NodeContext } from './context.js';
 import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
 import { isListening, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase } from './take-down.js';
+import { conditionOf } from './volume-condition.js';
 
 /** Starting is mostly processor work: a few at a time keep every core busy without starving the running agents. */
 const CONCURRENT_STARTS = 4;
@@ -49,12 +51,24 @@ export class NodeService {
   }
 
   restart(reference: string, signal: AbortSignal): Promise<NodeRecord> {
-    return this.#onNode(reference, async (node) => {
-      const grace = this.context.settings.nodeStopGraceMs;
-      const stopped =
-        node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
-      return await this.#startLocked(stopped, signal);
+    return this.#onNode(reference, (node) => this.#restartLocked(node, signal));
+  }
+
+  /** Where `isWanted` still holds once it is the caller's turn; `tell` is called before it begins. */
+  async restartIf(id: NodeId, isWanted: () => boolean, tell: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    await this.#locked(id, async () => {
+      const node = this.context.registry.get(id);
+      if (node === undefined || !isListening(node.status) || !isWanted()) return;
+      await tell();
+      await this.#restartLocked(node, signal);
     });
+  }
+
+  async #restartLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+    const grace = this.context.settings.nodeStopGraceMs;
+    const stopped =
+      node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
+    return await this.#startLocked(stopped, signal);
   }
 
   /** For the cluster's own end: the node is to run again at the next start. */
@@ -84,10 +98,13 @@ export class NodeService {
     return { node: removed, lostFiles };
   }
 
-  /** Nodes whose copies count when another one goes: not those that may never come back. */
+  /** Nodes whose copies count when another one goes: not those that may never come back, or whose volume fails. */
   #holders(): NodeId[] {
     const away: readonly NodeStatus[] = ['Lost', 'Failed', 'Removing'];
-    const nodes = this.context.registry.list().filter((node) => !away.includes(node.status));
+    const { registry } = this.context;
+    const nodes = registry
+      .list()
+      .filter((node) => !away.includes(node.status) && isReadable(conditionOf(registry.agent(node.id)).state));
     return nodes.map((node) => node.id);
   }
 

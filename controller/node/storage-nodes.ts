@@ -12,7 +12,9 @@ import type {
   StorageNode,
 } from '../file/nodes.js';
 import type { NodeRecord } from '../store/port.js';
+import { isReadable, isWritable, type VolumeState } from '../../shared/volume-state.js';
 import type { NodeContext } from './context.js';
+import { conditionOf, takesChunks } from './volume-condition.js';
 
 /** An agent deletes some hundred files in well under a second. */
 const DELETE_TIMEOUT_MS = 30_000;
@@ -64,7 +66,7 @@ export class ClusterStorageNodes implements NodeDirectory {
     const command = { verifyChunks: { chunks: expected, rate: BigInt(rate) } };
     const reply = await this.context.bus.request(node, command, timeoutFor(bytes, rate));
     return reply.findings.map(({ chunkId, state, found }) => {
-      if (state !== 'missing' && state !== 'corrupt') {
+      if (state !== 'missing' && state !== 'corrupt' && state !== 'unreadable') {
         throw new NexusError('internal', `node ${node} calls a chunk "${state}", which means nothing here`);
       }
       return { chunkId: chunkId as ChunkId, state, found };
@@ -79,15 +81,21 @@ export class ClusterStorageNodes implements NodeDirectory {
   #view(record: NodeRecord): StorageNode {
     const { registry, settings } = this.context;
     const agent = registry.agent(record.id);
+    const { state, reason } = conditionOf(agent);
+    const isHeard = record.status === 'Running' || record.status === 'Suspect';
+    const isPlace = record.status === 'Running' && !record.cordoned && !record.draining;
     return {
       id: record.id,
       name: record.name,
       address: `${record.ip}:${settings.dataPort}`,
-      schedulable: record.status === 'Running' && !record.cordoned && !record.draining,
-      readable: record.status === 'Running' || record.status === 'Suspect',
-      standing: standingOf(record),
+      schedulable: isPlace && takesChunks(state),
+      ...(isPlace && !takesChunks(state) ? { unfit: `its volume is ${state}: ${reason}` } : {}),
+      readable: isHeard && isReadable(state),
+      writable: isHeard && isWritable(state),
+      standing: standingOf(record, state),
       capacityBytes: Number(agent?.report?.volumeTotalBytes ?? 0n),
       freeBytes: Number(agent?.report?.volumeFreeBytes ?? 0n),
+      freeInodes: (agent?.report?.volumeInodes ?? 0n) === 0n ? Infinity : Number(agent?.report?.volumeFreeInodes),
       reportedAt: Number(agent?.report?.atMs ?? 0n),
       // Made when it is asked for: the loops look at all nodes twice a second, and at hardly any key.
       get receiptKey() {
@@ -97,7 +105,9 @@ export class ClusterStorageNodes implements NodeDirectory {
   }
 }
 
-function standingOf({ status, draining }: NodeRecord): StorageNode['standing'] {
+/** A node that was stopped on purpose is here, whatever its volume was like: the next start looks. */
+function standingOf({ status, draining }: NodeRecord, volume: VolumeState): StorageNode['standing'] {
   if (status === 'Lost' || status === 'Failed' || status === 'Removing') return 'away';
+  if (status === 'Running' && !isReadable(volume)) return 'away';
   return draining ? 'leaving' : 'here';
 }

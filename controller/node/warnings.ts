@@ -1,5 +1,6 @@
 /** What an operator should know about nodes, each with what to do. Pure. */
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import { isReadable, isWritable, type VolumeCondition } from '../../shared/volume-state.js';
 import type { NodeRecord } from '../store/port.js';
 import { hasFigures } from './state.js';
 
@@ -7,8 +8,17 @@ export interface WatchedNode {
   readonly record: Pick<NodeRecord, 'name' | 'status' | 'statusReason' | 'cordoned' | 'draining'>;
   /** Of its agent; undefined before the first one. */
   readonly report:
-    | Pick<AgentReport, 'volumeTotalBytes' | 'volumeFreeBytes' | 'memoryWorkingSetBytes' | 'memoryLimitBytes'>
+    | Pick<
+        AgentReport,
+        | 'volumeTotalBytes'
+        | 'volumeFreeBytes'
+        | 'volumeInodes'
+        | 'volumeFreeInodes'
+        | 'memoryWorkingSetBytes'
+        | 'memoryLimitBytes'
+      >
     | undefined;
+  readonly volume: VolumeCondition;
 }
 
 /** Above these the next upload, or the next process, may be the one that fails. */
@@ -16,7 +26,10 @@ const FULL_VOLUME_PERCENT = 90;
 const FULL_MEMORY_PERCENT = 95;
 
 export function nodeWarnings(nodes: readonly WatchedNode[]): string[] {
-  return [...nodes.flatMap((node) => [...stateWarning(node), ...roomWarnings(node)]), ...placeWarning(nodes)];
+  return [
+    ...nodes.flatMap((node) => [...stateWarning(node), ...volumeWarning(node), ...roomWarnings(node)]),
+    ...placeWarning(nodes),
+  ];
 }
 
 function stateWarning({ record: { name, status, statusReason } }: WatchedNode): string[] {
@@ -29,6 +42,16 @@ function stateWarning({ record: { name, status, statusReason } }: WatchedNode): 
   return what === undefined ? [] : [`node ${name} is ${status}: ${statusReason}; ${what}`];
 }
 
+function volumeWarning({ record: { name, status }, volume: { state, reason } }: WatchedNode): string[] {
+  if (!hasFigures(status) || isWritable(state)) return [];
+  const effect = isReadable(state)
+    ? 'what it holds can be read, nothing new is placed there'
+    : 'what it holds counts as out of reach and is copied again from elsewhere';
+  return [
+    `the volume of node ${name} is ${state} (${reason}): ${effect}; it is mended by itself where a new mount does it and the disk of this machine has room; nexus node restart ${name} tries at once, nexus events tells what was tried`,
+  ];
+}
+
 function roomWarnings({ record: { name, status }, report }: WatchedNode): string[] {
   if (report === undefined || !hasFigures(status)) return [];
   const warnings: string[] = [];
@@ -36,6 +59,12 @@ function roomWarnings({ record: { name, status }, report }: WatchedNode): string
   if (volume >= FULL_VOLUME_PERCENT) {
     warnings.push(
       `the volume of node ${name} is ${volume} % full; remove files, or add a node and nexus file rebalance; what commands in the node have written counts, too: nexus node exec ${name} -- du -h -d 3 /data`,
+    );
+  }
+  const inodes = percentOf(report.volumeInodes - report.volumeFreeInodes, report.volumeInodes);
+  if (inodes >= FULL_VOLUME_PERCENT) {
+    warnings.push(
+      `node ${name} has used ${inodes} % of its volume's inodes, ${report.volumeFreeInodes} are left; remove files, or add a node and nexus file rebalance; small files that commands in the node have made count, too: nexus node exec ${name} -- sh -c 'find / -xdev | wc -l'`,
     );
   }
   const memory = percentOf(report.memoryWorkingSetBytes, report.memoryLimitBytes);
@@ -49,8 +78,8 @@ function roomWarnings({ record: { name, status }, report }: WatchedNode): string
 
 /** Of a cluster that has nodes, but none that takes anything. */
 function placeWarning(nodes: readonly WatchedNode[]): string[] {
-  const takes = ({ record }: WatchedNode): boolean =>
-    record.status === 'Running' && !record.cordoned && !record.draining;
+  const takes = ({ record, volume }: WatchedNode): boolean =>
+    record.status === 'Running' && !record.cordoned && !record.draining && isWritable(volume.state);
   if (nodes.length === 0 || nodes.some(takes)) return [];
   return ['no node takes new data: start or uncordon one, or add one with nexus node create'];
 }

@@ -123,7 +123,7 @@ export class Rebalance {
 
   async #movable({ from, to }: Shift, chosen: ReadonlySet<ChunkId>): Promise<StoredChunk | undefined> {
     const target = this.deps.nodes.find(to.id);
-    if (target?.schedulable !== true || roomFor(target.freeBytes) < 1) return undefined;
+    if (target?.schedulable !== true || roomFor(target) < 1) return undefined;
     for (let after = ''; ;) {
       const page = await this.deps.replicas.readyOn(from.id, { after, limit: PAGE });
       for (const { id } of page) {

@@ -85,7 +85,7 @@ export function planCopies(
   nodes: NodesById,
   avoid: (chunk: ChunkId, node: NodeId) => boolean,
 ): CopyPlan {
-  const room = new Map([...nodes.values()].map((node) => [node.id, roomFor(node.freeBytes)]));
+  const room = new Map([...nodes.values()].map((node) => [node.id, roomFor(node)]));
   const copies: PlannedCopy[] = [];
   const blocked = new Map<ChunkId, string>();
   for (const verdict of verdicts) {

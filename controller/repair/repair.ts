@@ -156,7 +156,10 @@ export class Repair {
     const all = nodes.snapshot();
     const free = room.candidates(all, await store.writingBytes(), clock.now());
     return new Map(
-      all.map((node, at): [NodeId, StorageNode] => [node.id, { ...node, freeBytes: free[at]?.freeBytes ?? 0 }]),
+      all.map((node, at): [NodeId, StorageNode] => [
+        node.id,
+        { ...node, freeBytes: free[at]?.freeBytes ?? 0, freeInodes: free[at]?.freeInodes ?? 0 },
+      ]),
     );
   }
 

@@ -90,6 +90,7 @@ export class Suspicions {
     node: NodeId,
     { state, found }: Pick<ReplicaFinding, 'state' | 'found'>,
   ): Promise<boolean> {
+    if (state === 'unreadable') return false;
     if (!(await this.deps.replicas.markBad({ chunkId: chunk.id, nodeId: node }, state))) return false;
     const name = this.deps.nodes.find(node)?.name ?? node;
     const what = `chunk ${chunk.index} of file ${chunk.fileId} on node ${name} is ${state}: ${found}`;

@@ -13,7 +13,8 @@ import { VERSION } from '../../shared/version.js';
 import type { Lambda } from '../lambda/use-cases.js';
 import { latestFigures } from '../metrics/figures.js';
 import type { NodeContext } from '../node/context.js';
-import { isListening } from '../node/state.js';
+import { hasFigures, isListening } from '../node/state.js';
+import { conditionOf, takesChunks } from '../node/volume-condition.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { NodeRecord, Store } from '../store/port.js';
 import type { CallStatistics } from './call-statistics.js';
@@ -67,13 +68,16 @@ function controllerShape({ context, startedAt }: ClusterMetricsDeps): Controller
   };
 }
 
-function observed({ metrics, settings }: NodeContext, node: NodeRecord): ObservedNode {
+function observed({ metrics, registry, settings }: NodeContext, node: NodeRecord): ObservedNode {
+  const agent = registry.agent(node.id);
+  const { state } = conditionOf(agent);
   const isUp = isListening(node.status);
   const sample = latestFigures(metrics, node);
   return {
     name: node.name,
     status: node.status,
-    schedulable: node.status === 'Running' && !node.cordoned && !node.draining,
+    schedulable: node.status === 'Running' && !node.cordoned && !node.draining && takesChunks(state),
+    volumeState: hasFigures(node.status) && agent?.report !== undefined ? state : '',
     agentAddress: isUp ? `${node.ip}:${settings.dataPort}` : '',
     metrics: sample === undefined ? undefined : metricsShape(node, sample),
   };

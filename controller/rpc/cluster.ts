@@ -10,6 +10,7 @@ import type { EventLog } from '../events/log.js';
 import type { Lambda } from '../lambda/use-cases.js';
 import type { NodeContext } from '../node/context.js';
 import type { NodeStatus } from '../node/state.js';
+import { conditionOf } from '../node/volume-condition.js';
 import { nodeWarnings } from '../node/warnings.js';
 import { repairWarnings } from '../repair/warnings.js';
 import type { Upkeep } from '../repair/upkeep.js';
@@ -123,7 +124,12 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       ...(gateway.problem === '' ? [] : [`the gateway is not up: ${gateway.problem}`]),
       ...repairWarnings(deps.upkeep.repair.status()),
       ...runtime.caveats,
-      ...nodeWarnings(nodes.map((record) => ({ record, report: registry.agent(record.id)?.report }))),
+      ...nodeWarnings(
+        nodes.map((record) => {
+          const agent = registry.agent(record.id);
+          return { record, report: agent?.report, volume: conditionOf(agent) };
+        }),
+      ),
     ],
   };
 }

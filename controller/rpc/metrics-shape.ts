@@ -16,6 +16,8 @@ export const metricsShape = (node: NodeRecord, sample: Sample): NodeMetrics => (
   volumeTotal: BigInt(sample.volumeTotalBytes),
   volumeUsed: BigInt(sample.volumeUsedBytes),
   volumeFree: BigInt(sample.volumeFreeBytes),
+  volumeInodes: BigInt(sample.volumeInodes),
+  volumeFreeInodes: BigInt(sample.volumeFreeInodes),
   networkRx: BigInt(sample.networkRxBytes),
   networkTx: BigInt(sample.networkTxBytes),
   networkRxRate: sample.networkRxRate,

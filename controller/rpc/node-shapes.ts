@@ -3,6 +3,7 @@ import type { Settings } from '../../shared/config/settings.js';
 import type { Node, NodeReport } from '../../shared/gen/nexus/v1/node.js';
 import type { AgentView } from '../node/registry.js';
 import { hasFigures, isListening } from '../node/state.js';
+import { conditionOf } from '../node/volume-condition.js';
 import type { NodeRecord } from '../store/port.js';
 
 /** `cpuPercent` goes with the agent's last report. */
@@ -13,6 +14,8 @@ export function nodeShape(
   settings: Settings,
 ): Node {
   const isUp = isListening(record.status);
+  const isKnown = hasFigures(record.status) && agent?.report !== undefined;
+  const condition = conditionOf(agent);
   return {
     id: record.id,
     name: record.name,
@@ -35,6 +38,8 @@ export function nodeShape(
     agentStartedAt: isUp && agent !== undefined && agent.startedAt > 0 ? new Date(agent.startedAt).toISOString() : '',
     dataAddress: `${record.ip}:${settings.dataPort}`,
     loopDevice: record.loopDevice,
+    volumeState: isKnown ? condition.state : '',
+    volumeReason: isKnown ? condition.reason : '',
   };
 }
 
@@ -55,5 +60,7 @@ function reportShape(agent: AgentView | undefined, cpuPercent: number | undefine
     chunks: report.chunks,
     chunkBytes: report.chunkBytes,
     pids: report.pids,
+    volumeInodes: report.volumeInodes,
+    volumeFreeInodes: report.volumeFreeInodes,
   };
 }

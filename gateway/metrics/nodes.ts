@@ -1,5 +1,6 @@
 /** Series of nodes: their states, and what those that are up use. A node that is removed takes its series along. */
 import type { NodeMetrics, ObservedNode } from '../../shared/gen/nexus/v1/metrics.js';
+import { VOLUME_STATES } from '../../shared/volume-state.js';
 import { familyText, type Sample } from './text.js';
 
 /** As in the life of a node; each has a value for each node, 0 or 1, as state sets have. */
@@ -30,6 +31,8 @@ const FIGURES: readonly Figure[] = [
   gauge('volume_size_bytes', 'Size of the volume.', ({ volumeTotal }) => volumeTotal),
   gauge('volume_used_bytes', 'Bytes in use on the volume.', ({ volumeUsed }) => volumeUsed),
   gauge('volume_free_bytes', 'Bytes that can still be written to it.', ({ volumeFree }) => volumeFree),
+  gauge('volume_inodes', 'Inodes of the volume; 0: they are not counted.', ({ volumeInodes }) => volumeInodes),
+  gauge('volume_free_inodes', 'Inodes that can still be used.', ({ volumeFreeInodes }) => volumeFreeInodes),
   counter('network_receive_bytes_total', 'Bytes received.', ({ networkRx }) => networkRx),
   counter('network_transmit_bytes_total', 'Bytes sent.', ({ networkTx }) => networkTx),
   gauge('chunks', 'Chunks stored.', ({ chunks }) => chunks),
@@ -53,6 +56,11 @@ export function nodesText(nodes: readonly ObservedNode[]): string {
   const stateOfEach = nodes.flatMap(({ name, status }) =>
     STATES.map((state) => ({ labels: { node: name, state }, value: status === state ? 1 : 0 })),
   );
+  const volumes = nodes
+    .filter(({ volumeState }) => volumeState !== '')
+    .flatMap(({ name, volumeState }) =>
+      VOLUME_STATES.map((state) => ({ labels: { node: name, state }, value: volumeState === state ? 1 : 0 })),
+    );
   return [
     familyText('nexus_nodes', 'gauge', 'Nodes by state.', states),
     familyText('nexus_node_state', 'gauge', '1 for the state that the node is in, 0 for the others.', stateOfEach),
@@ -61,6 +69,12 @@ export function nodesText(nodes: readonly ObservedNode[]): string {
       'gauge',
       'Whether the node takes new data.',
       each(({ schedulable }) => Number(schedulable)),
+    ),
+    familyText(
+      'nexus_node_volume_state',
+      'gauge',
+      '1 for the state that the node’s agent finds its volume in, 0 for the others.',
+      volumes,
     ),
     ...FIGURES.map(({ name, type, help, of }) => familyText(`nexus_node_${name}`, type, help, reported(nodes, of))),
   ].join('');

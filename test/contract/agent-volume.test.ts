@@ -49,7 +49,9 @@ for (const { name, needsRoot, open } of AGENT_VOLUMES) {
     it('answers many at once alike', async () => {
       await opened.store(MIB);
       const answers = await Promise.all(Array.from({ length: 50 }, () => volume.usage()));
-      expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).to.equal(1);
+      // Inodes of a plain folder are the host's, where others make files meanwhile.
+      const bytes = answers.map(({ freeInodes: _, ...answer }) => JSON.stringify(answer));
+      expect(new Set(bytes).size).to.equal(1);
     });
 
     it('that is gone says so', async () => {

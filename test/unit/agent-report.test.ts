@@ -42,6 +42,9 @@ describe("an agent's report", () => {
         chunkReads: 5n,
         chunkWrites: 4n,
         checksumFailures: 1n,
+        volumeState: 'ok',
+        volumeInodes: 1000n,
+        volumeFreeInodes: 1000n,
       }),
     );
   });

@@ -54,11 +54,11 @@ describe('file maintenance', () => {
   it('asks a node that is away when it is back, and the others meanwhile', async () => {
     const file = await bench.storeFile(3);
     await bench.files.remove(file.id);
-    bench.nodes.change(bench.id(1), { readable: false });
+    bench.nodes.change(bench.id(1), { writable: false });
     await tick();
     expect(bench.nodes.deletions.map(({ node }) => node)).to.deep.equal([bench.id(0), bench.id(2)]);
     expect(await doomed()).to.equal(1);
-    bench.nodes.change(bench.id(1), { readable: true });
+    bench.nodes.change(bench.id(1), { writable: true });
     await tick();
     expect(await doomed()).to.equal(0);
   });

@@ -20,6 +20,7 @@ const node = (number: number, change: Partial<Candidate> = {}): Candidate => ({
   name: `node-${number}`,
   schedulable: true,
   freeBytes: 1000 * GIB,
+  freeInodes: Infinity,
   ...change,
 });
 const nodes = (count: number): Candidate[] => Array.from({ length: count }, (_, number) => node(number));
@@ -65,7 +66,7 @@ describe('placement', () => {
           try {
             placed = planPlacement({ nodes: all, cursor, chunks: count, replicas });
           } catch {
-            const withRoom = all.filter(({ schedulable, freeBytes }) => schedulable && roomFor(freeBytes) >= 1);
+            const withRoom = all.filter((one) => one.schedulable && roomFor(one) >= 1);
             expect(withRoom.length).to.be.below(replicas);
             return;
           }
@@ -77,7 +78,7 @@ describe('placement', () => {
           for (const [id, chunks] of countsOf(placed.chunks)) {
             const used = all.find((candidate) => candidate.id === id)!;
             expect(used.schedulable).to.equal(true);
-            expect(chunks).to.be.at.most(roomFor(used.freeBytes));
+            expect(chunks).to.be.at.most(roomFor(used));
           }
         },
       ),
@@ -124,7 +125,7 @@ describe('placement', () => {
         } catch {
           fits = false;
         }
-        const room = all.filter((one) => one.schedulable).reduce((sum, one) => sum + roomFor(one.freeBytes), 0);
+        const room = all.filter((one) => one.schedulable).reduce((sum, one) => sum + roomFor(one), 0);
         expect(fits).to.equal(room >= count);
         if (fits)
           expect(planPlacement({ nodes: all, cursor: 0, chunks: count, replicas: 1 }).chunks).to.have.length(count);
@@ -213,5 +214,23 @@ describe('placement', () => {
       expect(await codeOf(() => assertRoomForFile([node(0, { freeBytes: 0 })], 1, 0))).to.equal('resource_exhausted');
       assertRoomForFile([node(0, { freeBytes: spaceFor(1) })], 1, 0);
     });
+  });
+
+  it('passes over nodes without free inodes, and says so', async () => {
+    const full = node(0, { freeInodes: 60 });
+    const placed = plan({ nodes: [full, node(1)], chunks: 2 });
+    expect(placed.chunks).to.deep.equal([[nodeId(1)], [nodeId(1)]]);
+    expect(placed.passedOver['node-0']).to.equal('no room for a chunk (60 inodes free)');
+    const error = await errorOf(() => plan({ nodes: [full] }));
+    expect(error.code).to.equal('resource_exhausted');
+    expect(error.message).to.match(/too few free inodes \(60 at the most\)/);
+  });
+
+  it('says why a running node takes nothing', async () => {
+    const unfit = node(0, { schedulable: false, unfit: 'its volume is read-only: writing fails: EROFS' });
+    expect(plan({ nodes: [unfit, node(1)] }).passedOver['node-0']).to.match(/^its volume is read-only/);
+    expect((await errorOf(() => plan({ nodes: [unfit] }))).message).to.match(
+      /restart what fails \(node node-0: its volume/,
+    );
   });
 });

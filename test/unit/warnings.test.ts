@@ -2,12 +2,20 @@ import { expect } from 'chai';
 import { nodeWarnings, type WatchedNode } from '../../controller/node/warnings.js';
 import { repairWarnings, type WatchedRepair } from '../../controller/repair/warnings.js';
 import type { NodeStatus } from '../../controller/node/state.js';
+import type { VolumeState } from '../../shared/volume-state.js';
 
-const ROOMY = { volumeTotalBytes: 100n, volumeFreeBytes: 50n, memoryWorkingSetBytes: 10n, memoryLimitBytes: 100n };
+const ROOMY = {
+  volumeTotalBytes: 100n,
+  volumeFreeBytes: 50n,
+  volumeInodes: 1000n,
+  volumeFreeInodes: 500n,
+  memoryWorkingSetBytes: 10n,
+  memoryLimitBytes: 100n,
+};
 
 const node = (
   name: string,
-  change: { status?: NodeStatus; cordoned?: boolean; report?: Partial<typeof ROOMY> } = {},
+  change: { status?: NodeStatus; cordoned?: boolean; report?: Partial<typeof ROOMY>; volume?: VolumeState } = {},
 ): WatchedNode => ({
   record: {
     name,
@@ -17,6 +25,7 @@ const node = (
     draining: false,
   },
   report: { ...ROOMY, ...change.report },
+  volume: { state: change.volume ?? 'ok', reason: change.volume === undefined ? '' : 'as it was told' },
 });
 
 const repair = ({
@@ -50,6 +59,27 @@ describe('warnings', () => {
       expect(warning).to.include(`node b is ${status}: because; `).and.match(advice);
     });
   }
+
+  it('tell of a volume that can’t do its part, and of the command that mends it', () => {
+    const [readOnly, failing, place, ...rest] = nodeWarnings([
+      node('a', { volume: 'read-only' }),
+      node('b', { volume: 'failing' }),
+      node('c', { volume: 'failing', status: 'Stopped' }),
+    ]);
+    expect(rest).to.deep.equal([]);
+    expect(readOnly).to.match(
+      /the volume of node a is read-only \(as it was told\).* can be read.*nexus node restart a/,
+    );
+    expect(failing).to.match(/the volume of node b is failing .* out of reach.*nexus node restart b/);
+    expect(place).to.match(/no node takes new data/);
+  });
+
+  it('tell of inodes that run out', () => {
+    const [warning, ...rest] = nodeWarnings([node('a', { report: { volumeFreeInodes: 100n } })]);
+    expect(rest).to.deep.equal([]);
+    expect(warning).to.match(/node a has used 90 % of its volume's inodes, 100 are left;/);
+    expect(nodeWarnings([node('a', { report: { volumeInodes: 0n, volumeFreeInodes: 0n } })])).to.deep.equal([]);
+  });
 
   it('tell of full volumes and full memory, of nodes that are up', () => {
     const full = { volumeFreeBytes: 10n, memoryWorkingSetBytes: 95n };

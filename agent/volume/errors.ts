@@ -1,0 +1,34 @@
+/** What the kernel says about a volume that can't do its part, as an error with a code and with what to do. */
+import { firstOf, NexusError, toNexusError, type ErrorCode } from '../../shared/errors.js';
+
+const MEANING: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  EROFS: ['unavailable', 'the volume is read-only; nexus node restart checks it and mounts it anew'],
+  EIO: ['unavailable', 'the volume cannot be read or written; nexus node restart checks it and mounts it anew'],
+  EUCLEAN: ['unavailable', 'the file system of the volume is damaged; nexus node restart checks and repairs it'],
+  ENOSPC: ['resource_exhausted', 'the volume is full; remove files or add nodes'],
+  EDQUOT: ['resource_exhausted', 'the volume is full; remove files or add nodes'],
+  EMFILE: ['unavailable', 'the node has too many files open; try again'],
+  ENFILE: ['unavailable', 'the machine has too many files open; try again'],
+};
+
+/** The errno of a failed call of the file system, also where it is the cause of what was thrown. */
+export function errnoOf(thrown: unknown): string | undefined {
+  for (let error = firstOf(thrown); error instanceof Error; error = error.cause) {
+    if ('code' in error && typeof error.code === 'string' && Object.hasOwn(MEANING, error.code)) return error.code;
+  }
+  return undefined;
+}
+
+/** Whether it says that the volume as a whole fails: the next chunk would meet the same. */
+export const isOfVolume = (thrown: unknown): boolean => {
+  const errno = errnoOf(thrown);
+  return errno === 'EROFS' || errno === 'EIO' || errno === 'EUCLEAN';
+};
+
+/** As `toNexusError`; what the kernel says about the volume keeps its errno and gets a code that senders act on. */
+export function toAgentError(thrown: unknown): NexusError {
+  const errno = errnoOf(thrown);
+  const [code, message] = (errno === undefined ? undefined : MEANING[errno]) ?? [];
+  if (errno === undefined || code === undefined || message === undefined) return toNexusError(thrown);
+  return new NexusError(code, `${message} (${errno})`, { errno }, { cause: thrown });
+}

@@ -1,0 +1,137 @@
+/**
+ * Whether the volume can still serve: looked at on a period, and at once when something failed on it. One look at a time,
+ * in the thread pool, so that neither transfers nor heartbeats wait for a disk that hangs: what takes too long is itself
+ * the finding.
+ */
+import type { Clock } from '../../shared/clock.js';
+import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
+import type { AgentLog } from '../log.js';
+import { errnoOf } from './errors.js';
+import type { Volume, VolumeUsage } from './port.js';
+import { examine, type Prober } from './probe.js';
+
+/** The mount table alone: at most so long until the controller hears. */
+const LOOK_MS = 2000;
+/** With a write and its flush, where no chunk was written meanwhile. A hundred nodes share one disk. */
+const WRITE_MS = 10_000;
+/** A disk that is only busy has answered by then. */
+const HUNG_MS = 15_000;
+/** What failed on the volume is a reason to look, but not for each of a thousand chunks. */
+const SUSPICION_MS = 500;
+/** For figures: the last known ones serve until the volume answers. */
+const USAGE_MS = 2000;
+
+const NO_FIGURES: VolumeUsage = { totalBytes: 0, usedBytes: 0, freeBytes: 0, totalInodes: 0, freeInodes: 0 };
+
+export interface HealthOptions {
+  readonly volume: Volume;
+  readonly prober: Prober;
+  readonly clock: Clock;
+  readonly log: AgentLog;
+  /** The condition is another one now. */
+  readonly onChange: () => void;
+}
+
+export class VolumeHealth {
+  #condition: VolumeCondition = VOLUME_OK;
+  #usage = NO_FIGURES;
+  #lookingSince: number | undefined;
+  #writtenAt = -Infinity;
+  #suspectedAt = -Infinity;
+  /** Something failed while it was looked at: what is found may be older. */
+  #isDue = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly options: HealthOptions) {}
+
+  get condition(): VolumeCondition {
+    return this.#condition;
+  }
+
+  /** Looks once, then on. Resolves with the first finding, or when the volume is found to hang. */
+  async start(): Promise<void> {
+    this.#timer = setInterval(() => {
+      this.tick();
+    }, LOOK_MS);
+    await Promise.race([this.#look(), new Promise((resolve) => setTimeout(resolve, USAGE_MS))]);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Something was made durable on the volume: that is worth a probe. */
+  wrote(): void {
+    if (this.#condition.state === 'ok') this.#writtenAt = this.options.clock.monotonic();
+  }
+
+  /** A call failed, on whatever; where the volume may be why, it is looked at. */
+  suspect(thrown: unknown): void {
+    if (errnoOf(thrown) === undefined) return;
+    const now = this.options.clock.monotonic();
+    if (now - this.#suspectedAt < SUSPICION_MS) return;
+    this.#suspectedAt = now;
+    this.#writtenAt = -Infinity;
+    if (this.#lookingSince === undefined) void this.#look();
+    else this.#isDue = true;
+  }
+
+  /** The figures now, or the last ones where the volume does not tell them in time. Never rejects. */
+  async usage(): Promise<VolumeUsage> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<VolumeUsage>((resolve) => {
+      timer = setTimeout(() => {
+        resolve(this.#usage);
+      }, USAGE_MS);
+    });
+    const now = this.options.volume.usage().then(
+      (usage) => (this.#usage = usage),
+      (error: unknown) => {
+        this.suspect(error);
+        return this.#usage;
+      },
+    );
+    try {
+      return await Promise.race([now, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Called by its own timer once it is started. */
+  tick(): void {
+    if (this.#lookingSince === undefined) {
+      void this.#look();
+      return;
+    }
+    const silentMs = this.options.clock.monotonic() - this.#lookingSince;
+    if (silentMs >= HUNG_MS) this.#become({ state: 'hung', reason: 'it does not answer' });
+  }
+
+  async #look(): Promise<void> {
+    const { prober, volume, clock } = this.options;
+    this.#lookingSince = clock.monotonic();
+    // What was found bad is tried whole each time: it may be well again.
+    const writes = this.#condition.state !== 'ok' || clock.monotonic() - this.#writtenAt >= WRITE_MS;
+    try {
+      const found = await examine(prober, () => volume.usage(), writes);
+      if (found !== undefined) this.#become(found);
+      if (writes && found?.state === 'ok') this.#writtenAt = clock.monotonic();
+    } finally {
+      this.#lookingSince = undefined;
+    }
+    if (!this.#isDue) return;
+    this.#isDue = false;
+    this.#writtenAt = -Infinity;
+    await this.#look();
+  }
+
+  #become(condition: VolumeCondition): void {
+    if (condition.state === this.#condition.state) return;
+    this.#condition = condition;
+    const { state, reason } = condition;
+    if (state === 'ok') this.options.log.info({ state }, 'the volume is well again');
+    else this.options.log.warn({ state, reason }, `the volume is ${state}: ${reason}`);
+    this.options.onChange();
+  }
+}

@@ -1,0 +1,127 @@
+/**
+ * Tries a volume. What it writes lies in a file that is there already, so that trying needs neither a free block nor a
+ * free inode and says the same on a full volume.
+ */
+import { open, readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { join } from 'node:path';
+import { MIB } from '../../shared/limits.js';
+import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
+import type { VolumeUsage } from './port.js';
+
+const RECORD_BYTES = 512;
+
+/** Kept free for sidecars, folders, the journal and the agent's own files, so that a volume full of chunks still works. */
+export const RESERVED_BYTES = MIB;
+export const RESERVED_INODES = 32;
+
+export interface Prober {
+  /** What the mount table says, which costs next to nothing; undefined: nothing bad. Does not touch the volume. */
+  flags(): Promise<'read-only' | 'shut down' | undefined>;
+  /** Writes, makes durable and reads back. Throws what the system says. */
+  write(): Promise<void>;
+  /** Throws what the system says. */
+  read(): Promise<void>;
+}
+
+/** `folder` is the agent's own on the volume. */
+export class FileProber implements Prober {
+  readonly #path: string;
+
+  constructor(
+    private readonly dataDir: string,
+    private readonly mountTable = '/proc/self/mountinfo',
+  ) {
+    this.#path = join(dataDir, '.agent', 'probe');
+  }
+
+  async flags(): Promise<'read-only' | 'shut down' | undefined> {
+    const table = await readFile(this.mountTable, 'utf8').catch(() => '');
+    return flagsOf(table, this.dataDir);
+  }
+
+  async write(): Promise<void> {
+    const file = await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    try {
+      const record = Buffer.alloc(RECORD_BYTES, `${Date.now()}\n`);
+      await file.write(record, 0, RECORD_BYTES, 0);
+      await file.sync();
+      await file.read(record, 0, RECORD_BYTES, 0);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Any file of the volume does: a file system that was shut down refuses to open one. */
+  async read(): Promise<void> {
+    const file = await open(this.#path, 'r');
+    try {
+      await file.read(Buffer.alloc(RECORD_BYTES), 0, RECORD_BYTES, 0);
+    } finally {
+      await file.close();
+    }
+  }
+}
+
+/** Of the mount that `path` lies on: pure, from /proc/self/mountinfo. */
+export function flagsOf(mountInfo: string, path: string): 'read-only' | 'shut down' | undefined {
+  let best: { point: string; options: readonly string[] } | undefined;
+  for (const line of mountInfo.split('\n')) {
+    const fields = line.split(' ');
+    const point = fields[4] ?? '';
+    const isAbove = path === point || path.startsWith(point === '/' ? '/' : `${point}/`);
+    // Of several at one place the last one is on top.
+    if (point === '' || !isAbove || point.length < (best?.point.length ?? 0)) continue;
+    const options = [...(fields[5] ?? '').split(','), ...(fields.at(-1) ?? '').split(',')];
+    best = { point, options };
+  }
+  if (best?.options.includes('shutdown') === true) return 'shut down';
+  // A file system that met an error says emergency_ro since kernel 6.15, and ro before.
+  return best?.options.some((option) => option === 'ro' || option === 'emergency_ro') === true
+    ? 'read-only'
+    : undefined;
+}
+
+const said = (error: unknown): string => {
+  const errno = (error as NodeJS.ErrnoException).code;
+  return errno ?? (error instanceof Error ? error.message : String(error));
+};
+
+/**
+ * One look at the volume. `writes`: whether it is to be written to as well, which costs a flush. Undefined: the look
+ * failed for a reason that says nothing about the volume.
+ */
+export async function examine(
+  prober: Prober,
+  usage: () => Promise<VolumeUsage>,
+  writes: boolean,
+): Promise<VolumeCondition | undefined> {
+  const flags = await prober.flags();
+  if (flags !== undefined) {
+    const what = flags === 'shut down' ? 'its file system was shut down' : 'its file system is mounted read-only';
+    return await readableOr(prober, what);
+  }
+  try {
+    if (writes) await prober.write();
+    return fullness(await usage());
+  } catch (error) {
+    const errno = said(error);
+    if (errno === 'EMFILE' || errno === 'ENFILE') return undefined;
+    if (errno === 'ENOSPC' || errno === 'EDQUOT') return { state: 'full', reason: `writing fails: ${errno}` };
+    return await readableOr(prober, `writing fails: ${errno}`);
+  }
+}
+
+async function readableOr(prober: Prober, what: string): Promise<VolumeCondition> {
+  try {
+    await prober.read();
+    return { state: 'read-only', reason: what };
+  } catch (error) {
+    return { state: 'failing', reason: `${what}; reading fails: ${said(error)}` };
+  }
+}
+
+function fullness({ freeBytes, totalInodes, freeInodes }: VolumeUsage): VolumeCondition {
+  if (totalInodes > 0 && freeInodes < RESERVED_INODES) return { state: 'full', reason: 'it has no free inodes' };
+  return freeBytes < RESERVED_BYTES ? { state: 'full', reason: 'it has no free bytes' } : VOLUME_OK;
+}

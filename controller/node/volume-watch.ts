@@ -1,0 +1,131 @@
+/**
+ * Watches the volumes under living agents: tells when one fails and when it is well again, and mends what a new mount
+ * mends. A restart unmounts the file system, and the node's first stage checks it (repairing only what is safe) before it
+ * mounts it again. Attempts are few and ever further apart; what they don't mend stays as it is, with its warning.
+ */
+import { toNexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
+import { isReadable, VOLUME_OK, type VolumeCondition, type VolumeState } from '../../shared/volume-state.js';
+import type { NodeRecord } from '../store/port.js';
+import type { NodeService } from './service.js';
+import { hasFigures } from './state.js';
+import { conditionOf } from './volume-condition.js';
+
+/** Before each attempt; no more than these. */
+export const MEND_AFTER_MS: readonly number[] = [3000, 15_000, 60_000, 300_000];
+/** Well for so long: the next failure is a new one. */
+const FORGIVEN_AFTER_MS = 600_000;
+/** An agent that says something else each time must not fill the event log. */
+const EVENT_PERIOD_MS = 5000;
+
+/** What a restart mends: a disk that hangs would only keep the node from ending. */
+const isMendable = (state: VolumeState): boolean => state === 'read-only' || state === 'failing';
+
+interface Watched {
+  announced: VolumeCondition;
+  announcedAt: number;
+  /** Monotonic ms since when the condition is what it is. */
+  state: VolumeState;
+  since: number;
+  attempts: number;
+  isMending: boolean;
+}
+
+export class VolumeWatch {
+  readonly #watched = new Map<NodeId, Watched>();
+  readonly #mending = new Set<Promise<void>>();
+
+  constructor(private readonly service: NodeService) {}
+
+  /** Called by the daemon's loop. */
+  async tick(): Promise<void> {
+    const { registry } = this.service.context;
+    const nodes = registry.list();
+    const known = new Set(nodes.map(({ id }) => id));
+    for (const id of this.#watched.keys()) if (!known.has(id)) this.#watched.delete(id);
+    for (const node of nodes) if (hasFigures(node.status)) await this.#look(node);
+  }
+
+  /** Waits for what runs. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#mending);
+  }
+
+  async #look(node: NodeRecord): Promise<void> {
+    const { registry, clock } = this.service.context;
+    const agent = registry.agent(node.id);
+    if (agent?.report === undefined) return;
+    const condition = conditionOf(agent);
+    const now = clock.monotonic();
+    const watched = this.#watchedOf(node.id, now);
+    if (watched.state !== condition.state) Object.assign(watched, { state: condition.state, since: now });
+    if (condition.state === 'ok' && now - watched.since >= FORGIVEN_AFTER_MS) watched.attempts = 0;
+    await this.#announce(node, watched, condition, now);
+    if (watched.isMending || !isMendable(condition.state) || node.desired !== 'running') return;
+    const wait = MEND_AFTER_MS[watched.attempts];
+    if (wait === undefined || now - watched.since < wait || !(await this.#hostHasRoom())) return;
+    this.#begin(node, watched);
+  }
+
+  #watchedOf(id: NodeId, now: number): Watched {
+    const found = this.#watched.get(id) ?? {
+      announced: VOLUME_OK,
+      announcedAt: -Infinity,
+      state: 'ok',
+      since: now,
+      attempts: 0,
+      isMending: false,
+    };
+    this.#watched.set(id, found);
+    return found;
+  }
+
+  async #announce(node: NodeRecord, watched: Watched, condition: VolumeCondition, now: number): Promise<void> {
+    if (watched.announced.state === condition.state || now - watched.announcedAt < EVENT_PERIOD_MS) return;
+    watched.announced = condition;
+    watched.announcedAt = now;
+    const { state, reason } = condition;
+    const { events, log } = this.service.context;
+    log.warn({ node: node.name, state, reason }, 'the condition of a volume changed');
+    if (state === 'ok') {
+      await events.append('node.volume_ok', node.name, `the volume of node ${node.name} is well again`);
+      return;
+    }
+    const rest = isReadable(state) ? '' : '; its copies count as out of reach';
+    await events.append('node.volume_bad', node.name, `the volume of node ${node.name} is ${state}: ${reason}${rest}`);
+  }
+
+  /** On a full disk the next write would end the same way. */
+  async #hostHasRoom(): Promise<boolean> {
+    return (await this.service.context.volumes.freeBytes().catch(() => 0)) > 0;
+  }
+
+  #begin(node: NodeRecord, watched: Watched): void {
+    watched.attempts += 1;
+    watched.isMending = true;
+    const mending = this.#mend(node, watched).finally(() => {
+      watched.isMending = false;
+      // What is bad from now on is so in spite of the attempt.
+      watched.since = this.service.context.clock.monotonic();
+      this.#mending.delete(mending);
+    });
+    this.#mending.add(mending);
+  }
+
+  async #mend(node: NodeRecord, watched: Watched): Promise<void> {
+    const { context } = this.service;
+    const isStillBad = (): boolean => isMendable(conditionOf(context.registry.agent(node.id)).state);
+    try {
+      const attempt = `attempt ${watched.attempts} of ${MEND_AFTER_MS.length}`;
+      const why = `the volume of node ${node.name} is ${watched.state}; restarting the node, which checks and mounts it anew (${attempt})`;
+      // Not cut off by the controller's own end: that would leave the node Failed. A start has a time limit of its own.
+      const { signal } = new AbortController();
+      const tell = (): Promise<void> => context.events.append('node.mending', node.name, why);
+      await this.service.restartIf(node.id, isStillBad, tell, signal);
+    } catch (error) {
+      context.log.error({ node: node.name, err: error }, 'a volume could not be mended');
+      const said = toNexusError(error).message;
+      await context.events.append('node.volume_bad', node.name, `node ${node.name} could not be mended: ${said}`);
+    }
+  }
+}
