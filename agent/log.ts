@@ -16,13 +16,7 @@ export interface AgentLog {
 }
 
 /** `bound` fields stand in every line. `write` gets one line with its newline. */
-export function createAgentLog(
-  bound: LogFields,
-  least: Level = 'info',
-  write: (line: string) => void = (line) => {
-    process.stdout.write(line);
-  },
-): AgentLog {
+export function createAgentLog(bound: LogFields, least: Level, write: (line: string) => void): AgentLog {
   const at =
     (level: Level) =>
     (fields: LogFields, message: string): void => {

@@ -14,6 +14,7 @@ import type { AgentConfig } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
 import { toNexusError } from '../shared/errors.js';
 import type { NodeId } from '../shared/ids.js';
+import { dropNotice, LogSink } from '../shared/log-sink.js';
 import { HEARTBEAT_INTERVAL_MS, REPORT_INTERVAL_MS } from '../shared/limits.js';
 import { VERSION } from '../shared/version.js';
 import { connectNatsBus } from './bus/nats.js';
@@ -43,7 +44,13 @@ import { FileProber } from './volume/probe.js';
 const SIGNAL_GRACE_MS = 5000;
 
 async function main(): Promise<void> {
-  const log = createAgentLog({});
+  const sink = new LogSink({ notice: dropNotice('agent') });
+  const log = createAgentLog({}, 'info', (line) => {
+    sink.write(line);
+  });
+  process.on('exit', () => {
+    sink.finish();
+  });
   // First of all: a signal that comes while the volume is read or the bus is away must not go unheard.
   const ended = endRequest();
   const fail = (what: string, thrown: unknown): never => {
@@ -52,14 +59,25 @@ async function main(): Promise<void> {
     process.exit(1);
   };
   process.on('uncaughtException', (thrown) => fail('go on', thrown));
+  // Node itself would write it to a standard error that may hold the process.
+  process.removeAllListeners('warning');
+  process.on('warning', (warning) => {
+    log.warn({ err: warning }, 'a warning of Node.js');
+  });
   try {
-    await run(loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE), ended, log);
+    const config = loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE);
+    await run(config, ended, log, () => sink.dropped);
   } catch (thrown) {
     fail('run', thrown);
   }
 }
 
-async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promise<void> {
+async function run(
+  config: AgentConfig,
+  ended: EndRequest,
+  log: AgentLog,
+  logLinesDropped: () => number,
+): Promise<void> {
   const startedAtMs = Date.now();
   if (config.volume.kind === 'directory') await claimFolder(config.dataDir);
   const cgroup = cgroupReader(config);
@@ -93,7 +111,14 @@ async function run(config: AgentConfig, ended: EndRequest, log: AgentLog): Promi
   };
   const { nodeName, networkInterface } = config;
   const usage = (): Promise<NodeUsage> =>
-    readUsage({ cgroup, volume: health, networkInterface, chunkCounters: () => store.counters, now });
+    readUsage({
+      cgroup,
+      volume: health,
+      networkInterface,
+      chunkCounters: () => store.counters,
+      logLinesDropped,
+      now,
+    });
   const commands = new CommandLog();
   // Filled once connected; what is said before is for nobody.
   const link: { bus?: AgentBus } = {};

@@ -27,7 +27,7 @@ export function prometheusText(snapshot: MetricsSnapshot): string {
 }
 
 function metricsOf({ usage, activeTransfers, uptimeSeconds }: MetricsSnapshot): Metric[] {
-  const { cgroup, volume, condition, network, chunks } = usage;
+  const { cgroup, volume, condition, network, chunks, logLinesDropped } = usage;
   const gauge = (name: string, help: string, value: number): Metric => ({
     name: `nexus_agent_${name}`,
     type: 'gauge',
@@ -68,6 +68,7 @@ function metricsOf({ usage, activeTransfers, uptimeSeconds }: MetricsSnapshot): 
     counter('chunk_reads', 'Chunks read since the agent started.', chunks.reads),
     counter('chunk_writes', 'Chunks written since the agent started.', chunks.writes),
     counter('chunk_checksum_failures', 'Chunks whose content was not what it should be.', chunks.checksumFailures),
+    counter('log_lines_dropped', 'Lines of the log that could not be written.', logLinesDropped),
     gauge('chunk_transfers', 'Chunk transfers running.', activeTransfers),
   ];
 }

@@ -26,6 +26,7 @@ export interface NodeUsage {
   readonly condition: VolumeCondition;
   readonly network: NetworkUsage;
   readonly chunks: Readonly<ChunkCounters>;
+  readonly logLinesDropped: number;
 }
 
 export interface UsageSources {
@@ -33,6 +34,7 @@ export interface UsageSources {
   readonly volume: { readonly condition: VolumeCondition; usage(): Promise<VolumeUsage> };
   readonly networkInterface: AgentConfig['networkInterface'];
   readonly chunkCounters: () => Readonly<ChunkCounters>;
+  readonly logLinesDropped: () => number;
   readonly now: () => number;
 }
 
@@ -43,7 +45,9 @@ export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
     readNetworkUsage(sources.networkInterface),
   ]);
   const { condition } = sources.volume;
-  return { atMs: sources.now(), cgroup, volume, condition, network, chunks: { ...sources.chunkCounters() } };
+  const logLinesDropped = sources.logLinesDropped();
+  const chunks = { ...sources.chunkCounters() };
+  return { atMs: sources.now(), cgroup, volume, condition, network, chunks, logLinesDropped };
 }
 
 /** `reported`: what the last report said; a controller that starts anew should not have to wait for the next. */
@@ -58,7 +62,7 @@ export function encodeHeartbeat(identity: AgentIdentity, draining: boolean, repo
 
 export const encodeReport = (usage: NodeUsage): Uint8Array => AgentReport.encode(reportOf(usage)).finish();
 
-function reportOf({ atMs, cgroup, volume, condition, network, chunks }: NodeUsage): AgentReport {
+function reportOf({ atMs, cgroup, volume, condition, network, chunks, logLinesDropped }: NodeUsage): AgentReport {
   return {
     atMs: BigInt(atMs),
     memoryUsageBytes: BigInt(cgroup.memoryBytes),
@@ -80,5 +84,6 @@ function reportOf({ atMs, cgroup, volume, condition, network, chunks }: NodeUsag
     volumeReason: condition.reason,
     volumeInodes: BigInt(volume.totalInodes),
     volumeFreeInodes: BigInt(volume.freeInodes),
+    logLinesDropped: BigInt(logLinesDropped),
   };
 }

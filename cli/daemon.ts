@@ -1,6 +1,6 @@
 /** Starting and awaiting the controller's process. */
 import { spawn } from 'node:child_process';
-import { mkdir, open, readFile, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exitCodeOf } from '../shared/exec.js';
 import { AWAITING_LOCK, CONTROLLER_LOG } from '../shared/config/instance.js';
@@ -63,12 +63,12 @@ export async function startController(context: Context, settings: Settings): Pro
   let other: NexusError | undefined;
   let isTold = false;
   for (;;) {
-    const text = await readFile(path, 'utf8');
-    if (!isTold && text.slice(before).includes(`"note":"${AWAITING_LOCK}"`)) {
+    const text = await readFrom(path, before);
+    if (!isTold && text.includes(`"note":"${AWAITING_LOCK}"`)) {
       context.note('another controller of this cluster is ending or starting; waiting for it');
       isTold = true;
     }
-    if (other !== undefined || text.slice(before).includes('"the controller is up"')) {
+    if (other !== undefined || text.includes('"the controller is up"')) {
       // It serves by its own word: on a busy machine a connection may take longer than one attempt waits.
       const controller = await tryController(settings, context.signal).catch((error: unknown) => {
         if (!context.signal.aborted) throw error;
@@ -134,9 +134,22 @@ function controllerEnvironment(context: Context): NodeJS.ProcessEnv {
   return { ...context.streams.env, ...(config === undefined ? {} : { NEXUS_CONFIG: config }) };
 }
 
+/** What was said since the log had `before` bytes. One that has become shorter began anew meanwhile. */
+async function readFrom(path: string, before: number): Promise<string> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const from = size < before ? 0 : before;
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
 /** The controller's last word is a log line whose message is for people. */
 async function startFailure(path: string, before: number): Promise<NexusError> {
-  const lines = (await readFile(path, 'utf8')).slice(before).trim().split('\n');
+  const lines = (await readFrom(path, before)).trim().split('\n');
   // Two controllers that start at once write into one log: only a fatal line is the end of one.
   const last = lines.findLast((line) => line.includes('"level":60')) ?? lines.at(-1) ?? '';
   try {

@@ -9,9 +9,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../shared/clock.js';
+import { CONTROLLER_LOG } from '../shared/config/instance.js';
 import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
 import { toNexusError } from '../shared/errors.js';
-import { createLogger, type Logger } from '../shared/log.js';
+import { createProcessLog, type ProcessLog } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import {
   makeBus,
@@ -37,6 +38,7 @@ import { Lambda } from './lambda/use-cases.js';
 import { claimForStart } from './host/first-start.js';
 import { awaitInstance } from './host/instance-lock.js';
 import { createLoop, type Loop } from './host/loop.js';
+import { MIB } from '../shared/limits.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
 import { loadTokenKey } from './host/signing-key.js';
 import { MetricsHistory } from './metrics/history.js';
@@ -74,9 +76,10 @@ const GATEWAY_PERIOD_MS = 200;
 
 async function main(): Promise<void> {
   const settings = loadSettings({ flags: flags(), file: undefined });
-  const log = createLogger('controller', settings.logLevel);
+  const processLog = openLog(settings);
+  const { log } = processLog;
   try {
-    const controller = await start(settings, log);
+    const controller = await start(settings, processLog);
     for (const name of ['SIGTERM', 'SIGINT'] as const) {
       process.once(name, () => {
         log.info({ signal: name }, 'stopping; nodes run on');
@@ -92,6 +95,13 @@ async function main(): Promise<void> {
     );
     process.exitCode = 1;
   }
+  // Not left to an empty event loop: a line that waits for a reader who does not read would keep it from ending.
+  process.exit();
+}
+
+function openLog({ logLevel, logMaxMb, logFiles, stateDir }: Settings): ProcessLog {
+  const file = { path: join(stateDir, CONTROLLER_LOG), maxBytes: logMaxMb * MIB, files: logFiles };
+  return createProcessLog('controller', logLevel, file);
 }
 
 function flags(): Record<string, string | undefined> {
@@ -109,7 +119,7 @@ interface Controller {
  * Everything that was started goes on one stack; a failed start and an orderly end both unwind it. Network and folders
  * are taken back by a failed start only: an orderly end leaves them to the nodes that run on.
  */
-async function start(settings: Settings, log: Logger): Promise<Controller> {
+async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Controller> {
   await using starting = new UndoStack(log);
   const running = new UndoStack(log);
   starting.defer('unwind', () => running[Symbol.asyncDispose]());
@@ -223,7 +233,8 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
     endNow = resolve;
   });
   let stopping: Promise<void> | undefined;
-  const stop = (): Promise<void> => (stopping ??= running[Symbol.asyncDispose]().then(endNow));
+  const stop = (last: () => Promise<void> = () => Promise.resolve()): Promise<void> =>
+    (stopping ??= running[Symbol.asyncDispose]().then(last).finally(endNow));
   const gateway = new GatewayProcess(
     { program: join(DIST, 'gateway', 'main.js'), settings, clock: systemClock, log },
     () => {
@@ -233,13 +244,13 @@ async function start(settings: Settings, log: Logger): Promise<Controller> {
   const shutdown: UseCases['cluster']['shutdown'] = async (purge, tell) => {
     await tell('stopping the gateway');
     await gateway.stop();
-    await endCluster(nodes, purge, tell, () => {
+    await endCluster(nodes, purge, tell, (last) => {
       isPurged = purge;
-      return stop();
+      return stop(last);
     });
   };
 
-  const cluster = { startedAt, shutdown, snapshot, gateway: () => gateway.status };
+  const cluster = { startedAt, ownLog: sink, shutdown, snapshot, gateway: () => gateway.status };
   const useCases: UseCases = {
     store,
     nodes,

@@ -37,6 +37,8 @@ export interface AppOptions {
   readonly relay: ChunkRelay;
   readonly limits: GatewayLimits;
   readonly log: Logger;
+  /** How that log itself does. */
+  readonly ownLog: { readonly dropped: number };
   readonly isTls: boolean;
   readonly corsOrigins: string | undefined;
   readonly proxies: number;
@@ -63,7 +65,7 @@ export function createApp(options: AppOptions): Koa {
     ...lambdaRoutes,
     ...eventRoutes,
     ...healthRoutes,
-    ...metricsRoutes(new Scrape(controller, metrics, log), options.mayReadMetrics),
+    ...metricsRoutes(new Scrape(controller, metrics, log, options.ownLog), options.mayReadMetrics),
   ];
   const router = new Router();
   for (const route of routes) addRoute(router, route, controller, services);

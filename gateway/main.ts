@@ -3,11 +3,14 @@
  * user before it listens. SIGTERM and SIGINT end it in order.
  */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
 import { toNexusError } from '../shared/errors.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
-import { createLogger, type Logger } from '../shared/log.js';
+import { GATEWAY_LOG } from '../shared/config/instance.js';
+import { MIB } from '../shared/limits.js';
+import { createProcessLog, type ProcessLog } from '../shared/log.js';
 import { createApp } from './app.js';
 import { ChunkRelay } from './chunks/relay.js';
 import { clientAddress } from './client-address.js';
@@ -20,20 +23,27 @@ import { dropPrivileges } from './privileges.js';
 
 async function main(): Promise<void> {
   const settings = loadSettings({ flags: flags() });
-  const log = createLogger('gateway', settings.logLevel);
+  const processLog = openLog(settings);
+  const { log } = processLog;
   try {
-    const stop = await start(settings, log);
+    const stop = await start(settings, processLog);
     for (const name of ['SIGTERM', 'SIGINT'] as const) {
       process.once(name, () => {
         log.info({ signal: name }, 'stopping; running requests go on to their end');
-        void stop();
+        // Not left to an empty event loop: a line that waits for a reader who does not read would keep it from ending.
+        void stop().then(() => process.exit());
       });
     }
   } catch (error) {
     const failure = toNexusError(error);
     log.fatal({ code: failure.code, err: failure.code === 'internal' ? error : undefined }, failure.message);
-    process.exitCode = 1;
+    process.exit(1);
   }
+}
+
+function openLog({ logLevel, logMaxMb, logFiles, runDir }: Settings): ProcessLog {
+  const file = { path: join(runDir, GATEWAY_LOG), maxBytes: logMaxMb * MIB, files: logFiles };
+  return createProcessLog('gateway', logLevel, file);
 }
 
 function flags(): Record<string, string | undefined> {
@@ -42,7 +52,7 @@ function flags(): Record<string, string | undefined> {
   return Object.fromEntries(SETTING_NAMES.map((name) => [name, values[keyName(name)]]));
 }
 
-async function start(settings: Settings, log: Logger): Promise<() => Promise<void>> {
+async function start(settings: Settings, { log, sink }: ProcessLog): Promise<() => Promise<void>> {
   const tls = readTls(settings);
   const ids = await serviceUserIds(settings.serviceUser);
   const limits = limitsOf(settings);
@@ -54,6 +64,7 @@ async function start(settings: Settings, log: Logger): Promise<() => Promise<voi
     relay,
     limits,
     log,
+    ownLog: sink,
     isTls: tls !== undefined,
     corsOrigins: settings.gatewayCorsOrigins,
     proxies: settings.gatewayProxies,

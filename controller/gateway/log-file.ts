@@ -1,12 +1,7 @@
-/**
- * What the gateway says, in its run folder: bounded, because it has a line for each request, and read when it has ended,
- * because the last lines tell why.
- */
-import { copyFile, open, stat, truncate, type FileHandle } from 'node:fs/promises';
-import { KIB, MIB } from '../../shared/limits.js';
+/** What the gateway says, in its run folder: it keeps it within a bound itself; read when it has ended, because the last lines tell why. */
+import { open, stat, type FileHandle } from 'node:fs/promises';
+import { KIB } from '../../shared/limits.js';
 
-/** Twice as much is kept: the log, and the one before it. */
-const MAX_LOG_BYTES = 8 * MIB;
 const TAIL_BYTES = 8 * KIB;
 const LAST_LINES = 5;
 
@@ -24,18 +19,12 @@ export class GatewayLogFile {
     return file;
   }
 
-  /** Begins anew when it has grown too large. */
-  async bound(): Promise<void> {
-    if ((await sizeOf(this.path)) <= MAX_LOG_BYTES) return;
-    await copyFile(this.path, `${this.path}.1`);
-    await truncate(this.path);
-    this.#begin = 0;
-  }
-
   /** Of the latest gateway; none where it said nothing. */
   async lastLines(): Promise<readonly string[]> {
     const size = await sizeOf(this.path);
-    const from = Math.max(Math.min(this.#begin, size), size - TAIL_BYTES);
+    // A log that is shorter than it was has begun anew meanwhile.
+    const begin = this.#begin > size ? 0 : this.#begin;
+    const from = Math.max(begin, size - TAIL_BYTES);
     if (from === size) return [];
     const file = await open(this.path);
     try {

@@ -9,6 +9,7 @@ import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
+import { GATEWAY_LOG } from '../../shared/config/instance.js';
 import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import { isListening } from '../host/listening.js';
@@ -42,6 +43,8 @@ const TOLD: readonly SettingName[] = [
   'runDir',
   'serviceUser',
   'logLevel',
+  'logMaxMb',
+  'logFiles',
   // `gateway` is whether there is to be one.
   ...SETTING_NAMES.filter((name) => name.startsWith('gateway') && name !== 'gateway'),
 ];
@@ -89,7 +92,7 @@ export class GatewayProcess {
     private readonly onEnd: () => void,
   ) {
     this.#folder = join(options.settings.runDir, 'gateway.d');
-    this.#log = new GatewayLogFile(join(this.#folder, 'gateway.log'));
+    this.#log = new GatewayLogFile(join(options.settings.runDir, GATEWAY_LOG));
   }
 
   get status(): GatewayStatus {
@@ -131,7 +134,6 @@ export class GatewayProcess {
       if (this.#running === undefined) await this.#begin();
       else if (!this.#isReady) await this.#awaitReady(this.#running);
       else if (clock.monotonic() >= this.#nextHealthAt) await this.#checkHealth(this.#running);
-      await this.#log.bound();
     } catch (error) {
       log.error({ err: error }, 'the gateway cannot be started');
       this.#fail('it cannot be started; the controller’s log has why');

@@ -24,6 +24,7 @@ export const SAMPLE_FIELDS = [
   'chunkReads',
   'chunkWrites',
   'checksumFailures',
+  'logLinesDropped',
 ] as const;
 
 type Field = (typeof SAMPLE_FIELDS)[number];
@@ -67,6 +68,7 @@ export function sampleOf(before: Sample | undefined, report: AgentReport): Sampl
     chunkReads: Number(report.chunkReads),
     chunkWrites: Number(report.chunkWrites),
     checksumFailures: Number(report.checksumFailures),
+    logLinesDropped: Number(report.logLinesDropped),
   };
 }
 

@@ -5,12 +5,15 @@ import type { NodeService } from './service.js';
 
 type Tell = (progress: string) => Promise<void>;
 
-/** `nexus down`: nodes stop and will start again with the next `up`; with purge all that Nexus made is removed. */
+/**
+ * `nexus down`: nodes stop and will start again with the next `up`; with purge all that Nexus made is removed.
+ * `stop` ends the controller, with what it is given as its last step.
+ */
 export async function endCluster(
   service: NodeService,
   purge: boolean,
   tell: Tell,
-  stop: () => Promise<void>,
+  stop: (last: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const { registry, runtime, network, settings } = service.context;
   const verb = purge ? 'removing' : 'stopping';
@@ -28,7 +31,7 @@ export async function endCluster(
   await tell('stopping the bus and the controller');
   // The answer must be out before the socket goes: the rest happens once this call has ended.
   setImmediate(() => {
-    void stop().then(async () => {
+    void stop(async () => {
       if (!purge) return;
       await rm(settings.stateDir, { recursive: true, force: true });
       await rm(settings.runDir, { recursive: true, force: true });

@@ -31,6 +31,7 @@ export interface ClusterMetricsDeps {
   readonly upkeep: Upkeep;
   readonly lambda: Lambda;
   readonly startedAt: number;
+  readonly ownLog: { readonly dropped: number };
 }
 
 export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): MetricsServiceServer['getClusterMetrics'] {
@@ -56,7 +57,7 @@ export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): Met
   });
 }
 
-function controllerShape({ context, startedAt }: ClusterMetricsDeps): ControllerMetrics {
+function controllerShape({ context, startedAt, ownLog }: ClusterMetricsDeps): ControllerMetrics {
   const { user, system } = process.cpuUsage();
   return {
     version: VERSION,
@@ -65,6 +66,7 @@ function controllerShape({ context, startedAt }: ClusterMetricsDeps): Controller
     startedAtSeconds: startedAt / 1000,
     cpuSeconds: (user + system) / 1e6,
     residentBytes: BigInt(process.memoryUsage.rss()),
+    logLinesDropped: BigInt(ownLog.dropped),
   };
 }
 

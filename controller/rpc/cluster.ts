@@ -27,10 +27,18 @@ export interface ClusterDeps {
   readonly lambda: Lambda;
   readonly events: EventLog;
   readonly startedAt: number;
+  readonly ownLog: WatchedLog;
   readonly snapshot: { readonly warnings: readonly string[] };
   readonly gateway: () => GatewaySummary;
   /** Ends the controller in order, telling its steps. */
   readonly shutdown: (purge: boolean, tell: (progress: string) => Promise<void>) => Promise<void>;
+}
+
+/** How the controller's own log does. */
+export interface WatchedLog {
+  readonly dropped: number;
+  /** Empty: nothing is wrong. */
+  readonly problem: string;
 }
 
 /** New events that wait for a slow watcher; beyond it the watcher is told to come again. */
@@ -82,6 +90,13 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
 const mayBeSeen = ({ type, owner }: EventRecord, caller: Caller): boolean =>
   caller.isAdministrator || type.startsWith('node.') || (owner !== '' && owner === caller.user);
 
+const logWarnings = ({ dropped, problem }: WatchedLog): string[] =>
+  problem === ''
+    ? []
+    : [
+        `the controller's log cannot be written (${problem}), ${dropped} line(s) are missing so far; make room where it goes, or read it; everything else goes on`,
+      ];
+
 const eventShape = (event: EventRecord): Event => ({
   id: BigInt(event.id),
   at: new Date(event.at).toISOString(),
@@ -121,6 +136,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     lambda: lambdaSummary(deps.lambda),
     warnings: [
       ...deps.snapshot.warnings,
+      ...logWarnings(deps.ownLog),
       ...(gateway.problem === '' ? [] : [`the gateway is not up: ${gateway.problem}`]),
       ...repairWarnings(deps.upkeep.repair.status()),
       ...runtime.caveats,

@@ -27,4 +27,5 @@ export const metricsShape = (node: NodeRecord, sample: Sample): NodeMetrics => (
   chunkReads: BigInt(sample.chunkReads),
   chunkWrites: BigInt(sample.chunkWrites),
   checksumFailures: BigInt(sample.checksumFailures),
+  logLinesDropped: BigInt(sample.logLinesDropped),
 });

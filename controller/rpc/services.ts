@@ -37,7 +37,7 @@ export interface UseCases {
   readonly lambda: Pick<LambdaEdgeDeps, 'lambda' | 'invocations'>;
   readonly identity: IdentityUseCases;
   readonly document: DocumentSource;
-  readonly cluster: Pick<ClusterDeps, 'snapshot' | 'startedAt' | 'gateway' | 'shutdown'>;
+  readonly cluster: Pick<ClusterDeps, 'snapshot' | 'startedAt' | 'ownLog' | 'gateway' | 'shutdown'>;
 }
 
 /** A file of proto/ to a service: reflection reads it. */
@@ -47,7 +47,8 @@ export function servicesFor(
 ): readonly RegisteredService[] {
   const { context } = nodes;
   const { registry } = context;
-  const clusterMetrics = { context, store, upkeep, lambda: lambda.lambda, startedAt: cluster.startedAt };
+  const { startedAt, ownLog } = cluster;
+  const clusterMetrics = { context, store, upkeep, lambda: lambda.lambda, startedAt, ownLog };
   const service = (
     proto: string,
     definition: RegisteredService['definition'],

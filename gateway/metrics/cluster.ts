@@ -25,6 +25,19 @@ export function clusterText(figures: Figures | undefined): string {
   ].join('');
 }
 
+/** Of all processes in one family; the gateway's own count comes from itself. */
+export function logText(figures: Figures | undefined, ofGateway: number): string {
+  const ofNodes = (figures?.nodes ?? []).map(({ name, metrics }) => ({
+    labels: { process: 'agent', node: name },
+    value: Number(metrics?.logLinesDropped ?? 0n),
+  }));
+  return familyText('nexus_log_lines_dropped_total', 'counter', 'Lines of a log that could not be written.', [
+    ...one(ofGateway, { process: 'gateway' }),
+    ...one(figures?.controller?.logLinesDropped, { process: 'controller' }),
+    ...ofNodes,
+  ]);
+}
+
 const one = (value: number | bigint | undefined, labels: Labels = {}): Sample[] =>
   value === undefined ? [] : [{ labels, value: Number(value) }];
 const gauge = (name: string, help: string, value: number | bigint | undefined): string =>

@@ -6,7 +6,7 @@ import type { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metric
 import { toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import type { Controller } from '../controller.js';
-import { clusterText } from './cluster.js';
+import { clusterText, logText } from './cluster.js';
 import type { HttpMetrics } from './http.js';
 
 /** Well below Prometheus' own ten seconds. */
@@ -27,6 +27,7 @@ export class Scrape {
     private readonly controller: Pick<Controller, 'session'>,
     private readonly http: HttpMetrics,
     private readonly log: Logger,
+    private readonly ownLog: { readonly dropped: number },
   ) {}
 
   get contentType(): string {
@@ -39,7 +40,7 @@ export class Scrape {
       this.log.warn({ said: toNexusError(error).message }, 'scraped without the controller');
       return undefined;
     });
-    return `${clusterText(cluster)}${await this.http.registry.metrics()}`;
+    return `${clusterText(cluster)}${logText(cluster, this.ownLog.dropped)}${await this.http.registry.metrics()}`;
   }
 
   /** The agents that listen. Code: unavailable, upon which Prometheus keeps the targets that it has. */

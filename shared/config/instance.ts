@@ -12,6 +12,9 @@ export const DEFAULT_INSTANCE = 'nexus';
 /** In the state folder: what a controller that was started in the background says. */
 export const CONTROLLER_LOG = 'controller.log';
 
+/** In the runtime folder: what the gateway says that a controller started. */
+export const GATEWAY_LOG = 'gateway.d/gateway.log';
+
 /** In the state folder: locked by the controller as long as it lives. */
 export const LOCK_FILE = 'controller.lock';
 /** In the field `note` of a starting controller's log: another one has the lock and does not serve. */

@@ -70,6 +70,10 @@ const schema = z.strictObject({
     .optional()
     .describe('file with the password of the user in database-url, readable by its owner alone'),
   logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe level that is logged'),
+  logMaxMb: count(1, 100_000)
+    .default(8)
+    .describe('MB of each log file, of controller, gateway, nats-server and each node, after which it begins anew'),
+  logFiles: count(1, 100).default(3).describe('files that are kept of each log, the present one included'),
   suspectAfterMs: milliseconds(1500).default(3000).describe('silence of an agent after which its node is Suspect, ms'),
   lostAfterMs: milliseconds(2000).default(10_000).describe('silence of an agent after which its node is Lost, ms'),
   startTimeoutMs: milliseconds(1000)

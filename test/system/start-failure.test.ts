@@ -1,9 +1,11 @@
 /** A first start that fails leaves the host as it was; one on an instance with data leaves the data. */
 import { expect } from 'chai';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
-import { TestCluster } from '../support/cluster.js';
+import { join } from 'node:path';
+import { eventually, PROJECT, TestCluster } from '../support/cluster.js';
 import { residueOf } from '../support/residue.js';
 import { skipWithout, whySkipped } from '../support/system.js';
 
@@ -54,6 +56,31 @@ describe('a start that fails', function () {
       rmSync(cluster.folder, { recursive: true });
       rmSync(cluster.stateDir, { recursive: true });
     }
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('does not come from a log that takes nothing', async () => {
+    const cluster = new TestCluster({ runtime: 'process' });
+    const full = openSync('/dev/full', 'w');
+    const controller = spawn(process.execPath, [join(PROJECT, 'dist', 'controller', 'main.js')], {
+      env: { ...cluster.env, NEXUS_LOG_LEVEL: 'debug' },
+      stdio: ['ignore', full, full],
+    });
+    closeSync(full);
+    const ended = once(controller, 'exit');
+    const { warnings } = await eventually(
+      async () => {
+        const { code, stdout } = await cluster.run('status', '--output', 'json');
+        return code === 0 ? (JSON.parse(stdout) as { warnings: string[] }) : { warnings: [] };
+      },
+      (status) => status.warnings.length > 0,
+      30_000,
+    );
+    expect(warnings.join('\n')).to.match(/controller's log cannot be written \(ENOSPC\), \d+ line\(s\) are missing/);
+    await cluster.ok('node', 'create', 'a', '--storage', '64M');
+    await cluster.ok('down', '--purge');
+    await ended;
+    rmSync(cluster.folder, { recursive: true });
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });
 

@@ -14,6 +14,7 @@ describe("an agent's report", () => {
     volume,
     networkInterface: '',
     chunkCounters: () => ({ chunks: 3, bytes: 250, reads: 5, writes: 4, checksumFailures: 1 }),
+    logLinesDropped: () => 7,
     now: () => 1_795_507_200_123,
   };
 
@@ -45,6 +46,7 @@ describe("an agent's report", () => {
         volumeState: 'ok',
         volumeInodes: 1000n,
         volumeFreeInodes: 1000n,
+        logLinesDropped: 7n,
       }),
     );
   });

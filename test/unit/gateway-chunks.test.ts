@@ -68,6 +68,7 @@ describe('chunks through the gateway', () => {
         transfers: 8,
       },
       log,
+      ownLog: { dropped: 0 },
       isTls: false,
       corsOrigins: undefined,
       proxies: 0,

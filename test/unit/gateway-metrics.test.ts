@@ -53,7 +53,7 @@ describe('a scrape of the gateway', () => {
       }),
     });
     controller = new Controller(fake.socket);
-    scrape = new Scrape(controller, http, log);
+    scrape = new Scrape(controller, http, log, { dropped: 3 });
   });
   beforeEach(() => {
     asked = 0;
@@ -106,7 +106,7 @@ describe('a scrape of the gateway', () => {
   it('goes well without the controller, and says so', async () => {
     const nobody = new Controller('/nonexistent/gateway.sock');
     try {
-      const alone = new Scrape(nobody, http, log);
+      const alone = new Scrape(nobody, http, log, { dropped: 3 });
       const text = await alone.text();
       expect(text).to.match(/^nexus_up 0$/m);
       expect(text).to.match(/^process_cpu_seconds_total /m);

@@ -59,6 +59,15 @@ describe('how a node ended', () => {
     expect(endingOf(thrown).text).to.equal("Error: Cannot find module 'x'");
   });
 
+  it('is never told by a scrap of a line, nor by what would move a cursor', () => {
+    const cut = endingOf(`${START}\n${UP}\n{"level":50,"time":"2026-1`);
+    expect(cut).to.include({ wasKilled: true }).and.have.property('text').that.does.not.include('{');
+    expect(endingOf(`${START}\n{"lev\nnull\n`).text).to.equal('null');
+    expect(endingOf(log(START, `first-stage: \u001b[2J${'x'.repeat(10_000)}`)).text)
+      .to.match(/^first-stage: \?\[2Jx+$/)
+      .and.have.length(500);
+  });
+
   it('is told for a log that is not there, empty, or longer than what is read of it', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nexus-ending-'));
     try {
