@@ -9,6 +9,7 @@ import type { UndoStack } from '../shared/undo.js';
 import { loadAccounts } from './bus/credentials.js';
 import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
 import { NatsServer } from './bus/nats-server.js';
+import type { EventLog } from './events/log.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
 import { IdentityKeys } from './identity/keys.js';
 import { OutboxMailer } from './identity/outbox.js';
@@ -101,6 +102,7 @@ export async function openIdentity(
   log: Logger,
   running: UndoStack,
   end: EndDatabase,
+  events: EventLog,
 ): Promise<IdentityUseCases> {
   const store = await openIdentityStore({ ...databaseLocation(settings, 'auth', endForLoss), log });
   running.defer('close the accounts', () => end(store));
@@ -108,7 +110,7 @@ export async function openIdentity(
   const mailer = await makeMailer(settings);
   log.info({ destination: mailer.destination }, `mail goes to ${mailer.destination}`);
   const hasher = new ScryptHasher();
-  const identity = new IdentityUseCases({ store, hasher, mailer, keys, clock: systemClock, log, settings });
+  const identity = new IdentityUseCases({ store, hasher, mailer, keys, clock: systemClock, log, settings, events });
   running.defer('send the mail that waits', () => identity.close());
   return identity;
 }

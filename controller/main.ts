@@ -147,7 +147,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const registry = new NodeRegistry(store.nodes, events, systemClock);
   await registry.load();
 
-  const identity = await openIdentity(settings, log, running, end);
+  const identity = await openIdentity(settings, log, running, end, events);
   const tokenKey = await loadTokenKey(settings.stateDir);
   const subnet = parseSubnet(settings.subnet);
   const runtime = await makeRuntime(settings, PLACES);

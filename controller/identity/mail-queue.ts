@@ -1,14 +1,30 @@
 /**
- * Mail leaves after the answer: how long a mail server takes must not tell whether there was something to send. The
- * queue is bounded; its places are taken before anything is looked up, so that a full queue refuses everybody alike.
+ * Mail leaves after the answer: how long a mail server takes must not tell whether there was something to send. Places
+ * are taken before anything is looked up, so that a full queue refuses everybody alike.
+ *
+ * Outsiders choose domains, and so how long a delivery takes. Domains take turns and each has few deliveries at once; a
+ * delivery that turns out to be slow leaves its place to others and goes on beside them, and where too many do, one of the
+ * domain with the most of them is given up. So a mail never waits for others for longer than a few times `SLOW_AFTER_MS`.
  */
+import type { Clock } from '../../shared/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import { MailStatistics, type MailEvents } from './mail-statistics.js';
 import type { Mail, Mailer } from './port.js';
 
 const MAX_WAITING = 200;
+/** Beyond it a domain's mail is given up rather than keep others out of the queue. */
+const MAX_WAITING_PER_DOMAIN = 50;
+/** Deliveries that hold others up; most mail servers take a mail in far less than `SLOW_AFTER_MS`. */
+const MAX_FAST = 8;
+const SLOW_AFTER_MS = 2000;
+/** Deliveries that are known to be slow. */
+const MAX_SLOW = 16;
+const MAX_RUNNING_PER_DOMAIN = 3;
 /** A mail server that takes longer is taken for broken: the code in the mail lives for five minutes. */
 const SEND_TIMEOUT_MS = 30_000;
+/** Whoever waited for so long has asked for another code. */
+const MAX_AGE_MS = 120_000;
 /** What waits when the controller stops gets so long. */
 const DRAIN_TIMEOUT_MS = 3000;
 
@@ -17,16 +33,46 @@ export interface MailPlace extends Disposable {
   post(mail: Mail): void;
 }
 
-export class MailQueue {
-  readonly #waiting: Mail[] = [];
-  readonly #stopping = new AbortController();
-  #placesTaken = 0;
-  #sending: Promise<void> | undefined;
+interface Waiting {
+  readonly mail: Mail;
+  /** Monotonic. */
+  readonly since: number;
+}
 
-  constructor(
-    private readonly mailer: Mailer,
-    private readonly log: Logger,
-  ) {}
+interface Delivery {
+  readonly domain: string;
+  readonly to: string;
+  readonly cancel: AbortController;
+  isSlow: boolean;
+}
+
+export interface MailQueueDeps {
+  readonly mailer: Mailer;
+  readonly log: Logger;
+  readonly clock: Pick<Clock, 'now' | 'monotonic'>;
+  /** Where failures are told; they name neither addresses nor domains. */
+  readonly events?: MailEvents;
+}
+
+export class MailQueue {
+  /** By domain; the one that was served last stands last. */
+  readonly #lanes = new Map<string, Waiting[]>();
+  /** In the order in which they began. */
+  readonly #running = new Set<Delivery>();
+  readonly #idleListeners: (() => void)[] = [];
+  readonly statistics: MailStatistics;
+  #placesTaken = 0;
+  #isScheduled = false;
+  #isStopping = false;
+
+  constructor(private readonly deps: MailQueueDeps) {
+    this.statistics = new MailStatistics(deps.mailer.destination, deps.clock, deps.events);
+  }
+
+  /** Mails that wait or are being sent. */
+  get length(): number {
+    return [...this.#lanes.values()].reduce((sum, lane) => sum + lane.length, this.#running.size);
+  }
 
   /** Code: unavailable, with `retry_after_ms`: mail can't be sent as fast as it is asked for. */
   reserve(): MailPlace {
@@ -41,8 +87,7 @@ export class MailQueue {
       post: (mail) => {
         if (!isHeld) throw new Error('a place takes one mail');
         isHeld = false;
-        this.#waiting.push(mail);
-        this.#sending ??= this.#sendAll();
+        this.#post(mail);
       },
       [Symbol.dispose]: () => {
         if (isHeld) this.#placesTaken -= 1;
@@ -53,47 +98,119 @@ export class MailQueue {
 
   /** Resolves when nothing waits. */
   async idle(): Promise<void> {
-    await this.#sending;
+    if (this.length > 0) await new Promise<void>((resolve) => this.#idleListeners.push(resolve));
   }
 
   /** Sends what waits, for a few seconds; the rest is dropped, with a line in the log. */
   async close(): Promise<void> {
     const timer = setTimeout(() => {
-      this.#stopping.abort(new NexusError('cancelled', 'the controller is stopping'));
+      this.#isStopping = true;
+      for (const { cancel } of this.#running) cancel.abort(stopping());
+      this.#startNext();
     }, DRAIN_TIMEOUT_MS);
     await this.idle();
     clearTimeout(timer);
   }
 
-  async #sendAll(): Promise<void> {
-    // Not within the call that posts: its answer comes first.
-    await new Promise((resolve) => setImmediate(resolve));
-    for (let mail = this.#waiting.shift(); mail !== undefined; mail = this.#waiting.shift()) {
-      await this.#sendOne(mail);
+  #post(mail: Mail): void {
+    const domain = domainOf(mail.to);
+    const lane = this.#lanes.get(domain) ?? [];
+    if (lane.length >= MAX_WAITING_PER_DOMAIN) {
       this.#placesTaken -= 1;
+      this.#failed(new NexusError('resource_exhausted', 'too much mail waits for one domain'));
+      return;
     }
-    this.#sending = undefined;
+    lane.push({ mail, since: this.deps.clock.monotonic() });
+    this.#lanes.set(domain, lane);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    // Not within the call that posts: its answer comes first.
+    setImmediate(() => {
+      this.#isScheduled = false;
+      this.#startNext();
+    });
   }
 
-  /** One try: whoever waits for a code asks for another. Neither text nor address reaches the log. */
-  async #sendOne(mail: Mail): Promise<void> {
-    const deadline = new AbortController();
-    const giveUp = (): void => {
-      deadline.abort(this.#stopping.signal.reason);
-    };
-    const timer = setTimeout(() => {
-      deadline.abort(new NexusError('deadline_exceeded', `the mail server took more than ${SEND_TIMEOUT_MS} ms`));
-    }, SEND_TIMEOUT_MS);
-    this.#stopping.signal.addEventListener('abort', giveUp, { once: true });
-    try {
-      this.#stopping.signal.throwIfAborted();
-      await this.mailer.send(mail, deadline.signal);
-    } catch (error) {
-      const { code, message } = toNexusError(error);
-      this.log.error({ code, destination: this.mailer.destination }, `a mail could not be sent: ${message}`);
-    } finally {
-      clearTimeout(timer);
-      this.#stopping.signal.removeEventListener('abort', giveUp);
+  #startNext(): void {
+    for (;;) {
+      const next = this.#fastRunning() < MAX_FAST ? this.#takeNext() : undefined;
+      if (next === undefined) break;
+      if (this.#isStopping) this.#ended(undefined, stopping());
+      else if (this.deps.clock.monotonic() - next.since > MAX_AGE_MS) this.#ended(undefined, tooOld());
+      else void this.#deliver(next.mail);
     }
+    if (this.length > 0) return;
+    for (const listener of this.#idleListeners.splice(0)) listener();
+  }
+
+  #fastRunning(): number {
+    return [...this.#running].filter(({ isSlow }) => !isSlow).length;
+  }
+
+  /** The next of the domain whose turn it is. Mails to one mailbox keep their order: the last code is the one that counts. */
+  #takeNext(): Waiting | undefined {
+    const running = [...this.#running];
+    for (const [domain, lane] of this.#lanes) {
+      if (running.filter((delivery) => delivery.domain === domain).length >= MAX_RUNNING_PER_DOMAIN) continue;
+      const at = lane.findIndex(({ mail }) => !running.some(({ to }) => to === mail.to));
+      if (at < 0) continue;
+      const [next] = lane.splice(at, 1);
+      this.#lanes.delete(domain);
+      if (lane.length > 0) this.#lanes.set(domain, lane);
+      return next;
+    }
+    return undefined;
+  }
+
+  /** One try: a person who waits for a code asks for another. */
+  async #deliver(mail: Mail): Promise<void> {
+    const delivery: Delivery = { domain: domainOf(mail.to), to: mail.to, cancel: new AbortController(), isSlow: false };
+    this.#running.add(delivery);
+    const slow = setTimeout(() => {
+      delivery.isSlow = true;
+      this.#boundSlow();
+      this.#startNext();
+    }, SLOW_AFTER_MS);
+    const deadline = setTimeout(() => {
+      delivery.cancel.abort();
+    }, SEND_TIMEOUT_MS);
+    let failure: NexusError | undefined;
+    try {
+      await this.deps.mailer.send(mail, delivery.cancel.signal);
+    } catch (error) {
+      failure = toNexusError(error);
+    }
+    clearTimeout(slow);
+    clearTimeout(deadline);
+    this.#ended(delivery, failure);
+    this.#startNext();
+  }
+
+  /** Gives the oldest slow delivery up, of the domain with the most of them. */
+  #boundSlow(): void {
+    const slow = [...this.#running].filter(({ isSlow, cancel }) => isSlow && !cancel.signal.aborted);
+    if (slow.length <= MAX_SLOW) return;
+    const ofDomain = (domain: string): number => slow.filter((delivery) => delivery.domain === domain).length;
+    const most = Math.max(...slow.map(({ domain }) => ofDomain(domain)));
+    slow.find(({ domain }) => ofDomain(domain) === most)?.cancel.abort();
+  }
+
+  #ended(delivery: Delivery | undefined, failure: NexusError | undefined): void {
+    if (delivery !== undefined) this.#running.delete(delivery);
+    this.#placesTaken -= 1;
+    if (failure === undefined) this.statistics.noteSent();
+    else this.#failed(failure);
+  }
+
+  /** Neither text nor address reaches the log. */
+  #failed({ code, message }: NexusError): void {
+    const { log, mailer } = this.deps;
+    log.error({ code, destination: mailer.destination }, `a mail could not be sent: ${message}`);
+    this.statistics.noteFailed(message);
   }
 }
+
+const domainOf = (address: string): string => address.slice(address.lastIndexOf('@') + 1).toLowerCase();
+
+const stopping = (): NexusError => new NexusError('cancelled', 'the controller is stopping');
+const tooOld = (): NexusError => new NexusError('deadline_exceeded', 'it waited for too long');

@@ -151,7 +151,7 @@ export interface Mail {
 export interface Mailer {
   /** Where mail goes, for the log line at start. */
   readonly destination: string;
-  /** Resolves when the mail is in other hands. Called one at a time. Codes: unavailable, failed_precondition (refused). */
+  /** Resolves when the mail is in other hands. Called several times at once; gives up when the signal is aborted. Codes: unavailable, failed_precondition (refused). */
   send(mail: Mail, signal: AbortSignal): Promise<void>;
 }
 

@@ -7,6 +7,7 @@ import type { IdentityKeys, PublicKeyShape } from './keys.js';
 import { Limits, type LimitSettings } from './limits.js';
 import { Login } from './login.js';
 import { MailQueue } from './mail-queue.js';
+import type { MailEvents } from './mail-statistics.js';
 import { randomCode, type CodeSource } from './otp.js';
 import type { IdentityStore, Mailer, PasswordHasher } from './port.js';
 import { Registration } from './registration.js';
@@ -22,6 +23,8 @@ export interface IdentityPorts {
   readonly log: Logger;
   readonly settings: IdentitySettings & LimitSettings;
   readonly codes?: CodeSource;
+  /** Where failures of mail are told. */
+  readonly events?: MailEvents;
 }
 
 export class IdentityUseCases {
@@ -32,10 +35,10 @@ export class IdentityUseCases {
   readonly mails: MailQueue;
 
   constructor(private readonly ports: IdentityPorts) {
-    const { store, hasher, mailer, keys, clock, log, settings, codes = randomCode } = ports;
+    const { store, hasher, mailer, keys, clock, log, settings, events, codes = randomCode } = ports;
     const tokens = new Tokens(keys, clock, settings);
     const limits = new Limits(store, settings, clock, log);
-    this.mails = new MailQueue(mailer, log);
+    this.mails = new MailQueue({ mailer, log, clock, ...(events === undefined ? {} : { events }) });
     const deps: IdentityDeps = { store, hasher, mails: this.mails, keys, tokens, limits, codes, clock, settings };
     this.registration = new Registration(deps);
     this.login = new Login(deps);

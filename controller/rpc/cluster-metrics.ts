@@ -10,6 +10,7 @@ import type {
   ObservedNode,
 } from '../../shared/gen/nexus/v1/metrics.js';
 import { VERSION } from '../../shared/version.js';
+import type { MailQueue } from '../identity/mail-queue.js';
 import type { Lambda } from '../lambda/use-cases.js';
 import { latestFigures } from '../metrics/figures.js';
 import type { NodeContext } from '../node/context.js';
@@ -30,12 +31,13 @@ export interface ClusterMetricsDeps {
   readonly store: Pick<Store, 'files' | 'replicas'>;
   readonly upkeep: Upkeep;
   readonly lambda: Lambda;
+  readonly mails: Pick<MailQueue, 'statistics' | 'length'>;
   readonly startedAt: number;
   readonly ownLog: { readonly dropped: number };
 }
 
 export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): MetricsServiceServer['getClusterMetrics'] {
-  const { context, store, upkeep, lambda } = deps;
+  const { context, store, upkeep, lambda, mails } = deps;
   const counts = new StorageCounts(store, context.clock);
   return unary(edge, async (): Promise<GetClusterMetricsResponse> => {
     const { totals, copies } = await counts.read();
@@ -53,6 +55,11 @@ export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): Met
       },
       lambda: statisticsShape(lambda),
       calls: callShapes(edge.calls),
+      mail: {
+        sent: BigInt(mails.statistics.sent),
+        failed: BigInt(mails.statistics.failed),
+        queueLength: mails.length,
+      },
     };
   });
 }

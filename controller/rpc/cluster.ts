@@ -29,6 +29,7 @@ export interface ClusterDeps {
   readonly startedAt: number;
   readonly ownLog: WatchedLog;
   readonly snapshot: { readonly warnings: readonly string[] };
+  readonly mail: { readonly warnings: readonly string[] };
   readonly gateway: () => GatewaySummary;
   /** Ends the controller in order, telling its steps. */
   readonly shutdown: (purge: boolean, tell: (progress: string) => Promise<void>) => Promise<void>;
@@ -139,6 +140,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       ...logWarnings(deps.ownLog),
       ...(gateway.problem === '' ? [] : [`the gateway is not up: ${gateway.problem}`]),
       ...repairWarnings(deps.upkeep.repair.status()),
+      ...deps.mail.warnings,
       ...runtime.caveats,
       ...nodeWarnings(
         nodes.map((record) => {

@@ -48,7 +48,8 @@ export function servicesFor(
   const { context } = nodes;
   const { registry } = context;
   const { startedAt, ownLog } = cluster;
-  const clusterMetrics = { context, store, upkeep, lambda: lambda.lambda, startedAt, ownLog };
+  const { mails } = identity;
+  const clusterMetrics = { context, store, upkeep, lambda: lambda.lambda, mails, startedAt, ownLog };
   const service = (
     proto: string,
     definition: RegisteredService['definition'],
@@ -91,7 +92,15 @@ export function servicesFor(
       'cluster',
       ClusterServiceService,
       clusterServiceHandlers(
-        { ...cluster, context, files: store.files, upkeep, lambda: lambda.lambda, events: context.events },
+        {
+          ...cluster,
+          context,
+          files: store.files,
+          upkeep,
+          lambda: lambda.lambda,
+          events: context.events,
+          mail: mails.statistics,
+        },
         edge,
       ),
     ),

@@ -22,6 +22,7 @@ export function clusterText(figures: Figures | undefined): string {
     repairText(figures),
     lambdaText(figures),
     callsText(figures.calls),
+    mailText(figures),
   ].join('');
 }
 
@@ -127,6 +128,14 @@ function lambdaText({ lambda }: Figures): string {
     gauge('nexus_lambda_pool_target', 'Prewarmed sandboxes that there should be.', lambda?.poolTarget),
     counter('nexus_lambda_pool_hits_total', 'Invocations that found a prewarmed sandbox.', lambda?.poolHits),
     counter('nexus_lambda_pool_misses_total', 'Invocations that had to wait for a sandbox.', lambda?.poolMisses),
+  ].join('');
+}
+
+function mailText({ mail }: Figures): string {
+  return [
+    counter('nexus_mail_sent_total', 'Mails that a mail server, or the outbox, has taken.', mail?.sent),
+    counter('nexus_mail_failed_total', 'Mails that could not be sent.', mail?.failed),
+    gauge('nexus_mail_queue_length', 'Mails that wait or are being sent.', mail?.queueLength),
   ].join('');
 }
 

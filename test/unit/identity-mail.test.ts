@@ -7,6 +7,7 @@ import { Writable } from 'node:stream';
 import { expect } from 'chai';
 import { pino } from 'pino';
 import { systemClock } from '../../shared/clock.js';
+import { createLogger } from '../../shared/log.js';
 import { FakeMailer } from '../../controller/identity/fake-mailer.js';
 import { MailQueue } from '../../controller/identity/mail-queue.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
@@ -132,6 +133,28 @@ describe('mail', () => {
       await new Promise((resolve) => silent.close(resolve));
     });
 
+    it('arrives at once while the server takes its time with one other domain', async () => {
+      await using server = await MailServer.start({
+        hideSTARTTLS: true,
+        authOptional: true,
+        onRcptTo: ({ address }, _session, done) => {
+          // Ended with the connection: the queue gives these up when it closes.
+          if (!address.endsWith('@slow.example')) done();
+          else setTimeout(done, 9000).unref();
+        },
+      });
+      const open = { smtpSecurity: 'none', smtpUser: undefined, smtpPasswordFile: undefined } as const;
+      const log = createLogger('test', 'silent');
+      const queue = new MailQueue({ mailer: await mailerFor(server, open), log, clock: systemClock });
+      for (let number = 0; number < 8; number += 1) queue.reserve().post({ ...MAIL, to: `u${number}@slow.example` });
+      queue.reserve().post(MAIL);
+      const until = performance.now() + 8000;
+      while (server.received.length === 0 && performance.now() < until)
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(server.received.map(({ to }) => to)).to.deep.equal([['alice@example.org']]);
+      await queue.close();
+    }).timeout(20_000);
+
     it('names the setting whose file can not be read', async () => {
       await using server = await MailServer.start();
       const error = await errorOf(() => mailerFor(server, { smtpPasswordFile: join(folder, 'none') }));
@@ -182,7 +205,7 @@ describe('mail', () => {
     it('is sent after the answer, in order', async () => {
       const mailer = new FakeMailer();
       const release = mailer.hold();
-      const queue = new MailQueue(mailer, log);
+      const queue = new MailQueue({ mailer, log, clock: systemClock });
       for (const subject of ['1', '2']) {
         using place = queue.reserve();
         place.post({ ...MAIL, subject });
@@ -196,7 +219,7 @@ describe('mail', () => {
     it('has bounded room, which is given back when nothing was posted and when it was sent', async () => {
       const mailer = new FakeMailer();
       const release = mailer.hold();
-      const queue = new MailQueue(mailer, log);
+      const queue = new MailQueue({ mailer, log, clock: systemClock });
       const places = Array.from({ length: 200 }, () => queue.reserve());
       const full = await errorOf(() => queue.reserve());
       expect(full.code).to.equal('unavailable');
@@ -213,11 +236,90 @@ describe('mail', () => {
       queue.reserve();
     });
 
+    it('delivers at once while other domains’ servers hold their mail up, however many do', async () => {
+      const started: string[] = [];
+      let release = (): void => undefined;
+      const held = new Promise<void>((resolve) => (release = resolve));
+      const mailer = {
+        destination: 'nowhere',
+        send: async ({ to }: { to: string }, signal: AbortSignal) => {
+          started.push(to);
+          if (to.endsWith('@fast.example')) return;
+          await Promise.race([
+            held,
+            new Promise((_resolve, reject) => {
+              signal.addEventListener('abort', () => {
+                reject(new Error('given up'));
+              });
+            }),
+          ]);
+        },
+      };
+      const queue = new MailQueue({ mailer, log, clock: systemClock });
+      // One domain alone can't even slow it down.
+      for (let number = 0; number < 60; number += 1) queue.reserve().post({ ...MAIL, to: `u${number}@slow.example` });
+      expect(queue.statistics.failed, 'beyond the room of one domain').to.equal(10);
+      queue.reserve().post({ ...MAIL, to: 'alice@fast.example' });
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(started.filter((to) => to.endsWith('@slow.example'))).to.have.length(3);
+      expect(started).to.include('alice@fast.example');
+      // More domains than there are places: each holds one for no longer than it takes to be known as slow.
+      for (let number = 0; number < 20; number += 1) queue.reserve().post({ ...MAIL, to: `u@slow${number}.example` });
+      queue.reserve().post({ ...MAIL, to: 'bob@fast.example' });
+      const until = performance.now() + 12_000;
+      while (!started.includes('bob@fast.example') && performance.now() < until)
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(started).to.include('bob@fast.example');
+      release();
+      await queue.idle();
+    }).timeout(20_000);
+
+    it('tells of failures by a warning, a count and one event a minute, without addresses', async () => {
+      const told: string[] = [];
+      const events = {
+        append: (type: string, _subject: string, message: string) => {
+          told.push(`${type}: ${message}`);
+          return Promise.resolve();
+        },
+      };
+      const mailer = new FakeMailer();
+      let nowMs = 0;
+      const queue = new MailQueue({ mailer, log, clock: { ...systemClock, monotonic: () => nowMs }, events });
+      expect(queue.statistics.warnings).to.deep.equal([]);
+      mailer.failNext(3);
+      for (const to of ['a@one.example', 'b@two.example', 'c@three.example']) queue.reserve().post({ ...MAIL, to });
+      await queue.idle();
+      expect(queue.statistics).to.include({ failed: 3, sent: 0 });
+      expect(told).to.deep.equal(['mail.failed: a mail could not be sent: the mail server is away']);
+      const [warning, ...rest] = queue.statistics.warnings;
+      expect(rest).to.deep.equal([]);
+      expect(warning).to.match(
+        /^3 mail\(s\) could not be sent .* the mail server is away; mail goes to nowhere: .*smtp/,
+      );
+      expect(warning).not.to.include('example');
+      nowMs += 11 * 60_000;
+      expect(queue.statistics.warnings).to.deep.equal([]);
+    });
+
+    it('keeps the order of mails to one mailbox, and gives up what has waited for too long', async () => {
+      const mailer = new FakeMailer();
+      const release = mailer.hold();
+      let nowMs = 0;
+      const queue = new MailQueue({ mailer, log, clock: { ...systemClock, monotonic: () => nowMs } });
+      for (const subject of ['1', '2', '3']) queue.reserve().post({ ...MAIL, subject });
+      await new Promise((resolve) => setImmediate(resolve));
+      nowMs += 121_000;
+      release();
+      await queue.idle();
+      expect(mailer.sent.map(({ subject }) => subject)).to.deep.equal(['1']);
+      expect(queue.statistics.failed).to.equal(2);
+    });
+
     it('goes on after a failure, which the log tells without address or text', async () => {
       lines.length = 0;
       const mailer = new FakeMailer();
       mailer.failNext(1);
-      const queue = new MailQueue(mailer, log);
+      const queue = new MailQueue({ mailer, log, clock: systemClock });
       queue.reserve().post(MAIL);
       queue.reserve().post({ ...MAIL, subject: 'second' });
       await queue.close();

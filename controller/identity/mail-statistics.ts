@@ -1,0 +1,60 @@
+/**
+ * What became of mail, for status, metrics and events: a code that does not arrive looks to its user like a wrong address.
+ * Outsiders choose the addresses, so failures name neither these nor their domains, and are told once per period.
+ */
+import type { Clock } from '../../shared/clock.js';
+
+export interface MailEvents {
+  append(type: string, subject: string, message: string): Promise<void>;
+}
+
+/** Failures that status warns of. */
+const WARNED_MS = 10 * 60_000;
+/** Between two events. */
+const EVENT_PERIOD_MS = 60_000;
+/** Failures whose times are kept; more than these are as bad. */
+const MAX_KEPT = 1000;
+
+export class MailStatistics {
+  sent = 0;
+  failed = 0;
+  /** Monotonic times of the latest failures. */
+  readonly #failures: number[] = [];
+  #lastProblem = '';
+  #nextEventAt = 0;
+  #untold = 0;
+
+  constructor(
+    private readonly destination: string,
+    private readonly clock: Pick<Clock, 'monotonic'>,
+    private readonly events: MailEvents | undefined,
+  ) {}
+
+  noteSent(): void {
+    this.sent += 1;
+  }
+
+  /** `problem` holds no address and no text of the mail. */
+  noteFailed(problem: string): void {
+    const now = this.clock.monotonic();
+    this.failed += 1;
+    this.#untold += 1;
+    this.#lastProblem = problem;
+    this.#failures.push(now);
+    if (this.#failures.length > MAX_KEPT) this.#failures.shift();
+    if (this.#nextEventAt > now) return;
+    this.#nextEventAt = now + EVENT_PERIOD_MS;
+    const many = this.#untold === 1 ? 'a mail' : `${this.#untold} mails`;
+    this.#untold = 0;
+    void this.events?.append('mail.failed', 'mail', `${many} could not be sent: ${problem}`);
+  }
+
+  /** For status: whether mail has failed lately, and what to do. */
+  get warnings(): readonly string[] {
+    const from = this.clock.monotonic() - WARNED_MS;
+    const lately = this.#failures.filter((at) => at >= from).length;
+    if (lately === 0) return [];
+    const how = `${lately} mail(s) could not be sent in the last ten minutes, the last one because: ${this.#lastProblem}`;
+    return [`${how}; mail goes to ${this.destination}: see there, and the smtp settings`];
+  }
+}
