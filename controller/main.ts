@@ -210,6 +210,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     deletion: kickDeletion,
   });
   const files = new FileUseCases(deps, kickDeletion);
+  await files.uploads.renewAll();
   const fs = new FsUseCases(deps, files.uploads, kickDeletion);
   const callerFiles = new CallerFiles(fs, files);
   const functions = new Functions(fs, callerFiles, systemClock, limitsCheck(settings));

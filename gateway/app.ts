@@ -4,11 +4,13 @@
  */
 import Router from '@koa/router';
 import Koa, { type Context } from 'koa';
+import { z } from 'zod';
 import { NexusError } from '../shared/errors.js';
 import type { Logger } from '../shared/log.js';
 import { chunks } from './chunks/middleware.js';
 import type { ChunkRelay } from './chunks/relay.js';
 import type { Controller } from './controller.js';
+import { refuseConditions } from './conditions.js';
 import { HttpError } from './http-error.js';
 import { parseInput, readJson } from './input.js';
 import type { GatewayLimits } from './limits.js';
@@ -16,6 +18,7 @@ import { plainBodies } from './middleware/encoding.js';
 import { HttpMetrics } from './metrics/http.js';
 import { Scrape } from './metrics/scrape.js';
 import { errors } from './middleware/errors.js';
+import { refusals } from './middleware/refusals.js';
 import { frame, stateOf } from './middleware/request.js';
 import { cors, securityHeaders } from './middleware/security.js';
 import { openApiDocument } from './openapi.js';
@@ -50,6 +53,8 @@ export interface AppOptions {
 
 /** Transfers that wait for their turn: each holds a connection and nothing else. */
 const MAX_WAITING_TRANSFERS = 1024;
+/** Of routes that take no query, or no body. */
+const NOTHING = z.strictObject({});
 /** How a client that goes away shows while it is answered. */
 const GONE: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRESET'];
 
@@ -80,6 +85,7 @@ export function createApp(options: AppOptions): Koa {
   app.use(securityHeaders(options.isTls));
   app.use(cors(options.corsOrigins));
   app.use(errors(log));
+  app.use(refusals);
   app.use(plainBodies);
   app.use(chunks(controller, options.relay));
   app.use(documentation.routes());
@@ -92,6 +98,7 @@ function addRoute(router: Router, route: Route, controller: Controller, services
   router[route.method](route.path, async (context) => {
     const state = stateOf(context);
     state.route = route.path;
+    refuseConditions(context, route);
     const token = route.isPublic ? undefined : bearerToken(context.get('authorization'));
     const { address, requestId, signal } = state;
     const session = controller.session({ token, address, requestId, signal });
@@ -111,10 +118,11 @@ async function checked(
   { limits }: Services,
 ): Promise<{ params: unknown; query: unknown; body: unknown; bodyText: string }> {
   const params = route.params === undefined ? {} : parseInput(route.params, context.params);
-  const query = route.query === undefined ? {} : parseInput(route.query, { ...context.query });
-  if (route.body === undefined) return { params, query, body: {}, bodyText: '' };
+  const query = parseInput(route.query ?? NOTHING, { ...context.query });
+  if (route.upload !== undefined) return { params, query, body: {}, bodyText: '' };
+  // What is sent to an address that takes nothing was meant to change something.
   const { value, text } = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
-  return { params, query, body: parseInput(route.body, value, 'body'), bodyText: text };
+  return { params, query, body: parseInput(route.body ?? NOTHING, value, 'body'), bodyText: text };
 }
 
 function send(context: Context, route: Route, reply: Reply): void {

@@ -3,11 +3,11 @@
  * is there and right, so that what can't be read is told by a status; what fails later breaks the connection off.
  */
 import type { ServerResponse } from 'node:http';
-import type { Context } from 'koa';
 import type { File } from '../shared/gen/nexus/v1/file.js';
 import { CHUNK_SIZE_BYTES, KIB } from '../shared/limits.js';
 import { downloadFile } from '../shared/transfer/download.js';
 import { parseRange, type ByteRange } from './byte-range.js';
+import { hasPart, isNotModified } from './conditions.js';
 import { downloadCatalogue } from '../shared/rpc/file-catalogue.js';
 import { attachment } from './content-disposition.js';
 import { tooSlow } from './http-error.js';
@@ -21,11 +21,13 @@ export interface Content {
   readonly name: string;
   /** Of a pin in the virtual file system; empty: none. */
   readonly leaseId: string;
+  /** Where nothing else than this content can ever be at the address; ms since the epoch. */
+  readonly modifiedAt?: number;
 }
 
 export async function sendContent(
   { koa, session, limits, turns }: Input<unknown, unknown, unknown>,
-  { file, name, leaseId }: Content,
+  { file, name, leaseId, modifiedAt }: Content,
 ): Promise<void> {
   const size = Number(file.size);
   // The content of an id never changes, whatever it is called.
@@ -33,11 +35,12 @@ export async function sendContent(
   koa.set('ETag', etag);
   koa.set('Accept-Ranges', 'bytes');
   koa.set('Cache-Control', 'private, no-cache');
-  if (matches(koa.get('if-none-match'), etag)) {
+  if (modifiedAt !== undefined) koa.lastModified = new Date(modifiedAt);
+  if (isNotModified(koa)) {
     koa.status = 304;
     return;
   }
-  const range = rangeOf(koa, size, etag);
+  const range = hasPart(koa) ? parseRange(koa.get('range'), size) : undefined;
   koa.status = range === undefined ? 200 : 206;
   koa.set('Content-Type', 'application/octet-stream');
   koa.set('Content-Disposition', attachment(name));
@@ -70,16 +73,6 @@ const firstChunk = (range: ByteRange | undefined): number => Math.floor((range?.
 
 const endChunk = (file: File, range: ByteRange | undefined): number =>
   range === undefined ? file.chunksCount : Math.ceil(range.end / CHUNK_SIZE_BYTES);
-
-const matches = (header: string, etag: string): boolean =>
-  header === '*' || header.split(',').some((given) => given.trim().replace(/^W\//, '') === etag);
-
-/** With If-Range only where the client has a part of this very content. */
-function rangeOf(koa: Context, size: number, etag: string): ByteRange | undefined {
-  const condition = koa.get('if-range');
-  if (condition !== '' && condition !== etag) return undefined;
-  return parseRange(koa.get('range'), size);
-}
 
 /** Settles when the socket has no more use for the data: the buffer is used again. Codes: deadline_exceeded, cancelled. */
 async function deliver(res: ServerResponse, data: Buffer, stallMs: number): Promise<void> {

@@ -12,6 +12,7 @@ import type {
   ExchangeResponse,
 } from '../shared/gen/nexus/v1/exchange.js';
 import { Batch } from '../shared/rpc/batch.js';
+import { ConnectionLost } from '../shared/rpc/calls.js';
 
 export interface CallScope {
   /** The client's token; undefined where none is asked for. */
@@ -157,7 +158,7 @@ class Line {
   #break(cause: Error | undefined): void {
     if (!this.isOpen) return;
     this.isOpen = false;
-    const error = new NexusError('unavailable', 'the controller does not answer; try again in a moment', {}, { cause });
+    const error = new ConnectionLost('the controller does not answer; try again in a moment', cause);
     for (const pending of [...this.#pending.values()]) pending.reject(error);
     this.#pending.clear();
   }

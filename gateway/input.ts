@@ -2,7 +2,8 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
-import { jsonDepth } from '../shared/json-text.js';
+import { jsonDepth, repeatedMember } from '../shared/json-text.js';
+import { Digests } from './digests.js';
 import { invalid, tooLarge, tooSlow, wrongMediaType } from './http-error.js';
 
 /** More than any event may have. */
@@ -10,6 +11,10 @@ const MAX_DEPTH = 256;
 
 /** Existing clients send these with a capital letter. */
 const CAPITALISED: readonly string[] = ['Username', 'Password', 'Email', 'Code', 'Runtime'];
+
+const CHARSETS: readonly string[] = ['utf-8', 'utf8', 'us-ascii'];
+/** A member that goes on as it was written: what is in it is for somebody else to judge. */
+const PASSED_ON = 'event';
 
 /** Code: invalid_argument. */
 export function parseInput<Schema extends z.ZodType>(schema: Schema, given: unknown, prefix = ''): z.infer<Schema> {
@@ -32,9 +37,20 @@ export interface JsonBody {
 /** Codes: invalid_argument (400, 413, 415), deadline_exceeded (408). */
 export async function readJson(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<JsonBody> {
   const type = request.headers['content-type'];
+  const digests = Digests.of(request.headers);
+  if (!hasBody(request)) {
+    digests?.check();
+    return { value: {}, text: '{}' };
+  }
   if (type !== undefined && !/^application\/(json|[\w.+-]+\+json)\s*(;|$)/i.test(type))
     throw wrongMediaType('application/json');
-  const text = utf8(await readBytes(request, maxBytes, timeoutMs)) || '{}';
+  const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(type ?? '')?.[1];
+  if (charset !== undefined && !CHARSETS.includes(charset.toLowerCase()))
+    throw wrongMediaType('application/json in UTF-8');
+  const bytes = await readBytes(request, maxBytes, timeoutMs);
+  digests?.update(bytes);
+  digests?.check();
+  const text = utf8(bytes) || '{}';
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -43,8 +59,13 @@ export async function readJson(request: IncomingMessage, maxBytes: number, timeo
   }
   // Whoever walks through it later may do so by recursion.
   if (jsonDepth(text) > MAX_DEPTH) throw invalid('body', `must be nested at most ${MAX_DEPTH} levels deep`);
+  const repeated = repeatedMember(text, PASSED_ON);
+  if (repeated !== undefined) throw invalid(repeated, 'must be given once');
   return { value: withoutCapitals(value), text };
 }
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 
 function withoutCapitals(value: unknown): unknown {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;

@@ -3,7 +3,12 @@
  * gRPC. `drain` refuses new connections at
  * once, lets every request that has come in run to its end within bounds, and then closes what is idle.
  */
-import { createServer as createHttpServer, type RequestListener, type Server as HttpServer } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type RequestListener,
+  type Server as HttpServer,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { once } from 'node:events';
@@ -80,6 +85,11 @@ export class Listener {
         handle(request, response);
       },
     );
+    this.#http.on('checkExpectation', (_request, response: ServerResponse) => {
+      const body = { error: 'expect: must be 100-continue', code: 'invalid_argument', details: { field: 'expect' } };
+      response.writeHead(417, { 'content-type': 'application/json; charset=utf-8', connection: 'close' });
+      response.end(JSON.stringify(body));
+    });
     // Nothing came or went for that long: a client that does not take its answer, or one that asks for nothing.
     this.#http.timeout = limits.stallMs;
     this.#http.on('timeout', (socket: Socket) => {

@@ -21,6 +21,8 @@ export interface FilePart {
 const MAX_FIELD_BYTES = 8 * KIB;
 const LIMITS = { fieldNameSize: 100, fieldSize: MAX_FIELD_BYTES, fields: 8, files: 1, parts: 9, headerPairs: 32 };
 
+const PLAIN: readonly string[] = ['7bit', '8bit', 'binary'];
+
 export class Multipart {
   /** Those that have come so far. */
   readonly fields: Record<string, string> = {};
@@ -34,10 +36,11 @@ export class Multipart {
   constructor(headers: IncomingHttpHeaders, body: AsyncIterable<Buffer>) {
     const parser = parserFor(headers);
     this.file = new Promise((resolve, reject) => {
-      parser.on('file', (field, stream, { filename }) => {
+      parser.on('file', (field, stream, { filename, encoding }) => {
         this.#stream = stream;
         // Whoever reads it learns of its failure by reading; where nobody does, it must not end the process.
         stream.on('error', () => undefined);
+        this.#assertPlain(field, encoding);
         if (field !== 'file') this.#fail(invalid(field, 'is not a known field'));
         // Of a name of folders alone nothing is left.
         resolve({ name: filename ?? '', stream, fieldsBefore: { ...this.fields } });
@@ -46,7 +49,8 @@ export class Multipart {
         reject(this.#failure ?? invalid('file', 'is missing: the body needs a part of that name with a file name'));
       });
     });
-    parser.on('field', (name, value, { valueTruncated, nameTruncated }) => {
+    parser.on('field', (name, value, { valueTruncated, nameTruncated, encoding }) => {
+      this.#assertPlain(name, encoding);
       if (valueTruncated || nameTruncated) this.#fail(tooLarge(name, MAX_FIELD_BYTES));
       else if (Object.hasOwn(this.fields, name)) this.#fail(invalid(name, 'must be given once'));
       else this.fields[name] = value;
@@ -64,6 +68,12 @@ export class Multipart {
   /** What is wrong with the body, as far as it has come. */
   get failure(): NexusError | undefined {
     return this.#failure;
+  }
+
+  /** A coding of a part is long out of use (RFC 7578, 4.7), and nothing here undoes it. */
+  #assertPlain(name: string, encoding: string): void {
+    if (PLAIN.includes(encoding.toLowerCase())) return;
+    this.#fail(invalid(name, `must come without content-transfer-encoding ${encoding}`));
   }
 
   #fail(error: NexusError): void {

@@ -59,6 +59,11 @@ export interface Route {
   /** The fields of a multipart body, or the body itself, of a route that takes bytes. */
   readonly upload: z.ZodObject | undefined;
   readonly maxBodyBytes: number;
+  /**
+   * What becomes of If-Match and the like: none: refused where they matter; evaluated: the route does it; if new: of all
+   * of them, If-None-Match: * is taken.
+   */
+  readonly conditions?: 'none' | 'evaluated' | 'if new';
   readonly answers: Readonly<Record<number, Answer>>;
   /** Undefined: it has answered by itself. */
   readonly handle: (input: Input<never, never, never>) => Promise<Reply | undefined>;
@@ -87,6 +92,8 @@ export function route<
   readonly upload?: z.ZodObject;
   /** Of a JSON body; default 64 KiB. */
   readonly maxBodyBytes?: number;
+  /** Default: none. */
+  readonly conditions?: NonNullable<Route['conditions']>;
   readonly answers: Readonly<Record<number, Answer>>;
   readonly handle: (input: Input<Parsed<Params>, Parsed<Query>, Parsed<Body>>) => Promise<Reply | undefined>;
 }): Route {

@@ -2,14 +2,16 @@
  * An upload: the client's bytes go on to the nodes as they come, with a few chunks in memory and nothing on disk. The
  * body is either the bytes themselves or multipart with one file, whose fields may come before or after it.
  */
+import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
 import type { File } from '../shared/gen/nexus/v1/file.js';
-import { uploadSteps } from '../shared/rpc/file-catalogue.js';
-import type { UploadCatalogue } from '../shared/transfer/port.js';
+import { patiently, uploadSteps } from '../shared/rpc/file-catalogue.js';
+import type { OpenedUpload, UploadCatalogue } from '../shared/transfer/port.js';
 import { streamSource } from '../shared/transfer/source.js';
 import { uploadFile } from '../shared/transfer/upload.js';
-import { incomingBytes } from './body.js';
-import { tooLarge } from './http-error.js';
+import { incomingBytes, type BodyLimits } from './body.js';
+import { Digests } from './digests.js';
+import { invalid, tooLarge } from './http-error.js';
 import { parseInput } from './input.js';
 import { Multipart } from './multipart.js';
 import type { Session } from './controller.js';
@@ -25,7 +27,7 @@ export interface UploadKind<Fields extends z.ZodObject> {
   readonly open: (
     known: Partial<z.infer<Fields>>,
     file: { readonly name: string | undefined; readonly size: number },
-  ) => Promise<{ readonly uploadId: string }>;
+  ) => Promise<OpenedUpload>;
   /** All fields are known. */
   readonly complete: (uploadId: string, fields: z.infer<Fields>) => Promise<void>;
 }
@@ -56,7 +58,7 @@ async function raw<Fields extends z.ZodObject>(
     open: () => open(given, { name: undefined, size: length }),
     beforeCommit: (uploadId) => complete(uploadId, given),
   });
-  const source = streamSource(incomingBytes(koa.req, limits));
+  const source = streamSource(bodyOf(koa.req, limits));
   return await uploadFile(catalogue, { ...sizes(length), source, signal: session.signal });
 }
 
@@ -65,9 +67,13 @@ async function multipart<Fields extends z.ZodObject>(
   { fields, open, complete }: UploadKind<Fields>,
   length: number,
 ): Promise<File> {
-  const body = new Multipart(koa.req.headers, incomingBytes(koa.req, limits));
+  const body = new Multipart(koa.req.headers, bodyOf(koa.req, limits));
   const file = await body.file;
-  const withQuery = (given: Readonly<Record<string, string>>): unknown => ({ ...koa.query, ...given });
+  const withQuery = (given: Readonly<Record<string, string>>): unknown => {
+    const twice = Object.keys(given).find((name) => Object.hasOwn(koa.query, name));
+    if (twice !== undefined) throw invalid(twice, 'must be given once: in the query or in the body');
+    return { ...koa.query, ...given };
+  };
   const catalogue = uploadCatalogue(session, {
     open: () =>
       open(
@@ -92,8 +98,14 @@ async function multipart<Fields extends z.ZodObject>(
   }
 }
 
+/** Fails at its end when it is not what its integrity headers say. */
+function bodyOf(request: IncomingMessage, limits: BodyLimits): AsyncIterable<Buffer> {
+  const body = incomingBytes(request, limits);
+  return Digests.of(request.headers)?.through(body) ?? body;
+}
+
 interface UploadEnds {
-  readonly open: () => Promise<{ readonly uploadId: string }>;
+  readonly open: () => Promise<OpenedUpload>;
   /** What must be known or done before the file appears. */
   readonly beforeCommit: (uploadId: string) => Promise<void>;
 }
@@ -104,7 +116,7 @@ function uploadCatalogue(session: Session, { open, beforeCommit }: UploadEnds): 
     ...steps,
     openUpload: open,
     commitUpload: async (uploadId, request) => {
-      await beforeCommit(uploadId);
+      await patiently(() => beforeCommit(uploadId));
       return await steps.commitUpload(uploadId, request);
     },
   };

@@ -47,6 +47,31 @@ export function mostDigits(text: string): number {
 
 const isDigit = (code: number): boolean => code >= 48 && code <= 57;
 
+/**
+ * A name that an object has twice, of which JSON.parse would keep one in silence; undefined: there is none. What is in the
+ * member `except` of the outermost object is left alone.
+ */
+export function repeatedMember(text: string, except: string): string | undefined {
+  /** Of the objects that are open, innermost last; undefined for arrays. */
+  const open: (Set<string> | undefined)[] = [];
+  let from = 0;
+  let outermost = '';
+  let repeated: string | undefined;
+  walk(text, (character, at, depth) => {
+    if (character === '{' || character === '[') open.push(character === '{' ? new Set() : undefined);
+    else if (character === '}' || character === ']') open.pop();
+    else if (character === ':') {
+      const name = JSON.parse(text.slice(from, at)) as string;
+      if (depth === 1) outermost = name;
+      const names = depth > 1 && outermost === except ? undefined : open.at(-1);
+      if (names?.has(name) === true) repeated ??= name;
+      names?.add(name);
+    }
+    from = at + 1;
+  });
+  return repeated;
+}
+
 /** The text of a member of the outermost object; of several with one name the last one's, as JSON.parse has it. */
 export function memberText(text: string, name: string): string | undefined {
   let from = 0;

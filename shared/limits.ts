@@ -14,6 +14,13 @@ export const MAX_GRANTS_PER_CALL = 64;
 /** Chunks one OpenDownload page may hold: keeps the reply far below gRPC's 4 MiB message limit. */
 export const MAX_SOURCES_PER_PAGE = 256;
 
+/**
+ * Uploads that one user has open at once, and all users together: each holds quota, room on nodes and rows. A user may
+ * send a folder from several machines.
+ */
+export const MAX_OPEN_UPLOADS_PER_USER = 256;
+export const MAX_OPEN_UPLOADS = 4096;
+
 /** How long a chunk token is valid, ms: a chunk takes well under a minute even on a slow, busy disk. */
 export const CHUNK_TOKEN_TTL_MS = 10 * 60 * 1000;
 
@@ -43,4 +50,5 @@ export const MAX_LABELS = 32;
 /** Bytes of a raw file's name. */
 export const MAX_FILE_NAME_BYTES = 255;
 
+assert(MAX_OPEN_UPLOADS_PER_USER < MAX_OPEN_UPLOADS, 'one user must not have all uploads');
 assert(MIN_STORAGE_BYTES > 2 * CHUNK_SIZE_BYTES, 'the smallest volume must hold a chunk beside its temporary file');

@@ -60,7 +60,7 @@ export function acceptReceipts(
       throw refused('invalid_argument', index, 'it contradicts another one of the same chunk');
     }
     const nodeIds = new Set(accepted.get(chunk.id)?.nodeIds).add(copy.nodeId);
-    accepted.set(chunk.id, { chunkId: chunk.id, size, md5, nodeIds: [...nodeIds] });
+    accepted.set(chunk.id, { chunkId: chunk.id, index, size, md5, nodeIds: [...nodeIds] });
     copies.push({ chunkId: chunk.id, nodeId: copy.nodeId, size, at });
   }
   return { received: [...accepted.values()], copies };

@@ -1,7 +1,7 @@
 /** Rights to one chunk each, for a few minutes: what clients show to agents. */
 import { signClaims, type ChunkOrigin, type ForwardTarget } from '../../shared/chunk-token.js';
 import type { ChunkId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
+import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
 import type { FileDeps } from './deps.js';
 import type { FileRecord } from '../store/port.js';
 import type { StorageNode } from './nodes.js';
@@ -24,10 +24,10 @@ export const originOf = (file: FileRecord, index: number, expected: number): Chu
   created: file.createdAt,
 });
 
-/** One target per node; the first one's token names the others, to which it forwards. */
+/** One target per node, for at most `size` bytes; the first one's token names the others, to which it forwards. */
 export function writeTargets(
   deps: Pick<FileDeps, 'signer' | 'clock'>,
-  chunk: ChunkId,
+  chunk: { readonly id: ChunkId; readonly size: number },
   of: ChunkOrigin,
   nodes: readonly StorageNode[],
 ): ChunkTarget[] {
@@ -36,9 +36,9 @@ export function writeTargets(
     signClaims(
       {
         op: 'write',
-        chunk,
+        chunk: chunk.id,
         node: node.id,
-        size: CHUNK_SIZE_BYTES,
+        size: chunk.size,
         exp,
         of,
         ...(forward === undefined ? {} : { forward }),

@@ -6,7 +6,7 @@ import { Mutex } from 'async-mutex';
 import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/failpoint.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { MAX_OPEN_UPLOADS, MAX_OPEN_UPLOADS_PER_USER } from '../../shared/limits.js';
 import type { ChunkRecord, FileRecord, ReceivedChunk, UploadPlace, UploadRecord } from '../store/port.js';
 import { noSuchUpload } from '../store/file-rules.js';
 import type { FileDeps } from './deps.js';
@@ -15,6 +15,7 @@ import { quotaOf } from './quota.js';
 import { acceptReceipts, type ClaimedReceipt } from './receipts.js';
 import type { StorageNode } from './nodes.js';
 import { planReservation, type Reservation } from './reservation.js';
+import { announcedBytes } from '../store/file-rules.js';
 import { originOf, writeTargets, type ChunkTarget } from './tokens.js';
 
 export interface ChunkGrant {
@@ -25,6 +26,8 @@ export interface ChunkGrant {
 
 export interface GrantRequest {
   readonly count: number;
+  /** The index of the first new chunk, as the sender counts; later than that it has lost a reply. */
+  readonly fromIndex?: number | undefined;
   readonly retry: readonly { readonly index: number; readonly failedNodeIds: readonly string[] }[];
   readonly receipts: readonly ClaimedReceipt[];
 }
@@ -44,8 +47,20 @@ export class Uploads {
   #cursor = 0;
   /** Placement and its record are one step: two uploads must not be promised the same room. */
   readonly #placing = new Mutex();
+  /** The same for the number of open uploads. */
+  readonly #opening = new Mutex();
 
   constructor(private readonly deps: FileDeps) {}
+
+  /** For which an upload lives without a sign of its sender. */
+  get leaseMs(): number {
+    return this.deps.settings.uploadTtlMs;
+  }
+
+  /** At the controller's start: senders that are still there have this time to say so; the others' uploads expire after it. */
+  async renewAll(): Promise<void> {
+    await this.deps.store.renewUploads(this.deps.clock.now() + this.leaseMs);
+  }
 
   /** Codes: failed_precondition, resource_exhausted. */
   async open(request: {
@@ -82,7 +97,10 @@ export class Uploads {
       reserved: expectedSize,
       ...(request.entry ?? { parentId: '', entryName: '', overwrite: false }),
     };
-    await store.openUpload(file, upload, quotaOf(owner, settings));
+    await this.#opening.runExclusive(async () => {
+      assertMayOpen(await store.countUploads(owner));
+      await store.openUpload(file, upload, quotaOf(owner, settings));
+    });
     return { upload, file };
   }
 
@@ -96,11 +114,12 @@ export class Uploads {
     return this.#placing.runExclusive(async () => {
       const { store, clock, settings } = this.deps;
       const { upload, file } = await this.#expect(id, owner);
-      const { count, reserved } = await this.#reserve(upload, file, request.count);
+      const { again, more } = grantedInVain(upload, request);
+      const { count, reserved } = await this.#reserve(upload, file, more);
       const received = await this.#received(upload, request.receipts);
-      const retries = await this.#retries(upload, request.retry, received);
+      const retries = await this.#retries(upload, [...request.retry, ...again], received);
       const plan = planPlacement({
-        nodes: await this.#candidates(received),
+        nodes: await this.#candidates(received, upload),
         cursor: this.#cursor,
         chunks: count,
         replicas: upload.replicas,
@@ -127,7 +146,12 @@ export class Uploads {
       const grantOf = ({ id: chunkId, index }: Pick<ChunkRecord, 'id' | 'index'>, nodeIds: readonly NodeId[]) => ({
         index,
         chunkId,
-        targets: writeTargets(this.deps, chunkId, originOf(file, index, upload.expectedSize), this.#known(nodeIds)),
+        targets: writeTargets(
+          this.deps,
+          { id: chunkId, size: announcedBytes(upload.expectedSize, index) },
+          originOf(file, index, upload.expectedSize),
+          this.#known(nodeIds),
+        ),
       });
       return [
         ...retries.map(({ chunk, kept }, at) => grantOf(chunk, [...(plan.moves[at] ?? []), ...kept])),
@@ -189,10 +213,11 @@ export class Uploads {
   }
 
   /** The nodes with their room, `received` no longer being on its way. */
-  async #candidates(received: readonly ReceivedChunk[]): Promise<Candidate[]> {
+  async #candidates(received: readonly ReceivedChunk[], upload?: UploadRecord): Promise<Candidate[]> {
     const promised = new Map(await this.deps.store.writingBytes());
-    for (const nodeId of received.flatMap((chunk) => chunk.nodeIds)) {
-      promised.set(nodeId, (promised.get(nodeId) ?? 0) - CHUNK_SIZE_BYTES);
+    for (const { nodeIds, index } of received) {
+      const bytes = announcedBytes(upload?.expectedSize ?? 0, index ?? 0);
+      for (const nodeId of nodeIds) promised.set(nodeId, (promised.get(nodeId) ?? 0) - bytes);
     }
     return this.deps.room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
   }
@@ -251,6 +276,26 @@ export class Uploads {
     room.note(copies, clock.now());
     return received;
   }
+}
+
+/** What the sender asks for that it was granted already, in a reply that did not reach it, and what is new. */
+function grantedInVain(
+  { granted }: UploadRecord,
+  { count, fromIndex = granted }: GrantRequest,
+): { readonly again: GrantRequest['retry']; readonly more: number } {
+  const known = Math.max(0, Math.min(count, granted - fromIndex));
+  const again = Array.from({ length: known }, (_none, at) => ({ index: fromIndex + at, failedNodeIds: [] }));
+  return { again, more: count - known };
+}
+
+/** Code: resource_exhausted. */
+function assertMayOpen({ own, all }: { readonly own: number; readonly all: number }): void {
+  const isOwn = own >= MAX_OPEN_UPLOADS_PER_USER;
+  if (!isOwn && all < MAX_OPEN_UPLOADS) return;
+  const whose = isOwn ? `you have ${own} uploads` : `there are ${all} uploads`;
+  throw new NexusError('resource_exhausted', `${whose} open; finish or abort some, then try again`, {
+    retry_after_ms: 1000,
+  });
 }
 
 /** The whole of a dealing in one line, as it is kept with each of its copies. */

@@ -1,6 +1,12 @@
 /** FileService: requests checked, use cases called, records shown. */
 import { z } from 'zod';
-import type { ChunkLocation, ChunkTarget, File, FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
+import type {
+  ChunkLocation,
+  ChunkTarget,
+  File,
+  FileServiceServer,
+  OpenUploadResponse,
+} from '../../shared/gen/nexus/v1/file.js';
 import type { LeaseId, UploadId } from '../../shared/ids.js';
 import {
   CHUNK_SIZE_BYTES,
@@ -13,7 +19,7 @@ import type { ShownStatus } from '../file/health.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { NodeRegistry } from '../node/registry.js';
 import type { Upkeep } from '../repair/upkeep.js';
-import type { ChunkRecord, FileRecord } from '../store/port.js';
+import type { ChunkRecord, FileRecord, UploadRecord } from '../store/port.js';
 import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
 import { scopeOf } from './scope.js';
@@ -63,6 +69,7 @@ const grantSchema = z.object({
     .array(z.object({ index: count, failedNodeIds: z.array(z.string().max(12)).max(64) }))
     .max(MAX_GRANTS_PER_CALL),
   receipts,
+  fromIndex: count.optional(),
 });
 const commitSchema = z.object({ uploadId, size: bytes, chunksCount: count, receipts });
 const downloadSchema = z.object({
@@ -87,6 +94,14 @@ const listSchema = z.object({
     .max(5),
 });
 
+export const openedShape = (upload: UploadRecord, file: FileRecord, leaseMs: number): OpenUploadResponse => ({
+  uploadId: upload.id,
+  fileId: file.id,
+  chunkSize: CHUNK_SIZE_BYTES,
+  replicas: upload.replicas,
+  leaseMs,
+});
+
 export function fileServiceHandlers(
   files: FileUseCases,
   upkeep: Upkeep,
@@ -98,7 +113,7 @@ export function fileServiceHandlers(
     ...fileUpkeepHandlers(upkeep, registry, edge),
     openUpload: unary(edge, async (request, { caller }) => {
       const { upload, file } = await uploads.open({ ...parseRequest(openSchema, request), owner: caller.user });
-      return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
+      return openedShape(upload, file, uploads.leaseMs);
     }),
     grantChunks: unary(edge, async (request, { caller }) => {
       const { uploadId: id, ...rest } = parseRequest(grantSchema, request);

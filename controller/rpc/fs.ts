@@ -3,13 +3,13 @@ import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
 import type { LeaseId, UploadId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES, MAX_REPLICAS, MIB } from '../../shared/limits.js';
+import { MAX_REPLICAS, MIB } from '../../shared/limits.js';
 import { USER_NAME_PATTERN } from '../../shared/users.js';
 import type { FileHealth } from '../file/health.js';
 import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../vfs/path.js';
 import type { FsUseCases, PlacedEntry, QuotaView } from '../vfs/use-cases.js';
 import type { Caller, Edge } from './edge.js';
-import { fileShape } from './file.js';
+import { fileShape, openedShape } from './file.js';
 import { serverStream, unary } from './handlers.js';
 import { parseRequest } from './validate.js';
 
@@ -120,7 +120,7 @@ export function fsServiceHandlers(
       const { path, ...rest } = parseRequest(uploadSchema, request);
       const names = path === '' ? undefined : parseOwnPath(path);
       const { upload, file } = await fs.openUpload(caller.user, names, rest);
-      return { uploadId: upload.id, fileId: file.id, chunkSize: CHUNK_SIZE_BYTES, replicas: upload.replicas };
+      return openedShape(upload, file, fs.uploads.leaseMs);
     }),
     placeFsUpload: unary(edge, async (request, { caller }) => {
       const { uploadId, path, ...rest } = parseRequest(placeSchema, request);

@@ -1,7 +1,6 @@
 /** The file half of the store in memory. Each method is one step on the tables it is given. */
 import type { FileId, NodeId, UploadId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import { checkComplete, movedMeanwhile, noSuchFile, noSuchUpload } from './file-rules.js';
+import { announcedBytes, checkComplete, movedMeanwhile, noSuchFile, noSuchUpload } from './file-rules.js';
 import { doomFile, entriesOf, forgetBareChunks, type FileTables, type Run } from './fake-tables.js';
 import { charge, dropFile, ensureAccount, publishEntry } from './fake-entries.js';
 import { assertPlaced, isContent } from './fs-rules.js';
@@ -84,8 +83,10 @@ export class FakeFileStore implements FileStore {
   writingBytes(): Promise<ReadonlyMap<NodeId, number>> {
     return this.read((tables) => {
       const bytes = new Map<NodeId, number>();
-      for (const { nodeId } of copiesIn(tables, 'writing')) {
-        bytes.set(nodeId, (bytes.get(nodeId) ?? 0) + CHUNK_SIZE_BYTES);
+      for (const { nodeId, chunkId } of copiesIn(tables, 'writing')) {
+        const { fileId, index = 0 } = tables.chunks.get(chunkId) ?? {};
+        const upload = [...tables.uploads.values()].find((candidate) => candidate.fileId === fileId);
+        bytes.set(nodeId, (bytes.get(nodeId) ?? 0) + announcedBytes(upload?.expectedSize ?? 0, index));
       }
       return bytes;
     });
@@ -128,6 +129,19 @@ export class FakeFileStore implements FileStore {
       dropUpload(tables, upload);
       return true;
     });
+  }
+
+  renewUploads(expiresAt: number): Promise<void> {
+    return this.write(({ uploads }) => {
+      for (const [id, upload] of uploads) uploads.set(id, { ...upload, expiresAt });
+    });
+  }
+
+  countUploads(owner: string): Promise<{ readonly own: number; readonly all: number }> {
+    return this.read(({ uploads, files }) => ({
+      own: [...uploads.values()].filter(({ fileId }) => files.get(fileId)?.owner === owner).length,
+      all: uploads.size,
+    }));
   }
 
   expiredUploads(now: number): Promise<readonly UploadId[]> {

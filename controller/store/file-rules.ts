@@ -13,6 +13,15 @@ export const movedMeanwhile = (chunk: string): NexusError =>
   new NexusError('aborted', `chunk ${chunk} was stored or placed elsewhere meanwhile; ask for a grant again`);
 
 /**
+ * What a chunk of an upload takes at most: its part of the size that was announced, or a full chunk where none was, or
+ * more comes than that.
+ */
+export function announcedBytes(expectedSize: number, index: number): number {
+  const rest = expectedSize - index * CHUNK_SIZE_BYTES;
+  return rest <= 0 ? CHUNK_SIZE_BYTES : Math.min(rest, CHUNK_SIZE_BYTES);
+}
+
+/**
  * Every chunk is there, all but the last are full, and their sizes add up.
  * Codes: failed_precondition, naming the first chunk that is wrong.
  */

@@ -86,11 +86,9 @@ export class TypeormFileStore implements FileStore {
 
   async writingBytes(): Promise<ReadonlyMap<NodeId, number>> {
     const rows = await this.database.read((manager) =>
-      manager.query<{ node: NodeId; copies: number | string }[]>(
-        `SELECT node_id AS "node", COUNT(*) AS "copies" FROM replicas WHERE state = 'writing' GROUP BY node_id`,
-      ),
+      manager.query<{ node: NodeId; bytes: number | string }[]>(WRITING),
     );
-    return new Map(rows.map((row) => [row.node, Number(row.copies) * CHUNK_SIZE_BYTES]));
+    return new Map(rows.map((row) => [row.node, Number(row.bytes)]));
   }
 
   async uploadChunks(id: UploadId): Promise<readonly ChunkRecord[]> {
@@ -138,6 +136,25 @@ export class TypeormFileStore implements FileStore {
       if (upload !== null) await dropUpload(manager, upload);
       return upload !== null;
     });
+  }
+
+  async renewUploads(expiresAt: number): Promise<void> {
+    await this.database.write(async (manager) => {
+      await manager.createQueryBuilder().update(UploadEntity).set({ expiresAt }).execute();
+    });
+  }
+
+  async countUploads(owner: string): Promise<{ readonly own: number; readonly all: number }> {
+    const [row] = await this.database.read((manager) =>
+      manager
+        .createQueryBuilder(UploadEntity, 'upload')
+        .innerJoin(FileEntity.options.tableName ?? 'files', 'file', 'file.id = upload.fileId')
+        .select('COUNT(*)', 'all')
+        .addSelect('COUNT(CASE WHEN file.owner = :owner THEN 1 END)', 'own')
+        .setParameters({ owner })
+        .getRawMany<{ own: number | string; all: number | string }>(),
+    );
+    return { own: Number(row?.own ?? 0), all: Number(row?.all ?? 0) };
   }
 
   async expiredUploads(now: number): Promise<readonly UploadId[]> {
@@ -270,6 +287,19 @@ const chunksOnlyOn = (node: string, others: readonly string[]): string => `
    WHERE replicas.node_id = '${node}' AND replicas.state IN ('ready', 'corrupt') AND 0 =
      (SELECT COUNT(CASE WHEN state = 'ready' AND node_id IN (${others.join(', ') || 'NULL'}) THEN 1 END)
         FROM replicas other WHERE other.chunk_id = chunks.id)`;
+
+/** As announcedBytes has it. Copies that repair makes belong to no upload, and are full chunks. */
+const WRITING = `
+  SELECT replicas.node_id AS "node", SUM(CASE
+      WHEN uploads.id IS NULL OR uploads.expected_size <= chunks.chunk_index * CAST(${CHUNK_SIZE_BYTES} AS bigint)
+        THEN ${CHUNK_SIZE_BYTES}
+      WHEN uploads.expected_size - chunks.chunk_index * CAST(${CHUNK_SIZE_BYTES} AS bigint) >= ${CHUNK_SIZE_BYTES}
+        THEN ${CHUNK_SIZE_BYTES}
+      ELSE uploads.expected_size - chunks.chunk_index * CAST(${CHUNK_SIZE_BYTES} AS bigint)
+    END) AS "bytes"
+    FROM replicas JOIN chunks ON chunks.id = replicas.chunk_id
+    LEFT JOIN uploads ON uploads.file_id = chunks.file_id
+   WHERE replicas.state = 'writing' GROUP BY replicas.node_id`;
 
 /** One statement, hence one snapshot. Quoted names keep their case on PostgreSQL too. */
 const TOTALS = `

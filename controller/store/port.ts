@@ -121,6 +121,8 @@ export interface ReceivedChunk {
   readonly chunkId: ChunkId;
   readonly size: number;
   readonly md5: string;
+  /** Of the chunk in its file. */
+  readonly index?: number;
   /** Nodes whose agents signed for it; all of one chunk come together or one after another. */
   readonly nodeIds: readonly NodeId[];
 }
@@ -175,7 +177,10 @@ export interface FileStore {
   uploadChunks(id: UploadId): Promise<readonly ChunkRecord[]>;
   /** The chunks at these indexes, finished or not, by index; indexes that were never granted are left out. */
   chunksAt(id: FileId, indexes: readonly number[]): Promise<readonly ChunkRecord[]>;
-  /** Bytes per node that are granted and not yet received: what a placement must leave free. */
+  /**
+   * Bytes per node that are granted and not yet received: what a placement must leave free. Of an upload whose size was
+   * announced no more than that; a full chunk each where it was not.
+   */
   writingBytes(): Promise<ReadonlyMap<NodeId, number>>;
   /**
    * Publishes the file: records the last receipts, checks that chunks 0..chunksCount-1 all have a ready replica and
@@ -198,6 +203,10 @@ export interface FileStore {
   abortUpload(id: UploadId): Promise<void>;
   /** As abortUpload, if it has expired by `now`; false when it lives on or is gone. */
   expireUpload(id: UploadId, now: number): Promise<boolean>;
+  /** Sets the expiry of all open uploads. */
+  renewUploads(expiresAt: number): Promise<void>;
+  /** Open uploads of one user, and of all. */
+  countUploads(owner: string): Promise<{ readonly own: number; readonly all: number }>;
   expiredUploads(now: number): Promise<readonly UploadId[]>;
   getFile(id: FileId): Promise<FileRecord | undefined>;
   /**

@@ -50,7 +50,7 @@ const PIN_RETRY_MS = 5;
 export class FsUseCases {
   constructor(
     private readonly deps: FileDeps,
-    private readonly uploads: Uploads,
+    readonly uploads: Uploads,
     /** There are chunks to delete. */
     private readonly kick: () => void,
   ) {}

@@ -11,11 +11,13 @@ import { NexusError } from '../../shared/errors.js';
 import { isChunkId, isNodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { Controller } from '../controller.js';
+import { INTEGRITY_HEADERS } from '../digests.js';
 import { HttpError, invalid, tooLarge } from '../http-error.js';
 import { stateOf } from '../middleware/request.js';
 import { bearerToken, subjectOf } from '../token.js';
 import type { ChunkRelay } from './relay.js';
 
+const UNKNOWN_HERE = [...INTEGRITY_HEADERS, 'if-match', 'if-none-match', 'if-unmodified-since', 'range'];
 const PATH = /^\/chunks\/([^/]+)\/([^/]+)$/;
 /** Signed claims, with those of further replicas in them. */
 const CHUNK_TOKEN = /^[A-Za-z0-9_.-]{1,12000}$/;
@@ -48,6 +50,9 @@ function assertRequest(context: Context, nodeId: string, chunkId: string): void 
   }
   if (!isNodeId(nodeId)) throw invalid('node', 'must be the id of a node');
   if (!isChunkId(chunkId)) throw invalid('chunk', 'must be the id of a chunk');
+  for (const name of UNKNOWN_HERE) {
+    if (context.get(name) !== '') throw invalid(name, 'is not taken for a chunk, whose own checksum is checked');
+  }
   if (context.method === 'GET') return;
   // What is not announced could not be bounded, and the agent asks for it anyway.
   if (context.get('content-length') === '') throw invalid('content-length', 'must be given');

@@ -15,7 +15,12 @@ import { randomBytes } from 'node:crypto';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
-import { AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA, REQUEST_ID_METADATA } from '../../shared/rpc/status.js';
+import {
+  AS_USER_METADATA,
+  AUTHORIZATION_METADATA,
+  CLIENT_ADDRESS_METADATA,
+  REQUEST_ID_METADATA,
+} from '../../shared/rpc/status.js';
 import { Call } from './call.js';
 import { GRPC_CONTENT_TYPE, refuse } from './status.js';
 
@@ -119,6 +124,11 @@ export class Connection {
       refuse(stream, new NexusError('permission_denied', 'the figures of the cluster are at /metrics'));
       return;
     }
+    const unfit = unfitFor(headers);
+    if (unfit !== undefined) {
+      refuse(stream, unfit);
+      return;
+    }
     const startedAt = performance.now();
     const requestId = idOf(headers);
     const call = new Call(stream, {
@@ -145,7 +155,7 @@ export class Connection {
       'content-type': GRPC_CONTENT_TYPE,
       te: 'trailers',
       ...(given.authorization === undefined ? {} : { [AUTHORIZATION_METADATA]: given.authorization }),
-      ...(TIMEOUT.test(timeout) ? { 'grpc-timeout': timeout } : {}),
+      ...(timeout === '' ? {} : { 'grpc-timeout': timeout }),
       [CLIENT_ADDRESS_METADATA]: address,
       [REQUEST_ID_METADATA]: requestId,
     };
@@ -187,6 +197,18 @@ export class Connection {
       }, deps.bounds.answerMs).unref();
     }, ms).unref();
   }
+}
+
+/** Metadata that changes what a call means, and is not passed on as it is. */
+function unfitFor(headers: IncomingHttpHeaders): NexusError | undefined {
+  const timeout = headers['grpc-timeout'];
+  if (timeout !== undefined && !TIMEOUT.test(textOf(timeout)))
+    return new NexusError('invalid_argument', 'grpc-timeout: must be up to eight digits and one of H, M, S, m, u, n');
+  if (timeout !== undefined && /^0+[HMSmun]$/.test(textOf(timeout)))
+    return new NexusError('deadline_exceeded', 'the call came with no time left; send it again');
+  if (headers[AS_USER_METADATA] !== undefined)
+    return new NexusError('permission_denied', '--as is for the admin socket; log in as that user instead');
+  return undefined;
 }
 
 const textOf = (value: string | string[] | undefined): string => (typeof value === 'string' ? value : '');

@@ -8,7 +8,8 @@ import type { Middleware } from 'koa';
 const NO_PAGE = { defaultSrc: ["'none'"], frameAncestors: ["'none'"], baseUri: ["'none'"], formAction: ["'none'"] };
 const PREFLIGHT_SECONDS = 600;
 const METHODS = 'GET, HEAD, POST, DELETE';
-const REQUEST_HEADERS = 'Authorization, Content-Type, If-None-Match, If-Range, Last-Event-ID, Range, X-Request-Id';
+const REQUEST_HEADERS =
+  'Authorization, Content-Digest, Content-MD5, Content-Type, Digest, If-Match, If-None-Match, If-Range, Last-Event-ID, Range, Repr-Digest, X-Request-Id';
 const RESPONSE_HEADERS = 'Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After, X-Request-Id';
 
 /** Helmet chooses them, once: they are the same for every answer. */

@@ -85,7 +85,8 @@ export const fileRoutes: readonly Route[] = [
     method: 'get',
     path: '/api/files/:id/download',
     tag,
-    summary: 'The bytes of a file; Range, If-Range, If-None-Match and HEAD work',
+    summary: 'The bytes of a file; Range, conditions (If-Match, If-None-Match, ...) and HEAD work',
+    conditions: 'evaluated',
     params,
     answers: { 200: { description: 'the bytes', type: 'application/octet-stream' } },
     handle: async (input) => {
@@ -94,7 +95,7 @@ export const fileRoutes: readonly Route[] = [
         params: { id },
       } = input;
       const file = expectFile((await session.call(session.file.getFile, { file: id })).file);
-      await sendContent(input, { file, name: file.name, leaseId: '' });
+      await sendContent(input, { file, name: file.name, leaseId: '', modifiedAt: Date.parse(file.createdAt) });
       return undefined;
     },
   }),

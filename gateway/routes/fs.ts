@@ -6,6 +6,7 @@ import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
 import { entryShape, fileShape, plainShape } from '../../shared/rpc/shapes.js';
 import { SLOW_DEADLINE_MS } from '../controller.js';
 import { expectFile } from '../../shared/rpc/file-catalogue.js';
+import { failed, isOnlyIfNew } from '../conditions.js';
 import { sendContent } from '../download.js';
 import { binary, flag, pageSize, pageToken, path, replicas } from '../fields.js';
 import { route, type Route } from '../route.js';
@@ -31,14 +32,16 @@ export const fsRoutes: readonly Route[] = [
     path: '/api/fs/upload',
     tag,
     summary: 'Store a file: multipart with `path` and `file` in either order, or its bytes as the body with ?path=',
+    conditions: 'if new',
     query: uploadFields.partial(),
     upload: uploadFields.extend({ file: binary }),
     answers: { 200: { description: 'the file', schema: storedSchema } },
     handle: async (input) => {
       const { session } = input;
+      const mustBeNew = isOnlyIfNew(input.koa);
       let placed = '';
       const options = (given: { overwrite?: boolean | undefined; parents?: boolean | undefined }) => ({
-        overwrite: given.overwrite ?? false,
+        overwrite: !mustBeNew && (given.overwrite ?? false),
         parents: given.parents ?? false,
       });
       const file = await receiveUpload(input, {
@@ -56,6 +59,8 @@ export const fsRoutes: readonly Route[] = [
           const request = { uploadId, path: fields.path, ...options(fields) };
           await session.call(session.fs.placeFsUpload, request);
         },
+      }).catch((error: unknown) => {
+        throw mustBeNew && isThere(error) ? failed('if-none-match', 'a file is there already') : error;
       });
       return { body: { ...fileShape(file), path: resolved(placed) } };
     },
@@ -64,7 +69,8 @@ export const fsRoutes: readonly Route[] = [
     method: 'get',
     path: '/api/fs/download',
     tag,
-    summary: 'The bytes of a file; Range, If-Range, If-None-Match and HEAD work',
+    summary: 'The bytes of a file; Range, conditions (If-Match, If-None-Match, ...) and HEAD work',
+    conditions: 'evaluated',
     query: z.strictObject({ path }),
     answers: { 200: { description: 'the bytes', type: 'application/octet-stream' } },
     handle: async (input) => {
@@ -167,6 +173,8 @@ export const fsRoutes: readonly Route[] = [
     },
   }),
 ];
+
+const isThere = (error: unknown): boolean => error instanceof NexusError && error.code === 'already_exists';
 
 function expectEntry(entry: FsEntry | undefined): FsEntry {
   if (entry === undefined) throw new NexusError('internal', 'the controller answered without an entry');

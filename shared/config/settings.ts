@@ -118,8 +118,8 @@ const schema = z.strictObject({
     .default(3_600_000)
     .describe('time for which a chunk that nobody knows is kept before it is deleted, ms'),
   uploadTtlMs: milliseconds(1000)
-    .default(3_600_000)
-    .describe('time after which an upload without progress expires, ms'),
+    .default(45_000)
+    .describe('time after which an upload expires whose sender gives no sign of life, ms'),
   smtpHost: z.string().min(1).optional().describe('mail server; unset: mail goes to the outbox folder'),
   smtpPort: port.optional().describe('port of the mail server; default 587, 465 with tls, 25 with none'),
   smtpSecurity: z

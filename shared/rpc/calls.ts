@@ -18,11 +18,18 @@ export type UnaryMethod<Request, Response> = (
   callback: (error: ServiceError | null, response: Response) => void,
 ) => ClientUnaryCall;
 
+/** The controller did not answer: it is away, or went before it did. Whether a call was carried out is not known. */
+export class ConnectionLost extends NexusError {
+  constructor(message: string, cause: unknown) {
+    super('unavailable', message, {}, { cause });
+  }
+}
+
 /** What the controller threw; what it did not say itself comes from the connection to it, and is told as `whenBroken`. */
 export function callError(error: ServiceError, whenBroken: string): NexusError {
   const known = errorOfStatus(error);
   if (known.code !== 'unavailable' || error.metadata.get(CODE_KEY).length > 0) return known;
-  return new NexusError('unavailable', whenBroken, {}, { cause: error });
+  return new ConnectionLost(whenBroken, error);
 }
 
 /** The messages of a stream; ends quietly when `signal` is aborted, and the stream with it. */

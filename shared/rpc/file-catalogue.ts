@@ -2,10 +2,16 @@
 import { NexusError } from '../errors.js';
 import type { File, FileServiceClient } from '../gen/nexus/v1/file.js';
 import type { DownloadCatalogue, UploadCatalogue } from '../transfer/port.js';
-import type { UnaryMethod } from './calls.js';
+import { ConnectionLost, type UnaryMethod } from './calls.js';
 
 /** Granting may wait for other uploads' turns. */
 const GRANT_DEADLINE_MS = 120_000;
+/**
+ * For which an upload waits for a controller that is away: one that was killed is back within seconds, and open uploads
+ * have their time anew when it is. A call that was repeated is carried out once.
+ */
+const PATIENCE_MS = 30_000;
+const TRY_AGAIN_MS = 250;
 /** The controller expires what could not be aborted. */
 const ABORT_DEADLINE_MS = 5000;
 const REPORT_DEADLINE_MS = 1000;
@@ -35,23 +41,51 @@ export const expectFile = (file: File | undefined): File => {
 export function uploadSteps(service: FileCalls): Omit<UploadCatalogue<File>, 'openUpload'> {
   const { file } = service;
   return {
-    grantChunks: async (uploadId, { count, retry, receipts }) => {
+    grantChunks: async (uploadId, { count, retry, receipts, fromIndex }) => {
       const request = {
         uploadId,
         count,
+        ...(fromIndex === undefined ? {} : { fromIndex }),
         retry: retry.map(({ index, failedNodeIds }) => ({ index, failedNodeIds: [...failedNodeIds] })),
         receipts: [...receipts],
       };
-      return (await service.call(file.grantChunks, request, GRANT_DEADLINE_MS)).grants;
+      return (await patiently(() => service.call(file.grantChunks, request, GRANT_DEADLINE_MS))).grants;
     },
-    commitUpload: async (uploadId, { size, chunksCount, receipts }) => {
+    commitUpload: async (uploadId, { size, chunksCount, receipts, fileId }) => {
       const request = { uploadId, size: BigInt(size), chunksCount, receipts: [...receipts] };
-      return expectFile((await service.call(file.commitUpload, request, GRANT_DEADLINE_MS)).file);
+      let tries = 0;
+      return await patiently(async () => {
+        tries += 1;
+        try {
+          return expectFile((await service.call(file.commitUpload, request, GRANT_DEADLINE_MS)).file);
+        } catch (error) {
+          // The first try may have done it: then the upload is gone, and the file is there.
+          if (tries === 1 || fileId === undefined || !isGone(error)) throw error;
+          const found = await service.call(file.getFile, { file: fileId }).catch(() => undefined);
+          if (found?.file?.id !== fileId) throw error;
+          return found.file;
+        }
+      });
     },
     abortUpload: async (uploadId) => {
       await service.callDetached(file.abortUpload, { uploadId }, ABORT_DEADLINE_MS);
     },
   };
+}
+
+const isGone = (error: unknown): boolean => error instanceof NexusError && error.code === 'not_found';
+
+/** Repeats the call while the controller is away, within bounds. */
+export async function patiently<Result>(call: () => Promise<Result>): Promise<Result> {
+  const until = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await call();
+    } catch (error) {
+      if (!(error instanceof ConnectionLost) || performance.now() >= until) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+  }
 }
 
 /** `leaseId` names the pin of a download from the virtual file system; raw files have none. */

@@ -32,8 +32,17 @@ export interface ChunkSource {
 
 export interface GrantRequest {
   readonly count: number;
+  /** The index of the first of them. Chunks from there on that were granted already, in a reply that was lost, are granted again. */
+  readonly fromIndex?: number;
   readonly retry: readonly { readonly index: number; readonly failedNodeIds: readonly string[] }[];
   readonly receipts: readonly ChunkReceipt[];
+}
+
+export interface OpenedUpload {
+  readonly uploadId: string;
+  readonly fileId?: string;
+  /** An upload whose sender is silent for so long is undone, ms; undefined or 0: it is not. */
+  readonly leaseMs?: number;
 }
 
 /** Whoever places chunks also knows how they are reached. */
@@ -47,11 +56,17 @@ export interface UploadCatalogue<File> extends Reaching {
     readonly name: string;
     readonly replicas: number;
     readonly expectedSize: number;
-  }): Promise<{ readonly uploadId: string }>;
+  }): Promise<OpenedUpload>;
   grantChunks(uploadId: string, request: GrantRequest): Promise<readonly ChunkGrant[]>;
   commitUpload(
     uploadId: string,
-    request: { readonly size: number; readonly chunksCount: number; readonly receipts: readonly ChunkReceipt[] },
+    request: {
+      readonly size: number;
+      readonly chunksCount: number;
+      readonly receipts: readonly ChunkReceipt[];
+      /** What the upload becomes, where the catalogue said so when it was opened. */
+      readonly fileId?: string;
+    },
   ): Promise<File>;
   abortUpload(uploadId: string): Promise<void>;
 }

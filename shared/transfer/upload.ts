@@ -7,7 +7,7 @@ import { CHUNK_SIZE_BYTES } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
 import { ChunkClient } from './chunk-client.js';
 import { ChunkHasher } from './hasher.js';
-import type { ChunkGrant, ChunkReceipt, UploadCatalogue, UploadRequest } from './port.js';
+import type { ChunkGrant, ChunkReceipt, GrantRequest, OpenedUpload, UploadCatalogue, UploadRequest } from './port.js';
 
 /** Chunks on their way at once. More would only queue: hashing is one processor's work. */
 const CONCURRENT_PUTS = 2;
@@ -15,17 +15,20 @@ const CONCURRENT_PUTS = 2;
 const BUFFERS = CONCURRENT_PUTS + 2;
 const GRANTS_AHEAD = 8;
 const ATTEMPTS_PER_CHUNK = 4;
+/** One or two may be lost. */
+const SIGNS_PER_LEASE = 5;
 /** What the controller says when no node is left for a copy, or when the copy is not missing any more. */
 const NO_OTHER_PLACE: readonly string[] = ['unavailable', 'failed_precondition', 'resource_exhausted'];
 
 /** Codes: those of the catalogue and the agents; cancelled. */
 export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request: UploadRequest): Promise<File> {
   const { name, replicas, expectedSize } = request;
-  const { uploadId } = await catalogue.openUpload({ name, replicas, expectedSize });
+  const opened = await catalogue.openUpload({ name, replicas, expectedSize });
+  const { uploadId } = opened;
   const client = new ChunkClient(CONCURRENT_PUTS, catalogue.route);
   const hasher = new ChunkHasher();
   try {
-    return await new Upload(catalogue, client, hasher, uploadId, request).run();
+    return await new Upload(catalogue, client, hasher, opened, request).run();
   } catch (error) {
     // The controller also expires it; whoever reads the message should not have to wait for that.
     await catalogue.abortUpload(uploadId).catch(() => undefined);
@@ -44,12 +47,15 @@ class Upload<File> {
   #granting: Promise<void> | undefined;
   #failure: NexusError | undefined;
   #size = 0;
+  /** Chunks granted so far. */
+  #granted = 0;
+  #spokeAt = performance.now();
 
   constructor(
     private readonly catalogue: UploadCatalogue<File>,
     private readonly client: ChunkClient,
     private readonly hasher: ChunkHasher,
-    private readonly uploadId: string,
+    private readonly opened: OpenedUpload,
     private readonly request: UploadRequest,
   ) {
     this.#buffers = new ChunkBuffers(BUFFERS, Math.min(CHUNK_SIZE_BYTES, request.atMostBytes ?? Infinity));
@@ -57,6 +63,7 @@ class Upload<File> {
 
   async run(): Promise<File> {
     let chunksCount = 0;
+    const stopSigns = this.#giveSigns();
     try {
       while (await this.#sendNext()) chunksCount += 1;
     } finally {
@@ -64,14 +71,48 @@ class Upload<File> {
       await Promise.allSettled(this.#sending);
       // Nor may receipts be on their way with a request for grants, which a commit could overtake.
       await this.#granting?.catch(() => undefined);
+      stopSigns();
       this.#buffers.close();
     }
     this.#throwFailure();
-    return await this.catalogue.commitUpload(this.uploadId, {
+    const { uploadId, fileId } = this.opened;
+    return await this.catalogue.commitUpload(uploadId, {
+      ...(fileId === undefined ? {} : { fileId }),
       size: this.#size,
       chunksCount,
       receipts: this.#receipts.splice(0),
     });
+  }
+
+  /**
+   * The controller undoes an upload whose sender is silent. A source may have nothing for a long time and a chunk take long
+   * to send: signs of life go out meanwhile, and end with this process.
+   */
+  #giveSigns(): () => void {
+    const { leaseMs = 0 } = this.opened;
+    if (leaseMs === 0) return () => undefined;
+    const everyMs = leaseMs / SIGNS_PER_LEASE;
+    let isSpeaking = false;
+    const timer = setInterval(() => {
+      if (isSpeaking || performance.now() - this.#spokeAt < everyMs) return;
+      isSpeaking = true;
+      this.#grant({ count: 0, retry: [], receipts: [] })
+        .catch((error: unknown) => {
+          // The upload is gone, and nothing that is sent for it will count. Other failures show where they matter.
+          if (toNexusError(error).code === 'not_found') this.#failure ??= toNexusError(error);
+        })
+        .finally(() => {
+          isSpeaking = false;
+        });
+    }, everyMs / 2);
+    return () => {
+      clearInterval(timer);
+    };
+  }
+
+  #grant(request: GrantRequest): Promise<readonly ChunkGrant[]> {
+    this.#spokeAt = performance.now();
+    return this.catalogue.grantChunks(this.opened.uploadId, request);
   }
 
   /** Fills one buffer and sends it on its way; false at the end of the source. */
@@ -127,7 +168,9 @@ class Upload<File> {
     const receipts = this.#receipts.splice(0);
     const count = Math.min(GRANTS_AHEAD, wanted);
     try {
-      this.#grants.push(...(await this.catalogue.grantChunks(this.uploadId, { count, retry: [], receipts })));
+      const grants = await this.#grant({ count, fromIndex: this.#granted, retry: [], receipts });
+      this.#granted += grants.length;
+      this.#grants.push(...grants);
     } catch (error) {
       // A request ahead may fail and not matter, but its receipts do: they go with the next one, or the commit.
       this.#receipts.unshift(...receipts);
@@ -176,7 +219,7 @@ class Upload<File> {
     }
     const retry = [{ index, failedNodeIds }];
     try {
-      const [grant] = await this.catalogue.grantChunks(this.uploadId, { count: 0, retry, receipts });
+      const [grant] = await this.#grant({ count: 0, retry, receipts });
       return grant?.targets.length === 0 ? undefined : grant;
     } catch (error) {
       this.#receipts.push(...receipts);
@@ -192,9 +235,7 @@ class Upload<File> {
     node: string,
   ): Promise<ChunkGrant> {
     const retry = [{ index, failedNodeIds }];
-    const regranted = await this.catalogue
-      .grantChunks(this.uploadId, { count: 0, retry, receipts: [] })
-      .catch(() => []);
+    const regranted = await this.#grant({ count: 0, retry, receipts: [] }).catch(() => []);
     const [grant] = regranted;
     // No other place is left: what happened on the first one is what there is to tell.
     if (grant === undefined) throw failure.during(`chunk ${index} to node ${node}`);

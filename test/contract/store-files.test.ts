@@ -101,6 +101,37 @@ for (const { name, open } of STORES) {
         expect((await files.writingBytes()).get(B)).to.equal(2000 * CHUNK_SIZE_BYTES);
       });
 
+      it('hold room for no more than what was announced, and a full chunk where nothing was', async () => {
+        const announced = async (expectedSize: number, chunks: number): Promise<void> => {
+          const file = uploadingFile();
+          const upload = { ...uploadOf(file), expectedSize };
+          await files.openUpload(file, upload);
+          const placed = Array.from({ length: chunks }, (_none, index) => placedChunk(index, [A]));
+          await files.recordGrants(upload.id, { received: [], moved: [], placed, expiresAt: 1000 });
+        };
+        await announced(1, 1);
+        expect((await files.writingBytes()).get(A)).to.equal(1);
+        await announced(CHUNK_SIZE_BYTES + 7, 2);
+        expect((await files.writingBytes()).get(A)).to.equal(CHUNK_SIZE_BYTES + 8);
+        // One more than the size has room for: more comes than was announced.
+        await announced(7, 2);
+        expect((await files.writingBytes()).get(A)).to.equal(2 * CHUNK_SIZE_BYTES + 15);
+        await announced(0, 2);
+        expect((await files.writingBytes()).get(A)).to.equal(4 * CHUNK_SIZE_BYTES + 15);
+      });
+
+      it('are counted by user and in all, and renewed together', async () => {
+        const before = await files.countUploads('somebody');
+        const mine = await openUpload(files, [], { owner: 'somebody' });
+        const another = await openUpload(files, [], { owner: 'another' });
+        expect(await files.countUploads('somebody')).to.deep.equal({ own: before.own + 1, all: before.all + 2 });
+        expect(await files.countUploads('nobody')).to.include({ own: 0 });
+        await files.renewUploads(777_000);
+        for (const { id } of [mine, another]) expect(await files.getUpload(id)).to.deep.include({ expiresAt: 777_000 });
+        await files.commitUpload(mine.id, { received: [], size: 0, chunksCount: 0 });
+        expect(await files.countUploads('somebody')).to.deep.equal({ own: before.own, all: before.all + 1 });
+      });
+
       it('record receipts copy by copy', async () => {
         const upload = await openUpload(files, [[A, B]]);
         const grant = (received: ReceivedChunk[]) =>

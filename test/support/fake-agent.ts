@@ -13,6 +13,7 @@ import type {
   ChunkTarget,
   DownloadCatalogue,
   GrantRequest,
+  OpenedUpload,
   UploadCatalogue,
 } from '../../shared/transfer/port.js';
 
@@ -91,9 +92,7 @@ export class FakeUploads implements UploadCatalogue<Committed> {
 
   constructor(private readonly agents: readonly FakeAgent[]) {}
 
-  openUpload(): Promise<{ uploadId: string }> {
-    return Promise.resolve({ uploadId: 'upload' });
-  }
+  openUpload: () => Promise<OpenedUpload> = () => Promise.resolve({ uploadId: 'upload' });
 
   async grantChunks(_uploadId: string, request: GrantRequest): Promise<ChunkGrant[]> {
     this.calls.push(request);

@@ -1,5 +1,5 @@
 /** Bytes through the gateway to real agents: both ways of an upload, ranges, names, and what is refused. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { GatewayClient, type Body } from '../support/gateway.js';
 import { describeWithCluster } from '../support/system.js';
@@ -62,6 +62,141 @@ describeWithCluster('files through the gateway', { runtime: 'process', gateway: 
       String(content.length),
       '',
     ]);
+  });
+
+  it('go under the conditions of their requests, or not at all', async () => {
+    const stored = await upload(Buffer.from('conditions'));
+    const path = `/api/files/${String(stored.json['id'])}/download`;
+    const [, , headers] = await bytesOf(path);
+    const etag = headers.get('etag') ?? '';
+    const modified = headers.get('last-modified') ?? '';
+    const later = new Date(Date.parse(modified) + 60_000).toUTCString();
+    const earlier = new Date(Date.parse(modified) - 60_000).toUTCString();
+    for (const [given, status] of [
+      [{ 'if-match': '"x"' }, 412],
+      [{ 'if-match': `W/${etag}` }, 412],
+      [{ 'if-match': `"x", ${etag}` }, 200],
+      [{ 'if-match': '*' }, 200],
+      [{ 'if-unmodified-since': earlier }, 412],
+      [{ 'if-unmodified-since': later }, 200],
+      [{ 'if-unmodified-since': 'yesterday' }, 412],
+      [{ 'if-match': etag, 'if-unmodified-since': earlier }, 200],
+      [{ 'if-none-match': `W/${etag}` }, 304],
+      [{ 'if-none-match': '*' }, 304],
+      [{ 'if-none-match': '"x"' }, 200],
+      [{ 'if-modified-since': modified }, 304],
+      [{ 'if-modified-since': earlier }, 200],
+      [{ 'if-match': '"x"', 'if-none-match': etag }, 412],
+      [{ range: 'bytes=0-1', 'if-range': modified }, 206],
+      [{ range: 'bytes=0-1', 'if-range': earlier }, 200],
+      [{ range: 'bytes=0-1,4-5' }, 200],
+      [{ range: 'bytes=-0' }, 416],
+    ] as const) {
+      const answer = await gateway.call('GET', path, { token, headers: given });
+      expect(answer.status, JSON.stringify(given)).to.equal(status);
+      if (status === 412) expect(answer.json['code']).to.equal('failed_precondition');
+    }
+
+    // By path what is there changes: there is no date to compare with, but there is an ETag.
+    const put = (headers: Record<string, string>, query = '') =>
+      gateway.call('POST', `/api/fs/upload?path=/conditional${query}`, { token, headers, body: Buffer.from('1') });
+    expect((await put({ 'if-none-match': '*' })).status).to.equal(200);
+    const again = await put({ 'if-none-match': '*' }, '&overwrite=true');
+    expect([again.status, again.json['code']]).to.deep.equal([412, 'failed_precondition']);
+    expect((await put({ 'if-match': '"x"' }, '&overwrite=true')).status).to.equal(412);
+    const byPath = '/api/fs/download?path=/conditional';
+    expect((await bytesOf(byPath, { 'if-unmodified-since': later }))[0]).to.equal(412);
+    expect((await bytesOf(byPath, { 'if-match': '*' }))[0]).to.equal(200);
+
+    // Where nothing can be compared, what is to prevent something is refused.
+    for (const [method, address] of [
+      ['GET', '/api/files'],
+      ['DELETE', `/api/files/${String(stored.json['id'])}`],
+      ['DELETE', '/api/fs/delete?path=/conditional'],
+    ] as const)
+      expect((await gateway.call(method, address, { token, headers: { 'if-match': etag } })).status).to.equal(412);
+    expect((await bytesOf(path))[0]).to.equal(200);
+  });
+
+  it('are stored only when they are what their integrity headers say', async () => {
+    const content = randomBytes(11 * 1024 * 1024);
+    const sum = (algorithm: string, of: Buffer = content): string => createHash(algorithm).update(of).digest('base64');
+    const put = (headers: Record<string, string>, body: Buffer | string = content) =>
+      gateway.call('POST', '/api/fs/upload?path=/checked&overwrite=true', { token, headers, body });
+    const other = Buffer.from('other');
+    for (const wrong of [
+      { 'content-md5': sum('md5', other) },
+      { digest: `SHA-256=${sum('sha256', other)}` },
+      { 'content-digest': `sha-512=:${sum('sha512', other)}:` },
+      { 'repr-digest': `sha-256=:${sum('sha256')}:, md5=:${sum('md5', other)}:` },
+      { 'content-md5': 'short' },
+      { 'content-digest': `sha-256=${sum('sha256')}` },
+      { digest: 'crc32c=AAAAAA==' },
+      { 'content-range': 'bytes 0-9/100' },
+      { 'x-http-method-override': 'DELETE' },
+    ]) {
+      const answer = await put(wrong as unknown as Record<string, string>);
+      const [field] = Object.keys(wrong);
+      expect([answer.status, (answer.json['details'] as { field: string }).field], field).to.deep.equal([400, field]);
+    }
+    expect((await gateway.call('GET', '/api/fs/stat?path=/checked', { token })).status).to.equal(404);
+    expect((await gateway.call('GET', '/api/fs/quota', { token })).json['reserved']).to.equal(0);
+    for (const right of [
+      { 'content-md5': sum('md5') },
+      { digest: `SHA-256=${sum('sha256')},unixsum=30637` },
+      { 'content-digest': `sha-512=:${sum('sha512')}:`, 'repr-digest': `sha-256=:${sum('sha256')}:` },
+    ])
+      expect((await put(right as unknown as Record<string, string>)).status).to.equal(200);
+
+    // Of a JSON body, and of what comes in several parts, they are of the body as well.
+    const folder = JSON.stringify({ path: '/of-json' });
+    const mkdir = (headers: Record<string, string>) =>
+      gateway.call('POST', '/api/fs/mkdir', { token, body: folder, headers });
+    const json = { 'content-type': 'application/json' };
+    expect((await mkdir({ ...json, 'content-md5': sum('md5') })).status).to.equal(400);
+    expect((await mkdir({ ...json, 'content-md5': sum('md5', Buffer.from(folder)) })).status).to.equal(200);
+    const parts = '--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\nhello\r\n--b--\r\n';
+    const type = { 'content-type': 'multipart/form-data; boundary=b' };
+    const sent = (md5: string, body = parts) =>
+      gateway.call('POST', '/api/fs/upload?path=/parts', { token, body, headers: { ...type, 'content-md5': md5 } });
+    expect((await sent(sum('md5', Buffer.from('hello')))).status).to.equal(400);
+    expect((await sent(sum('md5', Buffer.from(parts)))).status).to.equal(200);
+  });
+
+  it('come with nothing that would be dropped in silence', async () => {
+    const json = { 'content-type': 'application/json' };
+    for (const [path, body, headers, status, field] of [
+      ['/api/fs/mkdir', '{"path":"/a","path":"/b"}', json, 400, 'path'],
+      ['/api/fs/mkdir', '{"path":"/a"} {}', json, 400, 'body'],
+      ['/api/fs/mkdir', '{"path":"/a"}', { 'content-type': 'application/json; charset=utf-16' }, 415, 'content-type'],
+      ['/api/fs/mkdir?parents=true', '{"path":"/a"}', json, 400, 'parents'],
+      ['/auth/logout', '{"everywhere":true}', json, 400, 'everywhere'],
+      ['/auth/logout?everywhere=true', '', {}, 400, 'everywhere'],
+    ] as const) {
+      const answer = await gateway.call('POST', path, { token, body, headers });
+      const found = (answer.json['details'] as { field?: string } | undefined)?.field;
+      expect([answer.status, found], `${path} ${body}`).to.deep.equal([status, field]);
+    }
+    expect((await gateway.call('GET', '/auth/whoami', { token })).status, 'still logged in').to.equal(200);
+    const part = 'Content-Disposition: form-data; name="file"; filename="x"';
+    const multipart = (head: string, rest = '') =>
+      gateway.call('POST', '/api/fs/upload?path=/encoded', {
+        token,
+        headers: { 'content-type': 'multipart/form-data; boundary=b' },
+        body: `--b\r\n${head}\r\n\r\naGVsbG8=\r\n${rest}--b--\r\n`,
+      });
+    expect((await multipart(`${part}\r\nContent-Transfer-Encoding: base64`)).status).to.equal(400);
+    const twice = '--b\r\nContent-Disposition: form-data; name="path"\r\n\r\n/elsewhere\r\n';
+    expect((await multipart(part, twice)).json['details']).to.include({ field: 'path' });
+    expect((await gateway.call('GET', '/api/fs/stat?path=/encoded', { token })).status).to.equal(404);
+
+    const raw = (lines: string, body = '') =>
+      gateway.raw(`GET /auth/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${lines}\r\n\r\n${body}`);
+    expect(await raw('Expect: 200-ok')).to.match(/^HTTP\/1.1 417 [^]*"code":"invalid_argument"/);
+    expect(await raw(`Authorization: Bearer x\r\nAuthorization: Bearer ${token}`)).to.match(/^HTTP\/1.1 400 /);
+    expect(await raw(`Authorization: Bearer ${token}\r\nTransfer-Encoding: gzip, chunked`, '0\r\n\r\n')).to.match(
+      /^HTTP\/1.1 (400|501) /,
+    );
   });
 
   it('come as multipart, with the path before the file or after it', async () => {

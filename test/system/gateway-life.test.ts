@@ -1,4 +1,5 @@
 /** The gateway as a process: the controller away and back, events that resume, its own death, and a stop under load. */
+import { randomBytes } from 'node:crypto';
 import { request, Agent, type IncomingMessage } from 'node:http';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -11,7 +12,7 @@ const LOAD_SECONDS = 10;
 const CLIENTS = 200;
 
 /** On a busy machine what 200 clients have begun takes longer than a person would want a stop to take. */
-const env = { NEXUS_GATEWAY_DRAIN_MS: '60000' };
+const env = { NEXUS_GATEWAY_DRAIN_MS: '60000', NEXUS_UPLOAD_TTL_MS: '5000' };
 
 describeWithCluster('the life of the gateway', { runtime: 'process', gateway: true, env }, (cluster) => {
   let gateway: GatewayClient;
@@ -120,6 +121,60 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
     );
     await eventually(status, ({ gateway: now }) => now.ready && now.pid === before.pid);
   });
+
+  it('goes on with an upload whose controller was killed meanwhile, and what its senders left is free again', async () => {
+    const content = randomBytes(12 * 1024 * 1024);
+    const quota = async () => (await gateway.call('GET', '/api/fs/quota', { token })).json;
+    const asks = async function* (): AsyncGenerator<Buffer> {
+      // Beyond one chunk, so that a grant is used up before and another one needed after.
+      yield content.subarray(0, 11 * 1024 * 1024);
+      await eventually(quota, ({ reserved }) => Number(reserved) > 0);
+      await cluster().killController('SIGKILL');
+      yield content.subarray(11 * 1024 * 1024, -1);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await cluster().startController();
+      yield content.subarray(-1);
+    };
+    const answer = await fetch(new URL('/api/files/upload?name=over-a-restart', gateway.url), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: asks(),
+      duplex: 'half',
+    } as RequestInit);
+    const stored = (await answer.json()) as { id: string; size: number };
+    expect([answer.status, stored.size]).to.deep.equal([200, content.length]);
+    const read = await fetch(new URL(`/api/files/${stored.id}/download`, gateway.url), {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    expect(Buffer.from(await read.arrayBuffer()).equals(content)).to.equal(true);
+    expect((await quota())['reserved']).to.equal(0);
+
+    // A sender that is killed together with its controller says nothing more.
+    const gone = new AbortController();
+    const begun = fetch(new URL('/api/files/upload?name=never', gateway.url), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}` },
+      body: (async function* () {
+        yield content;
+        await eventually(quota, ({ reserved }) => Number(reserved) > 0);
+        const { gateway: running } = await status();
+        await cluster().killController('SIGKILL');
+        process.kill(running.pid, 'SIGKILL');
+      })(),
+      duplex: 'half',
+      signal: gone.signal,
+    } as RequestInit);
+    expect(
+      await begun.then(
+        () => 'answered',
+        () => 'broken',
+      ),
+    ).to.equal('broken');
+    await cluster().startController();
+    gateway = await GatewayClient.of(cluster());
+    expect(Number((await quota())['reserved'])).to.be.greaterThan(0);
+    await eventually(quota, ({ reserved }) => reserved === 0, 20_000);
+  }).timeout(120_000);
 
   it('is started again when it dies', async () => {
     const { gateway: before } = await status();

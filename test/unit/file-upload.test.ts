@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { publicKeyOf, signClaims, generateSigningKey, verifyChunkToken } from '../../shared/chunk-token.js';
-import type { NodeId } from '../../shared/ids.js';
+import type { NodeId, UploadId } from '../../shared/ids.js';
 import { newUploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
 import { NODE_RESERVE_BYTES } from '../../controller/file/plan.js';
@@ -145,6 +145,55 @@ describe('uploads', () => {
       bench.nowMs += UPLOAD_TTL_MS - 1;
       await bench.maintenance.tick(new AbortController().signal);
       expect(await bench.grant(id, 1)).to.have.length(1);
+    });
+
+    it('that are asked for again, because the reply was lost, are the same chunks', async () => {
+      const id = await bench.open();
+      const first = await bench.files.uploads.grant(id, { count: 2, fromIndex: 0, retry: [], receipts: [] });
+      const again = await bench.files.uploads.grant(id, { count: 3, fromIndex: 0, retry: [], receipts: [] });
+      expect(again.map(({ index }) => index)).to.deep.equal([0, 1, 2]);
+      expect(again.slice(0, 2).map(({ chunkId }) => chunkId)).to.deep.equal(first.map(({ chunkId }) => chunkId));
+      const next = await bench.files.uploads.grant(id, { count: 1, fromIndex: 3, retry: [], receipts: [] });
+      expect(next.map(({ index }) => index)).to.deep.equal([3]);
+    });
+
+    it('allow no more bytes than were announced, and promise no more room', async () => {
+      const single = new FileBench(1);
+      // Room for one chunk beside what stays free: a full chunk for each would leave none for the second.
+      single.nodes.change(single.id(0), { freeBytes: spaceFor(1) + 1000 });
+      for (let number = 0; number < 72; number += 1) {
+        const [grant] = await single.grant(await single.open(1, 1), 1);
+        const key = publicKeyOf(single.signer.publicKey);
+        const use = { op: 'write', chunk: grant!.chunkId, node: single.id(0), nowMs: single.nowMs } as const;
+        expect(verifyChunkToken(grant!.targets[0]!.token, key, use).size).to.equal(1);
+      }
+      expect(await single.grant(await single.open(), 1)).to.have.length(1);
+    });
+
+    it('of too many open uploads of one user are refused, until some end', async () => {
+      const ids: UploadId[] = [];
+      for (let number = 0; number < 256; number += 1) ids.push(await bench.open());
+      const refused = await errorOf(() => bench.open());
+      expect(refused).to.include({ code: 'resource_exhausted' });
+      expect(refused.message).to.include('you have 256 uploads open');
+      const other = { name: 'a', replicas: 1, expectedSize: 0, owner: 'alice' };
+      expect(await codeOf(() => bench.files.uploads.open(other))).to.equal('accepted');
+      await bench.files.abort(ids[0]!);
+      expect(await codeOf(() => bench.open())).to.equal('accepted');
+    });
+
+    it('of senders that are gone after a restart of the controller give their room back soon', async () => {
+      const [gone, there] = [await bench.open(), await bench.open()];
+      for (const id of [gone, there]) await bench.grant(id, 2);
+      bench.nowMs += 10 * UPLOAD_TTL_MS;
+      await bench.files.uploads.renewAll();
+      bench.nowMs += UPLOAD_TTL_MS - 1;
+      await bench.grant(there, 0);
+      bench.nowMs += 1;
+      await bench.maintenance.tick(new AbortController().signal);
+      expect(await bench.store.files.getUpload(gone)).to.equal(undefined);
+      expect(await bench.grant(there, 1)).to.have.length(1);
+      expect((await bench.store.fs.account('admin'))?.reserved).to.equal(3 * CHUNK_SIZE_BYTES);
     });
 
     it('are refused when the upload has expired, swept or not, or never was', async () => {

@@ -55,7 +55,7 @@ describe('gRPC through the gateway', () => {
       done(null, { username: 'alice', role: 'user' });
     };
     await using bench = await GrpcGateway.start({ whoAmI: handler });
-    const forged = { 'nexus-as-user': 'admin', 'nexus-client-address': '192.0.2.66', 'x-anything': 'else' };
+    const forged = { 'nexus-client-address': '192.0.2.66', 'x-anything': 'else' };
     expect(await whoAmI(bench, { authorization: 'Bearer t', 'nexus-request-id': 'r-1', ...forged })).to.deep.include({
       username: 'alice',
     });
@@ -65,10 +65,27 @@ describe('gRPC through the gateway', () => {
       'nexus-client-address': '127.0.0.1',
       'nexus-request-id': 'r-1',
     });
-    expect(seen[0]).not.to.have.any.keys('nexus-as-user', 'x-anything');
+    expect(seen[0]).not.to.have.any.keys('x-anything');
     expect(seen[1]).to.include({ 'nexus-client-address': '198.51.100.1' });
     expect(seen[1]).not.to.have.property('authorization');
     expect(seen[1]?.['nexus-request-id']).to.match(/^[0-9a-f]{16}$/);
+  });
+
+  it('refuses metadata that would change what a call means, and runs nothing', async () => {
+    let calls = 0;
+    await using bench = await GrpcGateway.start({
+      whoAmI: answer(() => {
+        calls += 1;
+        return { username: 'alice', role: 'user' };
+      }),
+    });
+    for (const [metadata, code] of [
+      [{ 'nexus-as-user': 'admin' }, 'permission_denied'],
+      [{ 'grpc-timeout': '0m' }, 'deadline_exceeded'],
+      [{ 'grpc-timeout': 'soon' }, 'invalid_argument'],
+    ] as const)
+      expect((await failure(whoAmI(bench, metadata))).code, JSON.stringify(metadata)).to.equal(code);
+    expect(calls).to.equal(0);
   });
 
   it('gives back errors as they were thrown', async () => {

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { problemOfEvent } from '../../controller/lambda/event-text.js';
-import { jsonDepth, memberText, mostDigits } from '../../shared/json-text.js';
+import { jsonDepth, memberText, mostDigits, repeatedMember } from '../../shared/json-text.js';
 
 describe('JSON as text', () => {
   it('gives a member as it was written', () => {
@@ -13,6 +13,18 @@ describe('JSON as text', () => {
     expect(memberText('{"other":{"event":1}}', 'event')).to.equal(undefined);
     expect(memberText('["event", 1]', 'event')).to.equal(undefined);
     expect(memberText('{}', 'event')).to.equal(undefined);
+  });
+
+  it('finds a name that an object has twice, at any depth but in what is passed on', () => {
+    for (const [text, name] of [
+      ['{"a":1,"b":{"a":2},"c":[{"a":1},{"a":2}]}', undefined],
+      ['{"a":1,"\\u0061":2}', 'a'],
+      ['{"a":{"b":[1,{"c":"{,:","c":1}]}}', 'c'],
+      ['{"event":{"x":1,"x":2},"y":"}"}', undefined],
+      ['{"event":{"x":1},"event":2}', 'event'],
+      ['[1,2,"a"]', undefined],
+    ] as const)
+      expect(repeatedMember(text, 'event'), text).to.equal(name);
   });
 
   it('finds the members that JSON.parse finds', () => {

@@ -59,6 +59,42 @@ describe('an upload', () => {
     expect(uploads.calls.reduce((sum, call) => sum + call.count, 0)).to.equal(3);
   });
 
+  it('gives signs of life while its source has nothing, and none when it has ended', async () => {
+    uploads.openUpload = () => Promise.resolve({ uploadId: 'upload', leaseMs: 100 });
+    const signs = (): number => uploads.calls.filter(({ count, receipts }) => count + receipts.length === 0).length;
+    async function* slowly(): AsyncGenerator<Buffer> {
+      yield Buffer.from('a');
+      while (signs() < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+      yield Buffer.from('b');
+    }
+    const signal = new AbortController().signal;
+    const request = { name: 'file', replicas: 1, expectedSize: 0, source: streamSource(slowly()), signal };
+    expect((await uploadFile(uploads, request)).content.toString()).to.equal('ab');
+    const atEnd = uploads.calls.length;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(uploads.calls).to.have.length(atEnd);
+  });
+
+  it('ends when a sign of life is told that the upload is gone', async () => {
+    uploads.openUpload = () => Promise.resolve({ uploadId: 'upload', leaseMs: 100 });
+    let isGone = false;
+    uploads.beforeGrant = ({ count }) => {
+      if (count === 0) {
+        isGone = true;
+        throw new NexusError('not_found', 'there is no such upload');
+      }
+    };
+    async function* slowly(): AsyncGenerator<Buffer> {
+      while (!isGone) await new Promise((resolve) => setTimeout(resolve, 10));
+      yield Buffer.from('b');
+    }
+    const signal = new AbortController().signal;
+    const request = { name: 'file', replicas: 1, expectedSize: 0, source: streamSource(slowly()), signal };
+    const failure: unknown = await uploadFile(uploads, request).catch((error: unknown) => error);
+    expect(failure).to.include({ code: 'not_found' });
+    expect(uploads.aborted).to.equal(1);
+  });
+
   it('places a chunk elsewhere when its node fails', async () => {
     const [broken] = agents;
     broken!.misbehave = (_request, response) => {
