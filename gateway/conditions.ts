@@ -44,9 +44,16 @@ export function isNotModified(context: Context): boolean {
     if (at === undefined) throw failed('if-unmodified-since', 'cannot be checked for a path; use If-Match');
     if (at.getTime() > since) throw failed('if-unmodified-since', 'the content is newer');
   }
-  context.status = 200;
-  return context.fresh;
+  // Koa's own `fresh` takes Cache-Control: no-cache for a wish for the content; it is for caches, and fetch sends it along.
+  const noneMatch = context.get('if-none-match');
+  if (noneMatch !== '')
+    return noneMatch.trim() === '*' || noneMatch.split(',').some((given) => isWeaklySame(given, etag));
+  const modified = Date.parse(context.get('if-modified-since'));
+  const at = lastModified as Date | undefined;
+  return at !== undefined && at.getTime() <= modified;
 }
+
+const isWeaklySame = (given: string, etag: string): boolean => given.trim().replace(/^W\//, '') === etag;
 
 /** Whether Range counts: the client has a part of this very content. */
 export function hasPart(context: Context): boolean {
