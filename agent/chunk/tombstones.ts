@@ -1,46 +1,72 @@
 /**
  * Chunks deleted so recently that a write token for them may still be valid: writing one again would bring back what
- * the catalogue has forgotten. They lie on the volume, too, so that an agent that starts again still knows them.
+ * the catalogue has forgotten. They lie on the volume, too, so that an agent that starts again still knows them. Their
+ * file has its room beforehand and is changed in place: a full volume must not keep anybody from deleting, or starting.
  */
-import { randomUUID } from 'node:crypto';
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { mkdir, open, readFile, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import { isChunkId, type ChunkId } from '../../shared/ids.js';
-import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
-import { syncFolder, writeDurably } from './layout.js';
+import { CHUNK_TOKEN_TTL_MS, KIB } from '../../shared/limits.js';
+import { syncFolder } from './layout.js';
 
-/** About 2 MB; more deletions in one token's lifetime drop the oldest. */
+/** About 2 MB of memory, 1 MB on the volume; more deletions in one token's lifetime drop the oldest. */
 const MAX_TOMBSTONES = 20_000;
+const EXPIRY_DIGITS = 14;
+/** A line `<expiry, ms since the epoch> <chunk>`, always as long. */
+const SLOT_BYTES = EXPIRY_DIGITS + 1 + 32 + 1;
+const BLANK = `${' '.repeat(SLOT_BYTES - 1)}\n`;
+/** Slots that are made at once, where there is room. */
+const SLOTS_AT_ONCE = Math.floor((64 * KIB) / SLOT_BYTES);
+
+interface Tombstone {
+  /** Monotonic ms. */
+  readonly expiry: number;
+  /** Where it lies in the file. */
+  slot: number | undefined;
+}
 
 export class Tombstones {
-  /** Expiry by chunk, monotonic. Insertion order is order of expiry, since all live equally long. */
-  readonly #expiry = new Map<ChunkId, number>();
-  #unsaved: string[] = [];
+  /** Insertion order is order of expiry, since all live equally long. */
+  readonly #known = new Map<ChunkId, Tombstone>();
+  /** The file: whose line each slot holds; undefined: nobody's. */
+  #slots: (ChunkId | undefined)[] = [];
+  #unsaved = new Set<ChunkId>();
   #saving: Promise<void> = Promise.resolve();
-  #linesInFile = 0;
 
-  /** The file holds lines `<expiry, ms since the epoch> <chunk>`, appended; whatever else stands in it is skipped. */
   constructor(
     private readonly clock: Clock,
     private readonly path: string,
     private readonly bound = MAX_TOMBSTONES,
   ) {}
 
-  /** To be called once, before anything else. */
+  /** To be called once, before anything else. Whatever is no line of ours in the file is passed over. */
   async load(): Promise<void> {
     await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-    const text = await readFile(this.path, 'utf8').catch((error: unknown) => {
+    const text = await readFile(this.path, 'latin1').catch((error: unknown) => {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
       throw error;
     });
-    for (const line of text.split('\n')) {
-      const [expiry = '', chunk = ''] = line.split(' ');
+    const lines = text.split('\n');
+    const isInSlots =
+      text.length % SLOT_BYTES === 0 &&
+      lines.every((line, at) => line.length === (at < lines.length - 1 ? SLOT_BYTES - 1 : 0));
+    const found: { chunk: ChunkId; leftMs: number; at: number }[] = [];
+    for (const [at, line] of lines.entries()) {
+      const [expiry = '', chunk = ''] = line.trim().split(' ');
       // A clock that was set back must not make one live for ever.
       const leftMs = Math.min(Number(expiry) - this.clock.now(), CHUNK_TOKEN_TTL_MS);
-      if (isChunkId(chunk) && leftMs > 0) this.#remember(chunk, leftMs);
+      if (isChunkId(chunk) && leftMs > 0) found.push({ chunk, leftMs, at });
     }
-    if (text !== '') await this.#rewrite();
+    this.#slots = Array.from({ length: Math.floor(text.length / SLOT_BYTES) }, () => undefined);
+    for (const { chunk, leftMs, at } of found.sort((one, other) => one.leftMs - other.leftMs)) {
+      this.#remember(chunk, leftMs);
+      if (isInSlots) this.#occupy(at, chunk);
+      else this.#unsaved.add(chunk);
+    }
+    // No room now is no reason not to start: the first deletion makes some.
+    await this.#write().catch(() => undefined);
   }
 
   /** In force at once, but not yet beyond the end of this process: see `save`. */
@@ -50,72 +76,107 @@ export class Tombstones {
 
   /** Durable when it resolves; of several at once one write serves all. */
   async save(chunk: ChunkId): Promise<void> {
-    this.#unsaved.push(this.#line(chunk, CHUNK_TOKEN_TTL_MS));
-    const turn = this.#saving.then(() => this.#append());
+    this.#unsaved.add(chunk);
+    const turn = this.#saving.then(() => (this.#unsaved.has(chunk) ? this.#write() : undefined));
     this.#saving = turn.catch(() => undefined);
     await turn;
   }
 
   drop(chunk: ChunkId): void {
-    this.#expiry.delete(chunk);
+    this.#forget(chunk);
   }
 
   has(chunk: ChunkId): boolean {
-    const expiry = this.#expiry.get(chunk);
-    return expiry !== undefined && this.clock.monotonic() < expiry;
+    const tombstone = this.#known.get(chunk);
+    return tombstone !== undefined && this.clock.monotonic() < tombstone.expiry;
   }
 
   #remember(chunk: ChunkId, leftMs: number): void {
-    this.#expiry.delete(chunk);
-    this.#expiry.set(chunk, this.clock.monotonic() + leftMs);
-    this.#prune();
-  }
-
-  #prune(): void {
+    const slot = this.#known.get(chunk)?.slot;
+    this.#known.delete(chunk);
+    this.#known.set(chunk, { expiry: this.clock.monotonic() + leftMs, slot });
     const now = this.clock.monotonic();
-    for (const [chunk, expiry] of this.#expiry) {
-      if (now < expiry && this.#expiry.size <= this.bound) return;
-      this.#expiry.delete(chunk);
+    for (const [oldest, { expiry }] of this.#known) {
+      if (now < expiry && this.#known.size <= this.bound) return;
+      this.#forget(oldest);
     }
   }
 
-  async #append(): Promise<void> {
-    const lines = this.#unsaved.splice(0);
-    if (lines.length === 0) return;
+  #forget(chunk: ChunkId): void {
+    const slot = this.#known.get(chunk)?.slot;
+    if (slot !== undefined) this.#slots[slot] = undefined;
+    this.#known.delete(chunk);
+  }
+
+  #occupy(slot: number, chunk: ChunkId): void {
+    const before = this.#slots[slot];
+    const displaced = before === undefined ? undefined : this.#known.get(before);
+    if (displaced !== undefined) displaced.slot = undefined;
+    this.#slots[slot] = chunk;
+    const tombstone = this.#known.get(chunk);
+    if (tombstone !== undefined) tombstone.slot = slot;
+  }
+
+  async #write(): Promise<void> {
+    const isNew = this.#slots.length === 0;
+    const file = await open(this.path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
-      if (this.#linesInFile + lines.length > 2 * this.bound) {
-        await this.#rewrite();
-        return;
+      if (isNew) await this.#grow(file);
+      const batch = [...this.#unsaved];
+      for (const chunk of batch) {
+        const tombstone = this.#known.get(chunk);
+        if (tombstone !== undefined) await this.#writeOne(file, chunk, tombstone);
       }
-      const file = await open(this.path, 'a', 0o600);
-      try {
-        // A line that a full volume cut off must not take the next one with it.
-        await file.writeFile(`\n${lines.join('\n')}\n`);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
-      if (this.#linesInFile === 0) await syncFolder(dirname(this.path));
-      this.#linesInFile += lines.length;
-    } catch (error) {
-      this.#unsaved.unshift(...lines);
-      throw error;
+      await file.datasync();
+      for (const chunk of batch) this.#unsaved.delete(chunk);
+    } finally {
+      await file.close();
     }
+    if (isNew) await syncFolder(dirname(this.path));
   }
 
-  /** What lives, and nothing else. */
-  async #rewrite(): Promise<void> {
-    this.#prune();
-    const now = this.clock.monotonic();
-    const lines = [...this.#expiry].map(([chunk, expiry]) => this.#line(chunk, expiry - now));
-    const temporary = `${this.path}.${randomUUID()}`;
-    await writeDurably(temporary, lines.map((line) => `${line}\n`).join(''));
-    await rename(temporary, this.path);
-    await syncFolder(dirname(this.path));
-    this.#linesInFile = lines.length;
+  async #writeOne(file: FileHandle, chunk: ChunkId, tombstone: Tombstone): Promise<void> {
+    const slot = tombstone.slot ?? (await this.#freeSlot(file));
+    const expiresAt = Math.round(this.clock.now() + tombstone.expiry - this.clock.monotonic());
+    const line = `${String(expiresAt).padStart(EXPIRY_DIGITS, '0')} ${chunk}\n`;
+    await file.write(line, slot * SLOT_BYTES, 'latin1');
+    this.#occupy(slot, chunk);
   }
 
-  #line(chunk: ChunkId, leftMs: number): string {
-    return `${Math.round(this.clock.now() + leftMs)} ${chunk}`;
+  /** One that nobody has, a new one, or that of the tombstone that would go first. */
+  async #freeSlot(file: FileHandle): Promise<number> {
+    const free = this.#slots.indexOf(undefined);
+    if (free >= 0) return free;
+    const before = this.#slots.length;
+    if (before < this.bound) {
+      try {
+        await this.#grow(file);
+        return before;
+      } catch (error) {
+        // Without any slot the deletion can't be made to last.
+        if (before === 0) throw error;
+      }
+    }
+    const oldest = [...this.#known.values()].find(({ slot }) => slot !== undefined);
+    return oldest?.slot ?? 0;
+  }
+
+  /** Many slots, or where the volume has no room for them the one that is needed. */
+  async #grow(file: FileHandle): Promise<void> {
+    const from = this.#slots.length;
+    const most = Math.min(SLOTS_AT_ONCE, this.bound - from);
+    for (const count of most > 1 ? [most, 1] : [1]) {
+      const text = BLANK.repeat(count);
+      const written = await file.write(text, from * SLOT_BYTES, 'latin1').then(
+        ({ bytesWritten }) => bytesWritten,
+        (error: unknown) => {
+          if (count === 1) throw error;
+          return 0;
+        },
+      );
+      const whole = Math.floor(written / SLOT_BYTES);
+      for (let slot = 0; slot < whole; slot += 1) this.#slots.push(undefined);
+      if (whole > 0) return;
+    }
   }
 }
