@@ -1,0 +1,85 @@
+/**
+ * What the cluster has acknowledged is there, and what it has refused is not, while the disk under its state fills up and
+ * is freed at random moments: without a restart, and after one. NEXUS_FULL_DISK_SEED repeats a run.
+ */
+import { randomInt } from 'node:crypto';
+import { mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import { TestCluster } from '../support/cluster.js';
+import { Writers } from '../support/promises.js';
+import { SmallDisk } from '../support/small-disk.js';
+import { skipWithoutSystem } from '../support/system.js';
+
+const TIMES = 10;
+/** An image, logs and the databases lie on it. */
+const STATE_MB = 140;
+/** Volumes may promise what is beyond a reserve. */
+const VOLUMES_MB = 512;
+
+const seed = Number(process.env['NEXUS_FULL_DISK_SEED'] ?? randomInt(1_000_000));
+
+/** Mulberry32. */
+function random(): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+describe('a cluster whose disk is full at random moments', function () {
+  this.timeout(240_000);
+  let disk: SmallDisk | undefined;
+  let volumes: SmallDisk | undefined;
+  let cluster: TestCluster | undefined;
+
+  before(async function () {
+    skipWithoutSystem(this);
+    process.stdout.write(`    NEXUS_FULL_DISK_SEED=${seed}\n`);
+    const env: Record<string, string> = {};
+    cluster = new TestCluster({ env });
+    disk = new SmallDisk(join(cluster.folder, 'disk'), STATE_MB);
+    volumes = new SmallDisk(join(cluster.folder, 'volumes'), VOLUMES_MB);
+    env['NEXUS_STATE_DIR'] = join(disk.path, 'state');
+    mkdirSync(env['NEXUS_STATE_DIR']);
+    symlinkSync(volumes.path, join(env['NEXUS_STATE_DIR'], 'volumes'));
+    await cluster.startController();
+  });
+  after(async () => {
+    disk?.free();
+    const left = await cluster?.dispose().finally(() => {
+      disk?.remove();
+      volumes?.remove();
+    });
+    expect(left ?? [], 'left on the host').to.deep.equal([]);
+  });
+
+  it('keeps what it acknowledged, and nothing else', async () => {
+    if (cluster === undefined || disk === undefined) throw new Error('the cluster is not up');
+    const pid = cluster.controllerPid;
+    const chance = random();
+    const between = (low: number, high: number): Promise<void> => delay(low + chance() * (high - low));
+    await cluster.ok('node', 'create', 'first', '--mem', '64', '--storage', '64M');
+    const writers = new Writers(cluster, 3);
+    await writers.start();
+    for (let time = 0; time < TIMES; time += 1) {
+      await between(200, 1500);
+      disk.fill();
+      await between(200, 1500);
+      disk.free();
+    }
+    await between(500, 1000);
+    await writers.stop();
+    expect(writers.folders.refused.size, 'writes that were refused').to.be.above(0);
+    await writers.check(['first']);
+    expect(cluster.controllerPid).to.equal(pid);
+    await cluster.killController('SIGKILL');
+    await cluster.startController();
+    await writers.check(['first']);
+    writers.close();
+  });
+});
