@@ -68,6 +68,7 @@ import { UndoStack } from '../shared/undo.js';
 const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PLACES = { dist: DIST, project: join(DIST, '..') };
 const MAINTENANCE_PERIOD_MS = 1000;
+const CUT_OFF_PERIOD_MS = 1000;
 const UPKEEP_PERIOD_MS = 500;
 const LAMBDA_PERIOD_MS = 500;
 const SCRUB_PERIOD_MS = 60_000;
@@ -284,6 +285,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const volumeWatch = new VolumeWatch(nodes);
   running.defer('let mending end', () => volumeWatch.settled());
   loop('volumes', WATCH_PERIOD_MS, () => volumeWatch.tick());
+  loop('cut-off verbs', CUT_OFF_PERIOD_MS, () => nodes.finishCutOff());
   const maintenanceLoop = loop('file maintenance', MAINTENANCE_PERIOD_MS, (signal) => maintenance.tick(signal));
   loop('file system upkeep', MAINTENANCE_PERIOD_MS, () => fsUpkeep.tick());
   loop('state snapshot', MAINTENANCE_PERIOD_MS, () => snapshot.tick());

@@ -20,7 +20,7 @@ export async function endCluster(
   await Promise.all(
     registry.list().map(async (node) => {
       await tell(`${verb} node ${node.name}`);
-      await (purge ? service.remove(node.id, true) : service.suspend(node)).catch((error: unknown) => {
+      await (purge ? service.purge(node.id) : service.suspend(node)).catch((error: unknown) => {
         // It was being removed, or its creation undone, before our turn came.
         if (toNexusError(error).code !== 'not_found') throw error;
       });

@@ -1,5 +1,6 @@
 /**
- * The controller's nodes: records as in the store (this process is their only writer, so a copy in memory is exact)
+ * The controller's nodes: records as in the store (this process is their only writer, so a copy in memory is exact, but
+ * for a write whose outcome is unknown: what that was about is read again)
  * joined with what their agents were last heard saying. Status changes go through `move`, which keeps to the legal
  * transitions and tells the event log.
  */
@@ -8,7 +9,7 @@ import { NexusError } from '../../shared/errors.js';
 import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { EventLog } from '../events/log.js';
-import type { NodePatch, NodeRecord, NodeStore } from '../store/port.js';
+import { hasUnknownOutcome, type NodePatch, type NodeRecord, type NodeStore } from '../store/port.js';
 import { assertMove, type NodeStatus } from './state.js';
 
 /** What is known of a node's agent; all of it is gone when the controller restarts, and heard again within seconds. */
@@ -31,6 +32,8 @@ type HeartbeatWaiter = (view: AgentView) => void;
 export class NodeRegistry {
   readonly #records = new Map<NodeId, NodeRecord>();
   readonly #agents = new Map<NodeId, AgentView>();
+  /** A write about them may or may not have been stored. */
+  readonly #uncertain = new Set<NodeId>();
   readonly #waiters = new Map<NodeId, HeartbeatWaiter>();
 
   constructor(
@@ -77,14 +80,20 @@ export class NodeRegistry {
   }
 
   async reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord> {
-    const record = await this.store.reserve(slots, make);
+    let id: NodeId | undefined;
+    const making = this.store.reserve(slots, (slot) => {
+      const made = make(slot);
+      ({ id } = made);
+      return made;
+    });
+    const record = await this.#heeding(() => id, making);
     this.#records.set(record.id, record);
     await this.events.append('node.creating', record.name, `node ${record.name} is Creating`);
     return record;
   }
 
   async update(id: NodeId, patch: NodePatch): Promise<NodeRecord> {
-    const record = await this.store.update(id, patch);
+    const record = await this.#heeding(() => id, this.store.update(id, patch));
     this.#records.set(id, record);
     return record;
   }
@@ -100,9 +109,37 @@ export class NodeRegistry {
   }
 
   async remove(id: NodeId): Promise<void> {
-    await this.store.remove(id);
+    await this.#heeding(() => id, this.store.remove(id));
+    this.forget(id);
+  }
+
+  /** In memory alone: for the end of an instance, whose store goes as a whole. */
+  forget(id: NodeId): void {
     this.#records.delete(id);
     this.forgetAgent(id);
+  }
+
+  async #heeding<T>(id: () => NodeId | undefined, write: Promise<T>): Promise<T> {
+    try {
+      return await write;
+    } catch (error) {
+      const about = id();
+      if (about !== undefined && hasUnknownOutcome(error)) this.#uncertain.add(about);
+      throw error;
+    }
+  }
+
+  /** Reads again what a write of unknown outcome was about, as soon as the store answers; the nodes it has read. */
+  async readUncertain(): Promise<readonly NodeId[]> {
+    const read: NodeId[] = [];
+    for (const id of [...this.#uncertain]) {
+      const record = await this.store.get(id);
+      if (record === undefined) this.#records.delete(id);
+      else this.#records.set(id, record);
+      this.#uncertain.delete(id);
+      read.push(id);
+    }
+    return read;
   }
 
   agent(id: NodeId): AgentView | undefined {

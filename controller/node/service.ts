@@ -15,7 +15,7 @@ import { bringUp } from './bring-up.js';
 import type { NodeContext } from './context.js';
 import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
 import { isListening, type NodeStatus } from './state.js';
-import { askToEnd, dismantle, erase } from './take-down.js';
+import { askToEnd, dismantle, erase, eraseFromHost } from './take-down.js';
 import { conditionOf } from './volume-condition.js';
 
 /** Starting is mostly processor work: a few at a time keep every core busy without starving the running agents. */
@@ -25,6 +25,7 @@ const CONCURRENT_STOPS = 8;
 
 export class NodeService {
   readonly #locks = new Map<NodeId, Mutex>();
+  readonly #cutOff = new Set<NodeId>();
   readonly #starts = new Semaphore(CONCURRENT_STARTS);
   readonly #stops = new Semaphore(CONCURRENT_STOPS);
 
@@ -96,6 +97,27 @@ export class NodeService {
     });
     this.#locks.delete(removed.id);
     return { node: removed, lostFiles };
+  }
+
+  /**
+   * For the end of the cluster, store and all: what the store refuses to note (its disk may be full, and `down --purge` is
+   * the way to room) is logged and holds nothing up.
+   */
+  purge(reference: string): Promise<void> {
+    return this.#onNode(reference, async (node) => {
+      const { registry, log } = this.context;
+      try {
+        if (node.status !== 'Removing') await registry.move(node.id, 'Removing', '', { desired: 'removed' });
+      } catch (error) {
+        log.warn({ err: error, node: node.name }, 'its removal could not be stored; it goes all the same');
+      }
+      await this.#stops.runExclusive(async () => {
+        await askToEnd(this.context, node, REMOVAL_GRACE_MS);
+        await eraseFromHost(this.context, node);
+      });
+      registry.forget(node.id);
+      await this.context.events.append('node.removed', node.name, `node ${node.name} was removed`);
+    });
   }
 
   /** Nodes whose copies count when another one goes: not those that may never come back, or whose volume fails. */
@@ -238,12 +260,55 @@ export class NodeService {
     return await this.#locked(id, () => work(this.context.registry.expect(id)));
   }
 
-  #locked<T>(id: NodeId, work: () => Promise<T>): Promise<T> {
+  async #locked<T>(id: NodeId, work: () => Promise<T>): Promise<T> {
     const lock = this.#locks.get(id) ?? new Mutex();
     this.#locks.set(id, lock);
-    return lock.runExclusive(work);
+    return await lock.runExclusive(async () => {
+      try {
+        return await work();
+      } catch (error) {
+        if (isBetween(this.context.registry.get(id)?.status)) this.#cutOff.add(id);
+        throw error;
+      }
+    });
+  }
+
+  /**
+   * Brings nodes to rest that a failed verb has left between two states, because the store refused to note the next one (a
+   * full disk) or undoing failed. Called again and again by the watch.
+   */
+  async finishCutOff(): Promise<void> {
+    const { registry, log } = this.context;
+    for (const id of await registry.readUncertain()) this.#cutOff.add(id);
+    for (const id of [...this.#cutOff]) {
+      if (this.#locks.get(id)?.isLocked() === true) continue;
+      this.#cutOff.delete(id);
+      // A failure puts it back.
+      await this.#locked(id, () => this.#finish(id)).catch((error: unknown) => {
+        log.warn({ node: id, said: toNexusError(error).message }, 'a node could not be brought to rest; tried again');
+      });
+    }
+  }
+
+  async #finish(id: NodeId): Promise<void> {
+    const { registry, events } = this.context;
+    const node = registry.get(id);
+    if (node === undefined || !isBetween(node.status)) return;
+    if (node.status === 'Removing' || (node.status === 'Creating' && node.receiptKey === '')) {
+      await this.finishRemoval(node);
+      await events.append('node.removed', node.name, `what was left of node ${node.name} was removed`);
+      return;
+    }
+    await dismantle(this.context, node);
+    const ended = { pid: 0, pidStartTicks: '' };
+    if (node.status === 'Stopping') await registry.move(id, 'Stopped', '', ended);
+    else await registry.move(id, 'Failed', 'its start failed, and that could not be stored at once', ended);
   }
 }
+
+/** On the way from one state to another: a verb has it, or has been cut off. */
+const isBetween = (status: NodeStatus | undefined): boolean =>
+  status === 'Creating' || status === 'Stopping' || status === 'Removing';
 
 /** What a removal gives an agent: its data is going anyway. */
 const REMOVAL_GRACE_MS = 2000;

@@ -49,12 +49,17 @@ export async function dismantle(context: NodeContext, node: NodeRecord): Promise
   failpoint('take-down/dismantled');
 }
 
-/** Everything of the node goes. The record is last, so that a cut-off removal is known and finished later. */
-export async function erase(context: NodeContext, node: NodeRecord): Promise<void> {
+/** All of it but what the store knows. */
+export async function eraseFromHost(context: NodeContext, node: NodeRecord): Promise<void> {
   await dismantle(context, node);
   await context.volumes.remove(node.id, node.loopDevice);
   failpoint('remove/volume-removed');
   await rm(nodeLog(context.settings, node.id), { force: true });
+}
+
+/** Everything of the node goes. The record is last, so that a cut-off removal is known and finished later. */
+export async function erase(context: NodeContext, node: NodeRecord): Promise<void> {
+  await eraseFromHost(context, node);
   await context.files.forgetNode(node.id);
   failpoint('remove/replicas-forgotten');
   await context.registry.remove(node.id);

@@ -2,13 +2,20 @@
  * What the controller keeps on disk. Every write is durable when its promise resolves, and all writes of one store
  * are serialised; reads may run beside them and see committed rows only.
  *
- * Codes: already_exists (a unique name or slot is taken), not_found, aborted (an expected state has changed).
+ * Codes: already_exists (a unique name or slot is taken), not_found, aborted (an expected state has changed), and those of
+ * a store that can't write at this moment: resource_exhausted (its disk is full), unavailable. What is refused is not
+ * stored, unless `hasUnknownOutcome` says so of the error.
  */
+import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
 import type { NodeStatus } from '../node/state.js';
 import type { ArchiveStore } from './archive-port.js';
 import type { FsStore, Replacing } from './fs-port.js';
 import type { MarkStore, ReplicaStore } from './replica-port.js';
+
+/** Whether a write that was refused may have been stored all the same: its connection broke while it was committed. */
+export const hasUnknownOutcome = (error: unknown): boolean =>
+  error instanceof NexusError && error.details['outcome'] === 'unknown';
 
 export interface NodeRecord {
   readonly id: NodeId;

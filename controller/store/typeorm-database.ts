@@ -9,7 +9,8 @@
 import type { DataSource, EntityManager, EntitySchema, MigrationInterface } from 'typeorm';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
-import { hasUnknownOutcome, WriteQueue, type Transactions } from './write-queue.js';
+import { hasUnknownOutcome } from './port.js';
+import { WriteQueue, type Transactions } from './write-queue.js';
 
 /** What the parts of a store work on. */
 export interface Database {

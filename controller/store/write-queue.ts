@@ -32,10 +32,6 @@ export interface Transactions {
   run<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>;
 }
 
-/** Whether a write that was refused may have been stored all the same: its connection broke while it was committed. */
-export const hasUnknownOutcome = (error: unknown): boolean =>
-  error instanceof NexusError && error.details['outcome'] === 'unknown';
-
 type Work = (manager: EntityManager) => Promise<unknown>;
 
 interface Waiting {

@@ -3,7 +3,8 @@
  * is freed at random moments: without a restart, and after one. NEXUS_FULL_DISK_SEED repeats a run.
  */
 import { randomInt } from 'node:crypto';
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
@@ -33,6 +34,7 @@ function random(): () => number {
 
 describe('a cluster whose disk is full at random moments', function () {
   this.timeout(240_000);
+  const folder = mkdtempSync(join(tmpdir(), 'nexus-full-'));
   let disk: SmallDisk | undefined;
   let volumes: SmallDisk | undefined;
   let cluster: TestCluster | undefined;
@@ -42,18 +44,20 @@ describe('a cluster whose disk is full at random moments', function () {
     process.stdout.write(`    NEXUS_FULL_DISK_SEED=${seed}\n`);
     const env: Record<string, string> = {};
     cluster = new TestCluster({ env });
-    disk = new SmallDisk(join(cluster.folder, 'disk'), STATE_MB);
-    volumes = new SmallDisk(join(cluster.folder, 'volumes'), VOLUMES_MB);
+    disk = new SmallDisk(join(folder, 'disk'), STATE_MB);
+    volumes = new SmallDisk(join(folder, 'volumes'), VOLUMES_MB);
     env['NEXUS_STATE_DIR'] = join(disk.path, 'state');
     mkdirSync(env['NEXUS_STATE_DIR']);
     symlinkSync(volumes.path, join(env['NEXUS_STATE_DIR'], 'volumes'));
     await cluster.startController();
   });
   after(async () => {
-    disk?.free();
+    // A purge is the way to room: it needs none itself.
+    disk?.fill();
     const left = await cluster?.dispose().finally(() => {
       disk?.remove();
       volumes?.remove();
+      rmSync(folder, { recursive: true, force: true });
     });
     expect(left ?? [], 'left on the host').to.deep.equal([]);
   });
