@@ -59,6 +59,7 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
   const { context } = service;
   switch (plan) {
     case 'adopt':
+      await endOrphans(context, node);
       if (!context.registry.assumeHeard(node.id)) await nextHeartbeat(context, node, signal);
       return;
     case 'erase':
@@ -90,6 +91,28 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
       await dismantle(context, node);
   }
 }
+
+/**
+ * Commands whose input and output went with an earlier controller: nobody can hear them or end them by a key any more,
+ * and whoever waited for them was told that they are cut off.
+ */
+async function endOrphans({ runtime, events, log }: NodeContext, node: NodeRecord): Promise<void> {
+  try {
+    for (const command of await runtime.endCommands(node.id, ORPHAN_GRACE_MS, 'orphaned')) {
+      await events.append(
+        'node.command-ended',
+        node.name,
+        `a command on node ${node.name} was ended, because the controller that held it had ended: ${command.slice(0, MOST_SHOWN)}`,
+      );
+    }
+  } catch (error) {
+    log.warn({ err: error, node: node.name }, 'commands of an earlier controller could not be ended');
+  }
+}
+
+/** The start waits for them. */
+const ORPHAN_GRACE_MS = 2000;
+const MOST_SHOWN = 200;
 
 /**
  * Resolves when the agent has been heard, which it is after it has told its free room, or when it has been silent for so

@@ -14,24 +14,37 @@ import { nodeLog, nodeRunDir } from './paths.js';
 export const identityOf = (node: NodeRecord): ProcessIdentity => ({ pid: node.pid, startTicks: node.pidStartTicks });
 
 const DEATH_POLL_MS = 5;
+/** For the agent, when others have used up the grace: it has to answer and to close its files. */
+const LEAST_AGENT_GRACE_MS = 1000;
 /** After an agent has said that it will end. */
 const EXIT_SLACK_MS = 1000;
 
-/** Waits up to `graceMs` for the agent to end by its own will; true when it has ended. */
+/**
+ * Ends all that runs on the node: sandboxes and commands have `graceMs` to end by their own will, and the agent what they
+ * leave of it; true when the agent has ended. Commands first, because the end of the agent, which is the child of the
+ * container's first process, is that of everything in it.
+ */
 export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: number): Promise<boolean> {
+  const { clock, log, bus, guests, runtime } = context;
   const identity = identityOf(node);
   if (!isAlive(identity)) return true;
-  await context.guests.leave(node.id, graceMs);
+  const endsAt = clock.monotonic() + graceMs;
+  const [, commands] = await Promise.allSettled([
+    guests.leave(node.id, graceMs),
+    runtime.endCommands(node.id, graceMs),
+  ]);
+  if (commands.status === 'rejected') log.warn({ node: node.name, err: commands.reason as Error }, 'its commands');
+  const left = Math.max(LEAST_AGENT_GRACE_MS, endsAt - clock.monotonic());
   try {
-    await context.bus.request(node.id, { shutdown: { graceMs } }, graceMs);
+    await bus.request(node.id, { shutdown: { graceMs: left } }, left);
   } catch (error) {
-    context.log.info({ node: node.name, said: toNexusError(error).message }, 'the agent does not answer; ending it');
+    log.info({ node: node.name, said: toNexusError(error).message }, 'the agent does not answer; ending it');
     return false;
   }
-  const deadline = context.clock.monotonic() + graceMs + EXIT_SLACK_MS;
+  const deadline = clock.monotonic() + left + EXIT_SLACK_MS;
   while (isAlive(identity)) {
-    if (context.clock.monotonic() > deadline) return false;
-    await context.clock.sleep(DEATH_POLL_MS);
+    if (clock.monotonic() > deadline) return false;
+    await clock.sleep(DEATH_POLL_MS);
   }
   return true;
 }

@@ -1,4 +1,5 @@
 /** The OCI bundle of a node (opencontainers/runtime-spec 1.0): pure construction of `config.json`. */
+import { memoryShares, PAGE_BYTES } from './memory-shares.js';
 import type { ContainerLimits, ContainerSpec, ExecSpec } from './port.js';
 import { nodeSeccomp } from './seccomp.js';
 
@@ -83,6 +84,8 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
     linux: {
       namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
       cgroupsPath: host.cgroupsPath,
+      // Of the node's own IPC namespace.
+      sysctl: { 'kernel.shmall': String(memoryShares(spec.limits.memoryBytes).segmentsBytes / PAGE_BYTES) },
       // The rule is for exactly this node's loop device: attaching any other is refused by the kernel.
       devices: [
         {
@@ -140,6 +143,7 @@ export function ociLimits(limits: ContainerLimits, layout: 'v1' | 'v2'): object 
 const LEAST_V1_SHARES = 2;
 
 function mounts(spec: ContainerSpec, host: BundleHost): object[] {
+  const { tmpBytes, sharedBytes } = memoryShares(spec.limits.memoryBytes);
   const tmpfs = (destination: string, ...options: string[]): object => ({
     destination,
     type: 'tmpfs',
@@ -154,18 +158,19 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
   });
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] },
-    tmpfs('/dev', 'strictatime', 'mode=755', 'size=65536k'),
+    // For device nodes and links, which take no block.
+    tmpfs('/dev', 'strictatime', 'mode=755', 'size=64k'),
     {
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
       options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
     },
-    tmpfs('/dev/shm', 'noexec', 'nodev', 'mode=1777', 'size=65536k'),
+    tmpfs('/dev/shm', 'noexec', 'nodev', 'mode=1777', `size=${sharedBytes}`),
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-    tmpfs('/tmp', 'nodev', 'mode=1777', 'size=65536k'),
+    tmpfs('/tmp', 'nodev', 'mode=1777', `size=${tmpBytes}`),
     tmpfs('/.nexus', 'nodev', 'mode=755', 'size=1m'),
     bind('/image', spec.rootfs, 'ro'),
     bind(IN_NODE.runtime, host.runtimeDir, 'ro'),

@@ -1,6 +1,7 @@
 /**
- * A node's cgroup is a parent with the limits on it; agent, exec'd commands and sandboxes are its children. runc makes
- * and limits the parent; this makes the children and moves processes into them, on cgroup v2 and on v1 (and hybrid).
+ * A node's cgroup is a parent with the limits on it; agent, commands and sandboxes are its children, and each command
+ * has a child of `commands`. runc makes and limits the parent; this makes the children, limits the memory of all commands
+ * together and moves processes into them, on cgroup v2 and on v1 (and hybrid).
  */
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
@@ -10,6 +11,9 @@ import { NexusError } from '../../shared/errors.js';
 const ROOT = '/sys/fs/cgroup';
 /** v1 controllers whose limits or counters nodes use; a child in these is enough to tell its processes apart. */
 const V1_CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids'] as const;
+
+/** The parent of all commands of a node. */
+export const COMMANDS = 'commands';
 
 export type CgroupLayout = 'v1' | 'v2';
 
@@ -59,6 +63,24 @@ export class CgroupTree {
     await writeFile(file, String(weight));
   }
 
+  /** Limits the memory of all commands together; their common parent is made if it is not there. Code: ENOENT, EBUSY. */
+  async limitCommands(node: string, bytes: number): Promise<void> {
+    await this.makeChild(node, COMMANDS);
+    const path = join(this.pathOf(node), COMMANDS);
+    const file =
+      this.layout === 'v2'
+        ? join(this.root, path, 'memory.max')
+        : join(this.root, 'memory', path, 'memory.limit_in_bytes');
+    await writeFile(file, String(bytes));
+  }
+
+  /** Names of the cgroups of commands, those whose processes have ended included; as children of the node's. */
+  async commands(node: string): Promise<string[]> {
+    const [folder = ''] = this.#folders(node, COMMANDS);
+    const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => join(COMMANDS, entry.name));
+  }
+
   /** Arguments that make `runc exec` start its command in the child. */
   execArguments(child: string): string[] {
     const names = this.layout === 'v2' ? [child] : V1_CONTROLLERS.map((controller) => `${controller}:${child}`);
@@ -96,11 +118,11 @@ export class CgroupTree {
     return readFile(join(this.root, ...path), 'utf8').catch(() => undefined);
   }
 
-  /** Children whose processes have all ended are removed; one with processes is left for later. */
-  async pruneChildren(node: string, prefix: string): Promise<void> {
-    for (const parent of this.#folders(node)) {
-      const names = await readdir(parent).catch(() => []);
-      for (const name of names.filter((candidate) => candidate.startsWith(prefix))) {
+  /** Cgroups of commands whose processes have all ended are removed; one with processes is left for later. */
+  async pruneCommands(node: string): Promise<void> {
+    for (const parent of this.#folders(node, COMMANDS)) {
+      const entries = await readdir(parent, { withFileTypes: true }).catch(() => []);
+      for (const { name } of entries.filter((entry) => entry.isDirectory())) {
         await rmdir(join(parent, name)).catch(ignore('EBUSY', 'ENOENT'));
       }
     }

@@ -18,6 +18,8 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = { HUP: 1, INT: 2, KILL:
 
 export class FakeExec implements ExecHandle {
   readonly exited: Promise<number>;
+  /** Its command line. */
+  readonly command: string;
   size: { readonly columns: number; readonly rows: number };
   #exit: (code: number) => void = () => undefined;
   #hasExited = false;
@@ -31,6 +33,7 @@ export class FakeExec implements ExecHandle {
 
   constructor(program: FakeProgram, spec: ExecSpec) {
     this.size = { columns: spec.columns, rows: spec.rows };
+    this.command = spec.command.join(' ');
     this.exited = new Promise((resolve) => {
       this.#exit = (code) => {
         this.#hasExited = true;

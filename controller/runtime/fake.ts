@@ -125,6 +125,17 @@ export class FakeRuntime implements ContainerRuntime {
     });
   }
 
+  endCommands(nodeId: NodeId, _graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
+    return this.script.run('runtime.endCommands', nodeId, async () => {
+      const execs = which === 'all' ? [...(this.containers.get(nodeId)?.execs ?? [])] : [];
+      for (const handle of execs) {
+        handle.signal('TERM');
+        await handle.exited;
+      }
+      return execs.map((handle) => handle.command);
+    });
+  }
+
   wasOutOfMemory(nodeId: NodeId): Promise<boolean> {
     return this.script.run(
       'runtime.wasOutOfMemory',

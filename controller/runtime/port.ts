@@ -80,6 +80,12 @@ export interface ContainerRuntime {
   /** Every container of this instance on the host, living or dead. */
   list(): Promise<readonly NodeId[]>;
   exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle>;
+  /**
+   * Ends commands that run in the container: SIGTERM, up to `graceMs`, then SIGKILL; resolves when none of them is left.
+   * `orphaned`: those alone that another controller started, which is gone with their input and output. Returns their
+   * command lines. Success when there is no such container.
+   */
+  endCommands(nodeId: NodeId, graceMs: number, which?: 'all' | 'orphaned'): Promise<readonly string[]>;
   /** Whether the kernel killed something in the container for want of memory; asked before `remove`. */
   wasOutOfMemory(nodeId: NodeId): Promise<boolean>;
   /** Removes what `prepare` made. */

@@ -3,12 +3,15 @@
  * agent counts itself. A node's process is known by pid and start time, kept in <run>/<id>/process.json.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { access, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exitCodeOf } from '../../shared/exec.js';
 import { NexusError } from '../../shared/errors.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
 import type { ContainerRuntime, ContainerSpec, ExecHandle, ExecSpec, ProcessIdentity } from './port.js';
+import { endGroups } from './end-commands.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import { pipedHandle } from './piped-exec.js';
 
@@ -16,6 +19,11 @@ export interface ProcessRuntimeOptions {
   readonly runDir: string;
   /** The agent's bundle. */
   readonly agentScript: string;
+}
+
+/** <run>/<id>/exec-<tag>-<n>.json */
+interface RecordedCommand extends ProcessIdentity {
+  readonly args: readonly string[];
 }
 
 /**
@@ -35,6 +43,9 @@ export class ProcessRuntime implements ContainerRuntime {
   /** Created and not yet started. */
   readonly #held = new Map<NodeId, ChildProcess>();
   readonly #execs = new Map<NodeId, Set<ExecHandle>>();
+  /** Tells commands of this controller from those of an earlier one. */
+  readonly #tag = randomBytes(4).toString('hex');
+  #commands = 0;
 
   constructor(private readonly options: ProcessRuntimeOptions) {}
 
@@ -98,6 +109,7 @@ export class ProcessRuntime implements ContainerRuntime {
     const identity = await this.#identity(nodeId);
     if (identity !== undefined) await this.kill(nodeId, identity);
     for (const handle of this.#execs.get(nodeId) ?? []) await handle.kill();
+    for (const name of await this.#records(nodeId)) await rm(join(this.#nodeDir(nodeId), name), { force: true });
     this.#held.get(nodeId)?.stdin?.destroy();
     this.#held.delete(nodeId);
     this.#volumes.delete(nodeId);
@@ -151,6 +163,7 @@ export class ProcessRuntime implements ContainerRuntime {
     };
     const handle = pipedHandle(child, exited, killGroup);
     this.#remember(nodeId, handle);
+    this.#record(nodeId, child.pid, spec, exited);
     return handle;
   }
 
@@ -162,6 +175,44 @@ export class ProcessRuntime implements ContainerRuntime {
       handles.delete(handle);
       if (handles.size === 0) this.#execs.delete(nodeId);
     });
+  }
+
+  /**
+   * Known to the next controller, should this one end before it. Written at once: a handle that is returned later may
+   * have lost what its command said meanwhile.
+   */
+  #record(nodeId: NodeId, pid: number | undefined, spec: ExecSpec, exited: Promise<number>): void {
+    const identity = identify(pid ?? 0);
+    if (identity === undefined) return;
+    this.#commands += 1;
+    const file = join(this.#nodeDir(nodeId), `exec-${this.#tag}-${this.#commands}.json`);
+    writeFileSync(file, JSON.stringify({ ...identity, args: spec.command }), { mode: 0o600 });
+    void exited.then(() => rm(file, { force: true }));
+  }
+
+  async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
+    const recorded = async (name: string): Promise<RecordedCommand | undefined> => {
+      const text = await readFile(join(this.#nodeDir(nodeId), name), 'utf8').catch(() => undefined);
+      return text === undefined ? undefined : (JSON.parse(text) as RecordedCommand);
+    };
+    const list = async (): Promise<string[]> => {
+      const isOwn = (name: string): boolean => name.startsWith(`exec-${this.#tag}-`);
+      return (await this.#records(nodeId)).filter((name) => which === 'all' || !isOwn(name));
+    };
+    const processes = async (name: string): Promise<number[]> => {
+      const found = await recorded(name);
+      // With its process group, of which it is the first.
+      if (found !== undefined && isAlive(found)) return [-found.pid];
+      await rm(join(this.#nodeDir(nodeId), name), { force: true });
+      return [];
+    };
+    const describe = async (name: string): Promise<string> => (await recorded(name))?.args.join(' ') ?? name;
+    return await endGroups({ list, processes, describe }, graceMs);
+  }
+
+  async #records(nodeId: NodeId): Promise<string[]> {
+    const names: string[] = await readdir(this.#nodeDir(nodeId)).catch(() => []);
+    return names.filter((name) => name.startsWith('exec-'));
   }
 
   wasOutOfMemory(): Promise<boolean> {

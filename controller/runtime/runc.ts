@@ -2,14 +2,17 @@
  * Containers through runc. They run detached: after `start` nothing of the controller is needed to keep one alive.
  * runc's own state lies in <run>/runc.state, the bundle in <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
-import { mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
-import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import { basename, join } from 'node:path';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
 import { ociConfig, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
-import { CgroupTree, detectCgroupLayout } from './cgroup.js';
+import { CgroupTree, COMMANDS, detectCgroupLayout } from './cgroup.js';
+import { endGroups } from './end-commands.js';
+import { memoryShares } from './memory-shares.js';
 import type {
   ContainerLimits,
   ContainerRuntime,
@@ -32,7 +35,6 @@ const CREATE_TIMEOUT_MS = 20_000;
 /** The kernel ends a pid namespace within milliseconds of its first process; more means an unkillable disk wait. */
 const DEATH_TIMEOUT_MS = 10_000;
 const AGENT_CHILD = 'agent';
-const EXEC_CHILD = 'exec-';
 
 export class RuncRuntime implements ContainerRuntime {
   readonly caveats = [];
@@ -41,6 +43,8 @@ export class RuncRuntime implements ContainerRuntime {
   /** The root of every first stage; see STAGE_MOUNT_POINTS. */
   readonly #stageRoot: string;
   readonly #cgroups: CgroupTree;
+  /** Tells commands of this controller from those of an earlier one. */
+  readonly #tag = randomBytes(4).toString('hex');
   #execs = 0;
 
   private constructor(
@@ -75,7 +79,12 @@ export class RuncRuntime implements ContainerRuntime {
       );
     });
     await mkdir(this.#stateDir, { recursive: true, mode: 0o700 });
-    for (const place of STAGE_MOUNT_POINTS) await mkdir(join(this.#stageRoot, place), { recursive: true, mode: 0o755 });
+    for (const place of STAGE_MOUNT_POINTS) {
+      const folder = join(this.#stageRoot, place);
+      await mkdir(folder, { recursive: true });
+      // runc gives a file system in memory the mode of the folder that it is mounted on.
+      await chmod(folder, place === 'tmp' ? 0o1777 : 0o755);
+    }
   }
 
   async create(spec: ContainerSpec, signal: AbortSignal): Promise<ProcessIdentity> {
@@ -94,6 +103,7 @@ export class RuncRuntime implements ContainerRuntime {
     if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
     await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
     await this.#cgroups.tellMemoryApart(spec.nodeId);
+    await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes).commandsBytes);
     return identity;
   }
 
@@ -148,6 +158,7 @@ export class RuncRuntime implements ContainerRuntime {
     };
     const input = JSON.stringify(resources);
     const args = this.#arguments('update', '--resources', '-', nodeId);
+    await this.#onContainer(nodeId, () => this.#limitCommands(nodeId, limits));
     await this.#onContainer(nodeId, () => runCommand('runc', args, { input }));
     await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
   }
@@ -159,13 +170,17 @@ export class RuncRuntime implements ContainerRuntime {
 
   async exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle> {
     this.#execs += 1;
-    const child = `${EXEC_CHILD}${process.pid}-${this.#execs}`;
-    await this.#cgroups.pruneChildren(nodeId, EXEC_CHILD);
-    await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, child));
-    const processFile = join(this.#bundleDir(nodeId), `${child}.json`);
+    const name = `exec-${this.#tag}-${this.#execs}`;
+    const child = join(COMMANDS, name);
+    await this.#cgroups.pruneCommands(nodeId);
+    // The parent is not there in a node that an earlier version has made.
+    for (const folder of [COMMANDS, child]) {
+      await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, folder));
+    }
+    const processFile = join(this.#bundleDir(nodeId), `${name}.json`);
     await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
     // runc's own words go to a file: what is on standard error is the command's.
-    const runcLog = join(this.#bundleDir(nodeId), `${child}.log`);
+    const runcLog = join(this.#bundleDir(nodeId), `${name}.log`);
     const inChild = this.#cgroups.execArguments(child);
     const args = this.#arguments('--log', runcLog, 'exec', ...inChild, '--process', processFile, nodeId);
     return spawnExec(args, spec, {
@@ -173,10 +188,52 @@ export class RuncRuntime implements ContainerRuntime {
       release: async () => {
         const said = await readFile(runcLog, 'utf8').catch(() => '');
         for (const file of [processFile, runcLog]) await rm(file, { force: true });
-        await this.#cgroups.pruneChildren(nodeId, child);
+        await this.#cgroups.pruneCommands(nodeId);
         return startFailureCode(said);
       },
     });
+  }
+
+  async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
+    const isMeant = (child: string): boolean => which === 'all' || !basename(child).startsWith(`exec-${this.#tag}-`);
+    const groups = async (): Promise<string[]> => (await this.#cgroups.commands(nodeId)).filter(isMeant);
+    const lines = await endGroups(
+      {
+        list: groups,
+        processes: (child) => this.#cgroups.processes(nodeId, child),
+        describe: (child) => this.#commandLine(nodeId, basename(child)),
+      },
+      graceMs,
+    );
+    // An orphan has nobody else to take these away.
+    if (which === 'orphaned') {
+      for (const child of await groups()) {
+        for (const suffix of ['json', 'log'])
+          await rm(join(this.#bundleDir(nodeId), `${basename(child)}.${suffix}`), { force: true });
+      }
+    }
+    await this.#cgroups.pruneCommands(nodeId);
+    return lines;
+  }
+
+  async #commandLine(nodeId: NodeId, name: string): Promise<string> {
+    const text = await readFile(join(this.#bundleDir(nodeId), `${name}.json`), 'utf8').catch(() => '{}');
+    return ((JSON.parse(text) as { args?: string[] }).args ?? [name]).join(' ');
+  }
+
+  /** Where less than the commands hold is refused by the kernel, as on v1, this says so. */
+  async #limitCommands(nodeId: NodeId, limits: ContainerLimits): Promise<void> {
+    try {
+      await this.#cgroups.limitCommands(nodeId, memoryShares(limits.memoryBytes).commandsBytes);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+      throw new NexusError(
+        'failed_precondition',
+        'commands of the node hold more memory than they may have then; end them, remove files in /tmp and /dev/shm, or stop the node first',
+        {},
+        { cause: error },
+      );
+    }
   }
 
   async wasOutOfMemory(nodeId: NodeId): Promise<boolean> {

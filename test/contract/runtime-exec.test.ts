@@ -1,6 +1,7 @@
 /** What every container runtime keeps of the commands that run in a node: streams, ends, and back-pressure. */
 import { expect } from 'chai';
 import { isAlive } from '../../controller/host/process-identity.js';
+import type { NodeId } from '../../shared/ids.js';
 import type { ContainerRuntime, ExecSpec } from '../../controller/runtime/port.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
@@ -109,6 +110,62 @@ for (const { name, needsRoot, open } of RUNTIMES) {
       expect(await handle.exited).to.not.equal(0);
       expect(opened.leftOf(id)).to.deep.equal([]);
     });
+
+    // Signals need processes.
+    if (name !== 'in memory') {
+      const waiting = (end: string): string[] => [
+        'sh',
+        '-c',
+        `trap '${end}' TERM; echo up; while :; do sleep 0.1; done`,
+      ];
+      const start = async (
+        id: NodeId,
+        command: string[],
+      ): Promise<{ exited: Promise<number>; output: { readonly stdout: string } }> => {
+        const handle = await runtime.exec(id, execSpec(command));
+        const output = collect(handle);
+        await eventually(
+          () => output.stdout,
+          (text) => text.includes('up'),
+        );
+        return { exited: handle.exited, output };
+      };
+
+      it('is asked to end with the others, and has its time', async () => {
+        const { id, identity } = await createAndStart();
+        const one = await start(id, waiting('echo TERM; exit 7'));
+        const two = await start(id, waiting('exit 8'));
+        expect(await runtime.endCommands(id, 10_000)).to.have.length(2);
+        expect([await one.exited, await two.exited]).to.deep.equal([7, 8]);
+        expect(one.output.stdout).to.equal('up\nTERM\n');
+        expect(isAlive(identity), 'the container').to.equal(true);
+        expect(await runtime.endCommands(id, 10_000)).to.deep.equal([]);
+      });
+
+      it('that does not end when it is asked is killed after its time, and one that is stopped is not forgotten', async () => {
+        const { id } = await createAndStart();
+        const deaf = await start(id, waiting(''));
+        const stopped = await start(id, ['sh', '-c', 'trap "exit 9" TERM; echo up; kill -STOP $$; :']);
+        await runtime.endCommands(id, 1000);
+        expect([await deaf.exited, await stopped.exited]).to.deep.equal([137, 9]);
+      });
+
+      it('that an earlier controller has started is ended by the next, which is told its name; its own stay', async () => {
+        const { id } = await createAndStart();
+        const left = await start(id, waiting('exit 7'));
+        runtime = await opened.reopen();
+        const own = await start(id, waiting('exit 9'));
+        const [line = '', ...more] = await runtime.endCommands(id, 10_000, 'orphaned');
+        expect(line)
+          .to.match(/^sh -c trap/)
+          .and.contain('exit 7');
+        expect(more).to.deep.equal([]);
+        expect(await left.exited).to.equal(7);
+        expect(await runtime.endCommands(id, 10_000, 'orphaned')).to.deep.equal([]);
+        expect(await runtime.endCommands(id, 10_000)).to.have.length(1);
+        expect(await own.exited).to.equal(9);
+      });
+    }
 
     it('has a terminal, or the runtime says that it has none', async () => {
       const { id } = await createAndStart();

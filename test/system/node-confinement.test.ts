@@ -1,9 +1,11 @@
 /** What somebody who is root in a node can do to the node's own start, end and neighbours, on the real kernel. */
 import { expect } from 'chai';
+import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../../shared/exec.js';
-import { type CliResult, type NodeJson } from '../support/cluster.js';
+import { eventually, type CliResult, type NodeJson } from '../support/cluster.js';
+import { MIB } from '../../shared/limits.js';
 import { describeWithCluster } from '../support/system.js';
 
 describeWithCluster('a node whose root means ill', {}, (cluster) => {
@@ -92,5 +94,95 @@ describeWithCluster('a node whose root means ill', {}, (cluster) => {
       .to.be.below(4)
       .and.above(0);
     await cluster().ok('node', 'rm', 'named');
+  });
+
+  /** A command that says a word and goes on until it is asked to end, run by a command line of its own. */
+  const hold = async (node: string, script: string): Promise<{ ended: Promise<CliResult> }> => {
+    const mark = `/data/up-${randomBytes(4).toString('hex')}`;
+    const ended = sh(node, `: > ${mark}; ${script}`);
+    await eventually(
+      () => sh(node, `test -e ${mark}`),
+      ({ code }) => code === 0,
+      30_000,
+    );
+    return { ended };
+  };
+
+  for (const verbs of [
+    [['node', 'restart', 'a']],
+    [
+      ['node', 'stop', 'a'],
+      ['node', 'start', 'a'],
+    ],
+  ]) {
+    it(`has all of its commands asked to end, and waited for, by ${verbs[0]?.slice(0, 2).join(' ')}`, async () => {
+      const child = '(trap "echo asked > /data/child; exit" TERM; while :; do sleep 0.1; done) &';
+      const { ended } = await hold(
+        'a',
+        `${child} trap "sleep 1; echo asked; exit 3" TERM; while :; do sleep 0.1; done`,
+      );
+      for (const verb of verbs) await cluster().ok(...verb);
+      expect(await ended).to.deep.include({ code: 3, stdout: 'asked\n' });
+      expect(await cluster().ok('node', 'exec', 'a', '--', 'cat', '/data/child')).to.equal('asked\n');
+    });
+  }
+
+  it('keeps its agent when commands leave memory behind: in files, shared memory, segments and pages without a name', async () => {
+    const before = await inspect('a');
+    const many = 'dd if=/dev/zero of=$0 bs=1M count=64';
+    for (const path of ['/tmp/x', '/tmp/y', '/dev/shm/x', '/dev/shm/y', '/dev/x']) {
+      const result = await cluster().run('node', 'exec', '-u', '1000', 'a', '--', 'sh', '-c', many, path);
+      expect(result.code, path).not.to.equal(0);
+    }
+    const segments = [
+      'import ctypes, os',
+      'c = ctypes.CDLL(None)',
+      'c.shmat.restype = ctypes.c_void_p',
+      'c.shmat.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_int]',
+      'for _ in range(64):',
+      '  id = c.shmget(0, 1 << 20, 0o600)',
+      '  if id < 0: raise SystemExit(28)',
+      '  ctypes.memset(c.shmat(id, None, 0), 1, 1 << 20)',
+    ].join('\n');
+    expect((await cluster().run('node', 'exec', 'a', '--', 'python3', '-c', segments)).code, 'segments').to.equal(28);
+    const nameless = 'import os\nf = os.memfd_create("x")\nfor _ in range(200): os.write(f, bytes(1 << 20))';
+    expect((await cluster().run('node', 'exec', 'a', '--', 'python3', '-c', nameless)).code, 'nameless').to.equal(137);
+    expect((await sh('a', 'dd if=/dev/urandom of=/data/large bs=1M count=40; rm /data/large')).code).to.equal(0);
+    writeFileSync(join(cluster().folder, 'large'), randomBytes(20 * MIB));
+    await cluster().ok('file', 'upload', join(cluster().folder, 'large'));
+    expect(await inspect('a')).to.include({ status: 'Running', pid: before.pid });
+    // Whoever finds the memory taken can still look and remove.
+    expect((await sh('a', 'ls -l /tmp; rm /tmp/* /dev/shm/*')).code).to.equal(0);
+  });
+
+  it('is resized with a share for its agent, too, and not below what its commands hold', async () => {
+    await cluster().ok('node', 'resize', 'a', '--mem', '256');
+    const fits = 'b = bytearray(150 << 20)';
+    expect((await cluster().run('node', 'exec', 'a', '--', 'python3', '-c', fits)).code).to.equal(0);
+    await cluster().ok('node', 'resize', 'a', '--mem', '128');
+    expect((await cluster().run('node', 'exec', 'a', '--', 'python3', '-c', fits)).code).to.equal(137);
+  });
+
+  it('has its commands ended, with an event for each, when the controller that held them was killed', async () => {
+    const { ended } = await hold(
+      'a',
+      'trap "echo asked > /data/orphan; exit" TERM; while :; do sleep 0.1; done; : orphan',
+    );
+    await cluster().killController();
+    const client = await ended;
+    expect(client.code).to.equal(5);
+    expect(client.stderr.trim().split('\n'), client.stderr).to.have.length(1);
+    await cluster().startController();
+    const events = await eventually(
+      () => cluster().json<{ type: string; subject: string; message: string }[]>('events'),
+      (all) => all.some(({ type }) => type === 'node.command-ended'),
+    );
+    const [event, ...more] = events.filter(({ type }) => type === 'node.command-ended');
+    expect(more).to.deep.equal([]);
+    expect(event?.subject).to.equal('a');
+    expect(event?.message).to.match(/^a command on node a was ended, .*: sh -c : >/);
+    const left = await sh('a', 'cat /data/orphan; df /data >&2; df -i /data >&2; ls -la /data >&2');
+    expect(left.stdout, left.stderr).to.equal('asked\n');
+    expect((await sh('a', 'ps | grep -c "[:] orphan"')).stdout.trim()).to.equal('0');
   });
 });

@@ -55,14 +55,14 @@ describe('reconciling at the start of the controller', () => {
   };
 
   describe('a node that should run', () => {
-    it('and does is adopted: nothing of it is touched, and its silence counts from now', async () => {
+    it('and does is adopted: nothing of it but orphaned commands is touched, and its silence counts from now', async () => {
       const record = recordOf(0);
       await open(record);
       bench.agentsSpeak = false;
       const left = await leaveAll(record);
       bench.script.calls.length = 0;
       await reconcile();
-      expect(bench.script.calls).to.deep.equal(['runtime.list', 'network.list']);
+      expect(bench.script.calls).to.deep.equal(['runtime.list', 'network.list', `runtime.endCommands ${record.id}`]);
       expect(statusOf(record)).to.equal('Running');
       expect(isAlive(identityOf(left))).to.equal(true);
       expect(bench.context.registry.agent(record.id)?.receiptKey.toString('base64')).to.equal(record.receiptKey);

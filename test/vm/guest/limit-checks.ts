@@ -19,7 +19,7 @@ export async function bound(guest: Guest): Promise<void> {
 export async function bounded(guest: Guest): Promise<void> {
   const { stdout } = await guest.exec('a', 'sh', '-c', 'cat /proc/self/cgroup; cat /sys/fs/cgroup/memory.max');
   const [own = '', limit] = stdout.split('\n');
-  expect(own).to.match(/^0::\/exec-/);
+  expect(own).to.match(/^0::\/commands\/exec-/);
   expect(limit).to.equal(String(NODE.memoryMb * MIB));
   const { code } = await guest.exec('a', 'sh', '-c', 'echo max > /sys/fs/cgroup/memory.max');
   expect(code, 'a node cannot lift its own limit').not.to.equal(0);
