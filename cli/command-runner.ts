@@ -5,6 +5,7 @@
 import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../shared/errors.js';
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
+import { aliasOf } from './aliases.js';
 import { isGroup, listed, type Group, type Leaf } from './command-group.js';
 import { COMMANDS } from './command-tree.js';
 import { inTypedWords } from './typed-words.js';
@@ -109,29 +110,53 @@ function cittyArguments(command: AnyCommand, flags: FlagSpecs): Record<string, A
 /** Follows the words of the command line down the tree; global flags may stand between them. */
 function locate(argv: readonly string[]): Located {
   let entry: Group | Leaf = COMMANDS;
-  let words = 'nexus';
+  let way: readonly string[] = [];
   let at = 0;
   const flags: ScannedFlag[] = [];
   while (at < argv.length && isGroup(entry)) {
     const arg = argv[at] ?? '';
     if (arg.startsWith('-')) {
-      const read = readFlag(argv.slice(at), GLOBAL_FLAGS, words);
+      const read = readFlag(argv.slice(at), GLOBAL_FLAGS, wordsOf(way));
       flags.push(...read.flags);
       at += read.used;
       continue;
     }
-    entry = childOf(entry, arg, words);
-    words = `${words} ${arg}`;
     at += 1;
+    const alias = Object.hasOwn(entry.children, arg) ? undefined : aliasOf(way, arg);
+    // A verb that stands before the kind of thing.
+    if (alias?.length === 0) {
+      const kind = argv[at] ?? '';
+      const meant = aliasOf([arg], kind);
+      if (typeof meant !== 'object') throw unknownCommand(COMMANDS, wordsOf([]), `${arg} ${kind}`.trim());
+      way = meant;
+      at += 1;
+    } else if (typeof alias === 'string') {
+      throw usage(`unknown command "${wordsOf([...way, arg])}"; ${alias}`);
+    } else {
+      way = [...way, ...(alias ?? [arg])];
+    }
+    entry = entryAt(way);
   }
-  return { entry, words, flags, rest: argv.slice(at) };
+  return { entry, words: wordsOf(way), flags, rest: argv.slice(at) };
 }
 
-function childOf(group: Group, word: string, words: string): Group | Leaf {
-  const child = Object.hasOwn(group.children, word) ? group.children[word] : undefined;
-  if (child !== undefined) return child;
-  const near = nearest(word, Object.keys(group.children));
-  throw usage(
+const wordsOf = (way: readonly string[]): string => ['nexus', ...way].join(' ');
+
+/** Code: invalid_argument. */
+function entryAt(way: readonly string[]): Group | Leaf {
+  let entry: Group | Leaf = COMMANDS;
+  for (const [at, word] of way.entries()) {
+    const child: Group | Leaf | undefined =
+      isGroup(entry) && Object.hasOwn(entry.children, word) ? entry.children[word] : undefined;
+    if (child === undefined) throw unknownCommand(entry, wordsOf(way.slice(0, at)), word);
+    entry = child;
+  }
+  return entry;
+}
+
+function unknownCommand(entry: Group | Leaf, words: string, word: string): NexusError {
+  const near = isGroup(entry) ? nearest(word, Object.keys(entry.children)) : undefined;
+  return usage(
     `unknown command "${words} ${word}"; ${near === undefined ? `see ${words} --help` : `did you mean "${near}"?`}`,
   );
 }
@@ -178,7 +203,7 @@ function errorShape(error: NexusError): Record<string, unknown> {
 
 function linesOf(error: NexusError): string {
   if (error instanceof SeveralErrors) {
-    return error.failures.map(({ name, error: one }) => linesOf(one.during(name))).join('');
+    return error.failures.map(({ name, error: one }) => linesOf(name === '' ? one : one.during(name))).join('');
   }
   return `nexus: ${visible(error.message.trim().replace(/\s*\n\s*/g, '; '))}\n`;
 }

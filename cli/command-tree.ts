@@ -8,12 +8,12 @@ const node: Group = {
   summary: 'machines of the cluster',
   children: {
     create: {
-      summary: 'make a node and start it',
+      summary: 'make nodes and start them',
       load: async () => (await import('./commands/node-create.js')).create,
     },
     ls: { summary: 'list all nodes', load: async () => (await import('./commands/node-list.js')).list },
     inspect: {
-      summary: 'everything about one node',
+      summary: 'everything about nodes',
       load: async () => (await import('./commands/node-list.js')).inspect,
     },
     start: { summary: 'start a stopped node', load: async () => (await import('./commands/node-verbs.js')).start },

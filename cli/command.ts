@@ -11,6 +11,8 @@ export interface FlagSpec {
   /** list: may be given several times; its values are collected. */
   readonly type: 'boolean' | 'string' | 'enum' | 'list';
   readonly description: string;
+  /** Long names that it is known by elsewhere; help and completion do not offer them. */
+  readonly aliases?: readonly string[];
   /** One letter, without the dash. */
   readonly short?: string;
   /** What stands for the value in the help text. */

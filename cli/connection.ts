@@ -197,12 +197,7 @@ function unaryCall<Request, Response>(
       (error, response) => {
         signal.removeEventListener('abort', cancel);
         if (error === null) resolve(response);
-        else
-          reject(
-            signal.aborted
-              ? new NexusError('cancelled', 'interrupted; what had begun is undone')
-              : callError(error, ENDED),
-          );
+        else reject(signal.aborted ? new NexusError('cancelled', 'interrupted') : callError(error, ENDED));
       },
     );
     signal.addEventListener('abort', cancel, { once: true });

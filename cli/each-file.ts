@@ -3,7 +3,7 @@
  * its file. Nobody typed those names, so a refusal of one is never wrong usage, nor told in the command's words.
  */
 import { NexusError } from '../shared/errors.js';
-import { SeveralErrors, tryEach, type Failure, type Outcome } from './several.js';
+import { SeveralErrors, throwInterrupt, tryEach, type Failure, type Outcome } from './several.js';
 
 /** Small files wait for disks, not for this process; large ones fill the disks two at a time already. */
 const FILES_AT_ONCE = 4;
@@ -25,9 +25,9 @@ function asRefusal(error: NexusError): NexusError {
   return new NexusError('failed_precondition', message, {}, { cause: error });
 }
 
-/** Throws what failed, if anything did; one failure alone is named as well. */
-export function throwFileFailures({ done, failures }: Outcome<unknown>): void {
-  const interrupted = failures.find(({ error }) => error.code === 'cancelled');
-  if (interrupted !== undefined) throw interrupted.error;
+/** Throws what failed, if anything did; one failure alone is named as well. `left` says what an interrupt leaves. */
+export function throwFileFailures(outcome: Outcome<unknown>, left: string): void {
+  const { done, failures } = outcome;
+  throwInterrupt(outcome, left);
   if (failures.length > 0) throw new SeveralErrors(failures, done.length + failures.length);
 }

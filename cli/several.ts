@@ -55,13 +55,35 @@ export async function tryEach<Result>(
   };
 }
 
+/** What an interrupt leaves: of the others it is not known, as a call that is cut off may have had its effect. */
+const DONE_OR_NOT = 'what was under way may be done or not, and nothing else is';
+
 /** Throws what failed, if anything did: one error as it is, several as SeveralErrors. */
-export function throwFailures({ done, failures }: Outcome<unknown>): void {
+export function throwFailures(outcome: Outcome<unknown>): void {
+  const { done, failures } = outcome;
   const [first, second] = failures;
-  // An interrupt is one event, however many calls it cut off.
-  const interrupted = failures.find(({ error }) => error.code === 'cancelled');
-  if (interrupted !== undefined) throw interrupted.error;
+  throwInterrupt(outcome, done.length + failures.length === 1 ? '' : DONE_OR_NOT);
   if (first === undefined) return;
   if (second === undefined) throw first.error;
   throw new SeveralErrors(failures, done.length + failures.length);
+}
+
+/**
+ * An interrupt is one event, however many calls it cut off: it tells how much is done, and what had failed before. Of a
+ * single thing nothing has to be said but that (`state` is empty).
+ */
+export function throwInterrupt({ done, failures }: Outcome<unknown>, state: string): void {
+  const interrupt = failures.find(({ error }) => error.code === 'cancelled')?.error;
+  if (interrupt === undefined) return;
+  if (state === '') throw interrupt;
+  const before = failures.filter(({ error }) => error.code !== 'cancelled');
+  const total = done.length + failures.length;
+  const failed = before.length === 0 ? '' : `, ${before.length} failed`;
+  const error = new NexusError('cancelled', `interrupted: ${done.length} of ${total} are done${failed}; ${state}`, {
+    done: done.length,
+    failed: before.length,
+    total,
+  });
+  if (before.length === 0) throw error;
+  throw new SeveralErrors([...before, { name: '', error }], total);
 }

@@ -267,9 +267,16 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const protoDir = join(DIST, 'proto');
   const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
   const calls = new CallStatistics();
+  // Files that came back with a state may be of users whose accounts did not: they can still be reached.
+  const isKnownUser = async (user: string): Promise<boolean> =>
+    (await identity.administration.exists(user)) || (await store.fs.account(user)) !== undefined;
   const forGateway = servicesFor(useCases, new GatewayEdge(log, identity.sessions, calls));
   const servers = [
-    new SocketServer({ path: settings.socket }, servicesFor(useCases, new LocalEdge(log, calls)), protoDir),
+    new SocketServer(
+      { path: settings.socket },
+      servicesFor(useCases, new LocalEdge(log, isKnownUser, calls)),
+      protoDir,
+    ),
     new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
   ];
   const aborting = new AbortController();

@@ -28,6 +28,8 @@ export const CHUNK_TOKEN_TTL_MS = 10 * 60 * 1000;
 export const MAX_REPLICAS = 8;
 
 export const MIN_MEMORY_MB = 32;
+/** Sparse: it takes of the host what is written. */
+export const DEFAULT_STORAGE_BYTES = 1024 * MIB;
 export const DEFAULT_MEMORY_MB = 128;
 export const DEFAULT_CPU_WEIGHT = 512;
 export const MAX_CPU_WEIGHT = 10_000;

@@ -16,7 +16,7 @@ export const download = command({
   summary: 'fetch a file',
   details: 'Every chunk is checked before its bytes are written. A file appears under its name only when it is whole.',
   positionals: {
-    id: { description: 'id or unique beginning of one', completes: 'file', field: 'file' },
+    id: { description: 'id, unique beginning of one, or a name', completes: 'file', field: 'file' },
     dest: { description: 'file or folder to write, or - for standard output', completes: 'local' },
   },
   flags: {

@@ -9,7 +9,7 @@ import { facts, table, widthOf } from '../output.js';
 import { throwFailures, tryEach } from '../several.js';
 import { fileShape, whereShape } from '../shapes.js';
 
-const ID = { id: { description: 'id or unique beginning of one', completes: 'file', field: 'file' } } as const;
+const ID = { id: { description: 'id, unique beginning of one, or a name', completes: 'file', field: 'file' } } as const;
 
 /** What a file can be listed by; `uploading` never is. */
 const STATUSES = ['ready', 'unavailable', 'partial', 'damaged', 'lost'] as const;
@@ -174,7 +174,7 @@ const whyTable = (located: LocateFileResponse, width: number): string =>
 export const remove = command({
   summary: 'remove files',
   positionals: {
-    ids: { description: 'ids or unique beginnings of ids', completes: 'file', many: true, field: 'file' },
+    ids: { description: 'ids, unique beginnings of ids, or names', completes: 'file', many: true, field: 'file' },
   },
   flags: {},
   examples: [['nexus file rm 3f2a 77b1', 'at once from the list, from the nodes a moment later']],

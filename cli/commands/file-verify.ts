@@ -9,7 +9,7 @@ import { openProgress } from '../progress.js';
 export const verify = command({
   summary: 'read every replica and check it',
   details: 'Nothing is written. Exit code 1 when a replica is damaged or cannot be read.',
-  positionals: { id: { description: 'id or unique beginning of one', completes: 'file', field: 'file' } },
+  positionals: { id: { description: 'id, unique beginning of one, or a name', completes: 'file', field: 'file' } },
   flags: {},
   examples: [['nexus file verify 3f2a', 'every copy of every chunk']],
   run: async (input, context) => {

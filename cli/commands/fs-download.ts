@@ -135,7 +135,7 @@ async function downloadFolder(
     (shape) =>
       `${shape.dest}  ${count(shape.files, 'file')} in ${count(shape.folders, 'folder')}, ${formatBytes(shape.bytes)}`,
   );
-  throwFileFailures(outcome);
+  throwFileFailures(outcome, 'these and the folders stay, and nothing of the others is written');
   return 0;
 }
 

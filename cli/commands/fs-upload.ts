@@ -141,7 +141,7 @@ async function uploadFolder(
     progress.stop();
   });
   await context.print(resultOf(root, tree, outcome.done), (result) => resultText(result));
-  throwFileFailures(outcome);
+  throwFileFailures(outcome, 'these and the folders stay, and nothing of the others is stored');
   return 0;
 }
 

@@ -1,6 +1,7 @@
 /** `nexus node ls` and `inspect` */
 import { command } from '../command.js';
-import { expectNode, nodeFacts, nodeTable } from '../node-text.js';
+import { eachNode } from '../each-node.js';
+import { nodeFacts, nodeTable } from '../node-text.js';
 import { widthOf } from '../output.js';
 import { nodeShape } from '../shapes.js';
 
@@ -21,14 +22,17 @@ export const list = command({
 });
 
 export const inspect = command({
-  summary: 'everything about one node',
-  positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
+  summary: 'everything about nodes',
+  positionals: {
+    nodes: { description: 'names, ids or unique beginnings of ids', completes: 'node', many: true, field: 'node' },
+  },
   flags: {},
-  examples: [['nexus node inspect web-1', 'limits, address, volume, last report']],
+  examples: [
+    ['nexus node inspect web-1', 'limits, address, volume, last report'],
+    ['nexus node inspect web-1 db -o json', 'of several a list'],
+  ],
   run: async (input, context) => {
-    const controller = await context.connect();
-    const { node } = await controller.call(controller.node, controller.node.getNode, { node: input.node });
-    await context.print(nodeShape(expectNode(node)), () => nodeFacts(expectNode(node)));
-    return 0;
+    const { node: client, call } = await context.connect();
+    return await eachNode(context, input.nodes, (node) => call(client, client.getNode, { node }), nodeFacts);
   },
 });

@@ -2,33 +2,30 @@
 import { parseCpuWeight, parseDurationMs, parseMemoryMb, parsePidsLimit } from '../arguments.js';
 import { command, type AnyCommand } from '../command.js';
 import { SLOW_DEADLINE_MS, type Controller } from '../connection.js';
-import type { Context } from '../context.js';
 import type { Node } from '../../shared/gen/nexus/v1/node.js';
-import { expectNode } from '../node-text.js';
+import { eachNode, oneLine } from '../each-node.js';
 import { usage } from '../scan.js';
-import { nodeShape } from '../shapes.js';
 
 const NODE = { node: { description: 'name, id or unique beginning of an id', completes: 'node' } } as const;
+const NODES = {
+  nodes: { description: 'names, ids or unique beginnings of ids', completes: 'node', many: true, field: 'node' },
+} as const;
 const MAX_GRACE_MS = 600_000;
 
 type Verb = (controller: Controller, request: { node: string }) => Promise<{ node?: Node | undefined }>;
 
-async function show(context: Context, node: Node | undefined): Promise<number> {
-  const found = expectNode(node);
-  const cordoned = found.cordoned ? ' and cordoned' : '';
-  await context.print(nodeShape(found), () => `node ${found.name} is ${found.status}${cordoned}`);
-  return 0;
-}
-
 const verb = (name: string, summary: string, meaning: string, call: Verb): AnyCommand =>
   command({
     summary,
-    positionals: NODE,
+    positionals: NODES,
     flags: {},
-    examples: [[`nexus node ${name} web-1`, meaning]],
+    examples: [
+      [`nexus node ${name} web-1`, meaning],
+      [`nexus node ${name} web-1 web-2`, 'several: each is tried, and every failure told'],
+    ],
     run: async (input, context) => {
-      const { node } = await call(await context.connect(), { node: input.node });
-      return await show(context, node);
+      const controller = await context.connect();
+      return await eachNode(context, input.nodes, (node) => call(controller, { node }), oneLine);
     },
   });
 
@@ -53,13 +50,14 @@ export const uncordon = verb('uncordon', 'let a node take new data again', 'ends
 
 export const stop = command({
   summary: 'stop a node, keeping its data',
-  positionals: NODE,
+  positionals: NODES,
   flags: {
     grace: {
       type: 'string',
       hint: 'TIME',
       description: 'what the agent gets to finish: 500ms, 10s (default 10s)',
       field: 'grace_ms',
+      aliases: ['time', 'timeout'],
     },
   },
   examples: [
@@ -68,14 +66,9 @@ export const stop = command({
   ],
   run: async (input, context) => {
     const graceMs = input.grace === undefined ? 0 : parseDurationMs(input.grace, 'grace', MAX_GRACE_MS);
-    const controller = await context.connect();
-    const { node } = await controller.call(
-      controller.node,
-      controller.node.stopNode,
-      { node: input.node, graceMs },
-      SLOW_DEADLINE_MS,
-    );
-    return await show(context, node);
+    const { node: client, call } = await context.connect();
+    const stopOne = (node: string) => call(client, client.stopNode, { node, graceMs }, SLOW_DEADLINE_MS);
+    return await eachNode(context, input.nodes, stopOne, oneLine);
   },
 });
 
@@ -84,7 +77,14 @@ export const resize = command({
   details: 'Takes effect at once on a running node.',
   positionals: NODE,
   flags: {
-    mem: { type: 'string', hint: 'SIZE', description: 'memory limit: 256 (MB), 512M, 1G', field: 'memory_mb' },
+    mem: {
+      type: 'string',
+      hint: 'SIZE',
+      description: 'memory limit: 256 (MB), 512M, 1G',
+      field: 'memory_mb',
+      short: 'm',
+      aliases: ['memory'],
+    },
     cpu: { type: 'string', hint: 'WEIGHT', description: 'cpu weight, 1 to 10000', field: 'cpu_shares' },
     pids: { type: 'string', hint: 'N', description: 'most processes and threads', field: 'pids_limit' },
   },
@@ -99,8 +99,7 @@ export const resize = command({
       cpuShares: input.cpu === undefined ? 0 : parseCpuWeight(input.cpu),
       pidsLimit: input.pids === undefined ? 0 : parsePidsLimit(input.pids),
     };
-    const controller = await context.connect();
-    const { node } = await controller.call(controller.node, controller.node.resizeNode, request);
-    return await show(context, node);
+    const { node: client, call } = await context.connect();
+    return await eachNode(context, [input.node], () => call(client, client.resizeNode, request), oneLine);
   },
 });

@@ -24,22 +24,35 @@ export interface FilePage {
   readonly nextPageToken: string;
 }
 
+/** One more than a refusal names. */
+const MAX_NAMESAKES = 6;
 const CHUNKS_PER_LOOKUP = 1000;
 
 /** `owner` throughout: only what is theirs is found; everybody's without. */
 export class Catalogue {
   constructor(private readonly deps: FileDeps) {}
 
-  /** By id or unique prefix of one. Codes: not_found, invalid_argument (ambiguous). */
+  /** By id, unique prefix of one, or a name that one file has. Codes: not_found, invalid_argument (ambiguous). */
   async resolve(reference: string, owner?: string): Promise<FileRecord> {
     const found = await this.deps.store.findFiles(reference, owner);
     const [file, another] = found;
-    if (file === undefined) throw noSuchFile(reference);
+    if (file === undefined) return await this.#named(reference, owner);
     if (another === undefined || file.id === reference) return file;
     throw new NexusError(
       'invalid_argument',
       `"${reference}" could be ${file.id}, ${another.id} or more; give more of the id`,
     );
+  }
+
+  async #named(name: string, owner: string | undefined): Promise<FileRecord> {
+    const found = await this.deps.store.filesNamed(name, MAX_NAMESAKES, owner);
+    const [file, another] = found;
+    if (file === undefined) throw noSuchFile(name);
+    if (another === undefined) return file;
+    const ids = found.slice(0, MAX_NAMESAKES - 1).map(({ id }) => id);
+    const more = found.length === MAX_NAMESAKES ? ' and more' : '';
+    const message = `several files are called "${name}": ${ids.join(', ')}${more} (the newest first); give the id of one`;
+    throw new NexusError('invalid_argument', message, { ids });
   }
 
   /** As `resolve`, with its health. */

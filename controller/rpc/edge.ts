@@ -32,13 +32,21 @@ export interface Edge {
   admit(method: string, metadata: Metadata): Promise<Caller>;
 }
 
+/** Some megabytes at most; the others are looked up again. */
+const MAX_REMEMBERED_USERS = 10_000;
+
 /** Whoever can open the admin socket is the administrator, and may act for a user, with that user's rights. */
 export class LocalEdge implements Edge {
+  readonly #known = new Set<string>();
+
   constructor(
     readonly log: Logger,
+    /** Whether somebody of that name has an account, or has stored something. */
+    private readonly isKnown: (user: string) => Promise<boolean>,
     readonly calls: CallStatistics = new CallStatistics(),
   ) {}
 
+  /** Codes: permission_denied, invalid_argument, not_found (of the user to act for). */
   async admit(method: string, metadata: Metadata): Promise<Caller> {
     const [name] = metadata.get(AS_USER_METADATA);
     if (name === undefined) return { user: LOCAL_ADMINISTRATOR, isAdministrator: true };
@@ -47,8 +55,17 @@ export class LocalEdge implements Edge {
       throw new NexusError('invalid_argument', `--as: "${user}" is not a user name (${USER_NAME_RULE})`);
     }
     const isAdministrator = user === LOCAL_ADMINISTRATOR;
+    if (!isAdministrator) await this.#assertKnown(user);
     assertMayCall(method, requirementOf(method) ?? 'user', isAdministrator);
     return { user, isAdministrator };
+  }
+
+  /** A name that was mistyped must not become the owner of anything. Accounts stay, so what was found is remembered. */
+  async #assertKnown(user: string): Promise<void> {
+    if (this.#known.has(user)) return;
+    if (!(await this.isKnown(user)))
+      throw new NexusError('not_found', `--as: there is no user "${user}"; nexus user ls lists them`);
+    if (this.#known.size < MAX_REMEMBERED_USERS) this.#known.add(user);
   }
 }
 

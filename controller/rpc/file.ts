@@ -45,8 +45,8 @@ const bytes = z
 const count = z.number().int();
 const receipts = z.array(z.object({ index: count, receipt: z.string().max(4096) })).max(MAX_RECEIPTS_PER_CALL);
 
-/** A file's id or the beginning of one. */
-const reference = z.string().min(1, 'must not be empty').max(64, 'is longer than an id');
+/** A file's id, the beginning of one, or a name. */
+const reference = z.string().min(1, 'must not be empty').max(MAX_FILE_NAME_BYTES, 'is longer than a name');
 const fileSchema = z.object({ file: reference });
 const locateSchema = z.object({ file: reference, why: z.boolean() });
 

@@ -6,6 +6,7 @@ import {
   DEFAULT_CPU_WEIGHT,
   DEFAULT_MEMORY_MB,
   DEFAULT_PIDS_LIMIT,
+  DEFAULT_STORAGE_BYTES,
   MAX_CPU_WEIGHT,
   MAX_LABELS,
   MAX_PIDS_LIMIT,
@@ -51,7 +52,8 @@ export const createNodeSchema = z.object({
   memoryMb,
   cpuShares,
   pidsLimit,
-  storageSize: z.bigint().transform((value, context) => {
+  storageSize: z.bigint().transform((given, context) => {
+    const value = given === 0n ? BigInt(DEFAULT_STORAGE_BYTES) : given;
     if (value >= BigInt(MIN_STORAGE_BYTES) && value <= BigInt(MAX_STORAGE_BYTES)) return Number(value);
     context.addIssue(
       `must be from ${MIN_STORAGE_BYTES / MIB}M to ${MAX_STORAGE_BYTES / MIB / 1024 / 1024}T; give one, for example 1G`,

@@ -165,6 +165,15 @@ export class FakeFileStore implements FileStore {
     );
   }
 
+  filesNamed(name: string, limit: number, owner?: string): Promise<readonly FileRecord[]> {
+    return this.read((tables) =>
+      readyFiles(tables)
+        .filter((file) => file.name === name && file.kind === 'raw' && (owner === undefined || file.owner === owner))
+        .sort((one, other) => other.createdAt - one.createdAt || byId(one, other))
+        .slice(0, limit),
+    );
+  }
+
   listFiles(page: Parameters<FileStore['listFiles']>[0]): Promise<readonly FileRecord[]> {
     const { after, limit, owner } = page;
     return this.read((tables) =>

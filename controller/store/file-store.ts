@@ -180,6 +180,14 @@ export class TypeormFileStore implements FileStore {
     return this.database.read((manager) => manager.find(FileEntity, { where, order: { id: 'ASC' }, take: 2 }));
   }
 
+  filesNamed(name: string, limit: number, owner?: string): Promise<readonly FileRecord[]> {
+    const status = In(['ready', 'partial']) as unknown as 'ready';
+    const where = { name, status, kind: 'raw' as const, ...(owner === undefined ? {} : { owner }) };
+    return this.database.read((manager) =>
+      manager.find(FileEntity, { where, order: { createdAt: 'DESC', id: 'ASC' }, take: limit }),
+    );
+  }
+
   listFiles(page: Parameters<FileStore['listFiles']>[0]): Promise<readonly FileRecord[]> {
     return this.database.read((manager) => {
       const query = manager

@@ -221,6 +221,8 @@ export interface FileStore {
    * owner when given.
    */
   findFiles(prefix: string, owner?: string): Promise<readonly FileRecord[]>;
+  /** Ready raw files of that name, the newest first, at most `limit`; of one owner when given. */
+  filesNamed(name: string, limit: number, owner?: string): Promise<readonly FileRecord[]>;
   /** Ready raw files in order of (createdAt, id), after the given one; of one owner when given. */
   listFiles(page: {
     readonly owner?: string;

@@ -22,7 +22,7 @@ const newNodeSchema = z.strictObject({
     .optional()
     .describe('MB; default 128'),
   cpu_shares: whole.max(10_000).optional().describe('weight, 1 to 10000; default 512'),
-  storage_size: whole.max(MAX_BYTES).describe('bytes'),
+  storage_size: whole.max(MAX_BYTES).optional().describe('bytes; default 1 GiB'),
   image: z.string().max(63).optional(),
   labels: z.record(z.string().max(63), z.string().max(255)).optional(),
   pids_limit: whole.max(1_000_000).optional(),
@@ -61,7 +61,7 @@ export const nodeRoutes: readonly Route[] = [
         name: body.name,
         memoryMb: body.memory_mb ?? 0,
         cpuShares: body.cpu_shares ?? 0,
-        storageSize: BigInt(body.storage_size),
+        storageSize: BigInt(body.storage_size ?? 0),
         image: body.image ?? '',
         labels: body.labels ?? {},
         pidsLimit: body.pids_limit ?? 0,

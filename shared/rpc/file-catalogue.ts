@@ -57,7 +57,8 @@ export function uploadSteps(service: FileCalls): Omit<UploadCatalogue<File>, 'op
       return await patiently(async () => {
         tries += 1;
         try {
-          return expectFile((await service.call(file.commitUpload, request, GRANT_DEADLINE_MS)).file);
+          // Not cut off by an interrupt: it may have happened all the same, and who asked is told what became of it.
+          return expectFile((await service.callDetached(file.commitUpload, request, GRANT_DEADLINE_MS)).file);
         } catch (error) {
           // The first try may have done it: then the upload is gone, and the file is there.
           if (tries === 1 || fileId === undefined || !isGone(error)) throw error;

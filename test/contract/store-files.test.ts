@@ -306,6 +306,20 @@ for (const { name, open } of STORES) {
         expect(await found('b')).to.deep.equal([]);
       });
 
+      it('finds raw files by their whole name, the newest first', async () => {
+        const named = (id: string, name: string, createdAt: number) =>
+          storeFile(files, [[A]], { id: fileId(id), name, createdAt });
+        await named('1', 'big.iso', 1);
+        await named('2', 'big.iso', 3);
+        await named('3', 'big.iso2', 2);
+        const found = async (name: string, limit: number, owner?: string) =>
+          (await files.filesNamed(name, limit, owner)).map((file) => file.id);
+        expect(await found('big.iso', 5)).to.deep.equal([fileId('2'), fileId('1')]);
+        expect(await found('big.iso', 1)).to.deep.equal([fileId('2')]);
+        expect(await found('big.iso', 5, 'nobody')).to.deep.equal([]);
+        expect(await found("' OR 1=1 --", 5)).to.deep.equal([]);
+      });
+
       for (const prefix of ['', '%', '_', "' OR 1=1 --", 'AB', '../x']) {
         it(`finds nothing for ${JSON.stringify(prefix)}`, async () => {
           await storeFile(files, [[A]], { id: fileId('ab') });

@@ -161,6 +161,13 @@ export class TestCluster {
     return JSON.parse(await this.ok(...args, '--output', 'json')) as T;
   }
 
+  /** An account that `--as` can name. */
+  async createUser(name: string): Promise<void> {
+    const line = ['user', 'create', name, '--email', `${name}@example.org`];
+    const made = await this.runWith({ input: `the password of ${name}\n` }, ...line);
+    if (made.code !== 0) throw new Error(`user ${name} could not be made: ${made.stderr}`);
+  }
+
   /** A node's log, for messages of failed tests. */
   nodeLog(id: string): string {
     const path = join(this.stateDir, 'logs', `${id}.log`);

@@ -280,6 +280,7 @@ describeWithCluster('lambda as people use it', {}, (cluster) => {
     const logs = await cluster().json<{ output: string; exit_code: number }[]>('lambda', 'logs', 'double');
     expect(logs.map(({ exit_code: exitCode }) => exitCode)).to.deep.equal([0, 1]);
     expect(logs[0]?.output).to.equal('called\n{"n": 42}\n');
+    await cluster().createUser('other');
     expect(await cluster().run('lambda', 'invoke', 'double', '--as', 'other')).to.include({ code: 3 });
     await cluster().ok('lambda', 'rm', 'double');
     expect(await cluster().run('lambda', 'invoke', 'double')).to.include({ code: 3 });

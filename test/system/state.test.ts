@@ -62,6 +62,7 @@ describeWithCluster('the state of a cluster', {}, (cluster) => {
     await cluster().ok('node', 'create', 'c', '--storage', '256M');
     await cluster().ok('node', 'stop', 'c');
     raw = await cluster().json<FileJson>('file', 'upload', local('big.bin', big), '--replicas', '2');
+    await cluster().createUser('alice');
     await cluster().ok('fs', 'mkdir', '-p', '/photos/2026', '--as', 'alice');
     await cluster().ok('fs', 'upload', local('small.bin', small), '/photos/2026/one', '--as', 'alice');
     await cluster()

@@ -118,6 +118,9 @@ describeWithCluster('the virtual file system on real nodes', {}, (cluster) => {
   it('a quota is refused before the first byte, and raw files count', async () => {
     local('big', 3 * CHUNK_SIZE_BYTES);
     const as = ['--as', 'bob'];
+    const typo = await cluster().run('--as', 'bbo', 'file', 'upload', path('big'));
+    expect(typo).to.include({ code: 3, stderr: 'nexus: --as: there is no user "bbo"; nexus user ls lists them\n' });
+    for (const name of ['bob', 'eve']) await cluster().createUser(name);
     await cluster().ok(...as, 'fs', 'mkdir', '/x');
     const refused = await cluster().run(...as, 'fs', 'upload', path('big'), '/x/none', '--replicas', '9');
     expect(refused.code).to.equal(2);

@@ -145,7 +145,7 @@ describe('access rules', () => {
   });
 
   it('on the admin socket: acting for a user gives that user’s rights', async () => {
-    const local = new LocalEdge(log);
+    const local = new LocalEdge(log, (user) => Promise.resolve(user === 'alice'));
     const as = (user: string): Metadata => {
       const metadata = new Metadata();
       metadata.set('nexus-as-user', user);
@@ -160,5 +160,6 @@ describe('access rules', () => {
     expect(await local.admit(list, as('alice'))).to.deep.equal({ user: 'alice', isAdministrator: false });
     expect(await local.admit(list, as('admin'))).to.deep.equal({ user: 'admin', isAdministrator: true });
     expect(await codeOf(() => local.admit(list, as('../x')))).to.equal('invalid_argument');
+    for (const path of paths) expect(await codeOf(() => local.admit(path, as('alcie'))), path).to.equal('not_found');
   });
 });

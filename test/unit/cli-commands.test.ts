@@ -41,19 +41,28 @@ describe('wrong command lines', () => {
     ['node create web-1 --storage 1G --imgae x', /unknown flag --imgae; did you mean --image\?/],
     ['node create web-1 --storage 1G -z', /unknown flag -z/],
     ['node create --storage 1G', /needs NAME/],
-    ['node create a b --storage 1G', /does not take "b"/],
-    ['node create web-1', /needs --storage/],
+    ['node create --memry 1G a', /unknown flag --memry; did you mean --mem\?/],
+    ['user create', /needs NAME and --email ADDRESS; see nexus user create --help/],
+    ['node logs a b', /does not take "b"/],
+    ['node exec', /needs NODE and a COMMAND \[ARGUMENT...\] after "--"/],
+    ['stop', /nexus node stop needs NODES/],
+    ['describe node', /nexus node inspect needs NODES/],
+    ['get pods', /unknown command "nexus get pods"; see nexus --help/],
+    ['run web', /unknown command "nexus run"; nexus node create NAME makes a node/],
+    ['node shell a', /a shell is: nexus node exec -it NODE -- sh/],
+    ['fs cp a b', /nexus fs upload SRC PATH/],
+    // Two letters of which one differs are two words.
+    ['fq', /unknown command "nexus fq"; see nexus --help/],
     ['node create web-1 --storage', /--storage needs a value/],
     ['node create web-1 --storage 1Q', /"Q" is not a unit/],
     ['node create web-1 --storage 1G --mem 0', /--mem can't be "0"/],
     ['node ls --output xml', /give one of table, json, yaml/],
     ['node ls --no-color', /unknown flag --no-color/],
     ['node crate x', /did you mean "create"\?/],
-    ['nodes', /did you mean "node"\?/],
+    ['nodess', /did you mean "node"\?/],
     ['node', /needs a command/],
     ['node rm', /needs NODES/],
     ['node exec web-1', /after "--"/],
-    ['node exec web-1 ls', /put the command after "--"/],
     ['node create web-1 --storage 1G --pids 0', /--pids can't be "0"; give a whole number from 32 to 1000000/],
     ['node resize web-1 --pids 31', /from 32/],
     ['node resize web-1', /nothing to change; give at least one of --mem, --cpu and --pids/],
@@ -200,6 +209,65 @@ describe('commands', () => {
     });
     expect(outcome).to.include({ exitCode: 5, stdout: '' });
     expect(outcome.stderr).to.match(/is not running; start it with: nexus up/);
+  });
+
+  it('are known by the words of docker, kubectl and incus', async () => {
+    const node = (name: string) => ({ ...NODE, name, id: `id-${name}` });
+    const asked: string[] = [];
+    const one = answer(({ node: name }: { node: string }) => {
+      asked.push(name);
+      if (name === 'none') throw new NexusError('not_found', 'there is no node "none"');
+      return { node: node(name) };
+    });
+    const created: { name: string; memoryMb: number; storageSize: bigint }[] = [];
+    const createNode = answer((request: { name: string; memoryMb: number; storageSize: bigint }) => {
+      created.push(request);
+      return { node: node(request.name) };
+    });
+    const listNodes = answer(() => ({ nodes: [node('a')] }));
+    await using({ listNodes, createNode, stopNode: one, getNode: one }, async (controller) => {
+      for (const line of ['ps', 'node list', 'get nodes', 'nodes', '-o table node ps'])
+        expect((await controller.run(line.split(' '))).stdout, line).to.match(/^NAME +ID/);
+      const stopped = await controller.run(['stop', 'a', 'none', 'b']);
+      expect(stopped).to.deep.equal({
+        exitCode: 3,
+        stdout: 'node a is Running\nnode b is Running\n',
+        stderr: 'nexus: there is no node "none"\n',
+      });
+      const several = JSON.parse((await controller.run(['-o', 'json', 'inspect', 'a', 'b'])).stdout) as object[];
+      expect(several).to.have.length(2);
+      const single = JSON.parse((await controller.run(['-o', 'json', 'node', 'describe', 'a'])).stdout) as object;
+      expect(single).to.include({ id: 'id-a' });
+      const made = await controller.run(['node', 'create', 'x', 'y', '--memory', '256', '--disk', '2G']);
+      expect(made).to.include({ exitCode: 0, stderr: '' });
+      expect(created.map(({ name, memoryMb, storageSize }) => [name, memoryMb, storageSize])).to.have.deep.members([
+        ['x', 256, 2n * BigInt(GIB)],
+        ['y', 256, 2n * BigInt(GIB)],
+      ]);
+      await controller.run(['node', 'create', 'z']);
+      // The controller knows the default.
+      expect(created.at(-1)).to.include({ storageSize: 0n });
+    });
+  });
+
+  it('take the command of exec without dashes too, and hand on its flags', async () => {
+    const commands: string[][] = [];
+    const execInNode = (call: ServerDuplexStream<ExecInNodeRequest, ExecInNodeResponse>): void => {
+      call.on('data', ({ start }: ExecInNodeRequest) => {
+        if (start === undefined) return;
+        commands.push(start.command);
+        call.write({ exitCode: 0 });
+        call.end();
+      });
+    };
+    await using({ execInNode }, async (controller) => {
+      await controller.run(['exec', 'web', 'ls', '-l', '--', '/x']);
+      await controller.run(['node', 'exec', '-i', 'web', '--', 'ls', '-l']);
+      expect(commands).to.deep.equal([
+        ['ls', '-l', '--', '/x'],
+        ['ls', '-l'],
+      ]);
+    });
   });
 
   it('name the files that a forced removal of a node cost', async () => {

@@ -1,10 +1,13 @@
 /** Interrupted commands, each as a process of its own that gets a real signal. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import type { sendUnaryData, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { File, GrantChunksResponse, OpenUploadResponse } from '../../shared/gen/nexus/v1/file.js';
+import { FsEntry, OpenFsUploadResponse } from '../../shared/gen/nexus/v1/fs.js';
 import { CHUNK_SIZE_BYTES, MIB } from '../../shared/limits.js';
 import { FakeAgent, md5Of } from '../support/fake-agent.js';
 import { FakeController } from '../support/fake-controller.js';
@@ -126,6 +129,49 @@ describe('an interrupted command', function () {
     await Promise.race([sent.promise, once(child, 'exit')]);
     expect((await interrupt(child, 'SIGTERM')).code).to.equal(143);
     await aborted.promise;
+  });
+
+  it('tells of a folder how much is stored, also what was being published at that moment', async () => {
+    const publishing = signalled();
+    const waiting = signalled();
+    const interrupted = signalled();
+    const entryOf = ({ path = '/' }: { path?: string }) => ({ entry: FsEntry.fromPartial({ path, name: 'x' }) });
+    const handlers: Record<string, UntypedHandleCall> = {
+      statEntry: ((call: { request: { path: string } }, done: sendUnaryData<object>) => {
+        const isThere = call.request.path === '/into';
+        if (isThere) done(null, { entry: FsEntry.fromPartial({ path: '/into', name: 'into', type: 'folder' }) });
+        else done({ code: 5, details: 'nothing there' });
+      }) as UntypedHandleCall,
+      makeFolder: ((call: { request: { path: string } }, done: sendUnaryData<object>) => {
+        done(null, entryOf(call.request));
+      }) as UntypedHandleCall,
+      openFsUpload: ((call: { request: { path: string } }, done: sendUnaryData<object>) => {
+        if (call.request.path.endsWith('/c')) waiting.resolve();
+        else done(null, OpenFsUploadResponse.fromPartial({ uploadId: call.request.path }));
+      }) as UntypedHandleCall,
+      commitUpload: ((call: { request: { uploadId: string } }, done: sendUnaryData<object>) => {
+        const file = File.fromPartial({ id: call.request.uploadId, name: 'x' });
+        if (!call.request.uploadId.endsWith('/a')) {
+          done(null, { file });
+          return;
+        }
+        publishing.resolve();
+        void interrupted.promise.then(() => {
+          done(null, { file });
+        });
+      }) as UntypedHandleCall,
+    };
+    await using controller = await FakeController.start(handlers);
+    const source = join(controller.folder, 'holiday');
+    await mkdir(source);
+    for (const name of ['a', 'b', 'c']) await writeFile(join(source, name), '');
+    const child = start(controller, `fs upload ${source} /into`);
+    await Promise.race([Promise.all([publishing.promise, waiting.promise]), once(child, 'exit')]);
+    setTimeout(interrupted.resolve, 500);
+    expect(await interrupt(child, 'SIGINT')).to.deep.equal({
+      code: 130,
+      stderr: 'nexus: interrupted: 2 of 3 are done; these and the folders stay, and nothing of the others is stored\n',
+    });
   });
 
   it('ends though nobody reads its standard output', async () => {

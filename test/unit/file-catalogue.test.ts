@@ -25,6 +25,17 @@ describe('the catalogue', () => {
       expect(await codeOf(() => resolve('c'))).to.equal('not_found');
     });
 
+    it('finds a file by a name that no other has, and names the ids where several have it', async () => {
+      const { catalogue } = bench.files;
+      const first = await bench.storeFile(1);
+      expect((await catalogue.resolve(first.name)).id).to.equal(first.id);
+      expect(await codeOf(() => catalogue.resolve(first.name, 'somebody-else'))).to.equal('not_found');
+      const second = await bench.storeFile(1);
+      const error = await errorOf(() => catalogue.resolve(first.name));
+      expect(error).to.include({ code: 'invalid_argument' });
+      expect(error.message).to.include(first.id).and.include(second.id).and.include('give the id');
+    });
+
     it('does not find what is still being uploaded', async () => {
       const { upload } = await bench.files.uploads.open({ name: 'a', replicas: 1, expectedSize: 0, owner: 'admin' });
       expect(await codeOf(() => bench.files.catalogue.resolve(upload.fileId))).to.equal('not_found');

@@ -21,7 +21,12 @@ describe('FileService', () => {
   beforeEach(() => {
     bench = new FileBench();
     const registry = { get: (id: string) => bench.nodes.find(id as never) } as unknown as NodeRegistry;
-    service = fileServiceHandlers(bench.files, bench.upkeep, registry, new LocalEdge(bench.deps.log));
+    service = fileServiceHandlers(
+      bench.files,
+      bench.upkeep,
+      registry,
+      new LocalEdge(bench.deps.log, () => Promise.resolve(true)),
+    );
   });
 
   function call<Request, Response>(handler: handleUnaryCall<Request, Response>, request: Request): Promise<Response> {
@@ -111,7 +116,7 @@ describe('FileService', () => {
       [refusalOf(service.listFiles, { pageSize: 1001, pageToken: '', statuses: [] }), /^page_size: /],
       [refusalOf(service.listFiles, { pageSize: 1, pageToken: 'x'.repeat(65), statuses: [] }), /^page_token: /],
       [refusalOf(service.getFile, { file: '' }), /^file: /],
-      [refusalOf(service.locateFile, { file: 'a'.repeat(65), why: false }), /^file: /],
+      [refusalOf(service.locateFile, { file: 'a'.repeat(256), why: false }), /^file: /],
       [refusalOf(service.removeFile, { file: '' }), /^file: /],
     ];
     for (const [refusing, field] of refusals) {

@@ -1,0 +1,30 @@
+/**
+ * Commands on one node or several: each is tried whatever becomes of the others. Of one name the result is the node
+ * itself, as scripts rely on; of several it is a list.
+ */
+import type { Node } from '../shared/gen/nexus/v1/node.js';
+import type { Context } from './context.js';
+import { expectNode } from './node-text.js';
+import { throwFailures, tryEach } from './several.js';
+import { nodeShape } from './shapes.js';
+
+export async function eachNode(
+  context: Context,
+  names: readonly string[],
+  act: (name: string) => Promise<{ readonly node?: Node | undefined }>,
+  asText: (node: Node) => string,
+): Promise<number> {
+  const outcome = await tryEach([...new Set(names)], async (name) => expectNode((await act(name)).node));
+  const [first] = outcome.done;
+  const isOne = names.length === 1;
+  if (!isOne || first !== undefined)
+    await context.print(isOne && first !== undefined ? nodeShape(first) : outcome.done.map(nodeShape), () =>
+      outcome.done.map(asText).join(asText === oneLine ? '\n' : '\n\n'),
+    );
+  throwFailures(outcome);
+  return 0;
+}
+
+/** What a verb left a node as. */
+export const oneLine = (node: Node): string =>
+  `node ${node.name} is ${node.status}${node.cordoned ? ' and cordoned' : ''}`;
