@@ -168,6 +168,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     registry,
     metrics: new MetricsHistory(),
     files: store.files,
+    replicas: store.replicas,
     runtime,
     network,
     subnet,

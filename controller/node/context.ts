@@ -11,6 +11,7 @@ import type { Subnet } from '../network/ipam.js';
 import type { NetworkFabric } from '../network/port.js';
 import type { ContainerRuntime } from '../runtime/port.js';
 import type { FileStore } from '../store/port.js';
+import type { ReplicaStore } from '../store/replica-port.js';
 import type { VolumeProvisioner } from '../volume/port.js';
 import type { NodeRegistry } from './registry.js';
 
@@ -24,6 +25,7 @@ export interface NodeContext {
   readonly registry: NodeRegistry;
   readonly metrics: MetricsHistory;
   readonly files: FileStore;
+  readonly replicas: Pick<ReplicaStore, 'walk'>;
   readonly runtime: ContainerRuntime;
   readonly network: NetworkFabric;
   readonly subnet: Subnet;

@@ -12,6 +12,7 @@ import type { ExecHandle, ExecSpec } from '../runtime/port.js';
 import type { FileRecord, NodeRecord } from '../store/port.js';
 import { isReadable } from '../../shared/volume-state.js';
 import { bringUp } from './bring-up.js';
+import { unconfirmedOn } from './confirm-copies.js';
 import type { NodeContext } from './context.js';
 import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
 import { isListening, type NodeStatus } from './state.js';
@@ -87,6 +88,7 @@ export class NodeService {
       const files = await this.context.files.filesOnlyOn(node.id, this.#holders());
       lostFiles = files;
       if (files.length > 0 && !force) throw wouldLose(node, files);
+      if (!force) await this.#assertCopiesElsewhere(node);
       await this.context.registry.move(node.id, 'Removing', '', { desired: 'removed' });
       failpoint('remove/marked');
       await this.finishRemoval(this.context.registry.expect(node.id));
@@ -118,6 +120,18 @@ export class NodeService {
       registry.forget(node.id);
       await this.context.events.append('node.removed', node.name, `node ${node.name} was removed`);
     });
+  }
+
+  /** What the catalogue says of the others is confirmed by those who should have it. */
+  async #assertCopiesElsewhere(node: NodeRecord): Promise<void> {
+    const { chunks, files, silent } = await unconfirmedOn(this.context, node.id, this.#holders());
+    if (chunks === 0) return;
+    const why = silent.length === 0 ? '' : ` (${silent.slice(0, 3).join('; ')})`;
+    throw new NexusError(
+      'failed_precondition',
+      `${chunks} chunk(s) on node ${node.name} have other copies that their nodes do not confirm now${why}; try again when nexus status shows no warning, or nexus node drain ${node.name} first; --force loses them`,
+      { files },
+    );
   }
 
   /** Nodes whose copies count when another one goes: not those that may never come back, or whose volume fails. */

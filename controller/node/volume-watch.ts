@@ -64,6 +64,8 @@ export class VolumeWatch {
     if (watched.isMending || !isMendable(condition.state) || node.desired !== 'running') return;
     const wait = MEND_AFTER_MS[watched.attempts];
     if (wait === undefined || now - watched.since < wait || !(await this.#hostHasRoom())) return;
+    // Where copies can still be read one node goes after the other; the next tick looks again.
+    if (isReadable(condition.state) && this.#mending.size > 0) return;
     this.#begin(node, watched);
   }
 

@@ -69,6 +69,7 @@ export class NodeBench {
       registry: new NodeRegistry(scripted(this.store.nodes, this.script), events, systemClock),
       metrics: new MetricsHistory(),
       files: this.store.files,
+      replicas: this.store.replicas,
       runtime: this.runtime,
       network: this.network,
       subnet,

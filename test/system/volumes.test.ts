@@ -1,7 +1,7 @@
 /** Volumes that fail under living agents: the kernel's own failures, seen, told, gone around and mended. */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
@@ -51,7 +51,12 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     await cluster().ok('file', 'verify', id);
   };
 
+  const disk = (): string => join(cluster().stateDir, 'volumes');
+
   before(async () => {
+    // A small disk of its own for the volumes, so that it can be filled. What a new volume must leave free counts, too.
+    mkdirSync(disk(), { recursive: true, mode: 0o700 });
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=460m,mode=700', 'nexus-test', disk()]);
     for (const name of ['a', 'b', 'c']) await cluster().ok('node', 'create', name, '--storage', '64M');
   });
 
@@ -97,5 +102,62 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     await isMended('c');
     await isWhole('remounted', id);
     await cluster().ok('file', 'rm', id);
+  });
+
+  it('all of them, when the disk under them is full: read on, told, and mended once there is room again', async () => {
+    const id = await store('kept', 2);
+    const filler = join(disk(), 'filler');
+    const { bavail, bsize } = statfsSync(disk());
+    execFileSync('fallocate', ['-l', String(bavail * bsize), filler]);
+    writeFileSync(path('refused'), randomBytes(1.5 * CHUNK_SIZE_BYTES));
+    const refused = await cluster().run('file', 'upload', path('refused'), '--replicas', '3');
+    expect(refused.code).not.to.equal(0);
+    expect(refused.stderr)
+      .to.match(/\((ENOSPC|EROFS|EIO)\)|read-only/)
+      .and.not.include('suppressed');
+    const { volume_state } = await eventually(
+      () => node('a'),
+      (seen) => seen.volume_state !== 'ok',
+      30_000,
+    );
+    expect(volume_state).to.equal('read-only');
+    const { warnings } = await cluster().json<{ warnings: string[] }>('status');
+    expect(warnings.some((warning) => /volume of node a is read-only.*nexus node restart a/.test(warning))).to.equal(
+      true,
+    );
+    await cluster().ok('file', 'download', id, path('copy'));
+    expect(readFileSync(path('copy')).equals(readFileSync(path('kept')))).to.equal(true);
+    rmSync(filler);
+    for (const name of ['a', 'b', 'c']) {
+      await eventually(
+        () => node(name),
+        (seen) => seen.status === 'Running' && seen.volume_state === 'ok',
+        60_000,
+      );
+    }
+    await isWhole('kept', id);
+    await cluster().ok('file', 'upload', path('refused'), '--replicas', '3');
+  });
+
+  it('one that the node has filled to the last block: deletions last, and it starts', async () => {
+    const ids = [await store('first', 1), await store('second', 1), await store('third', 1)];
+    const fill = 'i=0; while dd if=/dev/zero of=/data/fill.$i bs=1k count=1000 2>/dev/null; do i=$((i+1)); done';
+    const last = 'while dd if=/dev/zero of=/data/last.$i bs=1k count=1 2>/dev/null; do i=$((i+1)); done';
+    for (const name of ['a', 'b', 'c']) await cluster().ok('node', 'exec', name, '--', 'sh', '-c', `${fill}; ${last}`);
+    for (const id of ids) await cluster().ok('file', 'rm', id);
+    await eventually(
+      () => cluster().json<{ storage: { pending_deletes: number } }>('status'),
+      ({ storage }) => storage.pending_deletes === 0,
+      20_000,
+    );
+    for (const name of ['a', 'b', 'c']) {
+      await cluster().run('node', 'exec', name, '--', 'sh', '-c', `i=again; ${fill.replace('.$i', '.again.$i')}`);
+      await cluster().ok('node', 'restart', name);
+    }
+  });
+
+  it('gives the disk back in the end', async () => {
+    for (const name of ['a', 'b', 'c']) await cluster().ok('node', 'rm', name, '--force');
+    execFileSync('umount', [disk()]);
   });
 });
