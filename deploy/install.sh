@@ -94,7 +94,7 @@ is_ours() { [ -f "$1/package.json" ] && grep -q '"name": "nexus"' "$1/package.js
 has_systemd() { [ -z "$DESTDIR" ] && [ -d /run/systemd/system ] && command -v systemctl >/dev/null; }
 
 # Nodes hold the agent runtime that they were started with by a bind mount; below a removed folder it would be empty.
-in_use() { grep -qs " $1/dist/runtime " /proc/[0-9]*/mountinfo; }
+in_use() { grep -qsF " $1/dist/runtime " /proc/[0-9]*/mountinfo; }
 
 install_all() {
   "$ROOT/deploy/bootstrap.sh" --for up

@@ -22,6 +22,7 @@ const expectImage = (image: Image | undefined): Image => {
 
 const show = async (context: Context, image: Image): Promise<void> => {
   const os = image.os === '' ? '' : `, ${image.os}`;
+  if (image.leftOut !== '') context.note(`left out of image ${image.name}: ${image.leftOut}`);
   await context.print(imageShape(image), () => `image ${image.name}: ${formatBytes(Number(image.sizeBytes))}${os}`);
 };
 

@@ -13,6 +13,7 @@ import { createGunzip } from 'node:zlib';
 import { NexusError } from '../../shared/errors.js';
 import { exitCodeOf, runCommand } from '../../shared/exec.js';
 import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
+import { OmissionListing } from './omissions.js';
 import { IMAGE_MOUNT_POINTS } from '../runtime/bundle.js';
 import type { ImageRecord, ImageStore } from './port.js';
 
@@ -53,8 +54,8 @@ export class FolderImages implements ImageStore {
     const partial = join(this.options.folder, `.${name}.${randomBytes(4).toString('hex')}`);
     try {
       await mkdir(join(partial, 'rootfs'), { recursive: true, mode: 0o755 });
-      await unpack(tar, join(partial, 'rootfs'), signal);
-      const record = await this.#finish(name, partial);
+      const leftOut = await unpack(tar, join(partial, 'rootfs'), signal);
+      const record = await this.#finish(name, partial, leftOut);
       await this.#publish(name, partial);
       return record;
     } finally {
@@ -115,7 +116,7 @@ export class FolderImages implements ImageStore {
     return text === undefined ? undefined : (JSON.parse(text) as ImageRecord);
   }
 
-  async #finish(name: string, partial: string): Promise<ImageRecord> {
+  async #finish(name: string, partial: string, leftOut: string): Promise<ImageRecord> {
     const rootfs = join(partial, 'rootfs');
     if ((await readdir(rootfs)).length === 0) throw new NexusError('invalid_argument', 'the archive is empty');
     for (const place of IMAGE_MOUNT_POINTS) await makeMountPoint(rootfs, place);
@@ -124,6 +125,7 @@ export class FolderImages implements ImageStore {
       sizeBytes: await sizeOf(rootfs),
       createdAt: Date.now(),
       os: await osName(rootfs),
+      leftOut,
     };
     await writeFile(join(partial, 'image.json'), JSON.stringify(record));
     return record;
@@ -159,14 +161,16 @@ const TAR_REMARK = /Removing leading|Exiting with failure/;
 const TAR_IS_DONE: ReadonlySet<string> = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
 const UNPACK_TIMEOUT_MS = 10 * 60 * 1000;
 
-async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise<void> {
+/** Returns what was left out, for people. */
+async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise<string> {
   const peeked = await peek(tar, 6);
   const [decoder, program] = decoderOf(peeked.head);
   const args = [
     '--extract',
     '--numeric-owner',
-    '--exclude=./dev/*',
-    '--exclude=dev/*',
+    // Of the topmost folder alone: other folders of that name are the image's own.
+    '--anchored',
+    ...['./dev/*', 'dev/*', '/dev/*'].map((pattern) => `--exclude=${pattern}`),
     `--directory=${into}`,
     ...program,
   ];
@@ -186,8 +190,12 @@ async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise
       resolve(exitCodeOf(code, name));
     });
   });
+  const listing = new OmissionListing(program, signal);
+  const listed = (source: AsyncIterable<string | Buffer>): AsyncGenerator<string | Buffer> => listing.listen(source);
   const fed =
-    decoder === undefined ? pipeline(peeked.stream, child.stdin) : pipeline(peeked.stream, decoder, child.stdin);
+    decoder === undefined
+      ? pipeline(peeked.stream, listed, child.stdin)
+      : pipeline(peeked.stream, decoder, listed, child.stdin);
   const [exitCode, feeding] = await Promise.all([
     ended,
     fed.then(
@@ -195,6 +203,10 @@ async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise
       (error: unknown) => error,
     ),
   ]);
+  const feedingCode = (feeding as NodeJS.ErrnoException | undefined)?.code ?? '';
+  if (feedingCode.startsWith('Z_')) {
+    throw new NexusError('invalid_argument', 'the archive cannot be unpacked: its gzip stream is damaged or cut off');
+  }
   if (exitCode !== 0) {
     const line =
       said
@@ -204,7 +216,8 @@ async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise
     throw new NexusError('invalid_argument', `the archive cannot be unpacked: ${line || 'it is not a tar archive'}`);
   }
   // tar may be done before its input is: what follows the end of an archive is padding.
-  if (feeding !== undefined && !TAR_IS_DONE.has((feeding as NodeJS.ErrnoException).code ?? '')) throw feeding as Error;
+  if (feeding !== undefined && !TAR_IS_DONE.has(feedingCode)) throw feeding as Error;
+  return await listing.leftOut;
 }
 
 /** By magic number: gzip is undone here, xz and zstd by tar, which knows them when told. */

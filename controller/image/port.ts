@@ -8,6 +8,8 @@ export interface ImageRecord {
   readonly createdAt: number;
   /** PRETTY_NAME of its os-release. */
   readonly os: string;
+  /** What of the archive the import left out, for people; empty: nothing. Not there in images of earlier versions. */
+  readonly leftOut?: string;
 }
 
 export interface ImageStore {

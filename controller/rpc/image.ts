@@ -25,6 +25,7 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
     sizeBytes: BigInt(record.sizeBytes),
     createdAt: new Date(record.createdAt).toISOString(),
     os: record.os,
+    leftOut: record.leftOut ?? '',
     nodes: usersOf(record.name).length,
   });
   return {

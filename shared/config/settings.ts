@@ -80,7 +80,9 @@ const schema = z.strictObject({
     .default(120_000)
     .describe('wait of nexus up for a controller that it started, ms; a first start unpacks the base image'),
   nodeStartTimeoutMs: milliseconds(1000).default(30_000).describe('wait for the first heartbeat of a started node, ms'),
-  nodeStopGraceMs: milliseconds(100).default(10_000).describe('time an agent has to finish before it is killed, ms'),
+  nodeStopGraceMs: milliseconds(100)
+    .default(10_000)
+    .describe('time that commands, sandboxes and the agent of a node have to finish before they are killed, ms'),
   defaultReplicas: z.coerce.number().int().min(1).max(MAX_REPLICAS).default(1).describe('copies of each chunk'),
   quotaMb: z.coerce
     .number()

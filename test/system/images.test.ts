@@ -1,7 +1,7 @@
 /** Images from tarballs: any root file system will do, and a hostile archive does no harm. */
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeWithCluster } from '../support/system.js';
 
@@ -27,9 +27,11 @@ describeWithCluster('images', {}, (cluster) => {
   it('what is no archive, empty or already there is refused in one line and leaves nothing', async () => {
     writeFileSync(path('junk'), 'this is not an archive, whatever it is called'.repeat(100));
     writeFileSync(path('empty'), '');
+    writeFileSync(path('cut.tar.gz'), readFileSync(path('tiny.tar.gz')).subarray(0, 100_000));
     const refusals: [number, string[]][] = [
       [2, ['image', 'import', 'bad', path('junk')]],
       [2, ['image', 'import', 'bad', path('empty')]],
+      [2, ['image', 'import', 'bad', path('cut.tar.gz')]],
       [2, ['image', 'import', 'Bad_Name', path('junk')]],
       [3, ['image', 'import', 'bad', path('absent')]],
       [3, ['image', 'rm', 'absent']],
@@ -40,6 +42,34 @@ describeWithCluster('images', {}, (cluster) => {
       expect(result.stderr.trim().split('\n')).to.have.length(1);
     }
     expect(existsSync(join(cluster().stateDir, 'images', 'bad'))).to.equal(false);
+  });
+
+  it('a folder of the image that is called dev somewhere below is the image’s own, and what is left out is told', async () => {
+    for (const folder of ['app/usr/lib/app/dev', 'app/dev', 'app/srv/dev/deep'])
+      mkdirSync(path(folder), { recursive: true });
+    for (const file of ['app/usr/lib/app/dev/config.json', 'app/srv/dev/deep/one', 'app/dev/dropped', 'app/plain']) {
+      writeFileSync(path(file), '{}');
+    }
+    for (const [name, root] of [
+      ['with-dot', '.'],
+      ['without', 'usr'],
+    ] as const) {
+      const members = root === '.' ? ['.'] : ['usr', 'srv', 'dev', 'plain'];
+      execFileSync('tar', ['-cf', path(`${name}.tar`), '-C', path('app'), ...members]);
+      const result = await cluster().run('image', 'import', name, path(`${name}.tar`));
+      expect(result.code, result.stderr).to.equal(0);
+      expect(result.stderr).to.contain(`left out of image ${name}: entries in /dev: 1`);
+      const rootfs = join(cluster().stateDir, 'images', name, 'rootfs');
+      const there = ['usr/lib/app/dev/config.json', 'srv/dev/deep/one', 'plain'].map((file) =>
+        existsSync(join(rootfs, file)),
+      );
+      expect(there).to.deep.equal([true, true, true]);
+      expect(existsSync(join(rootfs, 'dev/dropped'))).to.equal(false);
+      await cluster().ok('image', 'rm', name);
+    }
+    const quiet = await cluster().run('image', 'import', 'quiet', path('tiny.tar.gz'));
+    expect(quiet.stderr).not.to.contain('left out');
+    await cluster().ok('image', 'rm', 'quiet');
   });
 
   it('an archive with device nodes or paths that lead out harms nobody', async () => {

@@ -17,7 +17,7 @@ fail() {
 
 [ -e "$IMAGE/usr/bin/python3" ] || [ -L "$IMAGE/usr/bin/python3" ] || fail "$IMAGE has no /usr/bin/python3"
 for place in proc dev sys tmp mnt data; do
-  [ -d "$IMAGE/$place" ] || fail "$IMAGE has no folder /$place to mount on"
+  [ -d "$IMAGE/$place" ] && [ ! -L "$IMAGE/$place" ] || fail "$IMAGE has no folder /$place to mount on"
 done
 
 bb mount --make-rprivate /
