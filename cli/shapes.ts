@@ -24,6 +24,7 @@ export function statusShape(status: GetStatusResponse): Shape {
     storage: plain(status.storage),
     repair: plain(status.repair),
     lambda: plain(status.lambda),
+    causes: status.causes.map((cause) => plain(cause)),
     warnings: status.warnings,
   };
 }

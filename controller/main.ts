@@ -25,6 +25,7 @@ import {
   openIdentity,
   type EndDatabase,
 } from './adapters.js';
+import { NETWORK_PERIOD_MS, PULSE_PERIOD_MS, SharedCauses } from './cause/shared-causes.js';
 import { EventLog } from './events/log.js';
 import { FileMaintenance } from './file/maintenance.js';
 import { Room } from './file/room.js';
@@ -46,6 +47,7 @@ import { parseSubnet } from './network/ipam.js';
 import type { NodeContext } from './node/context.js';
 import { endCluster } from './node/end-cluster.js';
 import { reconcileAtBoot } from './node/reconcile.js';
+import { NodeMender } from './node/mend.js';
 import { NodeRegistry } from './node/registry.js';
 import { NodeService } from './node/service.js';
 import { ClusterStorageNodes } from './node/storage-nodes.js';
@@ -164,8 +166,19 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   running.defer('end the sandboxes', () => lambda.close());
   const bus = await makeBus(settings, network.hostAddress, log);
   running.defer('stop the bus', () => bus.stop());
+  const causes = new SharedCauses({
+    bus,
+    network,
+    events,
+    clock: systemClock,
+    log,
+    forgive: (settleMs) => {
+      registry.forgiveSilence(settleMs);
+    },
+  });
   const context: NodeContext = {
     registry,
+    causes,
     metrics: new MetricsHistory(),
     files: store.files,
     replicas: store.replicas,
@@ -185,6 +198,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   };
   const nodes = new NodeService(context);
   const watch = new NodeWatch(nodes);
+  const mender = new NodeMender(nodes);
   await bus.start(watch);
 
   const deps = {
@@ -288,7 +302,13 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     loops.push(made);
     return made;
   };
+  // What asks agents for something would only note their silence against them.
+  const unlessCut = (work: (signal: AbortSignal) => Promise<void>) => async (signal: AbortSignal) => {
+    if (causes.silenceCounts) await work(signal);
+  };
   for (const server of servers) running.defer('stop a socket', () => server.stop());
+  loop('bus', PULSE_PERIOD_MS, () => causes.lookAtBus());
+  loop('node mending', NETWORK_PERIOD_MS, (signal) => mender.tick(signal));
   loop('watch', WATCH_PERIOD_MS, () => watch.tick());
   const volumeWatch = new VolumeWatch(nodes);
   running.defer('let mending end', () => volumeWatch.settled());
@@ -297,9 +317,21 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const maintenanceLoop = loop('file maintenance', MAINTENANCE_PERIOD_MS, (signal) => maintenance.tick(signal));
   loop('file system upkeep', MAINTENANCE_PERIOD_MS, () => fsUpkeep.tick());
   loop('state snapshot', MAINTENANCE_PERIOD_MS, () => snapshot.tick());
-  const repairLoop = loop('repair', UPKEEP_PERIOD_MS, (signal) => upkeep.repair.tick(signal));
-  loop('inventory', UPKEEP_PERIOD_MS, (signal) => upkeep.inventory.tick(signal));
-  loop('scrub', SCRUB_PERIOD_MS, (signal) => upkeep.scrub.tick(signal));
+  const repairLoop = loop(
+    'repair',
+    UPKEEP_PERIOD_MS,
+    unlessCut((signal) => upkeep.repair.tick(signal)),
+  );
+  loop(
+    'inventory',
+    UPKEEP_PERIOD_MS,
+    unlessCut((signal) => upkeep.inventory.tick(signal)),
+  );
+  loop(
+    'scrub',
+    SCRUB_PERIOD_MS,
+    unlessCut((signal) => upkeep.scrub.tick(signal)),
+  );
   const lambdaLoop = loop('lambda', LAMBDA_PERIOD_MS, (signal) => lambda.tick(signal));
   lambda.onRefill(() => {
     lambdaLoop.kick();

@@ -146,7 +146,15 @@ export const removalSchema = z
   .looseObject({ message: z.string(), files: count, folders: count, bytes })
   .meta({ id: 'Removal' });
 
-export const healthSchema = z.looseObject({ status: z.enum(['ok', 'ready']) }).meta({ id: 'Health' });
+export const healthSchema = z
+  .looseObject({
+    status: z.enum(['ok', 'ready', 'not ready']),
+    causes: z
+      .array(z.looseObject({ kind: z.string(), problem: z.string(), since: z.string() }))
+      .optional()
+      .describe('what all nodes depend on and is away; requests that need it wait or fail'),
+  })
+  .meta({ id: 'Health' });
 
 export const lambdaResultSchema = z
   .looseObject({

@@ -23,6 +23,10 @@ export class FakeBus implements AgentBus {
   readonly #agents = new Map<NodeId, FakeAnswer | undefined>();
   #listener: BusListener | undefined;
   #isUp = false;
+  /** Off: the server keeps its connections and passes nothing on. */
+  passesMessages = true;
+  /** How often its server was replaced. */
+  replacements = 0;
   #onGone: (() => void)[] = [];
 
   constructor(readonly script = new FakeScript()) {}
@@ -36,13 +40,22 @@ export class FakeBus implements AgentBus {
 
   request(node: NodeId, command: AgentCommand, timeoutMs: number): Promise<AgentReply> {
     return this.script.run('bus.request', node, async () => {
-      if (!this.#isUp) throw busIsGone();
+      if (!this.#isUp || !this.passesMessages) throw busIsGone();
       const answer = this.#agents.get(node);
       if (answer === undefined) throw silent(node, 'unavailable', 'is not connected to the bus');
       const reply = { ...DONE, ...(await this.#within(timeoutMs, node, answer(command))) };
       if (reply.errorCode === '') return reply;
       throw new NexusError(isErrorCode(reply.errorCode) ? reply.errorCode : 'internal', reply.errorMessage);
     });
+  }
+
+  pulse(): Promise<boolean> {
+    return Promise.resolve(this.#isUp && this.passesMessages);
+  }
+
+  replaceServer(): Promise<boolean> {
+    this.replacements += 1;
+    return Promise.resolve(true);
   }
 
   issueCredentials(node: NodeId): Promise<string> {

@@ -25,14 +25,19 @@ export interface NatsServerOptions {
 }
 
 const READY_TIMEOUT_MS = 10_000;
-/** Between two starts of a server that keeps dying. */
+/** Between two starts of a server that keeps dying; doubled with each up to the longest. */
 const RESTART_DELAY_MS = 200;
+const LONGEST_DELAY_MS = 3200;
 const STOP_TIMEOUT_MS = 5000;
 const PROBE_TIMEOUT_MS = 1000;
 
 export class NatsServer {
   #child: ChildProcess | undefined;
   #stopping = false;
+  /** A start, or the pause before it, is under way. */
+  #isStarting = false;
+  /** Starts in a row that came to nothing. */
+  #failures = 0;
   readonly #folder: string;
 
   constructor(private readonly options: NatsServerOptions) {
@@ -59,7 +64,25 @@ export class NatsServer {
       await chown(this.#configFile, user.uid, user.gid);
     }
     await this.#refuseTakenPort();
-    await this.#launch();
+    this.#isStarting = true;
+    await this.#launch().catch(async (error: unknown) => {
+      // The controller does not start: nothing may start the server again behind its back.
+      await this.stop();
+      throw error;
+    });
+    this.#isStarting = false;
+  }
+
+  /** For one that hangs, or did not come back: it is killed, and another started. Idempotent while that goes on. */
+  replace(): void {
+    const child = this.#child;
+    if (this.#stopping) return;
+    if (child !== undefined && child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
+      this.options.log.warn({ pid: child.pid }, 'nats-server does not answer; replacing it');
+      child.kill('SIGKILL');
+      return;
+    }
+    this.#relaunch();
   }
 
   async stop(): Promise<void> {
@@ -108,12 +131,25 @@ export class NatsServer {
 
   #relaunch(): void {
     const { clock, log } = this.options;
+    if (this.#isStarting) return;
+    this.#isStarting = true;
+    const delayMs = Math.min(RESTART_DELAY_MS * 2 ** this.#failures, LONGEST_DELAY_MS);
     clock
-      .sleep(RESTART_DELAY_MS)
+      .sleep(delayMs)
       .then(() => (this.#stopping ? undefined : this.#launch()))
-      .catch((error: unknown) => {
-        log.error({ err: error }, 'nats-server did not come back');
-      });
+      .then(
+        () => {
+          this.#isStarting = false;
+          this.#failures = 0;
+        },
+        (error: unknown) => {
+          log.error({ err: error }, 'nats-server did not come back; trying again');
+          this.#isStarting = false;
+          this.#failures += 1;
+          // A start that hangs leaves a process, and one that could not be made has no end to be told of.
+          if (this.#child?.kill('SIGKILL') !== true) this.#relaunch();
+        },
+      );
   }
 
   async #waitReady(child: ChildProcess): Promise<void> {

@@ -73,6 +73,8 @@ export class NatsBus implements AgentBus {
   #connection: NatsConnection | undefined;
   #advisories: NatsConnection | undefined;
   #isUp = true;
+  /** Whether the last pulse came back. */
+  #isAnswering = true;
   /** What the requests on their way are told when the connection is lost. */
   readonly #onOutage = new Set<(error: Error) => void>();
   readonly #subjects;
@@ -105,6 +107,11 @@ export class NatsBus implements AgentBus {
         if (error === null) this.#deliver(message, listener);
       },
     });
+    connection.subscribe(this.#subjects.pulse, {
+      callback: (error, message) => {
+        if (error === null) message.respond();
+      },
+    });
     if (advisoryCreds !== undefined) await this.#watchDisconnects(advisoryCreds, listener);
     await connection.flush();
   }
@@ -113,6 +120,9 @@ export class NatsBus implements AgentBus {
     // The client would keep the command and send it after the outage, when nobody waits for it any more.
     if (this.#connection === undefined || !this.#isUp) {
       throw new NexusError('unavailable', 'the bus is not connected; the controller is trying to reach it');
+    }
+    if (!this.#isAnswering) {
+      throw new NexusError('unavailable', 'the bus does not answer; try again when nexus status names it no more');
     }
     let answer: Msg;
     try {
@@ -126,6 +136,21 @@ export class NatsBus implements AgentBus {
     if (reply.errorCode === '') return reply;
     const code = isErrorCode(reply.errorCode) ? reply.errorCode : 'internal';
     throw new NexusError(code, reply.errorMessage, { corrupt_node_ids: reply.corruptNodeIds });
+  }
+
+  async pulse(timeoutMs: number): Promise<boolean> {
+    if (this.#connection === undefined || !this.#isUp) return false;
+    const asked = this.#orOutage(this.#connection.request(this.#subjects.pulse, undefined, { timeout: timeoutMs }));
+    this.#isAnswering = await asked.then(
+      () => true,
+      () => false,
+    );
+    return this.#isAnswering;
+  }
+
+  replaceServer(): Promise<boolean> {
+    this.server?.replace();
+    return Promise.resolve(this.server !== undefined);
   }
 
   issueCredentials(node: NodeId): Promise<string> {

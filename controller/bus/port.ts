@@ -22,6 +22,13 @@ export interface AgentBus {
    * the agent that does not answer, `silentAgent` of the details names it.
    */
   request(node: NodeId, command: AgentCommand, timeoutMs: number): Promise<AgentReply>;
+  /**
+   * Whether a message makes its way through the server and back within `timeoutMs`: a server that hangs keeps its
+   * connections. Never rejects. After a pulse without an answer `request` fails at once, until one is answered.
+   */
+  pulse(timeoutMs: number): Promise<boolean>;
+  /** Ends our own server, whatever it does, and starts another; resolves before that one serves. False: it is not ours. */
+  replaceServer(): Promise<boolean>;
   /** Credentials file text for one agent: they allow its own subjects and nothing else. */
   issueCredentials(node: NodeId): Promise<string>;
   /** Where agents connect to. */

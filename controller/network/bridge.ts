@@ -3,11 +3,12 @@
  * called `nx-<instance>-<slot>`, never by the node's name: an interface name holds 15 bytes.
  */
 import { createHash } from 'node:crypto';
-import { readdir } from 'node:fs/promises';
+import { existsSync, readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import type { Subnet } from './ipam.js';
-import type { LinkSpec, NetworkFabric } from './port.js';
+import type { LinkSpec, NetworkFabric, NetworkState } from './port.js';
 
 export interface BridgeOptions {
   readonly instance: string;
@@ -16,11 +17,18 @@ export interface BridgeOptions {
 }
 
 const NODE_INTERFACE = 'eth0';
+const LINKS = '/sys/class/net';
+/** IFF_UP of if.h. */
+const FLAG_UP = 1;
+/** BR_STATE_FORWARDING of if_bridge.h: a port whose own end or the node's is down has another one. */
+const FORWARDING = '3';
 
 export class BridgeNetwork implements NetworkFabric {
   readonly nodeInterface = NODE_INTERFACE;
   readonly hostAddress: string;
   readonly #linkPrefix: string;
+  /** Slots whose port did not forward when it was looked at last: a link that is just being made does not yet. */
+  #closed = new Set<number>();
 
   constructor(private readonly options: BridgeOptions) {
     this.hostAddress = options.subnet.hostAddress;
@@ -33,7 +41,7 @@ export class BridgeNetwork implements NetworkFabric {
     const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
     const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
     await ipBatch([
-      ...(exists ? [] : [`link add name ${bridge} address ${this.#hardwareAddress()} type bridge forward_delay 0`]),
+      ...(exists ? [] : [`link add name ${bridge} address ${hardwareAddress(bridge)} type bridge forward_delay 0`]),
       `address replace ${address} dev ${bridge}`,
       `link set dev ${bridge} up`,
     ]);
@@ -56,16 +64,6 @@ export class BridgeNetwork implements NetworkFabric {
     );
   }
 
-  /**
-   * Fixed and our own: a bridge without one takes the lowest of its ports', which changes as nodes come and go, and
-   * every node would send to the old address until its neighbour table forgets it.
-   */
-  #hardwareAddress(): string {
-    const bytes = createHash('sha256').update(this.options.bridge).digest().subarray(0, 5);
-    // 02: locally administered, unicast.
-    return ['02', ...Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'))].join(':');
-  }
-
   #covers(address: string): boolean {
     const last = Number(address.split('.')[3]);
     const first = Number(this.hostAddress.split('.')[3]) - 1;
@@ -77,7 +75,7 @@ export class BridgeNetwork implements NetworkFabric {
     const name = this.#linkName(link.slot);
     await ipBatch(
       [
-        `link add name ${name} type veth peer name ${NODE_INTERFACE} netns ${link.pid}`,
+        `link add name ${name} type veth peer name ${NODE_INTERFACE} address ${hardwareAddress(name)} netns ${link.pid}`,
         `link set dev ${name} master ${bridge} up`,
       ],
       signal,
@@ -88,8 +86,46 @@ export class BridgeNetwork implements NetworkFabric {
       `link set dev ${NODE_INTERFACE} up`,
       `route add default via ${subnet.hostAddress}`,
     ];
-    const args = [`--net=/proc/${link.pid}/ns/net`, 'ip', '-batch', '-'];
-    await runCommand('nsenter', args, { input: `${inside.join('\n')}\n`, signal });
+    await runCommand('nsenter', [...inNode(link), 'ip', '-batch', '-'], { input: `${inside.join('\n')}\n`, signal });
+  }
+
+  /** From /sys and /proc alone: a process each second for it would cost more than all else at rest. */
+  async inspect(slots: readonly number[]): Promise<NetworkState> {
+    const { bridge } = this.options;
+    const folder = `${LINKS}/${bridge}`;
+    if (!existsSync(`${folder}/bridge`)) return { problem: `the bridge ${bridge} is gone`, loose: [] };
+    if ((Number(readFileSync(`${folder}/flags`, 'utf8')) & FLAG_UP) === 0)
+      return { problem: `the bridge ${bridge} is down`, loose: [] };
+    if (!(await hasAddress(this.hostAddress)))
+      return { problem: `the bridge ${bridge} has lost its address ${this.hostAddress}`, loose: [] };
+    const ports = new Set(await readdir(`${folder}/brif`));
+    const cut = slots.filter((slot) => !ports.has(this.#linkName(slot)));
+    const closed = slots.filter((slot) => !cut.includes(slot) && !this.#isForwarding(slot));
+    const loose = [...cut, ...closed.filter((slot) => this.#closed.has(slot))];
+    this.#closed = new Set(closed);
+    return { problem: undefined, loose };
+  }
+
+  #isForwarding(slot: number): boolean {
+    try {
+      return (
+        readFileSync(`${LINKS}/${this.options.bridge}/brif/${this.#linkName(slot)}/state`, 'utf8').trim() === FORWARDING
+      );
+    } catch {
+      return false;
+    }
+  }
+
+  async relink(link: LinkSpec, signal: AbortSignal): Promise<void> {
+    const name = this.#linkName(link.slot);
+    if (existsSync(`${LINKS}/${name}`) && !this.#closed.has(link.slot)) {
+      await ipBatch([`link set dev ${name} master ${this.options.bridge} up`], signal);
+      return;
+    }
+    await this.detach(link.slot);
+    // Its other end may have been moved away from under its name.
+    await tryCommand('nsenter', [...inNode(link), 'ip', 'link', 'delete', 'dev', NODE_INTERFACE], { signal });
+    await this.attach(link, signal);
   }
 
   async detach(slot: number): Promise<void> {
@@ -116,6 +152,24 @@ export class BridgeNetwork implements NetworkFabric {
   #linkName(slot: number): string {
     return `${this.#linkPrefix}${slot}`;
   }
+}
+
+const inNode = ({ pid }: LinkSpec): string[] => [`--net=/proc/${pid}/ns/net`];
+
+/**
+ * Fixed and our own. A bridge without one takes the lowest of its ports', which changes as nodes come and go; and a link
+ * that is made anew would have another. Everybody would send to the old address until his neighbour table forgets it.
+ */
+function hardwareAddress(name: string): string {
+  const bytes = createHash('sha256').update(name).digest().subarray(0, 5);
+  // 02: locally administered, unicast.
+  return ['02', ...Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'))].join(':');
+}
+
+/** Whether packets to it are for this host, which they are while one of its interfaces that is up has it. */
+async function hasAddress(address: string): Promise<boolean> {
+  const leaf = new RegExp(`\\|-- ${address.replaceAll('.', '\\.')}\\n +/32 host LOCAL`);
+  return leaf.test(await readFile('/proc/net/fib_trie', 'utf8'));
 }
 
 async function ipBatch(lines: readonly string[], signal?: AbortSignal): Promise<void> {

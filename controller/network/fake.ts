@@ -1,7 +1,7 @@
 /** A network in memory: links by slot, and who has which. Scriptable: see FakeScript; calls are named `network.*`. */
 import { NexusError } from '../../shared/errors.js';
 import { FakeScript } from '../../shared/fake-script.js';
-import type { LinkSpec, NetworkFabric } from './port.js';
+import type { LinkSpec, NetworkFabric, NetworkState } from './port.js';
 
 export class FakeNetwork implements NetworkFabric {
   readonly nodeInterface = 'eth0';
@@ -27,6 +27,19 @@ export class FakeNetwork implements NetworkFabric {
       if (signal.aborted) throw new NexusError('cancelled', 'attaching was cancelled');
       if (!this.isPrepared) throw new NexusError('internal', 'there is no network yet');
       if (this.links.has(link.slot)) throw new NexusError('internal', `slot ${link.slot} has a link`);
+      this.links.set(link.slot, link);
+    });
+  }
+
+  inspect(slots: readonly number[]): Promise<NetworkState> {
+    const problem = this.isPrepared ? undefined : 'there is no network';
+    return Promise.resolve({ problem, loose: slots.filter((slot) => !this.links.has(slot)) });
+  }
+
+  relink(link: LinkSpec, signal: AbortSignal): Promise<void> {
+    return this.script.run('network.relink', link.slot, () => {
+      if (signal.aborted) throw new NexusError('cancelled', 'attaching was cancelled');
+      if (!this.isPrepared) throw new NexusError('internal', 'there is no network yet');
       this.links.set(link.slot, link);
     });
   }

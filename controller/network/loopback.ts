@@ -1,6 +1,6 @@
 /** For the process runtime: each node has a loopback address of its own. Linux answers on all of 127.0.0.0/8 unasked. */
 import type { Subnet } from './ipam.js';
-import type { NetworkFabric } from './port.js';
+import type { NetworkFabric, NetworkState } from './port.js';
 
 export class LoopbackNetwork implements NetworkFabric {
   readonly nodeInterface = '';
@@ -15,6 +15,14 @@ export class LoopbackNetwork implements NetworkFabric {
   }
 
   attach(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  inspect(): Promise<NetworkState> {
+    return Promise.resolve({ problem: undefined, loose: [] });
+  }
+
+  relink(): Promise<void> {
     return Promise.resolve();
   }
 

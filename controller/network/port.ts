@@ -9,6 +9,10 @@ export interface NetworkFabric {
   prepare(): Promise<void>;
   attach(link: LinkSpec, signal: AbortSignal): Promise<void>;
   detach(slot: number): Promise<void>;
+  /** Looks, cheaply and as often as each second, at what the nodes share and at the links of these slots. */
+  inspect(slots: readonly number[]): Promise<NetworkState>;
+  /** Joins a running node to the shared part again, with a new link where the old one is gone. Idempotent. */
+  relink(link: LinkSpec, signal: AbortSignal): Promise<void>;
   /** Slots of this instance that have a link on the host. */
   list(): Promise<readonly number[]>;
   /** Removes the shared part. */
@@ -17,6 +21,13 @@ export interface NetworkFabric {
   readonly hostAddress: string;
   /** The node's interface whose counters its agent reports; empty: none of its own. */
   readonly nodeInterface: string;
+}
+
+export interface NetworkState {
+  /** What is wrong with the shared part, for people; undefined: nothing. `prepare` mends it. */
+  readonly problem: string | undefined;
+  /** Slots whose link is cut off from it. */
+  readonly loose: readonly number[];
 }
 
 export interface LinkSpec {

@@ -4,6 +4,7 @@ import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { AgentBus } from '../bus/port.js';
+import type { SharedCauses } from '../cause/shared-causes.js';
 import type { EventLog } from '../events/log.js';
 import type { ImageStore } from '../image/port.js';
 import type { MetricsHistory } from '../metrics/history.js';
@@ -31,6 +32,7 @@ export interface NodeContext {
   readonly subnet: Subnet;
   readonly volumes: VolumeProvisioner;
   readonly bus: AgentBus;
+  readonly causes: SharedCauses;
   readonly images: ImageStore;
   readonly events: EventLog;
   readonly clock: Clock;

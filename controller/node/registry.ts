@@ -191,10 +191,12 @@ export class NodeRegistry {
     if (view !== undefined) this.#agents.set(id, { ...view, report });
   }
 
-  /** The silence of an agent is not its fault while the bus was away. */
-  forgiveSilence(): void {
-    const now = this.clock.monotonic();
-    for (const [id, view] of this.#agents) this.#agents.set(id, { ...view, heardAt: now });
+  /** The silence of an agent is not its fault while the bus was away: it counts from `settleMs` from now on. */
+  forgiveSilence(settleMs = 0): void {
+    const from = this.clock.monotonic() + settleMs;
+    for (const [id, view] of this.#agents) {
+      if (view.heardAt < from) this.#agents.set(id, { ...view, heardAt: from });
+    }
   }
 
   /** Calls once with the next heartbeat of a node; returns how to stop waiting. */

@@ -15,7 +15,7 @@ import { bringUp } from './bring-up.js';
 import { unconfirmedOn } from './confirm-copies.js';
 import type { NodeContext } from './context.js';
 import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
-import { isListening, type NodeStatus } from './state.js';
+import { isListening, isWaiting, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase, eraseFromHost } from './take-down.js';
 import { conditionOf } from './volume-condition.js';
 
@@ -29,18 +29,26 @@ export class NodeService {
   readonly #cutOff = new Set<NodeId>();
   readonly #starts = new Semaphore(CONCURRENT_STARTS);
   readonly #stops = new Semaphore(CONCURRENT_STOPS);
+  /** Nodes that are suspended must not be taken for waiting ones. */
+  #isEnding = false;
 
   constructor(readonly context: NodeContext) {}
 
+  /** Code besides: unavailable while something that all nodes need is away. */
   async create(request: CreateNodeRequest, signal: AbortSignal): Promise<NodeRecord> {
+    this.context.causes.assertServed();
     const node = await reserveNode(this.context, request);
     return await this.#locked(node.id, () => this.#starts.runExclusive(() => createNode(this.context, node, signal)));
   }
 
-  /** Code: failed_precondition unless the node is Stopped or Failed; a running one is a success. */
+  /**
+   * Codes: failed_precondition unless the node is Stopped or Failed; a running one is a success. unavailable while
+   * something that all nodes need is away.
+   */
   start(reference: string, signal: AbortSignal): Promise<NodeRecord> {
     return this.#onNode(reference, async (node) => {
       if (node.status === 'Running') return node;
+      this.context.causes.assertServed();
       return await this.#startLocked(node, signal);
     });
   }
@@ -67,14 +75,25 @@ export class NodeService {
   }
 
   async #restartLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+    // Before anything is stopped: a node that serves without the bus must not be taken down for one that can't start.
+    this.context.causes.assertServed();
     const grace = this.context.settings.nodeStopGraceMs;
     const stopped =
       node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
     return await this.#startLocked(stopped, signal);
   }
 
+  /** Starts a node whose start was put off; does nothing where it is not waiting any more. */
+  async startWaiting(id: NodeId, signal: AbortSignal): Promise<void> {
+    await this.#locked(id, async () => {
+      const node = this.context.registry.get(id);
+      if (node !== undefined && isWaiting(node) && !this.#isEnding) await this.#startLocked(node, signal);
+    });
+  }
+
   /** For the cluster's own end: the node is to run again at the next start. */
   suspend(node: NodeRecord): Promise<NodeRecord> {
+    this.#isEnding = true;
     return this.#onNode(node.id, async (current) => {
       if (current.status === 'Stopped') return current;
       return await this.#stopLocked(current, this.context.settings.nodeStopGraceMs, current.desired);
@@ -242,8 +261,9 @@ export class NodeService {
   }
 
   async #startLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
-    const { registry } = this.context;
+    const { registry, causes, clock } = this.context;
     return await this.#starts.runExclusive(async () => {
+      const beganAt = clock.monotonic();
       const creating = await registry.move(node.id, 'Creating', '', { desired: 'running' });
       try {
         await using undo = new UndoStack(this.context.log);
@@ -252,8 +272,15 @@ export class NodeService {
         return registry.expect(node.id);
       } catch (error) {
         const failure = toNexusError(error).during(`start node ${node.name}`);
-        await registry.move(node.id, 'Failed', failure.message);
-        throw failure;
+        const cause = await causes.explain(beganAt);
+        if (cause === undefined) {
+          await registry.move(node.id, 'Failed', failure.message);
+          throw failure;
+        }
+        // Not its fault: the reconcile loop starts it when the cause has gone, also after a restart of the controller.
+        const putOff = `${cause.problem}; node ${node.name} starts by itself when that is over`;
+        await registry.move(node.id, 'Stopped', putOff);
+        throw new NexusError('unavailable', `${failure.message}: ${putOff}`, {}, { cause: error });
       }
     });
   }

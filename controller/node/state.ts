@@ -41,6 +41,10 @@ export function assertMove(name: string, from: NodeStatus, to: NodeStatus): void
   });
 }
 
+/** It should run, and its start was put off until what all nodes need is back. */
+export const isWaiting = ({ status, desired }: { readonly status: NodeStatus; readonly desired: string }): boolean =>
+  status === 'Stopped' && desired === 'running';
+
 /** Whether agents are expected to be heard in this state. */
 export const isListening = (status: NodeStatus): boolean =>
   status === 'Running' || status === 'Suspect' || status === 'Lost';

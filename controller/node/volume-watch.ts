@@ -61,6 +61,8 @@ export class VolumeWatch {
     if (watched.state !== condition.state) Object.assign(watched, { state: condition.state, since: now });
     if (condition.state === 'ok' && now - watched.since >= FORGIVEN_AFTER_MS) watched.attempts = 0;
     await this.#announce(node, watched, condition, now);
+    // While no agent is heard a restart would only take the node away.
+    if (this.service.context.causes.current !== undefined) return;
     if (watched.isMending || !isMendable(condition.state) || node.desired !== 'running') return;
     const wait = MEND_AFTER_MS[watched.attempts];
     if (wait === undefined || now - watched.since < wait || !(await this.#hostHasRoom())) return;

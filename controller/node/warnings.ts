@@ -1,4 +1,5 @@
 /** What an operator should know about nodes, each with what to do. Pure. */
+import { warn, type Warning, type WarningKind } from '../cause/warnings.js';
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { isReadable, isWritable, type VolumeCondition } from '../../shared/volume-state.js';
 import type { NodeRecord } from '../store/port.js';
@@ -25,63 +26,76 @@ export interface WatchedNode {
 const FULL_VOLUME_PERCENT = 90;
 const FULL_MEMORY_PERCENT = 95;
 
-export function nodeWarnings(nodes: readonly WatchedNode[]): string[] {
+export function nodeWarnings(nodes: readonly WatchedNode[]): Warning[] {
   return [
     ...nodes.flatMap((node) => [...stateWarning(node), ...volumeWarning(node), ...roomWarnings(node)]),
     ...placeWarning(nodes),
   ];
 }
 
-function stateWarning({ record: { name, status, statusReason } }: WatchedNode): string[] {
-  const advice: Partial<Record<typeof status, string>> = {
-    Failed: `see nexus node logs ${name}, then nexus node start ${name}`,
-    Lost: `what has copies elsewhere is copied again; nexus node restart ${name} brings it back`,
-    Suspect: `it may only be busy; nexus agent inspect ${name} tells whether it answers`,
+function stateWarning({ record: { name, status, statusReason } }: WatchedNode): Warning[] {
+  const advice: Partial<Record<typeof status, readonly [WarningKind, string]>> = {
+    Failed: ['node-failed', `see nexus node logs ${name}, then nexus node start ${name}`],
+    Lost: ['node-lost', `what has copies elsewhere is copied again; nexus node restart ${name} brings it back`],
+    Suspect: ['node-suspect', `it may only be busy; nexus agent inspect ${name} tells whether it answers`],
   };
   const what = advice[status];
-  return what === undefined ? [] : [`node ${name} is ${status}: ${statusReason}; ${what}`];
+  if (what === undefined) return [];
+  return [warn(what[0], `node ${name} is ${status}: ${statusReason}; ${what[1]}`)];
 }
 
-function volumeWarning({ record: { name, status }, volume: { state, reason } }: WatchedNode): string[] {
+function volumeWarning({ record: { name, status }, volume: { state, reason } }: WatchedNode): Warning[] {
   if (!hasFigures(status) || isWritable(state)) return [];
   const effect = isReadable(state)
     ? 'what it holds can be read, nothing new is placed there'
     : 'what it holds counts as out of reach and is copied again from elsewhere';
   return [
-    `the volume of node ${name} is ${state} (${reason}): ${effect}; it is mended by itself where a new mount does it and the disk of this machine has room; nexus node restart ${name} tries at once, nexus events tells what was tried`,
+    warn(
+      'volume-bad',
+      `the volume of node ${name} is ${state} (${reason}): ${effect}; it is mended by itself where a new mount does it and the disk of this machine has room; nexus node restart ${name} tries at once, nexus events tells what was tried`,
+    ),
   ];
 }
 
-function roomWarnings({ record: { name, status }, report }: WatchedNode): string[] {
+function roomWarnings({ record: { name, status }, report }: WatchedNode): Warning[] {
   if (report === undefined || !hasFigures(status)) return [];
-  const warnings: string[] = [];
+  const warnings: Warning[] = [];
   const volume = percentOf(report.volumeTotalBytes - report.volumeFreeBytes, report.volumeTotalBytes);
   if (volume >= FULL_VOLUME_PERCENT) {
     warnings.push(
-      `the volume of node ${name} is ${volume} % full; remove files, or add a node and nexus file rebalance; what commands in the node have written counts, too: nexus node exec ${name} -- du -h -d 3 /data`,
+      warn(
+        'volume-full',
+        `the volume of node ${name} is ${volume} % full; remove files, or add a node and nexus file rebalance; what commands in the node have written counts, too: nexus node exec ${name} -- du -h -d 3 /data`,
+      ),
     );
   }
   const inodes = percentOf(report.volumeInodes - report.volumeFreeInodes, report.volumeInodes);
   if (inodes >= FULL_VOLUME_PERCENT) {
     warnings.push(
-      `node ${name} has used ${inodes} % of its volume's inodes, ${report.volumeFreeInodes} are left; remove files, or add a node and nexus file rebalance; small files that commands in the node have made count, too: nexus node exec ${name} -- sh -c 'find / -xdev | wc -l'`,
+      warn(
+        'inodes-full',
+        `node ${name} has used ${inodes} % of its volume's inodes, ${report.volumeFreeInodes} are left; remove files, or add a node and nexus file rebalance; small files that commands in the node have made count, too: nexus node exec ${name} -- sh -c 'find / -xdev | wc -l'`,
+      ),
     );
   }
   const memory = percentOf(report.memoryWorkingSetBytes, report.memoryLimitBytes);
   if (memory >= FULL_MEMORY_PERCENT) {
     warnings.push(
-      `node ${name} uses ${memory} % of its memory; give it more with nexus node resize ${name} --mem SIZE`,
+      warn(
+        'memory-full',
+        `node ${name} uses ${memory} % of its memory; give it more with nexus node resize ${name} --mem SIZE`,
+      ),
     );
   }
   return warnings;
 }
 
 /** Of a cluster that has nodes, but none that takes anything. */
-function placeWarning(nodes: readonly WatchedNode[]): string[] {
+function placeWarning(nodes: readonly WatchedNode[]): Warning[] {
   const takes = ({ record, volume }: WatchedNode): boolean =>
     record.status === 'Running' && !record.cordoned && !record.draining && isWritable(volume.state);
   if (nodes.length === 0 || nodes.some(takes)) return [];
-  return ['no node takes new data: start or uncordon one, or add one with nexus node create'];
+  return [warn('no-place', 'no node takes new data: start or uncordon one, or add one with nexus node create')];
 }
 
 /** Whole percent, rounded down; 0 where there is no limit. */

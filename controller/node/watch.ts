@@ -55,7 +55,7 @@ export class NodeWatch implements BusListener {
 
   /** Called every WATCH_PERIOD_MS by the daemon. */
   async tick(): Promise<void> {
-    const { clock, registry, metrics } = this.service.context;
+    const { clock, registry, metrics, causes } = this.service.context;
     metrics.keepOnly(new Set(registry.list().map(({ id }) => id)));
     const now = clock.monotonic();
     const late = ownDelay(now - this.#lastTick, WATCH_PERIOD_MS);
@@ -64,7 +64,7 @@ export class NodeWatch implements BusListener {
       if (!isListening(node.status)) continue;
       const silentForMs = now - (registry.agent(node.id)?.heardAt ?? -Infinity);
       if (silentForMs > HEARD_LATELY_MS && !isAlive(identityOf(node))) await this.#fail(node.id);
-      else if (this.#busIsAvailable && late === 0) await this.#judge(node.id);
+      else if (this.#busIsAvailable && causes.silenceCounts && late === 0) await this.#judge(node.id);
     }
   }
 

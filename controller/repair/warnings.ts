@@ -1,4 +1,6 @@
 /** What an operator should know about copies that are missing, with what to do. Pure. */
+import { warn, type Warning } from '../cause/warnings.js';
+
 export interface WatchedRepair {
   /** Chunks that can't be read now. */
   readonly lostChunks: number;
@@ -8,7 +10,7 @@ export interface WatchedRepair {
   readonly blocked: readonly string[];
 }
 
-export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked }: WatchedRepair): string[] {
+export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked }: WatchedRepair): Warning[] {
   const { unavailable, damaged, lost } = filesInTrouble;
   const counts = [
     ...(lost > 0 ? [`${lost} lost`] : []),
@@ -23,8 +25,11 @@ export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked 
     ...(lostChunks === 0
       ? []
       : [
-          `${lostChunks} chunk(s) cannot be read now, of ${counts.join(', ')} file(s): ${lostFiles.join(', ')}${lostFiles.length > 2 ? ' ...' : ''}; ${advice.join('; ')}`,
+          warn(
+            'chunks-unreadable',
+            `${lostChunks} chunk(s) cannot be read now, of ${counts.join(', ')} file(s): ${lostFiles.join(', ')}${lostFiles.length > 2 ? ' ...' : ''}; ${advice.join('; ')}`,
+          ),
         ]),
-    ...blocked.map((why) => `some chunks lack copies and cannot be repaired: ${why}`),
+    ...blocked.map((why) => warn('repair-blocked', `some chunks lack copies and cannot be repaired: ${why}`)),
   ];
 }

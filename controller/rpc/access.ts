@@ -86,6 +86,7 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     RebuildState: 'administrator',
   },
   'nexus.v1.ClusterService': {
+    GetReadiness: 'public',
     GetStatus: 'user',
     WatchEvents: 'user',
     Shutdown: 'administrator',

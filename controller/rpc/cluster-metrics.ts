@@ -60,6 +60,8 @@ export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): Met
         failed: BigInt(mails.statistics.failed),
         queueLength: mails.length,
       },
+      busUp: context.causes.isUp('bus'),
+      networkUp: context.causes.isUp('network'),
     };
   });
 }

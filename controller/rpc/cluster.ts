@@ -2,10 +2,13 @@
 import type {
   ClusterServiceServer,
   Event,
+  SharedCause as SharedCauseMessage,
   GatewaySummary,
   GetStatusResponse,
 } from '../../shared/gen/nexus/v1/cluster.js';
 import { VERSION } from '../../shared/version.js';
+import type { SharedCauses } from '../cause/shared-causes.js';
+import { warn, withCause, type Warning } from '../cause/warnings.js';
 import type { EventLog } from '../events/log.js';
 import type { Lambda } from '../lambda/use-cases.js';
 import type { NodeContext } from '../node/context.js';
@@ -48,6 +51,7 @@ const MAX_WAITING_EVENTS = 10_000;
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
     getStatus: unary(edge, () => status(deps)),
+    getReadiness: unary(edge, () => Promise.resolve({ causes: causesOf(deps.context.causes) })),
     watchEvents: serverStream(edge, async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send }) => {
       const waiting: EventRecord[] = [];
       let wake = (): void => undefined;
@@ -106,8 +110,11 @@ const eventShape = (event: EventRecord): Event => ({
   message: event.message,
 });
 
+const causesOf = ({ current }: SharedCauses): SharedCauseMessage[] =>
+  current === undefined ? [] : [{ ...current, since: new Date(current.since).toISOString() }];
+
 async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
-  const { registry, settings, bus, runtime } = deps.context;
+  const { registry, settings, bus, causes } = deps.context;
   const nodes = registry.list();
   const count = (status: NodeStatus): number => nodes.filter((node) => node.status === status).length;
   const totals = await deps.files.totals();
@@ -135,19 +142,26 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     repair: repairShape(deps.upkeep),
     gateway,
     lambda: lambdaSummary(deps.lambda),
-    warnings: [
-      ...deps.snapshot.warnings,
-      ...logWarnings(deps.ownLog),
-      ...(gateway.problem === '' ? [] : [`the gateway is not up: ${gateway.problem}`]),
-      ...repairWarnings(deps.upkeep.repair.status()),
-      ...deps.mail.warnings,
-      ...runtime.caveats,
-      ...nodeWarnings(
-        nodes.map((record) => {
-          const agent = registry.agent(record.id);
-          return { record, report: agent?.report, volume: conditionOf(agent) };
-        }),
-      ),
-    ],
+    causes: causesOf(causes),
+    warnings: warnings(deps).map(({ text }) => text),
   };
+}
+
+function warnings({ context, snapshot, upkeep, gateway, ownLog, mail }: ClusterDeps): readonly Warning[] {
+  const { registry, runtime, causes } = context;
+  const { problem } = gateway();
+  return withCause(causes.current, [
+    ...snapshot.warnings.map((text) => warn('database-lost', text)),
+    ...logWarnings(ownLog).map((text) => warn('log-unwritten', text)),
+    ...mail.warnings.map((text) => warn('mail', text)),
+    ...(problem === '' ? [] : [warn('gateway-down', `the gateway is not up: ${problem}`)]),
+    ...repairWarnings(upkeep.repair.status()),
+    ...runtime.caveats.map((text) => warn('runtime-caveat', text)),
+    ...nodeWarnings(
+      registry.list().map((record) => {
+        const agent = registry.agent(record.id);
+        return { record, report: agent?.report, volume: conditionOf(agent) };
+      }),
+    ),
+  ]);
 }

@@ -16,6 +16,12 @@ export function clusterText(figures: Figures | undefined): string {
   if (figures === undefined) return up;
   return [
     up,
+    gauge(
+      'nexus_bus_up',
+      'Whether messages pass through the bus between controller and agents.',
+      Number(figures.busUp),
+    ),
+    gauge('nexus_bridge_up', 'Whether the network that the nodes share is whole.', Number(figures.networkUp)),
     controllerText(figures),
     nodesText(figures.nodes),
     storageText(figures),

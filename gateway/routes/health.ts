@@ -18,12 +18,21 @@ export const healthRoutes: readonly Route[] = [
     method: 'get',
     path: '/readyz',
     tag,
-    summary: 'Whether the controller behind it answers; 503 otherwise',
+    summary: 'Whether the controller behind it answers and reaches its nodes; 503 otherwise',
     isPublic: true,
-    answers: { 200: { description: 'it answers', schema: healthSchema } },
+    answers: {
+      200: { description: 'it answers', schema: healthSchema },
+      503: { description: 'it does not, or no node can be reached', schema: healthSchema },
+    },
     handle: async ({ session }) => {
-      await session.call(session.identity.getSigningKeys, {}, READY_DEADLINE_MS);
-      return { body: { status: 'ready' } };
+      const { causes } = await session.call(session.cluster.getReadiness, {}, READY_DEADLINE_MS);
+      // Data goes to the nodes without the bus, and not without their network.
+      const isReady = causes.every(({ kind }) => kind !== 'network');
+      const named = causes.map(({ kind, problem, since }) => ({ kind, problem, since }));
+      return {
+        status: isReady ? 200 : 503,
+        body: { status: isReady ? 'ready' : 'not ready', ...(named.length === 0 ? {} : { causes: named }) },
+      };
     },
   }),
 ];

@@ -10,6 +10,8 @@ export interface Subjects {
   command(node: NodeId): string;
   /** Everything that agents publish; the node id is the fourth token. */
   readonly allAgents: string;
+  /** The controller asks and answers itself here, to see that the server passes messages on. */
+  readonly pulse: string;
 }
 
 export function subjectsOf(instance: string): Subjects {
@@ -19,6 +21,7 @@ export function subjectsOf(instance: string): Subjects {
     report: (node) => `${prefix}.agent.${node}.report`,
     command: (node) => `${prefix}.command.${node}`,
     allAgents: `${prefix}.agent.*.*`,
+    pulse: `${prefix}.pulse`,
   };
 }
 

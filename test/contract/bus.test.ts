@@ -73,6 +73,27 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
       expect(bus.serverPid > 0).to.equal(ownsServer);
     });
 
+    it('passes a pulse on while its server does, and says so when it does not', async () => {
+      expect(await bus.pulse(PATIENCE_MS)).to.equal(true);
+      opened.hang();
+      expect(await bus.pulse(200)).to.equal(false);
+      const refused = await errorOf(() => bus.request(ONE, command, 60_000));
+      expect([refused.code, refused.details['silentAgent']]).to.deep.equal(['unavailable', undefined]);
+      opened.goOn();
+      await eventually(() => bus.pulse(PATIENCE_MS), Boolean);
+    });
+
+    it('replaces a server of its own that hangs, and leaves another alone', async () => {
+      opened.hang();
+      expect(await bus.replaceServer()).to.equal(ownsServer || !needsServer);
+      if (needsServer && !ownsServer) expect(await bus.pulse(200)).to.equal(false);
+      if (!ownsServer) opened.goOn();
+      await eventually(() => bus.pulse(PATIENCE_MS), Boolean);
+      const one = await connect(ONE);
+      one.heartbeat(heartbeatOf('after'));
+      await hears(`heartbeat ${ONE} after`);
+    });
+
     it('delivers what agents publish, in order and by node', async () => {
       const one = await connect(ONE);
       const other = await connect(OTHER);

@@ -1,6 +1,7 @@
 /** What every network keeps: nodes reach host and each other, links are cut without complaint, nothing stays behind. */
 import { expect } from 'chai';
 import type { NetworkFabric } from '../../controller/network/port.js';
+import { eventually } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
 import { NETWORKS, type OpenedNetwork } from '../support/networks.js';
 import { skipWithoutSystem } from '../support/system.js';
@@ -58,6 +59,46 @@ for (const { name, needsRoot, hasLinks, open } of NETWORKS) {
       const nodes = await Promise.all([0, 1, 2, 3, 4].map(attach));
       expect(await list()).to.deep.equal(listed([0, 1, 2, 3, 4]));
       for (const { ip } of nodes) expect(await opened.reaches(ip), ip).to.equal(true);
+    });
+
+    it('finds nothing wrong with what is whole', async () => {
+      await attach(0);
+      expect(await network.inspect(hasLinks ? [0] : [])).to.deep.equal({ problem: undefined, loose: [] });
+    });
+
+    it('finds what its nodes share broken, and restores it with the nodes on it', async () => {
+      const { ip, pid } = await attach(0);
+      const other = await attach(1);
+      for (const ruin of opened.ruin) {
+        await ruin();
+        expect((await network.inspect([0, 1])).problem).to.be.a('string');
+        await network.prepare();
+        const { problem, loose } = await network.inspect([0, 1]);
+        expect(problem).to.equal(undefined);
+        for (const slot of loose) await network.relink({ slot, ...(slot === 0 ? { ip, pid } : other) }, never);
+        expect(await opened.reaches(ip), 'host to node').to.equal(true);
+        expect(await opened.reachesFrom(pid, other.ip), 'node to node').to.equal(true);
+      }
+    });
+
+    it('finds a node that was cut off, and joins it again', async () => {
+      const { ip, pid } = await attach(0);
+      const other = await attach(1);
+      for (const cut of opened.cut) {
+        await cut(0);
+        // A link is not judged by one look: one that is just being made does not forward yet.
+        await eventually(
+          async () => (await network.inspect([0, 1])).loose,
+          (loose) => loose.length === 1 && loose[0] === 0,
+        );
+        await network.relink({ slot: 0, ip, pid }, never);
+        await eventually(
+          async () => (await network.inspect([0, 1])).loose,
+          (loose) => loose.length === 0,
+        );
+        expect(await opened.reaches(ip), 'host to node').to.equal(true);
+        expect(await opened.reachesFrom(pid, other.ip), 'node to node').to.equal(true);
+      }
     });
 
     it('cuts one link and no other', async () => {

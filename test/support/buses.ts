@@ -32,6 +32,9 @@ export interface OpenedBus {
   /** Ends the bus abruptly; it comes back by itself or by `comeBack`. */
   goDown(): void;
   comeBack(): void;
+  /** The server keeps all connections and does nothing, until `goOn`, or it is replaced. */
+  hang(): void;
+  goOn(): void;
   dispose(): Promise<void>;
 }
 
@@ -62,6 +65,12 @@ const inMemory: BusVariant = {
       },
       goDown: () => bus.goDown(),
       comeBack: () => bus.comeBack(),
+      hang: () => {
+        bus.passesMessages = false;
+      },
+      goOn: () => {
+        bus.passesMessages = true;
+      },
       dispose: () => bus.stop(),
     };
   },
@@ -89,6 +98,8 @@ async function openNats(
     goDown: () => process.kill(server.pid, 'SIGKILL'),
     // The server is started again by who started it.
     comeBack: () => undefined,
+    hang: () => process.kill(server.pid, 'SIGSTOP'),
+    goOn: () => process.kill(server.pid, 'SIGCONT'),
     dispose: async () => {
       for (const agent of agents) await agent.close();
       await bus.stop();

@@ -9,7 +9,7 @@ import { parseSubnet, type Subnet } from '../../controller/network/ipam.js';
 import { LoopbackNetwork } from '../../controller/network/loopback.js';
 import type { NetworkFabric } from '../../controller/network/port.js';
 import { instanceDefaults } from '../../shared/config/instance.js';
-import { tryCommand } from '../../shared/exec.js';
+import { runCommand, tryCommand } from '../../shared/exec.js';
 import { eventually } from './cluster.js';
 import { residueOf } from './residue.js';
 import { testInstance } from './runtimes.js';
@@ -23,6 +23,10 @@ export interface OpenedNetwork {
   reaches(ip: string): Promise<boolean>;
   /** Whether `address` answers the node behind `pid`. */
   reachesFrom(pid: number, address: string): Promise<boolean>;
+  /** Breaks what the nodes share, in each way that there is; in memory and on loopback there is one, or none. */
+  readonly ruin: readonly (() => Promise<unknown>)[];
+  /** Cuts the link of a slot, in each way that there is; none without links. */
+  readonly cut: readonly ((slot: number) => Promise<unknown>)[];
   /** Another instance's network with the same addresses. Without links two may share them. */
   readonly rival: NetworkFabric;
   dispose(): Promise<string[]>;
@@ -54,6 +58,12 @@ const inMemory: NetworkVariant = {
       network,
       subnet,
       rival,
+      ruin: [
+        async () => {
+          network.isPrepared = false;
+        },
+      ],
+      cut: [async (slot) => network.links.delete(slot)],
       newNode: async () => (lastPid += 1),
       reaches: async (ip) => links().some((link) => link.ip === ip),
       reachesFrom: async (pid, address) =>
@@ -78,6 +88,8 @@ const loopback: NetworkVariant = {
       network,
       subnet,
       rival: new LoopbackNetwork(subnet),
+      ruin: [],
+      cut: [],
       newNode: async () => process.pid,
       reaches: answers,
       reachesFrom: (_pid, address) => answers(address),
@@ -99,10 +111,24 @@ const bridge: NetworkVariant = {
     const network = new BridgeNetwork({ instance, bridge: `nx-${instance}`, subnet });
     const other = testInstance();
     const nodes: ChildProcess[] = [];
+    const ip = (...args: string[]) => runCommand('ip', args);
+    const name = `nx-${instance}`;
     return {
       network,
       subnet,
       rival: new BridgeNetwork({ instance: other, bridge: `nx-${other}`, subnet }),
+      ruin: [
+        () => ip('link', 'delete', 'dev', name),
+        () => ip('link', 'set', 'dev', name, 'down'),
+        () => ip('address', 'flush', 'dev', name),
+      ],
+      cut: [
+        (slot) => ip('link', 'set', 'dev', `${name}-${slot}`, 'nomaster'),
+        (slot) => ip('link', 'delete', 'dev', `${name}-${slot}`),
+        (slot) => ip('link', 'set', 'dev', `${name}-${slot}`, 'down'),
+        (slot) =>
+          runCommand('nsenter', [`--net=/proc/${nodes[slot]?.pid ?? 0}/ns/net`, 'ip', 'link', 'set', 'eth0', 'down']),
+      ],
       newNode: async () => {
         const node = await namespaceHolder();
         nodes.push(node);

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FakeBus } from '../../controller/bus/fake.js';
+import { SharedCauses } from '../../controller/cause/shared-causes.js';
 import { EventLog } from '../../controller/events/log.js';
 import type { ImageStore } from '../../controller/image/port.js';
 import { FakeNetwork } from '../../controller/network/fake.js';
@@ -65,8 +66,19 @@ export class NodeBench {
     this.runtime.onStart = (id) => this.#firstStage(id);
     this.runtime.onEnd = (id) => this.#letGo(id);
     const events = new EventLog(this.store.events, systemClock, log);
+    const registry = new NodeRegistry(scripted(this.store.nodes, this.script), events, systemClock);
     this.context = {
-      registry: new NodeRegistry(scripted(this.store.nodes, this.script), events, systemClock),
+      registry,
+      causes: new SharedCauses({
+        bus: this.bus,
+        network: this.network,
+        events,
+        clock: systemClock,
+        log,
+        forgive: (settleMs) => {
+          registry.forgiveSilence(settleMs);
+        },
+      }),
       metrics: new MetricsHistory(),
       files: this.store.files,
       replicas: this.store.replicas,

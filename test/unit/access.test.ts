@@ -72,6 +72,7 @@ describe('access rules', () => {
     const names = ['GetSigningKeys', 'InitLogin', 'InitRegistration', 'VerifyLogin', 'VerifyRegistration'];
     expect([...pathsOf('public')].sort()).to.deep.equal([
       // The calls in it come to the edge one by one (exchange.test.ts).
+      '/nexus.v1.ClusterService/GetReadiness',
       '/nexus.v1.ExchangeService/Exchange',
       ...names.map((name) => `/nexus.v1.IdentityService/${name}`),
       '/nexus.v1.MetricsService/GetClusterMetrics',

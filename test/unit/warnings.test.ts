@@ -1,6 +1,7 @@
 import { expect } from 'chai';
-import { nodeWarnings, type WatchedNode } from '../../controller/node/warnings.js';
-import { repairWarnings, type WatchedRepair } from '../../controller/repair/warnings.js';
+import { warn, withCause, type Warning } from '../../controller/cause/warnings.js';
+import { nodeWarnings as warningsOfNodes, type WatchedNode } from '../../controller/node/warnings.js';
+import { repairWarnings as warningsOfRepair, type WatchedRepair } from '../../controller/repair/warnings.js';
 import type { NodeStatus } from '../../controller/node/state.js';
 import type { VolumeState } from '../../shared/volume-state.js';
 
@@ -40,6 +41,10 @@ const repair = ({
   filesInTrouble: { unavailable, damaged, lost },
   ...rest,
 });
+
+const textsOf = (warnings: readonly Warning[]): string[] => warnings.map(({ text }) => text);
+const nodeWarnings = (nodes: readonly WatchedNode[]): string[] => textsOf(warningsOfNodes(nodes));
+const repairWarnings = (repair: WatchedRepair): string[] => textsOf(warningsOfRepair(repair));
 
 describe('warnings', () => {
   it('are none when all is well, or there is nothing yet', () => {
@@ -116,5 +121,15 @@ describe('warnings', () => {
     );
     expect(lost).to.match(/of 3 unavailable file\(s\): a, b, c \.\.\.; start or restart the nodes that are down$/);
     expect(blocked).to.match(/cannot be repaired: no room; add one$/);
+  });
+
+  it('name a shared cause once, in place of what it explains', () => {
+    const cause = { kind: 'bus', problem: 'the bus does not answer', remedy: 'it is replaced', since: 0 } as const;
+    const found = [warn('node-lost', 'a'), warn('node-lost', 'b'), warn('volume-full', 'c'), warn('no-place', 'd')];
+    expect(withCause(undefined, found)).to.equal(found);
+    expect(textsOf(withCause(cause, found))).to.deep.equal([
+      'the bus does not answer since 1970-01-01T00:00:00.000Z: it is replaced',
+      'c',
+    ]);
   });
 });

@@ -1,0 +1,174 @@
+/**
+ * What all nodes depend on, watched for itself: the bus by a message through it and back, the network by what the kernel
+ * shows. While one of them is ill the silence of agents says nothing about nodes: the cause is named once, nodes are not
+ * judged, and what waits for it starts again when it is back. Mends both as far as they are ours.
+ */
+import type { Clock } from '../../shared/clock.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/log.js';
+import type { AgentBus } from '../bus/port.js';
+import type { EventLog } from '../events/log.js';
+import type { NetworkFabric } from '../network/port.js';
+
+export type CauseKind = 'bus' | 'network';
+
+export interface SharedCause {
+  readonly kind: CauseKind;
+  /** What is wrong, in a few words: nothing in it is secret. */
+  readonly problem: string;
+  /** What happens about it, or what to do. */
+  readonly remedy: string;
+  /** Ms since 1970. */
+  readonly since: number;
+}
+
+export interface CauseDeps {
+  readonly bus: AgentBus;
+  readonly network: NetworkFabric;
+  readonly events: EventLog;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The silence of agents so far is not theirs; they have `settleMs` beyond the usual to be heard. */
+  readonly forgive: (settleMs: number) => void;
+}
+
+/** A round trip takes less than a millisecond; beyond this agents may have spoken without being heard. */
+export const PULSE_TIMEOUT_MS = 1000;
+export const PULSE_PERIOD_MS = 500;
+export const NETWORK_PERIOD_MS = 1000;
+/** Shorter gaps are a busy machine, and nothing that anybody could do something about. */
+const NAMED_AFTER_MS = 2500;
+/** A server of ours that passes nothing on for so long hangs. */
+const HUNG_AFTER_MS = 10_000;
+/** Agents that lost their connection try again each half second, and on a busy machine need some for it. */
+const SETTLE_MS = 5000;
+
+export class SharedCauses {
+  readonly #causes = new Map<CauseKind, SharedCause>();
+  #answeredAt: number;
+  #isAnswering = true;
+  #replacedAt = -Infinity;
+  #pulse: Promise<void> | undefined;
+  #lastReplacement = '';
+  /** The one that ended last, and when. */
+  #last: { readonly cause: SharedCause; readonly endedAt: number } | undefined;
+
+  constructor(private readonly deps: CauseDeps) {
+    this.#answeredAt = deps.clock.monotonic();
+  }
+
+  /** What people should be told. A network that is broken explains a bus that is not heard. */
+  get current(): SharedCause | undefined {
+    return this.#causes.get('network') ?? this.#causes.get('bus');
+  }
+
+  isUp(kind: CauseKind): boolean {
+    return !this.#causes.has(kind);
+  }
+
+  /** Whether an agent that is not heard is silent: it may be the bus that is deaf. */
+  get silenceCounts(): boolean {
+    return this.#isAnswering && this.#causes.size === 0;
+  }
+
+  /** For what needs an agent to be heard. Code: unavailable, with what is wrong. */
+  assertServed(): void {
+    const { current } = this;
+    if (current === undefined) return;
+    throw new NexusError('unavailable', `${current.problem}; ${current.remedy}; try again when it is back`);
+  }
+
+  /** Looks at once: what explains a failure of work that began at this monotonic time. It may be over by now. */
+  async explain(beganAt: number): Promise<SharedCause | undefined> {
+    await Promise.all([this.lookAtBus(), this.lookAtNetwork([])]);
+    const last = this.#last;
+    return this.current ?? (last !== undefined && last.endedAt >= beganAt ? last.cause : undefined);
+  }
+
+  /** Every PULSE_PERIOD_MS; calls at the same time share one pulse. Never rejects. */
+  lookAtBus(): Promise<void> {
+    return (this.#pulse ??= this.#lookAtBus().finally(() => {
+      this.#pulse = undefined;
+    }));
+  }
+
+  async #lookAtBus(): Promise<void> {
+    const { bus, clock, forgive } = this.deps;
+    const isAnswering = await bus.pulse(PULSE_TIMEOUT_MS);
+    const now = clock.monotonic();
+    if (isAnswering) {
+      if (!this.#isAnswering) forgive(SETTLE_MS);
+      this.#isAnswering = true;
+      this.#answeredAt = now;
+      await this.#mended('bus', 'the bus answers again');
+      return;
+    }
+    this.#isAnswering = false;
+    const silentForMs = now - this.#answeredAt;
+    if (silentForMs < NAMED_AFTER_MS) return;
+    await this.#found('bus', 'the bus does not answer', this.#busRemedy());
+    // A server that can't be reached for want of a network would be none the better for being replaced.
+    const isOurTurn = silentForMs >= HUNG_AFTER_MS && this.#causes.get('network') === undefined;
+    if (isOurTurn && now - this.#replacedAt >= HUNG_AFTER_MS) await this.#replace(now);
+  }
+
+  #busRemedy(): string {
+    if (this.deps.bus.serverPid === 0 && this.#lastReplacement === '')
+      return `uploads and reads go on; it is the external server at ${this.deps.bus.url}: look there, nodes come back by themselves`;
+    return `uploads and reads go on; ${this.#lastReplacement === '' ? `it is replaced after ${HUNG_AFTER_MS / 1000} s, and nodes come back by themselves` : this.#lastReplacement}`;
+  }
+
+  async #replace(now: number): Promise<void> {
+    const { bus, events } = this.deps;
+    this.#replacedAt = now;
+    if (!(await bus.replaceServer())) return;
+    this.#lastReplacement =
+      'its server has been replaced; should that be all in vain, nats.d/nats.log of the run folder has why';
+    await events.append('bus.replaced', 'bus', 'the server of the bus hung; it was ended, and another is started');
+  }
+
+  /** Every NETWORK_PERIOD_MS; restores what nodes share, and returns the slots whose own link is cut off. Never rejects. */
+  async lookAtNetwork(slots: readonly number[]): Promise<readonly number[]> {
+    const { network, log, forgive } = this.deps;
+    try {
+      const { problem, loose } = await network.inspect(slots);
+      if (problem === undefined) {
+        await this.#mended('network', 'the network of the nodes is whole again');
+        return loose;
+      }
+      await this.#found('network', problem, 'it is restored by itself');
+      await network.prepare();
+      forgive(SETTLE_MS);
+      // Links that were cut off by it are seen now.
+      const after = await network.inspect(slots);
+      if (after.problem === undefined)
+        await this.#mended('network', `the network is whole again: ${problem}, and was restored`);
+      return after.loose;
+    } catch (error) {
+      const { message } = toNexusError(error);
+      log.error({ err: error }, 'the network cannot be restored; trying again');
+      await this.#found('network', 'the network of the nodes is broken', `it cannot be restored: ${message}`);
+      return [];
+    }
+  }
+
+  async #found(kind: CauseKind, problem: string, remedy: string): Promise<void> {
+    const { clock, events } = this.deps;
+    const known = this.#causes.get(kind);
+    this.#causes.set(kind, { kind, problem, remedy, since: known?.since ?? clock.now() });
+    if (known !== undefined) return;
+    // The bus is named by its own event only where nothing else explains its silence.
+    if (kind === 'bus' && this.#causes.has('network')) return;
+    await events.append(`${kind}.down`, kind, `${problem}; ${remedy}`);
+  }
+
+  async #mended(kind: CauseKind, message: string): Promise<void> {
+    const cause = this.#causes.get(kind);
+    if (cause === undefined) return;
+    this.#causes.delete(kind);
+    this.#last = { cause, endedAt: this.deps.clock.monotonic() };
+    if (kind === 'bus') this.#lastReplacement = '';
+    this.deps.forgive(SETTLE_MS);
+    await this.deps.events.append(`${kind}.up`, kind, message);
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Every kind of warning that `nexus status` can show. A kind is added here first: the tests of advice have a case for
+ * each, which follows what the warning says to do and sees that it helps.
+ */
+import type { SharedCause } from './shared-causes.js';
+
+export const WARNING_KINDS = [
+  'shared-cause',
+  'database-lost',
+  'log-unwritten',
+  'mail',
+  'gateway-down',
+  'chunks-unreadable',
+  'repair-blocked',
+  'runtime-caveat',
+  'node-failed',
+  'node-lost',
+  'node-suspect',
+  'volume-bad',
+  'volume-full',
+  'inodes-full',
+  'memory-full',
+  'no-place',
+] as const;
+
+export type WarningKind = (typeof WARNING_KINDS)[number];
+
+export interface Warning {
+  readonly kind: WarningKind;
+  /** What is wrong, and what to do. */
+  readonly text: string;
+}
+
+export const warn = (kind: WarningKind, text: string): Warning => ({ kind, text });
+
+/** What only says again, for each node and file, that something they all depend on is away; its advice would not help. */
+const EXPLAINED: readonly WarningKind[] = [
+  'node-lost',
+  'node-suspect',
+  'no-place',
+  'chunks-unreadable',
+  'repair-blocked',
+];
+
+/** The cause in place of its effects. */
+export function withCause(cause: SharedCause | undefined, warnings: readonly Warning[]): readonly Warning[] {
+  if (cause === undefined) return warnings;
+  const text = `${cause.problem} since ${new Date(cause.since).toISOString()}: ${cause.remedy}`;
+  return [warn('shared-cause', text), ...warnings.filter(({ kind }) => !EXPLAINED.includes(kind))];
+}

@@ -1,0 +1,57 @@
+/**
+ * The part of the reconcile loop that runs while the controller does: joins nodes to the network again that were cut off
+ * from it, and starts nodes whose start had failed for a cause that they share with all others, once that has gone.
+ */
+import { toNexusError } from '../../shared/errors.js';
+import type { NodeRecord } from '../store/port.js';
+import type { NodeService } from './service.js';
+import { isListening, isWaiting } from './state.js';
+
+export class NodeMender {
+  constructor(private readonly service: NodeService) {}
+
+  /** Every NETWORK_PERIOD_MS. */
+  async tick(signal: AbortSignal): Promise<void> {
+    const { registry, causes } = this.service.context;
+    const linked = registry.list().filter(({ status }) => isListening(status));
+    const loose = new Set(await causes.lookAtNetwork(linked.map(({ slot }) => slot)));
+    for (const node of linked.filter(({ slot }) => loose.has(slot))) await this.#relink(node, signal);
+    if (causes.current !== undefined) return;
+    await Promise.all(
+      registry
+        .list()
+        .filter((node) => isWaiting(node))
+        .map((node) => this.#start(node, signal)),
+    );
+  }
+
+  /** Under the node's lock: it may be stopping, which takes its link away. */
+  async #relink({ id, name }: NodeRecord, signal: AbortSignal): Promise<void> {
+    const { registry, network, events, log } = this.service.context;
+    try {
+      await this.service.exclusively(id, async () => {
+        const node = registry.get(id);
+        if (node === undefined || !isListening(node.status)) return;
+        await network.relink({ slot: node.slot, ip: node.ip, pid: node.pid }, signal);
+        await events.append(
+          'node.relinked',
+          name,
+          `node ${name} was cut off from the network and is joined to it again`,
+        );
+      });
+    } catch (error) {
+      log.error({ err: error, node: name }, 'a node cannot be joined to the network again; trying again');
+    }
+  }
+
+  async #start({ id, name }: NodeRecord, signal: AbortSignal): Promise<void> {
+    try {
+      await this.service.startWaiting(id, signal);
+    } catch (error) {
+      this.service.context.log.warn(
+        { node: name, said: toNexusError(error).message },
+        'a node that waited did not start',
+      );
+    }
+  }
+}
