@@ -111,7 +111,7 @@ async function endOrphans({ runtime, events, log }: NodeContext, node: NodeRecor
 }
 
 /** The start waits for them. */
-const ORPHAN_GRACE_MS = 2000;
+const ORPHAN_GRACE_MS = 5000;
 const MOST_SHOWN = 200;
 
 /**
