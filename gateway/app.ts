@@ -2,15 +2,18 @@
  * The gateway as a Koa application, which needs no port: frame, headers, errors, routes. A route is checked and called
  * here; what it does lies in routes/.
  */
+import type { IncomingMessage } from 'node:http';
 import Router from '@koa/router';
 import Koa, { type Context } from 'koa';
 import { z } from 'zod';
 import { NexusError } from '../shared/errors.js';
+import { OPEN_STREAMS, REQUEST_BYTES, Shares } from '../shared/shares.js';
 import type { Logger } from '../shared/log.js';
 import { chunks } from './chunks/middleware.js';
 import type { ChunkRelay } from './chunks/relay.js';
 import type { Controller } from './controller.js';
 import { refuseConditions } from './conditions.js';
+import { EventFeeds } from './events/feed.js';
 import { HttpError } from './http-error.js';
 import { parseInput, readJson } from './input.js';
 import type { GatewayLimits } from './limits.js';
@@ -61,7 +64,15 @@ const GONE: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRE
 export function createApp(options: AppOptions): Koa {
   const { controller, limits, log, draining } = options;
   const metrics = new HttpMetrics();
-  const services: Services = { limits, log, draining, turns: new Turns(limits.transfers, MAX_WAITING_TRANSFERS) };
+  const services: Services = {
+    limits,
+    log,
+    draining,
+    turns: new Turns(limits.transfers, MAX_WAITING_TRANSFERS),
+    feeds: new EventFeeds(controller),
+    streams: new Shares(OPEN_STREAMS),
+  };
+  const bodies = new Shares(REQUEST_BYTES);
   const routes = [
     ...authRoutes,
     ...nodeRoutes,
@@ -73,7 +84,7 @@ export function createApp(options: AppOptions): Koa {
     ...metricsRoutes(new Scrape(controller, metrics, log, options.ownLog), options.mayReadMetrics),
   ];
   const router = new Router();
-  for (const route of routes) addRoute(router, route, controller, services);
+  for (const route of routes) addRoute(router, route, { controller, services, bodies });
   const documentation = documentationRouter(openApiDocument(routes));
 
   const app = new Koa();
@@ -94,7 +105,14 @@ export function createApp(options: AppOptions): Koa {
   return app;
 }
 
-function addRoute(router: Router, route: Route, controller: Controller, services: Services): void {
+interface RouteDeps {
+  readonly controller: Controller;
+  readonly services: Services;
+  /** Bytes of JSON bodies that are held. */
+  readonly bodies: Shares;
+}
+
+function addRoute(router: Router, route: Route, { controller, services, bodies }: RouteDeps): void {
   router[route.method](route.path, async (context) => {
     const state = stateOf(context);
     state.route = route.path;
@@ -103,13 +121,24 @@ function addRoute(router: Router, route: Route, controller: Controller, services
     const { address, requestId, signal } = state;
     const session = controller.session({ token, address, requestId, signal });
     // A token that is good for nothing must not make anybody read and parse what is large.
+    let client = address;
     if (token !== undefined && route.maxBodyBytes > SMALL_BODY_BYTES) {
-      await session.call(session.identity.whoAmI, {});
+      client = (await session.call(session.identity.whoAmI, {})).username;
     }
+    // Held until the answer: what was read is in use as long, here and in the controller.
+    using _body = bodies.take(client, bodyBytes(context.req, route));
     const input = { ...services, ...(await checked(route, context, services)), session, koa: context };
     const reply = await route.handle(input as unknown as Input<never, never, never>);
     if (reply !== undefined) send(context, route, reply);
   });
+}
+
+/** What the body may have, at most. What is announced as larger is refused before it is read. */
+function bodyBytes({ headers }: IncomingMessage, { upload, maxBodyBytes }: Route): number {
+  if (upload !== undefined) return 0;
+  if (headers['transfer-encoding'] !== undefined) return maxBodyBytes;
+  const announced = Number(headers['content-length'] ?? 0);
+  return announced > maxBodyBytes ? 0 : announced;
 }
 
 async function checked(

@@ -11,6 +11,7 @@ import { serviceUserIds } from '../shared/host/service-user.js';
 import { GATEWAY_LOG } from '../shared/config/instance.js';
 import { MIB } from '../shared/limits.js';
 import { createProcessLog, type ProcessLog } from '../shared/log.js';
+import { REQUEST_BYTES, Shares } from '../shared/shares.js';
 import { createApp } from './app.js';
 import { ChunkRelay } from './chunks/relay.js';
 import { clientAddress } from './client-address.js';
@@ -79,6 +80,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<() 
     log,
     firstMessageMs: limits.bodyTimeoutMs,
     bounds: GRPC_BOUNDS,
+    bodies: new Shares(REQUEST_BYTES),
     addressOf: (direct, forwardedFor) => clientAddress(direct, forwardedFor, settings.gatewayProxies),
   });
   const options = { host, port, tls, limits };

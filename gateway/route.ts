@@ -5,7 +5,9 @@
 import type { Context } from 'koa';
 import type { z } from 'zod';
 import type { Logger } from '../shared/log.js';
+import type { Shares } from '../shared/shares.js';
 import type { Session } from './controller.js';
+import type { EventFeeds } from './events/feed.js';
 import type { GatewayLimits } from './limits.js';
 import type { Turns } from './turns.js';
 
@@ -23,6 +25,9 @@ export interface Services {
   readonly limits: GatewayLimits;
   /** Of uploads and downloads. */
   readonly turns: Turns;
+  /** Streams of events that are open. */
+  readonly streams: Shares;
+  readonly feeds: EventFeeds;
   readonly log: Logger;
   /** Aborted when the gateway stops: for what would go on for ever. */
   readonly draining: AbortSignal;

@@ -6,6 +6,7 @@ import type {
   GatewaySummary,
   GetStatusResponse,
 } from '../../shared/gen/nexus/v1/cluster.js';
+import { NexusError } from '../../shared/errors.js';
 import { VERSION } from '../../shared/version.js';
 import type { SharedCauses } from '../cause/shared-causes.js';
 import { warn, withCause, type Warning } from '../cause/warnings.js';
@@ -46,18 +47,21 @@ export interface WatchedLog {
 }
 
 /** New events that wait for a slow watcher; beyond it the watcher is told to come again. */
-const MAX_WAITING_EVENTS = 10_000;
+const MAX_WAITING_EVENTS = 1000;
 
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
   return {
     getStatus: unary(edge, () => status(deps)),
     getReadiness: unary(edge, () => Promise.resolve({ causes: causesOf(deps.context.causes) })),
     watchEvents: serverStream(edge, async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send }) => {
+      using _place = follow ? edge.streams.take(caller.user) : undefined;
       const waiting: EventRecord[] = [];
+      let isTooSlow = false;
       let wake = (): void => undefined;
       const stop = deps.events.listen((event) => {
         if (!mayBeSeen(event, caller)) return;
         if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
+        else isTooSlow = true;
         wake();
       });
       try {
@@ -67,6 +71,7 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
         const visible = past.filter((event) => mayBeSeen(event, caller));
         for (const event of wanted === 0 ? visible : visible.slice(-wanted)) await send({ event: eventShape(event) });
         while (follow && !signal.aborted) {
+          if (isTooSlow) throw tooSlow(last);
           const event = waiting.shift();
           if (event === undefined)
             await new Promise<void>((resolve) => {
@@ -79,7 +84,10 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
                 { once: true },
               );
             });
-          else if (event.id > last) await send({ event: eventShape(event) });
+          else if (event.id > last) {
+            last = event.id;
+            await send({ event: eventShape(event) });
+          }
         }
       } finally {
         stop();
@@ -90,6 +98,11 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
     }),
   };
 }
+
+const tooSlow = (last: number): NexusError =>
+  new NexusError('resource_exhausted', `more happened than was read; come again for what came after event ${last}`, {
+    after_id: last,
+  });
 
 /** Nodes are everybody's; files, which events name, are their owners'; what holds the cluster together is for those who run it. */
 const mayBeSeen = ({ type, owner }: EventRecord, caller: Caller): boolean =>

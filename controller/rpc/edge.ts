@@ -6,6 +6,7 @@ import { isIP } from 'node:net';
 import type { Metadata } from '@grpc/grpc-js';
 import type { Logger } from '../../shared/log.js';
 import { NexusError } from '../../shared/errors.js';
+import { OPEN_STREAMS, REQUEST_BYTES, Shares } from '../../shared/shares.js';
 import { LOCAL_ADMINISTRATOR, USER_NAME_PATTERN } from '../../shared/users.js';
 import { AS_USER_METADATA, AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA } from '../../shared/rpc/status.js';
 import { UNKNOWN_ADDRESS } from '../identity/address.js';
@@ -28,6 +29,10 @@ export interface Edge {
   readonly log: Logger;
   /** Every call is counted here. */
   readonly calls: CallStatistics;
+  /** Streams that last until their reader ends them, by user. */
+  readonly streams: Shares;
+  /** Bytes of requests for code to run, by user. */
+  readonly bodies: Shares;
   /** `method` is the full path, e.g. /nexus.v1.FileService/ListFiles. Codes: unauthenticated, permission_denied. */
   admit(method: string, metadata: Metadata): Promise<Caller>;
 }
@@ -37,6 +42,8 @@ const MAX_REMEMBERED_USERS = 10_000;
 
 /** Whoever can open the admin socket is the administrator, and may act for a user, with that user's rights. */
 export class LocalEdge implements Edge {
+  readonly streams = new Shares(OPEN_STREAMS);
+  readonly bodies = new Shares(REQUEST_BYTES);
   readonly #known = new Set<string>();
 
   constructor(
@@ -74,6 +81,9 @@ export class LocalEdge implements Edge {
  * client and with nothing else: it can't make up a user.
  */
 export class GatewayEdge implements Edge {
+  readonly streams = new Shares(OPEN_STREAMS);
+  readonly bodies = new Shares(REQUEST_BYTES);
+
   constructor(
     readonly log: Logger,
     private readonly sessions: Pick<Sessions, 'authenticate'>,

@@ -34,6 +34,8 @@ import type { RegisteredService } from './server.js';
 
 /** Calls of one stream that are being answered; the gateway's own limits are far below. */
 const MAX_RUNNING = 8192;
+/** Of their requests, together. */
+const MAX_RUNNING_BYTES = 64 * MIB;
 /** As for a message of its own, with room for what is around it. */
 const MAX_RESPONSE_BYTES = 4 * MIB - 4096;
 /** What a reply takes besides its bytes, about. */
@@ -108,6 +110,8 @@ function metadataOf({ token, clientAddress, requestId }: ExchangedCall): Metadat
 class Conversation {
   readonly #running = new Map<number, ExchangedUnaryCall>();
   readonly #replies: Batch<ExchangedReply>;
+  /** Of requests that are being answered. */
+  #runningBytes = 0;
   #isFinishing = false;
 
   constructor(
@@ -153,6 +157,8 @@ class Conversation {
     else if (this.#running.has(id)) this.#refuse(id, new NexusError('invalid_argument', `call ${id} is running`));
     else if (this.#running.size >= MAX_RUNNING)
       this.#refuse(id, new NexusError('resource_exhausted', 'too many calls are running; try again in a moment'));
+    else if (this.#runningBytes + given.request.length > MAX_RUNNING_BYTES)
+      this.#refuse(id, new NexusError('unavailable', 'too many large calls are running; try again in a moment'));
     else this.#run(given, target);
   }
 
@@ -167,9 +173,12 @@ class Conversation {
     }
     const call = new ExchangedUnaryCall(method.path, metadataOf(given), request);
     this.#running.set(id, call);
+    const bytes = given.request.length;
+    this.#runningBytes += bytes;
     // handlers.ts reads of a call no more than this one has, and answers with a whole status.
     handle(call as unknown as ServerUnaryCall<unknown, unknown>, (error, response) => {
       this.#running.delete(id);
+      this.#runningBytes -= bytes;
       if (error === null) this.#answer(id, method.responseSerialize(response));
       else this.#refuse(id, errorOfStatus(error as StatusObject));
       this.#endIfDone();

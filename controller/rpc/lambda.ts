@@ -2,6 +2,7 @@
 import type { Settings } from '../../shared/config/settings.js';
 import type {
   LambdaFunction,
+  LambdaInput,
   LambdaResult as ResultMessage,
   LambdaServiceServer,
 } from '../../shared/gen/nexus/v1/lambda.js';
@@ -41,6 +42,7 @@ export function lambdaServiceHandlers(deps: LambdaEdgeDeps, edge: Edge): LambdaS
   });
   return {
     runLambda: serverStream(edge, async (request, context) => {
+      using _held = edge.bodies.take(context.caller.user, request.code.length + bytesOf(request.input));
       const { code, limits, input } = parseRequest(run, request);
       const bounds = { memoryBytes: limits.memoryMb * MIB, timeoutMs: limits.timeoutMs };
       await streamed(context, (pass) =>
@@ -48,12 +50,14 @@ export function lambdaServiceHandlers(deps: LambdaEdgeDeps, edge: Edge): LambdaS
       );
     }),
     invokeFunction: serverStream(edge, async (request, context) => {
+      using _held = edge.bodies.take(context.caller.user, bytesOf(request.input));
       const { name, input } = parseRequest(invoke, request);
       await streamed(context, (pass) =>
         invocations.invoke(name, given(context.caller.user, input), pass, context.signal),
       );
     }),
     deployFunction: unary(edge, async (request, { caller, signal }) => {
+      using _held = edge.bodies.take(caller.user, request.code.length);
       const { name, code, limits } = parseRequest(deploy, request);
       return { function: functionShape(await invocations.functions.deploy(caller.user, name, code, limits, signal)) };
     }),
@@ -79,6 +83,9 @@ export function lambdaServiceHandlers(deps: LambdaEdgeDeps, edge: Edge): LambdaS
     getLambdaStatistics: unary(edge, () => Promise.resolve(statisticsShape(lambda))),
   };
 }
+
+/** Of what is kept while the code waits for a place and runs. */
+const bytesOf = (input: LambdaInput | undefined): number => (input?.stdin.length ?? 0) + (input?.event?.length ?? 0);
 
 /** A sandbox writes no more than its limit of output, so what waits for a slow reader is bounded. */
 async function streamed({ send }: StreamContext<Part>, work: (pass: OnOutput) => Promise<LambdaResult>): Promise<void> {

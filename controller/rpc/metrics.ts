@@ -42,7 +42,8 @@ export function metricsServiceHandlers(
       const node = registry.resolve(reference);
       return Promise.resolve({ metrics: history.since(node.id, since).map((sample) => metricsShape(node, sample)) });
     }),
-    watchNodeMetrics: serverStream(edge, async ({ node: reference }, { signal, send }) => {
+    watchNodeMetrics: serverStream(edge, async ({ node: reference }, { caller, signal, send }) => {
+      using _place = edge.streams.take(caller.user);
       await watchFigures(context, {
         reference,
         signal,

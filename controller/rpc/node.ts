@@ -59,7 +59,8 @@ export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: 
     ...nodeUpkeepHandlers(upkeep, service, edge),
     ...agentHandlers(service.context, edge),
     execInNode: execHandler(service, edge),
-    getNodeLogs: serverStream(edge, async ({ node, follow, tail }, { signal, send }) => {
+    getNodeLogs: serverStream(edge, async ({ node, follow, tail }, { caller, signal, send }) => {
+      using _place = follow ? edge.streams.take(caller.user) : undefined;
       const record = registry.resolve(node);
       const isThere = (): boolean => registry.get(record.id) !== undefined;
       await followLog(settings, record.id, { follow, tail, isThere, signal }, (data) => send({ data }));

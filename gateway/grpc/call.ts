@@ -10,7 +10,7 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
-import { NexusError } from '../../shared/errors.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
 import { endSoon, refuse, trailersOf } from './status.js';
 
 export interface CallDeps {
@@ -18,6 +18,8 @@ export interface CallDeps {
   readonly begin: (headers: OutgoingHttpHeaders) => ClientHttp2Stream;
   /** The time that a client has to send its first message: every call has one. */
   readonly firstMessageMs: number;
+  /** Takes room for bytes of the request until the call has ended; undefined: it may have any number. Throws where there is none. */
+  readonly hold: ((bytes: number) => Disposable) | undefined;
 }
 
 export class Call {
@@ -80,7 +82,26 @@ export class Call {
     stream.once('close', () => {
       if (!outgoing.closed) outgoing.close(constants.NGHTTP2_CANCEL);
     });
+    this.#boundBytes();
     stream.pipe(outgoing);
+  }
+
+  #boundBytes(): void {
+    const { stream, deps } = this;
+    const { hold } = deps;
+    if (hold === undefined) return;
+    const held: Disposable[] = [];
+    stream.on('data', (piece: Buffer) => {
+      try {
+        held.push(hold(piece.length));
+      } catch (error) {
+        stream.unpipe();
+        this.fail(toNexusError(error));
+      }
+    });
+    stream.once('close', () => {
+      for (const piece of held) piece[Symbol.dispose]();
+    });
   }
 
   #boundFirstMessage(): void {

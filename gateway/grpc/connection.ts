@@ -15,6 +15,7 @@ import { randomBytes } from 'node:crypto';
 import { connect as connectSocket, type Socket } from 'node:net';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import type { Shares } from '../../shared/shares.js';
 import {
   AS_USER_METADATA,
   AUTHORIZATION_METADATA,
@@ -43,6 +44,8 @@ export interface ConnectionDeps {
   /** The client's address, of its connection's and what proxies say of it. */
   readonly addressOf: (direct: string, forwardedFor: string) => string;
   readonly bounds: ConnectionBounds;
+  /** Bytes of requests that are held, by the client's address. */
+  readonly bodies: Shares;
 }
 
 /** Services of this project alone: what else the controller's socket has is for the host, and one is for the gateway. */
@@ -55,6 +58,12 @@ const ENDLESS: ReadonlySet<string> = new Set([
   '/nexus.v1.MetricsService/WatchNodeMetrics',
   '/nexus.v1.NodeService/ExecInNode',
   '/nexus.v1.NodeService/GetNodeLogs',
+]);
+/** Their requests are streams, taken as fast as they are used. */
+const STREAMING: ReadonlySet<string> = new Set([
+  '/nexus.v1.NodeService/ExecInNode',
+  '/nexus.v1.ImageService/ImportImage',
+  '/nexus.v1.StateService/ImportState',
 ]);
 /** The same as the controller accepts. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
@@ -134,6 +143,7 @@ export class Connection {
     const call = new Call(stream, {
       begin: (outgoing) => this.#toController().request(outgoing),
       firstMessageMs: this.deps.firstMessageMs,
+      hold: STREAMING.has(method) ? undefined : (bytes) => this.deps.bodies.take(this.#direct, bytes),
     });
     this.#calls.set(call, method);
     clearTimeout(this.#ending);

@@ -6,13 +6,16 @@ import { PassThrough } from 'node:stream';
 import { z } from 'zod';
 import { toNexusError } from '../../shared/errors.js';
 import { eventShape } from '../../shared/rpc/shapes.js';
+import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import type { Session } from '../controller.js';
+import { RETRY_MS, type EventFeeds, type Reader } from '../events/feed.js';
 import { invalid } from '../http-error.js';
+import { stateOf } from '../middleware/request.js';
 import { route, type Route } from '../route.js';
+import { bearerToken } from '../token.js';
 
 /** Proxies cut connections on which nothing comes for a minute; also how soon a token that was revoked ends a stream. */
 const KEEP_ALIVE_MS = 15_000;
-const RETRY_MS = 1000;
 /** Of a client that reads nothing. */
 const MAX_WAITING_BYTES = 1024 * 1024;
 
@@ -30,16 +33,20 @@ export const eventRoutes: readonly Route[] = [
         .describe('as Last-Event-ID'),
     }),
     answers: { 200: { description: 'a stream of events', type: 'text/event-stream' } },
-    handle: async ({ session, koa, query, draining }) => {
+    handle: async ({ session, koa, query, draining, feeds, streams }) => {
       const after = lastEventId(koa.get('last-event-id')) ?? query.after ?? '0';
-      // Whoever may not see events is to be told so by a status.
-      await session.call(session.identity.whoAmI, {});
+      // Who may not see events is told so by a status.
+      const { username, role } = await session.call(session.identity.whoAmI, {});
+      const place = streams.take(username);
       const out = new PassThrough();
       koa.set('Cache-Control', 'no-store');
       koa.set('X-Accel-Buffering', 'no');
       koa.type = 'text/event-stream';
       koa.body = out;
-      void stream(session, out, BigInt(after), draining);
+      const reader = { token: bearerToken(koa.get('authorization')), address: stateOf(koa).address, role, username };
+      void stream({ session, out, feeds, reader, draining }, BigInt(after)).finally(() => {
+        place[Symbol.dispose]();
+      });
       return undefined;
     },
   }),
@@ -51,54 +58,69 @@ function lastEventId(header: string): string | undefined {
   return header;
 }
 
-async function stream(session: Session, out: PassThrough, from: bigint, draining: AbortSignal): Promise<void> {
+interface OpenStream {
+  readonly session: Session;
+  readonly out: PassThrough;
+  readonly feeds: EventFeeds;
+  readonly reader: Pick<Reader, 'token' | 'address'> & { readonly username: string; readonly role: string };
+  readonly draining: AbortSignal;
+}
+
+/** Resolves when the client has gone, or was let go. */
+async function stream({ session, out, feeds, reader, draining }: OpenStream, from: bigint): Promise<void> {
   const end = new AbortController();
   const onEnd = (): void => {
     end.abort();
     out.end();
   };
+  const endWith = (why: string): void => {
+    if (!end.signal.aborted) out.write(`: ${why}\n\n`);
+    onEnd();
+  };
   session.signal.addEventListener('abort', onEnd, { once: true });
   draining.addEventListener('abort', onEnd, { once: true });
+  const say = (text: string): void => {
+    if (end.signal.aborted) return;
+    // A client that does not read comes again with the last id it saw.
+    if (out.writableLength + out.readableLength > MAX_WAITING_BYTES) endWith('you read too slowly; come again');
+    else out.write(text);
+  };
   const keepAlive = setInterval(() => {
-    say(out, ': still here\n\n');
-    session.call(session.identity.whoAmI, {}).catch((error: unknown) => {
-      if (toNexusError(error).code === 'unauthenticated') onEnd();
-    });
+    say(': still here\n\n');
+    session.call(session.identity.whoAmI, {}).then(
+      ({ role }) => {
+        // What may be seen was decided when the stream began.
+        if (role !== reader.role) endWith('your role has changed; come again');
+      },
+      (error: unknown) => {
+        if (toNexusError(error).code === 'unauthenticated') endWith('log in again');
+      },
+    );
   }, KEEP_ALIVE_MS);
-  say(out, `retry: ${RETRY_MS}\n\n`);
-  try {
-    for (let after = from; !end.signal.aborted;) {
-      after = await follow(session, out, after, end.signal);
-      await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  say(`retry: ${RETRY_MS}\n\n`);
+  let last = from;
+  const tell = (event: Event): void => {
+    last = event.id;
+    say(`id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(eventShape(event))}\n\n`);
+  };
+  const gone = new Promise<void>((resolve) => {
+    end.signal.addEventListener('abort', () => {
+      resolve();
+    });
+  });
+  if (session.signal.aborted || draining.aborted) onEnd();
+  while (!end.signal.aborted) {
+    try {
+      const { token, address, username, role } = reader;
+      await feeds.follow(`${username} ${role}`, { token, address, tell, end: endWith }, session, last, end.signal);
+      break;
+    } catch (error) {
+      if (toNexusError(error).code === 'unauthenticated') endWith('log in again');
     }
-  } finally {
-    clearInterval(keepAlive);
-    session.signal.removeEventListener('abort', onEnd);
-    draining.removeEventListener('abort', onEnd);
-    out.end();
+    await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, RETRY_MS))]);
   }
-}
-
-/** Until the controller or the client goes; answers the last event's id. */
-async function follow(session: Session, out: PassThrough, from: bigint, end: AbortSignal): Promise<bigint> {
-  let after = from;
-  try {
-    const request = { follow: true, afterId: after };
-    for await (const { event } of session.messages(session.cluster, session.cluster.watchEvents, request)) {
-      if (end.aborted) break;
-      if (event === undefined) continue;
-      say(out, `id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(eventShape(event))}\n\n`);
-      after = event.id;
-    }
-  } catch (error) {
-    if (toNexusError(error).code === 'unauthenticated') out.end();
-  }
-  return after;
-}
-
-/** A client that does not read is let go; it comes again with the last id it saw. */
-function say(out: PassThrough, text: string): void {
-  if (out.writableEnded || out.destroyed) return;
-  if (out.writableLength + out.readableLength > MAX_WAITING_BYTES) out.destroy();
-  else out.write(text);
+  await gone;
+  clearInterval(keepAlive);
+  session.signal.removeEventListener('abort', onEnd);
+  draining.removeEventListener('abort', onEnd);
 }

@@ -5,6 +5,7 @@ import { createServer, type AddressInfo, type Server as TcpServer, type Socket }
 import { credentials, type UntypedHandleCall } from '@grpc/grpc-js';
 import { GRPC_BOUNDS, GrpcEdge, type GrpcBounds } from '../../gateway/grpc/edge.js';
 import { speaksHttp2 } from '../../gateway/grpc/preface.js';
+import { REQUEST_BYTES, Shares } from '../../shared/shares.js';
 import { createLogger } from '../../shared/log.js';
 import { FakeController } from './fake-controller.js';
 
@@ -30,6 +31,7 @@ export class GrpcGateway implements AsyncDisposable {
       log: createLogger('test', 'silent'),
       firstMessageMs: FIRST_MESSAGE_MS,
       bounds: { ...GRPC_BOUNDS, ...bounds },
+      bodies: new Shares(REQUEST_BYTES),
       addressOf: (direct, forwarded) => (forwarded === '' ? direct : forwarded),
     });
     this.#tcp = createServer((socket) => {

@@ -101,6 +101,33 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
     expect(asBob).to.contain('of-bob').and.not.contain('of-alice');
   });
 
+  it('gives one user no more than so many streams, and others theirs', async () => {
+    const bob = await gateway.register('carol');
+    const gone = new AbortController();
+    const open = (reader: string) =>
+      fetch(new URL('/api/events', gateway.url), {
+        headers: { authorization: `Bearer ${reader}` },
+        signal: gone.signal,
+      });
+    const answers = await Promise.all(Array.from({ length: 40 }, () => open(token)));
+    const refused = answers.filter(({ status: code }) => code === 429);
+    expect([refused.length, refused[0]?.headers.get('retry-after')]).to.deep.equal([8, '1']);
+    expect((await open(bob)).status).to.equal(200);
+    gone.abort();
+    await eventually(
+      async () => {
+        const again = new AbortController();
+        const { status: code } = await fetch(new URL('/api/events', gateway.url), {
+          headers: { authorization: `Bearer ${token}` },
+          signal: again.signal,
+        });
+        again.abort();
+        return code;
+      },
+      (code) => code === 200,
+    );
+  });
+
   it('counts nobody who leaves a stream among its own faults', () => {
     const lines = readFileSync(join(cluster().runDir, 'gateway.d', 'gateway.log'), 'utf8').split('\n');
     expect(lines.some((line) => line.includes('"route":"/api/events","status":499'))).to.equal(true);
