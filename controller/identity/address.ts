@@ -19,6 +19,9 @@ export function addressGroup(address: string): string {
     .join(':')}::/64`;
 }
 
+/** Of a call: the admin socket is a place of its own. */
+export const originGroup = (address: string): string => (address === '' ? 'local' : addressGroup(address));
+
 function ipv6Words(address: string): number[] {
   // The URL parser brings every spelling to one, embedded IPv4 included.
   const canonical = new URL(`http://[${address}]/`).hostname.slice(1, -1);

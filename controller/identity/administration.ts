@@ -65,9 +65,9 @@ export class Administration {
 
   /** Disabling makes all tokens void that are out, for good. Codes: not_found, failed_precondition (the last administrator). */
   async setDisabled(username: string, disabled: boolean, origin: Origin): Promise<UserRecord> {
-    const { store, clock } = this.deps;
+    const { store, clock, limits } = this.deps;
     const audit = auditLine(clock, origin, disabled ? 'user.disabled' : 'user.enabled', username);
-    return await store.users.update(
+    const changed = await store.users.update(
       username,
       (user, others) => {
         if (disabled) assertNotTheLast(user, others, origin);
@@ -75,6 +75,9 @@ export class Administration {
       },
       audit,
     );
+    // Also of an account that was enabled: the way in for an owner whom somebody else's attempts keep out.
+    if (!disabled) await limits.forget([changed.username, changed.email]);
+    return changed;
   }
 
   /** Answers the new key's id. Code: resource_exhausted. */

@@ -37,6 +37,8 @@ export const ChallengeEntity = new EntitySchema<ChallengeRecord>({
     salt: text('salt'),
     codeHash: text('code_hash'),
     attempts: integer('attempts'),
+    origin: { type: 'varchar', length: 64 },
+    attemptsElsewhere: integer('attempts_elsewhere'),
     expiresAt: bigint('expires_at'),
     username: text('username'),
     passwordHash: text('password_hash'),

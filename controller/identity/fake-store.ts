@@ -57,7 +57,7 @@ export class FakeIdentityStore implements IdentityStore {
     this.users = fakeUsers(read, write);
     this.challenges = fakeChallenges(write);
     this.revocations = fakeRevocations(read, write);
-    this.counters = fakeCounters(write);
+    this.counters = fakeCounters(read, write);
     this.audit = fakeAudit(read, write);
   }
 
@@ -144,12 +144,17 @@ const fakeChallenges = (write: Run): ChallengeStore => ({
       tables.challenges.set(`${challenge.purpose} ${challenge.account}`, challenge);
       append(tables, audit);
     }),
-  redeem: ({ purpose, account, now, maxAttempts, matches, audit }) =>
+  redeem: ({ purpose, account, now, origin, maxAttempts, maxElsewhere, matches, audit }) =>
     write((tables) => {
       const key = `${purpose} ${account}`;
       const found = tables.challenges.get(key);
-      const isOpen = found !== undefined && found.expiresAt > now && found.attempts < maxAttempts;
-      const open = isOpen ? { ...found, attempts: found.attempts + 1 } : undefined;
+      const isOwn = found?.origin === origin;
+      const isLeft = isOwn ? found.attempts < maxAttempts : (found?.attemptsElsewhere ?? 0) < maxElsewhere;
+      const isOpen = found !== undefined && found.expiresAt > now && isLeft;
+      const counted = isOwn
+        ? { attempts: found.attempts + 1 }
+        : { attemptsElsewhere: (found?.attemptsElsewhere ?? 0) + 1 };
+      const open = isOpen ? { ...found, ...counted } : undefined;
       if (open !== undefined) tables.challenges.set(key, open);
       const isRight = matches(open);
       const won = isRight && open !== undefined;
@@ -169,7 +174,12 @@ const fakeRevocations = (read: Run, write: Run): RevocationStore => ({
   has: (tokenId) => read(({ revocations }) => revocations.has(tokenId)),
 });
 
-const fakeCounters = (write: Run): CounterStore => ({
+const fakeCounters = (read: Run, write: Run): CounterStore => ({
+  has: (key, now) => read(({ counters }) => (counters.get(key)?.resetsAt ?? 0) > now),
+  forget: (ending) =>
+    write(({ counters }) => {
+      for (const key of counters.keys()) if (key.endsWith(ending)) counters.delete(key);
+    }),
   count: (keys, now, windowMs) =>
     write(({ counters }) =>
       keys.map((key) => {

@@ -7,12 +7,23 @@ import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
-import { addressGroup } from './address.js';
+import { addressGroup, originGroup } from './address.js';
 import type { Count, IdentityStore } from './port.js';
 
 const HOUR_MS = 3_600_000;
 const MINUTE_SECONDS = 60;
 const EVERYBODY = 'everybody';
+/** For which an address is remembered as an account's own. */
+const KNOWN_MS = 90 * 24 * HOUR_MS;
+/**
+ * Of calls that anybody can make for any account: how often the bound of one address they may be made from all strange
+ * addresses in an hour, and the time between two of them after that. A registration sends a mail to somebody who may not
+ * want it. Codes need none: how many can be tried of each is bounded with the code itself (otp.ts).
+ */
+const WIDE: Partial<Record<LimitedCall, { readonly factor: number; readonly slowMs: number }>> = {
+  login: { factor: 10, slowMs: 30_000 },
+  registration: { factor: 1, slowMs: 300_000 },
+};
 
 export interface LimitSettings {
   readonly authCallsPerMinute: number;
@@ -74,10 +85,56 @@ export class Limits {
     }
   }
 
+  /**
+   * After the right password: whoever has it could otherwise have codes sent, and try some of each, without end.
+   * Code: resource_exhausted.
+   */
+  async admitCode(username: string, account: string, address: string): Promise<void> {
+    if (await this.#isKnown(account, address)) return;
+    const bound = Math.max(1, Math.floor(this.settings.authCallsPerAccountPerHour / 2));
+    await this.#count(new Map([[`codes:${username}`, bound]]), { call: 'login', account, address });
+  }
+
+  /** The address is the account's own from now on: what others try there never keeps it out. */
+  async noteSuccess(accounts: readonly string[], address: string): Promise<void> {
+    const keys = accounts.map((account) => knownKey(account, address));
+    await this.store.counters.count(keys, this.clock.now(), KNOWN_MS);
+  }
+
+  /** Takes back what was counted for the account. */
+  async forget(accounts: readonly string[]): Promise<void> {
+    for (const account of accounts) await this.store.counters.forget(`:${account}`);
+  }
+
+  async #isKnown(account: string, address: string): Promise<boolean> {
+    return address === '' || (await this.store.counters.has(knownKey(account, address), this.clock.now()));
+  }
+
+  /**
+   * For one account from one address, so that nobody shuts anybody else out; then, for passwords and registrations from
+   * addresses that were never successful there, a wide bound on the account, beyond which they are slowed down and not
+   * locked.
+   */
   async #admitForHour(attempt: LimitedAttempt): Promise<void> {
     const { call, account, address } = attempt;
-    const bounds = new Map([[`account:${call}:${account}`, this.settings.authCallsPerAccountPerHour]]);
-    if (address !== '') bounds.set(`address:${addressGroup(address)}`, this.settings.authCallsPerAddressPerHour);
+    const { authCallsPerAccountPerHour: perAccount, authCallsPerAddressPerHour: perAddress } = this.settings;
+    const group = originGroup(address);
+    const bounds = new Map([[`account:${call}:${group}:${account}`, perAccount]]);
+    if (address !== '') bounds.set(`address:${group}`, perAddress);
+    await this.#count(bounds, attempt);
+    const wide = WIDE[call];
+    if (wide === undefined || (await this.#isKnown(account, address))) return;
+    const { counters } = this.store;
+    const now = this.clock.now();
+    const [all] = await counters.count([`everywhere:${call}:${account}`], now, HOUR_MS);
+    const most = wide.factor * perAccount;
+    if (all === undefined || all.count <= most) return;
+    await this.#auditFirst([all], new Map([[all.key, most]]), attempt, now);
+    const [slow] = await counters.count([`slow:${call}:${account}`], now, wide.slowMs);
+    if (slow !== undefined && slow.count > 1) throw tooMany('for this account', slow.resetsAt - now);
+  }
+
+  async #count(bounds: ReadonlyMap<string, number>, attempt: LimitedAttempt): Promise<void> {
     const now = this.clock.now();
     const counts = await this.store.counters.count([...bounds.keys()], now, HOUR_MS);
     const over = counts.filter(({ key, count }) => count > (bounds.get(key) ?? 0));
@@ -85,7 +142,7 @@ export class Limits {
     if (first === undefined) return;
     await this.#auditFirst(over, bounds, attempt, now);
     const retryAfterMs = Math.max(...over.map((count) => count.resetsAt - now));
-    throw tooMany(first.key.startsWith('account:') ? 'for this account' : 'from this address', retryAfterMs);
+    throw tooMany(first.key.startsWith('address:') ? 'from this address' : 'for this account', retryAfterMs);
   }
 
   /** Once per window: a flood must not fill the audit log. */
@@ -99,6 +156,8 @@ export class Limits {
     await this.store.audit.append({ at, action: 'limit.reached', username: '', actor: '', address, detail: call });
   }
 }
+
+const knownKey = (account: string, address: string): string => `known:${account}:${originGroup(address)}`;
 
 function tooMany(where: string, retryAfterMs: number): NexusError {
   const seconds = Math.max(1, Math.ceil(retryAfterMs / 1000));

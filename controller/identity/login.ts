@@ -3,9 +3,10 @@
  * get the same answer after the same work.
  */
 import { NexusError } from '../../shared/errors.js';
+import { originGroup } from './address.js';
 import { auditLine, codeRefused, type IdentityDeps, type Origin, type Session } from './deps.js';
 import { loginMail } from './mails.js';
-import { MAX_CODE_ATTEMPTS, opens, sealCode } from './otp.js';
+import { MAX_CODE_ATTEMPTS, MAX_CODE_ATTEMPTS_ELSEWHERE, opens, sealCode } from './otp.js';
 import type { UserRecord } from './port.js';
 
 export class Login {
@@ -27,11 +28,22 @@ export class Login {
       throw new NexusError('unauthenticated', 'the user name or the password is wrong');
     }
     const { username, email: to } = user;
+    await limits.admitCode(username, request.account, origin.address);
     const code = this.deps.codes();
     const expiresAt = clock.now() + settings.otpTtlMs;
     const sealed = sealCode(keys.codeKey, 'login', username, code);
     await store.challenges.put(
-      { purpose: 'login', account: username, ...sealed, attempts: 0, expiresAt, username: '', passwordHash: '' },
+      {
+        purpose: 'login',
+        account: username,
+        ...sealed,
+        origin: originGroup(origin.address),
+        attempts: 0,
+        attemptsElsewhere: 0,
+        expiresAt,
+        username: '',
+        passwordHash: '',
+      },
       auditLine(clock, origin, 'login.code-sent', username),
     );
     place.post(loginMail({ to, instance: settings.instance, username, code, ttlMs: settings.otpTtlMs }));
@@ -49,11 +61,14 @@ export class Login {
       purpose: 'login',
       account,
       now: clock.now(),
+      origin: originGroup(origin.address),
       maxAttempts: MAX_CODE_ATTEMPTS,
+      maxElsewhere: MAX_CODE_ATTEMPTS_ELSEWHERE,
       matches: (found) => opens(keys.codeKey, 'login', account, request.code, found) && isWelcome,
       audit: (won) => auditLine(clock, origin, won ? 'login.verified' : 'login.code-refused', user?.username ?? ''),
     });
     if (challenge === undefined || user === undefined) throw codeRefused();
+    await limits.noteSuccess([user.username, user.email], origin.address);
     return { username: user.username, ...tokens.issue(user) };
   }
 

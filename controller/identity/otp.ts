@@ -6,8 +6,12 @@ import { createHmac, randomBytes, randomInt, timingSafeEqual } from 'node:crypto
 import type { ChallengePurpose, ChallengeRecord } from './port.js';
 
 const CODE_DIGITS = 6;
-/** Wrong codes after which the challenge is void: five in a million is the chance that a guesser has. */
+/**
+ * Codes that may be tried from where one was asked for, and from everywhere else together: eight in a million is the chance
+ * that guessers have with each code. Apart, because whoever knows a name could otherwise use up its owner's tries.
+ */
 export const MAX_CODE_ATTEMPTS = 5;
+export const MAX_CODE_ATTEMPTS_ELSEWHERE = 3;
 
 export const CODE_PATTERN = /^\d{6}$/;
 

@@ -35,8 +35,12 @@ export interface ChallengeRecord {
   /** Random: makes equal codes have different hashes. */
   readonly salt: string;
   readonly codeHash: string;
-  /** Codes that were tried. */
+  /** Where it was asked from (address.ts). */
+  readonly origin: string;
+  /** Codes that were tried from there. */
   readonly attempts: number;
+  /** And from everywhere else. */
+  readonly attemptsElsewhere: number;
   readonly expiresAt: number;
   /** What a registration is to become; empty for a login. */
   readonly username: string;
@@ -81,7 +85,8 @@ export interface ChallengeStore {
   /** In place of the one that is there. */
   put(challenge: ChallengeRecord, audit: AuditLine): Promise<void>;
   /**
-   * One try: in one transaction it counts as an attempt if it has not expired and fewer than `maxAttempts` were made;
+   * One try: in one transaction it counts as an attempt if it has not expired and fewer than `maxAttempts` were made from
+   * where it was asked for, or `maxElsewhere` from all other places: nobody can use up the tries of its owner;
    * then, if `matches` says so, the challenge is used up and returned. Of two tries at once with the right code one wins.
    * `matches` is called once in every case, with undefined where there is nothing to try: the caller does the same work.
    */
@@ -89,7 +94,9 @@ export interface ChallengeStore {
     readonly purpose: ChallengePurpose;
     readonly account: string;
     readonly now: number;
+    readonly origin: string;
     readonly maxAttempts: number;
+    readonly maxElsewhere: number;
     readonly matches: (challenge: ChallengeRecord | undefined) => boolean;
     readonly audit: (won: boolean) => AuditLine;
   }): Promise<ChallengeRecord | undefined>;
@@ -112,6 +119,10 @@ export interface Count {
 export interface CounterStore {
   /** Adds one to each key's count; a window begins with the first one after the last window's end. Answers in order. */
   count(keys: readonly string[], now: number, windowMs: number): Promise<readonly Count[]>;
+  /** Whether the key has a count whose window has not ended. */
+  has(key: string, now: number): Promise<boolean>;
+  /** Forgets all keys that end so. */
+  forget(ending: string): Promise<void>;
 }
 
 export interface AuditStore {

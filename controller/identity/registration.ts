@@ -4,9 +4,10 @@
  * after the same work; the mail tells whoever reads the address.
  */
 import { NexusError } from '../../shared/errors.js';
+import { originGroup } from './address.js';
 import { auditLine, codeRefused, type IdentityDeps, type Origin, type Session } from './deps.js';
 import { addressTakenMail, nameTakenMail, registrationMail } from './mails.js';
-import { MAX_CODE_ATTEMPTS, opens, sealCode, unopenable } from './otp.js';
+import { MAX_CODE_ATTEMPTS, MAX_CODE_ATTEMPTS_ELSEWHERE, opens, sealCode, unopenable } from './otp.js';
 import type { ChallengeRecord, Mail } from './port.js';
 import { isReserved, passwordComplaint } from './rules.js';
 
@@ -36,7 +37,9 @@ export class Registration {
       purpose: 'registration',
       account: email,
       ...(isAddressTaken || isNameTaken ? unopenable() : sealed),
+      origin: originGroup(origin.address),
       attempts: 0,
+      attemptsElsewhere: 0,
       expiresAt: clock.now() + settings.otpTtlMs,
       username,
       passwordHash,
@@ -57,7 +60,9 @@ export class Registration {
       purpose: 'registration',
       account: email,
       now,
+      origin: originGroup(origin.address),
       maxAttempts: MAX_CODE_ATTEMPTS,
+      maxElsewhere: MAX_CODE_ATTEMPTS_ELSEWHERE,
       matches: (found) => opens(keys.codeKey, 'registration', email, code, found),
       audit: (won) => auditLine(clock, origin, won ? 'registration.code-accepted' : 'registration.code-refused', ''),
     });
@@ -68,6 +73,7 @@ export class Registration {
       { ...user, createdAt: now },
       auditLine(clock, origin, 'registration.verified', user.username),
     );
+    await limits.noteSuccess([user.username, user.email], origin.address);
     return { username: user.username, ...tokens.issue(user) };
   }
 

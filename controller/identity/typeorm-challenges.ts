@@ -34,15 +34,22 @@ export class TypeormChallengeStore implements ChallengeStore {
 }
 
 async function countAttempt(manager: EntityManager, attempt: Attempt): Promise<boolean> {
-  const { purpose, account, now, maxAttempts } = attempt;
-  const updated = await manager
-    .createQueryBuilder()
-    .update(ChallengeEntity)
-    .set({ attempts: () => 'attempts + 1' })
-    .where('purpose = :purpose AND account = :account', { purpose, account })
-    .andWhere('expires_at > :now AND attempts < :maxAttempts', { now, maxAttempts })
-    .execute();
-  return updated.affected === 1;
+  const { purpose, account, now, origin, maxAttempts, maxElsewhere } = attempt;
+  const count = async (column: 'attempts' | 'attemptsElsewhere', where: string, most: number): Promise<boolean> => {
+    const name = column === 'attempts' ? 'attempts' : 'attempts_elsewhere';
+    const updated = await manager
+      .createQueryBuilder()
+      .update(ChallengeEntity)
+      .set({ [column]: () => `${name} + 1` })
+      .where('purpose = :purpose AND account = :account', { purpose, account })
+      .andWhere(`expires_at > :now AND ${where} AND ${name} < :most`, { now, origin, most })
+      .execute();
+    return updated.affected === 1;
+  };
+  return (
+    (await count('attempts', 'origin = :origin', maxAttempts)) ||
+    (await count('attemptsElsewhere', 'origin <> :origin', maxElsewhere))
+  );
 }
 
 async function useUp(manager: EntityManager, { purpose, account }: Attempt): Promise<boolean> {

@@ -14,6 +14,23 @@ export class TypeormCounterStore implements CounterStore {
       return counts;
     });
   }
+
+  async has(key: string, now: number): Promise<boolean> {
+    const found = await this.database.read((manager) => manager.findOneBy(CounterEntity, { key }));
+    return found !== null && found.resetsAt > now;
+  }
+
+  async forget(ending: string): Promise<void> {
+    const pattern = `%${ending.replace(/[\\%_]/g, '\\$&')}`;
+    await this.database.write(async (manager) => {
+      await manager
+        .createQueryBuilder()
+        .delete()
+        .from(CounterEntity)
+        .where("counter_key LIKE :pattern ESCAPE '\\'", { pattern })
+        .execute();
+    });
+  }
 }
 
 async function countOne(manager: EntityManager, key: string, now: number, windowMs: number): Promise<Count> {

@@ -144,7 +144,9 @@ const schema = z.strictObject({
   authCallsPerAddressPerHour: perTime.default(200).describe('the same in an hour; outlives a restart'),
   authCallsPerAccountPerHour: perTime
     .default(20)
-    .describe('each of the four steps of register and log in, for one account in an hour; outlives a restart'),
+    .describe(
+      'each of the four steps of register and log in, for one account from one address in an hour; outlives a restart',
+    ),
   nodesPerUser: z.coerce
     .number()
     .int()

@@ -68,7 +68,9 @@ const challenge = (change: Partial<ChallengeRecord> = {}): ChallengeRecord => ({
   account: 'alice',
   salt: 'aa',
   codeHash: 'bb',
+  origin: 'here',
   attempts: 0,
+  attemptsElsewhere: 0,
   expiresAt: 1000,
   username: '',
   passwordHash: '',
@@ -167,12 +169,16 @@ for (const { name, open } of STORES) {
     });
 
     describe('codes', () => {
-      const redeem = (change: { matches?: boolean; now?: number; account?: string; maxAttempts?: number } = {}) =>
+      const redeem = (
+        change: { matches?: boolean; now?: number; account?: string; maxAttempts?: number; origin?: string } = {},
+      ) =>
         store.challenges.redeem({
           purpose: 'login',
           account: change.account ?? 'alice',
           now: change.now ?? 500,
+          origin: change.origin ?? 'here',
           maxAttempts: change.maxAttempts ?? 5,
+          maxElsewhere: 3,
           matches: () => change.matches ?? true,
           audit: (won) => line(won ? 'won' : 'lost'),
         });
@@ -188,6 +194,17 @@ for (const { name, open } of STORES) {
         await store.challenges.put(challenge(), line('sent'));
         const won = await Promise.all(Array.from({ length: 20 }, () => redeem({ maxAttempts: 100 })));
         expect(won.filter((one) => one !== undefined)).to.have.length(1);
+      });
+
+      it('keep the tries of where they were asked for apart from those of everywhere else', async () => {
+        await store.challenges.put(challenge(), line('sent'));
+        for (const origin of ['a', 'b', 'c', 'd', 'e', 'f']) await redeem({ matches: false, origin });
+        expect(await redeem({ origin: 'elsewhere' })).to.equal(undefined);
+        expect(await redeem()).to.deep.include({ attempts: 1, attemptsElsewhere: 3 });
+        await store.challenges.put(challenge(), line('sent'));
+        await Promise.all(Array.from({ length: 6 }, () => redeem({ matches: false })));
+        expect(await redeem(), 'its own are used up').to.equal(undefined);
+        expect(await redeem({ origin: 'elsewhere' })).to.deep.include({ attempts: 5, attemptsElsewhere: 1 });
       });
 
       it('stay shut after as many wrong tries as are allowed, counted one by one', async () => {
@@ -212,7 +229,9 @@ for (const { name, open } of STORES) {
             purpose: 'login',
             account,
             now,
+            origin: 'here',
             maxAttempts: 5,
+            maxElsewhere: 3,
             matches: (found) => {
               asked.push(found?.account);
               return false;
@@ -254,6 +273,19 @@ for (const { name, open } of STORES) {
     });
 
     describe('counters', () => {
+      it('can be asked for, and are forgotten by their ending alone', async () => {
+        await store.counters.count(['a:b_c', 'a:bxc', 'b_c:a'], 0, 100);
+        expect(await store.counters.has('a:b_c', 99)).to.equal(true);
+        expect(await store.counters.has('a:b_c', 100)).to.equal(false);
+        expect(await store.counters.has('a', 0)).to.equal(false);
+        await store.counters.forget(':b_c');
+        expect(await Promise.all(['a:b_c', 'a:bxc', 'b_c:a'].map((key) => store.counters.has(key, 1)))).to.deep.equal([
+          false,
+          true,
+          true,
+        ]);
+      });
+
       it('count each key within its window, and begin anew after it', async () => {
         const count = async (now: number, ...keys: string[]) =>
           (await store.counters.count(keys, now, 100)).map((one) => [one.key, one.count, one.resetsAt]);
@@ -317,7 +349,15 @@ describe('identity store on SQLite', () => {
     const store = await openIdentityStore({ path, log });
     await store.users.create(user('alice'), line('user.created'));
     await store.challenges.put(challenge(), line('sent'));
-    const wrong = { purpose: 'login', account: 'alice', now: 1, maxAttempts: 1, matches: () => false } as const;
+    const wrong = {
+      purpose: 'login',
+      account: 'alice',
+      now: 1,
+      origin: 'here',
+      maxAttempts: 1,
+      maxElsewhere: 3,
+      matches: () => false,
+    } as const;
     await store.challenges.redeem({ ...wrong, audit: () => line('lost') });
     await store.counters.count(['a'], 0, 100);
     await store.close();

@@ -113,7 +113,9 @@ describe('attacks on identity', () => {
         purpose: 'login',
         account: 'alice',
         now: bench.nowMs,
+        origin: 'here',
         maxAttempts: 5,
+        maxElsewhere: 3,
         matches: (found) => {
           if (found !== undefined) row = found;
           return false;
