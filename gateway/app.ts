@@ -2,6 +2,7 @@
  * The gateway as a Koa application, which needs no port: frame, headers, errors, routes. A route is checked and called
  * here; what it does lies in routes/.
  */
+import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import Router from '@koa/router';
 import Koa, { type Context } from 'koa';
@@ -63,6 +64,8 @@ const GONE: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRE
 
 export function createApp(options: AppOptions): Koa {
   const { controller, limits, log, draining } = options;
+  // Each stream of events listens.
+  setMaxListeners(0, draining);
   const metrics = new HttpMetrics();
   const services: Services = {
     limits,

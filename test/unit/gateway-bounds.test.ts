@@ -1,0 +1,135 @@
+/** The gateway's routes over a controller that a test scripts: what one client may hold at once. */
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { connect, type AddressInfo, type Socket } from 'node:net';
+import { expect } from 'chai';
+import type { ServerWritableStream } from '@grpc/grpc-js';
+import { createApp } from '../../gateway/app.js';
+import { ChunkRelay } from '../../gateway/chunks/relay.js';
+import { Controller } from '../../gateway/controller.js';
+import { createLogger } from '../../shared/log.js';
+import { answer, FakeController } from '../support/fake-controller.js';
+
+const LIMITS = {
+  headerTimeoutMs: 10_000,
+  bodyTimeoutMs: 60_000,
+  stallMs: 60_000,
+  drainMs: 0,
+  maxUploadBytes: 0,
+  transfers: 4,
+};
+
+describe('what one client of the gateway may hold', () => {
+  let fake: FakeController;
+  let controller: Controller;
+  let url: URL;
+  let close: () => Promise<void>;
+  let subscriptions = 0;
+  const sockets = new Set<Socket>();
+
+  before(async () => {
+    fake = await FakeController.start({
+      // The token is the user's name here.
+      whoAmI: ((call: { metadata: { get(name: string): unknown[] } }, done: (error: null, value: unknown) => void) => {
+        const username = String(call.metadata.get('authorization')[0]).replace('Bearer ', '');
+        done(null, { username, role: 'user', email: '', tokenId: '', expiresAt: '' });
+      }) as never,
+      watchEvents: ((call: ServerWritableStream<{ follow: boolean }, unknown>) => {
+        if (!call.request.follow) call.end();
+        else subscriptions += 1;
+      }) as never,
+      makeFolder: answer(() => ({ entry: undefined })),
+    });
+    controller = new Controller(fake.socket);
+    const relay = new ChunkRelay(LIMITS.stallMs);
+    const draining = new AbortController();
+    const app = createApp({
+      controller,
+      relay,
+      limits: LIMITS,
+      log: createLogger('test', 'silent'),
+      isTls: false,
+      corsOrigins: undefined,
+      proxies: 0,
+      ownLog: { dropped: 0 },
+      mayReadMetrics: () => true,
+      draining: draining.signal,
+    });
+    const handle = app.callback();
+    const server = createServer((request, response) => void handle(request, response)).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    close = async () => {
+      draining.abort();
+      for (const socket of sockets) socket.destroy();
+      server.closeAllConnections();
+      server.close();
+      relay.close();
+      controller.close();
+      await fake[Symbol.asyncDispose]();
+    };
+  });
+  after(() => close());
+
+  const answered: string[] = [];
+  /** Sends the head of a request with a body of 1.9 MB, and nothing of it: it is answered at once, or held. */
+  const begin = (user: string): void => {
+    const socket = connect(Number(url.port), url.hostname);
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.write(
+      `POST /api/lambda/run HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${user}\r\n` +
+        'Content-Type: application/json\r\nContent-Length: 1900000\r\n\r\n{',
+    );
+    socket.once('data', (data) => answered.push(data.toString('latin1')));
+  };
+  const until = async (holds: () => boolean, what: string): Promise<void> => {
+    for (const end = performance.now() + 60_000; !holds() && performance.now() < end;)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(holds(), what).to.equal(true);
+  };
+  const begun = async (status: number, count: number): Promise<void> => {
+    await until(() => answered.length >= count, `${count} answers of ${status}`);
+    for (const text of answered.splice(0)) {
+      expect(text.slice(9, 12)).to.equal(String(status));
+      expect(text).to.match(/retry-after: 1/i);
+    }
+  };
+
+  it('bytes of bodies: beyond the share of one a request is refused before its body is read', async () => {
+    for (let number = 0; number < 300; number += 1) begin('mallory');
+    // 16 MiB have room for eight of them.
+    await begun(429, 292);
+    // Others have a share each, until all together have theirs: 27 more.
+    for (let number = 0; number < 60; number += 1) begin(`user${number}`);
+    await begun(503, 60 - 27);
+    for (const socket of sockets) socket.destroy();
+    sockets.clear();
+    for (let number = 0; number < 9; number += 1) begin('mallory');
+    await until(() => answered.length > 0, 'what was held is free again');
+    await begun(429, 1);
+  }).timeout(200_000);
+
+  it('streams of events: one subscription for all of a user’s, and no more than so many', async () => {
+    const gone = new AbortController();
+    const open = (user: string) =>
+      fetch(new URL('/api/events', url), { headers: { authorization: `Bearer ${user}` }, signal: gone.signal });
+    const answers = await Promise.all(Array.from({ length: 50 }, () => open('alice')));
+    const statuses = answers.map(({ status }) => status);
+    expect(statuses.filter((status) => status === 200)).to.have.length(32);
+    expect(statuses.filter((status) => status === 429)).to.have.length(18);
+    expect((await open('bob')).status).to.equal(200);
+    const until = performance.now() + 5000;
+    while (subscriptions < 2 && performance.now() < until) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(subscriptions).to.equal(2);
+    gone.abort();
+    let status = 0;
+    for (const end = performance.now() + 5000; status !== 200 && performance.now() < end;) {
+      const leaving = new AbortController();
+      const headers = { authorization: 'Bearer alice' };
+      ({ status } = await fetch(new URL('/api/events', url), { headers, signal: leaving.signal }));
+      leaving.abort();
+    }
+    expect(status).to.equal(200);
+  }).timeout(30_000);
+});
