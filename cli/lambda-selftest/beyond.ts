@@ -118,6 +118,26 @@ held(', '.join(sorted({name_of(-answer) for answer in answers})))`,
     `refused(('bpf', 0, None, 0), ('bpf', 5, ctypes.create_string_buffer(128), 128), ('perf_event_open', ctypes.create_string_buffer(128), 0, -1, -1, 0), ('seccomp', 1, 0, None), ('fanotify_init', 0, 0))`,
   ),
   attempt(
+    'watching files that all have',
+    'signals when others use folders of the image, leases on its files, pages thrown out of the cache, pages shared with others',
+    `
+import fcntl, mmap
+answers = {}
+def attack(what, act):
+    try: act()
+    except OSError as error: answers.setdefault(name_of(error.errno), []).append(what)
+    else: broke(what)
+folder, file = os.open('/usr/lib', os.O_RDONLY), os.open('/usr/bin/python3', os.O_RDONLY)
+for what, command, argument in (('F_NOTIFY', 1026, 1 | 0x80000000), ('F_SETSIG', 10, signal.SIGUSR1), ('F_SETOWN', 8, os.getpid())):
+    attack(what, lambda: fcntl.fcntl(folder, command, argument - (1 << 32) if argument > 0x7fffffff else argument))
+attack('F_SETLEASE', lambda: fcntl.fcntl(file, 1024, fcntl.F_RDLCK))
+attack('DONTNEED', lambda: os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED))
+pages = mmap.mmap(-1, 1 << 20)
+for what, advice in (('MERGEABLE', 12), ('COLD', 20), ('PAGEOUT', 21)): attack(what, lambda: pages.madvise(advice))
+if call('inotify_init1', 0) >= 0 or call('fanotify_init', 0, 0) >= 0: broke('inotify or fanotify')
+held('; '.join(f'{answer}: {", ".join(names)}' for answer, names in answers.items()))`,
+  ),
+  attempt(
     'io_uring',
     'a ring that files and sockets are opened through',
     `refused(('io_uring_setup', 8, ctypes.create_string_buffer(128)))`,

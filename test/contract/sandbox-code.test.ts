@@ -19,6 +19,7 @@ interface Case {
   readonly title: string;
   readonly code: string;
   readonly event?: string;
+  readonly stdin?: string;
   readonly end: Partial<Ran>;
   readonly says?: string;
 }
@@ -56,6 +57,39 @@ const CASES: readonly Case[] = [
     event: '[]',
     end: { exitCode: 1, stdout: '' },
     says: "can't be written as JSON: Circular reference",
+  },
+  {
+    title: 'a byte order mark, line ends of Windows and a line that names the encoding, as in a file',
+    code: '\ufeff# -*- coding: utf-8 -*-\r\nif True:\r\n    print("g\u00f6", __name__, __file__)\r\n',
+    end: { exitCode: 0, stdout: 'g\u00f6 __main__ main.py\n', stderr: '' },
+  },
+  {
+    title: 'an encoding other than the one that the code has',
+    code: '# coding: latin-1\nprint(len("\u00f6"))',
+    end: { exitCode: 0, stdout: '2\n' },
+  },
+  {
+    title: 'an encoding that nobody knows',
+    code: '# coding: klingon\nprint(1)',
+    end: { exitCode: 1, stdout: '' },
+    says: 'SyntaxError: ',
+  },
+  {
+    title: 'a zero byte in the code',
+    code: 'print(1)\u0000',
+    end: { exitCode: 1, stdout: '' },
+    says: 'SyntaxError: source code',
+  },
+  { title: 'exit', code: 'exit()', end: { exitCode: 0, stdout: '', stderr: '' } },
+  { title: 'exit with a code', code: 'exit(7)', end: { exitCode: 7, stdout: '', stderr: '' } },
+  { title: 'quit with words', code: 'quit("enough")', end: { exitCode: 1, stdout: '', stderr: 'enough\n' } },
+  { title: 'sys.exit with words', code: 'import sys; sys.exit("text")', end: { exitCode: 1, stderr: 'text\n' } },
+  {
+    title: 'input, its prompt, and its end',
+    code: 'print(input("name? "))\ninput()',
+    stdin: 'ann\n',
+    end: { exitCode: 1, stdout: 'name? ann\n' },
+    says: 'EOFError: EOF when reading a line',
   },
   {
     title: 'a handler that is no function',
@@ -112,9 +146,9 @@ describe('odd code in a sandbox', function () {
     return { ...(await sandbox.ended), ...said };
   };
 
-  for (const { title, code, event, end, says } of CASES) {
+  for (const { title, code, event, stdin = '', end, says } of CASES) {
     it(title, async () => {
-      const ran = await run(code, { event });
+      const ran = await run(code, { event, stdin: Buffer.from(stdin) });
       expect(ran).to.include(end);
       if (says !== undefined) expect(ran.stderr).to.contain(says);
     });

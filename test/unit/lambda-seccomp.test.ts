@@ -90,6 +90,24 @@ describe('the system call filter of sandboxes', () => {
     expect(call('prctl', 47n), 'ambient capabilities').to.equal(EPERM);
   });
 
+  it('lets nobody watch what others do with files that all have', () => {
+    for (const command of [0n, 2n, 4n, 6n, 37n, 1030n, 1032n]) expect(call('fcntl', 3n, command)).to.equal(ALLOW);
+    for (const [name, command] of Object.entries({
+      NOTIFY: 1026,
+      SETLEASE: 1024,
+      GETLEASE: 1025,
+      SETOWN: 8,
+      SETSIG: 10,
+    }))
+      expect(call('fcntl', 3n, BigInt(command), 1n), name).to.equal(EPERM);
+    // Commands are 32 bits: what stands above is not looked at by the kernel either.
+    expect(call('fcntl', 3n, 0x1_0000_0402n)).to.equal(EPERM);
+    expect(call('fadvise64', 3n, 0n, 0n, 3n)).to.equal(ALLOW);
+    expect(call('fadvise64', 3n, 0n, 0n, 4n), 'DONTNEED').to.equal(EPERM);
+    for (const advice of [4n, 8n, 14n, 23n]) expect(call('madvise', 0n, 1n, advice)).to.equal(ALLOW);
+    for (const advice of [12n, 20n, 21n, 100n]) expect(call('madvise', 0n, 1n, advice)).to.equal(EPERM);
+  });
+
   it('knows 64-bit ARM, and refuses what it does not know', async () => {
     const arm = sandboxFilter('arm64');
     expect(ask(arm, 63, [], 0xc00000b7), 'read').to.equal(ALLOW);

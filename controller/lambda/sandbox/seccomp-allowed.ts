@@ -13,7 +13,7 @@ interface AllowedGroup {
 export const ALLOWED: readonly AllowedGroup[] = [
   {
     why: 'memory of the process itself; sharing it goes by files in /tmp',
-    names: ['brk', 'mmap', 'munmap', 'mprotect', 'mremap', 'madvise', 'msync', 'mincore'],
+    names: ['brk', 'mmap', 'munmap', 'mprotect', 'mremap', 'msync', 'mincore'],
   },
   {
     why: 'bytes of open files',
@@ -33,13 +33,12 @@ export const ALLOWED: readonly AllowedGroup[] = [
       'fdatasync',
       'fallocate',
       'ftruncate',
-      'fadvise64',
       'sync_file_range',
     ],
   },
   {
     why: 'descriptors; none that it did not open itself can be got at',
-    names: ['close', 'close_range', 'dup', 'dup2', 'dup3', 'fcntl', 'pipe', 'pipe2', 'eventfd', 'eventfd2', 'flock'],
+    names: ['close', 'close_range', 'dup', 'dup2', 'dup3', 'pipe', 'pipe2', 'eventfd', 'eventfd2', 'flock'],
   },
   {
     why: 'files by name: a read-only root, and /tmp',
@@ -240,16 +239,45 @@ const NAMESPACE_FLAGS = 0x7e020080;
 const AF_UNIX = 1;
 // FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, TCGETS (is it a terminal?), TIOCGWINSZ, asm-generic/ioctls.h.
 const HARMLESS_REQUESTS = [0x541b, 0x5421, 0x5450, 0x5451, 0x5401, 0x5413];
-// PR_SET_PDEATHSIG, GET_PDEATHSIG, GET_DUMPABLE, SET_DUMPABLE, SET_NAME, GET_NAME, GET_SECCOMP, GET_NO_NEW_PRIVS, SET_VMA.
 // SO_REUSEADDR, SNDBUF, RCVBUF, KEEPALIVE, RCVTIMEO, SNDTIMEO and the latter two once more, asm-generic/socket.h.
 const HARMLESS_SOCKET_OPTIONS = [2, 7, 8, 9, 20, 21, 66, 67];
 // SO_TYPE, ERROR, ACCEPTCONN, PROTOCOL, DOMAIN: what libraries ask of a socket that they are given.
 const HARMLESS_SOCKET_FACTS = [3, 4, 30, 38, 39];
 const MSG_OOB = 1;
+// F_DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK, SETLK, SETLKW, their three for open file descriptions, DUPFD_CLOEXEC,
+// SETPIPE_SZ, GETPIPE_SZ, linux/fcntl.h.
+const HARMLESS_FILE_COMMANDS = [0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030, 1031, 1032];
+// POSIX_FADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, NOREUSE, linux/fadvise.h.
+const HARMLESS_FILE_ADVICE = [0, 1, 2, 3, 5];
+// MADV_NORMAL, RANDOM, SEQUENTIAL, WILLNEED, DONTNEED, FREE, REMOVE, DONTFORK, DOFORK, UNMERGEABLE, HUGEPAGE, NOHUGEPAGE,
+// DONTDUMP, DODUMP, WIPEONFORK, KEEPONFORK, POPULATE_READ, POPULATE_WRITE, asm-generic/mman-common.h.
+const HARMLESS_MEMORY_ADVICE = [0, 1, 2, 3, 4, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19, 22, 23];
+// PR_SET_PDEATHSIG, GET_PDEATHSIG, GET_DUMPABLE, SET_DUMPABLE, SET_NAME, GET_NAME, GET_SECCOMP, GET_NO_NEW_PRIVS, SET_VMA.
 const HARMLESS_OPTIONS = [1, 2, 3, 4, 15, 16, 21, 39, 0x53564d41];
 
 export const ALLOWED_WITH: readonly ArgumentRule[] = [
   { name: 'clone', why: 'threads and processes, no namespaces', argument: 0, mask: NAMESPACE_FLAGS, values: [0] },
+  {
+    name: 'fcntl',
+    why: 'descriptors, locks and sizes of pipes; no word of what others do with files of the image (F_NOTIFY, leases)',
+    argument: 1,
+    mask: 0xffffffff,
+    values: HARMLESS_FILE_COMMANDS,
+  },
+  {
+    name: 'fadvise64',
+    why: 'no throwing out of cached pages (DONTNEED): how soon they are back tells who else reads that file of the image',
+    argument: 3,
+    mask: 0xffffffff,
+    values: HARMLESS_FILE_ADVICE,
+  },
+  {
+    name: 'madvise',
+    why: 'its own pages; none that are merged with those of others (MERGEABLE), nor thrown out of the cache (COLD, PAGEOUT)',
+    argument: 2,
+    mask: 0xffffffff,
+    values: HARMLESS_MEMORY_ADVICE,
+  },
   { name: 'socketpair', why: 'of this machine only', argument: 0, mask: 0xffffffff, values: [AF_UNIX] },
   {
     name: 'sendto',

@@ -29,6 +29,7 @@ ENVIRONMENT = {
 
 def serve():
     """Never returns."""
+    builtins.exit, builtins.quit = _Leave("exit"), _Leave("quit")
     code = 70
     try:
         os.environ.clear()
@@ -79,7 +80,9 @@ def _open_streams():
 
 
 def _run(payload):
-    source = payload["code"]
+    # As bytes: a byte order mark, a line that names an encoding and a zero byte mean to the compiler what they do in a file.
+    source = payload["code"].encode()
+    text = payload["code"].removeprefix("\ufeff")
     main = types.ModuleType("__main__")
     event = json.loads(payload["event"]) if "event" in payload else None
     main.__dict__.update(__builtins__=builtins, __file__=FILE_NAME, event=event)
@@ -87,10 +90,10 @@ def _run(payload):
     sys.argv = [FILE_NAME]
     sys.path[:] = ["/tmp", *(path for path in sys.path if path != "/mnt")]
     # Tracebacks show the lines of code that no file has.
-    linecache.cache[FILE_NAME] = (len(source), None, source.splitlines(True), FILE_NAME)
+    linecache.cache[FILE_NAME] = (len(text), None, text.splitlines(True), FILE_NAME)
     code = 0
     try:
-        exec(compile(source, FILE_NAME, "exec", dont_inherit=True), main.__dict__)
+        exec(_compile(source), main.__dict__)
         if "event" in payload and "handler" in main.__dict__:
             code = _call(main.__dict__["handler"], event)
     except SystemExit as end:
@@ -99,6 +102,33 @@ def _run(payload):
         _show(error)
         code = 1
     return _finish(code)
+
+
+def _compile(source):
+    try:
+        return compile(source, FILE_NAME, "exec", dont_inherit=True)
+    except ValueError as error:
+        # Before Python 3.12 a zero byte is no error of the syntax to this function, and is one in a file.
+        if isinstance(error, (SyntaxError, UnicodeError)):
+            raise
+        raise SyntaxError(str(error)) from None
+
+
+class _Leave:
+    """exit and quit: the interpreter has them from the module site, which it does without here."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __repr__(self):
+        return f"Use {self.name}() or Ctrl-D (i.e. EOF) to exit"
+
+    def __call__(self, code=None):
+        try:
+            sys.stdin.close()
+        except BaseException:
+            pass
+        raise SystemExit(code)
 
 
 def _call(handler, event):
