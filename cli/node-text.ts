@@ -12,15 +12,15 @@ export function expectNode(node: Node | undefined): Node {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'NAME', flexible: true },
-  { title: 'ID' },
+  { title: 'NAME', least: 12, flexible: true },
+  { title: 'ID', leaveOut: 4 },
   { title: 'STATUS' },
-  { title: 'IP' },
-  { title: 'MEM', right: true },
-  { title: 'CPU', right: true },
-  { title: 'STORAGE', right: true },
-  { title: 'AGE', right: true },
-  { title: 'REASON', flexible: true },
+  { title: 'IP', leaveOut: 6 },
+  { title: 'MEM', leaveOut: 5, right: true },
+  { title: 'CPU', leaveOut: 2, right: true },
+  { title: 'STORAGE', leaveOut: 3, right: true },
+  { title: 'AGE', leaveOut: 1, right: true },
+  { title: 'REASON', least: 30, flexible: true },
 ];
 
 export function nodeTable(nodes: readonly Node[], width: number): string {

@@ -37,13 +37,13 @@ export function nodeLines(nodes: readonly TopRow[], width: number): string[] {
   );
   const shown = sorted.slice(0, NODES_SHOWN);
   const columns = [
-    { title: 'NODE', flexible: true },
+    { title: 'NODE', least: 12, flexible: true },
     { title: 'STATUS' },
-    { title: 'IP' },
-    { title: 'CPU%', right: true },
-    { title: 'MEM', right: true },
+    { title: 'IP', leaveOut: 1 },
+    { title: 'CPU%', leaveOut: 3, right: true },
+    { title: 'MEM', leaveOut: 4, right: true },
     { title: 'VOLUME', right: true },
-    { title: 'CHUNKS', right: true },
+    { title: 'CHUNKS', leaveOut: 2, right: true },
   ] as const;
   const rest = nodes.length - shown.length;
   return [
@@ -71,7 +71,11 @@ const usageOf = (metrics: NodeMetrics): string[] => [
 
 export function eventLines(events: readonly Event[], width: number): string[] {
   if (events.length === 0) return [];
-  const columns = [{ title: 'AGO', right: true }, { title: 'EVENT' }, { title: 'MESSAGE', flexible: true }] as const;
+  const columns = [
+    { title: 'AGO', right: true },
+    { title: 'EVENT', leaveOut: 1 },
+    { title: 'MESSAGE', least: 40, flexible: true },
+  ] as const;
   return [
     '',
     table(

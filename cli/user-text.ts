@@ -12,7 +12,13 @@ export function expectUser(user: User | undefined): User {
 
 export const usersTable = (users: readonly User[], width: number): string =>
   table(
-    [{ title: 'NAME' }, { title: 'ROLE' }, { title: 'STATE' }, { title: 'AGE' }, { title: 'EMAIL', flexible: true }],
+    [
+      { title: 'NAME' },
+      { title: 'ROLE' },
+      { title: 'STATE' },
+      { title: 'AGE', leaveOut: 1 },
+      { title: 'EMAIL', flexible: true, least: 20 },
+    ],
     users.map((user) => [user.username, user.role, stateOf(user), formatAge(user.createdAt), user.email]),
     width,
   );
@@ -24,12 +30,12 @@ const stateOf = ({ disabled }: User): string => (disabled ? 'disabled' : 'active
 export const auditTable = (entries: readonly AuditEntry[], width: number): string =>
   table(
     [
-      { title: 'AT' },
+      { title: 'AT', leaveOut: 2 },
       { title: 'ACTION' },
       { title: 'USER' },
       { title: 'BY' },
-      { title: 'FROM' },
-      { title: 'DETAIL', flexible: true },
+      { title: 'FROM', leaveOut: 1 },
+      { title: 'DETAIL', flexible: true, least: 20 },
     ],
     entries.map((entry) => [entry.at, entry.action, entry.username, entry.actor, entry.address, entry.detail]),
     width,

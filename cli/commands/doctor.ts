@@ -1,6 +1,7 @@
 /** `nexus doctor` */
 import { examineHost } from '../../shared/host/probe.js';
 import { command } from '../command.js';
+import { folded, widthOf } from '../output.js';
 import { projectRoot } from '../project.js';
 
 export const doctor = command({
@@ -11,12 +12,13 @@ export const doctor = command({
   examples: [['nexus doctor', 'each check, what was found, and advice']],
   run: async (_input, context) => {
     const report = await examineHost(context.settings, projectRoot());
+    const width = widthOf(context.streams.stdout);
     await context.print(report, ({ checks }) =>
       checks
-        .map(
-          (check) =>
-            `${check.ok ? 'ok ' : 'NO '} ${check.name}: ${check.found}${check.advice === '' ? '' : `\n     ${check.advice}`}`,
-        )
+        .flatMap(({ ok, name, found, advice }) => [
+          folded(`${ok ? 'ok ' : 'NO '} ${name}: ${found}`, width, '     '),
+          ...(advice === '' ? [] : [folded(`     ${advice}`, width, '     ')]),
+        ])
         .join('\n'),
     );
     return report.ok ? 0 : 1;

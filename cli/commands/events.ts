@@ -4,7 +4,7 @@ import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import { command, type OutputFormat } from '../command.js';
 import { table, widthOf } from '../output.js';
 import { eventShape } from '../shapes.js';
-import { writeTo } from '../streams.js';
+import { writeTo, type Output } from '../streams.js';
 
 export const events = command({
   summary: 'what happens in the cluster',
@@ -34,10 +34,10 @@ export const events = command({
           [
             { title: 'AT' },
             { title: 'TYPE' },
-            { title: 'SUBJECT', flexible: true },
-            { title: 'MESSAGE', flexible: true },
+            { title: 'SUBJECT', leaveOut: 1, flexible: true },
+            { title: 'MESSAGE', least: 30, flexible: true },
           ],
-          seen.map((event) => [event.at, event.type, event.subject, event.message]),
+          seen.map((event) => [timeFor(context.streams.stdout, event.at), event.type, event.subject, event.message]),
           widthOf(context.streams.stdout),
         ),
       );
@@ -45,6 +45,10 @@ export const events = command({
     return 0;
   },
 });
+
+/** People at a terminal need room for the message more than the year and milliseconds. */
+const timeFor = (output: Output, at: string): string =>
+  widthOf(output) === Number.POSITIVE_INFINITY ? at : `${at.slice(5, 10)} ${at.slice(11, 19)}`;
 
 /** 0: all. */
 function parseLast(text: string | undefined): number {

@@ -37,12 +37,12 @@ function fileTable(files: readonly File[], width: number): string {
   return table(
     [
       { title: 'ID' },
-      { title: 'NAME', flexible: true },
+      { title: 'NAME', least: 20, flexible: true },
       ...(isMarked ? [{ title: 'STATUS' }] : []),
       { title: 'SIZE', right: true },
-      { title: 'CHUNKS', right: true },
-      { title: 'REPLICAS', right: true },
-      { title: 'AGE', right: true },
+      { title: 'CHUNKS', leaveOut: 2, right: true },
+      { title: 'REPLICAS', leaveOut: 1, right: true },
+      { title: 'AGE', leaveOut: 3, right: true },
     ],
     files.map((file) => [
       file.id,
@@ -150,8 +150,8 @@ const whereTable = (located: LocateFileResponse, width: number): string =>
     [
       { title: 'CHUNK', right: true },
       { title: 'SIZE', right: true },
-      { title: 'MD5' },
-      { title: 'NODES', flexible: true },
+      { title: 'MD5', leaveOut: 1 },
+      { title: 'NODES', least: 20, flexible: true },
     ],
     located.chunks.map((chunk) => [
       String(chunk.index),
@@ -164,7 +164,12 @@ const whereTable = (located: LocateFileResponse, width: number): string =>
 
 const whyTable = (located: LocateFileResponse, width: number): string =>
   table(
-    [{ title: 'CHUNK', right: true }, { title: 'NODE' }, { title: 'STATE' }, { title: 'WHY', flexible: true }],
+    [
+      { title: 'CHUNK', right: true },
+      { title: 'NODE' },
+      { title: 'STATE' },
+      { title: 'WHY', least: 30, flexible: true },
+    ],
     located.chunks.flatMap((chunk) =>
       chunk.replicas.map(({ node, state, reason }) => [String(chunk.index), node, state, reason]),
     ),

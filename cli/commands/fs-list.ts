@@ -16,10 +16,10 @@ const PATH = { path: { description: 'absolute path (default /)', completes: 'ent
 const entryTable = (entries: readonly FsEntry[], width: number): string =>
   table(
     [
-      { title: 'TYPE' },
+      { title: 'TYPE', leaveOut: 2 },
       { title: 'SIZE', right: true },
-      { title: 'AGE', right: true },
-      { title: 'NAME', flexible: true },
+      { title: 'AGE', leaveOut: 1, right: true },
+      { title: 'NAME', least: 30, flexible: true },
     ],
     entries.map((entry) => [
       entry.type,

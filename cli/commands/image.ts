@@ -41,9 +41,9 @@ export const list = command({
             [
               { title: 'NAME', flexible: true },
               { title: 'SIZE', right: true },
-              { title: 'NODES', right: true },
-              { title: 'AGE', right: true },
-              { title: 'SYSTEM', flexible: true },
+              { title: 'NODES', leaveOut: 1, right: true },
+              { title: 'AGE', leaveOut: 2, right: true },
+              { title: 'SYSTEM', least: 16, flexible: true },
             ],
             images.map((image) => [
               image.name,

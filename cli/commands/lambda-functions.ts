@@ -116,7 +116,7 @@ const asTable = (functions: readonly LambdaFunction[], { streams }: Context): st
       { title: 'VERSION' },
       { title: 'MEMORY', right: true },
       { title: 'TIMEOUT', right: true },
-      { title: 'DEPLOYED' },
+      { title: 'DEPLOYED', leaveOut: 1 },
     ],
     functions.map(({ name, version, memoryMb, timeoutMs, deployedAt, problem }) =>
       problem === '' ? [name, version, `${memoryMb}M`, `${timeoutMs} ms`, deployedAt] : [name, 'broken', '', '', ''],

@@ -72,7 +72,7 @@ const asTable = (rows: readonly Row[], width: number): string =>
     [
       { title: 'ATTACK' },
       { title: 'RESULT' },
-      { title: 'TRIED', flexible: true },
+      { title: 'TRIED', leaveOut: 1, flexible: true },
       { title: 'STOPPED BY', flexible: true },
     ],
     rows.map(({ name, tried, held, by }) => [name, held ? 'stopped' : 'GOT THROUGH', tried, by]),

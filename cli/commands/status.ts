@@ -2,7 +2,7 @@
 import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { command } from '../command.js';
 import { formatAge, formatBytes, formatSeconds } from '../format.js';
-import { facts, widthOf } from '../output.js';
+import { facts, folded, visible, widthOf } from '../output.js';
 import { rowsOf } from '../node-rows.js';
 import { eventShape, statusShape } from '../shapes.js';
 import { eventLines, lastEvents, nodeLines, upkeepFacts } from '../status-page.js';
@@ -23,13 +23,13 @@ export const status = command({
     const nodes = await rowsOf(controller);
     const width = widthOf(context.streams.stdout);
     await context.print({ ...statusShape(found), events: events.map(eventShape) }, () =>
-      [statusText(found), ...nodeLines(nodes, width), ...eventLines(events, width)].join('\n'),
+      [statusText(found, width), ...nodeLines(nodes, width), ...eventLines(events, width)].join('\n'),
     );
     return 0;
   },
 });
 
-function statusText(status: GetStatusResponse): string {
+function statusText(status: GetStatusResponse, width: number): string {
   const { nodes, storage } = status;
   const states = (['running', 'suspect', 'lost', 'stopped', 'failed', 'cordoned'] as const)
     .filter((state) => (nodes?.[state] ?? 0) > 0)
@@ -47,7 +47,7 @@ function statusText(status: GetStatusResponse): string {
     ...upkeepFacts(status),
     ['lambda', lambdaText(status)],
   ]);
-  return [lines, ...status.warnings.map((warning) => `warning: ${warning}`)].join('\n');
+  return [lines, ...status.warnings.map((warning) => folded(visible(`warning: ${warning}`), width, '  '))].join('\n');
 }
 
 function lambdaText({ lambda, runtime }: GetStatusResponse): string {
