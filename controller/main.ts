@@ -36,6 +36,7 @@ import { CallerFiles } from './lambda/caller-files.js';
 import { Functions } from './lambda/functions.js';
 import { Invocations } from './lambda/invocations.js';
 import { Lambda } from './lambda/use-cases.js';
+import { HostRoom } from './host/room.js';
 import { claimForStart } from './host/first-start.js';
 import { awaitInstance } from './host/instance-lock.js';
 import { createLoop, type Loop } from './host/loop.js';
@@ -70,6 +71,7 @@ import { UndoStack } from '../shared/undo.js';
 const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PLACES = { dist: DIST, project: join(DIST, '..') };
 const MAINTENANCE_PERIOD_MS = 1000;
+const HOST_ROOM_PERIOD_MS = 2000;
 const CUT_OFF_PERIOD_MS = 1000;
 const UPKEEP_PERIOD_MS = 500;
 const LAMBDA_PERIOD_MS = 500;
@@ -176,6 +178,12 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
       registry.forgiveSilence(settleMs);
     },
   });
+  const volumes = makeVolumes(settings);
+  const hostRoom = new HostRoom({
+    places: { state: settings.stateDir, volumes: join(settings.stateDir, 'volumes'), runtime: settings.runDir },
+    volumes: () => registry.list().map(({ id }) => ({ nodeId: id, path: volumes.pathOf(id) })),
+    fullPercent: settings.hostDiskFullPercent,
+  });
   const context: NodeContext = {
     registry,
     causes,
@@ -185,7 +193,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     runtime,
     network,
     subnet,
-    volumes: makeVolumes(settings),
+    volumes,
     bus,
     images,
     events,
@@ -195,6 +203,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     settings,
     tokenPublicKey: tokenKey.publicKey,
     hostMemoryBytes: totalmem(),
+    hostRoom,
   };
   const nodes = new NodeService(context);
   const watch = new NodeWatch(nodes);
@@ -313,6 +322,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const volumeWatch = new VolumeWatch(nodes);
   running.defer('let mending end', () => volumeWatch.settled());
   loop('volumes', WATCH_PERIOD_MS, () => volumeWatch.tick());
+  loop('host room', HOST_ROOM_PERIOD_MS, () => hostRoom.tick());
   loop('cut-off verbs', CUT_OFF_PERIOD_MS, () => nodes.finishCutOff());
   const maintenanceLoop = loop('file maintenance', MAINTENANCE_PERIOD_MS, (signal) => maintenance.tick(signal));
   loop('file system upkeep', MAINTENANCE_PERIOD_MS, () => fsUpkeep.tick());

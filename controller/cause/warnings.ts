@@ -12,6 +12,7 @@ export const WARNING_KINDS = [
   'gateway-down',
   'chunks-unreadable',
   'repair-blocked',
+  'host-disk',
   'runtime-caveat',
   'node-failed',
   'node-lost',

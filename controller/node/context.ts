@@ -6,6 +6,7 @@ import type { NodeId } from '../../shared/ids.js';
 import type { AgentBus } from '../bus/port.js';
 import type { SharedCauses } from '../cause/shared-causes.js';
 import type { EventLog } from '../events/log.js';
+import type { HostRoom } from '../host/room.js';
 import type { ImageStore } from '../image/port.js';
 import type { MetricsHistory } from '../metrics/history.js';
 import type { Subnet } from '../network/ipam.js';
@@ -43,4 +44,5 @@ export interface NodeContext {
   readonly tokenPublicKey: Buffer;
   /** Memory of this machine, bytes: no node may be given more. */
   readonly hostMemoryBytes: number;
+  readonly hostRoom: HostRoom;
 }

@@ -94,7 +94,7 @@ export class ClusterStorageNodes implements NodeDirectory {
       writable: isHeard && isWritable(state),
       standing: standingOf(record, state),
       capacityBytes: Number(agent?.report?.volumeTotalBytes ?? 0n),
-      freeBytes: Number(agent?.report?.volumeFreeBytes ?? 0n),
+      freeBytes: Math.min(Number(agent?.report?.volumeFreeBytes ?? 0n), this.context.hostRoom.of(record.id)),
       freeInodes: (agent?.report?.volumeInodes ?? 0n) === 0n ? Infinity : Number(agent?.report?.volumeFreeInodes),
       reportedAt: Number(agent?.report?.atMs ?? 0n),
       // Made when it is asked for: the loops look at all nodes twice a second, and at hardly any key.

@@ -44,7 +44,7 @@ export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): Met
     return {
       controller: controllerShape(deps),
       nodes: context.registry.list().map((node) => observed(context, node)),
-      storage: storageShape(totals, context.registry, upkeep),
+      storage: storageShape(totals, context, upkeep),
       copies: Object.fromEntries([...copies].map(([state, count]) => [state, BigInt(count)])),
       repair: repairShape(upkeep),
       upkeep: {
@@ -55,6 +55,13 @@ export function clusterMetricsHandler(deps: ClusterMetricsDeps, edge: Edge): Met
       },
       lambda: statisticsShape(lambda),
       calls: callShapes(edge.calls),
+      hostDisks: context.hostRoom.disks.map(({ places, totalBytes, freeBytes, totalInodes, freeInodes }) => ({
+        places: [...places],
+        totalBytes: BigInt(totalBytes),
+        freeBytes: BigInt(freeBytes),
+        totalInodes: BigInt(totalInodes),
+        freeInodes: BigInt(freeInodes),
+      })),
       mail: {
         sent: BigInt(mails.statistics.sent),
         failed: BigInt(mails.statistics.failed),

@@ -1,25 +1,33 @@
 /** What the cluster stores and how repairs go, as status and metrics both tell it. */
 import type { RepairSummary, StorageSummary } from '../../shared/gen/nexus/v1/cluster.js';
-import type { NodeRegistry } from '../node/registry.js';
+import type { NodeContext } from '../node/context.js';
 import { hasFigures } from '../node/state.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { StorageTotals } from '../store/port.js';
 
-/** Room is that of the nodes that are heard. */
-export function storageShape(totals: StorageTotals, registry: NodeRegistry, upkeep: Upkeep): StorageSummary {
+/** Room is that of the nodes that are heard, as far as the host's disk can give it. */
+export function storageShape(
+  totals: StorageTotals,
+  { registry, hostRoom }: Pick<NodeContext, 'registry' | 'hostRoom'>,
+  upkeep: Upkeep,
+): StorageSummary {
   const { unavailable, damaged, lost } = upkeep.repair.status().filesInTrouble;
   const heard = registry.list().filter((node) => hasFigures(node.status));
-  const reports = heard.map((node) => registry.agent(node.id)?.report);
-  const sum = (pick: 'volumeTotalBytes' | 'volumeFreeBytes'): bigint =>
-    reports.reduce((total, report) => total + (report?.[pick] ?? 0n), 0n);
+  let capacityBytes = 0n;
+  let freeBytes = 0;
+  for (const { id } of heard) {
+    const { volumeTotalBytes = 0n, volumeFreeBytes = 0n } = registry.agent(id)?.report ?? {};
+    capacityBytes += volumeTotalBytes;
+    freeBytes += Math.min(Number(volumeFreeBytes), hostRoom.of(id));
+  }
   return {
     files: BigInt(totals.files),
     chunks: BigInt(totals.chunks),
     bytes: BigInt(totals.bytes),
     underReplicated: BigInt(totals.underReplicated),
     pendingDeletes: BigInt(totals.pendingDeletes),
-    capacityBytes: sum('volumeTotalBytes'),
-    freeBytes: sum('volumeFreeBytes'),
+    capacityBytes,
+    freeBytes: BigInt(freeBytes),
     unavailableFiles: BigInt(unavailable),
     damagedFiles: BigInt(damaged),
     lostFiles: BigInt(lost),

@@ -151,7 +151,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
       failed: count('Failed'),
       cordoned: nodes.filter((node) => node.cordoned).length,
     },
-    storage: storageShape(totals, registry, deps.upkeep),
+    storage: storageShape(totals, deps.context, deps.upkeep),
     repair: repairShape(deps.upkeep),
     gateway,
     lambda: lambdaSummary(deps.lambda),
@@ -169,6 +169,7 @@ function warnings({ context, snapshot, upkeep, gateway, ownLog, mail }: ClusterD
     ...mail.warnings.map((text) => warn('mail', text)),
     ...(problem === '' ? [] : [warn('gateway-down', `the gateway is not up: ${problem}`)]),
     ...repairWarnings(upkeep.repair.status()),
+    ...context.hostRoom.warnings.map((text) => warn('host-disk', text)),
     ...runtime.caveats.map((text) => warn('runtime-caveat', text)),
     ...nodeWarnings(
       registry.list().map((record) => {

@@ -2,7 +2,7 @@
  * The controller's figures as Prometheus' series: cluster, storage, repair, lambda, gRPC. Base units; counters begin
  * again at 0 with the controller. Those of nodes are in nodes.ts.
  */
-import type { CallMetrics, GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
+import type { CallMetrics, GetClusterMetricsResponse, HostDisk } from '../../shared/gen/nexus/v1/metrics.js';
 import { nodesText } from './nodes.js';
 import { familyText, histogramText, type Labels, type Sample } from './text.js';
 
@@ -28,6 +28,7 @@ export function clusterText(figures: Figures | undefined): string {
     repairText(figures),
     lambdaText(figures),
     callsText(figures.calls),
+    hostText(figures),
     mailText(figures),
   ].join('');
 }
@@ -134,6 +135,34 @@ function lambdaText({ lambda }: Figures): string {
     gauge('nexus_lambda_pool_target', 'Prewarmed sandboxes that there should be.', lambda?.poolTarget),
     counter('nexus_lambda_pool_hits_total', 'Invocations that found a prewarmed sandbox.', lambda?.poolHits),
     counter('nexus_lambda_pool_misses_total', 'Invocations that had to wait for a sandbox.', lambda?.poolMisses),
+  ].join('');
+}
+
+function hostText({ hostDisks }: Figures): string {
+  const each = (value: (disk: HostDisk) => bigint): Sample[] =>
+    hostDisks.flatMap((disk) => disk.places.map((place) => ({ labels: { place }, value: Number(value(disk)) })));
+  const limited = hostDisks.some((disk) => disk.totalInodes > 0n);
+  return [
+    familyText(
+      'nexus_host_disk_bytes',
+      'gauge',
+      "Size of the host's file system under what Nexus writes; places may share one.",
+      each((disk) => disk.totalBytes),
+    ),
+    familyText(
+      'nexus_host_disk_free_bytes',
+      'gauge',
+      'Free bytes of it.',
+      each((disk) => disk.freeBytes),
+    ),
+    limited
+      ? familyText(
+          'nexus_host_disk_free_inodes',
+          'gauge',
+          'Free inodes of it.',
+          each((disk) => disk.freeInodes),
+        )
+      : '',
   ].join('');
 }
 

@@ -74,6 +74,9 @@ const schema = z.strictObject({
     .default(8)
     .describe('MB of each log file, of controller, gateway, nats-server and each node, after which it begins anew'),
   logFiles: count(1, 100).default(3).describe('files that are kept of each log, the present one included'),
+  hostDiskFullPercent: count(50, 99)
+    .default(90)
+    .describe('use of a disk of the host, of bytes or inodes, from which status warns, percent'),
   suspectAfterMs: milliseconds(1500).default(3000).describe('silence of an agent after which its node is Suspect, ms'),
   lostAfterMs: milliseconds(2000).default(10_000).describe('silence of an agent after which its node is Lost, ms'),
   startTimeoutMs: milliseconds(1000)

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { FakeBus } from '../../controller/bus/fake.js';
 import { SharedCauses } from '../../controller/cause/shared-causes.js';
 import { EventLog } from '../../controller/events/log.js';
+import { HostRoom } from '../../controller/host/room.js';
 import type { ImageStore } from '../../controller/image/port.js';
 import { FakeNetwork } from '../../controller/network/fake.js';
 import { MetricsHistory } from '../../controller/metrics/history.js';
@@ -94,6 +95,7 @@ export class NodeBench {
       settings: this.settings,
       tokenPublicKey: Buffer.alloc(32),
       hostMemoryBytes: 8 * GIB,
+      hostRoom: new HostRoom({ places: {}, volumes: () => [], fullPercent: 90 }),
       guests: { leave: async () => undefined },
     };
     this.service = new NodeService(this.context);

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import { TestCluster } from '../support/cluster.js';
+import { eventually, TestCluster } from '../support/cluster.js';
 import { Writers } from '../support/promises.js';
 import { SmallDisk } from '../support/small-disk.js';
 import { skipWithoutSystem } from '../support/system.js';
@@ -64,15 +64,22 @@ describe('a cluster whose disk is full at random moments', function () {
 
   it('keeps what it acknowledged, and nothing else', async () => {
     if (cluster === undefined || disk === undefined) throw new Error('the cluster is not up');
+    const on = cluster;
+    const { path } = disk;
     const pid = cluster.controllerPid;
     const chance = random();
     const between = (low: number, high: number): Promise<void> => delay(low + chance() * (high - low));
     await cluster.ok('node', 'create', 'first', '--mem', '64', '--storage', '64M');
+    const warnings = async () => (await on.json<{ warnings: string[] }>('status')).warnings;
+    const warnsOfDisk = (seen: string[]): boolean =>
+      seen.some((text) => text.includes(`disk under ${path}/state (state`));
+    expect((await warnings()).filter((text) => text.includes("the host's disk"))).to.deep.equal([]);
     const writers = new Writers(cluster, 3);
     await writers.start();
     for (let time = 0; time < TIMES; time += 1) {
       await between(200, 1500);
       disk.fill();
+      if (time === 0) await eventually(() => warnings(), warnsOfDisk, 20_000);
       await between(200, 1500);
       disk.free();
     }
@@ -80,6 +87,7 @@ describe('a cluster whose disk is full at random moments', function () {
     await writers.stop();
     expect(writers.folders.refused.size, 'writes that were refused').to.be.above(0);
     await writers.check(['first']);
+    await eventually(warnings, (seen) => !warnsOfDisk(seen));
     expect(cluster.controllerPid).to.equal(pid);
     await cluster.killController('SIGKILL');
     await cluster.startController();

@@ -1,0 +1,128 @@
+/**
+ * The room of the host's disks under what Nexus writes: state, volumes, runtime files. Volumes are sparse files, so what
+ * they promise their nodes is only there while the host's disk has it: this says how much of a promise can be kept, and
+ * warns before the disk is full.
+ */
+import { stat, statfs } from 'node:fs/promises';
+import { formatBytes } from '../../shared/format-bytes.js';
+import { GIB, MIB } from '../../shared/limits.js';
+import type { NodeId } from '../../shared/ids.js';
+
+/** Left for the databases, logs and the volumes' own records when room is promised to chunks. */
+const RESERVE_BYTES = 64 * MIB;
+/** A large disk that is nearly full by percent still has room for long. */
+const PLENTY_BYTES = 10 * GIB;
+
+export interface DiskRoom {
+  /** What lies on it: state, volumes, runtime. */
+  readonly places: readonly string[];
+  readonly path: string;
+  readonly totalBytes: number;
+  readonly freeBytes: number;
+  /** 0: the file system has no fixed number of them. */
+  readonly totalInodes: number;
+  readonly freeInodes: number;
+}
+
+/** A volume's image, and how much of it the host has not given room to yet. */
+export interface SparseVolume {
+  readonly nodeId: NodeId;
+  readonly unallocatedBytes: number;
+}
+
+export interface HostRoomOptions {
+  /** By name, in the order in which warnings name them. */
+  readonly places: Readonly<Record<string, string>>;
+  /** Paths of the volumes that are sparse files. */
+  readonly volumes: () => readonly { readonly nodeId: NodeId; readonly path: string }[];
+  readonly fullPercent: number;
+}
+
+export class HostRoom {
+  #disks: readonly DiskRoom[] = [];
+  #limits: ReadonlyMap<NodeId, number> = new Map();
+
+  constructor(private readonly options: HostRoomOptions) {}
+
+  /** Measures. What can't be looked at (a folder that is not made yet) is left out. */
+  async tick(): Promise<void> {
+    this.#disks = await measure(this.options.places);
+    const volumes = await Promise.all(this.options.volumes().map(unallocated));
+    const disk = this.#disks.find(({ places }) => places.includes('volumes'));
+    this.#limits = disk === undefined ? new Map() : planLimits(disk.freeBytes, volumes.flat());
+  }
+
+  get disks(): readonly DiskRoom[] {
+    return this.#disks;
+  }
+
+  /** Bytes that the host can still give the node's volume, whatever its file system promises; Infinity: all of them. */
+  of(node: NodeId): number {
+    return this.#limits.get(node) ?? Infinity;
+  }
+
+  get warnings(): string[] {
+    return this.#disks.flatMap((disk) => roomWarning(disk, this.options.fullPercent));
+  }
+}
+
+/**
+ * A volume whose blocks the host has given already, or can give, is limited by nothing. Others share what there is, so
+ * that all together are promised no more. Pure.
+ */
+export function planLimits(freeBytes: number, volumes: readonly SparseVolume[]): ReadonlyMap<NodeId, number> {
+  const left = Math.max(0, freeBytes - RESERVE_BYTES);
+  const wanting = volumes.filter(({ unallocatedBytes }) => unallocatedBytes > 0);
+  const wanted = wanting.reduce((sum, { unallocatedBytes }) => sum + unallocatedBytes, 0);
+  if (wanted <= left) return new Map();
+  return new Map(wanting.map(({ nodeId }) => [nodeId, Math.floor(left / wanting.length)]));
+}
+
+/** Pure. */
+export function roomWarning(disk: DiskRoom, fullPercent: number): string[] {
+  const what = `the host's disk under ${disk.path} (${disk.places.join(', ')})`;
+  const advice =
+    'make room on it: when it is full, changes and uploads are refused; nothing ends, and all goes on by itself when there is room';
+  const usedBytes = percentOf(disk.totalBytes - disk.freeBytes, disk.totalBytes);
+  const usedInodes = percentOf(disk.totalInodes - disk.freeInodes, disk.totalInodes);
+  return [
+    ...(usedBytes >= fullPercent && disk.freeBytes < PLENTY_BYTES
+      ? [`${what} is ${usedBytes} % full, ${formatBytes(disk.freeBytes)} are free; ${advice}`]
+      : []),
+    ...(usedInodes >= fullPercent
+      ? [`${what} has used ${usedInodes} % of its inodes, ${disk.freeInodes} are free; remove files; ${advice}`]
+      : []),
+  ];
+}
+
+const percentOf = (part: number, whole: number): number => (whole === 0 ? 0 : Math.floor((part * 100) / whole));
+
+/** Places on one file system are one disk. */
+async function measure(places: Readonly<Record<string, string>>): Promise<DiskRoom[]> {
+  const disks = new Map<number, DiskRoom>();
+  for (const [name, path] of Object.entries(places)) {
+    try {
+      const { dev } = await stat(path);
+      const { bsize, blocks, bfree, bavail, files, ffree } = await statfs(path);
+      const seen = disks.get(dev);
+      disks.set(dev, {
+        places: [...(seen?.places ?? []), name],
+        path: seen?.path ?? path,
+        // Of what anybody may use: a share is kept for root, which this process is, but no agent.
+        totalBytes: (blocks - bfree + bavail) * bsize,
+        freeBytes: bavail * bsize,
+        totalInodes: files,
+        freeInodes: ffree,
+      });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    }
+  }
+  return [...disks.values()];
+}
+
+async function unallocated({ nodeId, path }: { nodeId: NodeId; path: string }): Promise<SparseVolume[]> {
+  const image = await stat(path).catch(() => undefined);
+  if (image?.isFile() !== true) return [];
+  return [{ nodeId, unallocatedBytes: Math.max(0, image.size - image.blocks * 512) }];
+}
