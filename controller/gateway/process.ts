@@ -5,7 +5,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
@@ -13,6 +13,7 @@ import { GATEWAY_LOG } from '../../shared/config/instance.js';
 import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import { isListening } from '../host/listening.js';
+import { writeSecret } from '../host/secret-file.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import type { ProcessIdentity } from '../runtime/port.js';
 import { fatalMessage, GatewayLogFile } from './log-file.js';
@@ -189,7 +190,7 @@ export class GatewayProcess {
     }
     this.#running = identity;
     const record: GatewayRecord = { identity, fingerprint: await this.#fingerprint() };
-    await writeFile(this.#recordFile, JSON.stringify(record), { mode: 0o600 });
+    await writeSecret(this.#recordFile, JSON.stringify(record));
     log.info({ pid: identity.pid, url: this.status.url }, 'the gateway is starting');
   }
 

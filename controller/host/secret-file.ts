@@ -1,6 +1,10 @@
-/** Files that only their owner may read, replaced in one step so that no reader sees half of one. */
+/**
+ * Files that only their owner may read, replaced in one step so that no reader sees half of one: what a full disk cuts
+ * short never takes the place of what was whole.
+ */
 import { randomBytes } from 'node:crypto';
 import { chown, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 export async function writeSecret(path: string, text: string, ownerUid?: number): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
@@ -12,9 +16,20 @@ export async function writeSecret(path: string, text: string, ownerUid?: number)
     // One's own file needs no chown, which nobody but root may do with a group of another number.
     if (ownerUid !== undefined && ownerUid !== process.getuid?.()) await chown(temporary, ownerUid, ownerUid);
     await rename(temporary, path);
+    await syncFolder(dirname(path));
   } catch (error) {
     await file.close().catch(() => undefined);
     await rm(temporary, { force: true });
     throw error;
+  }
+}
+
+/** Without it a power cut could bring the old name's file back. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }

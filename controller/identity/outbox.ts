@@ -3,9 +3,10 @@
  * are the operator's alone, and only the newest are kept.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
+import { writeSecret } from '../host/secret-file.js';
 import type { Mail, Mailer } from './port.js';
 
 /** Codes are void after minutes; what is older is history. */
@@ -36,9 +37,7 @@ export class OutboxMailer implements Mailer {
     const name = `${at.toISOString().replaceAll(':', '')}-${randomBytes(3).toString('hex')}${SUFFIX}`;
     const head = [`Date: ${at.toUTCString()}`, `From: ${this.from}`, `To: ${to}`, `Subject: ${subject}`];
     // Under its name a mail is whole.
-    const unfinished = join(this.folder, `${name}.part`);
-    await writeFile(unfinished, `${head.join('\n')}\n\n${text}`, { mode: 0o600, flag: 'wx' });
-    await rename(unfinished, join(this.folder, name));
+    await writeSecret(join(this.folder, name), `${head.join('\n')}\n\n${text}`);
     await this.#trim();
   }
 

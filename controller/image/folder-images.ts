@@ -127,7 +127,7 @@ export class FolderImages implements ImageStore {
       os: await osName(rootfs),
       leftOut,
     };
-    await writeFile(join(partial, 'image.json'), JSON.stringify(record));
+    await writeFile(join(partial, 'image.json'), JSON.stringify(record), { flush: true });
     return record;
   }
 

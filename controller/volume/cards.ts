@@ -10,8 +10,14 @@ const cardPath = (folder: string, node: NodeId): string => join(folder, `${node}
 /** The old one or the new one is there at every moment. */
 export async function writeCard(folder: string, node: NodeId, card: string): Promise<void> {
   const path = cardPath(folder, node);
-  await writeFile(`${path}.new`, card, { mode: 0o600, flush: true });
-  await rename(`${path}.new`, path);
+  try {
+    await writeFile(`${path}.new`, card, { mode: 0o600, flush: true });
+    await rename(`${path}.new`, path);
+  } catch (error) {
+    // What a full disk has cut short.
+    await rm(`${path}.new`, { force: true });
+    throw error;
+  }
 }
 
 export async function removeCard(folder: string, node: NodeId): Promise<void> {

@@ -4,15 +4,31 @@
  */
 import { credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { expect } from 'chai';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomInt } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { FsServiceClient, type GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceClient } from '../../shared/gen/nexus/v1/identity.js';
 import type { NodeJson, TestCluster } from './cluster.js';
 
 const CALL_TIMEOUT_MS = 30_000;
-const CONTENTS_READ = 6;
+const CONTENTS_READ = 3;
+
+/** Pauses of a random length between two bounds, ms. The seed is printed; NEXUS_PROMISES_SEED repeats it. */
+export function randomPauses(): (low: number, high: number) => Promise<void> {
+  const seed = Number(process.env['NEXUS_PROMISES_SEED'] ?? randomInt(1_000_000));
+  process.stdout.write(`    NEXUS_PROMISES_SEED=${seed}\n`);
+  // Mulberry32.
+  let state = seed;
+  const chance = (): number => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return (low, high) => delay(low + chance() * (high - low));
+}
 
 type Answer<T> = (error: ServiceError | null, value: T) => void;
 
@@ -126,7 +142,7 @@ export class Writers {
       const name = `${prefix}${number}`;
       if (ledger === this.nodes && ledger.kept.size + ledger.unknown.size >= this.maxNodes) return;
       ledger.note(name, await make(name));
-      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      await delay(pauseMs);
     }
   }
 
@@ -161,7 +177,7 @@ export class Writers {
         this.#quota.set = megabytes;
         this.#quota.doubtful.clear();
       } else if (error.includes('is not known')) this.#quota.doubtful.add(megabytes);
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      await delay(10);
     }
   }
 }

@@ -1,15 +1,13 @@
 /**
  * What the cluster has acknowledged is there, and what it has refused is not, while the disk under its state fills up and
- * is freed at random moments: without a restart, and after one. NEXUS_FULL_DISK_SEED repeats a run.
+ * is freed at random moments: without a restart, and after one. NEXUS_PROMISES_SEED repeats a run.
  */
-import { randomInt } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { eventually, TestCluster } from '../support/cluster.js';
-import { Writers } from '../support/promises.js';
+import { randomPauses, Writers } from '../support/promises.js';
 import { SmallDisk } from '../support/small-disk.js';
 import { skipWithoutSystem } from '../support/system.js';
 
@@ -19,21 +17,8 @@ const STATE_MB = 140;
 /** Volumes may promise what is beyond a reserve. */
 const VOLUMES_MB = 512;
 
-const seed = Number(process.env['NEXUS_FULL_DISK_SEED'] ?? randomInt(1_000_000));
-
-/** Mulberry32. */
-function random(): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 describe('a cluster whose disk is full at random moments', function () {
-  this.timeout(240_000);
+  this.timeout(300_000);
   const folder = mkdtempSync(join(tmpdir(), 'nexus-full-'));
   let disk: SmallDisk | undefined;
   let volumes: SmallDisk | undefined;
@@ -41,7 +26,6 @@ describe('a cluster whose disk is full at random moments', function () {
 
   before(async function () {
     skipWithoutSystem(this);
-    process.stdout.write(`    NEXUS_FULL_DISK_SEED=${seed}\n`);
     const env: Record<string, string> = {};
     cluster = new TestCluster({ env });
     disk = new SmallDisk(join(folder, 'disk'), STATE_MB);
@@ -67,8 +51,7 @@ describe('a cluster whose disk is full at random moments', function () {
     const on = cluster;
     const { path } = disk;
     const pid = cluster.controllerPid;
-    const chance = random();
-    const between = (low: number, high: number): Promise<void> => delay(low + chance() * (high - low));
+    const between = randomPauses();
     await cluster.ok('node', 'create', 'first', '--mem', '64', '--storage', '64M');
     const warnings = async () => (await on.json<{ warnings: string[] }>('status')).warnings;
     const warnsOfDisk = (seen: string[]): boolean =>
@@ -77,10 +60,10 @@ describe('a cluster whose disk is full at random moments', function () {
     const writers = new Writers(cluster, 3);
     await writers.start();
     for (let time = 0; time < TIMES; time += 1) {
-      await between(200, 1500);
+      await between(100, 800);
       disk.fill();
       if (time === 0) await eventually(() => warnings(), warnsOfDisk, 20_000);
-      await between(200, 1500);
+      await between(100, 800);
       disk.free();
     }
     await between(500, 1000);
