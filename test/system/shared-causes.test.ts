@@ -1,16 +1,14 @@
 /** The bus and the bridge are ill: they are named once, nobody else is blamed, all goes on as far as it can and mends itself. */
-import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
+import { eventually, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
 interface StatusJson {
-  readonly controller: { readonly pid: number };
   readonly gateway: { readonly url: string };
   readonly nats: { readonly pid: number };
   readonly causes: readonly { readonly kind: string; readonly problem: string }[];
@@ -22,13 +20,6 @@ interface EventJson {
 
 const NODES = ['a', 'b', 'c'];
 const PATIENCE_MS = 60_000;
-
-/** A process and all below it. */
-function signalAll(pid: number, signal: NodeJS.Signals): void {
-  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
-  for (const child of children.filter((text) => text !== '')) signalAll(Number(child), signal);
-  process.kill(pid, signal);
-}
 
 describeWithCluster('what all nodes depend on', { gateway: true }, (cluster) => {
   const status = (): Promise<StatusJson> => cluster().json<StatusJson>('status');
@@ -127,50 +118,5 @@ describeWithCluster('what all nodes depend on', { gateway: true }, (cluster) => 
       expect((await cluster().run('agent', 'inspect', node?.name ?? '')).code, `way ${at}`).to.equal(0);
     }
     await expectNoBlame();
-  });
-
-  it('is wired before anything listens: commits while nodes are reconciled are answered as they end', async () => {
-    const [node] = await nodes();
-    signalAll(node?.pid ?? 0, 'SIGSTOP');
-    await cluster().killController();
-    const start = { isOver: false };
-    const starting = cluster()
-      .startController()
-      .finally(() => {
-        start.isOver = true;
-      });
-    const stored: string[] = [];
-    const refused: string[] = [];
-    while (!start.isOver) {
-      const { code, stdout, stderr } = await cluster().runWith({ input: 'x' }, 'file', 'upload', '-', '-o', 'json');
-      if (code === 0) stored.push((JSON.parse(stdout) as { id: string }).id);
-      else refused.push(stderr);
-    }
-    await starting;
-    signalAll(node?.pid ?? 0, 'SIGCONT');
-    expect(refused.join('')).to.not.match(/initialization|internal/);
-    const files = await cluster().json<{ id: string; name: string }[]>('file', 'ls');
-    const uploaded = files.filter(({ name }) => name === 'stdin').map(({ id }) => id);
-    expect(uploaded.sort()).to.deep.equal(stored.sort());
-    await isWell();
-  });
-
-  it('is waited for by nexus up while the controller before ends, with a command open', async () => {
-    const { controller } = await status();
-    const held = spawn(
-      process.execPath,
-      [join(PROJECT, 'dist/cli/main.js'), 'node', 'exec', 'b', '--', 'sh', '-c', 'echo on; sleep 60'],
-      {
-        env: cluster().env,
-        stdio: ['ignore', 'pipe', 'ignore'],
-      },
-    );
-    await once(held.stdout, 'data');
-    process.kill(controller.pid, 'SIGTERM');
-    const up = await cluster().run('up');
-    expect(up.code, up.stderr).to.equal(0);
-    expect((await status()).controller.pid).to.not.equal(controller.pid);
-    held.kill('SIGKILL');
-    await isWell();
   });
 });
