@@ -19,12 +19,13 @@ export async function chunksPage(list: ListChunks, query: URLSearchParams): Prom
   const limit = limitOf(query.get('limit'));
   const chunks = await list(query.get('after') ?? '', limit);
   return JSON.stringify({
-    chunks: chunks.map(({ chunk, size, md5, of }) => ({
+    chunks: chunks.map(({ chunk, size, md5, of, damage }) => ({
       chunk_id: chunk,
       size,
       md5,
       file_id: of?.file ?? null,
       index: of?.index ?? null,
+      ...(damage === undefined ? {} : { damage }),
     })),
     next: chunks.length < limit ? null : (chunks.at(-1)?.chunk ?? null),
   });

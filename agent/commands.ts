@@ -142,11 +142,12 @@ export class CommandResponder {
     const count = limit === 0 ? MAX_CHUNKS_PER_COMMAND : Math.min(limit, MAX_CHUNKS_PER_COMMAND);
     const listed = await this.context.store.list(after, count);
     return {
-      chunks: listed.map(({ chunk, size, md5, of }) => ({
+      chunks: listed.map(({ chunk, size, md5, of, damage = '' }) => ({
         chunkId: chunk,
         size: BigInt(size),
         md5,
         origin: of === undefined ? undefined : originMessage(of),
+        damage,
       })),
     };
   }

@@ -1,6 +1,7 @@
 /** Reading what a volume holds: the scan at start, which also clears what a crash left, and the sorted listing. */
 import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { NexusError } from '../../shared/errors.js';
 import { isChunkId, type ChunkId } from '../../shared/ids.js';
 import type { AgentLog } from '../log.js';
 import { chunkOfSidecar, readSidecar, type ChunkFacts, type ChunkLayout } from './layout.js';
@@ -19,13 +20,19 @@ export async function recoverInventory(layout: ChunkLayout, log: AgentLog): Prom
   if (leftovers.length > 0) log.info({ count: leftovers.length }, 'removed unfinished writes');
   let chunks = 0;
   let bytes = 0;
-  for (const folder of await readdir(layout.chunksDir)) {
+  for (const folder of await chunkFolders(layout)) {
     const found = await recoverFolder(join(layout.chunksDir, folder), log);
     chunks += found.chunks;
     bytes += found.bytes;
   }
   return { chunks, bytes };
 }
+
+/** Whatever else a node's own programs have put there is none of ours. */
+const chunkFolders = async (layout: ChunkLayout): Promise<string[]> =>
+  (await readdir(layout.chunksDir, { withFileTypes: true }))
+    .filter((entry) => entry.isDirectory() && /^[0-9a-f]{2}$/.test(entry.name))
+    .map(({ name }) => name);
 
 async function recoverFolder(path: string, log: AgentLog): Promise<Totals> {
   const names = new Set(await readdir(path));
@@ -34,7 +41,7 @@ async function recoverFolder(path: string, log: AgentLog): Promise<Totals> {
   for (const name of names) {
     const described = chunkOfSidecar(name);
     // A delete takes the chunk first: a sidecar alone is the rest of one that was interrupted.
-    if (described !== undefined && !names.has(described)) await rm(join(path, name), { force: true });
+    if (described !== undefined && !names.has(described)) await rm(join(path, name), { recursive: true, force: true });
     if (!isChunkId(name)) continue;
     if (names.has(`${name}.json`)) {
       chunks += 1;
@@ -48,6 +55,8 @@ async function recoverFolder(path: string, log: AgentLog): Promise<Totals> {
 
 export interface ListedChunk extends ChunkFacts {
   readonly chunk: ChunkId;
+  /** Why nothing is known of it; undefined: it seems whole. */
+  readonly damage?: string;
 }
 
 /**
@@ -56,14 +65,23 @@ export interface ListedChunk extends ChunkFacts {
  */
 export async function listChunks(layout: ChunkLayout, after: string, limit: number): Promise<ListedChunk[]> {
   const found: ListedChunk[] = [];
-  const folders = (await readdir(layout.chunksDir)).filter((folder) => folder >= after.slice(0, 2)).sort();
+  const folders = (await chunkFolders(layout)).filter((folder) => folder >= after.slice(0, 2)).sort();
   for (const folder of folders) {
     const ids = (await readdir(join(layout.chunksDir, folder))).filter(isChunkId).filter((id) => id > after);
     for (const chunk of ids.sort()) {
       if (found.length >= limit) return found;
-      const facts = await readSidecar(layout, chunk);
+      const facts = await readSidecar(layout, chunk).catch(damaged);
       if (facts !== undefined) found.push({ chunk, ...facts });
     }
   }
   return found;
+}
+
+/** One record that makes no sense is told as damaged; the rest of the list is as good as before. A disk that fails is another matter. */
+function damaged(error: unknown): ChunkFacts & { readonly damage: string } {
+  if (!(error instanceof NexusError) || error.code !== 'data_loss') {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EISDIR' && code !== 'ELOOP') throw error;
+  }
+  return { size: 0, md5: '', written_at: '', damage: (error as Error).message };
 }

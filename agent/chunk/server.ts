@@ -7,9 +7,12 @@ import type { ErrorReply } from '../../shared/data-plane.js';
 import { meaningOf, NexusError } from '../../shared/errors.js';
 import { isChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
+import { LogSampler } from '../../shared/log-sampler.js';
+import { plainText } from '../../shared/plain-text.js';
 import type { AgentLog } from '../log.js';
 import { toAgentError } from '../volume/errors.js';
 import type { VolumeHealth } from '../volume/health.js';
+import { Connections, type ConnectionBounds } from './connections.js';
 import { getChunk } from './get.js';
 import { putChunk, type PutContext } from './put.js';
 
@@ -25,7 +28,10 @@ export type StatusPages = Readonly<Record<string, StatusPage>>;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** Longer than what clients pool for, so that the client is the one who closes. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-const MAX_CONNECTIONS = 512;
+/** Of one address, that of the host with all its users being one: transfers are fewer, and an idle one gives way. */
+const CONNECTIONS: ConnectionBounds = { perPeer: 256, inAll: 512 };
+/** A path is as long as headers may be; more than this tells nothing. */
+const MAX_LOGGED_PATH = 100;
 const RETRY_AFTER_S = '1';
 const CHUNKS_PREFIX = '/chunks/';
 
@@ -56,6 +62,7 @@ export function createStatusServer(log: AgentLog, pages: StatusPages): Server {
 type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 function boundedServer(log: AgentLog, onFailure: (thrown: unknown) => void, handle: Handler): Server {
+  const refusals = new LogSampler(() => performance.now());
   const limits = {
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: CHUNK_TOKEN_TTL_MS,
@@ -67,10 +74,12 @@ function boundedServer(log: AgentLog, onFailure: (thrown: unknown) => void, hand
     response.on('error', () => undefined);
     handle(request, response).catch((error: unknown) => {
       onFailure(error);
-      answerError(log, request, response, toAgentError(error));
+      const failure = toAgentError(error);
+      logFailure(log, refusals, request, failure);
+      answerError(request, response, failure);
     });
   });
-  server.maxConnections = MAX_CONNECTIONS;
+  new Connections(CONNECTIONS).watch(server);
   return server;
 }
 
@@ -99,7 +108,8 @@ async function servePage(
 ): Promise<void> {
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
   if (page === undefined) {
-    throw new NexusError('not_found', `there is nothing at ${path}; look at ${Object.keys(pages).join(', ')}`);
+    const shown = plainText(path, MAX_LOGGED_PATH);
+    throw new NexusError('not_found', `there is nothing at ${shown}; look at ${Object.keys(pages).join(', ')}`);
   }
   if (request.method !== 'GET' && request.method !== 'HEAD')
     throw new NexusError('unimplemented', `only GET is possible on ${path}`);
@@ -108,12 +118,20 @@ async function servePage(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-function answerError(log: AgentLog, request: IncomingMessage, response: ServerResponse, error: NexusError): void {
-  const serious = error.code === 'internal' || error.code === 'data_loss';
-  log[serious ? 'error' : 'info'](
-    { code: error.code, method: request.method, path: pathOf(request), err: serious ? error : error.message },
-    'request failed',
-  );
+/** Anybody who reaches the port can make a request fail, as often as they like. */
+function logFailure(log: AgentLog, refusals: LogSampler, request: IncomingMessage, error: NexusError): void {
+  const peer = request.socket.remoteAddress ?? 'local';
+  const sample = refusals.admit(peer);
+  if (sample === undefined) return;
+  const { code, message } = error;
+  const { method } = request;
+  const path = plainText(pathOf(request), MAX_LOGGED_PATH);
+  const serious = code === 'internal' || code === 'data_loss';
+  const fields = { code, method, path, peer, err: serious ? error : plainText(message), left_out: sample.leftOut };
+  log[serious ? 'error' : 'info'](fields, 'request failed');
+}
+
+function answerError(request: IncomingMessage, response: ServerResponse, error: NexusError): void {
   if (response.headersSent || response.destroyed) {
     // Too late for a status: a connection that breaks off is the one sign of a body that is not whole.
     response.destroy();

@@ -14,6 +14,8 @@ import { fromSeed, type KeyPair } from '@nats-io/nkeys';
 import { parseAgentSubject, subjectsOf } from '../../shared/bus/subjects.js';
 import { isErrorCode, NexusError } from '../../shared/errors.js';
 import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import { MAX_REPLICAS } from '../../shared/limits.js';
+import { plainText } from '../../shared/plain-text.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
 import type { Logger } from '../../shared/log.js';
 import { advisoryCredentials, agentCredentials, controllerCredentials } from './credentials.js';
@@ -132,10 +134,10 @@ export class NatsBus implements AgentBus {
     } catch (error) {
       throw requestFailure(error, node, timeoutMs);
     }
-    const reply = AgentReply.decode(answer.data);
+    const reply = decodedReply(node, answer.data);
     if (reply.errorCode === '') return reply;
     const code = isErrorCode(reply.errorCode) ? reply.errorCode : 'internal';
-    throw new NexusError(code, reply.errorMessage, { corrupt_node_ids: reply.corruptNodeIds });
+    throw new NexusError(code, plainText(reply.errorMessage), { corrupt_node_ids: reply.corruptNodeIds });
   }
 
   async pulse(timeoutMs: number): Promise<boolean> {
@@ -224,8 +226,19 @@ export class NatsBus implements AgentBus {
       if (kind === 'heartbeat') listener.heartbeat(node, AgentHeartbeat.decode(message.data));
       else if (kind === 'report') listener.report(node, AgentReport.decode(message.data));
     } catch (error) {
-      this.log.warn({ err: error, node, kind }, 'a message from an agent could not be read');
+      listener.garbled(node, `a ${plainText(kind, 32)} could not be read: ${(error as Error).message}`);
     }
+  }
+}
+
+/** Code: unavailable: what does not make sense is no answer. */
+function decodedReply(node: NodeId, data: Uint8Array): AgentReply {
+  try {
+    const reply = AgentReply.decode(data);
+    return { ...reply, corruptNodeIds: reply.corruptNodeIds.filter(isNodeId).slice(0, MAX_REPLICAS) };
+  } catch (error) {
+    const options = { cause: error };
+    throw new NexusError('unavailable', `the agent of ${node} answered with what cannot be read`, {}, options);
   }
 }
 

@@ -8,6 +8,8 @@ import type { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../.
 export interface BusListener {
   heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void;
   report(node: NodeId, report: AgentReport): void;
+  /** What the agent sent is no message at all. */
+  garbled(node: NodeId, what: string): void;
   /** The agent's connection closed, for whatever reason. */
   disconnected(node: NodeId): void;
   /** The controller itself lost (false) or regained (true) the bus: silence means nothing in between. */

@@ -8,6 +8,7 @@ export const WARNING_KINDS = [
   'shared-cause',
   'database-lost',
   'log-unwritten',
+  'node-misbehaves',
   'mail',
   'gateway-down',
   'chunks-unreadable',

@@ -1,7 +1,11 @@
 /** What happens in the cluster, in order: kept in the store (bounded there) and told to whoever listens. */
 import type { Clock } from '../../shared/clock.js';
 import type { Logger } from '../../shared/log.js';
+import { plainText } from '../../shared/plain-text.js';
 import type { EventRecord, EventStore } from '../store/port.js';
+
+/** Names of files and users, and words of runc and the kernel, fit; pages do not. */
+const MAX_MESSAGE_CHARACTERS = 2000;
 
 export class EventLog {
   readonly #listeners = new Set<(event: EventRecord) => void>();
@@ -16,7 +20,8 @@ export class EventLog {
    * `type` is dotted (node.running), `subject` the name of what it happened to, `owner` the user who may know of it beside
    * the administrators. Never fails: it only tells.
    */
-  async append(type: string, subject: string, message: string, owner = ''): Promise<void> {
+  async append(type: string, subject: string, said: string, owner = ''): Promise<void> {
+    const message = plainText(said, MAX_MESSAGE_CHARACTERS);
     this.log.info({ event: type, subject }, message);
     try {
       const event = await this.store.append({ at: this.clock.now(), type, subject, message, owner });

@@ -3,13 +3,23 @@ import { generateSigningKey, publicKeyOf, signClaims, type SigningKey } from '..
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { GIB } from '../../shared/limits.js';
-import type { ChunkContent, FetchOrder, FetchOutcome, NodeDirectory, ReplicaFinding, StorageNode } from './nodes.js';
+import type {
+  ChunkContent,
+  ChunkList,
+  FetchOrder,
+  FetchOutcome,
+  NodeDirectory,
+  ReplicaFinding,
+  StorageNode,
+} from './nodes.js';
 
 export class FakeNodes implements NodeDirectory {
   readonly #nodes = new Map<NodeId, StorageNode>();
   readonly #keys = new Map<NodeId, SigningKey>();
   /** What was asked to be deleted, in order. */
   readonly deletions: { readonly node: NodeId; readonly chunkIds: readonly ChunkId[] }[] = [];
+  /** `<chunk>@<node>` whose sidecars can't be read. */
+  readonly sidecars = new Set<string>();
   /** Nodes whose agents don't answer. */
   readonly silent = new Set<NodeId>();
   /** Copies made, in order. */
@@ -105,9 +115,10 @@ export class FakeNodes implements NodeDirectory {
     );
   }
 
-  async listChunks(node: NodeId, after: string, limit: number): Promise<readonly ChunkId[]> {
+  async listChunks(node: NodeId, after: string, limit: number): Promise<ChunkList> {
     if (this.silent.has(node)) throw new NexusError('unavailable', `node ${node} does not answer`);
     const held = [...(this.held.get(node) ?? [])].sort();
-    return await Promise.resolve(held.filter((id) => id > after).slice(0, limit));
+    const ids = held.filter((id) => id > after).slice(0, limit);
+    return await Promise.resolve({ ids, damaged: ids.filter((id) => this.sidecars.has(`${id}@${node}`)) });
   }
 }

@@ -65,6 +65,13 @@ export interface ReplicaFinding {
   readonly found: string;
 }
 
+export interface ChunkList {
+  /** In order. */
+  readonly ids: readonly ChunkId[];
+  /** Of these, what can't be whole. */
+  readonly damaged: readonly ChunkId[];
+}
+
 export interface NodeDirectory {
   /** In order of slot. */
   snapshot(): readonly StorageNode[];
@@ -76,5 +83,5 @@ export interface NodeDirectory {
   /** The chunks that are not whole on the node, read at `rate` bytes a second (0: no limit). Codes: as deleteChunks. */
   verifyChunks(node: NodeId, chunks: readonly ChunkContent[], rate: number): Promise<readonly ReplicaFinding[]>;
   /** What lies on the node's volume, in order of id above `after`; at most `limit`. Codes: as deleteChunks. */
-  listChunks(node: NodeId, after: string, limit: number): Promise<readonly ChunkId[]>;
+  listChunks(node: NodeId, after: string, limit: number): Promise<ChunkList>;
 }

@@ -3,7 +3,7 @@
  * the caller's undo stack. The node is in Creating before and in Running after.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../shared/config/agent-config.js';
 import { NexusError } from '../../shared/errors.js';
@@ -22,7 +22,6 @@ import type { AgentView } from './registry.js';
 
 /** How often a starting container is looked at, so that one that ended is not waited for. */
 const DEATH_POLL_MS = 20;
-const MAX_LOG_BYTES = 16 * MIB;
 
 export async function bringUp(
   context: NodeContext,
@@ -94,7 +93,6 @@ async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void
   await mkdir(configDir, { recursive: true, mode: 0o755 });
   await mkdir(join(settings.stateDir, 'logs'), { recursive: true, mode: 0o700 });
   const log = nodeLog(settings, node.id);
-  await boundLog(log);
   await markStart(log, context.clock.now());
   const config: AgentConfig = {
     nodeId: node.id,
@@ -130,15 +128,6 @@ async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
   for (const [name, lines] of Object.entries(files)) {
     await writeFile(join(folder, name), `${lines.join('\n')}\n`, { mode: 0o644 });
   }
-}
-
-/** A log that has grown past its bound begins anew with the node. */
-async function boundLog(path: string): Promise<void> {
-  const size = await stat(path).then(
-    (found) => found.size,
-    () => 0,
-  );
-  if (size > MAX_LOG_BYTES) await truncate(path, 0);
 }
 
 /** The agent's socket lies in the node's own small tmpfs; the host reaches it through the process's root folder. */

@@ -9,8 +9,7 @@ import type { NodeRecord } from '../store/port.js';
 import { noRoom } from '../volume/errors.js';
 import { bringUp } from './bring-up.js';
 import type { NodeContext } from './context.js';
-import { nodeLog } from './paths.js';
-import { rm } from 'node:fs/promises';
+import { removeLogs } from './log-bounds.js';
 
 /** Checked by the edge's schema for form and range; what the host can bear is checked here. */
 export interface CreateNodeRequest {
@@ -64,7 +63,7 @@ export async function createNode(context: NodeContext, node: NodeRecord, signal:
   try {
     await using undo = new UndoStack(context.log);
     undo.defer('release the reservation', () => release(context, node, undo));
-    undo.defer('remove the log', () => rm(nodeLog(settings, node.id), { force: true }));
+    undo.defer('remove the log', () => removeLogs(settings, node.id));
     undo.defer('remove the volume', () => volumes.remove(node.id, node.loopDevice));
     const { id: nodeId, storageBytes: sizeBytes, volumeUuid: uuid } = node;
     await volumes.create({ nodeId, sizeBytes, uuid }, signal);

@@ -6,6 +6,7 @@
 import { appendFile, open } from 'node:fs/promises';
 import { STARTING_FIELD, type AgentEnding } from '../../shared/agent-ending.js';
 import { KIB } from '../../shared/limits.js';
+import { plainText } from '../../shared/plain-text.js';
 
 export interface Ending {
   /** For people; without a full stop. */
@@ -16,7 +17,6 @@ export interface Ending {
 
 /** A closing line with its stack is far shorter. */
 const TAIL_BYTES = 64 * KIB;
-const MAX_REASON_LENGTH = 500;
 
 /** To be written before the container is started. */
 export async function markStart(logPath: string, atMs: number): Promise<void> {
@@ -41,7 +41,7 @@ export function endingOf(log: string): Ending {
 const ofClosingLine = (ending: AgentEnding, message: string): Ending =>
   ending === 'asked'
     ? { text: 'its agent was asked to end by a signal that Nexus did not send', wasKilled: false }
-    : { text: forPeople(message), wasKilled: false };
+    : { text: plainText(message), wasKilled: false };
 
 /** What tini says of its child with -v. */
 const INIT_LINE =
@@ -61,14 +61,9 @@ function ofLastWords(run: readonly string[]): Ending {
   // A line that begins as the log's own do and can't be read was cut off: half of one tells people nothing.
   const words = run.slice(lastOfAgent + 1).filter((line) => !line.startsWith('[INFO  tini') && !line.startsWith('{'));
   const said = words.findLast((line) => /^(\w*Error|FATAL ERROR)\b/.test(line)) ?? words.at(-1);
-  if (said !== undefined) return { text: forPeople(said), wasKilled: false };
+  if (said !== undefined) return { text: plainText(said), wasKilled: false };
   return { text: 'it was killed before its agent could say why', wasKilled: true };
 }
-
-/** What a node's own programs may have written: no control characters reach a terminal, and no page of text a status. */
-// eslint-disable-next-line no-control-regex
-const forPeople = (text: string): string =>
-  text.slice(0, MAX_REASON_LENGTH).replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 
 function fieldsOf(line: string): Readonly<Record<string, unknown>> {
   if (!line.startsWith('{')) return {};

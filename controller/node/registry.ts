@@ -9,6 +9,8 @@ import { NexusError } from '../../shared/errors.js';
 import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { EventLog } from '../events/log.js';
+import { plainText } from '../../shared/plain-text.js';
+import { Misconduct } from './misconduct.js';
 import { hasUnknownOutcome, type NodePatch, type NodeRecord, type NodeStore } from '../store/port.js';
 import { assertMove, type NodeStatus } from './state.js';
 
@@ -35,12 +37,15 @@ export class NodeRegistry {
   /** A write about them may or may not have been stored. */
   readonly #uncertain = new Set<NodeId>();
   readonly #waiters = new Map<NodeId, HeartbeatWaiter>();
+  readonly misconduct: Misconduct;
 
   constructor(
     private readonly store: NodeStore,
     private readonly events: EventLog,
     private readonly clock: Clock,
-  ) {}
+  ) {
+    this.misconduct = new Misconduct(events, clock);
+  }
 
   async load(): Promise<void> {
     for (const record of await this.store.list()) this.#records.set(record.id, record);
@@ -99,7 +104,8 @@ export class NodeRegistry {
   }
 
   /** Code: failed_precondition when the transition is not legal. */
-  async move(id: NodeId, status: NodeStatus, reason: string, patch: NodePatch = {}): Promise<NodeRecord> {
+  async move(id: NodeId, status: NodeStatus, said: string, patch: NodePatch = {}): Promise<NodeRecord> {
+    const reason = plainText(said);
     const before = this.expect(id);
     if (before.status !== status) assertMove(before.name, before.status, status);
     const after = await this.update(id, { ...patch, status, statusReason: reason });
@@ -116,6 +122,7 @@ export class NodeRegistry {
   /** In memory alone: for the end of an instance, whose store goes as a whole. */
   forget(id: NodeId): void {
     this.#records.delete(id);
+    this.misconduct.forget(id);
     this.forgetAgent(id);
   }
 

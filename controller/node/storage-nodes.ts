@@ -2,9 +2,11 @@
 import { originMessage } from '../../shared/chunk-origin.js';
 import { publicKeyOf } from '../../shared/chunk-token.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
-import { NexusError, toNexusError } from '../../shared/errors.js';
+import { plainText } from '../../shared/plain-text.js';
+import { toNexusError } from '../../shared/errors.js';
 import type {
   ChunkContent,
+  ChunkList,
   FetchOrder,
   FetchOutcome,
   NodeDirectory,
@@ -13,6 +15,7 @@ import type {
 } from '../file/nodes.js';
 import type { NodeRecord } from '../store/port.js';
 import { isReadable, isWritable, type VolumeState } from '../../shared/volume-state.js';
+import { chunkPage } from './chunk-page.js';
 import type { NodeContext } from './context.js';
 import { conditionOf, takesChunks } from './volume-condition.js';
 
@@ -42,7 +45,9 @@ export class ClusterStorageNodes implements NodeDirectory {
       { deleteChunks: { chunkIds: [...chunkIds] } },
       DELETE_TIMEOUT_MS,
     );
-    return reply.deletedChunkIds as ChunkId[];
+    // What was not asked for was not deleted in our name.
+    const asked = new Set<string>(chunkIds);
+    return reply.deletedChunkIds.filter((id) => asked.has(id)) as ChunkId[];
   }
 
   async fetchChunk(node: NodeId, order: FetchOrder): Promise<FetchOutcome> {
@@ -65,17 +70,25 @@ export class ClusterStorageNodes implements NodeDirectory {
     const expected = chunks.map(({ chunkId, size, md5 }) => ({ chunkId, size: BigInt(size), md5 }));
     const command = { verifyChunks: { chunks: expected, rate: BigInt(rate) } };
     const reply = await this.context.bus.request(node, command, timeoutFor(bytes, rate));
-    return reply.findings.map(({ chunkId, state, found }) => {
-      if (state !== 'missing' && state !== 'corrupt' && state !== 'unreadable') {
-        throw new NexusError('internal', `node ${node} calls a chunk "${state}", which means nothing here`);
+    const asked = new Map<string, ChunkContent>(chunks.map((chunk) => [chunk.chunkId, chunk]));
+    return reply.findings.flatMap(({ chunkId, state, found }) => {
+      const chunk = asked.get(chunkId);
+      if (chunk !== undefined && (state === 'missing' || state === 'corrupt' || state === 'unreadable')) {
+        return [{ chunkId: chunk.chunkId, state, found: plainText(found) }];
       }
-      return { chunkId: chunkId as ChunkId, state, found };
+      const { registry } = this.context;
+      const fault = `it reported a chunk as "${plainText(state, 32)}", or one that it was not asked about`;
+      registry.misconduct.note(node, registry.get(node)?.name ?? node, fault);
+      return [];
     });
   }
 
-  async listChunks(node: NodeId, after: string, limit: number): Promise<readonly ChunkId[]> {
-    const reply = await this.context.bus.request(node, { listChunks: { after, limit } }, DELETE_TIMEOUT_MS);
-    return reply.chunks.map((chunk) => chunk.chunkId as ChunkId);
+  async listChunks(node: NodeId, after: string, limit: number): Promise<ChunkList> {
+    const chunks = await chunkPage(this.context, node, { after, limit, timeoutMs: DELETE_TIMEOUT_MS });
+    return {
+      ids: chunks.map(({ chunkId }) => chunkId),
+      damaged: chunks.filter(({ damage }) => damage !== '').map(({ chunkId }) => chunkId),
+    };
   }
 
   #view(record: NodeRecord): StorageNode {

@@ -9,7 +9,8 @@ import { isAlive } from '../host/process-identity.js';
 import type { ProcessIdentity } from '../runtime/port.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
-import { nodeLog, nodeRunDir } from './paths.js';
+import { removeLogs } from './log-bounds.js';
+import { nodeRunDir } from './paths.js';
 
 export const identityOf = (node: NodeRecord): ProcessIdentity => ({ pid: node.pid, startTicks: node.pidStartTicks });
 
@@ -67,7 +68,7 @@ export async function eraseFromHost(context: NodeContext, node: NodeRecord): Pro
   await dismantle(context, node);
   await context.volumes.remove(node.id, node.loopDevice);
   failpoint('remove/volume-removed');
-  await rm(nodeLog(context.settings, node.id), { force: true });
+  await removeLogs(context.settings, node.id);
 }
 
 /** Everything of the node goes. The record is last, so that a cut-off removal is known and finished later. */

@@ -4,6 +4,7 @@ import type { NodeId } from '../../shared/ids.js';
 import { HEARTBEAT_INTERVAL_MS } from '../../shared/limits.js';
 import type { BusListener } from '../bus/port.js';
 import { isAlive } from '../host/process-identity.js';
+import { checkHeartbeat, checkReport } from './agent-messages.js';
 import { howItEnded } from './ending.js';
 import { ownDelay, verdict } from './liveness.js';
 import type { NodeService } from './service.js';
@@ -32,16 +33,33 @@ export class NodeWatch implements BusListener {
   }
 
   heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void {
-    const { registry } = this.service.context;
-    registry.heard(node, heartbeat);
+    const { registry, clock } = this.service.context;
+    const heard = checkHeartbeat(node, heartbeat, clock.now());
+    if (heard.fault !== undefined) {
+      this.#reject(node, heard.fault);
+      return;
+    }
+    const { report } = heard.message;
+    const told = report === undefined ? undefined : checkReport(report, clock.now());
+    if (told?.fault !== undefined) this.#reject(node, told.fault);
+    registry.heard(node, { ...heard.message, report: told?.message });
     const status = registry.get(node)?.status;
     if (status === 'Suspect' || status === 'Lost') this.#settle(this.#judge(node));
   }
 
   report(node: NodeId, report: AgentReport): void {
-    const { registry, metrics } = this.service.context;
-    registry.reported(node, report);
-    if (registry.get(node) !== undefined) metrics.add(node, report);
+    const { registry, metrics, clock } = this.service.context;
+    const { message, fault } = checkReport(report, clock.now());
+    if (fault !== undefined) {
+      this.#reject(node, fault);
+      return;
+    }
+    registry.reported(node, message);
+    if (registry.get(node) !== undefined) metrics.add(node, message);
+  }
+
+  garbled(node: NodeId, what: string): void {
+    this.#reject(node, what);
   }
 
   disconnected(node: NodeId): void {
@@ -120,6 +138,12 @@ export class NodeWatch implements BusListener {
     } finally {
       this.#failing.delete(id);
     }
+  }
+
+  #reject(id: NodeId, fault: string): void {
+    const { registry } = this.service.context;
+    const node = registry.get(id);
+    if (node !== undefined) registry.misconduct.note(id, node.name, fault);
   }
 
   #settle(work: Promise<void>): void {

@@ -66,7 +66,7 @@ export class Inventory {
     for (let after = ''; !signal.aborted;) {
       // Read before the agent is asked: a copy that becomes whole meanwhile must not count as missing.
       const expected = await this.deps.replicas.readyOn(node, { after, limit: PAGE });
-      const listed = await this.deps.nodes.listChunks(node, after, PAGE);
+      const { ids: listed, damaged } = await this.deps.nodes.listChunks(node, after, PAGE);
       const end = endOfPage(expected, listed);
       const held = new Set(listed);
       for (const chunk of expected) {
@@ -74,6 +74,7 @@ export class Inventory {
           await this.suspicions.confirm(chunk, node, { state: 'missing', found: 'its volume does not hold it' });
         }
       }
+      for (const id of damaged) this.suspicions.raise(id, node);
       await this.#noteOrphans(
         node,
         listed.filter((id) => id <= end),

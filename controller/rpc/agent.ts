@@ -1,9 +1,9 @@
 /** The part of NodeService that asks an agent about itself; nothing is kept and nothing changed. */
 import { z } from 'zod';
-import type { AgentCommand, AgentReply, StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
+import type { StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
 import type { AgentChunk, NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
 import { NexusError } from '../../shared/errors.js';
-import type { AgentBus } from '../bus/port.js';
+import { chunkPage } from '../node/chunk-page.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening } from '../node/state.js';
 import type { NodeRecord } from '../store/port.js';
@@ -31,14 +31,15 @@ export function agentHandlers({ registry, bus }: NodeContext, edge: Edge): Agent
   return {
     inspectAgent: unary(edge, async ({ node }) => {
       const record = listening(registry.resolve(node));
-      const { inspection } = await asked(bus, record, { inspect: {} }, INSPECT_TIMEOUT_MS);
+      const { inspection } = await named(record, () => bus.request(record.id, { inspect: {} }, INSPECT_TIMEOUT_MS));
       return { inspection };
     }),
     listAgentChunks: unary(edge, async (request) => {
       const { node, after, limit: wanted } = parseRequest(listSchema, request);
       const limit = wanted === 0 ? MAX_PAGE : wanted;
       const record = listening(registry.resolve(node));
-      const { chunks } = await asked(bus, record, { listChunks: { after, limit } }, LIST_TIMEOUT_MS);
+      const page = { after, limit, timeoutMs: LIST_TIMEOUT_MS };
+      const chunks = await named(record, () => chunkPage({ bus, registry }, record.id, page));
       return { chunks: chunks.map(chunkShape), next: chunks.length < limit ? '' : (chunks.at(-1)?.chunkId ?? '') };
     }),
   };
@@ -55,14 +56,9 @@ function listening(record: NodeRecord): NodeRecord {
 }
 
 /** The bus knows nodes by id; whoever asked knows the name. Codes: unchanged. */
-async function asked(
-  bus: AgentBus,
-  { id, name }: NodeRecord,
-  command: AgentCommand,
-  timeoutMs: number,
-): Promise<AgentReply> {
+async function named<Answer>({ id, name }: NodeRecord, ask: () => Promise<Answer>): Promise<Answer> {
   try {
-    return await bus.request(id, command, timeoutMs);
+    return await ask();
   } catch (error) {
     if (!(error instanceof NexusError) || error.details['silentAgent'] !== id) throw error;
     const said = error.message.replaceAll(id, name);
@@ -71,7 +67,7 @@ async function asked(
   }
 }
 
-const chunkShape = ({ chunkId, size, md5, origin }: StoredChunk): AgentChunk => ({
+const chunkShape = ({ chunkId, size, md5, origin, damage }: StoredChunk): AgentChunk => ({
   chunkId,
   size,
   md5,
@@ -79,4 +75,5 @@ const chunkShape = ({ chunkId, size, md5, origin }: StoredChunk): AgentChunk => 
   index: origin?.index ?? 0,
   name: origin?.name ?? '',
   owner: origin?.owner ?? '',
+  damage,
 });

@@ -170,6 +170,10 @@ function warnings({ context, snapshot, upkeep, gateway, ownLog, mail }: ClusterD
     ...(problem === '' ? [] : [warn('gateway-down', `the gateway is not up: ${problem}`)]),
     ...repairWarnings(upkeep.repair.status()),
     ...context.hostRoom.warnings.map((text) => warn('host-disk', text)),
+    ...registry
+      .list()
+      .flatMap(({ id, name }) => registry.misconduct.warning(id, name))
+      .map((text) => warn('node-misbehaves', text)),
     ...runtime.caveats.map((text) => warn('runtime-caveat', text)),
     ...nodeWarnings(
       registry.list().map((record) => {

@@ -4,7 +4,8 @@
  */
 import { originOfMessage } from '../../shared/chunk-origin.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
-import type { ChunkId, NodeId } from '../../shared/ids.js';
+import type { NodeId } from '../../shared/ids.js';
+import { chunkPage } from '../node/chunk-page.js';
 import type { NodeService } from '../node/service.js';
 import type { FileStore, NodeRecord } from '../store/port.js';
 import type { ReplicaStore } from '../store/replica-port.js';
@@ -105,21 +106,24 @@ async function* unknownOn(
 ): AsyncGenerator<FoundCopy[]> {
   for (let after = ''; ;) {
     signal.throwIfAborted();
-    const command = { listChunks: { after, limit: CHUNKS_PER_PAGE } };
-    const { chunks } = await service.context.bus.request(node, command, LIST_TIMEOUT_MS);
+    const page = { after, limit: CHUNKS_PER_PAGE, timeoutMs: LIST_TIMEOUT_MS };
+    const chunks = await chunkPage(service.context, node, page);
     const known = await replicas.knownOn(
       node,
-      chunks.map((chunk) => chunk.chunkId as ChunkId),
+      chunks.map((chunk) => chunk.chunkId),
     );
-    yield chunks
-      .filter((chunk) => !known.has(chunk.chunkId as ChunkId))
-      .map(({ chunkId, size, md5, origin }) => ({
-        nodeId: node,
-        chunkId: chunkId as ChunkId,
-        size: Number(size),
-        md5,
-        of: origin === undefined ? undefined : originOfMessage(origin),
-      }));
+    yield (
+      chunks
+        // Of what is damaged nothing is known that a file could be made of.
+        .filter((chunk) => !known.has(chunk.chunkId) && chunk.damage === '')
+        .map(({ chunkId, size, md5, origin }) => ({
+          nodeId: node,
+          chunkId,
+          size: Number(size),
+          md5,
+          of: origin === undefined ? undefined : originOfMessage(origin),
+        }))
+    );
     const last = chunks.at(-1);
     if (chunks.length < CHUNKS_PER_PAGE || last === undefined) return;
     after = last.chunkId;

@@ -27,6 +27,9 @@ class Heard implements BusListener {
   heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void {
     this.all.push(`heartbeat ${node} ${heartbeat.agentInstance}`);
   }
+  garbled(node: NodeId): void {
+    this.all.push(`garbled ${node}`);
+  }
   report(node: NodeId, report: AgentReport): void {
     this.all.push(`report ${node}`);
     this.reports.push(report);
@@ -126,7 +129,7 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
       one.garbage();
       one.heartbeat(heartbeatOf('after'));
       await hears(`heartbeat ${ONE} after`);
-      expect(heard.all).to.have.length(1);
+      expect(heard.all.filter((heardOne) => heardOne !== `garbled ${ONE}`)).to.have.length(1);
     });
 
     it('brings a command to its agent and the answer back', async () => {

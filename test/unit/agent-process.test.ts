@@ -185,7 +185,7 @@ describe('agent process', function () {
     const listed = await ask(on, { listChunks: { after: '', limit: 10 } });
     const { name, owner, index, replicas } = of;
     const origin = { fileId: of.file, name, owner, index, replicas, expectedBytes: BigInt(MIB), createdAtMs: 7n };
-    expect(listed.chunks).to.deep.equal([{ chunkId: chunk, size: BigInt(MIB), md5, origin }]);
+    expect(listed.chunks).to.deep.equal([{ chunkId: chunk, size: BigInt(MIB), md5, origin, damage: '' }]);
     const inspected = JSON.parse((await ask(on, { inspect: {} })).inspection) as Record<string, unknown>;
     expect(inspected).to.include({ node: 'web-1', nats_connected: true });
     expect(await (await fetch(`http://127.0.0.1:${config.port}/metrics`)).text()).to.match(

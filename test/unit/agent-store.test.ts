@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -270,6 +270,24 @@ describe('chunk store', () => {
       listed.push(...page.map(({ chunk }) => chunk));
     }
     expect(listed).to.deep.equal(ids);
+  });
+
+  it('lists what is damaged as such, and all the rest as before, whatever else lies in its folders', async () => {
+    const ids = Array.from({ length: 9 }, newChunkId).sort();
+    for (const id of ids) await put(store, id, Buffer.from(id));
+    const sidecar = (id: string): string => join(dataDir, 'chunks', id.slice(0, 2), `${id}.json`);
+    await writeFile(sidecar(ids[2]!), '{');
+    await rm(sidecar(ids[5]!));
+    await mkdir(sidecar(ids[5]!));
+    await writeFile(join(dataDir, 'chunks', 'not-a-folder'), '');
+    await mkdir(join(dataDir, 'chunks', 'ff', `${'f'.repeat(32)}.json`), { recursive: true });
+    store = await open();
+    const listed = await store.list('', 100);
+    expect(listed.map(({ chunk }) => chunk)).to.deep.equal(ids);
+    const damaged = listed.filter(({ damage }) => damage !== undefined);
+    expect(damaged.map(({ chunk }) => chunk)).to.deep.equal([ids[2], ids[5]]);
+    expect(damaged[0]?.damage).to.match(/sidecar is damaged/);
+    expect(await codeOf(store.openRead(ids[2]!))).to.equal('data_loss');
   });
 
   it('writes a sidecar that tells what the chunk is', async () => {

@@ -64,7 +64,7 @@ describe('how a node ended', () => {
     expect(cut).to.include({ wasKilled: true }).and.have.property('text').that.does.not.include('{');
     expect(endingOf(`${START}\n{"lev\nnull\n`).text).to.equal('null');
     expect(endingOf(log(START, `first-stage: \u001b[2J${'x'.repeat(10_000)}`)).text)
-      .to.match(/^first-stage: \?\[2Jx+$/)
+      .to.match(/^first-stage: \?\[2Jx+…$/)
       .and.have.length(500);
   });
 

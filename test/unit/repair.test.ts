@@ -144,6 +144,23 @@ describe('the upkeep of files', () => {
       expect((await copies(file.id))[0]).to.have.length(2);
     });
 
+    it('with a sidecar that cannot be read is found by the inventory, which goes on to the end', async () => {
+      const files = [await bench.storeFile(1, 2), await bench.storeFile(1, 2), await bench.storeFile(1, 2)];
+      const chunk = await firstChunk(files[1]!.id);
+      const [holders] = await copies(files[1]!.id);
+      const held = await bench.store.replicas.readyOn(holders![0]!, { after: '', limit: 100 });
+      bench.nodes.held.set(
+        holders![0]!,
+        held.map(({ id }) => id),
+      );
+      bench.nodes.sidecars.add(`${chunk}@${holders![0]!}`);
+      bench.nodes.damage.set(`${chunk}@${holders![0]!}`, 'corrupt');
+      await bench.upkeep.inventory.compare(holders![0]!, new AbortController().signal);
+      await bench.upkeep.suspicions.settled();
+      expect((await events()).filter((type) => type.startsWith('replica.'))).to.deep.equal(['replica.corrupt']);
+      expect((await copies(files[1]!.id, 'corrupt'))[0]).to.deep.equal([holders![0]]);
+    });
+
     it('that is whole after all stays: whoever reports is not believed', async () => {
       const file = await bench.storeFile(1, 2);
       const [holders] = await copies(file.id);

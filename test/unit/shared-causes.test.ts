@@ -40,7 +40,12 @@ class CauseBench {
   static async open(): Promise<CauseBench> {
     const bench = new CauseBench();
     await bench.network.prepare();
-    const nobody = { heartbeat: () => undefined, report: () => undefined, disconnected: () => undefined };
+    const nobody = {
+      heartbeat: () => undefined,
+      report: () => undefined,
+      disconnected: () => undefined,
+      garbled: () => undefined,
+    };
     await bench.bus.start({ ...nobody, available: () => undefined });
     return bench;
   }

@@ -1,0 +1,73 @@
+/**
+ * A page of what a node says that it holds. The list has to be in order and as long as it may be, or whoever walks it would
+ * never come to an end; an entry that makes no sense counts as damaged and leaves the others as they are.
+ */
+import { NexusError } from '../../shared/errors.js';
+import type { ChunkOrigin, StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
+import { isChunkId, type ChunkId, type NodeId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES, MAX_FILE_NAME_BYTES, MAX_REPLICAS } from '../../shared/limits.js';
+import { plainText } from '../../shared/plain-text.js';
+import type { NodeContext } from './context.js';
+
+export interface HeldChunk extends StoredChunk {
+  readonly chunkId: ChunkId;
+}
+
+export interface PageRequest {
+  readonly after: string;
+  readonly limit: number;
+  readonly timeoutMs: number;
+}
+
+/** Codes: those of the bus; unavailable, too, when the list is none. */
+export async function chunkPage(
+  { bus, registry }: Pick<NodeContext, 'bus' | 'registry'>,
+  node: NodeId,
+  { after, limit, timeoutMs }: PageRequest,
+): Promise<readonly HeldChunk[]> {
+  const { chunks } = await bus.request(node, { listChunks: { after, limit } }, timeoutMs);
+  const isInOrder = chunks.every(
+    ({ chunkId }, at) => isChunkId(chunkId) && chunkId > (at === 0 ? after : (chunks[at - 1]?.chunkId ?? '')),
+  );
+  const reject = (fault: string): void => {
+    registry.misconduct.note(node, registry.get(node)?.name ?? node, fault);
+  };
+  if (!isInOrder || chunks.length > limit) {
+    reject('its list of chunks is none: ids out of order, malformed, or more than were asked for');
+    throw new NexusError('unavailable', `the agent of ${node} answered with a list of chunks that is none`);
+  }
+  return chunks.map((chunk) => {
+    const checked = checkChunk(chunk);
+    if (checked.damage !== '' && chunk.damage === '') reject(`its entry of chunk ${chunk.chunkId} makes no sense`);
+    return checked;
+  });
+}
+
+/** Pure. The id has been checked. */
+export function checkChunk(chunk: StoredChunk): HeldChunk {
+  const chunkId = chunk.chunkId as ChunkId;
+  const nothing = { chunkId, size: 0n, md5: '', origin: undefined };
+  if (chunk.damage !== '') return { ...nothing, damage: plainText(chunk.damage) };
+  const { size, md5, origin } = chunk;
+  const isWhole = size <= BigInt(CHUNK_SIZE_BYTES) && /^[0-9a-f]{32}$/.test(md5);
+  if (!isWhole || (origin !== undefined && !isOrigin(origin)))
+    return { ...nothing, damage: 'what its agent says of it makes no sense' };
+  return { ...chunk, chunkId };
+}
+
+const MOST = BigInt(Number.MAX_SAFE_INTEGER);
+/** What a JavaScript date can be, in ms. */
+const LAST_DATE_MS = 8_640_000_000_000_000n;
+const MAX_OWNER_CHARACTERS = 64;
+
+function isOrigin({ fileId, name, owner, replicas, expectedBytes, createdAtMs }: ChunkOrigin): boolean {
+  return (
+    /^[0-9a-f]{1,32}$/.test(fileId) &&
+    Buffer.byteLength(name) <= MAX_FILE_NAME_BYTES &&
+    owner.length <= MAX_OWNER_CHARACTERS &&
+    plainText(owner) === owner &&
+    replicas <= MAX_REPLICAS &&
+    expectedBytes <= MOST &&
+    createdAtMs <= LAST_DATE_MS
+  );
+}
