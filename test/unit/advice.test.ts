@@ -33,12 +33,14 @@ const CASES: Readonly<Record<WarningKind, () => readonly Warning[]>> = {
   'shared-cause': () => withCause(CAUSE, node('Lost')),
   'database-lost': elsewhere('database-lost'),
   'log-unwritten': elsewhere('log-unwritten'),
+  'node-misbehaves': elsewhere('node-misbehaves'),
   mail: elsewhere('mail'),
   'gateway-down': elsewhere('gateway-down'),
   'chunks-unreadable': () =>
     repairWarnings({ lostChunks: 3, lostFiles: ['1', '2', '3'], blocked: [], filesInTrouble: trouble }),
   'repair-blocked': () =>
     repairWarnings({ lostChunks: 0, lostFiles: [], blocked: ['no room; add one'], filesInTrouble: trouble }),
+  'host-disk': elsewhere('host-disk'),
   'runtime-caveat': elsewhere('runtime-caveat'),
   'node-failed': () => node('Failed'),
   'node-lost': () => node('Lost'),
