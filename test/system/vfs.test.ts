@@ -25,7 +25,10 @@ interface StatusJson {
 
 const sha = (data: Buffer): string => createHash('sha256').update(data).digest('hex');
 
-describeWithCluster('the virtual file system on real nodes', {}, (cluster) => {
+// What a sender that is gone had reserved is free again after this long, ms.
+const env = { NEXUS_UPLOAD_TTL_MS: '10000' };
+
+describeWithCluster('the virtual file system on real nodes', { env }, (cluster) => {
   const path = (name: string): string => join(cluster().folder, name);
   const local = (name: string, bytes: number): Buffer => {
     const data = randomBytes(bytes);
@@ -197,7 +200,7 @@ describeWithCluster('the virtual file system on real nodes', {}, (cluster) => {
     it(`a controller that dies at ${failpoint} leaves the file ${isThere ? 'whole' : 'out'}`, async () => {
       const data = local('data', 2.5 * CHUNK_SIZE_BYTES);
       await cluster().killController('SIGTERM');
-      await cluster().startController({ NEXUS_FAILPOINT: failpoint, NEXUS_UPLOAD_TTL_MS: '10000' });
+      await cluster().startController({ NEXUS_FAILPOINT: failpoint });
       const result = await cluster().run('fs', 'upload', path('data'), '/t/data');
       expect(result.code, result.stderr).to.equal(5);
       await cluster().controllerEnd();
