@@ -50,6 +50,8 @@ export class SharedCauses {
   #replacedAt = -Infinity;
   #pulse: Promise<void> | undefined;
   #lastReplacement = '';
+  #isNetworkLetGo = false;
+  readonly #networkLooks = new Set<Promise<unknown>>();
   /** The one that ended last, and when. */
   #last: { readonly cause: SharedCause; readonly endedAt: number } | undefined;
 
@@ -127,8 +129,24 @@ export class SharedCauses {
     await events.append('bus.replaced', 'bus', 'the server of the bus hung; it was ended, and another is started');
   }
 
-  /** Every NETWORK_PERIOD_MS; restores what nodes share, and returns the slots whose own link is cut off. Never rejects. */
-  async lookAtNetwork(slots: readonly number[]): Promise<readonly number[]> {
+  /**
+   * Every NETWORK_PERIOD_MS; restores what nodes share, and returns the slots whose own link is cut off. Does nothing
+   * after `letNetworkGo`. Never rejects.
+   */
+  lookAtNetwork(slots: readonly number[]): Promise<readonly number[]> {
+    if (this.#isNetworkLetGo) return Promise.resolve([]);
+    const look = this.#lookAtNetwork(slots).finally(() => this.#networkLooks.delete(look));
+    this.#networkLooks.add(look);
+    return look;
+  }
+
+  /** The network is about to be removed on purpose: nothing restores it from now on. Waits for a look under way. */
+  async letNetworkGo(): Promise<void> {
+    this.#isNetworkLetGo = true;
+    await Promise.all(this.#networkLooks);
+  }
+
+  async #lookAtNetwork(slots: readonly number[]): Promise<readonly number[]> {
     const { network, log, forgive } = this.deps;
     try {
       const { problem, loose } = await network.inspect(slots);

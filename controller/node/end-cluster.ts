@@ -15,7 +15,7 @@ export async function endCluster(
   tell: Tell,
   stop: (last: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const { registry, runtime, network, settings } = service.context;
+  const { registry, runtime, network, causes, settings } = service.context;
   const verb = purge ? 'removing' : 'stopping';
   await Promise.all(
     registry.list().map(async (node) => {
@@ -27,6 +27,7 @@ export async function endCluster(
     }),
   );
   await runtime.dispose();
+  await causes.letNetworkGo();
   await network.dispose();
   await tell('stopping the bus and the controller');
   // The answer must be out before the socket goes: the rest happens once this call has ended.

@@ -215,20 +215,20 @@ describeWithCluster('nodes', {}, (cluster) => {
       expect((await sh('one', 'cat /root/note')).stdout).to.equal('kept\n');
     });
 
-    it('a killed agent is known within 100 ms and the node starts again with its data', async () => {
+    it('a killed agent is known by its connection, before anybody misses it, and the node starts again with its data', async () => {
       await sh('one', 'echo safe > /root/note && sync');
       const { pid } = await inspect('one');
       const [agent = 0] = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
-      const before = Date.now();
       kill(agent, 'SIGKILL');
       const failed = await eventually(
         () => inspect('one'),
         (node) => node.status === 'Failed',
       );
       expect(failed.status_reason).to.equal('its container ended: its agent was ended by a signal: Killed');
-      const events = await cluster().json<{ type: string; subject: string; at: string }[]>('events');
-      const event = events.filter((entry) => entry.type === 'node.failed' && entry.subject === 'one').at(-1);
-      expect(Date.parse(event?.at ?? '') - before).to.be.lessThan(100);
+      const events = await cluster().json<{ type: string; subject: string }[]>('events');
+      const types = events.filter(({ subject }) => subject === 'one').map(({ type }) => type);
+      // Its silence would have made it Suspect first.
+      expect(types.slice(types.lastIndexOf('node.running') + 1)).to.deep.equal(['node.failed']);
       await cluster().ok('node', 'start', 'one');
       expect((await sh('one', 'cat /root/note')).stdout).to.equal('safe\n');
     });
@@ -301,7 +301,7 @@ describeWithCluster('nodes', {}, (cluster) => {
       [2, /mem/, ['node', 'create', 'wrong', '--mem', '0', '--storage', '1G']],
       [4, /memory.*machine/, ['node', 'create', 'wrong', '--mem', '1T', '--storage', '1G']],
       [2, /storage/, ['node', 'create', 'wrong', '--storage', '1Q']],
-      [2, /storage/, ['node', 'create', 'wrong']],
+      [2, /name/, ['node', 'create']],
       [4, /does not fit/, ['node', 'create', 'wrong', '--storage', '15T']],
       [2, /cpu/, ['node', 'create', 'wrong', '--cpu', '10001', '--storage', '1G']],
       [2, /--no-such-flag/, ['node', 'create', 'wrong', '--no-such-flag', '--storage', '1G']],

@@ -122,6 +122,15 @@ describe('a shared cause', () => {
     expect(bench.causes.isUp('network')).to.equal(true);
     expect(await bench.told()).to.deep.equal(['network.down', 'network.up']);
   });
+
+  it('is not restored, nor made again, once the cluster removes the network itself', async () => {
+    const looks = [bench.causes.lookAtNetwork([]), bench.causes.letNetworkGo()];
+    await Promise.all(looks);
+    await bench.network.dispose();
+    await bench.causes.lookAtNetwork([]);
+    await bench.causes.explain(bench.nowMs);
+    expect([bench.network.isPrepared, await bench.told()]).to.deep.equal([false, []]);
+  });
 });
 
 describe('nodes, while what they all need is away', () => {
