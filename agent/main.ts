@@ -67,6 +67,8 @@ async function main(): Promise<void> {
   try {
     const config = loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE);
     await run(config, ended, log, () => sink.dropped);
+    await sink.settled();
+    process.exit(0);
   } catch (thrown) {
     fail('run', thrown);
   }
@@ -194,7 +196,6 @@ async function run(
   }
   await link.bus?.close();
   log.info({ ending: 'asked' satisfies AgentEnding }, 'the agent ended as it was asked to');
-  process.exit(0);
 }
 
 const countConnections = (server: Server): Promise<number> =>

@@ -102,6 +102,7 @@ async function main(): Promise<void> {
     );
     process.exitCode = 1;
   }
+  await processLog.sink.settled();
   // Not left to an empty event loop: a line that waits for a reader who does not read would keep it from ending.
   process.exit();
 }

@@ -25,14 +25,16 @@ import { dropPrivileges } from './privileges.js';
 async function main(): Promise<void> {
   const settings = loadSettings({ flags: flags() });
   const processLog = openLog(settings);
-  const { log } = processLog;
+  const { log, sink } = processLog;
   try {
     const stop = await start(settings, processLog);
     for (const name of ['SIGTERM', 'SIGINT'] as const) {
       process.once(name, () => {
         log.info({ signal: name }, 'stopping; running requests go on to their end');
         // Not left to an empty event loop: a line that waits for a reader who does not read would keep it from ending.
-        void stop().then(() => process.exit());
+        void stop()
+          .then(() => sink.settled())
+          .then(() => process.exit());
       });
     }
   } catch (error) {

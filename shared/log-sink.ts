@@ -6,6 +6,7 @@
  */
 import { constants, fstatSync, openSync, writeSync, write as writeFile, type Stats } from 'node:fs';
 import { Socket } from 'node:net';
+import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { KIB } from './limits.js';
 
@@ -84,6 +85,16 @@ export class LogSink {
     this.#waiting.push(data);
     this.#waitingBytes += data.length;
     this.#pump();
+  }
+
+  /**
+   * Before an orderly end: resolves when all lines have been taken or dropped, or after FINISH_MS. Without it a line that
+   * `finish` writes can come before one that is still on its way.
+   */
+  async settled(): Promise<void> {
+    const deadline = performance.now() + FINISH_MS;
+    while ((this.#isBusy || this.#waiting.length > 0) && performance.now() < deadline)
+      await setTimeoutAsync(FINISH_POLL_MS);
   }
 
   /** At the end of the process: offers what waits once more, and returns within a moment. */

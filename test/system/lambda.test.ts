@@ -104,13 +104,25 @@ const read = (path: string): string => {
   }
 };
 
+/** Groups come and go meanwhile; one that has gone holds nothing. */
+function foldersBelow(folder: string): string[] {
+  try {
+    const entries = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    const below = entries.map(({ name }) => join(folder, name));
+    return [...below, ...below.flatMap(foldersBelow)];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
 /** Of the instance's sandboxes, on every hierarchy that is mounted. */
 function sandboxCgroups(instance: string): string[] {
   const root = '/sys/fs/cgroup';
   return [root, ...readdirSync(root).map((name) => join(root, name))]
     .map((folder) => join(folder, `nexus-${instance}`))
     .filter((folder) => existsSync(folder))
-    .flatMap((folder) => readdirSync(folder, { recursive: true }).map((name) => join(folder, String(name))))
+    .flatMap((folder) => foldersBelow(folder))
     .filter((path) => /\/lambda-[^/]+$/.test(path));
 }
 

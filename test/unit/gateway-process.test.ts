@@ -240,14 +240,4 @@ describe('the process of the gateway', () => {
     expect(changed.status.pid).not.to.be.oneOf([pid, next.status.pid]);
     await changed.stop();
   });
-
-  it('has a log that begins anew before it fills the disk', async () => {
-    const fill = `require('node:fs').writeSync(1, 'x'.repeat(9 * 1048576) + '\\n');`;
-    await using bench = new Bench(`${fill}${LISTENS} console.log('after');`, await freePort());
-    await bench.until(() => bench.gateway.status.ready);
-    await bench.gateway.tick();
-    const log = join(bench.folder, 'gateway.d', 'gateway.log');
-    expect(readFileSync(log).length).to.be.lessThan(1024);
-    expect(readFileSync(`${log}.1`).length).to.be.greaterThan(9 * 1048576);
-  });
 });

@@ -161,6 +161,21 @@ describe('a log sink', () => {
     expect(sink.problem).to.equal('EPIPE');
   });
 
+  it('has all lines on their way, in order, before the last words of an orderly end', async () => {
+    const path = join(folder, 'ending');
+    const sink = new LogSink({
+      notice: NOTICE,
+      descriptor: descriptorOf(path, constants.O_CREAT | constants.O_WRONLY),
+    });
+    for (let at = 0; at < 1000; at += 1) sink.write(`${at}\n`);
+    await sink.settled();
+    sink.write('last\n');
+    await sink.settled();
+    sink.finish();
+    const lines = readFileSync(path, 'utf8').split('\n').slice(0, -1);
+    expect(lines).to.deep.equal([...Array.from({ length: 1000 }, (_, at) => String(at)), 'last']);
+  });
+
   it('keeps a file of its own within a bound while it is written', async () => {
     const path = join(folder, 'log');
     const descriptor = descriptorOf(path, constants.O_CREAT | constants.O_APPEND | constants.O_WRONLY);
