@@ -98,7 +98,7 @@ describeWithCluster('the routes of the gateway', { runtime: 'process', gateway: 
       'post /api/nodes': [
         { token, json: { name: 'n2', storage_size: 64 * 2 ** 20, memory_mb: 64 }, status: 201 },
         { token, json: { name: 'n2', storage_size: 64 * 2 ** 20 }, status: 409 },
-        { token, json: { name: 'n3' }, status: 400, field: 'storage_size' },
+        { token, json: { storage_size: 64 * 2 ** 20 }, status: 400, field: 'name' },
         { token, json: { name: 'NOT_A_LABEL', storage_size: 64 * 2 ** 20 }, status: 400, field: 'name' },
         { token, json: { name: 'n3', storage_size: '1G' }, status: 400, field: 'storage_size' },
         unknown,
