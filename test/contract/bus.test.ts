@@ -78,7 +78,7 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
 
     it('passes a pulse on while its server does, and says so when it does not', async () => {
       expect(await bus.pulse(PATIENCE_MS)).to.equal(true);
-      opened.hang();
+      await opened.hang();
       expect(await bus.pulse(200)).to.equal(false);
       const refused = await errorOf(() => bus.request(ONE, command, 60_000));
       expect([refused.code, refused.details['silentAgent']]).to.deep.equal(['unavailable', undefined]);
@@ -87,7 +87,7 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
     });
 
     it('replaces a server of its own that hangs, and leaves another alone', async () => {
-      opened.hang();
+      await opened.hang();
       expect(await bus.replaceServer()).to.equal(ownsServer || !needsServer);
       if (needsServer && !ownsServer) expect(await bus.pulse(200)).to.equal(false);
       if (!ownsServer) opened.goOn();

@@ -81,7 +81,8 @@ describe('store on SQLite', () => {
     expect((await stat(path)).mode & 0o777).to.equal(0o600);
   });
 
-  it('counts lacking copies and what a node alone has in time that grows with the chunks, not with their square', async () => {
+  it('counts lacking copies and what a node alone has in time that grows with the chunks, not with their square', async function () {
+    this.timeout(120_000);
     const store = await openIt();
     const places = Array.from({ length: 5000 }, (_, index) => [nodeId(index % 3), nodeId(3)]);
     const { file } = await storeFile(store.files, places, { replicas: 2 });

@@ -1,6 +1,7 @@
 /** Each implementation of the controller's bus, not yet started, and agents that speak on it with its credentials. */
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +16,7 @@ import { systemClock } from '../../shared/clock.js';
 import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import { createLogger } from '../../shared/log.js';
+import { eventually } from './cluster.js';
 
 export interface AgentOnBus {
   /** `of`: the node that it pretends to be. */
@@ -33,7 +35,7 @@ export interface OpenedBus {
   goDown(): void;
   comeBack(): void;
   /** The server keeps all connections and does nothing, until `goOn`, or it is replaced. */
-  hang(): void;
+  hang(): Promise<void>;
   goOn(): void;
   dispose(): Promise<void>;
 }
@@ -67,6 +69,7 @@ const inMemory: BusVariant = {
       comeBack: () => bus.comeBack(),
       hang: () => {
         bus.passesMessages = false;
+        return Promise.resolve();
       },
       goOn: () => {
         bus.passesMessages = true;
@@ -98,7 +101,7 @@ async function openNats(
     goDown: () => process.kill(server.pid, 'SIGKILL'),
     // The server is started again by who started it.
     comeBack: () => undefined,
-    hang: () => process.kill(server.pid, 'SIGSTOP'),
+    hang: () => stopProcess(server.pid),
     goOn: () => process.kill(server.pid, 'SIGCONT'),
     dispose: async () => {
       for (const agent of agents) await agent.close();
@@ -107,6 +110,17 @@ async function openNats(
       await rm(folder, { recursive: true });
     },
   };
+}
+
+/** Resolves when none of its threads runs any more: on a busy machine that takes a moment after the signal. */
+async function stopProcess(pid: number): Promise<void> {
+  process.kill(pid, 'SIGSTOP');
+  const states = (): string[] =>
+    readdirSync(`/proc/${pid}/task`).map((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      return stat.slice(stat.lastIndexOf(')') + 2)[0] ?? '';
+    });
+  await eventually(states, (all) => all.every((state) => state === 'T'));
 }
 
 async function connectAgent(url: string, node: NodeId, credentials: string, answer: FakeAnswer): Promise<AgentOnBus> {
