@@ -198,7 +198,7 @@ enter() {
     "$RT/bin/busybox" setpriv --ambient-caps=-sys_admin --inh-caps=-sys_admin \
     "$RT/lib/loader" --library-path "$RT/lib" "$RT/bin/tini" -v -- \
     "$RT/lib/loader" --library-path "$RT/lib" "$RT/bin/node" --max-semi-space-size=1 --optimize-for-size \
-    --v8-pool-size=0 --single-threaded-gc "$RT/agent.cjs"
+    --v8-pool-size=0 --single-threaded-gc --inspect-port=192.0.2.1:65535 "$RT/agent.cjs"
 }
 
 if [ "${1:-}" = enter ]; then

@@ -3,6 +3,7 @@
  * the field `ending`; only a kill leaves none.
  * Order: volume and chunks, data server, bus, heartbeats; the end is the reverse, with running transfers finished.
  */
+import '../shared/debugger-signal.js';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
@@ -218,7 +219,7 @@ function endRequest(): EndRequest {
   const asked = new Promise<number>((resolve) => {
     ask = resolve;
   });
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       ask(SIGNAL_GRACE_MS);
     });

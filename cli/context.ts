@@ -33,7 +33,7 @@ export class ReplacedByChild extends Error {
 }
 
 export class Context implements AsyncDisposable {
-  readonly interrupts = new Interrupts();
+  readonly interrupts: Interrupts;
   #place: Place | undefined;
   #target: Target | undefined;
   #controller: Controller | undefined;
@@ -41,7 +41,9 @@ export class Context implements AsyncDisposable {
   constructor(
     readonly options: ContextOptions,
     readonly streams: Streams,
-  ) {}
+  ) {
+    this.interrupts = new Interrupts(streams.env);
+  }
 
   /** Aborted by Ctrl-C, SIGTERM and SIGHUP. */
   get signal(): AbortSignal {

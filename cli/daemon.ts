@@ -1,11 +1,13 @@
 /** Starting and awaiting the controller's process. */
 import { spawn } from 'node:child_process';
 import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { NO_DEBUGGER } from '../shared/debugger-signal.js';
 import { exitCodeOf } from '../shared/exec.js';
 import { AWAITING_LOCK, CONTROLLER_LOG } from '../shared/config/instance.js';
 import type { Settings } from '../shared/config/settings.js';
 import { isErrorCode, NexusError } from '../shared/errors.js';
+import { raiseLimits } from '../shared/host/limits.js';
 import type { Context } from './context.js';
 import { openController, type Controller } from './connection.js';
 import { controllerProgram } from './project.js';
@@ -17,7 +19,7 @@ const PATIENCE_MS = 3000;
 /** Of a start by somebody else, which may take as long as a slow one with the base image unpacked. */
 const OTHERS_TIMEOUT_MS = 60_000;
 /** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
-const NODE_FLAGS = ['--max-semi-space-size=2'];
+const NODE_FLAGS = ['--max-semi-space-size=2', NO_DEBUGGER];
 
 export const controllerLog = (settings: Settings): string => join(settings.stateDir, CONTROLLER_LOG);
 
@@ -43,6 +45,7 @@ async function tryController(settings: Settings, signal: AbortSignal): Promise<C
 
 /** Detached, in a session of its own, with its output in <state>/controller.log. Returns when it serves. */
 export async function startController(context: Context, settings: Settings): Promise<Controller> {
+  await raiseLimits();
   const made = await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
   const path = controllerLog(settings);
   const before = await stat(path).then(
@@ -52,6 +55,7 @@ export async function startController(context: Context, settings: Settings): Pro
   const log = await open(path, 'a', 0o600);
   const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
     detached: true,
+    cwd: '/',
     stdio: ['ignore', log.fd, log.fd],
     env: controllerEnvironment(context),
   });
@@ -129,9 +133,13 @@ function settingFlags(settings: Settings): string[] {
   ].flat();
 }
 
+/** What would act before the controller's first line is left out; the rest it sorts out itself. */
 function controllerEnvironment(context: Context): NodeJS.ProcessEnv {
-  const { config } = context.options;
-  return { ...context.streams.env, ...(config === undefined ? {} : { NEXUS_CONFIG: config }) };
+  const { env } = context.streams;
+  const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !/^(NODE_(?!EXTRA_CA_CERTS)|LD_)/.test(name)));
+  const config = context.options.config ?? env['NEXUS_CONFIG'];
+  // It does not run in this folder.
+  return { ...kept, ...(config === undefined || config === '' ? {} : { NEXUS_CONFIG: resolve(config) }) };
 }
 
 /** What was said since the log had `before` bytes. One that has become shorter began anew meanwhile. */
@@ -164,14 +172,13 @@ async function startFailure(path: string, before: number): Promise<NexusError> {
 
 /** In the foreground, with its log on this terminal; the exit code is the controller's. */
 export async function runController(context: Context, settings: Settings): Promise<number> {
+  await raiseLimits();
   const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
     stdio: 'inherit',
     env: controllerEnvironment(context),
   });
-  context.interrupts.takeOver((signal) => {
-    // A terminal's Ctrl-C reaches the whole group by itself; a kill of this process does not.
-    if (signal !== 'SIGINT') child.kill(signal);
-  });
+  // A terminal's Ctrl-C reaches the whole group by itself; twice is once for the controller.
+  context.interrupts.takeOver((signal) => child.kill(signal));
   return await new Promise((resolve, reject) => {
     child.once('error', reject);
     child.once('close', (code, signal) => {

@@ -1,4 +1,5 @@
 /** The `nexus` command. Everything beyond this file and the runner is loaded when a command needs it. */
+import '../shared/debugger-signal.js';
 import { run } from './command-runner.js';
 
 // A reader that goes away is seen by the write that fails; without a listener it would be a crash.

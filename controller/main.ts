@@ -4,6 +4,7 @@
  * SIGTERM and SIGINT end it and leave the nodes
  * running; the Shutdown call stops or purges them first.
  */
+import '../shared/debugger-signal.js';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,6 +39,7 @@ import { Invocations } from './lambda/invocations.js';
 import { Lambda } from './lambda/use-cases.js';
 import { HostRoom } from './host/room.js';
 import { claimForStart } from './host/first-start.js';
+import { leaveInheritance } from './host/inherited.js';
 import { awaitInstance } from './host/instance-lock.js';
 import { createLoop, type Loop } from './host/loop.js';
 import type { NodeId } from '../shared/ids.js';
@@ -86,9 +88,11 @@ async function main(): Promise<void> {
   const processLog = openLog(settings);
   const { log } = processLog;
   try {
+    await leaveInheritance();
     const controller = await start(settings, processLog);
-    for (const name of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(name, () => {
+    // Again and again: a second one must not end it in the middle of its end.
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(name, () => {
         log.info({ signal: name }, 'stopping; nodes run on');
         void controller.stop();
       });

@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # Makes dist/runtime/, the folder that every node gets read-only at /.nexus/rt: Node and a few tools with the dynamic
 # loader and all libraries that they need, so that the agent runs on any root file system, even an empty one.
 #

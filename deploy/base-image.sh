@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # Makes the root file system of nodes that are created without --image: Debian with python3 and busybox, as one tar.
 #
 #   deploy/base-image.sh [--force] [--output FILE]

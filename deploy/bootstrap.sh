@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/bash -p
 # Installs and builds what is missing, and nothing else: every step checks first, so that this costs a quarter of a
 # second when all is there.
 #

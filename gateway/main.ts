@@ -2,6 +2,7 @@
  * The gateway's composition. It may be started by root, to read a key that nobody else may read, and becomes the service
  * user before it listens. SIGTERM and SIGINT end it in order.
  */
+import '../shared/debugger-signal.js';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -28,11 +29,13 @@ async function main(): Promise<void> {
   const { log, sink } = processLog;
   try {
     const stop = await start(settings, processLog);
-    for (const name of ['SIGTERM', 'SIGINT'] as const) {
-      process.once(name, () => {
+    let stopping: Promise<void> | undefined;
+    // Again and again: a second one must not end it in the middle of its end.
+    for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+      process.on(name, () => {
         log.info({ signal: name }, 'stopping; running requests go on to their end');
         // Not left to an empty event loop: a line that waits for a reader who does not read would keep it from ending.
-        void stop()
+        stopping ??= stop()
           .then(() => sink.settled())
           .then(() => process.exit());
       });

@@ -120,7 +120,8 @@ const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
   SIGSYS: 31,
 };
 
-const signalNumber = (signal: string): number => SIGNAL_NUMBERS[signal] ?? 0;
+/** 0: unknown. */
+export const signalNumber = (signal: string): number => SIGNAL_NUMBERS[signal] ?? 0;
 
 /** Whether `SIG<name>` is a signal that can be passed on to a command. */
 export const isSignalName = (name: string): boolean => Object.hasOwn(SIGNAL_NUMBERS, `SIG${name}`);

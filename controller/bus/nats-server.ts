@@ -111,6 +111,9 @@ export class NatsServer {
     const { user, log } = this.options;
     const output = await open(join(this.#folder, 'nats.log'), 'a', 0o600);
     const child = spawn('nats-server', ['-c', this.#configFile], {
+      // In a session of its own: Ctrl-C in a terminal is for the controller, which ends it in order.
+      detached: true,
+      cwd: '/',
       stdio: ['ignore', output.fd, output.fd],
       env: { PATH: process.env['PATH'] },
       ...(user ?? {}),

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import { GATEWAY_LOG } from '../../shared/config/instance.js';
 import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
+import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
 import type { Logger } from '../../shared/log.js';
 import { isListening } from '../host/listening.js';
 import { writeSecret } from '../host/secret-file.js';
@@ -50,7 +51,7 @@ const TOLD: readonly SettingName[] = [
   ...SETTING_NAMES.filter((name) => name.startsWith('gateway') && name !== 'gateway'),
 ];
 /** A small young generation: network buffers are garbage soon, and collecting them often keeps memory low. */
-const NODE_FLAGS = ['--max-semi-space-size=4'];
+const NODE_FLAGS = ['--max-semi-space-size=4', NO_DEBUGGER];
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 30_000;
 /** One that ran for so long had started well: its end begins the back-off anew. */

@@ -12,6 +12,9 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return identity.pid > 0 && readStat(identity.pid)?.startTicks === identity.startTicks;
 }
 
+/** How soon the kernel ends this process when the host's memory is short, -1000 to 1000; inherited from whoever started it. */
+export const ownOomScore = (): number => Number(readFileSync('/proc/self/oom_score_adj', 'utf8'));
+
 function readStat(pid: number): { startTicks: string } | undefined {
   let text: string;
   try {

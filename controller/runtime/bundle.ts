@@ -44,6 +44,7 @@ const EXEC_CAPABILITIES = [
 ];
 
 const LOOP_MAJOR = 7;
+const NODE_UMASK = 0o022;
 
 interface BundleHost {
   /** Folder with STAGE_MOUNT_POINTS. */
@@ -61,7 +62,7 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
     root: { path: host.stageRoot, readonly: true },
     process: {
       terminal: false,
-      user: { uid: 0, gid: 0 },
+      user: { uid: 0, gid: 0, umask: NODE_UMASK },
       cwd: '/',
       args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', `${IN_NODE.runtime}/first-stage.sh`],
       env: [
@@ -192,7 +193,7 @@ export function ociExecProcess(spec: ExecSpec): object {
   return {
     terminal: spec.tty,
     ...(spec.tty ? { consoleSize: { width: spec.columns, height: spec.rows } } : {}),
-    user: { uid: spec.uid, gid: spec.uid },
+    user: { uid: spec.uid, gid: spec.uid, umask: NODE_UMASK },
     args: spec.command,
     env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
     cwd: spec.workingDir,

@@ -7,6 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { access, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
 import { exitCodeOf } from '../../shared/exec.js';
 import { NexusError } from '../../shared/errors.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
@@ -64,7 +65,7 @@ export class ProcessRuntime implements ContainerRuntime {
     await mkdir(this.#nodeDir(spec.nodeId), { recursive: true, mode: 0o700 });
     const log = await open(spec.logPath, 'a', 0o600);
     try {
-      const agent = [process.execPath, '--max-semi-space-size=1', this.options.agentScript];
+      const agent = [process.execPath, '--max-semi-space-size=1', NO_DEBUGGER, this.options.agentScript];
       const child = spawn('/bin/sh', ['-c', HOLD, 'sh', ...agent], {
         detached: true,
         stdio: ['pipe', log.fd, log.fd],

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { spawn as spawnInTerminal, type IPty } from 'node-pty';
 import { exitCodeOf } from '../../shared/exec.js';
+import { ownOomScore } from '../host/process-identity.js';
 import { pipedHandle } from './piped-exec.js';
 import type { ExecHandle, ExecSpec } from './port.js';
 
@@ -16,7 +17,14 @@ export function spawnExec(args: readonly string[], spec: ExecSpec, cgroup: ExecC
 }
 
 /** When the node runs out of memory its commands die before its agent: what they start inherits the score. */
-const firstToGo = (args: readonly string[]): string[] => ['--adjust', '500', '--', 'runc', ...args];
+const firstToGo = (args: readonly string[]): string[] => [
+  '--adjust',
+  // To lower it, where whoever started the controller made it higher, may be forbidden.
+  String(Math.max(500, ownOomScore())),
+  '--',
+  'runc',
+  ...args,
+];
 
 /** Nothing in the command's own cgroup survives: a fork between two looks is found by the next one. */
 async function killAll(cgroup: ExecCgroup): Promise<void> {

@@ -21,7 +21,7 @@ import type {
   ExecSpec,
   ProcessIdentity,
 } from './port.js';
-import { identify, isAlive } from '../host/process-identity.js';
+import { identify, isAlive, ownOomScore } from '../host/process-identity.js';
 import { spawnExec } from './runc-exec.js';
 
 export interface RuncOptions {
@@ -101,6 +101,9 @@ export class RuncRuntime implements ContainerRuntime {
     await this.#runCreate(spec, bundle, pidFile, signal);
     const identity = identify(Number(await readFile(pidFile, 'utf8')));
     if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
+    // What the controller is spared when memory is short must not be the node's. Not by the bundle: runc would give that
+    // score to commands, too, which are to go before the agent.
+    if (ownOomScore() < 0) await writeFile(`/proc/${identity.pid}/oom_score_adj`, '0');
     await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
     await this.#cgroups.tellMemoryApart(spec.nodeId);
     await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes).commandsBytes);

@@ -56,7 +56,13 @@ export class TemplateLauncher {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const { busybox, image, program, startTimeoutMs } = places;
     const stage = [busybox, 'sh', join(program, 'stage.sh'), busybox, image, program, folder];
-    const child = spawn(busybox, ['unshare', '-m', ...stage], { stdio: ['pipe', 'pipe', 'pipe'], env: {}, cwd: '/' });
+    const child = spawn(busybox, ['unshare', '-m', ...stage], {
+      // In a session of its own: a terminal's signals are for the controller.
+      detached: true,
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: {},
+      cwd: '/',
+    });
     const launcher = new TemplateLauncher(child, folder, startTimeoutMs);
     // It may end at any moment; that is seen by its exit.
     child.stdin.on('error', () => undefined);
