@@ -3,6 +3,7 @@
  * not wait for it. Chunks lie in shared memory, so that nothing is copied on the way to the other thread.
  */
 import { createHash } from 'node:crypto';
+import { realpathSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { NexusError } from '../errors.js';
 
@@ -35,8 +36,9 @@ export class ChunkHasher {
     const memory = buffer.buffer;
     // The first is hashed here: a file of one chunk is done before a thread would have started.
     if (id === 0 || !(memory instanceof SharedArrayBuffer) || buffer.byteOffset !== 0) {
-      return Promise.resolve(createHash('md5').update(buffer.subarray(0, size)).digest('hex'));
+      return Promise.resolve(md5Of(buffer, size));
     }
+    if (this.#worker === undefined && !hasWorkingFolder()) return Promise.resolve(md5Of(buffer, size));
     const worker = (this.#worker ??= this.#start());
     return new Promise((resolve, reject) => {
       this.#jobs.set(id, { resolve, reject });
@@ -65,5 +67,18 @@ export class ChunkHasher {
   #fail(error: NexusError): void {
     for (const job of this.#jobs.values()) job.reject(error);
     this.#jobs.clear();
+  }
+}
+
+const md5Of = (buffer: Buffer, size: number): string =>
+  createHash('md5').update(buffer.subarray(0, size)).digest('hex');
+
+/** Node starts no thread in a folder that has been removed. */
+function hasWorkingFolder(): boolean {
+  try {
+    realpathSync.native('.');
+    return true;
+  } catch {
+    return false;
   }
 }
