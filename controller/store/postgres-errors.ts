@@ -1,5 +1,5 @@
 /** What PostgreSQL's SQLSTATEs, and failures to reach it, mean to Nexus: one table, matched by code and never by text. */
-import { QueryFailedError } from 'typeorm';
+import { QueryFailedError, QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 import { NexusError, type ErrorCode } from '../../shared/errors.js';
 
 interface Meaning {
@@ -50,9 +50,14 @@ export function translatePostgresError(thrown: unknown, name: string): unknown {
   const cause: unknown = thrown instanceof QueryFailedError ? thrown.driverError : thrown;
   if (cause instanceof NexusError) return cause;
   const code = codeOf(cause);
+  // TypeORM takes the connection of work in progress away when it breaks, and says only that.
+  const isTaken =
+    thrown instanceof QueryRunnerAlreadyReleasedError || thrown instanceof QueryRunnerProviderAlreadyReleasedError;
   // The server gives every error of a statement a code: one without is the client's word that the connection is gone.
   const meaning =
-    code === '' && thrown instanceof QueryFailedError ? BROKEN : (MEANINGS[code] ?? MEANINGS[code.slice(0, 2)]);
+    isTaken || (code === '' && thrown instanceof QueryFailedError)
+      ? BROKEN
+      : (MEANINGS[code] ?? MEANINGS[code.slice(0, 2)]);
   if (meaning === undefined) return thrown;
   const message = meaning.code === 'already_exists' ? meaning.says : `${name}: ${meaning.says}`;
   return new NexusError(meaning.code, message, { sqlstate: code }, { cause: thrown });
