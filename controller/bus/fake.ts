@@ -4,12 +4,7 @@
  */
 import { isErrorCode, NexusError, type ErrorCode } from '../../shared/errors.js';
 import { FakeScript } from '../../shared/fake-script.js';
-import {
-  AgentReply,
-  type AgentCommand,
-  type AgentHeartbeat,
-  type AgentReport,
-} from '../../shared/gen/nexus/v1/agent.js';
+import { AgentCommand, AgentReply, type AgentHeartbeat, type AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { AgentBus, BusListener } from './port.js';
 
@@ -43,7 +38,9 @@ export class FakeBus implements AgentBus {
       if (!this.#isUp || !this.passesMessages) throw busIsGone();
       const answer = this.#agents.get(node);
       if (answer === undefined) throw silent(node, 'unavailable', 'is not connected to the bus');
-      const reply = { ...DONE, ...(await this.#within(timeoutMs, node, answer(command))) };
+      // As it goes over the wire, which takes not every number.
+      const received = AgentCommand.decode(AgentCommand.encode(command).finish());
+      const reply = { ...DONE, ...(await this.#within(timeoutMs, node, answer(received))) };
       if (reply.errorCode === '') return reply;
       throw new NexusError(isErrorCode(reply.errorCode) ? reply.errorCode : 'internal', reply.errorMessage);
     });

@@ -35,7 +35,8 @@ export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: 
     runtime.endCommands(node.id, graceMs),
   ]);
   if (commands.status === 'rejected') log.warn({ node: node.name, err: commands.reason as Error }, 'its commands');
-  const left = Math.max(LEAST_AGENT_GRACE_MS, endsAt - clock.monotonic());
+  // Whole ms: the message takes no others.
+  const left = Math.ceil(Math.max(LEAST_AGENT_GRACE_MS, endsAt - clock.monotonic()));
   try {
     await bus.request(node.id, { shutdown: { graceMs: left } }, left);
   } catch (error) {

@@ -23,7 +23,7 @@ import { FakeVolumes } from '../../controller/volume/fake.js';
 import { systemClock } from '../../shared/clock.js';
 import { loadSettings, type Settings } from '../../shared/config/settings.js';
 import { FakeScript } from '../../shared/fake-script.js';
-import { AgentHeartbeat } from '../../shared/gen/nexus/v1/agent.js';
+import { AgentHeartbeat, type AgentCommand } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';
@@ -46,6 +46,8 @@ export class NodeBench {
   readonly runtime: FakeRuntime;
   readonly volumes = new FakeVolumes(this.script);
   readonly bus = new FakeBus(this.script);
+  /** What reached agents, in order. */
+  readonly asked: AgentCommand[] = [];
   readonly network: FakeNetwork;
   readonly store = new FakeStore();
   readonly settings: Settings;
@@ -164,7 +166,10 @@ export class NodeBench {
     if (container !== undefined) this.volumes.attach(container.spec.loopDevice, id);
     if (!this.agentsSpeak) return;
     const refusal = { errorCode: 'unavailable', errorMessage: 'this agent takes no commands' };
-    const link = this.bus.connect(id, async () => refusal);
+    const link = this.bus.connect(id, async (command) => {
+      this.asked.push(command);
+      return refusal;
+    });
     link.heartbeat(
       AgentHeartbeat.fromPartial({ nodeId: id, agentInstance: 'one', receiptPublicKey: Buffer.alloc(32) }),
     );
