@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { NexusError } from '../../shared/errors.js';
 import type { File } from '../../shared/gen/nexus/v1/file.js';
+import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
 import { MAX_REPLICAS } from '../../shared/limits.js';
 import { uploadFile } from '../../shared/transfer/upload.js';
 import { parseInteger } from '../arguments.js';
@@ -79,15 +80,25 @@ async function uploadOne(
   const { replicas, ...target } = options;
   await using opened = await openSource(source, context, 'give the path of a file');
   const progress = await openProgress(`upload ${path}`, opened.size, context.streams.stderr);
+  let file: File;
   try {
-    await send(controller, context, { ...target, path }, { ...opened, replicas }, progress);
+    file = await send(controller, context, { ...target, path }, { ...opened, replicas }, progress);
   } finally {
     progress.stop();
   }
-  const { entry } = await controller.call(controller.fs, controller.fs.statEntry, { path });
-  const stored = expectEntry(entry);
+  const stored = await storedEntry(controller, path, file);
   await context.print(entryShape(stored), () => `${visible(stored.path)}  ${formatBytes(Number(stored.size))}`);
   return 0;
+}
+
+/** The file is stored: that its entry could not be looked at must not be told as if it were not. */
+async function storedEntry(controller: Controller, path: string, file: File): Promise<FsEntry> {
+  try {
+    return expectEntry((await controller.call(controller.fs, controller.fs.statEntry, { path })).entry);
+  } catch {
+    const { id: fileId, size, createdAt, status } = file;
+    return { name: basename(path), path, type: 'file', size, createdAt, modifiedAt: createdAt, fileId, status };
+  }
 }
 
 function send(

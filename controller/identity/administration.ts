@@ -67,7 +67,11 @@ export class Administration {
   async setDisabled(username: string, disabled: boolean, origin: Origin): Promise<UserRecord> {
     const { store, clock, limits } = this.deps;
     const audit = auditLine(clock, origin, disabled ? 'user.disabled' : 'user.enabled', username);
-    const changed = await store.users.update(
+    // Also of an account that was enabled: the way in for an owner whom somebody else's attempts keep out. Before the
+    // change: a failure after it would be the answer to something that is stored.
+    const known = disabled ? undefined : await store.users.get(username);
+    if (known !== undefined) await limits.forget([known.username, known.email]);
+    return await store.users.update(
       username,
       (user, others) => {
         if (disabled) assertNotTheLast(user, others, origin);
@@ -75,9 +79,6 @@ export class Administration {
       },
       audit,
     );
-    // Also of an account that was enabled: the way in for an owner whom somebody else's attempts keep out.
-    if (!disabled) await limits.forget([changed.username, changed.email]);
-    return changed;
   }
 
   /** Answers the new key's id. Code: resource_exhausted. */

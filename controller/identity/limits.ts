@@ -7,6 +7,7 @@ import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import { afterCommit } from '../file/after-commit.js';
 import { addressGroup, originGroup } from './address.js';
 import type { Count, IdentityStore } from './port.js';
 
@@ -95,10 +96,15 @@ export class Limits {
     await this.#count(new Map([[`codes:${username}`, bound]]), { call: 'login', account, address });
   }
 
-  /** The address is the account's own from now on: what others try there never keeps it out. */
+  /**
+   * The address is the account's own from now on: what others try there never keeps it out. Never rejects: it comes after
+   * what the caller asked for, which is stored, and a code is good for once.
+   */
   async noteSuccess(accounts: readonly string[], address: string): Promise<void> {
     const keys = accounts.map((account) => knownKey(account, address));
-    await this.store.counters.count(keys, this.clock.now(), KNOWN_MS);
+    await afterCommit(this.log, 'note where an account was used', () =>
+      this.store.counters.count(keys, this.clock.now(), KNOWN_MS),
+    );
   }
 
   /** Takes back what was counted for the account. */

@@ -73,6 +73,11 @@ export async function createNode(context: NodeContext, node: NodeRecord, signal:
     return registry.expect(node.id);
   } catch (error) {
     const failure = toNexusError(error).during(`create node ${node.name}`);
+    if (registry.get(node.id) !== undefined) {
+      const said = `${failure.message}; what is left of the node is removed as soon as it can be`;
+      await context.events.append('node.failed', node.name, said);
+      throw new NexusError(failure.code, said, failure.details, { cause: error });
+    }
     await context.events.append('node.removed', node.name, `${failure.message}; nothing of the node is left`);
     throw failure;
   }

@@ -5,6 +5,7 @@ import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/ge
 import type { LeaseId, UploadId } from '../../shared/ids.js';
 import { MAX_REPLICAS, MIB } from '../../shared/limits.js';
 import { USER_NAME_PATTERN } from '../../shared/users.js';
+import { afterCommit } from '../file/after-commit.js';
 import type { FileHealth } from '../file/health.js';
 import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../vfs/path.js';
 import type { FsUseCases, PlacedEntry, QuotaView } from '../vfs/use-cases.js';
@@ -135,9 +136,11 @@ export function fsServiceHandlers(
       fs.closeDownload(caller.user, parseRequest(leaseSchema, request).leaseId);
       return Promise.resolve({});
     }),
-    moveEntry: unary(edge, async ({ from, to, overwrite }, { caller }) => ({
-      entry: await shownOne(await fs.move(caller.user, parseOwnPath(from, 'from'), parseOwnPath(to, 'to'), overwrite)),
-    })),
+    moveEntry: unary(edge, async ({ from, to, overwrite }, { caller }) => {
+      const moved = await fs.move(caller.user, parseOwnPath(from, 'from'), parseOwnPath(to, 'to'), overwrite);
+      const shown = await afterCommit(edge.log, 'look at the copies of a moved file', () => shownOne(moved));
+      return { entry: shown ?? entryShape(moved) };
+    }),
     removeEntry: unary(edge, async ({ path, recursive }, { caller }) => {
       const { files, folders, bytes } = await fs.remove(caller.user, parseOwnPath(path), recursive);
       return { files: BigInt(files), folders: BigInt(folders), bytes: BigInt(bytes) };

@@ -208,6 +208,29 @@ describe('nexus fs', () => {
     });
   });
 
+  it('says of a file that is stored that it is, also where its entry cannot be looked at afterwards', async () => {
+    let isStored = false;
+    const answers = {
+      statEntry: answer(() => {
+        throw isStored
+          ? new NexusError('unavailable', 'the connection to the server broke; try again')
+          : new NexusError('not_found', 'there is nothing');
+      }),
+      openFsUpload: answer(({ path }: { path: string }) => OpenFsUploadResponse.fromPartial({ uploadId: path })),
+      commitUpload: answer(() => {
+        isStored = true;
+        return { file: File.fromPartial({ id: 'f1', name: 'a', status: 'ready' }) };
+      }),
+    };
+    await using(answers, async (controller) => {
+      const source = join(controller.folder, 'a');
+      await writeFile(source, '');
+      const { exitCode, stdout } = await controller.run(['fs', 'upload', source, '/a', '-o', 'json']);
+      expect(exitCode).to.equal(0);
+      expect(JSON.parse(stdout)).to.include({ path: '/a', type: 'file', file_id: 'f1', status: 'ready' });
+    });
+  });
+
   it('stores a folder with everything in it but links', async () => {
     const made: string[] = [];
     const stored: string[] = [];
