@@ -10,10 +10,11 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { FsServiceClient, type GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceClient } from '../../shared/gen/nexus/v1/identity.js';
-import type { NodeJson, TestCluster } from './cluster.js';
+import { eventually, type NodeJson, type TestCluster } from './cluster.js';
 
 const CALL_TIMEOUT_MS = 30_000;
 const CONTENTS_READ = 3;
+const REST_TIMEOUT_MS = 60_000;
 
 /** Pauses of a random length between two bounds, ms. The seed is printed; NEXUS_PROMISES_SEED repeats it. */
 export function randomPauses(): (low: number, high: number) => Promise<void> {
@@ -30,18 +31,20 @@ export function randomPauses(): (low: number, high: number) => Promise<void> {
   return (low, high) => delay(low + chance() * (high - low));
 }
 
+/** The cluster said itself that it does not know, or nothing in time. */
+const isUnknown = (error: string): boolean => error.includes('is not known') || error.includes('Deadline exceeded');
+
 type Answer<T> = (error: ServiceError | null, value: T) => void;
 
 /** What one writer asked for, by name. */
 class Ledger {
   readonly kept = new Set<string>();
   readonly refused = new Set<string>();
-  /** The cluster said itself that it does not know. */
   readonly unknown = new Set<string>();
 
   note(name: string, error: string | undefined): void {
     if (error === undefined) this.kept.add(name);
-    else if (error.includes('is not known')) this.unknown.add(name);
+    else if (isUnknown(error)) this.unknown.add(name);
     else this.refused.add(name);
   }
 
@@ -111,7 +114,12 @@ export class Writers {
       'accounts',
       users.map((user) => user.username).filter((name) => /^u\d+$/.test(name)),
     );
-    const nodes = await this.cluster.json<NodeJson[]>('node', 'ls');
+    // What was cut off in the middle is brought to rest by the cluster itself.
+    const nodes = await eventually(
+      () => this.cluster.json<NodeJson[]>('node', 'ls'),
+      (seen) => seen.every((node) => !['Creating', 'Stopping', 'Removing'].includes(node.status)),
+      REST_TIMEOUT_MS,
+    );
     const made = nodes.filter((node) => !others.includes(node.name));
     this.nodes.check(
       'nodes',
@@ -176,7 +184,7 @@ export class Writers {
       if (error === undefined) {
         this.#quota.set = megabytes;
         this.#quota.doubtful.clear();
-      } else if (error.includes('is not known')) this.#quota.doubtful.add(megabytes);
+      } else if (isUnknown(error)) this.#quota.doubtful.add(megabytes);
       await delay(10);
     }
   }

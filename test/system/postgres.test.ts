@@ -4,11 +4,15 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { eventually, TestCluster, type NodeJson } from '../support/cluster.js';
+import { randomPauses, Writers } from '../support/promises.js';
 import { testPostgres, whyNoPostgres, type TestPostgres } from '../support/postgres.js';
 import { skipWithout, whySkipped } from '../support/system.js';
 
+/** Some of them while a connection is being made or handed out. */
+const CUTS = 30;
+
 describe('a cluster on PostgreSQL', function () {
-  this.timeout(120_000);
+  this.timeout(180_000);
   let postgres: TestPostgres;
   let cluster: TestCluster | undefined;
   const on = (): TestCluster => {
@@ -55,6 +59,28 @@ describe('a cluster on PostgreSQL', function () {
     );
     expect(await on().json('file', 'ls')).to.have.length(2);
     expect(existsSync(join(on().stateDir, 'nexus.db'))).to.equal(false);
+  });
+
+  it('keeps what it acknowledged, and nothing else, while its connections are cut at random moments', async () => {
+    const pid = on().controllerPid;
+    const between = randomPauses();
+    const writers = new Writers(on(), 2);
+    await writers.start();
+    for (let time = 0; time < CUTS; time += 1) {
+      await between(20, 400);
+      await postgres.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'nexus %_${on().instance} %'`,
+      );
+    }
+    await between(500, 1000);
+    await writers.stop();
+    expect(writers.folders.refused.size, 'writes that were refused').to.be.above(0);
+    await writers.check(['web-1']);
+    expect(on().controllerPid).to.equal(pid);
+    await on().killController('SIGKILL');
+    await on().startController();
+    await writers.check(['web-1']);
+    writers.close();
   });
 
   it('refuses another controller on the same schema from another state folder', async () => {
