@@ -6,14 +6,17 @@ export interface LivenessLimits {
   readonly lostAfterMs: number;
 }
 
-/** What a listening node's status should be; undefined when the silence says nothing new. */
+/**
+ * What a listening node's status should be; undefined when the silence says nothing new. One that is Lost stays so until
+ * it is heard: that a new controller counts its silence from its own start makes it no better.
+ */
 export function verdict(
   status: NodeStatus,
   silentForMs: number,
   limits: LivenessLimits,
 ): 'Running' | 'Suspect' | 'Lost' | undefined {
   const due = silentForMs >= limits.lostAfterMs ? 'Lost' : silentForMs >= limits.suspectAfterMs ? 'Suspect' : 'Running';
-  return due === status ? undefined : due;
+  return due === status || (status === 'Lost' && due === 'Suspect') ? undefined : due;
 }
 
 /** A tick that comes this late means that this host, not an agent, was not running. */

@@ -198,11 +198,15 @@ export class NodeRegistry {
     if (view !== undefined) this.#agents.set(id, { ...view, report });
   }
 
-  /** The silence of an agent is not its fault while the bus was away: it counts from `settleMs` from now on. */
+  /**
+   * The silence of an agent is not its fault while the bus was away: it counts from `settleMs` from now on. A node that
+   * was Lost while the bus still answered has to be heard itself: nothing is to be placed on it before.
+   */
   forgiveSilence(settleMs = 0): void {
     const from = this.clock.monotonic() + settleMs;
     for (const [id, view] of this.#agents) {
-      if (view.heardAt < from) this.#agents.set(id, { ...view, heardAt: from });
+      const isLost = this.#records.get(id)?.status === 'Lost';
+      if (view.heardAt < from && !isLost) this.#agents.set(id, { ...view, heardAt: from });
     }
   }
 

@@ -1,8 +1,15 @@
 import { expect } from 'chai';
 import { ownDelay, verdict } from '../../controller/node/liveness.js';
 import { planBoot } from '../../controller/node/reconcile.js';
-import { assertMove, mayMove, NODE_STATUSES } from '../../controller/node/state.js';
+import { NodeRegistry } from '../../controller/node/registry.js';
+import { assertMove, isListening, mayMove, NODE_STATUSES } from '../../controller/node/state.js';
+import { EventLog } from '../../controller/events/log.js';
+import { FakeStore } from '../../controller/store/fake.js';
 import type { NodeRecord } from '../../controller/store/port.js';
+import { systemClock } from '../../shared/clock.js';
+import { AgentHeartbeat } from '../../shared/gen/nexus/v1/agent.js';
+import { newNodeId } from '../../shared/ids.js';
+import { createLogger } from '../../shared/log.js';
 
 const record = (patch: Partial<NodeRecord>): NodeRecord =>
   ({ status: 'Running', desired: 'running', receiptKey: 'key', ...patch }) as NodeRecord;
@@ -37,6 +44,35 @@ describe('liveness', () => {
   it('takes a node back as soon as it is heard', () => {
     expect(verdict('Lost', 10, limits)).to.equal('Running');
     expect(verdict('Suspect', 0, limits)).to.equal('Running');
+  });
+
+  it('asks for legal moves alone, also of a node that a new controller has found Lost', () => {
+    for (const status of NODE_STATUSES.filter(isListening)) {
+      for (const silentForMs of [-5000, 0, 2999, 3000, 9999, 10_000, 60_000]) {
+        const due = verdict(status, silentForMs, limits);
+        if (due !== undefined) expect(mayMove(status, due), `${status} to ${due}`).to.equal(true);
+      }
+    }
+  });
+
+  it('is not given back to a Lost node by a bus that was away: its agent has to be heard', async () => {
+    let nowMs = 1_000_000;
+    const clock = { ...systemClock, now: () => nowMs, monotonic: () => nowMs };
+    const store = new FakeStore();
+    const registry = new NodeRegistry(
+      store.nodes,
+      new EventLog(store.events, clock, createLogger('test', 'silent')),
+      clock,
+    );
+    const { id } = await registry.reserve(1, () => record({ id: newNodeId(), name: 'web', slot: 0 }));
+    registry.assumeHeard(id);
+    const silence = (): number => nowMs - (registry.agent(id)?.heardAt ?? NaN);
+    nowMs += 60_000;
+    await registry.move(id, 'Lost', 'silent');
+    registry.forgiveSilence(5000);
+    expect(verdict('Lost', silence(), limits)).to.equal(undefined);
+    registry.heard(id, AgentHeartbeat.fromPartial({ agentInstance: 'other' }));
+    expect(verdict('Lost', silence(), limits)).to.equal('Running');
   });
 
   it('blames the controller itself, not the agents, for a tick that came late', () => {
