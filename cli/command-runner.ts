@@ -4,6 +4,7 @@
  */
 import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../shared/errors.js';
+import { exitCodeOf } from '../shared/exec.js';
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
 import { aliasOf } from './aliases.js';
 import { isGroup, listed, type Group, type Leaf } from './command-group.js';
@@ -189,7 +190,7 @@ function wantsMachineErrors(argv: readonly string[]): boolean {
 }
 
 function report(error: NexusError, asJson: boolean, streams: Streams): number {
-  if (isBrokenPipe(error.cause)) return 1;
+  if (isBrokenPipe(error.cause)) return exitCodeOf(null, 'SIGPIPE');
   streams.stderr.write(asJson ? `${JSON.stringify(errorShape(error))}\n` : linesOf(error));
   return meaningOf(error.code).exit;
 }
@@ -208,5 +209,5 @@ function linesOf(error: NexusError): string {
   return `nexus: ${visible(error.message.trim().replace(/\s*\n\s*/g, '; '))}\n`;
 }
 
-/** Whoever read our output has gone (`nexus node ls | head -1`): nobody is left to tell. */
+/** Nobody reads our output any more (`nexus node ls | head -1`): nobody is left to tell. */
 const isBrokenPipe = (cause: unknown): boolean => cause instanceof Error && 'code' in cause && cause.code === 'EPIPE';

@@ -1,5 +1,4 @@
 /** The controller behind a gateway: gRPC on the gateway's own port, with the user's token on every call. */
-import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import {
   credentials,
@@ -14,6 +13,8 @@ import { AUTHORIZATION_METADATA } from '../shared/rpc/status.js';
 import { gatewayRoute } from '../shared/transfer/route.js';
 import { openClients, type Controller } from './connection.js';
 import { gatewayProblem } from './gateway-problem.js';
+import { MIB } from '../shared/limits.js';
+import { readTextNow } from '../shared/text-now.js';
 import { systemError } from './system-error.js';
 
 export interface GatewayOptions {
@@ -54,7 +55,7 @@ export async function openGateway({ url, token, caFile }: GatewayOptions, signal
 
 function readAuthority(path: string): Buffer {
   try {
-    return readFileSync(path);
+    return Buffer.from(readTextNow(path, MIB));
   } catch (error) {
     throw systemError(error, `cannot read ${path}`, 'give the certificate authority with: nexus login URL --ca-file');
   }

@@ -58,7 +58,8 @@ export class Interrupts implements Disposable {
   /** Whoever reads the output has gone: ends the command as SIGPIPE ends other programs. */
   abandon(): void {
     this.#exitCode ??= exitCodeOf(null, 'SIGPIPE');
-    this.#controller.abort(new NexusError('cancelled', 'nobody reads the output any more'));
+    const cause = Object.assign(new Error('broken pipe'), { code: 'EPIPE' });
+    this.#controller.abort(new NexusError('cancelled', 'nobody reads the output any more', {}, { cause }));
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,6 @@
 /** A secret that was written to a file beforehand, as scripts and services have it. */
 import { NexusError } from '../shared/errors.js';
+import { readTextNow } from '../shared/text-now.js';
 import { openForReading } from './local-file.js';
 
 /** Far longer than any secret can be. */
@@ -7,13 +8,14 @@ const MAX_BYTES = 4096;
 
 /** Its first line. Codes: those of reading a file, invalid_argument (empty, or longer than any secret). */
 export async function readSecretFile(path: string): Promise<string> {
-  const { file } = await openForReading(path, 'give a file with the password in its first line');
+  const opened = await openForReading(path, 'give a file with the password in its first line');
+  const close = opened.kind === 'pipe' ? () => Promise.resolve(opened.stream.destroy()) : () => opened.file.close();
   try {
-    const { bytesRead, buffer } = await file.read(Buffer.alloc(MAX_BYTES), 0, MAX_BYTES, null);
-    const [line = ''] = buffer.subarray(0, bytesRead).toString('utf8').split(/\r?\n/, 1);
-    if (line !== '' && bytesRead < MAX_BYTES) return line;
+    const text = readTextNow(path, MAX_BYTES);
+    const [line = ''] = text.split(/\r?\n/, 1);
+    if (line !== '' && Buffer.byteLength(text) < MAX_BYTES) return line;
     throw new NexusError('invalid_argument', `${path} holds no password: its first line is empty or far too long`);
   } finally {
-    await file.close();
+    await close();
   }
 }

@@ -1,6 +1,7 @@
-/** What an upload reads from: a file of the caller's, or standard input. */
-import type { Readable } from 'node:stream';
-import { fileSource, streamSource, type ByteSource } from '../shared/transfer/source.js';
+/** What a command sends: a file of the caller's, a pipe, or standard input. */
+import { Readable } from 'node:stream';
+import { MIB } from '../shared/limits.js';
+import { fileSource, piecesOf, streamSource, type ByteSource } from '../shared/transfer/source.js';
 import type { Context } from './context.js';
 import { openForReading } from './local-file.js';
 
@@ -12,25 +13,38 @@ export interface OpenSource extends AsyncDisposable {
 
 /** `path` may be `-`. Codes: those of openForReading; `adviceForFolder` says what to do with a folder. */
 export async function openSource(path: string, context: Context, adviceForFolder: string): Promise<OpenSource> {
-  if (path === '-') return openStandardInput(context);
-  const { file, size } = await openForReading(path, adviceForFolder);
+  if (path === '-') return ofStream(context.streams.stdin as Readable, context.signal, () => undefined);
+  const opened = await openForReading(path, adviceForFolder);
+  if (opened.kind === 'pipe') return ofStream(opened.stream, context.signal, () => opened.stream.destroy());
+  const { file, size } = opened;
   return { bytes: fileSource(file, path), size, [Symbol.asyncDispose]: () => file.close() };
 }
 
+/** As openSource, in pieces of 1 MiB at the most, well below gRPC's limit of 4; the caller destroys it. */
+export async function openPieces(path: string, context: Context, adviceForFolder: string): Promise<Readable> {
+  if (path === '-') return context.streams.stdin as Readable;
+  const opened = await openForReading(path, adviceForFolder);
+  if (opened.kind === 'pipe') return opened.stream;
+  const { file } = opened;
+  const pieces = Readable.from(piecesOf(fileSource(file, path), MIB), { objectMode: true, highWaterMark: 1 });
+  return pieces.once('close', () => void file.close());
+}
+
 /** An interrupt ends it, too: a pipe that nothing comes from would be waited for. */
-function openStandardInput({ streams, signal }: Context): OpenSource {
-  const stdin = streams.stdin as Readable;
+function ofStream(stream: Readable, signal: AbortSignal, close: () => void): OpenSource {
   const cancel = (): void => {
-    stdin.destroy(signal.reason as Error);
+    stream.destroy(signal.reason as Error);
   };
   // Whoever reads at that moment gets the error; at any other it must not end the process.
-  stdin.on('error', () => undefined);
+  stream.on('error', () => undefined);
   signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
   return {
-    bytes: streamSource(stdin as AsyncIterable<Uint8Array>),
+    bytes: streamSource(stream as AsyncIterable<Uint8Array>),
     size: 0,
     [Symbol.asyncDispose]: () => {
       signal.removeEventListener('abort', cancel);
+      close();
       return Promise.resolve();
     },
   };

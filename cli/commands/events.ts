@@ -4,6 +4,7 @@ import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import { command, type OutputFormat } from '../command.js';
 import { table, widthOf } from '../output.js';
 import { eventShape } from '../shapes.js';
+import { watchReader } from '../reader-watch.js';
 import { writeTo, type Output } from '../streams.js';
 
 export const events = command({
@@ -22,6 +23,7 @@ export const events = command({
   run: async (input, context) => {
     const controller = await context.connect();
     const stream = controller.cluster.watchEvents({ follow: input.follow, afterId: 0n, last: parseLast(input.last) });
+    using _reader = input.follow ? watchReader(context) : undefined;
     const seen: Event[] = [];
     for await (const { event } of controller.messages(stream)) {
       if (event === undefined) continue;

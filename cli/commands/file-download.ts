@@ -38,7 +38,7 @@ export const download = command({
       );
       return 0;
     }
-    await using destination = await FileDestination.open(input.dest, file.name, context.streams.env);
+    await using destination = await FileDestination.open(input.dest, file.name, context);
     await fetch(controller, context, { file, range }, (data) => destination.write(data));
     await destination.publish();
     await context.print(

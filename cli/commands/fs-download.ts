@@ -66,7 +66,7 @@ async function fetchTo(
   dest: string,
   progress: Progress,
 ): Promise<string> {
-  await using destination = await FileDestination.open(dest, entry.name, context.streams.env);
+  await using destination = await FileDestination.open(dest, entry.name, context);
   await fetch(controller, context, entry.path, progress, (data) => destination.write(data));
   await destination.publish();
   return destination.path;

@@ -1,19 +1,13 @@
 /** `nexus image ls`, `build`, `import`, `rm` */
-import { Readable } from 'node:stream';
 import { NexusError } from '../../shared/errors.js';
-import { MIB } from '../../shared/limits.js';
 import { ImportImageRequest, type Image, type ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
-import { fileSource, piecesOf } from '../../shared/transfer/source.js';
 import { command } from '../command.js';
 import type { Context } from '../context.js';
 import { formatAge, formatBytes } from '../format.js';
-import { openForReading } from '../local-file.js';
 import { table, widthOf } from '../output.js';
 import { sendBytes } from '../send-bytes.js';
 import { imageShape } from '../shapes.js';
-
-/** Messages stay well below gRPC's limit of 4 MiB. */
-const PIECE_BYTES = MIB;
+import { openPieces } from '../source.js';
 
 const expectImage = (image: Image | undefined): Image => {
   if (image === undefined) throw new NexusError('internal', 'the controller answered without an image');
@@ -93,7 +87,9 @@ export const importImage = command({
     ['docker export box | nexus image import box -', 'from a pipe'],
   ],
   run: async (input, context) => {
-    const source = await openSource(input.tarball, context);
+    const { tarball } = input;
+    const advice = `pipe an archive: tar c -C ${tarball} . | nexus image import NAME -`;
+    const source = await openPieces(tarball, context, advice);
     try {
       const controller = await context.connect();
       const { image } = await sendBytes<ImportImageRequest, ImportImageResponse>(
@@ -112,16 +108,6 @@ export const importImage = command({
     return 0;
   },
 });
-
-async function openSource(tarball: string, context: Context): Promise<Readable> {
-  if (tarball === '-') return context.streams.stdin as unknown as Readable;
-  const { file } = await openForReading(tarball, `pipe an archive: tar c -C ${tarball} . | nexus image import NAME -`);
-  const source = Readable.from(piecesOf(fileSource(file, tarball), PIECE_BYTES), {
-    objectMode: true,
-    highWaterMark: 1,
-  });
-  return source.once('close', () => void file.close());
-}
 
 export const remove = command({
   summary: 'remove an image',

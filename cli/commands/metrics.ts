@@ -6,6 +6,7 @@ import { command } from '../command.js';
 import { historyText, metricsText } from '../metrics-text.js';
 import { widthOf } from '../output.js';
 import { plainShape } from '../shapes.js';
+import { watchReader } from '../reader-watch.js';
 import { writeTo } from '../streams.js';
 
 const HISTORY_MS = 60 * 60 * 1000;
@@ -32,6 +33,7 @@ export const metrics = command({
     const { metrics: client } = controller;
     if (input.follow) {
       if (input.since !== undefined) throw new NexusError('invalid_argument', 'give --since or --follow, not both');
+      using _reader = watchReader(context);
       for await (const { metrics: found } of controller.messages(client.watchNodeMetrics({ node: input.node }))) {
         const shown = expectMetrics(found);
         const line = context.output === 'table' ? `${metricsText(shown)}\n` : JSON.stringify(plainShape(shown));

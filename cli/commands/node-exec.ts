@@ -9,6 +9,8 @@ import { usage } from '../scan.js';
 import { writeTo } from '../streams.js';
 
 const MAX_UID = 65_535;
+/** A command that ends in order takes its time; beyond this somebody who waits wants to know. */
+const REMIND_AFTER_MS = 3000;
 
 export const exec = command({
   summary: 'run a command in a node',
@@ -66,8 +68,12 @@ async function attach(controller: Controller, context: Context, start: Start): P
   const stream = controller.node.execInNode();
   const say = (message: Partial<ExecInNodeRequest>): boolean => stream.write(ExecInNodeRequest.fromPartial(message));
   say({ start });
+  let reminder: NodeJS.Timeout | undefined;
   context.interrupts.takeOver((signal) => {
     say({ signal: signal.slice('SIG'.length) });
+    reminder = setTimeout(() => {
+      context.note(`nexus: the command got ${signal} and goes on; a second signal ends it`);
+    }, REMIND_AFTER_MS);
   });
   const onResize = (): void => {
     say({ resize: terminalSize(context) });
@@ -89,6 +95,7 @@ async function attach(controller: Controller, context: Context, start: Start): P
       throw new NexusError('unavailable', 'the controller ended before the command did; see nexus status');
     return exitCode;
   } finally {
+    clearTimeout(reminder);
     process.off('SIGWINCH', onResize);
     context.streams.stdin.pause();
     stream.end();
@@ -121,10 +128,18 @@ function terminalName(isTerminal: boolean, context: Context): Record<string, str
 /** Keys go to the command unchanged; the terminal is given back whatever happens. */
 function rawMode(isWanted: boolean, context: Context): Disposable {
   const { stdin } = context.streams;
-  if (isWanted) stdin.setRawMode?.(true);
+  const giveBack = (): void => {
+    stdin.setRawMode?.(false);
+  };
+  if (isWanted) {
+    stdin.setRawMode?.(true);
+    process.once('exit', giveBack);
+  }
   return {
     [Symbol.dispose]: () => {
-      if (isWanted) stdin.setRawMode?.(false);
+      if (!isWanted) return;
+      process.off('exit', giveBack);
+      giveBack();
     },
   };
 }

@@ -1,6 +1,7 @@
 /** `nexus node logs` */
 import { parseInteger } from '../arguments.js';
 import { command } from '../command.js';
+import { watchReader } from '../reader-watch.js';
 import { writeTo } from '../streams.js';
 
 export const logs = command({
@@ -19,6 +20,7 @@ export const logs = command({
     const tail = input.tail === undefined ? 0 : parseInteger(input.tail, 'tail', 1, 1_000_000);
     const controller = await context.connect();
     const stream = controller.node.getNodeLogs({ node: input.node, follow: input.follow, tail });
+    using _reader = input.follow ? watchReader(context) : undefined;
     for await (const { data } of controller.messages(stream))
       await writeTo(context.streams.stdout, data, context.signal);
     return 0;

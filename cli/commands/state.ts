@@ -1,17 +1,14 @@
 /** `nexus state export`, `import`, `rebuild` */
-import { Readable } from 'node:stream';
 import { NexusError } from '../../shared/errors.js';
 import { ImportStateRequest, type ImportStateResponse, type RebuildSummary } from '../../shared/gen/nexus/v1/state.js';
-import { MIB } from '../../shared/limits.js';
-import { fileSource, piecesOf } from '../../shared/transfer/source.js';
 import { command } from '../command.js';
 import { FileDestination } from '../destination.js';
 import { formatBytes } from '../format.js';
 import { count } from '../fs-tree.js';
-import { openForReading } from '../local-file.js';
 import { table, widthOf } from '../output.js';
 import { sendBytes } from '../send-bytes.js';
 import { plainShape } from '../shapes.js';
+import { openPieces } from '../source.js';
 import { writeTo } from '../streams.js';
 
 /** As nexus.json itself: the paths of all users are in it. */
@@ -38,7 +35,7 @@ export const exportState = command({
       context.throwIfInterrupted();
       return 0;
     }
-    await using destination = await FileDestination.open(input.file, 'nexus.json', context.streams.env, EXPORT_MODE);
+    await using destination = await FileDestination.open(input.file, 'nexus.json', context, EXPORT_MODE);
     let size = 0;
     for await (const { data } of controller.messages(stream)) {
       size += data.length;
@@ -64,7 +61,7 @@ export const importState = command({
     ['gunzip < backup.json.gz | nexus state import -', 'from a pipe'],
   ],
   run: async (input, context) => {
-    const source = await openDocument(input.file, context.streams.stdin);
+    const source = await openPieces(input.file, context, 'give a file that nexus state export has written');
     try {
       const controller = await context.connect();
       const imported = await sendBytes<ImportStateRequest, ImportStateResponse>(
@@ -85,13 +82,6 @@ export const importState = command({
     return 0;
   },
 });
-
-async function openDocument(path: string, stdin: NodeJS.ReadableStream): Promise<Readable> {
-  if (path === '-') return stdin as unknown as Readable;
-  const { file } = await openForReading(path, 'give a file that nexus state export has written');
-  const source = Readable.from(piecesOf(fileSource(file, path), MIB), { objectMode: true, highWaterMark: 1 });
-  return source.once('close', () => void file.close());
-}
 
 export const rebuildState = command({
   summary: 'make the state anew from the volumes',

@@ -2,11 +2,12 @@
  * What is given for settings, and where: in the file, by variables, by flags. Each value keeps its origin, so that an
  * error can say where to change it. An empty value is none at all: it leaves the setting to what would else decide.
  */
-import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { NexusError } from '../errors.js';
 import { DEFAULT_INSTANCE } from './instance.js';
+import { MIB } from '../limits.js';
+import { readTextNow } from '../text-now.js';
 import { environmentName, keyName } from './names.js';
 
 export interface Given {
@@ -26,6 +27,8 @@ export interface Sources {
 }
 
 const DEFAULT_FILE = '/etc/nexus/nexus.yaml';
+/** The sample with all settings has some 20 KB. */
+const MOST_FILE_BYTES = MIB;
 
 /** By the names of settings; a flag wins over a variable, that over the file. Code: invalid_argument. */
 export function givenSettings({ flags, env, file }: Sources, names: readonly string[]): GivenSettings {
@@ -46,8 +49,9 @@ function fromFile(path: string | undefined, env: NodeJS.ProcessEnv, names: reado
   const file = path ?? DEFAULT_FILE;
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = readTextNow(file, MOST_FILE_BYTES);
   } catch (error) {
+    if (error instanceof NexusError) throw error.during('settings file');
     if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw unreadable(file, error as NodeJS.ErrnoException);
   }

@@ -1,9 +1,12 @@
 /** `exec -it` as a person uses it: the CLI inside a real pseudo terminal. */
 import { expect } from 'chai';
 import { spawn } from 'node-pty';
+import { spawn as spawnChild } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 import { onTerminal, type OnTerminal } from '../support/pty.js';
@@ -44,6 +47,32 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     await eventually(seen, (text) => /code 130/.test(text));
     terminal.write('exit\r');
     await ended;
+  });
+
+  it('a command that ignores every signal ends by the second one, and leaves nothing in the node', async () => {
+    const script = 'trap "" INT TERM; echo on; while :; do sleep 4323; done';
+    const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'node', 'exec', 'term', '--', 'sh', '-c', script];
+    const child = spawnChild(process.execPath, args, { env: cluster().env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const ended = once(child, 'exit') as Promise<unknown[]>;
+    await once(child.stdout, 'data');
+    child.kill('SIGINT');
+    const [words] = (await once(child.stderr, 'data')) as [Buffer];
+    expect(words.toString()).to.equal('nexus: the command got SIGINT and goes on; a second signal ends it\n');
+    child.kill('SIGINT');
+    expect(await ended).to.deep.equal([null, 'SIGINT']);
+    await eventually(
+      () => cluster().ok('node', 'exec', 'term', '--', 'ps'),
+      (processes) => !processes.includes('4323'),
+    );
+  });
+
+  it('what follows ends when nobody reads it any more, though nothing happens', async () => {
+    const nexus = `${process.execPath} ${join(PROJECT, 'dist', 'cli', 'main.js')}`;
+    for (const words of ['node logs -f term', 'events -f', 'metrics -f term']) {
+      const script = `${nexus} ${words} | head -n 1 >/dev/null; echo "\${PIPESTATUS[0]}"`;
+      const child = spawnChild('bash', ['-c', script], { env: cluster().env, stdio: ['ignore', 'pipe', 'inherit'] });
+      expect(await text(child.stdout), words).to.equal('141\n');
+    }
   });
 
   it('dies with the caller: nothing of the command is left in the node', async () => {

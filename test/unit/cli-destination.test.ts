@@ -13,6 +13,8 @@ import {
 import { errorOf } from '../support/codes.js';
 import { FakeController } from '../support/fake-controller.js';
 
+const CALLER = { signal: new AbortController().signal, streams: { env: {} } };
+
 describe('a destination', () => {
   let folder: string;
   beforeEach(async () => {
@@ -23,7 +25,7 @@ describe('a destination', () => {
   it('in a folder that does not exist is not found', async () => {
     await writeFile(join(folder, 'file'), '');
     for (const path of ['none/x', 'none/', 'file/x']) {
-      const error = await errorOf(() => FileDestination.open(join(folder, path), 'name', {}));
+      const error = await errorOf(() => FileDestination.open(join(folder, path), 'name', CALLER));
       expect(error, path).to.include({ code: 'not_found' });
       expect(error.message, path).to.include('its folder does not exist');
     }
@@ -32,7 +34,7 @@ describe('a destination', () => {
 
   it('whose name a folder has is refused before anything is fetched', async () => {
     await mkdir(join(folder, 'name'));
-    const error = await errorOf(() => FileDestination.open(folder, 'name', {}));
+    const error = await errorOf(() => FileDestination.open(folder, 'name', CALLER));
     expect(error).to.include({ code: 'already_exists' });
     expect(error.message).to.include(join(folder, 'name')).and.include('it is a folder');
     expect(await readdir(folder)).to.deep.equal(['name']);

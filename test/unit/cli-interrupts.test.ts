@@ -1,20 +1,25 @@
 /** Interrupted commands, each as a process of its own that gets a real signal. */
-import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { sendUnaryData, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
+import type { sendUnaryData, ServerReadableStream, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { File, GrantChunksResponse, OpenUploadResponse } from '../../shared/gen/nexus/v1/file.js';
 import { FsEntry, OpenFsUploadResponse } from '../../shared/gen/nexus/v1/fs.js';
+import { ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
 import { CHUNK_SIZE_BYTES, MIB } from '../../shared/limits.js';
+import { eventually } from '../support/cluster.js';
 import { FakeAgent, md5Of } from '../support/fake-agent.js';
 import { FakeController } from '../support/fake-controller.js';
 
 const EXIT_CODES = [
   ['SIGHUP', 129],
   ['SIGINT', 130],
+  ['SIGQUIT', 131],
   ['SIGTERM', 143],
 ] as const;
 
@@ -187,4 +192,88 @@ describe('an interrupted command', function () {
     await once(child.stdout, 'readable');
     expect(await interrupt(child, 'SIGINT')).to.deep.equal({ code: 130, stderr: 'nexus: interrupted by SIGINT\n' });
   });
+
+  for (const words of [
+    'file upload FIFO',
+    'fs upload FIFO /x',
+    'image import a FIFO',
+    'lambda run FIFO',
+    'state import FIFO',
+    'file download f1 FIFO',
+    'state export FIFO',
+  ]) {
+    it(`nexus ${words} ends by a signal though nobody comes to the named pipe`, async () => {
+      await using fifo = await namedPipe();
+      const asked = signalled();
+      await using controller = await FakeController.start({
+        getFile: replying({ file: File.fromPartial({ id: 'f1', name: 'data', chunksCount: 1 }) }, asked.resolve),
+        openUpload: silent(asked.resolve),
+        statEntry: silent(asked.resolve),
+        importImage: silent(asked.resolve),
+        importState: silent(asked.resolve),
+        exportState: silent(() => undefined),
+      });
+      const child = start(controller, words.replace('FIFO', fifo.path));
+      const loaded = once(child, 'exit').then(() => 'ended');
+      // These open the pipe before they ask anything.
+      const isReady = /lambda|export/.test(words) ? isWaiting(child.pid ?? 0) : asked.promise;
+      await Promise.race([isReady, loaded]);
+      expect((await interrupt(child, 'SIGTERM')).code).to.equal(143);
+    });
+  }
+
+  it('reads a named pipe whose writer comes later, as cat would', async () => {
+    await using fifo = await namedPipe();
+    const asked = signalled();
+    let received = '';
+    await using controller = await FakeController.start({
+      importImage: (call: ServerReadableStream<{ data?: Buffer }, unknown>, done: sendUnaryData<unknown>) => {
+        asked.resolve();
+        call.on('data', ({ data }: { data?: Buffer }) => (received += data?.toString() ?? ''));
+        call.on('end', () => {
+          done(null, ImportImageResponse.fromPartial({ image: { name: 'a' } }));
+        });
+      },
+    });
+    const child = start(controller, `image import a ${fifo.path}`);
+    const ended = Promise.all([text(child.stderr), once(child, 'exit') as Promise<unknown[]>]);
+    await Promise.race([asked.promise, ended]);
+    await writeFile(fifo.path, 'an archive');
+    const [stderr, [code]] = await ended;
+    expect({ code, received, stderr }).to.deep.equal({ code: 0, received: 'an archive', stderr: '' });
+  });
+
+  it('refuses a device plainly', async () => {
+    await using controller = await FakeController.start({});
+    const child = start(controller, 'file upload /dev/zero');
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'exit') as Promise<unknown[]>]);
+    expect(code).to.equal(2);
+    expect(stderr).to.match(/^nexus: \/dev\/zero is neither file nor pipe; .*\n$/);
+  });
+
+  it('waits no more than seconds for settings from a named pipe that nobody writes to', async () => {
+    await using fifo = await namedPipe();
+    await using controller = await FakeController.start({});
+    const child = start(controller, `--config ${fifo.path} status`);
+    const [stderr, [code]] = await Promise.all([text(child.stderr), once(child, 'exit') as Promise<unknown[]>]);
+    expect(code).to.equal(5);
+    expect(stderr).to.include('gave nothing within 5 s');
+  });
 });
+
+async function namedPipe(): Promise<AsyncDisposable & { readonly path: string }> {
+  const folder = await mkdtemp(join(tmpdir(), 'nexus-fifo-'));
+  const path = join(folder, 'p');
+  execFileSync('mkfifo', [path]);
+  return { path, [Symbol.asyncDispose]: () => rm(folder, { recursive: true }) };
+}
+
+/** It has set its signals, as /proc shows, and is past its start. */
+async function isWaiting(pid: number): Promise<void> {
+  const caught = (): boolean => {
+    const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '0';
+    // SIGHUP: Node itself does not catch it.
+    return (BigInt(`0x${mask}`) & 1n) === 1n;
+  };
+  await eventually(caught, (is) => is, 20_000);
+}
