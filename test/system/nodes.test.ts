@@ -301,7 +301,7 @@ describeWithCluster('nodes', {}, (cluster) => {
       [2, /mem/, ['node', 'create', 'wrong', '--mem', '0', '--storage', '1G']],
       [4, /memory.*machine/, ['node', 'create', 'wrong', '--mem', '1T', '--storage', '1G']],
       [2, /storage/, ['node', 'create', 'wrong', '--storage', '1Q']],
-      [2, /name/, ['node', 'create']],
+      [2, /NAME/, ['node', 'create']],
       [4, /does not fit/, ['node', 'create', 'wrong', '--storage', '15T']],
       [2, /cpu/, ['node', 'create', 'wrong', '--cpu', '10001', '--storage', '1G']],
       [2, /--no-such-flag/, ['node', 'create', 'wrong', '--no-such-flag', '--storage', '1G']],
