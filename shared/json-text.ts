@@ -72,6 +72,13 @@ export function repeatedMember(text: string, except: string): string | undefined
   return repeated;
 }
 
+/** The text of an object that has members, with one more at its end, whose value stands as it was written. */
+export function withMember(object: string, name: string, value: string): string {
+  const space = /\s*(?=\}$)/.exec(object)?.[0] ?? '';
+  const indent = space === '' ? '' : `${space}  `;
+  return `${object.slice(0, -1 - space.length)},${indent}${JSON.stringify(name)}: ${value}${space}}`;
+}
+
 /** The text of a member of the outermost object; of several with one name the last one's, as JSON.parse has it. */
 export function memberText(text: string, name: string): string | undefined {
   let from = 0;

@@ -38,7 +38,7 @@ export const deploy = command({
 export const invoke = command({
   summary: 'run a function',
   details:
-    'Calls handler(event) where the code defines it, and prints what it returns as JSON. Exits as lambda run does.',
+    'Calls handler(event) where the code defines it, and prints what it returns as JSON on a line of its own. Exits as lambda run does.',
   positionals: { name: NAME },
   flags: INPUT_FLAGS,
   examples: [['nexus lambda invoke resize --event \'{"width": 100}\'', 'with an event']],
@@ -79,7 +79,8 @@ export const remove = command({
 
 export const logs = command({
   summary: 'the last invocations of a function',
-  details: 'Kept in memory, since the controller started at most; of each the last 8 KB of output.',
+  details:
+    'Kept in memory, since the controller started at most; of each the last 8 KB of its output and of what its handler returned.',
   positionals: { name: NAME },
   flags: { limit: { type: 'string', short: 'n', hint: 'N', description: 'how many, 20 by default', field: 'limit' } },
   examples: [['nexus lambda logs resize -n 5', 'the last five, oldest first']],

@@ -6,7 +6,7 @@ export interface LoggedInvocation {
   readonly atMs: number;
   readonly version: string;
   readonly result: LambdaResult;
-  /** The last of both streams, in order of arrival. */
+  /** The last of both streams, in order of arrival, then what the handler returned on a line of its own. */
   readonly output: Buffer;
 }
 
@@ -35,6 +35,8 @@ export class FunctionLogs {
 
 const keyOf = (user: string, name: string): string => `${user}/${name}`;
 
+const NEWLINE = 0x0a;
+
 /** Keeps the end of what passes. */
 export class Tail {
   #parts: Buffer[] = [];
@@ -44,6 +46,12 @@ export class Tail {
     this.#parts.push(data);
     this.#bytes += data.length;
     if (this.#bytes > 2 * LOGGED_OUTPUT_BYTES) this.#cut();
+  }
+
+  /** Begins a line where the last one has not ended. */
+  addLine(text: string): void {
+    const isOpen = (this.#parts.at(-1)?.at(-1) ?? NEWLINE) !== NEWLINE;
+    this.add(Buffer.from(`${isOpen ? '\n' : ''}${text}\n`));
   }
 
   take(): Buffer {

@@ -58,7 +58,10 @@ export class Invocations {
       onOutput(stream, data);
     };
     const result = await this.run(code, bounds, { ...given, event: given.event ?? 'null' }, pass, signal);
-    this.#logs.add(user, name, { atMs, version: found.version, result, output: tail.take() });
+    if (result.result !== undefined) tail.addLine(result.result);
+    // A result may be a hundred times what is kept of the output.
+    const logged = { ...result, result: undefined };
+    this.#logs.add(user, name, { atMs, version: found.version, result: logged, output: tail.take() });
     return result;
   }
 

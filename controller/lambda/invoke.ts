@@ -19,6 +19,7 @@ export interface LambdaRequest extends Invocation, Pick<WatchLimits, 'timeoutMs'
 }
 
 export interface LambdaResult {
+  /** The code's own; 124 after a timeout, 137 when it was ended for anything else: what the command exits with. */
   readonly exitCode: number;
   readonly executionTimeMs: number;
   readonly peakMemoryBytes: number;
@@ -26,6 +27,8 @@ export interface LambdaResult {
   readonly node: string;
   readonly warm: boolean;
   readonly queuedMs: number;
+  /** JSON text of what the handler returned; undefined: there is nothing. */
+  readonly result: string | undefined;
 }
 
 export interface InvokerDeps {
@@ -87,9 +90,9 @@ export class Invoker {
         const startedAt = clock.monotonic();
         if (!(await hasStarted(sandbox.start(request, watchdog.output), attempt))) continue;
         watchdog.arm(clock);
-        const { exitCode, peakMemoryBytes, reason, interruption } = await watchdog.verdict();
+        const { exitCode, peakMemoryBytes, reason, interruption, result } = await watchdog.verdict();
         if (interruption !== undefined) throw interrupted(interruption, place.node.name, request);
-        return { exitCode, peakMemoryBytes, reason, executionTimeMs: clock.monotonic() - startedAt, warm };
+        return { exitCode, peakMemoryBytes, reason, executionTimeMs: clock.monotonic() - startedAt, warm, result };
       } finally {
         await sandbox.end();
         this.#running.delete(sandbox);

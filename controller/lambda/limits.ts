@@ -8,6 +8,8 @@ export const MAX_EVENT_BYTES = 256 * KIB;
 export const MAX_EVENT_DEPTH = 200;
 /** Python reads no number of more than 4,300 digits, for the time that would take. */
 export const MAX_EVENT_DIGITS = 4300;
+/** Of what a handler returns, which is read as a whole; it counts as output, too. Beside it a message has room for the rest. */
+export const MAX_RESULT_BYTES = MIB;
 export const MAX_STDIN_BYTES = 2 * MIB;
 /** Of its limit, what an invocation finds free at least where it runs alone: most code never comes near its limit. */
 export const LEAST_SHARE = 0.25;

@@ -1,28 +1,46 @@
 /**
  * Watches one invocation: its output passes through here, and whatever goes beyond a limit ends the sandbox. The first
- * reason counts; what the code still says after it is not passed on.
+ * reason counts; what the code still says after it is not passed on. What it hands back is kept until its end, when it is
+ * known to be whole.
  */
 import type { Clock } from '../../shared/clock.js';
-import type { Sandbox, SandboxEnd } from './sandbox/port.js';
+import { handedBack } from './event-text.js';
+import { MAX_RESULT_BYTES } from './limits.js';
+import type { Sandbox, SandboxEnd, SandboxStream } from './sandbox/port.js';
 import type { Reason } from './statistics.js';
 
 /** What ended the sandbox that neither the code nor its caller is to blame for. */
 export type Interruption = 'node' | 'node_memory' | 'runtime';
 
-export type Verdict = SandboxEnd & { readonly reason: Reason; readonly interruption: Interruption | undefined };
+export type Verdict = SandboxEnd & {
+  readonly reason: Reason;
+  readonly interruption: Interruption | undefined;
+  /** JSON text of what the handler returned; undefined unless the code came to its own end. */
+  readonly result: string | undefined;
+};
+
+/** By reason, where the code did not end itself: as timeout(1) has it, and as a shell counts SIGKILL. */
+const EXIT_CODES: Readonly<Partial<Record<Reason, number>>> = {
+  timeout: 124,
+  out_of_memory: 137,
+  output_limit: 137,
+  cancelled: 137,
+};
 
 export type Stream = 'stdout' | 'stderr';
 export type OnOutput = (stream: Stream, data: Buffer) => void;
 
 export interface WatchLimits {
   readonly timeoutMs: number;
-  /** Of both streams together. */
+  /** Of both streams and the result together. */
   readonly outputBytes: number;
 }
 
 export class Watchdog {
   #reason: Reason | undefined;
   #bytes = 0;
+  #result = Buffer.alloc(0);
+  #resultBytes = 0;
   readonly #over = new AbortController();
   readonly #onAbort = (): void => {
     this.#end('cancelled');
@@ -47,16 +65,15 @@ export class Watchdog {
     );
   }
 
-  readonly output: OnOutput = (stream, data) => {
+  readonly output = (stream: SandboxStream, data: Buffer): void => {
     if (this.#reason !== undefined) return;
     const room = this.limits.outputBytes - this.#bytes;
     this.#bytes += data.length;
-    if (data.length <= room) {
-      this.pass(stream, data);
-      return;
-    }
-    if (room > 0) this.pass(stream, data.subarray(0, room));
-    this.#end('output_limit');
+    const isOver = data.length > room;
+    if (stream !== 'result') this.#pass(stream, isOver ? data.subarray(0, Math.max(room, 0)) : data);
+    else if (!isOver && this.#resultBytes + data.length <= MAX_RESULT_BYTES) this.#keep(data);
+    else this.#end('output_limit');
+    if (isOver) this.#end('output_limit');
   };
 
   /** Nothing is left of the sandbox when it resolves. */
@@ -65,7 +82,31 @@ export class Watchdog {
     this.#over.abort();
     this.signal.removeEventListener('abort', this.#onAbort);
     const reason = this.#reason ?? (end.outOfMemory === 'limit' ? 'out_of_memory' : 'exit');
-    return { ...end, reason, interruption: this.#reason === undefined ? this.#interruptionOf(end) : undefined };
+    const interruption = this.#reason === undefined ? this.#interruptionOf(end) : undefined;
+    const exitCode = EXIT_CODES[reason] ?? end.exitCode;
+    if (reason !== 'exit' || interruption !== undefined) {
+      return { ...end, exitCode, reason, interruption, result: undefined };
+    }
+    const { text, problem } = handedBack(this.#result.subarray(0, this.#resultBytes));
+    if (problem === undefined) return { ...end, exitCode, reason, interruption, result: text };
+    this.pass('stderr', Buffer.from(`what handler returned can't be passed on: ${problem}\n`));
+    return { ...end, exitCode: exitCode === 0 ? 1 : exitCode, reason, interruption, result: undefined };
+  }
+
+  #pass(stream: Stream, data: Buffer): void {
+    if (data.length > 0) this.pass(stream, data);
+  }
+
+  /** In one buffer, which grows by doubling: code that writes byte by byte must not cost an object for each. */
+  #keep(data: Buffer): void {
+    const end = this.#resultBytes + data.length;
+    if (end > this.#result.length) {
+      const larger = Buffer.alloc(Math.max(end, 2 * this.#result.length));
+      this.#result.copy(larger, 0, 0, this.#resultBytes);
+      this.#result = larger;
+    }
+    data.copy(this.#result, this.#resultBytes);
+    this.#resultBytes = end;
   }
 
   #interruptionOf({ outOfMemory, isLost }: SandboxEnd): Interruption | undefined {

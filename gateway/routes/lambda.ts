@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';
-import { memberText } from '../../shared/json-text.js';
+import { memberText, withMember } from '../../shared/json-text.js';
 import { MIB } from '../../shared/limits.js';
 import { plainShape, textOrBase64 } from '../../shared/rpc/shapes.js';
 import { path } from '../fields.js';
@@ -58,9 +58,10 @@ export const lambdaRoutes: readonly Route[] = [
       }
       if (result === undefined) throw new NexusError('cancelled', 'the client went away');
       const { stdout, stderr } = output;
-      return {
-        body: { ...textOrBase64('stdout', stdout), ...textOrBase64('stderr', stderr), ...plainShape(result) },
-      };
+      const { result: returned, ...rest } = result;
+      const shown = { ...textOrBase64('stdout', stdout), ...textOrBase64('stderr', stderr), ...plainShape(rest) };
+      if (returned === undefined) return { body: shown };
+      return { type: 'application/json', body: withMember(JSON.stringify(shown), 'result', returned) };
     },
   }),
 ];

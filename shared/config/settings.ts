@@ -228,7 +228,9 @@ const schema = z.strictObject({
     .describe('memory that an invocation may ask for, MB'),
   lambdaTimeoutMs: milliseconds(1).default(10_000).describe('time of an invocation that asks for none, ms'),
   lambdaMaxTimeoutMs: milliseconds(1).default(300_000).describe('time that an invocation may ask for, ms'),
-  lambdaOutputKb: count(1, 65_536).default(1024).describe('output of an invocation, both streams together, KB'),
+  lambdaOutputKb: count(1, 65_536)
+    .default(1024)
+    .describe('output of an invocation, both streams and the result together, KB'),
   lambdaStartTimeoutMs: milliseconds(100)
     .default(10_000)
     .describe('wait for a sandbox to come up, and for any sign of what they are forked from, ms'),

@@ -13,6 +13,7 @@ const FEW_AT_A_TIME = 'pages = []\n  while True: pages.append(bytearray(1 << 20)
 interface Ran extends SandboxEnd {
   readonly stdout: string;
   readonly stderr: string;
+  readonly result: string;
 }
 
 interface Case {
@@ -29,13 +30,56 @@ const CASES: readonly Case[] = [
     title: 'an event arrives as it was written, and a result as Python has it',
     code: 'def handler(event): return event',
     event: EVENT,
-    end: { exitCode: 0, stdout: `${EVENT.replace('1e-7', '1e-07')}\n` },
+    end: { exitCode: 0, stdout: '', result: `${EVENT.replace('1e-7', '1e-07')}\n` },
   },
   {
     title: 'an event may be as deep as is allowed',
     code: 'def handler(event): return event',
     event: DEEP,
-    end: { exitCode: 0, stdout: `${DEEP}\n` },
+    end: { exitCode: 0, stdout: '', result: `${DEEP}\n` },
+  },
+  {
+    title: 'a handler that prints and returns: both, apart',
+    code: 'def handler(event):\n  print("called", end="")\n  return {"n": 1}',
+    event: 'null',
+    end: { exitCode: 0, stdout: 'called', stderr: '', result: '{"n": 1}\n' },
+  },
+  {
+    title: 'a result as large as its stream takes at once, many times over',
+    code: 'def handler(event): return "x" * 900000',
+    event: 'null',
+    end: { exitCode: 0, stdout: '', result: `"${'x'.repeat(900_000)}"\n` },
+  },
+  {
+    title: 'what is printed in the form of a result',
+    code: 'import sys\ndef handler(event):\n  print(\'{"n": 1}\')\n  sys.exit(0)',
+    event: 'null',
+    end: { exitCode: 0, stdout: '{"n": 1}\n', result: '' },
+  },
+  {
+    title: 'code without an event has no stream for a result',
+    code: 'import os\ndef handler(event): return 1\nos.write(3, b"1\\n")',
+    end: { exitCode: 1, stdout: '', result: '' },
+    says: 'OSError: [Errno 9] Bad file descriptor',
+  },
+  {
+    title: 'a program that the code starts has no stream for a result',
+    code: 'import subprocess\ndef handler(event):\n  return subprocess.run("echo 2 >&3", shell=True, close_fds=False).returncode != 0',
+    event: 'null',
+    end: { exitCode: 0, stdout: '', result: 'true\n' },
+  },
+  {
+    title: 'a handler that closes every descriptor before it returns',
+    code: 'import os\ndef handler(event):\n  os.closerange(0, 1000)\n  return 1',
+    event: 'null',
+    end: { exitCode: 1, stdout: '', stderr: '', result: '' },
+  },
+  {
+    title: 'a handler that loses its stream for the result is told so',
+    code: 'import os\ndef handler(event):\n  os.close(3)\n  return 1',
+    event: 'null',
+    end: { exitCode: 1, stdout: '', result: '' },
+    says: "what handler returned can't be delivered: [Errno 9] Bad file descriptor",
   },
   {
     title: 'a result that is no number of JSON',
@@ -138,7 +182,7 @@ describe('odd code in a sandbox', function () {
 
   const run = async (code: string, more: Partial<Invocation> = {}): Promise<Ran> => {
     const sandbox = await opened.runtime.create(opened.node, LIMITS, new AbortController().signal);
-    const said = { stdout: '', stderr: '' };
+    const said = { stdout: '', stderr: '', result: '' };
     const invocation = { code, event: undefined, stdin: Buffer.alloc(0), files: [], ...LIMITS, ...more };
     await sandbox.start(invocation, (stream, data) => {
       said[stream] += data.toString('utf8');

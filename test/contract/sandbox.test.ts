@@ -32,10 +32,11 @@ for (const { name, needsRoot, open } of SANDBOXES) {
     interface Ran extends SandboxEnd {
       readonly stdout: string;
       readonly stderr: string;
+      readonly result: string;
     }
 
     const run = async (sandbox: Sandbox, code: string, more: Partial<Invocation> = {}): Promise<Ran> => {
-      const said = { stdout: '', stderr: '' };
+      const said = { stdout: '', stderr: '', result: '' };
       const invocation = { code, event: undefined, stdin: Buffer.alloc(0), files: [], ...LIMITS, ...more };
       await sandbox.start(invocation, (stream, data) => {
         said[stream] += data.toString('utf8');
@@ -52,7 +53,7 @@ for (const { name, needsRoot, open } of SANDBOXES) {
 
     it('hands on standard input, an event and files', async () => {
       expect(await run(await create(), CODE.echo, { stdin: Buffer.from('abc') })).to.include({ stdout: 'abc' });
-      expect(await run(await create(), CODE.event, { event: '{"n": 41}' })).to.include({ stdout: '42\n' });
+      expect(await run(await create(), CODE.event, { event: '{"n": 41}' })).to.include({ stdout: '', result: '42\n' });
       const file = { path: '/data/a.txt', size: 5, content: async () => Buffer.from('words') };
       expect(await run(await create(), CODE.file, { files: [file] })).to.include({ stdout: 'words' });
     });

@@ -63,7 +63,7 @@ const PROGRAMS: readonly (readonly [string, FakeCode])[] = [
   [
     CODE.event,
     async ({ say, invocation }) => {
-      say('stdout', `${(JSON.parse(invocation.event ?? '') as { n: number }).n + 1}\n`);
+      say('result', `${(JSON.parse(invocation.event ?? '') as { n: number }).n + 1}\n`);
       return 0;
     },
   ],

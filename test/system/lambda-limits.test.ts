@@ -109,7 +109,14 @@ describeWithCluster(
     it('hands an event of REST on as it was written, and names the fields of the body', async () => {
       const event = '{"a": 1.0, "b": 12345678901234567890}';
       const code = JSON.stringify('def handler(event): return event');
-      expect((await post(`{"event":${event},"code":${code}}`)).json['stdout']).to.equal(`${event}\n`);
+      const handed = await post(`{"event":${event},"code":${code}}`);
+      expect(handed.headers.get('content-type')).to.equal('application/json; charset=utf-8');
+      expect(handed.text).to.contain(`,"result": ${event}}`);
+      expect(handed.json).to.include({ stdout: '', reason: 'exit', exit_code: 0 });
+      const without = await post('{"code":"print(1)"}');
+      expect(without.json).to.include({ stdout: '1\n' }).and.not.have.property('result');
+      const late = await post('{"code":"while 1: pass","timeout_ms":300}');
+      expect(late.json, 'as the command exits').to.include({ reason: 'timeout', exit_code: 124 });
       for (const [levels, error] of [
         [230, 'event: must not be nested deeper than 200'],
         [5000, 'body: must be nested at most 256 levels deep'],

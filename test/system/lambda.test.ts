@@ -282,6 +282,12 @@ describeWithCluster('lambda as people use it', {}, (cluster) => {
     const deployed = await cluster().runWith({ input: code }, 'lambda', 'deploy', 'double', '-', '-o', 'json');
     const first = JSON.parse(deployed.stdout) as { version: string; versions: number };
     expect(await cluster().ok('lambda', 'invoke', 'double', '--event', '{"n": 21}')).to.equal('called\n{"n": 42}\n');
+    const event = ['--event', '{"n": 10000000000000000000}'];
+    const shown = await cluster().ok('lambda', 'invoke', 'double', ...event, '-o', 'json');
+    expect(JSON.parse(shown)).to.deep.include({ stdout: 'called\n', result: { n: 2e19 }, exit_code: 0 });
+    expect(shown, 'as it was written').to.contain('"result": {"n": 20000000000000000000}');
+    const yaml = await cluster().ok('lambda', 'invoke', 'double', ...event, '-o', 'yaml');
+    expect(yaml).to.contain('\nresult: {"n": 20000000000000000000}\n');
     await cluster().runWith({ input: `${code}# newer\n` }, 'lambda', 'deploy', 'double', '-');
     const [listed] = await cluster().json<{ version: string; versions: number }[]>('lambda', 'ls');
     expect(listed?.versions).to.equal(2);
@@ -290,7 +296,7 @@ describeWithCluster('lambda as people use it', {}, (cluster) => {
     expect(broken.code).to.equal(1);
     expect(broken.stderr).to.contain("KeyError: 'n'");
     const logs = await cluster().json<{ output: string; exit_code: number }[]>('lambda', 'logs', 'double');
-    expect(logs.map(({ exit_code: exitCode }) => exitCode)).to.deep.equal([0, 1]);
+    expect(logs.map(({ exit_code: exitCode }) => exitCode)).to.deep.equal([0, 0, 0, 1]);
     expect(logs[0]?.output).to.equal('called\n{"n": 42}\n');
     await cluster().createUser('other');
     expect(await cluster().run('lambda', 'invoke', 'double', '--as', 'other')).to.include({ code: 3 });
@@ -310,6 +316,17 @@ describeWithCluster('lambda as people use it', {}, (cluster) => {
     const late = await cluster().runWith({ input: 'while 1: pass' }, 'lambda', 'run', '-', '--timeout', '300ms');
     expect(late.code).to.equal(124);
     expect(late.stderr).to.contain('--timeout');
+    for (const [input, code, reason] of [
+      ['print("begun", flush=True)\nwhile 1: pass', 124, 'timeout'],
+      ['print("begun", flush=True)\nwhile 1: print("x" * 4096)', 137, 'output_limit'],
+    ] as const) {
+      const ended = await cluster().runWith({ input }, 'lambda', 'run', '-', '--timeout', '2s', '-o', 'json');
+      expect(ended.code).to.equal(code);
+      expect(JSON.parse(ended.stdout), 'as the command').to.include({ exit_code: code, reason });
+    }
+    const open = 'def handler(event):\n    print("no end", end="")\n    return None\n';
+    const own = await cluster().runWith({ input: open }, 'lambda', 'run', '-', '--event', '1');
+    expect(own, 'on a line of its own').to.deep.equal({ code: 0, stdout: 'no end\nnull\n', stderr: '' });
     const nowhere = await cluster().runWith({ input: 'x' }, 'lambda', 'run', '-', '--file', '/none');
     expect(nowhere.code).to.equal(3);
     const much = await cluster().runWith({ input: 'x' }, 'lambda', 'run', '-', '--mem', '9999');

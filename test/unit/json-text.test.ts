@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { problemOfEvent } from '../../controller/lambda/event-text.js';
-import { jsonDepth, memberText, mostDigits, repeatedMember } from '../../shared/json-text.js';
+import { jsonDepth, memberText, mostDigits, repeatedMember, withMember } from '../../shared/json-text.js';
 
 describe('JSON as text', () => {
   it('gives a member as it was written', () => {
@@ -13,6 +13,16 @@ describe('JSON as text', () => {
     expect(memberText('{"other":{"event":1}}', 'event')).to.equal(undefined);
     expect(memberText('["event", 1]', 'event')).to.equal(undefined);
     expect(memberText('{}', 'event')).to.equal(undefined);
+  });
+
+  it('takes a member in as it was written, on one line and on several', () => {
+    const written = '{"n": 1.0, "m": 12345678901234567890, "}": "\\n}"}';
+    for (const indent of [undefined, 2]) {
+      const text = withMember(JSON.stringify({ stdout: '}\n', node: 'a' }, null, indent), 'result', written);
+      expect(memberText(text, 'result')).to.equal(written);
+      expect(JSON.parse(text)).to.deep.equal({ stdout: '}\n', node: 'a', result: JSON.parse(written) as unknown });
+    }
+    expect(withMember('{\n  "a": 1\n}', 'b', '[]')).to.equal('{\n  "a": 1,\n  "b": []\n}');
   });
 
   it('finds a name that an object has twice, at any depth but in what is passed on', () => {

@@ -5,7 +5,9 @@ import { Invoker, type LambdaRequest, type LambdaResult } from '../../controller
 import type { LambdaNode } from '../../controller/lambda/plan.js';
 import { WarmPool } from '../../controller/lambda/pool.js';
 import { Residents } from '../../controller/lambda/residents.js';
+import { MAX_RESULT_BYTES } from '../../controller/lambda/limits.js';
 import { FakeSandboxes } from '../../controller/lambda/sandbox/fake.js';
+import type { SandboxEnd } from '../../controller/lambda/sandbox/port.js';
 import { LambdaStatistics } from '../../controller/lambda/statistics.js';
 import { systemClock, type Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
@@ -47,7 +49,7 @@ class Bench {
   readonly dispatcher: Dispatcher;
   readonly invoker: Invoker;
 
-  constructor(limits: Partial<DispatcherOptions> = {}) {
+  constructor(limits: Partial<DispatcherOptions> = {}, outputBytes = 10) {
     this.dispatcher = new Dispatcher({
       clock: this.clock,
       nodes: () => [this.node()],
@@ -62,7 +64,7 @@ class Bench {
       dispatcher: this.dispatcher,
       pool: this.pool,
       statistics: this.statistics,
-      outputBytes: 10,
+      outputBytes,
       clock: this.clock,
       refill: () => undefined,
     });
@@ -155,7 +157,7 @@ describe('an invocation', () => {
     const late = bench.start('ann');
     await bench.runningIs(1);
     bench.ring();
-    expect(await late.result).to.include({ reason: 'timeout', exitCode: 137 });
+    expect(await late.result, 'as the command exits').to.include({ reason: 'timeout', exitCode: 124 });
     expect(await bench.run('flood')).to.include({ reason: 'output_limit' });
     expect(bench.said, 'no more than the limit').to.equal('1234567812');
     const gone = new AbortController();
@@ -167,12 +169,61 @@ describe('an invocation', () => {
     expect([...bench.statistics.invocations.values()]).to.deep.equal([0, 1, 0, 1, 1]);
   });
 
+  /** What becomes of bytes on the stream for results, from code that ends with 0 itself. */
+  const handBack = async (pieces: readonly string[], end: Partial<SandboxEnd> = {}, outputBytes = 100) => {
+    const bench = new Bench({}, outputBytes);
+    bench.sandboxes.programs.set('handler', async ({ say }) => {
+      for (const piece of pieces) say('result', piece);
+      return { exitCode: 0, ...end };
+    });
+    const { reason, exitCode, result } = await bench.run('handler');
+    return { reason, exitCode, result, said: bench.said };
+  };
+
+  it('hands back what its handler returned, apart from what it printed and as it was written', async () => {
+    const whole = { reason: 'exit', exitCode: 0, said: '' };
+    expect(await handBack(['{"n": 1.0, ', '"m": 12345678901234567890', '}\n'])).to.deep.equal({
+      ...whole,
+      result: '{"n": 1.0, "m": 12345678901234567890}',
+    });
+    expect(await handBack([])).to.deep.equal({ ...whole, result: undefined });
+    expect(await handBack(Array.from('"bytewise"\n'))).to.include({ result: '"bytewise"' });
+    expect(await handBack(['12']), 'may be half of 123').to.deep.equal({ ...whole, result: undefined });
+    expect(await handBack(['1\n'], { exitCode: 3 })).to.include({ exitCode: 3, result: '1' });
+    expect(await handBack(['1\n'], { outOfMemory: 'limit' })).to.include({ exitCode: 137, result: undefined });
+  });
+
+  it('passes on nothing that is no one line of JSON, and fails for it', async () => {
+    for (const [written, problem] of [
+      ['1\n2\n', 'must be one line'],
+      ['{"a":\n1}\n', 'must be one line'],
+      ['NaN\n', 'must be JSON'],
+      ['"}, "reason": "exit"\n', 'must be JSON'],
+      ['\n', 'must be JSON'],
+      [`${'['.repeat(201)}${']'.repeat(201)}\n`, 'must not be nested deeper than 200'],
+    ] as const) {
+      expect(await handBack([written], {}, 1000), written).to.deep.equal({
+        reason: 'exit',
+        exitCode: 1,
+        result: undefined,
+        said: `what handler returned can't be passed on: ${problem}\n`,
+      });
+    }
+  });
+
+  it('is ended when it hands back more than its limit of output, or more than a message has room for', async () => {
+    const ended = { reason: 'output_limit', exitCode: 137, result: undefined, said: '' };
+    expect(await handBack(['"123', '456', '789"\n'], {}, 10)).to.deep.equal(ended);
+    const much = `"${'x'.repeat(MAX_RESULT_BYTES)}"\n`;
+    expect(await handBack([much], {}, 2 * MAX_RESULT_BYTES)).to.deep.equal(ended);
+  });
+
   it('tells its own memory that ran out from an exit, whatever the code says at its end', async () => {
     const bench = new Bench();
     bench.sandboxes.programs.set('hog', async () => ({ exitCode: 137, outOfMemory: 'limit' }));
     bench.sandboxes.programs.set('survivor', async () => ({ exitCode: 0, outOfMemory: 'limit' }));
     expect(await bench.run('hog')).to.include({ reason: 'out_of_memory' });
-    expect(await bench.run('survivor')).to.include({ reason: 'out_of_memory' });
+    expect(await bench.run('survivor')).to.include({ reason: 'out_of_memory', exitCode: 137 });
   });
 
   it('is not blamed for the memory of its node, nor for the end of what it was forked from', async () => {

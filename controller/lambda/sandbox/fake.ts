@@ -5,11 +5,11 @@
 import { NexusError } from '../../../shared/errors.js';
 import { FakeScript } from '../../../shared/fake-script.js';
 import type { NodeId } from '../../../shared/ids.js';
-import type { Invocation, Sandbox, SandboxEnd, SandboxLimits, SandboxRuntime } from './port.js';
+import type { Invocation, Sandbox, SandboxEnd, SandboxLimits, SandboxRuntime, SandboxStream } from './port.js';
 
 export interface FakeRun {
   readonly invocation: Invocation;
-  say(stream: 'stdout' | 'stderr', text: string): void;
+  say(stream: SandboxStream, text: string): void;
   /** Aborted when the sandbox is ended: whoever waits longer waits for nothing. */
   readonly killed: AbortSignal;
 }
@@ -43,7 +43,7 @@ export class FakeSandbox implements Sandbox {
     return this.#wasEnded;
   }
 
-  async start(invocation: Invocation, onOutput: (stream: 'stdout' | 'stderr', data: Buffer) => void): Promise<void> {
+  async start(invocation: Invocation, onOutput: (stream: SandboxStream, data: Buffer) => void): Promise<void> {
     if (this.#hasStarted) throw new NexusError('internal', 'a sandbox serves one invocation only');
     if (this.#isOver) throw new NexusError('unavailable', 'the sandbox has ended');
     this.#hasStarted = true;

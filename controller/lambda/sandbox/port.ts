@@ -42,13 +42,16 @@ export interface SandboxEnd {
   readonly isLost: boolean;
 }
 
+/** `result`: what the code hands back apart from what it prints. The code can reach all three, so none is to be trusted. */
+export type SandboxStream = 'stdout' | 'stderr' | 'result';
+
 export interface Sandbox {
   readonly nodeId: NodeId;
   /**
    * Hands the invocation over. `onOutput` gets pieces in order until `ended`. At most once; a second call throws.
    * Code: unavailable when the sandbox ended while it waited.
    */
-  start(invocation: Invocation, onOutput: (stream: 'stdout' | 'stderr', data: Buffer) => void): Promise<void>;
+  start(invocation: Invocation, onOutput: (stream: SandboxStream, data: Buffer) => void): Promise<void>;
   /** Resolves with all output delivered, nothing left running and the cgroup gone; never rejects. */
   readonly ended: Promise<SandboxEnd>;
   /** `end` was called before it had ended. */

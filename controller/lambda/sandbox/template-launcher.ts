@@ -25,7 +25,7 @@ export interface LauncherPlaces {
 
 const KEPT_ERROR_BYTES = 2000;
 
-export type Role = 'control' | 'input' | 'output' | 'errors';
+export type Role = 'control' | 'input' | 'output' | 'errors' | 'result';
 
 export class TemplateLauncher {
   #isAlive = true;
@@ -97,7 +97,7 @@ export class TemplateLauncher {
     return this.child.pid ?? 0;
   }
 
-  /** One of the four connections of a sandbox. */
+  /** One of the five connections of a sandbox. */
   open(id: string, role: Role, spec?: object): Socket {
     // The other end of `input` is for reading alone, which must not end this one.
     const socket = connect({ path: join(this.folder, 'launcher.sock'), allowHalfOpen: role === 'input' });

@@ -1,4 +1,4 @@
-/** One fork of the template: four connections to it, its cgroup, and its end. */
+/** One fork of the template: five connections to it, its cgroup, and its end. */
 import type { Socket } from 'node:net';
 import { NexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
@@ -19,6 +19,7 @@ export interface Connections {
   readonly input: Socket;
   readonly output: Socket;
   readonly errors: Socket;
+  readonly result: Socket;
 }
 
 export interface SandboxPlace {
@@ -128,7 +129,7 @@ export class TemplateSandbox implements Sandbox {
   }
 
   async #follow(): Promise<SandboxEnd> {
-    const { control, input, output, errors } = this.connections;
+    const { control, input, output, errors, result } = this.connections;
     let report = '';
     control.on('data', (piece: Buffer) => {
       report += piece.toString('utf8');
@@ -140,9 +141,12 @@ export class TemplateSandbox implements Sandbox {
       if (this.#onOutput === undefined) this.#said = (this.#said + piece.toString('utf8')).slice(-KEPT_ERROR_BYTES);
       else this.#onOutput('stderr', piece);
     });
+    result.on('data', (piece: Buffer) => {
+      this.#onOutput?.('result', piece);
+    });
     input.resume();
     control.once('close', () => input.destroy());
-    await Promise.all([control, input, output, errors].map(closed));
+    await Promise.all([control, input, output, errors, result].map(closed));
     this.#isOver = true;
     clearInterval(this.#memoryPoll);
     const { nodeId, cgroup } = this.place;

@@ -116,6 +116,7 @@ export class TemplateSandboxes implements SandboxRuntime {
       input: launcher.open(cgroup, 'input'),
       output: launcher.open(cgroup, 'output'),
       errors: launcher.open(cgroup, 'errors'),
+      result: launcher.open(cgroup, 'result'),
     };
     const sandbox = new TemplateSandbox(connections, place, this.#cgroups, this.options.log);
     this.#living.set(slot, sandbox);

@@ -1,7 +1,7 @@
 """The template process: an interpreter that has loaded what code commonly needs, runs none itself, and forks sandboxes.
 
-It listens on a Unix socket that root alone reaches. Four connections make a sandbox: `control` (brings the specification,
-tells the end), `input`, `output` and `errors`, which become the sandbox's streams. Each begins with one line of JSON.
+It listens on a Unix socket that root alone reaches. Five connections make a sandbox: `control` (brings the specification,
+tells the end), `input`, `output`, `errors` and `result`, which become the sandbox's streams. Each begins with one line of JSON.
 A connection `ping` is answered, which shows that this process is not stuck. What is sent on `control` later, or its end, ends the sandbox. The launcher ends with its standard input, that is with the controller, and
 every sandbox ends with the launcher.
 """
@@ -19,7 +19,8 @@ import kernel  # noqa: E402
 import runner  # noqa: E402
 import sandbox  # noqa: E402
 
-STREAMS = ("input", "output", "errors")
+# In the order of the descriptors that sandbox.py gives them.
+STREAMS = ("input", "output", "errors", "result")
 LONGEST_LINE = 16384
 
 

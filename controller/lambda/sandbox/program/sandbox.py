@@ -16,16 +16,19 @@ import socket
 import kernel
 
 # Descriptors of a sandbox: 0 brings the payload and then standard input, 1 and 2 take output. Input is a connection of
-# its own: code that does not read it must not cost the output. The first process holds one more, the read end of a pipe
-# whose other end the launcher alone has: it closes with the launcher.
-LIFELINE = 3
+# its own: code that does not read it must not cost the output. A result has one, too: nothing that is printed can be
+# taken for it.
+RESULT = 3
+# The first process holds one more, the read end of a pipe whose other end the launcher alone has: it closes with the
+# launcher.
+LIFELINE = 4
 # Asks the launcher for the user mapping.
-HANDSHAKE = 4
+HANDSHAKE = 5
 UID = 1000
 
 
 def become(spec, descriptors, filter_code, last_capability):
-    """Runs in the fork; returns in the interpreter only. `descriptors` are to become 0, 1, 2, LIFELINE and HANDSHAKE."""
+    """Runs in the fork; returns in the interpreter only. `descriptors` are to become 0, 1, 2, RESULT, LIFELINE and HANDSHAKE."""
     status = 70
     interpreter = -1
     try:
@@ -38,13 +41,15 @@ def become(spec, descriptors, filter_code, last_capability):
         interpreter = os.fork()
         if interpreter == 0:
             os.close(LIFELINE)
+            # Programs that the code starts have no use for it.
+            os.set_inheritable(RESULT, False)
             _limit_resources(spec)
             # Giving up rights has made /proc/self root's; it is the interpreter's own again, and of it alone.
             kernel.prctl(kernel.PR_SET_DUMPABLE, 1)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             gc.enable()
             return
-        for descriptor in (0, 1, 2):
+        for descriptor in (0, 1, 2, RESULT):
             os.close(descriptor)
         status = _reap(interpreter)
     except BaseException as error:
