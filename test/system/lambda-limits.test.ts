@@ -138,7 +138,6 @@ describeWithCluster(
       expect(large.stderr).to.contain('an invocation takes 8388608 at most');
       expect(await run('print(1)', '--file', '/none')).to.include({ code: 3 });
       expect(await run('print(1)', '--file', '/own')).to.include({ code: 0 });
-      await cluster().createUser('ann');
       expect(await run('print(1)', '--file', '/own', '--as', 'ann')).to.include({ code: 3 });
       const flood = await cluster().runWith({ input: nine }, 'lambda', 'invoke', 'none', '--stdin');
       expect(flood.code).to.equal(2);
