@@ -38,6 +38,7 @@ import { Functions } from './lambda/functions.js';
 import { Invocations } from './lambda/invocations.js';
 import { Lambda } from './lambda/use-cases.js';
 import { HostRoom } from './host/room.js';
+import { rememberChoices } from './host/choices.js';
 import { claimForStart } from './host/first-start.js';
 import { leaveInheritance } from './host/inherited.js';
 import { awaitInstance } from './host/instance-lock.js';
@@ -158,6 +159,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const events = new EventLog(store.events, systemClock, log);
   const registry = new NodeRegistry(store.nodes, events, systemClock);
   await registry.load();
+  await rememberChoices(settings, registry.list().length > 0, log);
 
   const identity = await openIdentity(settings, log, running, end, events);
   const tokenKey = await loadTokenKey(settings.stateDir);

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import { z } from 'zod';
+import { rememberedRuntime } from './choices.js';
 import { isAddressOrNetwork, isSubnet } from './network.js';
 import { assertRelated } from './related.js';
 import { givenSettings, type GivenSettings } from './sources.js';
@@ -269,7 +270,12 @@ export function loadSettings(sources: SettingSources = {}): Settings {
     SETTING_NAMES,
   );
   const parsed = parseSettings(given);
-  const derived = instanceDefaults(parsed.instance, parsed.runtime, sources.uid ?? process.getuid?.() ?? 0);
+  const uid = sources.uid ?? process.getuid?.() ?? 0;
+  if (!given.has('runtime')) {
+    const { stateDir } = instanceDefaults(parsed.instance, parsed.runtime, uid);
+    parsed.runtime = rememberedRuntime(parsed.stateDir ?? stateDir) ?? parsed.runtime;
+  }
+  const derived = instanceDefaults(parsed.instance, parsed.runtime, uid);
   // What is not given is no key of it, so nothing derived is overwritten by nothing.
   const settings = { ...derived, ...parsed } as Settings;
   assertRelated({ ...settings, gatewaySocket: gatewaySocket(settings) }, given);
