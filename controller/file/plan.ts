@@ -165,16 +165,16 @@ class Dealer {
     const why = Object.entries(this.passedOver(without)).map(([name, reason]) => `${name}: ${reason}`);
     const details = { passed_over: why.slice(0, 20) };
     const running = this.#ring.length;
+    const unfit = this.nodes.filter((node) => node.unfit !== undefined);
+    const reasons = unfit.slice(0, 3).map((node) => `node ${node.name}: ${node.unfit}`);
+    const others = reasons.length === 0 ? '' : `restart what fails (${reasons.join('; ')}), or `;
     if (running === 0) {
-      const unfit = this.nodes.filter((node) => node.unfit !== undefined);
-      const reasons = unfit.slice(0, 3).map((node) => `node ${node.name}: ${node.unfit}`);
-      const others = reasons.length === 0 ? '' : `restart what fails (${reasons.join('; ')}), or `;
       const advice = `${others}create one with: nexus node create NAME --storage 1G`;
       const message = `no node can take data: none is running and uncordoned; ${advice}`;
       return new NexusError('failed_precondition', message, details);
     }
     if (running < replicas) {
-      const message = `${replicas} replicas need as many running nodes, and there are ${running}; create nodes or ask for fewer replicas`;
+      const message = `${replicas} replicas need as many running nodes, and there are ${running}; ${others}create nodes or ask for fewer replicas`;
       return new NexusError('failed_precondition', message, details);
     }
     const eligible = this.#ring.filter((node) => without?.has(node.id) !== true);
