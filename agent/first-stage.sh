@@ -22,6 +22,8 @@ set -u
 unset IFS
 
 RT=/.nexus/rt
+# Nothing else may be found by name: mount looks for helpers. What people run by hand in the node has a PATH of its own.
+export PATH=$RT/bin
 IMAGE=/.nexus/volume.img
 LOCK=/.nexus/volume.lock
 # Folders of the runtime's own empty root. VOLUME is left behind with it: in the node only /data is bound from there.

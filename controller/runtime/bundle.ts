@@ -43,6 +43,9 @@ const EXEC_CAPABILITIES = [
   'CAP_NET_BIND_SERVICE',
 ];
 
+/** What commands in a node are found in, also those that a person starts by hand with runc. */
+const EXEC_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 const LOOP_MAJOR = 7;
 const NODE_UMASK = 0o022;
 
@@ -66,8 +69,7 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
       cwd: '/',
       args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', `${IN_NODE.runtime}/first-stage.sh`],
       env: [
-        // Nothing else may be found by name: mount looks for helpers.
-        `PATH=${IN_NODE.runtime}/bin`,
+        `PATH=${EXEC_PATH}`,
         `NEXUS_LOOP_DEVICE=${spec.loopDevice}`,
         `NEXUS_VOLUME_UUID=${spec.volumeUuid}`,
         `NEXUS_AGENT_UID=${spec.agentUid}`,
@@ -184,7 +186,7 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
 export function ociExecProcess(spec: ExecSpec): object {
   const capabilities = spec.uid === 0 ? EXEC_CAPABILITIES : [];
   const env = {
-    PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+    PATH: EXEC_PATH,
     HOME: spec.uid === 0 ? '/root' : '/',
     // Read by interactive shells of the base image: a prompt that names the node.
     ENV: '/etc/shrc',

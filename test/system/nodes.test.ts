@@ -19,7 +19,8 @@ describeWithCluster('nodes', {}, (cluster) => {
   const sh = (node: string, script: string): Promise<{ code: number; stdout: string; stderr: string }> =>
     cluster().run('node', 'exec', node, '--', 'sh', '-c', script);
 
-  it('twenty are created at once by parallel calls, and survive a killed controller without a restart', async () => {
+  it('twenty are created at once by parallel calls, and survive a killed controller without a restart', async function () {
+    this.timeout(300_000);
     const names = Array.from({ length: 20 }, (_, index) => `many-${index}`);
     await Promise.all(names.map((name) => cluster().ok('node', 'create', name, '--mem', '64', '--storage', '64M')));
     const before = await list();
