@@ -19,7 +19,7 @@ export const MAX_SOURCES_PER_PAGE = 256;
  * send a folder from several machines.
  */
 export const MAX_OPEN_UPLOADS_PER_USER = 256;
-export const MAX_OPEN_UPLOADS = 4096;
+export const MAX_OPEN_UPLOADS = 16 * MAX_OPEN_UPLOADS_PER_USER;
 
 /** How long a chunk token is valid, ms: a chunk takes well under a minute even on a slow, busy disk. */
 export const CHUNK_TOKEN_TTL_MS = 10 * 60 * 1000;

@@ -56,12 +56,12 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
     watchEvents: serverStream(edge, async ({ follow, afterId, last: wanted = 0 }, { caller, signal, send }) => {
       using _place = follow ? edge.streams.take(caller.user) : undefined;
       const waiting: EventRecord[] = [];
-      let isTooSlow = false;
+      const reader = { isTooSlow: false };
       let wake = (): void => undefined;
       const stop = deps.events.listen((event) => {
         if (!mayBeSeen(event, caller)) return;
         if (waiting.length < MAX_WAITING_EVENTS) waiting.push(event);
-        else isTooSlow = true;
+        else reader.isTooSlow = true;
         wake();
       });
       try {
@@ -71,7 +71,7 @@ export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterSe
         const visible = past.filter((event) => mayBeSeen(event, caller));
         for (const event of wanted === 0 ? visible : visible.slice(-wanted)) await send({ event: eventShape(event) });
         while (follow && !signal.aborted) {
-          if (isTooSlow) throw tooSlow(last);
+          if (reader.isTooSlow) throw tooSlow(last);
           const event = waiting.shift();
           if (event === undefined)
             await new Promise<void>((resolve) => {

@@ -111,12 +111,14 @@ class Feed {
   }
 
   async run(): Promise<void> {
-    while (this.isOpen) {
+    // A function, because its answer changes while the feed waits.
+    const isOpen = (): boolean => this.isOpen;
+    while (isOpen()) {
       // The latest to come has the token that lasts longest.
       const speaker = [...this.#members].at(-1);
       if (speaker === undefined) break;
       await this.#follow(speaker);
-      if (this.isOpen) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      if (isOpen()) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }
   }
 

@@ -167,7 +167,7 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
       headers: { authorization: `Bearer ${token}` },
       body: asks(),
       duplex: 'half',
-    } as RequestInit);
+    });
     const stored = (await answer.json()) as { id: string; size: number };
     expect([answer.status, stored.size]).to.deep.equal([200, content.length]);
     const read = await fetch(new URL(`/api/files/${stored.id}/download`, gateway.url), {
@@ -190,7 +190,7 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
       })(),
       duplex: 'half',
       signal: gone.signal,
-    } as RequestInit);
+    });
     expect(
       await begun.then(
         () => 'answered',
