@@ -118,11 +118,14 @@ export class CgroupTree {
     return readFile(join(this.root, ...path), 'utf8').catch(() => undefined);
   }
 
-  /** Cgroups of commands whose processes have all ended are removed; one with processes is left for later. */
-  async pruneCommands(node: string): Promise<void> {
+  /**
+   * Removes cgroups of commands whose processes have all ended; one with processes is left for later. `kept` are those
+   * of commands that have not ended: one that is being started has no process yet, and would lose its cgroup under it.
+   */
+  async pruneCommands(node: string, kept: ReadonlySet<string>): Promise<void> {
     for (const parent of this.#folders(node, COMMANDS)) {
       const entries = await readdir(parent, { withFileTypes: true }).catch(() => []);
-      for (const { name } of entries.filter((entry) => entry.isDirectory())) {
+      for (const { name } of entries.filter((entry) => entry.isDirectory() && !kept.has(join(COMMANDS, entry.name)))) {
         await rmdir(join(parent, name)).catch(ignore('EBUSY', 'ENOENT'));
       }
     }

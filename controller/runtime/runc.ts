@@ -46,6 +46,8 @@ export class RuncRuntime implements ContainerRuntime {
   /** Tells commands of this controller from those of an earlier one. */
   readonly #tag = randomBytes(4).toString('hex');
   #execs = 0;
+  /** Cgroups of commands that are started or run; their names are unique over all nodes. */
+  readonly #heldCommands = new Set<string>();
 
   private constructor(
     private readonly options: RuncOptions,
@@ -175,13 +177,19 @@ export class RuncRuntime implements ContainerRuntime {
     this.#execs += 1;
     const name = `exec-${this.#tag}-${this.#execs}`;
     const child = join(COMMANDS, name);
-    await this.#cgroups.pruneCommands(nodeId);
-    // The parent is not there in a node that an earlier version has made.
-    for (const folder of [COMMANDS, child]) {
-      await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, folder));
-    }
+    await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
     const processFile = join(this.#bundleDir(nodeId), `${name}.json`);
-    await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
+    this.#heldCommands.add(child);
+    try {
+      // The parent is not there in a node that an earlier version has made.
+      for (const folder of [COMMANDS, child]) {
+        await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, folder));
+      }
+      await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
+    } catch (error) {
+      this.#heldCommands.delete(child);
+      throw error;
+    }
     // runc's own words go to a file: what is on standard error is the command's.
     const runcLog = join(this.#bundleDir(nodeId), `${name}.log`);
     const inChild = this.#cgroups.execArguments(child);
@@ -189,9 +197,10 @@ export class RuncRuntime implements ContainerRuntime {
     return spawnExec(args, spec, {
       processes: () => this.#cgroups.processes(nodeId, child),
       release: async () => {
+        this.#heldCommands.delete(child);
         const said = await readFile(runcLog, 'utf8').catch(() => '');
         for (const file of [processFile, runcLog]) await rm(file, { force: true });
-        await this.#cgroups.pruneCommands(nodeId);
+        await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
         return startFailureCode(said);
       },
     });
@@ -215,7 +224,7 @@ export class RuncRuntime implements ContainerRuntime {
           await rm(join(this.#bundleDir(nodeId), `${basename(child)}.${suffix}`), { force: true });
       }
     }
-    await this.#cgroups.pruneCommands(nodeId);
+    await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
     return lines;
   }
 

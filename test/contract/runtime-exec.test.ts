@@ -55,6 +55,22 @@ for (const { name, needsRoot, open } of RUNTIMES) {
       expect(await run(['no-such-program'])).to.deep.include({ code: 127 });
     });
 
+    it('starts while others end, and none of them takes its cgroup away', async () => {
+      const { id } = await createAndStart();
+      const several = async (): Promise<number[]> => {
+        const codes: number[] = [];
+        for (let count = 0; count < 8; count += 1) {
+          const handle = await runtime.exec(id, execSpec(SAY_AND_FAIL));
+          collect(handle);
+          handle.endInput();
+          codes.push(await handle.exited);
+        }
+        return codes;
+      };
+      const codes = (await Promise.all([several(), several(), several()])).flat();
+      expect(codes).to.deep.equal(codes.map(() => 3));
+    });
+
     it('ends by a signal, as a shell counts', async () => {
       const { id } = await createAndStart();
       const handle = await runtime.exec(id, execSpec(WAIT));
