@@ -16,18 +16,22 @@ const CALL_TIMEOUT_MS = 30_000;
 const CONTENTS_READ = 3;
 const REST_TIMEOUT_MS = 60_000;
 
-/** Pauses of a random length between two bounds, ms. The seed is printed; NEXUS_PROMISES_SEED repeats it. */
-export function randomPauses(): (low: number, high: number) => Promise<void> {
+/** Numbers from 0 up to 1. The seed is printed; NEXUS_PROMISES_SEED repeats it. */
+export function seededChance(): () => number {
   const seed = Number(process.env['NEXUS_PROMISES_SEED'] ?? randomInt(1_000_000));
   process.stdout.write(`    NEXUS_PROMISES_SEED=${seed}\n`);
   // Mulberry32.
   let state = seed;
-  const chance = (): number => {
+  return () => {
     state = (state + 0x6d2b79f5) | 0;
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   };
+}
+
+/** Pauses of a random length between two bounds, ms. */
+export function randomPauses(chance = seededChance()): (low: number, high: number) => Promise<void> {
   return (low, high) => delay(low + chance() * (high - low));
 }
 
