@@ -35,7 +35,8 @@ describeWithCluster('a file of 2 GiB', {}, (cluster) => {
     'sys.exit(code)',
   ].join('\n');
 
-  it('passes with everyone under 150 MB resident', async () => {
+  it('passes with everyone under 150 MB resident', async function () {
+    this.timeout(600_000);
     for (const name of ['a', 'b', 'c']) await cluster().ok('node', 'create', name, '--mem', '256', '--storage', '1G');
     const source = join(cluster().folder, 'source');
     const file = openSync(source, 'w');
