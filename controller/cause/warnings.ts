@@ -1,6 +1,6 @@
 /**
- * Every kind of warning that `nexus status` can show. A kind is added here first: the tests of advice have a case for
- * each, which follows what the warning says to do and sees that it helps.
+ * Every kind of warning that `nexus status` can show. A kind is added here first: the test of advice has a case for each,
+ * which sees that the commands its text names are there. The bad-day run follows what warnings say.
  */
 import type { SharedCause } from './shared-causes.js';
 
