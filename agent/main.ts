@@ -147,7 +147,7 @@ async function run(
   const subjects = subjectsOf(config.instance);
   let reported: NodeUsage | undefined;
   const beat = (): void => {
-    // What the volume is like is known without asking it: a report may wait for a disk that hangs.
+    // The volume's state is known without asking it: a report may wait for a disk that hangs.
     const report = reported === undefined ? undefined : { ...reported, condition: health.condition };
     link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, report));
   };

@@ -116,7 +116,7 @@ async function readReply(response: IncomingMessage): Promise<StoredReply> {
   return { failed_nodes: [], ...reply } as StoredReply;
 }
 
-/** What the replica said, with its code; its answer as it is would be JSON in the middle of a sentence. */
+/** Returns the replica's message with its code: its raw answer would put JSON in the middle of a sentence. */
 function refusalOf(status: number, text: string): NexusError {
   try {
     const { code, error } = JSON.parse(text) as ErrorReply;

@@ -28,7 +28,7 @@ export type StatusPages = Readonly<Record<string, StatusPage>>;
 const HEADERS_TIMEOUT_MS = 10_000;
 /** Longer than what clients pool for, so that the client is the one who closes. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
-/** Of one address, that of the host with all its users being one: transfers are fewer, and an idle one gives way. */
+/** Limits connections per address; the host with all its users counts as one. Transfers are fewer, and an idle one gives way. */
 const CONNECTIONS: ConnectionBounds = { perPeer: 256, inAll: 512 };
 /** A path is as long as headers may be; more than this tells nothing. */
 const MAX_LOGGED_PATH = 100;

@@ -1,4 +1,4 @@
-/** What the kernel says about a volume that can't do its part, as an error with a code and with what to do. */
+/** Turns the kernel's errno for a volume that fails into an error with a code and advice. */
 import { firstOf, NexusError, toNexusError, type ErrorCode } from '../../shared/errors.js';
 
 const MEANING: Readonly<Record<string, readonly [ErrorCode, string]>> = {

@@ -16,7 +16,7 @@ const LOOK_MS = 2000;
 const WRITE_MS = 10_000;
 /** A disk that is only busy has answered by then. */
 const HUNG_MS = 15_000;
-/** What failed on the volume is a reason to look, but not for each of a thousand chunks. */
+/** A failure on the volume is a reason to probe it, but not once for each of a thousand chunks. */
 const SUSPICION_MS = 500;
 /** For figures: the last known ones serve until the volume answers. */
 const USAGE_MS = 2000;
@@ -111,7 +111,7 @@ export class VolumeHealth {
   async #look(): Promise<void> {
     const { prober, volume, clock } = this.options;
     this.#lookingSince = clock.monotonic();
-    // What was found bad is tried whole each time: it may be well again.
+    // A volume that was found bad is probed in full each time: it may be well again.
     const writes = this.#condition.state !== 'ok' || clock.monotonic() - this.#writtenAt >= WRITE_MS;
     try {
       const found = await examine(prober, () => volume.usage(), writes);
