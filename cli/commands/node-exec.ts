@@ -1,4 +1,5 @@
 /** `nexus node exec`: a command in a node, with the caller's own standard streams or terminal. */
+import { spawnSync } from 'node:child_process';
 import { command } from '../command.js';
 import type { Context } from '../context.js';
 import type { Controller } from '../connection.js';
@@ -15,7 +16,7 @@ const REMIND_AFTER_MS = 3000;
 export const exec = command({
   summary: 'run a command in a node',
   details:
-    'The exit code is the command’s own. It runs as root of the node unless --user says otherwise, and ends with this call.',
+    'The exit code is the command’s own. It runs as root of the node unless --user says otherwise, and ends with this call. Processes that it leaves running stay, and end with the node; their output is not waited for.',
   positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
     stdin: { type: 'boolean', short: 'i', description: 'pass standard input on' },
@@ -56,7 +57,7 @@ export const exec = command({
       uid,
       workingDir: input.workdir ?? '',
     };
-    using _raw = rawMode(input.tty, context);
+    using _plain = plainTerminal(input.tty, input.stdin, context);
     return await attach(controller, context, start);
   },
 });
@@ -72,7 +73,8 @@ async function attach(controller: Controller, context: Context, start: Start): P
   context.interrupts.takeOver((signal) => {
     say({ signal: signal.slice('SIG'.length) });
     reminder = setTimeout(() => {
-      context.note(`nexus: the command got ${signal} and goes on; a second signal ends it`);
+      const end = start.tty ? '\r' : '';
+      context.note(`nexus: the command got ${signal} and goes on; a second signal ends it${end}`);
     }, REMIND_AFTER_MS);
   });
   const onResize = (): void => {
@@ -125,15 +127,20 @@ function terminalName(isTerminal: boolean, context: Context): Record<string, str
   return isTerminal && term !== undefined ? { TERM: term } : {};
 }
 
-/** Keys go to the command unchanged; the terminal is given back whatever happens. */
-function rawMode(isWanted: boolean, context: Context): Disposable {
-  const { stdin } = context.streams;
+/**
+ * Bytes pass both ways unchanged, because the terminal in the node does what a terminal does; without -i keys stay this
+ * one's, and Ctrl-C with them. It is given back whatever happens. Node's own raw mode goes on making carriage returns.
+ */
+function plainTerminal(isWanted: boolean, takesKeys: boolean, { streams: { stdin } }: Context): Disposable {
+  const saved = isWanted ? stty('-g') : undefined;
   const giveBack = (): void => {
-    stdin.setRawMode?.(false);
+    if (saved === undefined) stdin.setRawMode?.(false);
+    else stty(saved);
   };
   if (isWanted) {
-    stdin.setRawMode?.(true);
     process.once('exit', giveBack);
+    if (saved === undefined) stdin.setRawMode?.(takesKeys);
+    else stty(...(takesKeys ? ['raw', '-echo', '-iexten'] : ['-opost']));
   }
   return {
     [Symbol.dispose]: () => {
@@ -142,4 +149,10 @@ function rawMode(isWanted: boolean, context: Context): Disposable {
       giveBack();
     },
   };
+}
+
+/** What it says; undefined where it does not work. */
+function stty(...args: readonly string[]): string | undefined {
+  const { status, stdout } = spawnSync('stty', args, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : undefined;
 }

@@ -192,14 +192,37 @@ export function ociExecProcess(spec: ExecSpec): object {
     ENV: '/etc/shrc',
     ...spec.env,
   };
+  const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
   return {
     terminal: spec.tty,
     ...(spec.tty ? { consoleSize: { width: spec.columns, height: spec.rows } } : {}),
     user: { uid: spec.uid, gid: spec.uid, umask: NODE_UMASK },
-    args: spec.command,
-    env: Object.entries(env).map(([name, value]) => `${name}=${value}`),
+    args: spec.tty ? withTerminal(spec.command, environment) : spec.command,
+    // Not runc's: for whoever has to say which command this is.
+    command: spec.command,
+    env: environment,
     cwd: spec.workingDir,
     capabilities: { bounding: EXEC_CAPABILITIES, effective: capabilities, permitted: capabilities },
     noNewPrivileges: true,
   };
 }
+
+/**
+ * runc takes ONLCR away from the terminal that it makes in the node. Programs, and people who type stty, expect a terminal
+ * as it always is; so it is given back before the command begins, in an environment that no shell has touched.
+ */
+const withTerminal = (command: readonly string[], environment: readonly string[]): readonly string[] => {
+  const busybox = `${IN_NODE.runtime}/bin/busybox`;
+  return [
+    busybox,
+    'sh',
+    '-c',
+    `${busybox} stty onlcr; exec "$@"`,
+    'sh',
+    busybox,
+    'env',
+    '-i',
+    ...environment,
+    ...command,
+  ];
+};

@@ -74,6 +74,15 @@ export class CgroupTree {
     await writeFile(file, String(bytes));
   }
 
+  /** Moves the processes of one child, if there are any, into another; a fork between two looks is found by the next one. */
+  async moveAll(node: string, from: string, to: string): Promise<void> {
+    for (let round = 0; round < MAX_MOVE_ROUNDS; round += 1) {
+      const pids = await this.processes(node, from);
+      if (pids.length === 0) return;
+      for (const pid of pids) await this.moveInto(node, to, pid).catch(ignore('ESRCH', 'ENOENT', 'ENODEV'));
+    }
+  }
+
   /** Names of the cgroups of commands, those whose processes have ended included; as children of the node's. */
   async commands(node: string): Promise<string[]> {
     const [folder = ''] = this.#folders(node, COMMANDS);
@@ -195,6 +204,9 @@ async function removeWhenEmpty(folder: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+/** Each round leaves what was forked during it; more rounds than a node may have processes is a fault of the kernel's. */
+const MAX_MOVE_ROUNDS = 1000;
 
 const EMPTY_TIMEOUT_MS = 5000;
 

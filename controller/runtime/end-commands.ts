@@ -11,6 +11,10 @@ interface Groups {
   describe(group: string): Promise<string>;
 }
 
+/** Whether a program ends by it unless it has said otherwise; whoever sends one means all of the command. */
+export const asksToEnd = (signal: NodeJS.Signals): boolean =>
+  signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP' || signal === 'SIGQUIT';
+
 const POLL_MS = 20;
 /** The kernel takes a killed process apart within milliseconds; more means an unkillable disk wait. */
 const KILL_TIMEOUT_MS = 5000;
@@ -38,7 +42,8 @@ export async function endGroups(groups: Groups, graceMs: number): Promise<readon
   }
 }
 
-function send(pid: number, signal: NodeJS.Signals): void {
+/** Success when there is no such process. */
+export function send(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch {

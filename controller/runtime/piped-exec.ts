@@ -1,38 +1,96 @@
-/** A child process over pipes as an ExecHandle, with back-pressure both ways. */
+/**
+ * A child process over pipes as an ExecHandle, with back-pressure both ways. It ends with its process: what that left
+ * running may hold the pipes for ever, and only what is in them already is still output of the command.
+ */
 import type { ChildProcess } from 'node:child_process';
+import { setImmediate } from 'node:timers/promises';
+import { exitCodeOf } from '../../shared/exec.js';
+import { MIB } from '../../shared/limits.js';
 import type { ExecHandle } from './port.js';
 
-export function pipedHandle(child: ChildProcess, exited: Promise<number>, kill: () => Promise<void>): ExecHandle {
+/** More than the system keeps for a reader; beyond it somebody goes on writing. */
+const MOST_BYTES_AFTER_END = 2 * MIB;
+
+/** `atEnd` is called once, when the process and its output have ended, and may know a better exit code. */
+export function pipedHandle(
+  child: ChildProcess,
+  atEnd: () => Promise<number | undefined>,
+  control: Pick<ExecHandle, 'kill' | 'signal'>,
+): ExecHandle {
   // The command may close its input whenever it likes.
   child.stdin?.on('error', () => undefined);
+  const output = new PipedOutput(child);
   return {
-    exited,
-    kill,
+    ...control,
+    exited: endOf(child, output).then(async (code) => (await atEnd()) ?? code),
     onOutput: (listener) => {
-      pipeOutput(child, listener);
+      output.pipeTo(listener);
     },
     write: (data) => writeTo(child, data),
     endInput: () => {
       child.stdin?.end();
     },
     resize: () => undefined,
-    signal: (name) => {
-      child.kill(`SIG${name}` as NodeJS.Signals);
-    },
   };
 }
 
-function pipeOutput(child: ChildProcess, listener: Parameters<ExecHandle['onOutput']>[0]): void {
-  for (const name of ['stdout', 'stderr'] as const) {
-    const stream = child[name];
-    stream?.on('data', (data: Buffer) => {
-      stream.pause();
-      listener(name, data).then(
-        () => stream.resume(),
-        // The listener's side is gone; what the command still says is dropped so that it can end.
-        () => stream.resume(),
-      );
+function endOf(child: ChildProcess, output: PipedOutput): Promise<number> {
+  return new Promise((resolve) => {
+    child.once('error', () => {
+      resolve(127);
     });
+    child.once('close', (code, signal) => {
+      resolve(exitCodeOf(code, signal));
+    });
+    child.once('exit', (code, signal) => {
+      void output.drained().then(() => {
+        for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+        resolve(exitCodeOf(code, signal));
+      });
+    });
+  });
+}
+
+class PipedOutput {
+  #bytes = 0;
+  /** Pieces that the listener has not taken yet: the pipe behind them is not being read. */
+  #pending = 0;
+  #onTaken = (): void => undefined;
+  #listen = (): void => undefined;
+  readonly #listened = new Promise<void>((resolve) => (this.#listen = resolve));
+
+  constructor(private readonly child: ChildProcess) {}
+
+  pipeTo(listener: Parameters<ExecHandle['onOutput']>[0]): void {
+    this.#listen();
+    for (const name of ['stdout', 'stderr'] as const) {
+      const stream = this.child[name];
+      stream?.on('data', (data: Buffer) => {
+        stream.pause();
+        this.#bytes += data.length;
+        this.#pending += 1;
+        // The listener's side may be gone; what the command still says is dropped then, so that it can end.
+        const resume = (): void => {
+          this.#pending -= 1;
+          stream.resume();
+          this.#onTaken();
+        };
+        listener(name, data).then(resume, resume);
+      });
+    }
+  }
+
+  /** Until all has been taken that was in the pipes: between two turns of the event loop each pipe with data is read. */
+  async drained(): Promise<void> {
+    await this.#listened;
+    const before = this.#bytes;
+    for (let seen = -1; seen !== this.#bytes;) {
+      while (this.#pending > 0) await new Promise<void>((resolve) => (this.#onTaken = resolve));
+      if (this.#bytes - before > MOST_BYTES_AFTER_END) return;
+      seen = this.#bytes;
+      await setImmediate();
+      await setImmediate();
+    }
   }
 }
 

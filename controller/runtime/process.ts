@@ -5,14 +5,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { access, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
-import { exitCodeOf } from '../../shared/exec.js';
 import { NexusError } from '../../shared/errors.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
 import type { ContainerRuntime, ContainerSpec, ExecHandle, ExecSpec, ProcessIdentity } from './port.js';
-import { endGroups } from './end-commands.js';
+import { asksToEnd, endGroups, send } from './end-commands.js';
 import { identify, isAlive } from '../host/process-identity.js';
 import { pipedHandle } from './piped-exec.js';
 
@@ -22,7 +21,7 @@ export interface ProcessRuntimeOptions {
   readonly agentScript: string;
 }
 
-/** <run>/<id>/exec-<tag>-<n>.json */
+/** <run>/<id>/exec-<tag>-<n>.json, and background-<tag>-<n>.json when the command has ended and left others running. */
 interface RecordedCommand extends ProcessIdentity {
   readonly args: readonly string[];
 }
@@ -34,6 +33,16 @@ interface RecordedCommand extends ProcessIdentity {
 const HOLD = 'read -r go && exec "$@" < /dev/null';
 const IDENTITY_FILE = 'process.json';
 const DEATH_TIMEOUT_MS = 5000;
+
+/** The number is not given to another while the group has processes; one that has it all the same is seen by its start. */
+function hasGroup(first: ProcessIdentity): boolean {
+  if (identify(first.pid) !== undefined) return isAlive(first);
+  try {
+    return process.kill(-first.pid, 0);
+  } catch {
+    return false;
+  }
+}
 
 export class ProcessRuntime implements ContainerRuntime {
   readonly agentCgroup = 'none';
@@ -110,7 +119,10 @@ export class ProcessRuntime implements ContainerRuntime {
     const identity = await this.#identity(nodeId);
     if (identity !== undefined) await this.kill(nodeId, identity);
     for (const handle of this.#execs.get(nodeId) ?? []) await handle.kill();
-    for (const name of await this.#records(nodeId)) await rm(join(this.#nodeDir(nodeId), name), { force: true });
+    for (const name of await this.#records(nodeId)) {
+      for (const group of await this.#processes(nodeId, name)) send(group, 'SIGKILL');
+      await rm(join(this.#nodeDir(nodeId), name), { force: true });
+    }
     this.#held.get(nodeId)?.stdin?.destroy();
     this.#held.delete(nodeId);
     this.#volumes.delete(nodeId);
@@ -150,21 +162,26 @@ export class ProcessRuntime implements ContainerRuntime {
       cwd: this.#volumes.get(nodeId) ?? this.#nodeDir(nodeId),
       env: { PATH: process.env['PATH'], ...spec.env },
     });
-    const exited = new Promise<number>((resolve) => {
-      child.once('error', () => {
-        resolve(127);
-      });
-      child.once('close', (code, signal) => {
-        resolve(exitCodeOf(code, signal));
-      });
-    });
-    const killGroup = (): Promise<void> => {
-      if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
+    const group = -(child.pid ?? 0);
+    let wasAsked = false;
+    const kill = (): Promise<void> => {
+      if (group !== 0) send(group, 'SIGKILL');
       return Promise.resolve();
     };
-    const handle = pipedHandle(child, exited, killGroup);
+    const signal = (name: string): void => {
+      const given = `SIG${name}` as NodeJS.Signals;
+      child.kill(given);
+      if (!asksToEnd(given)) return;
+      wasAsked = true;
+      // One that is stopped would not see that it was asked to end.
+      child.kill('SIGCONT');
+    };
+    const atEnd = async (): Promise<undefined> => {
+      if (wasAsked) await kill();
+    };
+    const handle = pipedHandle(child, atEnd, { kill, signal });
     this.#remember(nodeId, handle);
-    this.#record(nodeId, child.pid, spec, exited);
+    this.#record(nodeId, child.pid, spec, handle.exited);
     return handle;
   }
 
@@ -188,32 +205,38 @@ export class ProcessRuntime implements ContainerRuntime {
     this.#commands += 1;
     const file = join(this.#nodeDir(nodeId), `exec-${this.#tag}-${this.#commands}.json`);
     writeFileSync(file, JSON.stringify({ ...identity, args: spec.command }), { mode: 0o600 });
-    void exited.then(() => rm(file, { force: true }));
+    const background = join(this.#nodeDir(nodeId), `background-${this.#tag}-${this.#commands}.json`);
+    // The node may have gone, and the record with it.
+    void exited.then(() => (hasGroup(identity) ? rename(file, background) : rm(file))).catch(() => undefined);
   }
 
   async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
-    const recorded = async (name: string): Promise<RecordedCommand | undefined> => {
-      const text = await readFile(join(this.#nodeDir(nodeId), name), 'utf8').catch(() => undefined);
-      return text === undefined ? undefined : (JSON.parse(text) as RecordedCommand);
-    };
-    const list = async (): Promise<string[]> => {
-      const isOwn = (name: string): boolean => name.startsWith(`exec-${this.#tag}-`);
-      return (await this.#records(nodeId)).filter((name) => which === 'all' || !isOwn(name));
-    };
-    const processes = async (name: string): Promise<number[]> => {
-      const found = await recorded(name);
-      // With its process group, of which it is the first.
-      if (found !== undefined && isAlive(found)) return [-found.pid];
-      await rm(join(this.#nodeDir(nodeId), name), { force: true });
-      return [];
-    };
-    const describe = async (name: string): Promise<string> => (await recorded(name))?.args.join(' ') ?? name;
+    const isOrphan = (name: string): boolean => name.startsWith('exec-') && !name.startsWith(`exec-${this.#tag}-`);
+    const list = async (): Promise<string[]> =>
+      (await this.#records(nodeId)).filter((name) => which === 'all' || isOrphan(name));
+    const processes = (name: string): Promise<number[]> => this.#processes(nodeId, name);
+    const describe = async (name: string): Promise<string> =>
+      (await this.#recorded(nodeId, name))?.args.join(' ') ?? name;
     return await endGroups({ list, processes, describe }, graceMs);
   }
 
+  /** Of commands that run, and of what others left running when they ended. */
   async #records(nodeId: NodeId): Promise<string[]> {
     const names: string[] = await readdir(this.#nodeDir(nodeId)).catch(() => []);
-    return names.filter((name) => name.startsWith('exec-'));
+    return names.filter((name) => /^(exec|background)-/.test(name));
+  }
+
+  async #recorded(nodeId: NodeId, name: string): Promise<RecordedCommand | undefined> {
+    const text = await readFile(join(this.#nodeDir(nodeId), name), 'utf8').catch(() => undefined);
+    return text === undefined ? undefined : (JSON.parse(text) as RecordedCommand);
+  }
+
+  /** Its process group, of which the command is the first; the record of none that is there goes. */
+  async #processes(nodeId: NodeId, name: string): Promise<number[]> {
+    const found = await this.#recorded(nodeId, name);
+    if (found !== undefined && hasGroup(found)) return [-found.pid];
+    await rm(join(this.#nodeDir(nodeId), name), { force: true });
+    return [];
   }
 
   wasOutOfMemory(): Promise<boolean> {

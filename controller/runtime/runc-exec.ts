@@ -1,10 +1,11 @@
 /** One `runc exec` as an ExecHandle: over pipes, or inside a pseudo terminal of ours that runc passes on. */
 import { spawn } from 'node:child_process';
 import { spawn as spawnInTerminal, type IPty } from 'node-pty';
-import { exitCodeOf } from '../../shared/exec.js';
 import { ownOomScore } from '../host/process-identity.js';
+import { asksToEnd } from './end-commands.js';
 import { pipedHandle } from './piped-exec.js';
 import type { ExecHandle, ExecSpec } from './port.js';
+import { COMMAND_OOM_SCORE, keeperCommand } from './runc-keeper.js';
 
 interface ExecCgroup {
   processes(): Promise<number[]>;
@@ -12,95 +13,147 @@ interface ExecCgroup {
   release(): Promise<number | undefined>;
 }
 
-export function spawnExec(args: readonly string[], spec: ExecSpec, cgroup: ExecCgroup): ExecHandle {
-  return spec.tty ? terminalExec(args, spec, cgroup) : pipedExec(args, cgroup);
+export interface RuncExec {
+  /** Before `exec`. */
+  readonly global: readonly string[];
+  /** After it. */
+  readonly args: readonly string[];
+  /** Where runc writes the command's process id. */
+  readonly pidFile: string;
+  readonly cgroup: ExecCgroup;
 }
 
-/** When the node runs out of memory its commands die before its agent: what they start inherits the score. */
-const firstToGo = (args: readonly string[]): string[] => [
-  '--adjust',
-  // To lower it, where whoever started the controller made it higher, may be forbidden.
-  String(Math.max(500, ownOomScore())),
-  '--',
-  'runc',
-  ...args,
-];
+export const spawnExec = (exec: RuncExec, spec: ExecSpec): ExecHandle =>
+  spec.tty ? terminalExec(exec, spec) : pipedExec(exec);
 
 /** Nothing in the command's own cgroup survives: a fork between two looks is found by the next one. */
 async function killAll(cgroup: ExecCgroup): Promise<void> {
   for (let round = 0; round < MAX_KILL_ROUNDS; round += 1) {
     const pids = await cgroup.processes();
     if (pids.length === 0) return;
-    for (const pid of pids) {
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // Ended by itself in between.
-      }
-    }
+    sendTo(pids, 'SIGKILL');
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
 
 const MAX_KILL_ROUNDS = 200;
 
-function pipedExec(args: readonly string[], cgroup: ExecCgroup): ExecHandle {
-  const child = spawn('choom', firstToGo(args), { stdio: ['pipe', 'pipe', 'pipe'] });
-  const exited = new Promise<number>((resolve) => {
-    child.once('error', () => {
-      resolve(127);
-    });
-    child.once('close', (code, signal) => {
-      resolve(exitCodeOf(code, signal));
-    });
-  }).then(async (code) => (await cgroup.release()) ?? code);
-  return pipedHandle(child, exited, async () => {
-    await killAll(cgroup);
-    child.kill('SIGKILL');
-  });
+function sendTo(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // Ended by itself in between.
+    }
+  }
 }
 
-function terminalExec(args: readonly string[], spec: ExecSpec, cgroup: ExecCgroup): ExecHandle {
-  const terminal: IPty = spawnInTerminal('choom', firstToGo(args), {
+/** The ends and signals of a command whose parent, which passes signals on, is `parent`. */
+function controlOf(
+  cgroup: ExecCgroup,
+  parent: { kill(signal: NodeJS.Signals): unknown },
+): Pick<ExecHandle, 'kill' | 'signal'> & { atEnd(): Promise<number | undefined> } {
+  let wasAsked = false;
+  const kill = async (): Promise<void> => {
+    wasAsked = true;
+    await killAll(cgroup);
+    parent.kill('SIGKILL');
+  };
+  return {
+    kill,
+    signal: (name) => {
+      const signal = `SIG${name}` as NodeJS.Signals;
+      wasAsked ||= asksToEnd(signal);
+      // These two nobody can pass on.
+      if (name === 'KILL') void kill();
+      else if (name === 'STOP') void cgroup.processes().then((pids) => sendTo(pids, signal));
+      else parent.kill(signal);
+    },
+    atEnd: async () => {
+      if (wasAsked) await killAll(cgroup);
+      return await cgroup.release();
+    },
+  };
+}
+
+function pipedExec({ global, args, pidFile, cgroup }: RuncExec): ExecHandle {
+  const runc = ['runc', ...global, 'exec', '--detach', '--pid-file', pidFile, ...args];
+  const [program = '', ...words] = keeperCommand(pidFile, runc);
+  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const { atEnd, ...control } = controlOf(cgroup, child);
+  return pipedHandle(child, atEnd, control);
+}
+
+/**
+ * runc gives the terminal in the node its own way of ending lines, and has this one make the carriage returns. The one in
+ * the node shall make them (see withTerminal in bundle.ts), as it may be told not to, and this one nothing, echo included.
+ * A byte says that it is so: what is typed before, an end of input above all, would be taken for this terminal's.
+ */
+const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@"';
+
+function terminalExec({ global, args, cgroup }: RuncExec, spec: ExecSpec): ExecHandle {
+  const score = String(Math.max(COMMAND_OOM_SCORE, ownOomScore()));
+  const runc = ['--adjust', score, '--', 'runc', ...global, 'exec', ...args];
+  const terminal: IPty = spawnInTerminal('sh', ['-c', PLAIN_TERMINAL, 'sh', ...runc], {
     name: spec.env['TERM'] ?? 'xterm',
     cols: spec.columns,
     rows: spec.rows,
     encoding: null,
     env: { PATH: process.env['PATH'] ?? '' },
   });
+  const { atEnd, ...control } = controlOf(cgroup, {
+    kill: (signal) => {
+      terminal.kill(signal);
+      // One that is stopped would not see that it was asked to end.
+      if (asksToEnd(signal)) terminal.kill('SIGCONT');
+    },
+  });
   const exited = new Promise<number>((resolve) => {
     terminal.onExit(({ exitCode, signal }) => {
       resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal);
     });
-  }).then(async (code) => (await cgroup.release()) ?? code);
+  }).then(async (code) => (await atEnd()) ?? code);
+  const isPlain = plainness(terminal);
   return {
+    ...control,
     exited,
     onOutput: (listener) => {
+      let isFirst = true;
       terminal.onData((data: string | Buffer) => {
+        const output = Buffer.from(data).subarray(isFirst ? 1 : 0);
+        isFirst = false;
+        if (output.length === 0) return;
         terminal.pause();
         const resume = (): void => {
           terminal.resume();
         };
-        listener('stdout', Buffer.from(data)).then(resume, resume);
+        listener('stdout', output).then(resume, resume);
       });
     },
-    write: (data) => {
+    write: async (data) => {
+      await isPlain;
       terminal.write(Buffer.from(data));
-      return Promise.resolve();
     },
     // End of input is a character on a terminal: ^D.
     endInput: () => {
-      terminal.write('\x04');
+      void isPlain.then(() => {
+        terminal.write('\x04');
+      });
     },
     resize: (columns, rows) => {
       terminal.resize(columns, rows);
     },
-    signal: (name) => {
-      terminal.kill(`SIG${name}`);
-    },
-    kill: async () => {
-      await killAll(cgroup);
-      terminal.kill('SIGKILL');
-    },
   };
 }
+
+/** Resolves with the first byte, or the end. */
+const plainness = (terminal: IPty): Promise<void> =>
+  new Promise((resolve) => {
+    const first = terminal.onData(() => {
+      first.dispose();
+      resolve();
+    });
+    terminal.onExit(() => {
+      resolve();
+    });
+  });

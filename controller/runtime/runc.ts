@@ -35,6 +35,8 @@ const CREATE_TIMEOUT_MS = 20_000;
 /** The kernel ends a pid namespace within milliseconds of its first process; more means an unkillable disk wait. */
 const DEATH_TIMEOUT_MS = 10_000;
 const AGENT_CHILD = 'agent';
+/** The cgroup of what commands left running when they ended: the node's, and no controller's. */
+const BACKGROUND = join(COMMANDS, 'background');
 
 export class RuncRuntime implements ContainerRuntime {
   readonly caveats = [];
@@ -192,22 +194,25 @@ export class RuncRuntime implements ContainerRuntime {
     }
     // runc's own words go to a file: what is on standard error is the command's.
     const runcLog = join(this.#bundleDir(nodeId), `${name}.log`);
-    const inChild = this.#cgroups.execArguments(child);
-    const args = this.#arguments('--log', runcLog, 'exec', ...inChild, '--process', processFile, nodeId);
-    return spawnExec(args, spec, {
+    const pidFile = join(this.#bundleDir(nodeId), `${name}.pid`);
+    const cgroup = {
       processes: () => this.#cgroups.processes(nodeId, child),
       release: async () => {
-        this.#heldCommands.delete(child);
         const said = await readFile(runcLog, 'utf8').catch(() => '');
-        for (const file of [processFile, runcLog]) await rm(file, { force: true });
+        await this.#cgroups.moveAll(nodeId, child, BACKGROUND);
+        this.#heldCommands.delete(child);
+        for (const file of [processFile, runcLog, pidFile]) await rm(file, { force: true });
         await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
         return startFailureCode(said);
       },
-    });
+    };
+    const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
+    return spawnExec({ global: this.#arguments('--log', runcLog), args, pidFile, cgroup }, spec);
   }
 
   async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
-    const isMeant = (child: string): boolean => which === 'all' || !basename(child).startsWith(`exec-${this.#tag}-`);
+    const isHeld = (child: string): boolean => basename(child).startsWith(`exec-${this.#tag}-`);
+    const isMeant = (child: string): boolean => which === 'all' || !(child === BACKGROUND || isHeld(child));
     const groups = async (): Promise<string[]> => (await this.#cgroups.commands(nodeId)).filter(isMeant);
     const lines = await endGroups(
       {
@@ -220,7 +225,7 @@ export class RuncRuntime implements ContainerRuntime {
     // An orphan has nobody else to take these away.
     if (which === 'orphaned') {
       for (const child of await groups()) {
-        for (const suffix of ['json', 'log'])
+        for (const suffix of ['json', 'log', 'pid'])
           await rm(join(this.#bundleDir(nodeId), `${basename(child)}.${suffix}`), { force: true });
       }
     }
@@ -230,7 +235,7 @@ export class RuncRuntime implements ContainerRuntime {
 
   async #commandLine(nodeId: NodeId, name: string): Promise<string> {
     const text = await readFile(join(this.#bundleDir(nodeId), `${name}.json`), 'utf8').catch(() => '{}');
-    return ((JSON.parse(text) as { args?: string[] }).args ?? [name]).join(' ');
+    return ((JSON.parse(text) as { command?: string[] }).command ?? [name]).join(' ');
   }
 
   /** Where less than the commands hold is refused by the kernel, as on v1, this says so. */

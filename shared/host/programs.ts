@@ -23,6 +23,7 @@ const RUNC_PROGRAMS: readonly Program[] = [
   { name: 'mmdebstrap', versionArgs: ['--version'], package: 'mmdebstrap' },
   { name: 'busybox', versionArgs: ['--help'], package: 'busybox-static' },
   { name: 'tini-static', versionArgs: ['--version'], package: 'tini' },
+  { name: 'perl', versionArgs: ['-v'], package: 'perl-base' },
 ];
 
 // Whatever the runtime, one agent has a volume.

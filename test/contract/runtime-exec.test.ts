@@ -1,9 +1,12 @@
 /** What every container runtime keeps of the commands that run in a node: streams, ends, and back-pressure. */
 import { expect } from 'chai';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setImmediate, setTimeout } from 'node:timers/promises';
 import { isAlive } from '../../controller/host/process-identity.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { ContainerRuntime, ExecSpec } from '../../controller/runtime/port.js';
-import { eventually } from '../support/cluster.js';
+import { eventually, PROJECT } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
 import { collect, execSpec, GREET, SAY_AND_FAIL, WAIT } from '../support/commands.js';
 import { RUNTIMES, startIn, type CreatedContainer, type OpenedRuntime } from '../support/runtimes.js';
@@ -166,6 +169,65 @@ for (const { name, needsRoot, open } of RUNTIMES) {
         expect([await deaf.exited, await stopped.exited]).to.deep.equal([137, 9]);
       });
 
+      it('ends when its process does; whoever else holds its output is the container’s, not a controller’s', async () => {
+        const { id } = await createAndStart();
+        const handle = await runtime.exec(id, execSpec(['sh', '-c', 'sleep 251 & echo hi; exit 5']));
+        const output = collect(handle);
+        expect({ code: await handle.exited, ...output }).to.deep.equal({ code: 5, stdout: 'hi\n', stderr: '' });
+        expect(await (await opened.reopen()).endCommands(id, 10_000, 'orphaned')).to.deep.equal([]);
+        expect(await runtime.endCommands(id, 10_000), 'the sleep').to.have.length(1);
+        const second = await runtime.exec(id, execSpec(['sh', '-c', 'sleep 252 &']));
+        collect(second);
+        expect(await second.exited).to.equal(0);
+        // With the container goes the rest: what is left of it is looked for at the end.
+        await runtime.remove(id);
+      });
+
+      it('has its output whole, though it ends before that is taken and somebody goes on writing', async () => {
+        const { id } = await createAndStart();
+        const script = 'cat /proc/self/exe; (while :; do echo more; done) & exit 0';
+        const handle = await runtime.exec(id, execSpec(['sh', '-c', script]));
+        const pieces: Buffer[] = [];
+        handle.onOutput(async (_stream, data) => {
+          await setImmediate();
+          pieces.push(data);
+        });
+        expect(await handle.exited).to.equal(0);
+        const programs = name === 'runc' ? join(PROJECT, 'dist', 'runtime', 'bin', 'busybox') : '/bin/cat';
+        const expected = readFileSync(programs);
+        expect(Buffer.concat(pieces).subarray(0, expected.length).equals(expected)).to.equal(true);
+        await runtime.endCommands(id, 10_000);
+      });
+
+      it('that has stopped itself ends by SIGTERM, and takes along what it started', async () => {
+        const { id } = await createAndStart();
+        const handle = await runtime.exec(id, execSpec(['sh', '-c', 'sleep 253 & echo up; kill -STOP $$']));
+        const output = collect(handle);
+        await eventually(
+          () => output.stdout,
+          (text) => text.includes('up'),
+        );
+        handle.signal('TERM');
+        expect(await handle.exited).to.equal(143);
+        // What was killed may not be taken apart yet.
+        await eventually(
+          () => runtime.endCommands(id, 10_000),
+          (left) => left.length === 0,
+        );
+      });
+
+      it('that is killed while it is being started is not started after that', async () => {
+        const { id } = await createAndStart();
+        for (let count = 0; count < 8; count += 1) {
+          const handle = await runtime.exec(id, execSpec(WAIT));
+          collect(handle);
+          await setTimeout(count * 8);
+          await handle.kill();
+          expect(await handle.exited).to.not.equal(0);
+        }
+        expect(await runtime.endCommands(id, 10_000)).to.deep.equal([]);
+      });
+
       it('that an earlier controller has started is ended by the next, which is told its name; its own stay', async () => {
         const { id } = await createAndStart();
         const left = await start(id, waiting('exit 7'));
@@ -180,6 +242,19 @@ for (const { name, needsRoot, open } of RUNTIMES) {
         expect(await runtime.endCommands(id, 10_000, 'orphaned')).to.deep.equal([]);
         expect(await runtime.endCommands(id, 10_000)).to.have.length(1);
         expect(await own.exited).to.equal(9);
+      });
+    }
+
+    if (name === 'runc') {
+      it('can open its output by name, as its user, too', async () => {
+        const result = await run(['sh', '-c', 'echo words >/dev/stderr'], { uid: 1000 });
+        expect(result).to.deep.equal({ code: 0, stdout: '', stderr: 'words\n' });
+      });
+
+      it('has a terminal that ends lines as any, until it is told otherwise', async () => {
+        const script = 'printf "a\\nb\\n"; stty -onlcr; printf "c\\nd\\n"; echo "$GREETING"';
+        const result = await run(['sh', '-c', script], { tty: true, env: { GREETING: 'hello there' } });
+        expect(result).to.deep.include({ code: 0, stdout: 'a\r\nb\r\nc\nd\nhello there\n' });
       });
     }
 

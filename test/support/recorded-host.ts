@@ -68,6 +68,7 @@ const PROGRAMS: Readonly<Record<string, ProgramAnswer>> = {
   mmdebstrap: answer('mmdebstrap 1.3.5'),
   busybox: answer('BusyBox v1.35.0 (Debian 1:1.35.0-4) multi-call binary.'),
   'tini-static': answer('tini version 0.19.0'),
+  perl: answer('This is perl 5, version 36, subversion 0 (v5.36.0) built for x86_64-linux-gnu-thread-multi'),
   unshare: answer(''),
 };
 

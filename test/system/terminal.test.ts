@@ -66,6 +66,66 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     );
   });
 
+  it('ends lines once, and stty in the node has its effect', async () => {
+    const { terminal, seen, ended } = open();
+    terminal.write('echo be""gin; echo one; stty -onlcr; echo two; echo en""d; stty onlcr\r');
+    await eventually(seen, (text) => text.includes('end\n'));
+    expect(seen().slice(seen().lastIndexOf('begin'))).to.match(/^begin\r\none\r\ntwo\nend\n/);
+    terminal.write('exit\r');
+    expect(await ended).to.equal(0);
+    expect(seen()).to.not.include('\r\r\n');
+  });
+
+  it('gives the outer terminal back as it was, whatever the end', async () => {
+    const nexus = `${process.execPath} ${join(PROJECT, 'dist', 'cli', 'main.js')} node exec -it term --`;
+    const ends = [
+      [`exit 3`, 3],
+      // By the second signal, while the command takes no notice of the first.
+      [`trap '' TERM; echo up; while :; do sleep 4325; done`, 143],
+    ] as const;
+    for (const [line, code] of ends) {
+      const script = `stty -ixon tab3; stty -g; (echo "pid $BASHPID"; exec ${nexus} sh -c "${line}"); echo "code $?"; stty -g`;
+      const shell = onTerminal('bash', ['--norc', '-c', script], { env: { ...cluster().env, TERM: 'xterm' } });
+      if (code === 143) {
+        await eventually(shell.seen, (text) => /up\r\n/.test(text));
+        const pid = Number(/pid (\d+)/.exec(shell.seen())?.[1]);
+        process.kill(pid, 'SIGTERM');
+        await eventually(shell.seen, (text) => text.includes('goes on; a second signal ends it\r\n'));
+        process.kill(pid, 'SIGTERM');
+      }
+      await shell.ended;
+      expect(shell.seen()).to.include(`code ${code}`);
+      const [before, after, ...more] = shell.seen().match(/^[0-9a-f]+(:[0-9a-f]+){10,}(?=\r\n)/gm) ?? [];
+      expect(more).to.deep.equal([]);
+      expect(after).to.be.a('string').and.equal(before);
+    }
+    await eventually(
+      () => cluster().ok('node', 'exec', 'term', '--', 'ps'),
+      (processes) => !processes.includes('4325'),
+    );
+  });
+
+  it('a command ends when its process does, and what it leaves running is the node’s', async () => {
+    const left = await cluster().run('node', 'exec', 'term', '--', 'sh', '-c', 'sleep 4326 & echo hi; exit 6');
+    expect(left).to.deep.equal({ code: 6, stdout: 'hi\n', stderr: '' });
+    await cluster().killController();
+    await cluster().startController();
+    expect(await cluster().ok('node', 'exec', 'term', '--', 'ps')).to.include('sleep 4326');
+    await cluster().ok('node', 'restart', 'term');
+    expect(await cluster().ok('node', 'exec', 'term', '--', 'ps')).to.not.include('sleep 4326');
+  });
+
+  it('a command that has stopped itself ends by the first signal, with what it started', async () => {
+    const script = 'sleep 4327 & echo on; kill -STOP $$';
+    const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'node', 'exec', 'term', '--', 'sh', '-c', script];
+    const child = spawnChild(process.execPath, args, { env: cluster().env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const ended = once(child, 'exit') as Promise<unknown[]>;
+    await once(child.stdout, 'data');
+    child.kill('SIGTERM');
+    expect(await ended).to.deep.equal([143, null]);
+    expect(await cluster().ok('node', 'exec', 'term', '--', 'ps')).to.not.include('4327');
+  });
+
   it('what follows ends when nobody reads it any more, though nothing happens', async () => {
     const nexus = `${process.execPath} ${join(PROJECT, 'dist', 'cli', 'main.js')}`;
     for (const words of ['node logs -f term', 'events -f', 'metrics -f term']) {
