@@ -19,6 +19,7 @@ const ADAPTERS = [
   '^controller/bus/nats[^/]*[.]ts$',
   '^controller/lambda/sandbox/(template|none)[^/]*[.]ts$',
   '^controller/image/folder-[^/]*[.]ts$',
+  '^controller/log/writer-[^/]*[.]ts$',
   '^agent/bus/nats[^/]*[.]ts$',
   '^agent/volume/(mounted|directory)[^/]*[.]ts$',
   '^agent/cgroup/(v1|v2|none)[^/]*[.]ts$',

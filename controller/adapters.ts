@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { systemClock } from '../shared/clock.js';
 import type { Settings } from '../shared/config/settings.js';
 import type { Logger } from '../shared/log.js';
+import { MIB } from '../shared/limits.js';
 import type { UndoStack } from '../shared/undo.js';
 import { loadAccounts } from './bus/credentials.js';
 import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
@@ -23,6 +24,8 @@ import type { ImageStore } from './image/port.js';
 import { NoSandboxes } from './lambda/sandbox/none.js';
 import type { SandboxRuntime } from './lambda/sandbox/port.js';
 import { launcherFolder, TemplateSandboxes } from './lambda/sandbox/template.js';
+import type { LogWriters } from './log/port.js';
+import { WriterProcesses } from './log/writer-process.js';
 import { BridgeNetwork } from './network/bridge.js';
 import type { Subnet } from './network/ipam.js';
 import { LoopbackNetwork } from './network/loopback.js';
@@ -128,7 +131,13 @@ function endForLoss(): void {
   process.kill(process.pid, 'SIGTERM');
 }
 
-export async function makeBus(settings: Settings, host: string, log: Logger): Promise<NatsBus> {
+export async function makeLogs(settings: Settings, { dist }: Places): Promise<LogWriters> {
+  const user = await serviceUserIds(settings.serviceUser);
+  const { logMaxMb, logFiles: files } = settings;
+  return await WriterProcesses.open({ program: join(dist, 'log-writer'), user, maxBytes: logMaxMb * MIB, files });
+}
+
+export async function makeBus(settings: Settings, host: string, log: Logger, logs: LogWriters): Promise<NatsBus> {
   if (settings.natsUrl !== undefined) {
     const access = await externalAccess({
       url: settings.natsUrl,
@@ -141,7 +150,7 @@ export async function makeBus(settings: Settings, host: string, log: Logger): Pr
   const accounts = await loadAccounts(settings.stateDir);
   const user = await serviceUserIds(settings.serviceUser);
   const { natsPort: port, runDir } = settings;
-  const server = new NatsServer({ host, port, runDir, accounts, user, clock: systemClock, log });
+  const server = new NatsServer({ host, port, runDir, accounts, user, clock: systemClock, log, logs });
   await server.start();
   return new NatsBus(
     await ownServerAccess(server, accounts),

@@ -18,6 +18,7 @@ import { VERSION } from '../shared/version.js';
 import {
   makeBus,
   makeImages,
+  makeLogs,
   makeNetwork,
   makeRuntime,
   makeSandboxes,
@@ -175,7 +176,8 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const sandboxes = await makeSandboxes(settings, PLACES, images, log);
   const lambda = new Lambda({ runtime: sandboxes, registry, settings, clock: systemClock, log });
   running.defer('end the sandboxes', () => lambda.close());
-  const bus = await makeBus(settings, network.hostAddress, log);
+  const logs = await makeLogs(settings, PLACES);
+  const bus = await makeBus(settings, network.hostAddress, log, logs);
   running.defer('stop the bus', () => bus.stop());
   const causes = new SharedCauses({
     bus,
@@ -205,6 +207,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     volumes,
     bus,
     images,
+    logs,
     events,
     clock: systemClock,
     log,

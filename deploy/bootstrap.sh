@@ -125,6 +125,23 @@ build_run() {
   logged as_owner node deploy/build.mjs
 }
 
+# A part of the build that needs a compiler; nothing else does where npm had the native modules ready.
+log_writer_check() {
+  [ -x dist/log-writer ] && [ ! controller/log/log-writer.c -nt dist/log-writer ] && return
+  echo 'compiling'
+  return 1
+}
+
+log_writer_compile() {
+  must_write_checkout dist
+  local compilers
+  compilers=$(missing_packages gcc libc6-dev)
+  # shellcheck disable=SC2086
+  if [ -n "$compilers" ]; then install_packages $compilers; fi
+  logged as_owner node deploy/build.mjs
+  [ -x dist/log-writer ] || cannot 'dist/log-writer, which writes the logs of nodes' 'there is no C compiler (cc)' 'install gcc, then run this again'
+}
+
 runtime_check() {
   NEXUS_NODE=$NODE_PROGRAM deploy/agent-runtime.sh --check >/dev/null 2>&1 && return
   echo 'copying Node and tools'
@@ -180,6 +197,7 @@ fi
 step 'node modules' modules_check modules_install
 step 'native modules' native_check native_install
 step 'build' build_check build_run
+if [ "$purpose" != cli ]; then step 'log writer' log_writer_check log_writer_compile; fi
 if [ "$purpose" != cli ] && [ "$runtime" = runc ]; then
   step 'agent runtime' runtime_check runtime_build
   step 'base image' image_check image_build

@@ -1,6 +1,6 @@
 /**
  * Makes dist/ from the sources: generated protobuf code, one bundle per process, the .proto files and the
- * description of them that reflection answers with, and last of all a stamp. Whoever finds sources newer than the stamp builds again; a build
+ * description of them that reflection answers with, the log writer, and last of all a stamp. Whoever finds sources newer than the stamp builds again; a build
  * that fails leaves the old stamp, and so is tried again.
  *
  *   node deploy/build.mjs [--source-maps]
@@ -150,6 +150,34 @@ async function copySandboxProgram() {
 }
 
 /**
+ * The one program in C, see its source. Linked statically where that is possible: there is one process of it for each
+ * node, and it is a third of the size. Only a controller needs it, so that a host without a compiler is no failure here:
+ * bootstrap.sh brings one in, and a controller without the program does not start.
+ */
+async function compileLogWriter() {
+  const source = join(root, 'controller/log/log-writer.c');
+  const program = join(dist, 'log-writer');
+  const isCurrent = existsSync(program) && (await modifiedMs(program)) >= (await modifiedMs(source));
+  if (isCurrent || !(await hasCompiler())) return;
+  await mkdir(dist, { recursive: true });
+  const temporary = `${program}.${process.pid}.new`;
+  const compile = (...linking) =>
+    promisify(execFile)('cc', ['-std=c17', '-O2', '-Wall', '-Wextra', ...linking, '-s', '-o', temporary, source]);
+  try {
+    await compile('-static').catch(() => compile());
+    await rename(temporary, program);
+  } finally {
+    await rm(temporary, { force: true });
+  }
+}
+
+const hasCompiler = () =>
+  promisify(execFile)('cc', ['--version']).then(
+    () => true,
+    () => false,
+  );
+
+/**
  * What nodes run is a copy that deploy/agent-runtime.sh made; without this it would stay the agent of an hour ago. Where
  * root made it and somebody else builds, the set-up at the next start brings it up to date.
  */
@@ -184,6 +212,7 @@ try {
     copyProto(),
     describeProto(),
     copySandboxProgram(),
+    compileLogWriter(),
   ]);
   const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason);
   if (failures.length > 0) throw Object.assign(new Error(), { stderr: failures.map(describe).join('\n') });

@@ -4,13 +4,14 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { chown, mkdir, open, readFile, writeFile } from 'node:fs/promises';
+import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { isListening } from '../host/listening.js';
 import { identify, isAlive } from '../host/process-identity.js';
+import type { LogPlace, LogWriters } from '../log/port.js';
 import { serverConfig, type Accounts } from './credentials.js';
 
 export interface NatsServerOptions {
@@ -22,6 +23,7 @@ export interface NatsServerOptions {
   readonly user: { readonly uid: number; readonly gid: number } | undefined;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly logs: LogWriters;
 }
 
 const READY_TIMEOUT_MS = 10_000;
@@ -87,7 +89,11 @@ export class NatsServer {
 
   async stop(): Promise<void> {
     this.#stopping = true;
-    const child = this.#child;
+    await this.#end(this.#child);
+    await this.options.logs.settle(this.#logPlace, true);
+  }
+
+  async #end(child: ChildProcess | undefined): Promise<void> {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
@@ -103,21 +109,32 @@ export class NatsServer {
     return join(this.#folder, 'nats.conf');
   }
 
+  /** The record is not in nats-server's own folder: whom it names may be ended. */
+  get #logPlace(): LogPlace {
+    return { path: join(this.#folder, 'nats.log'), record: join(this.options.runDir, 'nats-log.json') };
+  }
+
   get #pidFile(): string {
     return join(this.#folder, 'nats.pid');
   }
 
   async #launch(): Promise<void> {
-    const { user, log } = this.options;
-    const output = await open(join(this.#folder, 'nats.log'), 'a', 0o600);
-    const child = spawn('nats-server', ['-c', this.#configFile], {
-      // In a session of its own: Ctrl-C in a terminal is for the controller, which ends it in order.
-      detached: true,
-      cwd: '/',
-      stdio: ['ignore', output.fd, output.fd],
-      env: { PATH: process.env['PATH'] },
-      ...(user ?? {}),
-    });
+    const { user, log, logs } = this.options;
+    const output = await logs.open(this.#logPlace, '');
+    let child: ChildProcess;
+    try {
+      if (this.#stopping) return;
+      child = spawn('nats-server', ['-c', this.#configFile], {
+        // In a session of its own: Ctrl-C in a terminal is for the controller, which ends it in order.
+        detached: true,
+        cwd: '/',
+        stdio: ['ignore', output.output, output.output],
+        env: { PATH: process.env['PATH'] },
+        ...(user ?? {}),
+      });
+    } finally {
+      output.close();
+    }
     this.#child = child;
     child.once('error', (error) => {
       log.error({ err: error }, 'nats-server cannot be started');
@@ -127,7 +144,6 @@ export class NatsServer {
       log.warn({ code, signal }, 'nats-server ended; starting it again');
       this.#relaunch();
     });
-    await output.close();
     await this.#waitReady(child);
     log.info({ pid: child.pid, url: this.url }, 'nats-server is up');
   }
@@ -169,7 +185,8 @@ export class NatsServer {
   }
 
   async #lastWords(): Promise<string> {
-    const text = await readFile(join(this.#folder, 'nats.log'), 'utf8').catch(() => '');
+    await this.options.logs.settle(this.#logPlace);
+    const text = await readFile(this.#logPlace.path, 'utf8').catch(() => '');
     return text.trim().split('\n').at(-1) ?? 'it said nothing; is it installed?';
   }
 

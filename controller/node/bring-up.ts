@@ -16,8 +16,8 @@ import { IN_NODE } from '../runtime/bundle.js';
 import type { ContainerSpec, ProcessIdentity } from '../runtime/port.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
-import { howItEnded, markStart } from './ending.js';
-import { nodeConfigDir, nodeLog, nodeRunDir, nodeSocket } from './paths.js';
+import { howItEnded, startLine } from './ending.js';
+import { nodeConfigDir, nodeLogPlace, nodeRunDir, nodeSocket } from './paths.js';
 import type { AgentView } from './registry.js';
 
 /** How often a starting container is looked at, so that one that ended is not waited for. */
@@ -29,16 +29,17 @@ export async function bringUp(
   undo: UndoStack,
   signal: AbortSignal,
 ): Promise<void> {
-  const { registry, runtime, network, settings, volumes } = context;
+  const { registry, runtime, network, settings, volumes, logs } = context;
   await volumes.assertFree(node.id, node.loopDevice);
   registry.forgetAgent(node.id);
   undo.defer('remove runtime folder', () => rm(nodeRunDir(settings, node.id), { recursive: true, force: true }));
   await writeConfig(context, node);
+  undo.defer('let the log end', () => logs.settle(nodeLogPlace(settings, node.id), true));
   failpoint('bring-up/configured');
 
   undo.defer('wait for the volume', () => volumes.waitReleased(node.id, node.loopDevice));
   undo.defer('remove container', () => runtime.remove(node.id));
-  const identity = await runtime.create(await containerSpec(context, node), signal);
+  const identity = await createContainer(context, node, signal);
   failpoint('bring-up/container-created');
 
   undo.defer('remove link', () => network.detach(node.slot));
@@ -66,7 +67,18 @@ export async function bringUp(
 /** Changes with each boot of the host: containers of an earlier one are gone. */
 export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
-async function containerSpec(context: NodeContext, node: NodeRecord): Promise<ContainerSpec> {
+async function createContainer(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<ProcessIdentity> {
+  const { logs, runtime, settings, clock } = context;
+  const spec = await containerSpec(context, node);
+  const log = await logs.open(nodeLogPlace(settings, node.id), startLine(clock.now()));
+  try {
+    return await runtime.create({ ...spec, output: log.output }, signal);
+  } finally {
+    log.close();
+  }
+}
+
+async function containerSpec(context: NodeContext, node: NodeRecord): Promise<Omit<ContainerSpec, 'output'>> {
   const { settings, images, volumes, runtime } = context;
   return {
     nodeId: node.id,
@@ -78,7 +90,6 @@ async function containerSpec(context: NodeContext, node: NodeRecord): Promise<Co
     volumeUuid: node.volumeUuid,
     loopDevice: node.loopDevice,
     configDir: nodeConfigDir(settings, node.id),
-    logPath: nodeLog(settings, node.id),
   };
 }
 
@@ -92,8 +103,6 @@ async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void
   await mkdir(nodeRunDir(settings, node.id), { recursive: true, mode: 0o700 });
   await mkdir(configDir, { recursive: true, mode: 0o755 });
   await mkdir(join(settings.stateDir, 'logs'), { recursive: true, mode: 0o700 });
-  const log = nodeLog(settings, node.id);
-  await markStart(log, context.clock.now());
   const config: AgentConfig = {
     nodeId: node.id,
     nodeName: node.name,
@@ -167,7 +176,7 @@ function firstHeartbeat(
     const poll = setInterval(() => {
       if (isAlive(identity)) return;
       done();
-      howItEnded(nodeLog(settings, node.id)).then(({ text }) => {
+      howItEnded(context.logs, nodeLogPlace(settings, node.id)).then(({ text }) => {
         reject(new NexusError('failed_precondition', `the node ended while it started: ${text}`));
       }, reject);
     }, DEATH_POLL_MS);

@@ -8,6 +8,7 @@ import type { SharedCauses } from '../cause/shared-causes.js';
 import type { EventLog } from '../events/log.js';
 import type { HostRoom } from '../host/room.js';
 import type { ImageStore } from '../image/port.js';
+import type { LogWriters } from '../log/port.js';
 import type { MetricsHistory } from '../metrics/history.js';
 import type { Subnet } from '../network/ipam.js';
 import type { NetworkFabric } from '../network/port.js';
@@ -35,6 +36,8 @@ export interface NodeContext {
   readonly bus: AgentBus;
   readonly causes: SharedCauses;
   readonly images: ImageStore;
+  /** Of the nodes. */
+  readonly logs: LogWriters;
   readonly events: EventLog;
   readonly clock: Clock;
   readonly log: Logger;

@@ -3,10 +3,11 @@
  * was killed says nothing. So the agent has a closing line, and the container's init one about the agent; where both
  * are missing, it was killed. Lines before the last start belong to earlier runs and tell nothing.
  */
-import { appendFile, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { STARTING_FIELD, type AgentEnding } from '../../shared/agent-ending.js';
 import { KIB } from '../../shared/limits.js';
 import { plainText } from '../../shared/plain-text.js';
+import type { LogPlace, LogWriters } from '../log/port.js';
 
 export interface Ending {
   /** For people; without a full stop. */
@@ -18,14 +19,18 @@ export interface Ending {
 /** A closing line with its stack is far shorter. */
 const TAIL_BYTES = 64 * KIB;
 
-/** To be written before the container is started. */
-export async function markStart(logPath: string, atMs: number): Promise<void> {
+/** The line that a run of the node begins with. */
+export function startLine(atMs: number): string {
   const head = { level: 30, time: new Date(atMs).toISOString(), pid: process.pid, name: 'controller' };
   const line = { ...head, [STARTING_FIELD]: true, msg: 'the node is starting' };
-  await appendFile(logPath, `${JSON.stringify(line)}\n`, { mode: 0o600 });
+  return `${JSON.stringify(line)}\n`;
 }
 
-export const howItEnded = async (logPath: string): Promise<Ending> => endingOf(await readTail(logPath));
+/** To be asked when the container has ended; its last words may still be on their way to the log. */
+export async function howItEnded(logs: Pick<LogWriters, 'settle'>, place: LogPlace): Promise<Ending> {
+  await logs.settle(place);
+  return endingOf(await readTail(place.path));
+}
 
 /** Pure; `log` may begin in the middle of a line. */
 export function endingOf(log: string): Ending {

@@ -1,14 +1,15 @@
 /**
- * Keeps the logs that other processes write, of nodes and of nats-server, within their bounds. These append, so that a log
- * that begins anew does so for them, too; a line that is written at that very moment may be lost.
+ * Keeps the logs of nodes within their bound that have no writer: of those that an earlier version has started, whose
+ * agents append to the file themselves. A line that is written as the log begins anew may be lost.
  */
+import { existsSync } from 'node:fs';
 import { readdir, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Settings } from '../../shared/config/settings.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { beginLogAnew } from '../../shared/log-files.js';
-import { nodeLog } from './paths.js';
+import { logRecord, nodeLog } from './paths.js';
 
 type Bounds = Pick<Settings, 'stateDir' | 'runDir' | 'logMaxMb' | 'logFiles'>;
 
@@ -17,8 +18,9 @@ export const LOG_BOUNDS_PERIOD_MS = 1000;
 
 /** Called by the daemon's loop. */
 export async function boundLogs(settings: Bounds, nodes: readonly NodeId[]): Promise<void> {
-  const natsLog = join(settings.runDir, 'nats.d', 'nats.log');
-  for (const path of [natsLog, ...nodes.map((id) => nodeLog(settings, id))]) {
+  for (const id of nodes) {
+    if (existsSync(logRecord(settings, id))) continue;
+    const path = nodeLog(settings, id);
     const size = await stat(path).then(
       (found) => found.size,
       () => 0,

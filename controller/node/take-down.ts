@@ -10,7 +10,7 @@ import type { ProcessIdentity } from '../runtime/port.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
 import { removeLogs } from './log-bounds.js';
-import { nodeRunDir } from './paths.js';
+import { nodeLogPlace, nodeRunDir } from './paths.js';
 
 export const identityOf = (node: NodeRecord): ProcessIdentity => ({ pid: node.pid, startTicks: node.pidStartTicks });
 
@@ -53,13 +53,14 @@ export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: 
 
 /** Container, link and runtime folder go; volume and reservation stay. */
 export async function dismantle(context: NodeContext, node: NodeRecord): Promise<void> {
-  const { runtime, network, volumes, settings } = context;
+  const { runtime, network, volumes, settings, logs } = context;
   await context.guests.leave(node.id, 0);
   await runtime.remove(node.id);
   failpoint('take-down/container-removed');
   await network.detach(node.slot);
   failpoint('take-down/link-removed');
   await volumes.waitReleased(node.id, node.loopDevice);
+  await logs.settle(nodeLogPlace(settings, node.id), true);
   await rm(nodeRunDir(settings, node.id), { recursive: true, force: true });
   failpoint('take-down/dismantled');
 }

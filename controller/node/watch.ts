@@ -8,7 +8,7 @@ import { checkHeartbeat, checkReport } from './agent-messages.js';
 import { howItEnded } from './ending.js';
 import { ownDelay, verdict } from './liveness.js';
 import type { NodeService } from './service.js';
-import { nodeLog } from './paths.js';
+import { nodeLogPlace } from './paths.js';
 import { isListening } from './state.js';
 import { identityOf } from './take-down.js';
 
@@ -128,8 +128,8 @@ export class NodeWatch implements BusListener {
     if (this.#failing.has(id)) return;
     this.#failing.add(id);
     try {
-      const { runtime, settings } = this.service.context;
-      const { text, wasKilled } = await howItEnded(nodeLog(settings, id));
+      const { runtime, settings, logs } = this.service.context;
+      const { text, wasKilled } = await howItEnded(logs, nodeLogPlace(settings, id));
       const outOfMemory = wasKilled && (await runtime.wasOutOfMemory(id));
       const reason = outOfMemory
         ? 'its container ended: out of memory; give it more with nexus node resize --mem'

@@ -6,6 +6,7 @@
  * may run concurrently; calls for one node are serialised by the caller (exec excepted).
  * Codes: failed_precondition (the host cannot do it), not_found, internal.
  */
+import type { Socket } from 'node:net';
 import type { NodeId } from '../../shared/ids.js';
 
 export interface ContainerLimits {
@@ -29,8 +30,8 @@ export interface ContainerSpec {
   readonly loopDevice: number;
   /** Folder with agent.json and agent.creds. */
   readonly configDir: string;
-  /** Receives the first stage's and the agent's output, appended. */
-  readonly logPath: string;
+  /** Standard output and error of the first stage and the agent; the caller's, who closes it after `create`. */
+  readonly output: Socket | number;
 }
 
 /** A process that can't be mistaken for a later one with the same number. */

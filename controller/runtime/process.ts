@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { access, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
 import { NexusError } from '../../shared/errors.js';
@@ -72,31 +72,26 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async create(spec: ContainerSpec): Promise<ProcessIdentity> {
     await mkdir(this.#nodeDir(spec.nodeId), { recursive: true, mode: 0o700 });
-    const log = await open(spec.logPath, 'a', 0o600);
-    try {
-      const agent = [process.execPath, '--max-semi-space-size=1', NO_DEBUGGER, this.options.agentScript];
-      const child = spawn('/bin/sh', ['-c', HOLD, 'sh', ...agent], {
-        detached: true,
-        stdio: ['pipe', log.fd, log.fd],
-        cwd: spec.volumePath,
-        env: { PATH: process.env['PATH'], NEXUS_AGENT_CONFIG: join(spec.configDir, 'agent.json') },
-      });
-      child.unref();
-      // It may have ended before it is let go; that is seen by its identity.
-      child.stdin?.on('error', () => undefined);
-      await new Promise((resolve, reject) => {
-        child.once('spawn', resolve);
-        child.once('error', reject);
-      });
-      const identity = identify(child.pid ?? 0);
-      if (identity === undefined) throw new NexusError('internal', 'the agent ended at once; see nexus node logs');
-      await writeFile(this.#identityFile(spec.nodeId), JSON.stringify(identity));
-      this.#volumes.set(spec.nodeId, spec.volumePath);
-      this.#held.set(spec.nodeId, child);
-      return identity;
-    } finally {
-      await log.close();
-    }
+    const agent = [process.execPath, '--max-semi-space-size=1', NO_DEBUGGER, this.options.agentScript];
+    const child = spawn('/bin/sh', ['-c', HOLD, 'sh', ...agent], {
+      detached: true,
+      stdio: ['pipe', spec.output, spec.output],
+      cwd: spec.volumePath,
+      env: { PATH: process.env['PATH'], NEXUS_AGENT_CONFIG: join(spec.configDir, 'agent.json') },
+    });
+    child.unref();
+    // It may have ended before it is let go; that is seen by its identity.
+    child.stdin?.on('error', () => undefined);
+    await new Promise((resolve, reject) => {
+      child.once('spawn', resolve);
+      child.once('error', reject);
+    });
+    const identity = identify(child.pid ?? 0);
+    if (identity === undefined) throw new NexusError('internal', 'the agent ended at once; see nexus node logs');
+    await writeFile(this.#identityFile(spec.nodeId), JSON.stringify(identity));
+    this.#volumes.set(spec.nodeId, spec.volumePath);
+    this.#held.set(spec.nodeId, child);
+    return identity;
   }
 
   async start(nodeId: NodeId): Promise<void> {

@@ -2,7 +2,7 @@
  * Containers through runc. They run detached: after `start` nothing of the controller is needed to keep one alive.
  * runc's own state lies in <run>/runc.state, the bundle in <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
-import { chmod, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { basename, join } from 'node:path';
@@ -115,25 +115,20 @@ export class RuncRuntime implements ContainerRuntime {
   }
 
   /**
-   * runc hands its own standard streams to the container, so they are the log file's, not pipes of ours. It is not cut off
+   * runc hands its own standard streams to the container, so they are the log's, not pipes of ours. It is not cut off
    * when the caller goes: half a container has no state to remove it by, and its processes would make cgroups after us.
    */
   async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
     const runcLog = join(bundle, 'runc.log');
     await rm(runcLog, { force: true });
-    const log = await open(spec.logPath, 'a', 0o600);
-    try {
-      const args = this.#arguments('--log', runcLog, 'create', '--bundle', bundle, '--pid-file', pidFile, spec.nodeId);
-      const child = spawn('runc', args, { stdio: ['ignore', log.fd, log.fd], timeout: CREATE_TIMEOUT_MS });
-      const exitCode = await new Promise<number | null>((resolve, reject) => {
-        child.once('error', reject);
-        child.once('exit', resolve);
-      });
-      if (exitCode !== 0) throw new NexusError('internal', `runc create: ${await lastRuncMessage(runcLog)}`);
-      signal.throwIfAborted();
-    } finally {
-      await log.close();
-    }
+    const args = this.#arguments('--log', runcLog, 'create', '--bundle', bundle, '--pid-file', pidFile, spec.nodeId);
+    const child = spawn('runc', args, { stdio: ['ignore', spec.output, spec.output], timeout: CREATE_TIMEOUT_MS });
+    const exitCode = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', resolve);
+    });
+    if (exitCode !== 0) throw new NexusError('internal', `runc create: ${await lastRuncMessage(runcLog)}`);
+    signal.throwIfAborted();
   }
 
   async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {

@@ -10,6 +10,7 @@ has_package() {
     nftables) command -v nft >/dev/null ;;
     e2fsprogs) command -v mkfs.ext4 >/dev/null && command -v e2fsck >/dev/null ;;
     util-linux) command -v setpriv >/dev/null && command -v losetup >/dev/null && command -v flock >/dev/null ;;
+    libc6-dev) [ -f /usr/include/stdlib.h ] ;;
     perl-base) command -v perl >/dev/null ;;
     systemd) command -v systemd-analyze >/dev/null ;;
     postgresql) compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;

@@ -110,7 +110,7 @@ describe('first stage', function () {
       volumePath: volumes.pathOf(nodeId),
       volumeUuid: uuid,
       configDir: join(folder, 'config'),
-      logPath: join(folder, 'log'),
+      output: 1,
       loopDevice: LOOP_DEVICE,
       agentUid: AGENT_UID,
       limits: { memoryBytes: 256 * MIB, cpuWeight: 512, pids: 128 },

@@ -9,6 +9,7 @@ import { connect, credsAuthenticator } from '@nats-io/transport-node';
 import { advisoryCredentials, loadAccounts, type Accounts } from '../../controller/bus/credentials.js';
 import { FakeBus, type FakeAnswer } from '../../controller/bus/fake.js';
 import { externalAccess, NatsBus, ownServerAccess, type BusAccess } from '../../controller/bus/nats.js';
+import { FakeLogWriters } from '../../controller/log/fake.js';
 import { NatsServer } from '../../controller/bus/nats-server.js';
 import type { AgentBus } from '../../controller/bus/port.js';
 import { subjectsOf } from '../../shared/bus/subjects.js';
@@ -87,7 +88,15 @@ async function openNats(
   const folder = await mkdtemp(join(tmpdir(), 'nexus-bus-'));
   const accounts = await loadAccounts(folder);
   const listen = { host: '127.0.0.1', port: await freePort() };
-  const server = new NatsServer({ ...listen, runDir: folder, accounts, user: undefined, clock: systemClock, log });
+  const server = new NatsServer({
+    ...listen,
+    runDir: folder,
+    accounts,
+    user: undefined,
+    clock: systemClock,
+    log,
+    logs: new FakeLogWriters(),
+  });
   await server.start();
   const bus = new NatsBus(await access(server, accounts, folder), INSTANCE, log, ownsServer ? server : undefined);
   const agents: AgentOnBus[] = [];

@@ -7,6 +7,7 @@ import { SharedCauses } from '../../controller/cause/shared-causes.js';
 import { EventLog } from '../../controller/events/log.js';
 import { HostRoom } from '../../controller/host/room.js';
 import type { ImageStore } from '../../controller/image/port.js';
+import { FakeLogWriters } from '../../controller/log/fake.js';
 import { FakeNetwork } from '../../controller/network/fake.js';
 import { MetricsHistory } from '../../controller/metrics/history.js';
 import { parseSubnet } from '../../controller/network/ipam.js';
@@ -91,6 +92,7 @@ export class NodeBench {
       volumes: this.volumes,
       bus: this.bus,
       images: imagesWith('base', this.script),
+      logs: new FakeLogWriters(),
       events,
       clock: systemClock,
       log,
@@ -143,7 +145,7 @@ export class NodeBench {
         volumeUuid: '',
         loopDevice: record.loopDevice,
         configDir: '',
-        logPath: '',
+        output: 1,
       },
       new AbortController().signal,
     );

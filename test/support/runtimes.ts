@@ -3,7 +3,7 @@
  * from outside what it does. The contract suite runs over all of them.
  */
 import { randomInt, randomUUID } from 'node:crypto';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +72,8 @@ export async function startIn(opened: OpenedRuntime): Promise<CreatedContainer> 
   return created;
 }
 
+const NOWHERE = openSync('/dev/null', 'w');
+
 interface Bench {
   readonly instance: string;
   readonly folder: string;
@@ -103,7 +105,7 @@ async function openBench(): Promise<Bench> {
       volumeUuid: randomUUID(),
       loopDevice: instanceDefaults(instance, 'runc', 0).loopBase,
       configDir,
-      logPath: join(folder, `${nodeId}.log`),
+      output: NOWHERE,
     };
   };
   return {

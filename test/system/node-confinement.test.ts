@@ -1,7 +1,7 @@
 /** What somebody who is root in a node can do to the node's own start, end and neighbours, on the real kernel. */
 import { expect } from 'chai';
 import { randomBytes } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../../shared/exec.js';
 import { eventually, type CliResult, type NodeJson } from '../support/cluster.js';
@@ -184,5 +184,43 @@ describeWithCluster('a node whose root means ill', {}, (cluster) => {
     const left = await sh('a', 'cat /data/orphan; df /data >&2; df -i /data >&2; ls -la /data >&2');
     expect(left.stdout, left.stderr).to.equal('asked\n');
     expect((await sh('a', 'ps | grep -c "[:] orphan"')).stdout.trim()).to.equal('0');
+  });
+
+  it('cannot open its log as its agent, and the log goes on while the controller is away', async () => {
+    // Each file that pid 1 and the agent hold, opened by a process with their user and the right to open any file.
+    const script = [
+      'import ctypes, errno, os, struct',
+      'libc, agent = ctypes.CDLL(None), os.stat("/proc/1").st_uid',
+      'libc.prctl(8, 1, 0, 0, 0)',
+      'os.setgroups([]); os.setresgid(agent, agent, agent); os.setresuid(agent, agent, agent)',
+      'libc.capset(struct.pack("II", 0x20080522, 0), struct.pack("6I", 2, 2, 0, 0, 0, 0))',
+      'for pid in [pid for pid in os.listdir("/proc") if pid.isdigit() and int(pid) != os.getpid()]:',
+      '  for fd in os.listdir(f"/proc/{pid}/fd"):',
+      '    path = f"/proc/{pid}/fd/{fd}"',
+      '    try: os.close(os.open(path, os.O_WRONLY)); said = "opened"',
+      '    except OSError as failed: said = errno.errorcode[failed.errno]',
+      '    print(pid, fd, said, os.readlink(path))',
+    ];
+    const { stdout, stderr } = await cluster().run('node', 'exec', 'a', '--', 'python3', '-c', script.join('\n'));
+    const lines = stdout.trim().split('\n');
+    expect(
+      lines.filter((line) => /^1 [12] ENXIO socket:/.test(line)),
+      stdout + stderr,
+    ).to.have.length(2);
+    const opened = lines.filter((line) => line.includes('opened'));
+    expect(opened.filter((line) => !/ (\/dev\/null|pipe:\[\d+\])$/.test(line))).to.deep.equal([]);
+
+    const { id } = await inspect('a');
+    const record = join(cluster().runDir, id, 'log-writer.json');
+    const writer = readFileSync(record, 'utf8');
+    await cluster().killController();
+    await cluster().startController();
+    expect(readFileSync(record, 'utf8')).to.equal(writer);
+    await cluster().ok('node', 'restart', 'a');
+    expect(readFileSync(record, 'utf8')).not.to.equal(writer);
+    const log = await cluster().ok('node', 'logs', 'a');
+    const run = log.slice(0, log.lastIndexOf('the node is starting'));
+    expect(run.slice(run.lastIndexOf('the node is starting'))).to.contain('the agent ended as it was asked to');
+    expect(log).to.match(/the agent is up"}\n$/);
   });
 });

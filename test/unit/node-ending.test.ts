@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { appendFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { endingOf, howItEnded, markStart } from '../../controller/node/ending.js';
+import { FakeLogWriters } from '../../controller/log/fake.js';
+import { endingOf, howItEnded, startLine, type Ending } from '../../controller/node/ending.js';
 
 const agent = (msg: string, fields: object = {}): string =>
   JSON.stringify({ level: 30, name: 'agent', ...fields, msg });
@@ -72,12 +73,13 @@ describe('how a node ended', () => {
     const folder = mkdtempSync(join(tmpdir(), 'nexus-ending-'));
     try {
       const path = join(folder, 'node.log');
-      expect((await howItEnded(path)).wasKilled).to.equal(true);
+      const asked = (): Promise<Ending> => howItEnded(new FakeLogWriters(), { path, record: '' });
+      expect((await asked()).wasKilled).to.equal(true);
       await appendFile(path, log(ASKED));
-      await markStart(path, 0);
-      expect((await howItEnded(path)).wasKilled).to.equal(true);
+      await appendFile(path, startLine(0));
+      expect((await asked()).wasKilled).to.equal(true);
       await appendFile(path, `${`${UP}\n`.repeat(5000)}${ASKED}\n`);
-      expect((await howItEnded(path)).wasKilled).to.equal(false);
+      expect((await asked()).wasKilled).to.equal(false);
     } finally {
       rmSync(folder, { recursive: true });
     }
