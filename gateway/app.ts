@@ -26,6 +26,7 @@ import { refusals } from './middleware/refusals.js';
 import { frame, stateOf } from './middleware/request.js';
 import { cors, securityHeaders } from './middleware/security.js';
 import { openApiDocument } from './openapi.js';
+import { RequestLog } from './request-log.js';
 import { SMALL_BODY_BYTES, type Input, type Reply, type Route, type Services } from './route.js';
 import { authRoutes } from './routes/auth.js';
 import { documentationRouter } from './routes/documentation.js';
@@ -67,6 +68,7 @@ export function createApp(options: AppOptions): Koa {
   // Each stream of events listens.
   setMaxListeners(0, draining);
   const metrics = new HttpMetrics();
+  const requests = new RequestLog(log);
   const services: Services = {
     limits,
     log,
@@ -95,10 +97,10 @@ export function createApp(options: AppOptions): Koa {
     // A client that leaves an answer that flows is no fault; that it left is in its request's own line.
     if (!GONE.includes(error.code ?? '')) log.error({ err: error }, 'answering failed');
   });
-  app.use(frame({ log, metrics, proxies: options.proxies }));
+  app.use(frame({ requests, metrics, proxies: options.proxies }));
   app.use(securityHeaders(options.isTls));
   app.use(cors(options.corsOrigins));
-  app.use(errors(log));
+  app.use(errors(requests));
   app.use(refusals);
   app.use(plainBodies);
   app.use(chunks(controller, options.relay));
@@ -119,6 +121,7 @@ function addRoute(router: Router, route: Route, { controller, services, bodies }
   router[route.method](route.path, async (context) => {
     const state = stateOf(context);
     state.route = route.path;
+    state.asksForToken = !route.isPublic;
     refuseConditions(context, route);
     const token = route.isPublic ? undefined : bearerToken(context.get('authorization'));
     const { address, requestId, signal } = state;

@@ -31,6 +31,7 @@ export function chunks(controller: Controller, relay: ChunkRelay): Middleware {
     }
     const state = stateOf(context);
     state.route = '/chunks/:node/:chunk';
+    state.asksForToken = true;
     assertRequest(context, nodeId, chunkId);
     const chunkToken = context.get(CHUNK_TOKEN_HEADER);
     if (!CHUNK_TOKEN.test(chunkToken)) throw invalid(CHUNK_TOKEN_HEADER, 'must be the token of a grant');

@@ -22,6 +22,7 @@ import {
   CLIENT_ADDRESS_METADATA,
   REQUEST_ID_METADATA,
 } from '../../shared/rpc/status.js';
+import type { RequestLog } from '../request-log.js';
 import { Call } from './call.js';
 import { GRPC_CONTENT_TYPE, refuse } from './status.js';
 
@@ -40,6 +41,7 @@ export interface ConnectionDeps {
   /** The controller's socket that asks for tokens. */
   readonly socketPath: string;
   readonly log: Logger;
+  readonly requests: RequestLog;
   readonly firstMessageMs: number;
   /** The client's address, of its connection's and what proxies say of it. */
   readonly addressOf: (direct: string, forwardedFor: string) => string;
@@ -52,6 +54,9 @@ export interface ConnectionDeps {
 const METHOD = /^\/nexus\.v1\.(?!ExchangeService\/)[A-Za-z]{1,64}\/[A-Za-z]{1,64}$/;
 /** The gateway's own: it answers /metrics with it, and asks from where. */
 const FIGURES = '/nexus.v1.MetricsService/GetClusterMetrics';
+/** Some of their methods answer without a token. */
+const OPEN = /^\/nexus\.v1\.(IdentityService\/|ClusterService\/GetReadiness$)/;
+const OK = '0';
 /** They end when somebody ends them: the gateway does when it stops. */
 const ENDLESS: ReadonlySet<string> = new Set([
   '/nexus.v1.ClusterService/WatchEvents',
@@ -148,8 +153,13 @@ export class Connection {
     this.#calls.set(call, method);
     clearTimeout(this.#ending);
     try {
-      const status = await call.run(this.#headers(method, requestId, headers));
-      this.deps.log.info({ requestId, method, status, ms: Math.round(performance.now() - startedAt) }, 'call');
+      const outgoing = this.#headers(method, requestId, headers);
+      const status = await call.run(outgoing);
+      const isTrusted = status === OK && !OPEN.test(method);
+      this.deps.requests.write(
+        { message: 'call', address: String(outgoing[CLIENT_ADDRESS_METADATA]), isTrusted },
+        { requestId, method, status, ms: Math.round(performance.now() - startedAt) },
+      );
     } finally {
       this.#calls.delete(call);
       if (this.#calls.size === 0) this.#endAfter(this.deps.bounds.idleMs);

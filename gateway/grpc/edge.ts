@@ -6,6 +6,7 @@
  */
 import { createServer } from 'node:http2';
 import type { Socket } from 'node:net';
+import { RequestLog } from '../request-log.js';
 import { Connection, type ConnectionBounds, type ConnectionDeps } from './connection.js';
 
 export interface GrpcBounds extends ConnectionBounds {
@@ -13,7 +14,7 @@ export interface GrpcBounds extends ConnectionBounds {
   readonly connections: number;
 }
 
-export interface GrpcDeps extends ConnectionDeps {
+export interface GrpcDeps extends Omit<ConnectionDeps, 'requests'> {
   readonly bounds: GrpcBounds;
 }
 
@@ -45,10 +46,11 @@ export class GrpcEdge {
   #isDraining = false;
 
   constructor(private readonly deps: GrpcDeps) {
+    const requests = new RequestLog(deps.log);
     this.#server.on('session', (session) => {
       const socket = this.#accepted;
       if (socket === undefined) throw new Error('a session comes while its socket is accepted');
-      const connection = new Connection(session, socket, this.deps);
+      const connection = new Connection(session, socket, { ...this.deps, requests });
       this.#connections.add(connection);
       session.once('close', () => {
         this.#connections.delete(connection);

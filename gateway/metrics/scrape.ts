@@ -5,6 +5,7 @@
 import type { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import { LogSampler } from '../../shared/log-sampler.js';
 import type { Controller } from '../controller.js';
 import { clusterText, logText } from './cluster.js';
 import type { HttpMetrics } from './http.js';
@@ -21,6 +22,8 @@ export interface TargetGroup {
 }
 
 export class Scrape {
+  /** While the controller is away each scrape would have a line. */
+  readonly #failures = new LogSampler(() => performance.now());
   #asking: Promise<GetClusterMetricsResponse> | undefined;
 
   constructor(
@@ -37,7 +40,8 @@ export class Scrape {
   /** Never fails for the controller's sake. */
   async text(): Promise<string> {
     const cluster = await this.#figures().catch((error: unknown) => {
-      this.log.warn({ said: toNexusError(error).message }, 'scraped without the controller');
+      if (this.#failures.admit('') !== undefined)
+        this.log.warn({ said: toNexusError(error).message }, 'scraped without the controller');
       return undefined;
     });
     return `${clusterText(cluster)}${logText(cluster, this.ownLog.dropped)}${await this.http.registry.metrics()}`;

@@ -1,22 +1,25 @@
 /** Whatever was thrown as `{error, code, details}` with its status; faults of ours go to the log with their stack. */
 import type { Context, Middleware } from 'koa';
 import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
-import type { Logger } from '../../shared/log.js';
 import { HttpError } from '../http-error.js';
+import type { RequestLog } from '../request-log.js';
 import { stateOf } from './request.js';
 
 /** A client whose body nobody wants any more may go on sending for so long, to have the chance to read why. */
 const LINGER_MS = 1000;
 const RETRY_AFTER_S = '1';
 
-export function errors(log: Logger): Middleware {
+export function errors(requests: RequestLog): Middleware {
   return async (context, next) => {
     try {
       await next();
     } catch (thrown) {
       const error = ofKoa(thrown) ?? toNexusError(thrown);
-      if (error.code === 'internal')
-        log.error({ requestId: stateOf(context).requestId, err: thrown }, 'request failed');
+      if (error.code === 'internal') {
+        const { requestId, address } = stateOf(context);
+        const line = { message: 'request failed', address, isTrusted: false, level: 'error' } as const;
+        requests.write(line, { requestId, err: thrown });
+      }
       answer(context, error);
     }
   };

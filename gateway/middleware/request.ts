@@ -5,9 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Context, Middleware } from 'koa';
-import type { Logger } from '../../shared/log.js';
 import { clientAddress } from '../client-address.js';
 import type { HttpMetrics } from '../metrics/http.js';
+import type { RequestLog } from '../request-log.js';
 
 export interface RequestState {
   readonly requestId: string;
@@ -15,6 +15,8 @@ export interface RequestState {
   readonly address: string;
   /** The pattern of the route that it took, for the counters. */
   route: string;
+  /** Whether that route answers nobody without a good token. */
+  asksForToken: boolean;
 }
 
 /** The same as the controller accepts. */
@@ -25,7 +27,7 @@ const HEALTH_ROUTE = '/healthz';
 export const stateOf = ({ state }: Context): RequestState => state;
 
 export function frame(deps: {
-  readonly log: Logger;
+  readonly requests: RequestLog;
   readonly metrics: HttpMetrics;
   /** Reverse proxies in front. */
   readonly proxies: number;
@@ -41,6 +43,7 @@ export function frame(deps: {
       signal: gone.signal,
       address: clientAddress(context.req.socket.remoteAddress ?? '', context.get('x-forwarded-for'), deps.proxies),
       route: UNMATCHED,
+      asksForToken: false,
     };
     Object.assign(context.state, state);
     context.set('X-Request-Id', requestId);
@@ -50,11 +53,12 @@ export function frame(deps: {
       if (!context.res.writableFinished) gone.abort();
       const seconds = (performance.now() - startedAt) / 1000;
       const status = context.res.writableFinished ? context.res.statusCode : CLIENT_CLOSED;
-      const { route } = stateOf(context);
+      const { route, address, asksForToken } = stateOf(context);
       deps.metrics.end({ method: context.method, route, status }, seconds);
       const line = { requestId, method: context.method, route, status, ms: Math.round(seconds * 1000) };
       // A supervisor asks every few seconds, and nobody wants to read that all is well.
-      deps.log[route === HEALTH_ROUTE && status === 200 ? 'debug' : 'info'](line, 'request');
+      const level = route === HEALTH_ROUTE && status === 200 ? { level: 'debug' as const } : {};
+      deps.requests.write({ message: 'request', address, isTrusted: asksForToken && status < 400, ...level }, line);
     });
     return next();
   };

@@ -25,6 +25,7 @@ describe('what one client of the gateway may hold', () => {
   let url: URL;
   let close: () => Promise<void>;
   let subscriptions = 0;
+  const lines: string[] = [];
   const sockets = new Set<Socket>();
 
   before(async () => {
@@ -47,7 +48,7 @@ describe('what one client of the gateway may hold', () => {
       controller,
       relay,
       limits: LIMITS,
-      log: createLogger('test', 'silent'),
+      log: createLogger('test', 'info', { write: (line) => lines.push(line) }),
       isTls: false,
       corsOrigins: undefined,
       proxies: 0,
@@ -108,6 +109,32 @@ describe('what one client of the gateway may hold', () => {
     for (let number = 0; number < 9; number += 1) begin('mallory');
     await until(() => answered.length > 0, 'what was held is free again');
     await begun(429, 1);
+  }).timeout(200_000);
+
+  it('lines of the log: some of what strangers are refused, and all of what users are answered', async () => {
+    lines.length = 0;
+    const socket = connect(Number(url.port), url.hostname);
+    sockets.add(socket);
+    let answers = 0;
+    let rest = '';
+    socket.on('data', (data) => {
+      // The beginning of an answer may come in two parts.
+      const parts = `${rest}${data.toString('latin1')}`.split('HTTP/1.1 ');
+      answers += parts.length - 1;
+      rest = parts.at(-1)?.slice(-8) ?? '';
+    });
+    const path = `/none/${'x'.repeat(2000)}`;
+    const unwanted = [`GET ${path}`, 'GET /api/nodes', 'GET /openapi.json', 'DELETE /api/nodes', 'GET /%zz'];
+    for (let number = 0; number < 5000; number += 1)
+      socket.write(`${unwanted[number % unwanted.length] ?? ''} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    await until(() => answers >= 5000, 'all are answered');
+    // Five in ten seconds; a machine that takes minutes for this is allowed for.
+    expect(lines.length).to.be.at.most(100);
+    expect(lines.join('')).not.to.contain('xxxx');
+    lines.length = 0;
+    const headers = { authorization: 'Bearer alice' };
+    for (let number = 0; number < 20; number += 1) await fetch(new URL('/auth/whoami', url), { headers });
+    expect(lines.filter((line) => line.includes('"msg":"request"'))).to.have.length(20);
   }).timeout(200_000);
 
   it('streams of events: one subscription for all of a user’s, and no more than so many', async () => {
