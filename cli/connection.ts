@@ -27,15 +27,20 @@ import { MetricsServiceClient } from '../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceClient } from '../shared/gen/nexus/v1/node.js';
 import { StateServiceClient } from '../shared/gen/nexus/v1/state.js';
 import type { ChunkRoute } from '../shared/transfer/route.js';
-import { callError, streamMessages, type UnaryMethod } from '../shared/rpc/calls.js';
-import { AS_USER_METADATA } from '../shared/rpc/status.js';
-import { flagOf, notAnswering } from './silent-controller.js';
+import { callError, streamMessages, type UnaryMethod, type WhenBroken } from '../shared/rpc/calls.js';
+import { AS_USER_METADATA, CODE_KEY } from '../shared/rpc/status.js';
+import { answersNow, flagOf, notAnswering } from './silent-controller.js';
 
 /** Of a call that answers at once. */
 const QUICK_DEADLINE_MS = 30_000;
 /** Of a call that waits for a node or an image. */
 export const SLOW_DEADLINE_MS = 15 * 60 * 1000;
 const CONNECT_TIMEOUT_MS = 5000;
+/**
+ * How a connection is tried while a call runs, and how long a controller may take to answer that: one on a busy machine
+ * does within seconds, whatever the call itself waits for.
+ */
+const KEEP_ALIVE = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 15_000 };
 /** A controller that dies leaves only a broken connection behind. */
 const ENDED = 'the controller ended in the middle of the call; see nexus status';
 
@@ -69,6 +74,10 @@ export interface Controller {
   messages<Response>(
     stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
   ): AsyncGenerator<Response>;
+  /** The answer of a client stream, as a promise. */
+  answerOf<Request, Response>(
+    start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
+  ): { readonly stream: ClientWritableStream<Request>; readonly answer: Promise<Response> };
   close(): Promise<void>;
 }
 
@@ -84,8 +93,10 @@ export async function openController(settings: Settings, signal: AbortSignal, as
   return await openClients({
     target: `unix:${settings.socket}`,
     channel: credentials.createInsecure(),
-    options: { interceptors: asUser === undefined ? [] : [actFor(asUser)] },
+    options: { ...KEEP_ALIVE, interceptors: asUser === undefined ? [] : [actFor(asUser)] },
     signal,
+    // A connection that was given up because nothing came over it, or one that a controller's end has closed.
+    whenBroken: async () => ((await answersNow(settings.socket)) === false ? notAnswering(settings).message : ENDED),
     whenSilent: (isListening) => (isListening ? notAnswering(settings) : notRunning(settings)),
   });
 }
@@ -99,11 +110,13 @@ export interface ClientOptions {
   /** What is thrown when there is no connection; `isListening`: none was refused, either, in all the time. */
   readonly whenSilent: (isListening: boolean) => NexusError | Promise<NexusError>;
   readonly chunkRoute?: ChunkRoute;
+  /** What is told of a connection that breaks while a call runs; default: that the controller has ended. */
+  readonly whenBroken?: WhenBroken;
 }
 
 /** Clients of all services on one connection. */
 export async function openClients(given: ClientOptions): Promise<Controller> {
-  const { target, channel, signal, whenSilent, chunkRoute } = given;
+  const { target, channel, signal, whenSilent, chunkRoute, whenBroken = () => ENDED } = given;
   // Each call listens while it runs, and `node rm a b c ...` runs many at once.
   setMaxListeners(0, signal);
   // Proxy settings of the environment are for the web.
@@ -132,10 +145,11 @@ export async function openClients(given: ClientOptions): Promise<Controller> {
     ...clients,
     chunkRoute,
     call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) =>
-      unaryCall(client, method, request, deadlineMs, signal),
+      unaryCall(client, method, request, { deadlineMs, signal, whenBroken }),
     callDetached: (client, method, request, deadlineMs) =>
-      unaryCall(client, method, request, deadlineMs, new AbortController().signal),
-    messages: (stream) => streamMessages(stream, signal, ENDED),
+      unaryCall(client, method, request, { deadlineMs, signal: new AbortController().signal, whenBroken }),
+    messages: (stream) => streamMessages(stream, signal, whenBroken),
+    answerOf: (start) => clientStream(start, whenBroken),
     close: () => {
       close();
       return Promise.resolve();
@@ -182,8 +196,7 @@ function unaryCall<Request, Response>(
   client: Client,
   method: UnaryMethod<Request, Response>,
   request: Request,
-  deadlineMs: number,
-  signal: AbortSignal,
+  { deadlineMs, signal, whenBroken }: { deadlineMs: number; signal: AbortSignal; whenBroken: WhenBroken },
 ): Promise<Response> {
   return new Promise((resolve, reject) => {
     const cancel = (): void => {
@@ -197,7 +210,12 @@ function unaryCall<Request, Response>(
       (error, response) => {
         signal.removeEventListener('abort', cancel);
         if (error === null) resolve(response);
-        else reject(signal.aborted ? new NexusError('cancelled', 'interrupted') : callError(error, ENDED));
+        else if (signal.aborted) reject(new NexusError('cancelled', 'interrupted'));
+        else
+          callError(error, whenBroken).then(
+            (known) => reject(isOurs(known, error) ? late(deadlineMs, error) : known),
+            reject,
+          );
       },
     );
     signal.addEventListener('abort', cancel, { once: true });
@@ -205,15 +223,28 @@ function unaryCall<Request, Response>(
   });
 }
 
-/** The answer of a client stream, as a promise; `start` gets the callback that grpc-js wants. */
-export function clientStream<Request, Response>(
+/** Whether the deadline is ours: what the controller itself did not finish in time it says in its own words. */
+const isOurs = ({ code }: NexusError, { metadata }: ServiceError): boolean =>
+  code === 'deadline_exceeded' && metadata.get(CODE_KEY).length === 0;
+
+const late = (deadlineMs: number, cause: unknown): NexusError =>
+  new NexusError(
+    'deadline_exceeded',
+    `the controller has not answered for ${deadlineMs / 1000} s, and may still do what it was asked; see nexus status and nexus events`,
+    {},
+    { cause },
+  );
+
+/** `start` gets the callback that grpc-js wants. */
+function clientStream<Request, Response>(
   start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
+  whenBroken: WhenBroken,
 ): { readonly stream: ClientWritableStream<Request>; readonly answer: Promise<Response> } {
   let settle = (_error: ServiceError | null, _response: Response): void => undefined;
   const answer = new Promise<Response>((resolve, reject) => {
     settle = (error, response) => {
       if (error === null) resolve(response);
-      else reject(callError(error, ENDED));
+      else callError(error, whenBroken).then(reject, reject);
     };
   });
   const stream = start((error, response) => {

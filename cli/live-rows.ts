@@ -15,7 +15,7 @@ export class LiveRows implements Disposable {
   rows: readonly TopRow[] | undefined;
   /** Of the last answer. */
   answeredAt = new Date();
-  /** Other than silence; nothing more is asked then. */
+  /** Other than an answer that is late; nothing more is asked then. A connection that stays silent is given up as any. */
   failure: NexusError | undefined;
   readonly #end = new AbortController();
 

@@ -1,20 +1,22 @@
 /** A local stream of bytes as a client stream of messages. */
 import type { ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import type { Readable } from 'node:stream';
-import { clientStream } from './connection.js';
+import type { Controller } from './connection.js';
 
 /** Ends early when the controller refuses in the middle; `messages` come one for each piece of `source`, after `first`. */
 export async function sendBytes<Request, Response>(
+  controller: Controller,
   start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
   messages: { readonly first?: Request; readonly of: (data: Buffer) => Request },
   source: Readable,
   signal: AbortSignal,
 ): Promise<Response> {
-  const { stream, answer } = clientStream<Request, Response>(start);
-  // The controller may refuse in the middle; then nobody waits for the rest.
+  const { stream, answer } = controller.answerOf<Request, Response>(start);
+  // The controller may refuse in the middle, or go; then nobody waits for the rest, nor for a pipe that nothing comes from.
   const answered = new AbortController();
   const onAnswer = (): void => {
     answered.abort();
+    source.destroy();
   };
   answer.then(onAnswer, onAnswer);
   const cancel = (): void => {
@@ -33,6 +35,7 @@ export async function sendBytes<Request, Response>(
     stream.end();
     return await answer;
   } catch (error) {
+    if (answered.signal.aborted && !signal.aborted) return await answer;
     // What could not be read to its end must not look as if it had been sent whole.
     stream.cancel();
     throw error;

@@ -3,6 +3,7 @@
  * running would send people to start a second one. Who it is, is known by the lock that it holds on the state folder.
  */
 import { readFileSync, statSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { CONTROLLER_LOG, DEFAULT_INSTANCE, LOCK_FILE } from '../shared/config/instance.js';
 import type { Settings } from '../shared/config/settings.js';
@@ -40,3 +41,25 @@ export function notAnswering(settings: Settings): NexusError {
       `if it was stopped: kill -CONT ${pid ?? 'PID'}; if nothing helps: kill -9 ${pid ?? 'PID'}, then nexus up${flagOf(settings)} (nodes run on meanwhile)`,
   );
 }
+
+/** How long a controller may take to say the first word on a new connection. */
+const FIRST_WORD_MS = 5000;
+/** What a client begins HTTP/2 with: the connection preface and an empty SETTINGS frame. */
+const GREETING = Buffer.concat([
+  Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+  Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+]);
+
+/** Whether somebody says a word on the socket within seconds; undefined: nobody listens there. Never rejects. */
+export const answersNow = (socketPath: string): Promise<boolean | undefined> =>
+  new Promise((resolve) => {
+    const socket = connect(socketPath, () => socket.write(GREETING));
+    const settle = (answer: boolean | undefined): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(FIRST_WORD_MS, () => settle(false));
+    socket.once('data', () => settle(true));
+    socket.once('end', () => settle(undefined));
+    socket.once('error', () => settle(undefined));
+  });

@@ -159,7 +159,7 @@ class RequestSession implements Session {
     method: StreamMethod<Request, Response>,
     request: Request,
   ): AsyncGenerator<Response> {
-    return streamMessages(method.call(client, request, metadataOf(this.scope)), this.scope.signal, SILENT);
+    return streamMessages(method.call(client, request, metadataOf(this.scope)), this.scope.signal, () => SILENT);
   }
 }
 

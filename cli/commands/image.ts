@@ -93,6 +93,7 @@ export const importImage = command({
     try {
       const controller = await context.connect();
       const { image } = await sendBytes<ImportImageRequest, ImportImageResponse>(
+        controller,
         (done) => controller.image.importImage(done),
         {
           first: ImportImageRequest.fromPartial({ start: { name: input.name } }),

@@ -65,6 +65,7 @@ export const importState = command({
     try {
       const controller = await context.connect();
       const imported = await sendBytes<ImportStateRequest, ImportStateResponse>(
+        controller,
         (done) => controller.state.importState(done),
         { of: (data) => ImportStateRequest.fromPartial({ data }) },
         source,

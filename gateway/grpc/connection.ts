@@ -70,6 +70,7 @@ const STREAMING: ReadonlySet<string> = new Set([
   '/nexus.v1.ImageService/ImportImage',
   '/nexus.v1.StateService/ImportState',
 ]);
+const SILENT = 'the controller does not answer; see nexus status where it runs, and try again';
 /** The same as the controller accepts. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const TIMEOUT = /^\d{1,8}[HMSmun]$/;
@@ -98,6 +99,7 @@ export class Connection {
     session.on('error', () => undefined);
     const pinging = setInterval(() => {
       this.#ping();
+      this.#pingController();
     }, deps.bounds.pingMs).unref();
     session.once('close', () => {
       clearInterval(pinging);
@@ -200,6 +202,19 @@ export class Connection {
     const silent = setTimeout(() => {
       this.destroy();
     }, deps.bounds.answerMs).unref();
+    session.ping(() => {
+      clearTimeout(silent);
+    });
+  }
+
+  /** A controller that hangs keeps the connection and says nothing on it; who waits for it is told so. */
+  #pingController(): void {
+    const session = this.#controller;
+    if (session === undefined || session.closed || session.destroyed || this.#calls.size === 0) return;
+    const silent = setTimeout(() => {
+      for (const call of this.#calls.keys()) call.fail(new NexusError('unavailable', SILENT));
+      session.destroy();
+    }, this.deps.bounds.answerMs).unref();
     session.ping(() => {
       clearTimeout(silent);
     });

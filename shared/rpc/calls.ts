@@ -25,18 +25,21 @@ export class ConnectionLost extends NexusError {
   }
 }
 
+/** What is told of a connection that was lost; it may take a moment to find out. */
+export type WhenBroken = () => string | Promise<string>;
+
 /** What the controller threw; what it did not say itself comes from the connection to it, and is told as `whenBroken`. */
-export function callError(error: ServiceError, whenBroken: string): NexusError {
+export async function callError(error: ServiceError, whenBroken: WhenBroken): Promise<NexusError> {
   const known = errorOfStatus(error);
   if (known.code !== 'unavailable' || error.metadata.get(CODE_KEY).length > 0) return known;
-  return new ConnectionLost(whenBroken, error);
+  return new ConnectionLost(await whenBroken(), error);
 }
 
 /** The messages of a stream; ends quietly when `signal` is aborted, and the stream with it. */
 export async function* streamMessages<Response>(
   stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
   signal: AbortSignal,
-  whenBroken: string,
+  whenBroken: WhenBroken,
 ): AsyncGenerator<Response> {
   const cancel = (): void => {
     (stream as { cancel(): void }).cancel();
@@ -46,7 +49,7 @@ export async function* streamMessages<Response>(
   try {
     for await (const message of stream as AsyncIterable<Response>) yield message;
   } catch (error) {
-    if (!signal.aborted) throw isServiceError(error) ? callError(error, whenBroken) : error;
+    if (!signal.aborted) throw isServiceError(error) ? await callError(error, whenBroken) : error;
   } finally {
     signal.removeEventListener('abort', cancel);
     cancel();

@@ -1,7 +1,7 @@
 /** `exec -it` as a person uses it: the CLI inside a real pseudo terminal. */
 import { expect } from 'chai';
 import { spawn } from 'node-pty';
-import { spawn as spawnChild } from 'node:child_process';
+import { spawn as spawnChild, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
@@ -132,6 +132,35 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
       const script = `${nexus} ${words} | head -n 1 >/dev/null; echo "\${PIPESTATUS[0]}"`;
       const child = spawnChild('bash', ['-c', script], { env: cluster().env, stdio: ['ignore', 'pipe', 'inherit'] });
       expect(await text(child.stdout), words).to.equal('141\n');
+    }
+  });
+
+  it('what waits for a controller that hangs ends, and names it', async () => {
+    // Whose restart will have been cut off.
+    await cluster().ok('node', 'create', 'hung', '--storage', '64M');
+    const start = (...words: string[]): { child: ChildProcess; said: Promise<string>; ended: Promise<unknown[]> } => {
+      const args = [join(PROJECT, 'dist', 'cli', 'main.js'), ...words];
+      const child = spawnChild(process.execPath, args, { env: cluster().env, stdio: ['ignore', 'pipe', 'pipe'] });
+      return { child, said: text(child.stderr), ended: once(child, 'exit') };
+    };
+    const silent = start('node', 'exec', 'term', '--', 'sh', '-c', 'echo up; sleep 4328');
+    const following = [start('events', '-f'), start('node', 'logs', '-f', 'hung'), start('metrics', '-f', 'hung')];
+    // One answer that comes late: the node has a command that takes no notice of SIGTERM, and has its time.
+    const deaf = start('node', 'exec', 'hung', '--', 'sh', '-c', 'trap "" TERM; echo up; while :; do sleep 1; done');
+    for (const { child } of [silent, ...following, deaf]) if (child.stdout !== null) await once(child.stdout, 'data');
+    const restarting = start('node', 'restart', 'hung');
+    await eventually(
+      () => cluster().ok('node', 'inspect', 'hung'),
+      (shown) => shown.includes('Stopping'),
+    );
+    process.kill(cluster().controllerPid, 'SIGSTOP');
+    try {
+      for (const { ended, said } of [silent, ...following, deaf, restarting]) {
+        expect(await ended).to.deep.equal([5, null]);
+        expect(await said).to.include(`(pid ${cluster().controllerPid}) is there and does not answer`);
+      }
+    } finally {
+      process.kill(cluster().controllerPid, 'SIGCONT');
     }
   });
 

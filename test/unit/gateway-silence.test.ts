@@ -107,6 +107,23 @@ describe('HTTP/2 connections to the gateway', () => {
     }
   });
 
+  it('whose controller hangs have their calls ended, with a word about it', async () => {
+    await using bench = await GrpcGateway.start({}, plain, { pingMs: 100, answerMs: 300 });
+    await bench.controller.stop();
+    // Accepted, and never answered.
+    const hanging = createServer((socket) => sockets.push(socket)).listen(bench.controller.socket);
+    await once(hanging, 'listening');
+    try {
+      const stream = bench.client(ClusterServiceClient).watchEvents({ follow: true, afterId: 0n });
+      const [error] = (await once(stream.resume(), 'error', { signal: AbortSignal.timeout(20_000) }).catch(
+        (thrown: unknown) => [thrown],
+      )) as [Error];
+      expect(error.message).to.include('the controller does not answer');
+    } finally {
+      hanging.close();
+    }
+  });
+
   it('are as many as may be, and no more', async () => {
     await using bench = await GrpcGateway.start({ whoAmI }, plain, { connections: 2 });
     const [one, two] = [silent(bench.port), silent(bench.port)];
