@@ -11,8 +11,7 @@ import { runCommand, tryCommand } from '../../shared/exec.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import { codeOf } from '../support/codes.js';
-import { residueOf } from '../support/residue.js';
-import { testInstance } from '../support/runtimes.js';
+import { residueOf, testInstance } from '../support/residue.js';
 import { skipWithoutSystem } from '../support/system.js';
 import { VOLUMES, type OpenedVolumes } from '../support/volumes.js';
 

@@ -14,8 +14,7 @@ import type { Volume } from '../../agent/volume/port.js';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
-import { residueOf } from './residue.js';
-import { testInstance } from './runtimes.js';
+import { residueOf, testInstance } from './residue.js';
 
 export const VOLUME_BYTES = 16 * MIB;
 

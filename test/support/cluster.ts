@@ -3,13 +3,12 @@
  * built CLI as a person would. `dispose` purges it and fails when anything is left on the host.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { residueOf } from './residue.js';
+import { residueOf, testInstance } from './residue.js';
 
 export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const CLI = join(PROJECT, 'dist', 'cli', 'main.js');
@@ -35,8 +34,7 @@ const READY_TIMEOUT_MS = 90_000;
 const END_TIMEOUT_MS = 60_000;
 
 export class TestCluster {
-  /** Short and random: test runs beside each other and a person's cluster never meet. */
-  readonly instance = `t${randomInt(36 ** 4).toString(36)}`;
+  readonly instance = testInstance('t');
   readonly folder = mkdtempSync(join(tmpdir(), 'nexus-test-'));
   readonly stateDir = `/var/lib/nexus-${this.instance}`;
   readonly runDir = `/run/nexus-${this.instance}`;

@@ -11,8 +11,7 @@ import type { NetworkFabric } from '../../controller/network/port.js';
 import { instanceDefaults } from '../../shared/config/instance.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { eventually } from './cluster.js';
-import { residueOf } from './residue.js';
-import { testInstance } from './runtimes.js';
+import { residueOf, testInstance } from './residue.js';
 
 export interface OpenedNetwork {
   readonly network: NetworkFabric;

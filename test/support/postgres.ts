@@ -1,7 +1,7 @@
 /**
  * A PostgreSQL server of the tests' own: in a private folder, on a Unix socket alone, as an unprivileged user, with a
- * password. Started at its first use, ended and removed with the last test of the run; the host's own server, if there
- * is one, is never touched.
+ * password. Started at its first use, ended and removed with the last test of the run, or of the file where files run side
+ * by side; the host's own server, if there is one, is never touched.
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
@@ -150,9 +150,14 @@ export class TestPostgres {
 
 let shared: Promise<TestPostgres> | undefined;
 
-/** One server for the whole run. */
+/** One server for all tests of a process. */
 export const testPostgres = (): Promise<TestPostgres> => (shared ??= TestPostgres.start());
 
-after(async () => {
-  await (await shared)?.stop();
-});
+/** Mocha calls it after the last test; in a process that runs several files, after the last one of each. */
+export const mochaHooks = {
+  afterAll: async (): Promise<void> => {
+    const used = shared;
+    shared = undefined;
+    await (await used)?.stop();
+  },
+};

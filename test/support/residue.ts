@@ -1,7 +1,27 @@
 /** What a test must not leave on the host: everything that can be named after an instance, before and after. */
+import { randomInt } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { instanceDefaults, type InstanceDefaults } from '../../shared/config/instance.js';
+
+/** Loop devices of an instance. */
+const SLOTS = 256;
+/** Bound of the processes that run files of one test run side by side. */
+const PROCESSES = 16;
+/** Number of this process among them. */
+const ownNumber = Number(process.env['MOCHA_WORKER_ID'] ?? 0) % PROCESSES;
+
+/**
+ * A name that nothing on the host has, short and random, so that a test run and a person's cluster never meet. Its range
+ * of devices, addresses and ports is free, and one that no other process of this test run takes.
+ */
+export function testInstance(prefix = 'ct'): string {
+  for (;;) {
+    const instance = `${prefix}${randomInt(36 ** 4).toString(36)}`;
+    const { loopBase } = instanceDefaults(instance, 'runc', 0);
+    if ((loopBase / SLOTS) % PROCESSES === ownNumber && residueOf(instance).length === 0) return instance;
+  }
+}
 
 /**
  * Lines that describe each object of the instance on the host; empty when nothing is left. The default instance's names
@@ -29,8 +49,6 @@ function loopDevices({ loopBase }: InstanceDefaults): string[] {
     })
     .map((name) => `loop device ${name}${existsSync(`/sys/block/${name}/loop/backing_file`) ? ' (attached)' : ''}`);
 }
-
-const SLOTS = 256;
 
 const links = (instance: string, { bridge }: InstanceDefaults): string[] =>
   readdirSync('/sys/class/net')

@@ -2,7 +2,7 @@
  * Each implementation of the container runtime, prepared and empty, with a first stage that only waits; and how to see
  * from outside what it does. The contract suite runs over all of them.
  */
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { existsSync, openSync, readdirSync, readlinkSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually, PROJECT } from './cluster.js';
 import { PROGRAMS } from './commands.js';
-import { residueOf } from './residue.js';
+import { residueOf, testInstance } from './residue.js';
 
 export interface OpenedRuntime {
   readonly runtime: ContainerRuntime;
@@ -40,14 +40,6 @@ export interface RuntimeVariant {
   readonly name: string;
   readonly needsRoot: boolean;
   open(): Promise<OpenedRuntime>;
-}
-
-/** Short and random, and nothing of that name or in its range of devices is there: runs beside each other never meet. */
-export function testInstance(): string {
-  for (;;) {
-    const instance = `ct${randomInt(36 ** 4).toString(36)}`;
-    if (residueOf(instance).length === 0) return instance;
-  }
 }
 
 export interface CreatedContainer {

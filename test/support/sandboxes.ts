@@ -12,8 +12,7 @@ import { runCommand } from '../../shared/exec.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { createLogger } from '../../shared/log.js';
 import { PROJECT } from './cluster.js';
-import { residueOf } from './residue.js';
-import { testInstance } from './runtimes.js';
+import { residueOf, testInstance } from './residue.js';
 
 export interface OpenedSandboxes {
   readonly runtime: SandboxRuntime;

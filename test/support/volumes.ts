@@ -11,8 +11,7 @@ import { instanceDefaults } from '../../shared/config/instance.js';
 import { runCommand } from '../../shared/exec.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
-import { residueOf } from './residue.js';
-import { testInstance } from './runtimes.js';
+import { residueOf, testInstance } from './residue.js';
 
 /** Attaching by loop device, as a node does and as somebody else might. */
 export interface LoopHands {
