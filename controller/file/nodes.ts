@@ -24,8 +24,10 @@ export interface StorageNode {
   readonly standing: 'here' | 'leaving' | 'away';
   /** As the agent last reported; 0 before its first report. */
   readonly capacityBytes: number;
-  /** As the agent last reported; 0 before its first report. */
+  /** As the agent last reported, and no more than the host's disk can still give; 0 before its first report. */
   readonly freeBytes: number;
+  /** The host's disk has less left for the volume than the volume promises. */
+  readonly isBoundByHost?: boolean;
   /** Infinity: its file system does not count them, or its agent does not tell. */
   readonly freeInodes: number;
   /** When, by the agent's clock, ms since the epoch. */

@@ -16,6 +16,8 @@ export interface Candidate {
   readonly unfit?: string;
   /** Less what is promised to chunks that are still being written. */
   readonly freeBytes: number;
+  /** The host's disk has less left for the volume than the volume promises. */
+  readonly isBoundByHost?: boolean;
   /** Likewise; Infinity: not counted. */
   readonly freeInodes: number;
 }
@@ -104,7 +106,7 @@ export function assertRoomForFile(nodes: readonly Candidate[], replicas: number,
   const fits = Math.floor(places / replicas) * CHUNK_SIZE_BYTES;
   throw new NexusError(
     'resource_exhausted',
-    `a file of ${formatBytes(sizeBytes)} with ${replicas} replica(s) does not fit: the nodes have room for ${formatBytes(fits)}; remove files or create nodes`,
+    `a file of ${formatBytes(sizeBytes)} with ${replicas} replica(s) does not fit: the nodes have room for ${formatBytes(fits)}; ${adviceFor(nodes)}`,
     { needed_bytes: sizeBytes, free_bytes: fits },
   );
 }
@@ -194,10 +196,16 @@ class Dealer {
     const message =
       `no room for another chunk: ${replicas} node(s) with ${formatBytes(needed)} free are needed (a chunk and what ` +
       `stays free), ${roomy} of ${eligible.length} have that much, and the emptiest of the others has ` +
-      `${formatBytes(free)}; remove files or create nodes${roomy === 0 ? '' : ', or ask for fewer replicas'}`;
+      `${formatBytes(free)}; ${adviceFor(full)}${roomy === 0 ? '' : ', or ask for fewer replicas'}`;
     return new NexusError('resource_exhausted', message, { ...details, needed_bytes: needed, free_bytes: free });
   }
 }
+
+/** More nodes on a disk that is full would have no room either. */
+const adviceFor = (nodes: readonly Candidate[]): string =>
+  nodes.some(({ isBoundByHost }) => isBoundByHost === true)
+    ? "the host's disk under the volumes is nearly full: make room on it"
+    : 'remove files or create nodes';
 
 /** What is short, for people. */
 const freeOf = ({ freeBytes, freeInodes }: Candidate): string =>

@@ -40,7 +40,7 @@ export class Room {
       unreported.set(nodeId, (unreported.get(nodeId) ?? 0) + size);
       chunks.set(nodeId, (chunks.get(nodeId) ?? 0) + 1);
     }
-    return nodes.map(({ id, name, schedulable, unfit, freeBytes, freeInodes }) => {
+    return nodes.map(({ id, name, schedulable, unfit, freeBytes, freeInodes, isBoundByHost }) => {
       const promisedBytes = promised.get(id) ?? 0;
       const coming = Math.ceil(promisedBytes / CHUNK_SIZE_BYTES) + (chunks.get(id) ?? 0);
       return {
@@ -50,6 +50,7 @@ export class Room {
         ...(unfit === undefined ? {} : { unfit }),
         freeBytes: freeBytes - promisedBytes - (unreported.get(id) ?? 0),
         freeInodes: freeInodes - coming * INODES_PER_CHUNK,
+        isBoundByHost: isBoundByHost === true,
       };
     });
   }

@@ -96,6 +96,8 @@ export class ClusterStorageNodes implements NodeDirectory {
     const agent = registry.agent(record.id);
     const { state, reason } = conditionOf(agent);
     const isHeard = record.status === 'Running' || record.status === 'Suspect';
+    const volumeFree = Number(agent?.report?.volumeFreeBytes ?? 0n);
+    const hostFree = this.context.hostRoom.of(record.id);
     const isPlace = record.status === 'Running' && !record.cordoned && !record.draining;
     return {
       id: record.id,
@@ -107,7 +109,8 @@ export class ClusterStorageNodes implements NodeDirectory {
       writable: isHeard && isWritable(state),
       standing: standingOf(record, state),
       capacityBytes: Number(agent?.report?.volumeTotalBytes ?? 0n),
-      freeBytes: Math.min(Number(agent?.report?.volumeFreeBytes ?? 0n), this.context.hostRoom.of(record.id)),
+      freeBytes: Math.min(volumeFree, hostFree),
+      isBoundByHost: hostFree < volumeFree,
       freeInodes: (agent?.report?.volumeInodes ?? 0n) === 0n ? Infinity : Number(agent?.report?.volumeFreeInodes),
       reportedAt: Number(agent?.report?.atMs ?? 0n),
       // Made when it is asked for: the loops look at all nodes twice a second, and at hardly any key.

@@ -121,7 +121,7 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     expect(refused.code).not.to.equal(0);
     // Planning refuses it where it has measured the disk by then, a node otherwise.
     expect(refused.stderr)
-      .to.match(/\((ENOSPC|EROFS|EIO)\)|read-only|no room|does not fit: the nodes have room/)
+      .to.match(/\((ENOSPC|EROFS|EIO)\)|read-only|disk under the volumes is nearly full/)
       .and.not.include('suppressed');
     // What has its blocks already can still be written: only something new meets the full disk.
     const press = 'dd if=/dev/zero of=/data/pressed bs=1M count=24 conv=fsync 2>/dev/null; rm -f /data/pressed; true';

@@ -54,6 +54,16 @@ describe('placement', () => {
     expect([...firsts.values()]).to.deep.equal([2, 2, 2, 2]);
   });
 
+  it('advises room on the disk of the host, not more nodes, where that disk is what is short', async () => {
+    const full = [node(0, { freeBytes: 0, isBoundByHost: true }), node(1, { freeBytes: 0 })];
+    const refusals = [() => plan({ nodes: full }), () => assertRoomForFile([...full, node(2)], 1, 2000 * GIB)];
+    for (const refusal of refusals)
+      expect((await errorOf(refusal)).message).to.match(
+        /; the host's disk under the volumes is nearly full: make room on it/,
+      );
+    expect((await errorOf(() => plan({ nodes: full.slice(1) }))).message).to.match(/; remove files or create nodes$/);
+  });
+
   it('puts copies on different running nodes with room, whatever the cluster', () => {
     fc.assert(
       fc.property(
