@@ -44,7 +44,7 @@ class Heard implements BusListener {
 
 for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
   describe(`bus, ${name}`, function () {
-    this.timeout(30_000);
+    this.timeout(180_000);
     let opened: OpenedBus;
     let bus: AgentBus;
     let heard: Heard;

@@ -67,7 +67,7 @@ interface Witness {
 }
 
 describe('first stage', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let folder: string;
   let volumes: ImageFileVolumes;
   let nodeId: NodeId;

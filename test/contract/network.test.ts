@@ -10,7 +10,7 @@ const never = new AbortController().signal;
 
 for (const { name, needsRoot, hasLinks, open } of NETWORKS) {
   describe(`network, ${name}`, function () {
-    this.timeout(30_000);
+    this.timeout(180_000);
     let opened: OpenedNetwork;
     let network: NetworkFabric;
 

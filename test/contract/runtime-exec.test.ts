@@ -14,7 +14,7 @@ import { skipWithoutSystem } from '../support/system.js';
 
 for (const { name, needsRoot, open } of RUNTIMES) {
   describe(`a command in a container, ${name}`, function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     let opened: OpenedRuntime;
     let runtime: ContainerRuntime;
 

@@ -14,7 +14,7 @@ const never = new AbortController().signal;
 
 for (const { name, needsRoot, open } of RUNTIMES) {
   describe(`container runtime, ${name}`, function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     let opened: OpenedRuntime;
     let runtime: OpenedRuntime['runtime'];
 

@@ -170,7 +170,7 @@ const CASES: readonly Case[] = [
 ];
 
 describe('odd code in a sandbox', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let opened: OpenedTemplate;
   before(async function () {
     skipWithoutSystem(this);

@@ -13,7 +13,7 @@ const LIMITS = { memoryBytes: 64 * MIB };
 
 for (const { name, needsRoot, open } of SANDBOXES) {
   describe(`sandbox runtime, ${name}`, function () {
-    this.timeout(60_000);
+    this.timeout(180_000);
     let opened: OpenedSandboxes;
 
     before(function () {
@@ -134,7 +134,7 @@ for (const { name, needsRoot, open } of SANDBOXES) {
 }
 
 describe('the template of sandboxes', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   before(function () {
     skipWithoutSystem(this);
   });

@@ -17,7 +17,7 @@ const log = createLogger('test', 'silent');
 const LOCK_CLASS = 0x6e657875;
 
 describe('store on PostgreSQL', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let postgres: TestPostgres;
   let location: PostgresLocation;
   const opened: Store[] = [];

@@ -82,7 +82,7 @@ describe('store on SQLite', () => {
   });
 
   it('counts lacking copies and what a node alone has in time that grows with the chunks, not with their square', async function () {
-    this.timeout(120_000);
+    this.timeout(300_000);
     const store = await openIt();
     const places = Array.from({ length: 5000 }, (_, index) => [nodeId(index % 3), nodeId(3)]);
     const { file } = await storeFile(store.files, places, { replicas: 2 });

@@ -19,7 +19,7 @@ const never = new AbortController().signal;
 
 for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
   describe(`volumes, ${name}`, function () {
-    this.timeout(30_000);
+    this.timeout(180_000);
     let opened: OpenedVolumes;
     let volumes: VolumeProvisioner;
     let device: number;

@@ -1,6 +1,6 @@
 /**
- * mocha's spec reporter, with the slowest tests of a long run, and one plain line at the very end (`12 passed, 0 failed,
- * 1 skipped`) that machines which don't know mocha can read.
+ * mocha's spec reporter, with each failure's message where it happens, the slowest tests of a long run, and one plain line
+ * at the very end (`12 passed, 0 failed, 1 skipped`) that machines which don't know mocha can read.
  */
 'use strict';
 const { reporters } = require('mocha');
@@ -14,6 +14,10 @@ module.exports = class ClosingLine extends reporters.Spec {
 
   constructor(runner, options) {
     super(runner, options);
+    // At once: a run that is cut off tells all the same.
+    runner.on('fail', (test, { message }) =>
+      reporters.Base.consoleLog(`      ${String(message).split('\n').slice(0, 3).join('\n      ')}`),
+    );
     runner.on('pass', (test) => this.#timed.push({ title: test.fullTitle(), duration: test.duration ?? 0 }));
   }
 

@@ -30,7 +30,7 @@ export function describeWithCluster(
   body: (cluster: () => TestCluster) => void,
 ): void {
   describe(title, function () {
-    this.timeout(120_000);
+    this.timeout(600_000);
     let cluster: TestCluster | undefined;
     before(async function () {
       skipWithoutSystem(this);

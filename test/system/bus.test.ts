@@ -55,7 +55,7 @@ describeWithCluster('the bus', {}, (cluster) => {
 });
 
 describe('an external NATS server', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
 
   it('serves the cluster, with credentials signed by the account it is given', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nexus-nats-'));

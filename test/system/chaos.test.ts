@@ -11,7 +11,9 @@ import { eventually, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
 const NODES = ['a', 'b', 'c', 'd', 'e'];
-const RUN_MS = 120_000;
+const RUN_MS = 100_000;
+/** A machine that is busy with much else takes several times as long until enough has happened. */
+const LIMIT_MS = 900_000;
 
 interface FileJson {
   readonly id: string;
@@ -105,7 +107,7 @@ describeWithCluster('storage under random failures', {}, (cluster) => {
     const end = setInterval(() => {
       const lastedMs = performance.now() - began;
       const isEnough = Math.min(kills, reads, committed.size) > 10;
-      isOver = lastedMs > 3 * RUN_MS || (lastedMs > RUN_MS && isEnough);
+      isOver = lastedMs > LIMIT_MS || (lastedMs > RUN_MS && isEnough);
     }, 500);
     try {
       await Promise.all([write(), write(), read(), disturb(), disturb()]);
@@ -152,5 +154,5 @@ describeWithCluster('storage under random failures', {}, (cluster) => {
     process.stdout.write(
       `      ${kills} kills, ${reads} reads, ${readsThatWaited} reads refused, ${refusals.length} uploads refused\n`,
     );
-  }).timeout(3 * RUN_MS + 180_000);
+  }).timeout(LIMIT_MS + 300_000);
 });

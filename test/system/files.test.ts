@@ -95,7 +95,6 @@ for (const runtime of ['runc', 'process'] as const) {
       await eventually(
         () => cluster().json<NodeJson[] & { report?: { chunks: number } }[]>('node', 'ls'),
         (nodes) => nodes.every((node) => (node as { report?: { chunks: number } }).report?.chunks === 0),
-        15_000,
       );
     });
 

@@ -18,7 +18,7 @@ const STATE_MB = 140;
 const VOLUMES_MB = 512;
 
 describe('a cluster whose disk is full at random moments', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   const folder = mkdtempSync(join(tmpdir(), 'nexus-full-'));
   let disk: SmallDisk | undefined;
   let volumes: SmallDisk | undefined;

@@ -9,11 +9,12 @@ import { eventually } from '../support/cluster.js';
 import { GatewayClient, setDisabled } from '../support/gateway.js';
 import { describeWithCluster } from '../support/system.js';
 
-/** Short, so that the tests of slow clients are. */
+/** Short, so that the tests of slow clients are; longer than an honest client is held up on a busy machine. */
+const STALL_MS = 4000;
 const env = {
-  NEXUS_GATEWAY_HEADER_TIMEOUT_MS: '500',
-  NEXUS_GATEWAY_BODY_TIMEOUT_MS: '500',
-  NEXUS_GATEWAY_STALL_MS: '700',
+  NEXUS_GATEWAY_HEADER_TIMEOUT_MS: '2000',
+  NEXUS_GATEWAY_BODY_TIMEOUT_MS: '2000',
+  NEXUS_GATEWAY_STALL_MS: String(STALL_MS),
 };
 
 describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: true, env }, (cluster) => {
@@ -262,7 +263,7 @@ describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: tru
         return open();
       },
       (now) => now <= before.open && most > 0,
-      20_000,
+      60_000,
     );
     for (const { socket } of readers) socket.destroy();
     process.stdout.write(`      resident ${before.residentMb.toFixed(0)} -> at most ${most.toFixed(0)} MB\n`);
@@ -271,7 +272,8 @@ describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: tru
   });
 
   it('let a client that takes a download slowly, but steadily, have all of it', async () => {
-    const size = 20 * 2 ** 20;
+    const mebibytes = 20;
+    const size = mebibytes * 2 ** 20;
     const stored = await gateway.call('POST', '/api/files/upload?name=slow', {
       token: alice,
       body: Buffer.alloc(size),
@@ -283,10 +285,11 @@ describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: tru
     });
     let taken = 0;
     // Three times as long as a stall may last in all, and never as long at once.
+    const pauseMs = (3 * STALL_MS) / mebibytes;
     for await (const piece of incoming as AsyncIterable<Buffer>) {
       const before = Math.floor(taken / 2 ** 20);
       taken += piece.length;
-      if (Math.floor(taken / 2 ** 20) > before) await new Promise((resolve) => setTimeout(resolve, 110));
+      if (Math.floor(taken / 2 ** 20) > before) await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
     expect([taken, incoming.complete]).to.deep.equal([size, true]);
   });

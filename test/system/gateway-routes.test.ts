@@ -223,7 +223,7 @@ describeWithCluster('the routes of the gateway', { runtime: 'process', gateway: 
   });
 
   it('are each called with right and wrong input, and answer as their schemas say', async function () {
-    this.timeout(240_000);
+    this.timeout(300_000);
     const stored = await gateway.call('POST', '/api/files/upload?name=known.bin', { token: admin, body: 'known' });
     const known = { file: String(stored.json['id']), token: admin };
     const table = cases(known);

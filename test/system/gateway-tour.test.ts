@@ -8,7 +8,7 @@ import { MailServer } from '../support/mail-server.js';
 import { skipWithoutSystem } from '../support/system.js';
 
 describe('the tour of the REST API', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
 
   it('registers, gets codes by mail, and goes through nodes, files and folders', async function () {
     skipWithoutSystem(this);
@@ -38,7 +38,6 @@ describe('the tour of the REST API', function () {
         const received = await eventually(
           () => mail.received,
           (now) => now.length >= mails || tour.exitCode !== null,
-          20_000,
         );
         tour.stdin.write(`${/^Code: (\d{6})/m.exec(received.at(-1)?.text ?? '')?.[1] ?? ''}\n`);
       }

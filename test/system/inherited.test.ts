@@ -15,7 +15,7 @@ import { skipWithoutSystem } from '../support/system.js';
 const LAUNCHER = join(PROJECT, 'nexus');
 
 describe('what a cluster inherits', function () {
-  this.timeout(240_000);
+  this.timeout(300_000);
   const cluster = new TestCluster({ gateway: true });
   let isRun = false;
   before(function () {

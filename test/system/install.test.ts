@@ -25,7 +25,7 @@ const execute = promisify(execFile);
 const OLDER = '0.0.9';
 
 describe('an installation', function () {
-  this.timeout(300_000);
+  this.timeout(600_000);
   // Only its names are used: the installed program starts what runs.
   const { instance, stateDir, runDir, folder: unused } = new TestCluster();
   rmSync(unused, { recursive: true });
@@ -211,7 +211,6 @@ describe('an installation', function () {
       await eventually(
         () => get('/readyz').catch(() => ''),
         (text) => text.includes('ready'),
-        30_000,
       );
       expect(await get('/metrics')).to.match(/^nexus_up 1$/m);
       expect(readFileSync(`/proc/${String(gateway.pid)}/status`, 'utf8')).to.match(/^Uid:\t[1-9]/m);

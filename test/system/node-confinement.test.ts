@@ -64,7 +64,6 @@ describeWithCluster('a node whose root means ill', {}, (cluster) => {
     await eventually(
       async () => (await cluster().json<{ warnings: string[] }>('status')).warnings,
       (warnings) => !warnings.some((warning) => warning.includes('inodes')),
-      30_000,
     );
     writeFileSync(join(cluster().folder, 'small'), 'content');
     await cluster().ok('file', 'upload', join(cluster().folder, 'small'));
@@ -109,7 +108,6 @@ describeWithCluster('a node whose root means ill', {}, (cluster) => {
     await eventually(
       () => sh(node, `test -e ${mark}`),
       ({ code }) => code === 0,
-      30_000,
     );
     return { ended };
   };

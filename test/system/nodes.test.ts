@@ -20,7 +20,7 @@ describeWithCluster('nodes', {}, (cluster) => {
     cluster().run('node', 'exec', node, '--', 'sh', '-c', script);
 
   it('twenty are created at once by parallel calls, and survive a killed controller without a restart', async function () {
-    this.timeout(300_000);
+    this.timeout(600_000);
     const names = Array.from({ length: 20 }, (_, index) => `many-${index}`);
     await Promise.all(names.map((name) => cluster().ok('node', 'create', name, '--mem', '64', '--storage', '64M')));
     const before = await list();

@@ -12,7 +12,7 @@ import { skipWithout, whySkipped } from '../support/system.js';
 const CUTS = 30;
 
 describe('a cluster on PostgreSQL', function () {
-  this.timeout(180_000);
+  this.timeout(300_000);
   let postgres: TestPostgres;
   let cluster: TestCluster | undefined;
   const on = (): TestCluster => {

@@ -35,7 +35,6 @@ describeWithCluster('the command line through the gateway', { gateway: true }, (
     const { gateway } = await eventually(
       () => cluster().json<StatusJson>('status'),
       (now) => check(now.gateway),
-      30_000,
     );
     return gateway;
   };

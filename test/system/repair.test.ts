@@ -62,7 +62,6 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     await eventually(
       async () => (await where(file.id)).map((chunk) => chunk.replicas.filter((c) => c.node !== victim).length),
       (counts) => counts.every((count) => count === 2),
-      15_000,
     );
     expect(await eventTypes()).to.include.members(['repair.started']);
     await isWhole('two', file.id);
@@ -70,7 +69,6 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     await eventually(
       async () => (await where(file.id)).map((chunk) => chunk.replicas.filter((c) => c.state === 'ready').length),
       (counts) => counts.every((count) => count === 2),
-      15_000,
     );
     await eventually(status, ({ storage }) => storage.pending_deletes === 0);
     await cluster().ok('file', 'verify', file.id);

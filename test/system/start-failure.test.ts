@@ -10,7 +10,7 @@ import { residueOf } from '../support/residue.js';
 import { skipWithout, whySkipped } from '../support/system.js';
 
 describe('a start that fails', function () {
-  this.timeout(60_000);
+  this.timeout(180_000);
   let taken: Server;
   let port: number;
   before(async function () {
@@ -74,7 +74,6 @@ describe('a start that fails', function () {
         return code === 0 ? (JSON.parse(stdout) as { warnings: string[] }) : { warnings: [] };
       },
       (status) => status.warnings.length > 0,
-      30_000,
     );
     expect(warnings.join('\n')).to.match(/controller's log cannot be written \(ENOSPC\), \d+ line\(s\) are missing/);
     await cluster.ok('node', 'create', 'a', '--storage', '64M');

@@ -21,7 +21,7 @@ const EXPOSURE = [
 ] as const;
 
 describe('the systemd units', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   before(function () {
     skipWithoutSystem(this);
   });

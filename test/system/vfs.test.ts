@@ -48,7 +48,6 @@ describeWithCluster('the virtual file system on real nodes', { env }, (cluster) 
     await eventually(
       () => cluster().json<StatusJson>('status'),
       ({ storage }) => storage.pending_deletes === 0 && storage.files === 0,
-      20_000,
     );
     const chunks = async (): Promise<number> => {
       const names = (await cluster().json<NodeJson[]>('node', 'ls')).filter((node) => node.status === 'Running');
@@ -189,7 +188,6 @@ describeWithCluster('the virtual file system on real nodes', { env }, (cluster) 
     await eventually(
       () => cluster().run('fs', 'upload', path('late'), '/t/late'),
       ({ code }) => code === 0,
-      15_000,
     );
   });
 

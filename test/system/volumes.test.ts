@@ -35,14 +35,12 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     eventually(
       () => eventsOf(subject),
       (events) => events.some((event) => event.type === type),
-      30_000,
     );
   const isMended = async (name: string): Promise<void> => {
     await told(name, 'node.volume_ok');
     await eventually(
       () => node(name),
       ({ status, volume_state }) => status === 'Running' && volume_state === 'ok',
-      30_000,
     );
   };
   const isWhole = async (name: string, id: string): Promise<void> => {
@@ -129,7 +127,6 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     const { volume_state } = await eventually(
       () => node('a'),
       (seen) => seen.volume_state !== 'ok',
-      30_000,
     );
     expect(volume_state).to.equal('read-only');
     const { warnings } = await cluster().json<{ warnings: string[] }>('status');
@@ -159,7 +156,6 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     await eventually(
       () => cluster().json<{ storage: { pending_deletes: number } }>('status'),
       ({ storage }) => storage.pending_deletes === 0,
-      20_000,
     );
     for (const name of ['a', 'b', 'c']) {
       await cluster().run('node', 'exec', name, '--', 'sh', '-c', `i=again; ${fill.replace('.$i', '.again.$i')}`);

@@ -43,7 +43,7 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
 }
 
 describe('agent process', function () {
-  this.timeout(30_000);
+  this.timeout(180_000);
   let folder: string;
   let config: AgentConfig;
   let nats: ChildProcess | undefined;

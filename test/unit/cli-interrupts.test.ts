@@ -49,7 +49,7 @@ function signalled(): { readonly promise: Promise<void>; readonly resolve: () =>
 }
 
 describe('an interrupted command', function () {
-  this.timeout(20_000);
+  this.timeout(180_000);
   const started: ChildProcessWithoutNullStreams[] = [];
   let agent: FakeAgent;
   beforeEach(async () => {

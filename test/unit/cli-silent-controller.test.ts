@@ -9,7 +9,7 @@ import { lockInstance, type InstanceLock } from '../../controller/host/instance-
 import { runNexus } from '../support/fake-controller.js';
 
 describe('a controller that does not answer', function () {
-  this.timeout(20_000);
+  this.timeout(180_000);
   const folder = mkdtempSync(join(tmpdir(), 'nexus-silent-'));
   const env = {
     NEXUS_INSTANCE: 'silent',

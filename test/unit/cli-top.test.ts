@@ -8,7 +8,7 @@ import { answer, FakeController } from '../support/fake-controller.js';
 import { onTerminal, type OnTerminal } from '../support/pty.js';
 
 describe('nexus top, when the controller hangs', function () {
-  this.timeout(30_000);
+  this.timeout(180_000);
   let controller: FakeController;
   let hangs: boolean;
   let waiting: (() => void)[];
