@@ -96,6 +96,7 @@ function observed({ metrics, registry, settings }: NodeContext, node: NodeRecord
     status: node.status,
     schedulable: node.status === 'Running' && !node.cordoned && !node.draining && takesChunks(state),
     volumeState: hasFigures(node.status) && agent?.report !== undefined ? state : '',
+    rejectedMessages: BigInt(registry.misconduct.rejected(node.id)),
     agentAddress: isUp ? `${node.ip}:${settings.dataPort}` : '',
     metrics: sample === undefined ? undefined : metricsShape(node, sample),
   };

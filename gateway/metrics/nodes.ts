@@ -76,6 +76,12 @@ export function nodesText(nodes: readonly ObservedNode[]): string {
       '1 for the state that the node’s agent finds its volume in, 0 for the others.',
       volumes,
     ),
+    familyText(
+      'nexus_node_rejected_messages_total',
+      'counter',
+      'Messages and answers of the node’s agent that the controller rejected because they could not be true.',
+      each(({ rejectedMessages }) => Number(rejectedMessages)),
+    ),
     ...FIGURES.map(({ name, type, help, of }) => familyText(`nexus_node_${name}`, type, help, reported(nodes, of))),
   ].join('');
 }
