@@ -34,7 +34,7 @@ export const inspect = command({
 export const listChunks = command({
   summary: 'what lies on a node’s volume',
   details:
-    'As its agent finds it there now, in order of id. The file is the one that the chunk was written for; an empty one: the volume does not tell.',
+    'As its agent finds it there now, in order of id. The file is the one that the chunk was written for; an empty one: the volume does not tell. DAMAGE says why a copy cannot be read; it is empty where nothing is known against it.',
   positionals: NODE,
   flags: {
     limit: {
@@ -87,15 +87,17 @@ const chunksText = (chunks: readonly AgentChunk[], width: number): string =>
     [
       { title: 'CHUNK' },
       { title: 'SIZE', right: true },
+      { title: 'DAMAGE', flexible: true },
       { title: 'MD5', flexible: true },
       { title: 'FILE' },
       { title: 'INDEX', right: true },
       { title: 'NAME', flexible: true },
       { title: 'OWNER' },
     ],
-    chunks.map(({ chunkId, size, md5, fileId, index, name, owner }) => [
+    chunks.map(({ chunkId, size, md5, fileId, index, name, owner, damage }) => [
       chunkId,
       formatBytes(Number(size)),
+      damage,
       md5,
       fileId,
       fileId === '' ? '' : String(index),

@@ -72,7 +72,7 @@ class Download {
       for (let index = start; index < end; index += 1) {
         while (next < end && window.length < CONCURRENT_GETS) {
           // What the cluster knows to be missing is told before anything is delivered, not when its turn comes.
-          window.push(this.#begin(await this.#source(next, next === start ? end : undefined)));
+          window.push(this.#begin(await this.#source(next, end, next === start)));
           next += 1;
         }
         const fetched = await window.shift();
@@ -114,12 +114,13 @@ class Download {
     this.request.onProgress?.(data.length);
   }
 
-  async #source(index: number, until?: number): Promise<ChunkSource> {
+  /** Never of chunks behind `end`: one there that can't be read is none of this download's. */
+  async #source(index: number, end: number, isFirst: boolean): Promise<ChunkSource> {
     const known = this.#page.find((source) => source.index === index);
     if (known !== undefined && performance.now() - this.#pageAt < MAX_PAGE_AGE_MS) return known;
     this.#pageAt = performance.now();
     this.#page = await this.catalogue
-      .chunkSources(this.request.fileId, index, SOURCES_PER_PAGE, until)
+      .chunkSources(this.request.fileId, index, Math.min(SOURCES_PER_PAGE, end - index), isFirst ? end : undefined)
       .catch((thrown: unknown) => {
         throw this.#advised(toNexusError(thrown));
       });

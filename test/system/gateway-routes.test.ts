@@ -2,9 +2,11 @@
  * Every route of the OpenAPI document, called with right and wrong input; every answer is checked against the schema that
  * the document gives for it. A route without a case here fails the test.
  */
+import { randomBytes } from 'node:crypto';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import { expect } from 'chai';
+import { MIB } from '../../shared/limits.js';
 import { GatewayClient, makeAdministrator, PASSWORD, type Answer, type Given } from '../support/gateway.js';
 import { describeWithCluster } from '../support/system.js';
 
@@ -220,6 +222,51 @@ describeWithCluster('the routes of the gateway', { runtime: 'process', gateway: 
   it('are described by a document that is valid', async () => {
     const { valid, errors } = await new Validator().validate({ ...document });
     expect(valid, JSON.stringify(errors)).to.equal(true);
+  });
+
+  it('name the file that a removed node takes along, and refuse it from then on before its first byte', async () => {
+    await cluster().ok('node', 'create', 'gone', '--storage', '256M');
+    const request = { token: admin };
+    const content = randomBytes(45 * MIB);
+    const stored = await gateway.call('POST', '/api/files/upload?name=doomed.bin', { ...request, body: content });
+    const id = String(stored.json['id']);
+    const { chunks } = await cluster().json<{ chunks: { index: number; replicas: { node: string }[] }[] }>(
+      'file',
+      'where',
+      id,
+    );
+    const on = (name: string): number[] =>
+      chunks.filter(({ replicas }) => replicas[0]?.node === name).map(({ index }) => index);
+    const [left = -1] = on('n1');
+    const [lost = -1] = on('gone');
+    expect([left, lost], 'both nodes have a part').not.to.include(-1);
+
+    const refused = await gateway.call('DELETE', '/api/nodes/gone', request);
+    expect(refused.status, refused.text).to.equal(409);
+    const removed = await gateway.call('DELETE', '/api/nodes/gone?force=true', request);
+    expect(removed.status, removed.text).to.equal(200);
+    expect(removed.json).to.deep.include({ name: 'gone', lost_files: [id] });
+    expect(removed.json['lost']).to.deep.equal([{ id, name: 'doomed.bin', owner: 'root1' }]);
+    const removal = document.paths['/api/nodes/{id}']?.['delete'];
+    if (removal === undefined) throw new Error('the removal of a node is not in the document');
+    assertShape(removal, removed, 'the removal');
+
+    expect((await gateway.call('GET', `/api/files/${id}`, request)).json['status']).to.equal('lost');
+    const path = `/api/files/${id}/download`;
+    const whole = await gateway.call('GET', path, request);
+    expect(whole.status, whole.text.slice(0, 300)).to.equal(500);
+    expect(whole.json).to.include({ code: 'data_loss' });
+    expect(whole.json['error']).to.contain(`chunk ${lost} of file ${id} is on no node any more`);
+    const head = await gateway.call('HEAD', path, request);
+    expect([head.status, head.text]).to.deep.equal([500, '']);
+    expect(head.headers.get('etag'), 'it promises nothing').to.equal(null);
+    const part = (chunk: number): Promise<Answer> => {
+      const range = `bytes=${chunk * 10 * MIB}-${chunk * 10 * MIB + 9}`;
+      return gateway.call('GET', path, { ...request, headers: { range } });
+    };
+    expect((await part(lost)).status).to.equal(500);
+    expect((await part(left)).status, 'what is left of it can be had').to.equal(206);
+    expect((await gateway.call('DELETE', `/api/files/${id}`, request)).status).to.equal(200);
   });
 
   it('are each called with right and wrong input, and answer as their schemas say', async function () {

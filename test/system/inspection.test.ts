@@ -1,7 +1,7 @@
 /** One agent looked at by hand, in every way that docs/operations/inspect-an-agent.md tells, and the reflection of the controller. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -115,6 +115,20 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
     const state = ['--root', join(cluster().runDir, 'runc.state')];
     expect(await output('runc', ...state, 'list')).to.match(new RegExp(`${node.id} +${pid} +running`));
     expect(await output('runc', ...state, 'exec', node.id, 'ls', '/data')).to.include('chunks');
+  });
+
+  it('shows a copy whose record is damaged among those that are whole', async () => {
+    const [bad, good] = await cluster().json<ChunkJson[]>('agent', 'ls-chunks', 'one');
+    const { pid } = await cluster().json<NodeJson>('node', 'inspect', 'one');
+    const data = `/proc/${pid}/root/data`;
+    const record = readdirSync(data, { recursive: true })
+      .map(String)
+      .find((path) => path.includes(`${bad?.chunk_id ?? '-'}.`));
+    writeFileSync(join(data, record ?? ''), 'nonsense');
+    const [head = '', first = '', second = ''] = (await cluster().ok('agent', 'ls-chunks', 'one')).split('\n');
+    expect(head).to.match(/^CHUNK +SIZE +DAMAGE +MD5/);
+    expect(first).to.match(new RegExp(`^${bad?.chunk_id ?? '-'} .*its sidecar is damaged`));
+    expect(second).to.contain(good?.chunk_id).and.not.contain('damaged');
   });
 });
 

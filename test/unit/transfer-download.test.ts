@@ -126,6 +126,28 @@ describe('a download', () => {
       .and.include(ranges);
   });
 
+  it('of a range asks for nothing behind it, which may be lost', async () => {
+    const parts = partsOf(3, CHUNK_SIZE_BYTES);
+    const file = storedFile(parts, [agents[0]!]);
+    const asked: [number, number][] = [];
+    const chunkSources: DownloadCatalogue['chunkSources'] = (id, from, count, until) => {
+      asked.push([from, count]);
+      return file.chunkSources(id, from, count, until);
+    };
+    await downloadFile(
+      { ...file, chunkSources },
+      {
+        fileId: 'file',
+        chunksCount: 3,
+        range: { start: 5, end: CHUNK_SIZE_BYTES + 5 },
+        deliver: async (data) => void delivered.push(Buffer.from(data)),
+        signal: cancel.signal,
+      },
+    );
+    expect(asked).to.deep.equal([[0, 2]]);
+    expect(Buffer.concat(delivered).length).to.equal(CHUNK_SIZE_BYTES);
+  });
+
   it('ends when it is cancelled while a node keeps silent', async () => {
     const file = storedFile(partsOf(1), [agents[0]!]);
     agents[0]!.misbehave = () => {
