@@ -10,7 +10,8 @@
 # seen to be no link. No other process runs in the node meanwhile, so what was seen stays true. The last privileged
 # step, which enters the new root, is made by static busybox alone. See enter.
 # Environment: NEXUS_LOOP_DEVICE (number), NEXUS_VOLUME_UUID, NEXUS_AGENT_UID (uid and gid of the agent).
-# Each failure has one line on standard error that starts with "first-stage: " and an exit code of its own:
+# Each failure's last line on standard error starts with "first-stage: " and is made for people; what a tool said about it
+# stands in a line before. Exit codes:
 #   64  a variable is missing or malformed
 #   70  the volume is in use by another node
 #   71  the volume is not this node's, or not an ext4 file system
@@ -53,8 +54,12 @@ fail() {
   [ -z "$attached" ] || rt losetup -d "$LOOP" 2>/dev/null
   exit "$fail_code"
 }
+# fail_of CODE SAID TEXT: the tool's words for the log, in one line, and ours for people.
+fail_of() {
+  say "said: $(echo "$2" | bb tr '\n' ' ' | bb cut -c 1-400)"
+  fail "$1" "$3"
+}
 first_line() { echo "$1" | bb head -n 1; }
-last_line() { echo "$1" | bb tail -n 1; }
 
 check_environment() {
   case ${NEXUS_LOOP_DEVICE:-} in '' | *[!0-9]*) fail 64 "NEXUS_LOOP_DEVICE must be a number" ;; esac
@@ -90,7 +95,7 @@ attach_volume() {
   until problem=$(rt losetup "$LOOP" "$IMAGE" 2>&1); do
     backing=$(rt losetup --noheadings --output BACK-INO "$LOOP" 2>/dev/null | bb tr -d ' ')
     [ "$backing" = "$(bb stat -c %i "$IMAGE")" ] && [ $tries -gt 0 ] ||
-      fail 73 "$LOOP cannot be attached: $(last_line "$problem")"
+      fail_of 73 "$problem" "$LOOP cannot be attached; is it in use by something else? The setting loop-base chooses other devices"
     rt losetup -d "$LOOP" 2>/dev/null
     tries=$((tries - 1))
     bb usleep 100000
@@ -106,13 +111,13 @@ check_file_system() {
   case $? in
     0) [ "$dirty" -eq 0 ] || say "volume was dirty, checked" ;;
     1 | 2) say "volume was repaired: $(first_line "$said")" ;;
-    *) fail 72 "the volume's file system is damaged ($(first_line "$said")); run e2fsck on the image by hand" ;;
+    *) fail_of 72 "$said" "the volume's file system is damaged, and e2fsck does not repair it without a person" ;;
   esac
 }
 
 mount_volume() {
   problem=$(bb mount -t ext4 -o nosuid,nodev "$LOOP" "$VOLUME" 2>&1) ||
-    fail 74 "the volume cannot be mounted: $(last_line "$problem")"
+    fail_of 74 "$problem" "the volume cannot be mounted; the kernel's log may tell why"
   # From now on the device detaches by itself when the file system is unmounted.
   rt losetup -d "$LOOP" || fail 74 "$LOOP cannot be told to detach on unmount"
   attached=
@@ -146,7 +151,7 @@ plain_file() {
 writable_root() {
   problem=$(bb mount -t overlay overlay \
     -o "nosuid,nodev,lowerdir=$LOWER,upperdir=$HIDDEN/upper,workdir=$HIDDEN/work" "$ROOT" 2>&1) ||
-    fail 75 "the writable root cannot be mounted: $(last_line "$problem")"
+    fail_of 75 "$problem" "the writable root cannot be mounted; the kernel's log may tell why"
   for place in proc dev sys tmp data .nexus; do
     folder "$ROOT/$place" "/$place" || fail 75 "the mount point /$place cannot be made: is the volume full?"
   done

@@ -13,7 +13,6 @@ import { subjectsOf } from '../shared/bus/subjects.js';
 import { systemClock } from '../shared/clock.js';
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
-import { toNexusError } from '../shared/errors.js';
 import type { NodeId } from '../shared/ids.js';
 import { dropNotice, LogSink } from '../shared/log-sink.js';
 import { HEARTBEAT_INTERVAL_MS, REPORT_INTERVAL_MS } from '../shared/limits.js';
@@ -36,6 +35,7 @@ import { encodeHeartbeat, encodeReport, readUsage, type AgentIdentity, type Node
 import { inspection, statusPages, type StatusSources } from './status-pages.js';
 import { claimFolder } from './volume/claim.js';
 import { DirectoryVolume } from './volume/directory.js';
+import { toAgentError } from './volume/errors.js';
 import { VolumeHealth } from './volume/health.js';
 import { MountedVolume } from './volume/mounted.js';
 import type { Volume } from './volume/port.js';
@@ -55,7 +55,7 @@ async function main(): Promise<void> {
   // First of all: a signal that comes while the volume is read or the bus is away must not go unheard.
   const ended = endRequest();
   const fail = (what: string, thrown: unknown): never => {
-    const { code, message } = toNexusError(thrown);
+    const { code, message } = toAgentError(thrown);
     log.error({ ending: 'failed' satisfies AgentEnding, code, err: thrown }, `the agent cannot ${what}: ${message}`);
     process.exit(1);
   };

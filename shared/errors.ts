@@ -67,10 +67,21 @@ export function toNexusError(caught: unknown): NexusError {
   const thrown = firstOf(caught);
   if (thrown instanceof NexusError) return thrown;
   if (thrown instanceof Error) {
-    const errno = 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';
-    return new NexusError(CODE_OF_ERRNO[errno] ?? 'internal', thrown.message, {}, { cause: thrown });
+    const errno = errnoOf(thrown) ?? '';
+    const message = thrown.message.replace(/^Unknown system error -\d+: Unknown system error -\d+/, errno);
+    return new NexusError(CODE_OF_ERRNO[errno] ?? 'internal', message, {}, { cause: thrown });
   }
   return new NexusError('internal', String(thrown));
+}
+
+/** Of the kernel on Linux; libuv has no names for these, so that Node calls them "Unknown system error -74". */
+const NAMELESS: Readonly<Record<number, string>> = { 74: 'EBADMSG', 116: 'ESTALE', 117: 'EUCLEAN', 122: 'EDQUOT' };
+
+/** The name of the kernel's error that a failed call had; undefined: it is none of the kernel's. Causes are not looked at. */
+export function errnoOf(thrown: unknown): string | undefined {
+  if (!(thrown instanceof Error)) return undefined;
+  const { code, errno } = thrown as NodeJS.ErrnoException;
+  return (errno === undefined ? undefined : NAMELESS[-errno]) ?? (typeof code === 'string' ? code : undefined);
 }
 
 /**

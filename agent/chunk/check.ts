@@ -62,7 +62,7 @@ async function checkOne(
   } catch (error) {
     return findingOf(chunk, error);
   } finally {
-    await opened.file.close();
+    await opened.file.close().catch(() => undefined);
   }
   const md5 = hash.digest('hex');
   if (size === expected.size && md5 === expected.md5) return undefined;

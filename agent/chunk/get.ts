@@ -31,6 +31,6 @@ export async function getChunk(
     if (request.method === 'HEAD') response.end();
     else await sendFile(file, facts.size, response);
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }

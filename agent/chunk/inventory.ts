@@ -11,21 +11,32 @@ export interface Totals {
   readonly bytes: number;
 }
 
-/** Makes the folders where they are missing, removes what an interrupted write or delete left, and counts the rest. */
-export async function recoverInventory(layout: ChunkLayout, log: AgentLog): Promise<Totals> {
+/**
+ * Makes the folders where they are missing, removes what an interrupted write or delete left, and counts the rest.
+ * `onFailure` is asked about each part that can't be read, and throws unless the others are to be gone on with.
+ */
+export async function recoverInventory(
+  layout: ChunkLayout,
+  log: AgentLog,
+  onFailure: (error: unknown) => void,
+): Promise<Totals> {
+  await removeLeftovers(layout, log).catch(onFailure);
+  let chunks = 0;
+  let bytes = 0;
+  for (const folder of (await chunkFolders(layout).catch(onFailure)) ?? []) {
+    const found = await recoverFolder(join(layout.chunksDir, folder), log).catch(onFailure);
+    chunks += found?.chunks ?? 0;
+    bytes += found?.bytes ?? 0;
+  }
+  return { chunks, bytes };
+}
+
+async function removeLeftovers(layout: ChunkLayout, log: AgentLog): Promise<void> {
   await mkdir(layout.chunksDir, { recursive: true, mode: 0o700 });
   await mkdir(layout.temporaryDir, { recursive: true, mode: 0o700 });
   const leftovers = await readdir(layout.temporaryDir);
   for (const name of leftovers) await rm(join(layout.temporaryDir, name), { recursive: true, force: true });
   if (leftovers.length > 0) log.info({ count: leftovers.length }, 'removed unfinished writes');
-  let chunks = 0;
-  let bytes = 0;
-  for (const folder of await chunkFolders(layout)) {
-    const found = await recoverFolder(join(layout.chunksDir, folder), log);
-    chunks += found.chunks;
-    bytes += found.bytes;
-  }
-  return { chunks, bytes };
 }
 
 /** Whatever else a node's own programs have put there is none of ours. */

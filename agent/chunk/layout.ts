@@ -80,7 +80,7 @@ export async function syncFolder(path: string): Promise<void> {
   try {
     await folder.sync();
   } finally {
-    await folder.close();
+    await folder.close().catch(() => undefined);
   }
 }
 
@@ -91,6 +91,6 @@ export async function writeDurably(path: string, text: string): Promise<void> {
     await file.writeFile(text);
     await file.sync();
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }

@@ -11,6 +11,7 @@ import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import type { AgentLog } from '../log.js';
 import type { VolumeHealth } from '../volume/health.js';
+import { isDamage } from '../volume/errors.js';
 import type { Volume } from '../volume/port.js';
 import { listChunks, recoverInventory, type ListedChunk } from './inventory.js';
 import { KeyLock } from './key-lock.js';
@@ -41,7 +42,7 @@ export interface ChunkStoreOptions {
   readonly clock: Clock;
   readonly log: AgentLog;
   /** Gets to know of each chunk that was made durable. */
-  readonly health?: Pick<VolumeHealth, 'wrote'>;
+  readonly health?: Pick<VolumeHealth, 'wrote' | 'suspect'>;
 }
 
 export class ChunkStore {
@@ -58,10 +59,15 @@ export class ChunkStore {
     this.#room = new RoomLedger(options.volume);
   }
 
-  /** To be called once, before anything else. */
+  /** To be called once, before anything else. What can't be read for damage of the file system is told and passed over. */
   async recover(): Promise<void> {
-    await this.#tombstones.load();
-    Object.assign(this.#counters, await recoverInventory(this.#layout, this.options.log));
+    const pass = (error: unknown): void => {
+      if (!isDamage(error)) throw error;
+      this.options.log.error({ err: error }, 'the file system of the volume is damaged; going on with the rest of it');
+      this.options.health?.suspect(error);
+    };
+    await this.#tombstones.load().catch(pass);
+    Object.assign(this.#counters, await recoverInventory(this.#layout, this.options.log, pass));
   }
 
   get counters(): Readonly<ChunkCounters> {

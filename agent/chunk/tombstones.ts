@@ -130,7 +130,7 @@ export class Tombstones {
       await file.datasync();
       for (const chunk of batch) this.#unsaved.delete(chunk);
     } finally {
-      await file.close();
+      await file.close().catch(() => undefined);
     }
     if (isNew) await syncFolder(dirname(this.path));
   }

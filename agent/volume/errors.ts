@@ -1,10 +1,13 @@
 /** Turns the kernel's errno for a volume that fails into an error with a code and advice. */
-import { firstOf, NexusError, toNexusError, type ErrorCode } from '../../shared/errors.js';
+import { errnoOf as nameOf, firstOf, NexusError, toNexusError, type ErrorCode } from '../../shared/errors.js';
+
+const DAMAGED = 'the file system of the volume is damaged; nexus node restart checks and repairs it';
 
 const MEANING: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   EROFS: ['unavailable', 'the volume is read-only; nexus node restart checks it and mounts it anew'],
   EIO: ['unavailable', 'the volume cannot be read or written; nexus node restart checks it and mounts it anew'],
-  EUCLEAN: ['unavailable', 'the file system of the volume is damaged; nexus node restart checks and repairs it'],
+  EUCLEAN: ['unavailable', DAMAGED],
+  EBADMSG: ['unavailable', DAMAGED],
   ENOSPC: ['resource_exhausted', 'the volume is full; remove files or add nodes'],
   EDQUOT: ['resource_exhausted', 'the volume is full; remove files or add nodes'],
   EMFILE: ['unavailable', 'the node has too many files open; try again'],
@@ -14,7 +17,8 @@ const MEANING: Readonly<Record<string, readonly [ErrorCode, string]>> = {
 /** The errno of a failed call of the file system, also where it is the cause of what was thrown. */
 export function errnoOf(thrown: unknown): string | undefined {
   for (let error = firstOf(thrown); error instanceof Error; error = error.cause) {
-    if ('code' in error && typeof error.code === 'string' && Object.hasOwn(MEANING, error.code)) return error.code;
+    const name = nameOf(error);
+    if (name !== undefined && Object.hasOwn(MEANING, name)) return name;
   }
   return undefined;
 }
@@ -22,7 +26,16 @@ export function errnoOf(thrown: unknown): string | undefined {
 /** Whether it says that the volume as a whole fails: the next chunk would meet the same. */
 export const isOfVolume = (thrown: unknown): boolean => {
   const errno = errnoOf(thrown);
-  return errno === 'EROFS' || errno === 'EIO' || errno === 'EUCLEAN';
+  return errno === 'EROFS' || errno === 'EIO' || isDamage(thrown);
+};
+
+/**
+ * Whether the kernel found the file system's own records wrong (EBADMSG: a checksum of them). It marks the file system,
+ * which the next start's e2fsck sees; until then nothing that is written there can be trusted.
+ */
+export const isDamage = (thrown: unknown): boolean => {
+  const errno = errnoOf(thrown);
+  return errno === 'EUCLEAN' || errno === 'EBADMSG';
 };
 
 /** As `toNexusError`; what the kernel says about the volume keeps its errno and gets a code that senders act on. */

@@ -6,7 +6,7 @@
 import type { Clock } from '../../shared/clock.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
 import type { AgentLog } from '../log.js';
-import { errnoOf } from './errors.js';
+import { errnoOf, isDamage } from './errors.js';
 import type { Volume, VolumeUsage } from './port.js';
 import { examine, type Prober } from './probe.js';
 
@@ -40,6 +40,8 @@ export class VolumeHealth {
   #suspectedAt = -Infinity;
   /** Something failed while it was looked at: what is found may be older. */
   #isDue = false;
+  /** Found by the kernel; it does not pass before the file system has been checked, which takes a new start. */
+  #damage: VolumeCondition | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(private readonly options: HealthOptions) {}
@@ -67,7 +69,14 @@ export class VolumeHealth {
 
   /** A call failed, on whatever; where the volume may be why, it is looked at. */
   suspect(thrown: unknown): void {
-    if (errnoOf(thrown) === undefined) return;
+    const errno = errnoOf(thrown);
+    if (errno === undefined) return;
+    if (isDamage(thrown)) {
+      // The probe's own file may lie in a part that is whole.
+      this.#damage ??= { state: 'failing', reason: `its file system is damaged (${errno})` };
+      this.#become(this.#damage);
+      return;
+    }
     const now = this.options.clock.monotonic();
     if (now - this.#suspectedAt < SUSPICION_MS) return;
     this.#suspectedAt = now;
@@ -126,7 +135,8 @@ export class VolumeHealth {
     await this.#look();
   }
 
-  #become(condition: VolumeCondition): void {
+  #become(found: VolumeCondition): void {
+    const condition = this.#damage ?? found;
     if (condition.state === this.#condition.state) return;
     this.#condition = condition;
     const { state, reason } = condition;

@@ -5,6 +5,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { join } from 'node:path';
+import { errnoOf } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
 import type { VolumeUsage } from './port.js';
@@ -48,7 +49,7 @@ export class FileProber implements Prober {
       await file.sync();
       await file.read(record, 0, RECORD_BYTES, 0);
     } finally {
-      await file.close();
+      await file.close().catch(() => undefined);
     }
   }
 
@@ -58,7 +59,7 @@ export class FileProber implements Prober {
     try {
       await file.read(Buffer.alloc(RECORD_BYTES), 0, RECORD_BYTES, 0);
     } finally {
-      await file.close();
+      await file.close().catch(() => undefined);
     }
   }
 }
@@ -83,8 +84,7 @@ export function flagsOf(mountInfo: string, path: string): 'read-only' | 'shut do
 }
 
 const said = (error: unknown): string => {
-  const errno = (error as NodeJS.ErrnoException).code;
-  return errno ?? (error instanceof Error ? error.message : String(error));
+  return errnoOf(error) ?? (error instanceof Error ? error.message : String(error));
 };
 
 /**

@@ -169,7 +169,7 @@ class Dealer {
     const running = this.#ring.length;
     const unfit = this.nodes.filter((node) => node.unfit !== undefined);
     const reasons = unfit.slice(0, 3).map((node) => `node ${node.name}: ${node.unfit}`);
-    const others = reasons.length === 0 ? '' : `restart what fails (${reasons.join('; ')}), or `;
+    const others = reasons.length === 0 ? '' : `mend what fails (${reasons.join('; ')}; nexus status says how), or `;
     if (running === 0) {
       const advice = `${others}create one with: nexus node create NAME --storage 1G`;
       const message = `no node can take data: none is running and uncordoned; ${advice}`;

@@ -204,7 +204,7 @@ export class GatewayProcess {
       this.#problem = '';
       log.info({ pid, url: this.status.url }, 'the gateway answers');
     } else if (clock.monotonic() - this.#startedAt > START_TIMEOUT_MS) {
-      this.#problem = `process ${pid} runs and does not answer; see ${this.#log.path}, or end it: it is started again`;
+      this.#problem = silentGateway(pid, this.#log.path);
     }
   }
 
@@ -215,7 +215,7 @@ export class GatewayProcess {
     this.#nextHealthAt = clock.monotonic() + HEALTH_PERIOD_MS;
     if (this.#missed < MISSED_ANSWERS) return;
     this.#isReady = false;
-    this.#problem = `process ${pid} does not answer; see ${this.#log.path}, or end it: it is started again`;
+    this.#problem = silentGateway(pid, this.#log.path);
     log.warn({ pid }, 'the gateway does not answer any more');
   }
 
@@ -227,7 +227,7 @@ export class GatewayProcess {
     this.#isReady = false;
     const exit = (await this.#exit) ?? 'not known: an earlier controller had started it';
     const lastLines = await this.#log.lastLines();
-    const again = this.#fail(fatalMessage(lastLines) ?? `it ended (${exit}); see ${this.#log.path}`);
+    const again = this.#fail(fatalMessage(lastLines) ?? endedGateway(exit, this.#log.path));
     log.warn({ pid, exit, lastLines }, `the gateway ended; it is started again in ${again} ms`);
   }
 
@@ -266,8 +266,13 @@ export class GatewayProcess {
   async #recorded(): Promise<GatewayRecord | undefined> {
     const text = await readFile(this.#recordFile, 'utf8').catch(() => '');
     if (text === '') return undefined;
-    const record = JSON.parse(text) as GatewayRecord;
-    return isAlive(record.identity) ? record : undefined;
+    try {
+      const record = JSON.parse(text) as GatewayRecord;
+      return isAlive(record.identity) ? record : undefined;
+    } catch {
+      // Cut off by the end of the controller that wrote it.
+      return undefined;
+    }
   }
 
   async #end(identity: ProcessIdentity): Promise<void> {
@@ -280,6 +285,13 @@ export class GatewayProcess {
     }
   }
 }
+
+/** For people, as the warning has it. */
+export const silentGateway = (pid: number, log: string): string =>
+  `process ${pid} does not answer; see ${log}, or end it: it is started again`;
+
+/** The same of one that ended without last words. */
+export const endedGateway = (exit: string, log: string): string => `it ended (${exit}); see ${log}`;
 
 const hostAndPort = (host: string, port: number): string => `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 

@@ -16,7 +16,7 @@ import { IN_NODE } from '../runtime/bundle.js';
 import type { ContainerSpec, ProcessIdentity } from '../runtime/port.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
-import { howItEnded, startLine } from './ending.js';
+import { howItEnded, startAdvice, startLine } from './ending.js';
 import { nodeConfigDir, nodeLogPlace, nodeRunDir, nodeSocket } from './paths.js';
 import type { AgentView } from './registry.js';
 
@@ -154,7 +154,7 @@ function firstHeartbeat(
   identity: ProcessIdentity,
   signal: AbortSignal,
 ): Promise<AgentView> {
-  const { registry, settings } = context;
+  const { registry, settings, volumes } = context;
   return new Promise((resolve, reject) => {
     const done = (): void => {
       clearInterval(poll);
@@ -177,7 +177,8 @@ function firstHeartbeat(
       if (isAlive(identity)) return;
       done();
       howItEnded(context.logs, nodeLogPlace(settings, node.id)).then(({ text }) => {
-        reject(new NexusError('failed_precondition', `the node ended while it started: ${text}`));
+        const why = startAdvice(text, node.name, volumes.pathOf(node.id));
+        reject(new NexusError('failed_precondition', `the node ended while it started: ${why}`));
       }, reject);
     }, DEATH_POLL_MS);
     const timer = setTimeout(() => {

@@ -60,13 +60,28 @@ function ofInitLine(line: string): Ending | undefined {
   return { text: `its agent ended with exit code ${status} and did not say why`, wasKilled: false };
 }
 
+const STAGE = /^first-stage: /;
+const LOST_VOLUME = /^the volume(?:'s file system is damaged| has no ext4 file system)/;
+
+/**
+ * What ended a node while it started, with what to do. A volume that can't be mounted is the one thing that starting
+ * again does not help. Pure.
+ */
+export function startAdvice(text: string, node: string, image: string): string {
+  if (!LOST_VOLUME.test(text)) return text;
+  return (
+    `${text}; what has copies elsewhere is safe: give the volume up with nexus node rm ${node}, which tells what only it has; ` +
+    `to try to save that: cp --sparse=always ${image} ${image}.before && e2fsck -y ${image}, then nexus node start ${node}`
+  );
+}
+
 /** Text that is not the agent's log comes from the first stage, or from Node.js itself when it breaks down. */
 function ofLastWords(run: readonly string[]): Ending {
   const lastOfAgent = run.findLastIndex((line) => fieldsOf(line)['name'] === 'agent');
   // A line that begins as the log's own do and can't be read was cut off: half of one tells people nothing.
   const words = run.slice(lastOfAgent + 1).filter((line) => !line.startsWith('[INFO  tini') && !line.startsWith('{'));
   const said = words.findLast((line) => /^(\w*Error|FATAL ERROR)\b/.test(line)) ?? words.at(-1);
-  if (said !== undefined) return { text: plainText(said), wasKilled: false };
+  if (said !== undefined) return { text: plainText(said.replace(STAGE, '')), wasKilled: false };
   return { text: 'it was killed before its agent could say why', wasKilled: true };
 }
 
@@ -90,6 +105,6 @@ async function readTail(path: string): Promise<string> {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(TAIL_BYTES), 0, TAIL_BYTES, from);
     return buffer.subarray(0, bytesRead).toString('utf8');
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }

@@ -1,4 +1,5 @@
 /** A node's volume as its agent last told it. Pure. What comes from an agent is checked: a node's root can speak for it. */
+import { NexusError } from '../../shared/errors.js';
 import { VOLUME_OK, VOLUME_STATES, type VolumeCondition, type VolumeState } from '../../shared/volume-state.js';
 import type { AgentView } from './registry.js';
 
@@ -15,3 +16,12 @@ export function conditionOf(agent: Pick<AgentView, 'report'> | undefined): Volum
 
 /** Whether new chunks may be planned on it. A full one has no room, which the figures say more exactly. */
 export const takesChunks = (state: VolumeState): boolean => state === 'ok' || state === 'full';
+
+/** What waits for a disk that does not answer can't be killed: the node would be gone. Code: failed_precondition. */
+export function assertMayEnd(node: string, { state }: VolumeCondition): void {
+  if (state !== 'hung') return;
+  throw new NexusError(
+    'failed_precondition',
+    `the volume of node ${node} does not answer, and a restart would wait for it; let go what holds the disk (the kernel's log may tell), then the node is well by itself`,
+  );
+}

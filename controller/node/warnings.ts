@@ -49,12 +49,12 @@ function volumeWarning({ record: { name, status }, volume: { state, reason } }: 
   const effect = isReadable(state)
     ? 'what it holds can be read, nothing new is placed there'
     : 'what it holds counts as out of reach and is copied again from elsewhere';
-  return [
-    warn(
-      'volume-bad',
-      `the volume of node ${name} is ${state} (${reason}): ${effect}; it is mended by itself where a new mount does it and the disk of this machine has room; nexus node restart ${name} tries at once, nexus events tells what was tried`,
-    ),
-  ];
+  // A restart would wait for the disk, and take the node away meanwhile.
+  const remedy =
+    state === 'hung'
+      ? `see the kernel's log for what holds the disk under it; nexus node restart can't help, and it is well by itself once the disk answers`
+      : `it is mended by itself where a new mount does it and the disk of this machine has room; nexus node restart ${name} tries at once, nexus events tells what was tried`;
+  return [warn('volume-bad', `the volume of node ${name} is ${state} (${reason}): ${effect}; ${remedy}`)];
 }
 
 function roomWarnings({ record: { name, status }, report }: WatchedNode): Warning[] {
@@ -95,7 +95,7 @@ function placeWarning(nodes: readonly WatchedNode[]): Warning[] {
   const takes = ({ record, volume }: WatchedNode): boolean =>
     record.status === 'Running' && !record.cordoned && !record.draining && isWritable(volume.state);
   if (nodes.length === 0 || nodes.some(takes)) return [];
-  return [warn('no-place', 'no node takes new data: start or uncordon one, or add one with nexus node create')];
+  return [warn('no-place', 'no node takes new data: start or uncordon one, or add one with nexus node create NAME')];
 }
 
 /** Whole percent, rounded down; 0 where there is no limit. */

@@ -108,7 +108,8 @@ const tooSlow = (last: number): NexusError =>
 const mayBeSeen = ({ type, owner }: EventRecord, caller: Caller): boolean =>
   caller.isAdministrator || type.startsWith('node.') || (owner !== '' && owner === caller.user);
 
-const logWarnings = ({ dropped, problem }: WatchedLog): string[] =>
+/** Pure. */
+export const logWarnings = ({ dropped, problem }: WatchedLog): string[] =>
   problem === ''
     ? []
     : [

@@ -52,10 +52,7 @@ export class Snapshot {
   /** What to do about a database that was lost; empty: it was not. */
   get warnings(): readonly string[] {
     if (this.#isOfLostDatabase !== true) return [];
-    const { path } = this.deps;
-    return [
-      `the database is empty, and ${path} tells of nodes and files; nexus state import ${path} puts them back, or move it away to start anew`,
-    ];
+    return [lostDatabase(this.deps.path)];
   }
 
   async #mustStay(): Promise<boolean> {
@@ -89,8 +86,8 @@ export class Snapshot {
       }
       await file.sync();
     } catch (error) {
-      await file.close();
-      await rm(temporary, { force: true });
+      await file.close().catch(() => undefined);
+      await rm(temporary, { force: true }).catch(() => undefined);
       throw error;
     }
     await file.close();
@@ -128,8 +125,12 @@ async function tellsOfSomething(path: string): Promise<boolean> {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
     return /"(id|owner)":/.test(buffer.toString('utf8', 0, bytesRead));
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }
 
 export const snapshotPath = (stateDir: string): string => join(stateDir, 'nexus.json');
+
+/** What to do about an empty database beside a snapshot that tells of something. */
+export const lostDatabase = (path: string): string =>
+  `the database is empty, and ${path} tells of nodes and files; nexus state import ${path} puts them back, or move it away to start anew`;

@@ -239,8 +239,11 @@ describe('first stage', function () {
     spawnSync('debugfs', ['-w', '-R', 'set_super_value state 2', volumes.pathOf(nodeId)]);
     const result = await run('one');
     expect(result.exitCode).to.equal(72);
-    expect(result.lines).to.have.length(1);
-    expect(result.lines[0]).to.match(/^first-stage: the volume's file system is damaged/);
+    expect(result.lines).to.have.length(2);
+    expect(result.lines[0], 'the words of e2fsck').to.match(/^first-stage: said: .*RUN fsck MANUALLY/);
+    expect(result.lines[1]).to.match(
+      /^first-stage: the volume's file system is damaged, and e2fsck does not repair it/,
+    );
     expect(existsSync(`/sys/block/loop${LOOP_DEVICE}/loop/backing_file`)).to.equal(false);
   });
 
@@ -251,8 +254,9 @@ describe('first stage', function () {
     try {
       const result = await run('one');
       expect(result.exitCode).to.equal(73);
-      expect(result.lines).to.have.length(1);
-      expect(result.lines[0]).to.match(/^first-stage: \/dev\/loop\d+ cannot be attached: /);
+      expect(result.lines).to.have.length(2);
+      expect(result.lines[0]).to.match(/^first-stage: said: .*busy/i);
+      expect(result.lines[1]).to.match(/^first-stage: \/dev\/loop\d+ cannot be attached; is it in use.* loop-base /);
     } finally {
       spawnSync('losetup', ['-d', `/dev/loop${LOOP_DEVICE}`]);
     }

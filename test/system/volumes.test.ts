@@ -1,7 +1,18 @@
 /** Volumes that fail under living agents: the kernel's own failures, seen, told, gone around and mended. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
@@ -16,6 +27,7 @@ interface EventJson {
 interface VolumeJson extends NodeJson {
   readonly volume_state: string;
   readonly volume_reason: string;
+  readonly status_reason: string;
 }
 
 /** FS_IOC_SHUTDOWN without a flush of the journal: from then on everything on the file system says EIO. */
@@ -107,6 +119,103 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     );
     await isMended('c');
     await isWhole('remounted', id);
+    await cluster().ok('file', 'rm', id);
+  });
+
+  const imageOf = async (name: string): Promise<string> => join(disk(), `${(await node(name)).id}.img`);
+  /** The block of a folder of the volume, as debugfs tells it. */
+  const blockOf = (image: string, folder: string): { readonly start: number; readonly bytes: number } => {
+    const ask = (what: string): string => execFileSync('debugfs', ['-R', what, image], { encoding: 'utf8' });
+    const bytes = Number(/Block size:\s+(\d+)/.exec(ask('stats -h'))?.[1]);
+    return { start: Number(/\(0\):(\d+)/.exec(ask(`stat ${folder}`))?.[1]) * bytes, bytes };
+  };
+  const overwrite = (image: string, at: number, bytes: Buffer): void => {
+    const descriptor = openSync(image, 'r+');
+    writeSync(descriptor, bytes, 0, bytes.length, at);
+    closeSync(descriptor);
+  };
+
+  it('one in whose file system the kernel finds damage is told, checked by a restart, and whole again', async () => {
+    const id = await store('damaged', 3);
+    const { id: nodeId } = await node('b');
+    const [chunk] = await cluster().json<{ chunk_id: string }[]>('agent', 'ls-chunks', 'b');
+    await cluster().ok('node', 'stop', 'b');
+    const image = await imageOf('b');
+    const { start, bytes } = blockOf(image, `/chunks/${chunk?.chunk_id.slice(0, 2) ?? ''}`);
+    // The checksum of the folder's block: the names in it are whole.
+    overwrite(image, start + bytes - 4, randomBytes(4));
+    await cluster().ok('node', 'start', 'b');
+    const events = await eventually(
+      () => eventsOf('b'),
+      (seen) => seen.findLast(({ type }) => type.startsWith('node.volume_'))?.message.includes('well again') === true,
+      60_000,
+    );
+    expect(events.map(({ message }) => message).join('\n')).to.match(
+      /volume of node b is failing: its file system is damaged \(EBADMSG\)[^]*checks and mounts it anew/,
+    );
+    expect(cluster().nodeLog(nodeId)).to.match(/first-stage: volume was repaired: /);
+    await isMended('b');
+    await isWhole('damaged', id);
+    await cluster().ok('file', 'rm', id);
+  });
+
+  it('one that can’t be repaired leaves its node Failed, with advice that works when it is followed', async () => {
+    const id = await store('given-up', 3);
+    await cluster().ok('node', 'stop', 'c');
+    const image = await imageOf('c');
+    overwrite(image, 1024, Buffer.alloc(1024));
+    const refused = await cluster().run('node', 'start', 'c');
+    expect(refused.code, refused.stderr).to.equal(4);
+    const { status, status_reason: reason } = await node('c');
+    expect(status).to.equal('Failed');
+    expect(refused.stderr).to.include(reason);
+    expect(reason).to.match(
+      /the volume has no ext4 file system; what has copies elsewhere is safe: .*nexus node rm c,/,
+    );
+    const repair = /try to save that: (cp .* && e2fsck .*), then nexus node start c$/.exec(reason)?.[1];
+    // 1: it has repaired something.
+    const { status: repaired } = spawnSync('sh', ['-c', repair ?? 'false']);
+    expect(repaired, repair).to.equal(1);
+    await cluster().ok('node', 'start', 'c');
+    await isWhole('given-up', id);
+
+    await cluster().ok('node', 'stop', 'c');
+    const { size } = statSync(image);
+    truncateSync(image, 0);
+    truncateSync(image, size);
+    expect((await cluster().run('node', 'start', 'c')).code).to.equal(4);
+    await cluster().ok('node', 'rm', 'c');
+    rmSync(`${image}.before`);
+    await isWhole('given-up', id);
+    await cluster().ok('file', 'rm', id);
+    await cluster().ok('node', 'create', 'c', '--storage', '64M');
+  });
+
+  it('one that hangs is told and gone around, is not restarted, and is well once it answers', async () => {
+    const id = await store('hung', 2);
+    const { pid } = await node('a');
+    const data = openSync(`/proc/${pid}/root/data`, 'r');
+    const freeze = (how: string): unknown => execFileSync('fsfreeze', [how, `/proc/${process.pid}/fd/${data}`]);
+    freeze('--freeze');
+    try {
+      const events = await told('a', 'node.volume_bad');
+      expect(events.find(({ type }) => type === 'node.volume_bad')?.message).to.match(/volume of node a is hung: /);
+      const { warnings } = await cluster().json<{ warnings: string[] }>('status');
+      expect(warnings.join('\n')).to.match(/volume of node a is hung .*nexus node restart can't help/);
+      expect((await cluster().run('node', 'restart', 'a')).stderr).to.match(
+        /does not answer, and a restart would wait/,
+      );
+      await isWhole('hung', id);
+      const other = await store('meanwhile', 2);
+      const where = await cluster().json<{ chunks: { replicas: { node: string }[] }[] }>('file', 'where', other);
+      expect(where.chunks.flatMap(({ replicas }) => replicas).map((replica) => replica.node)).not.to.include('a');
+      await cluster().ok('file', 'rm', other);
+    } finally {
+      freeze('--unfreeze');
+      closeSync(data);
+    }
+    await isMended('a');
+    await isWhole('hung', id);
     await cluster().ok('file', 'rm', id);
   });
 

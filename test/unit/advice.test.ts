@@ -1,10 +1,32 @@
-/** Every kind of warning has a case here, which fails to compile without one; the commands that it names are there. */
+/**
+ * Every kind of warning, and every alert, with its real text: the commands that it names are there, and take the arguments
+ * that it gives them. A kind without a case does not compile.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { expect } from 'chai';
+import { parse } from 'yaml';
 import { WARNING_KINDS, warn, withCause, type Warning, type WarningKind } from '../../controller/cause/warnings.js';
+import { EventLog } from '../../controller/events/log.js';
+import { endedGateway, silentGateway } from '../../controller/gateway/process.js';
+import { roomWarning } from '../../controller/host/room.js';
+import { MailStatistics } from '../../controller/identity/mail-statistics.js';
+import { startAdvice } from '../../controller/node/ending.js';
+import { Misconduct } from '../../controller/node/misconduct.js';
 import { nodeWarnings, type WatchedNode } from '../../controller/node/warnings.js';
 import { repairWarnings } from '../../controller/repair/warnings.js';
-import { COMMANDS } from '../../cli/command-tree.js';
+import { logWarnings } from '../../controller/rpc/cluster.js';
+import { ProcessRuntime } from '../../controller/runtime/process.js';
+import { lostDatabase } from '../../controller/state/snapshot.js';
+import { FakeStore } from '../../controller/store/fake.js';
 import { isGroup, type Group, type Leaf } from '../../cli/command-group.js';
+import { COMMANDS } from '../../cli/command-tree.js';
+import { GLOBAL_FLAGS } from '../../cli/command.js';
+import { checkCompleteness, scanArguments } from '../../cli/scan.js';
+import { systemClock } from '../../shared/clock.js';
+import { createLogger } from '../../shared/log.js';
+import { PROJECT } from '../support/cluster.js';
+import { nodeId } from '../support/records.js';
 
 const ROOMY = {
   volumeTotalBytes: 100n,
@@ -26,50 +48,129 @@ function node(
 
 const trouble = { unavailable: 1, damaged: 1, lost: 1 };
 const CAUSE = { kind: 'bus', problem: 'the bus does not answer', remedy: 'it is replaced', since: 0 } as const;
-/** Its text is made where it is known, and checked there. */
-const elsewhere = (kind: WarningKind) => (): Warning[] => [warn(kind, '')];
+const DISK = {
+  places: ['state'],
+  path: '/var/lib/nexus',
+  totalBytes: 100,
+  freeBytes: 1,
+  totalInodes: 100,
+  freeInodes: 1,
+};
+const ofKind = (kind: WarningKind, texts: readonly string[]): Warning[] => texts.map((text) => warn(kind, text));
+
+function mail(): readonly string[] {
+  const statistics = new MailStatistics('smtp.example:25', systemClock, undefined);
+  statistics.noteFailed('the server does not answer');
+  return statistics.warnings;
+}
+
+function misconduct(): string[] {
+  const events = new EventLog(new FakeStore().events, systemClock, createLogger('test', 'silent'));
+  const records = new Misconduct(events, systemClock);
+  records.note(nodeId(1), 'a', 'a time in the future');
+  return records.warning(nodeId(1), 'a');
+}
 
 const CASES: Readonly<Record<WarningKind, () => readonly Warning[]>> = {
   'shared-cause': () => withCause(CAUSE, node('Lost')),
-  'database-lost': elsewhere('database-lost'),
-  'log-unwritten': elsewhere('log-unwritten'),
-  'node-misbehaves': elsewhere('node-misbehaves'),
-  mail: elsewhere('mail'),
-  'gateway-down': elsewhere('gateway-down'),
+  'database-lost': () => ofKind('database-lost', [lostDatabase('/var/lib/nexus/nexus.json')]),
+  'log-unwritten': () => ofKind('log-unwritten', logWarnings({ dropped: 3, problem: 'ENOSPC' })),
+  'node-misbehaves': () => ofKind('node-misbehaves', misconduct()),
+  mail: () => ofKind('mail', mail()),
+  'gateway-down': () =>
+    ofKind('gateway-down', [silentGateway(7, '/run/nexus/gateway.log'), endedGateway('signal SIGKILL', '/run/x.log')]),
   'chunks-unreadable': () =>
     repairWarnings({ lostChunks: 3, lostFiles: ['1', '2', '3'], blocked: [], filesInTrouble: trouble }),
   'repair-blocked': () =>
     repairWarnings({ lostChunks: 0, lostFiles: [], blocked: ['no room; add one'], filesInTrouble: trouble }),
-  'host-disk': elsewhere('host-disk'),
-  'runtime-caveat': elsewhere('runtime-caveat'),
+  'host-disk': () => ofKind('host-disk', roomWarning(DISK, 90)),
+  'runtime-caveat': () => ofKind('runtime-caveat', new ProcessRuntime({ runDir: '', agentScript: '' }).caveats),
   'node-failed': () => node('Failed'),
   'node-lost': () => node('Lost'),
   'node-suspect': () => node('Suspect'),
-  'volume-bad': () => node('Running', {}, 'read-only'),
+  'volume-bad': () => [...node('Running', {}, 'read-only'), ...node('Running', {}, 'hung')],
   'volume-full': () => node('Running', { volumeFreeBytes: 1n }),
   'inodes-full': () => node('Running', { volumeFreeInodes: 1n }),
   'memory-full': () => node('Running', { memoryWorkingSetBytes: 99n }),
   'no-place': () => node('Stopped'),
 };
 
-/** Whether the words after `nexus` lead to a command; those behind it are its arguments. */
-function isCommand(words: readonly string[]): boolean {
-  let at: Group | Leaf | undefined = COMMANDS;
-  for (const word of words) {
-    if (at === undefined || !isGroup(at)) break;
-    at = at.children[word];
+/** Words with which prose goes on behind a command. */
+const PROSE = new Set(['then', 'which', 'tells', 'brings', 'tries', 'lists', 'names', 'says', 'puts', 'gives', 'has']);
+
+/**
+ * What comes behind `nexus` in a text, up to the end of its part of the sentence. Of the words there the command takes as
+ * many as it can; a flag among those that it can't take is a mistake.
+ */
+async function checkCommand(said: string): Promise<void> {
+  const words = said.replace(/[.:]$/, '').split(' ').filter(Boolean);
+  let at: Group | Leaf = COMMANDS;
+  let used = 0;
+  for (let next; isGroup(at); at = next, used += 1) {
+    next = at.children[words[used] ?? ''];
+    if (next === undefined) throw new Error(`there is no nexus ${words.slice(0, used + 1).join(' ')}`);
   }
-  return at !== undefined && !isGroup(at);
+  const command = await at.load();
+  const where = `nexus ${words.slice(0, used).join(' ')}`;
+  const rest = words.slice(used);
+  const prose = rest.findIndex((word) => PROSE.has(word));
+  const given = prose < 0 ? rest : rest.slice(0, prose);
+  let failure: unknown;
+  for (let count = given.length; count >= 0; count -= 1) {
+    try {
+      const scanned = scanArguments(given.slice(0, count), command, { ...GLOBAL_FLAGS, ...command.flags }, where);
+      checkCompleteness(scanned, command, where);
+      const left = given.slice(count).find((word) => word.startsWith('-'));
+      if (left !== undefined) throw new Error(`${where} does not take ${left}`);
+      return;
+    } catch (error) {
+      failure ??= error;
+    }
+  }
+  throw failure;
+}
+
+async function checkText(text: string): Promise<number> {
+  const found = [...text.matchAll(/\bnexus ([a-z][^;,()&]*)/g)];
+  for (const [, said = ''] of found) await checkCommand(said);
+  return found.length;
 }
 
 describe('the advice of a warning', () => {
   for (const kind of WARNING_KINDS) {
-    it(`of the kind ${kind} names only commands that there are`, () => {
-      const found = CASES[kind]().find((warning) => warning.kind === kind);
-      expect(found, 'the case provokes it').to.not.equal(undefined);
-      for (const [, words = ''] of (found?.text ?? '').matchAll(/\bnexus ((?:[a-z-]+ ?)+)/g)) {
-        expect(isCommand(words.trim().split(' ')), `nexus ${words}`).to.equal(true);
+    it(`of the kind ${kind} names only commands that there are, as they are called`, async () => {
+      const found = CASES[kind]().filter((warning) => warning.kind === kind);
+      expect(found, 'the case provokes it').not.to.deep.equal([]);
+      for (const { text } of found) {
+        expect(text.length, text).to.be.greaterThan(20);
+        await checkText(text);
       }
+    });
+  }
+
+  it('of a volume that can’t be mounted is checked as well', async () => {
+    const text = startAdvice('the volume has no ext4 file system', 'a', '/var/lib/nexus/volumes/1.img');
+    expect(await checkText(text)).to.equal(2);
+  });
+
+  it('is seen to be wrong where it is', async () => {
+    for (const wrong of ['nexus node mend a', 'nexus node resize a --memory-mb 5', 'nexus node inspect', 'nexus node'])
+      expect(await checkText(`do: ${wrong}; more`).catch(() => 'wrong'), wrong).to.equal('wrong');
+  });
+});
+
+interface Rules {
+  readonly groups: readonly { readonly rules: readonly { alert?: string; annotations?: { action?: string } }[] }[];
+}
+
+describe('the advice of an alert', () => {
+  const { groups } = parse(readFileSync(join(PROJECT, 'deploy', 'prometheus', 'alerts.yml'), 'utf8')) as Rules;
+  for (const { alert, annotations } of groups.flatMap(({ rules }) => rules)) {
+    if (alert === undefined) continue;
+    it(`${alert} names only commands that there are, as they are called`, async () => {
+      const action = annotations?.action ?? '';
+      expect(action).not.to.equal('');
+      await checkText(action.replace(/\{\{[^}]*\}\}/g, 'a'));
     });
   }
 });

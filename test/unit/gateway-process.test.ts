@@ -184,7 +184,7 @@ describe('the process of the gateway', () => {
     expect(bench.gateway.status.problem).to.equal('');
     bench.nowMs += 20_000;
     await bench.gateway.tick();
-    expect(bench.gateway.status.problem).to.match(/^process \d+ runs and does not answer; see /);
+    expect(bench.gateway.status.problem).to.match(/^process \d+ does not answer; see /);
   });
 
   it('that hangs is told, and that it answers again', async () => {

@@ -54,8 +54,8 @@ describe('how a node ended', () => {
   });
 
   it('is told by the first stage and by Node.js, whose words are not in the form of a log', () => {
-    const refusal = 'first-stage: the volume is in use by another node; stop that node first';
-    expect(endingOf(log(START, refusal))).to.deep.equal({ text: refusal, wasKilled: false });
+    const refusal = 'the volume is in use by another node; stop that node first';
+    expect(endingOf(log(START, `first-stage: ${refusal}`))).to.deep.equal({ text: refusal, wasKilled: false });
     const thrown = log(START, 'node:internal:1228', '  throw err;', "Error: Cannot find module 'x'", '', 'Node.js v20');
     expect(endingOf(thrown).text).to.equal("Error: Cannot find module 'x'");
   });
@@ -65,7 +65,7 @@ describe('how a node ended', () => {
     expect(cut).to.include({ wasKilled: true }).and.have.property('text').that.does.not.include('{');
     expect(endingOf(`${START}\n{"lev\nnull\n`).text).to.equal('null');
     expect(endingOf(log(START, `first-stage: \u001b[2J${'x'.repeat(10_000)}`)).text)
-      .to.match(/^first-stage: \?\[2Jx+…$/)
+      .to.match(/^\?\[2Jx+…$/)
       .and.have.length(500);
   });
 

@@ -240,7 +240,7 @@ describe('placement', () => {
     const unfit = node(0, { schedulable: false, unfit: 'its volume is read-only: writing fails: EROFS' });
     expect(plan({ nodes: [unfit, node(1)] }).passedOver['node-0']).to.match(/^its volume is read-only/);
     expect((await errorOf(() => plan({ nodes: [unfit] }))).message).to.match(
-      /restart what fails \(node node-0: its volume/,
+      /mend what fails \(node node-0: its volume/,
     );
   });
 });

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { SharedCauses } from '../../controller/cause/shared-causes.js';
 import { EventLog } from '../../controller/events/log.js';
 import { NodeMender } from '../../controller/node/mend.js';
+import { NodeService } from '../../controller/node/service.js';
 import { NodeWatch } from '../../controller/node/watch.js';
 import { FakeStore } from '../../controller/store/fake.js';
 import { FakeBus } from '../../controller/bus/fake.js';
@@ -160,13 +161,17 @@ describe('nodes, while what they all need is away', () => {
 
   it('are not called silent', async () => {
     const { id } = await bench.service.create(NODE_REQUEST, never);
-    const { registry } = bench.context;
-    registry.forgiveSilence(-60_000);
+    // A clock that is a minute ahead of the one by which the agent was heard.
+    const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + 60_000 };
+    const watch = new NodeWatch(new NodeService({ ...bench.context, clock }));
     bench.bus.passesMessages = false;
     await bench.context.causes.lookAtBus();
-    const watch = new NodeWatch(bench.service);
     await watch.tick();
-    expect(statusOf(id)).to.equal('Running');
+    expect(statusOf(id), 'while the bus is deaf').to.equal('Running');
+    bench.bus.passesMessages = true;
+    await bench.context.causes.lookAtBus();
+    await watch.tick();
+    expect(statusOf(id), 'once it hears').to.equal('Lost');
   });
 
   it('wait where their start fails for it, and start by themselves when it is back', async () => {

@@ -141,6 +141,29 @@ describe('the health of a volume', () => {
     );
   });
 
+  it('stays failing once the kernel has found its records wrong, whatever the probe finds', async () => {
+    await stateAfter('ok');
+    await eventually(
+      () => prober.writes,
+      (writes) => writes === 1,
+    );
+    // Node has no name for it.
+    health.suspect(
+      Object.assign(new Error('Unknown system error -74'), { errno: -74, code: 'Unknown system error -74' }),
+    );
+    expect(health.condition).to.deep.equal({ state: 'failing', reason: 'its file system is damaged (EBADMSG)' });
+    await eventually(
+      () => {
+        health.tick();
+        return prober.writes;
+      },
+      (writes) => writes >= 2,
+    );
+    await health.usage();
+    expect(health.condition.state).to.equal('failing');
+    expect(changes).to.equal(1);
+  });
+
   it('is told from the mount that the path lies on', () => {
     const line = (point: string, options: string, superOptions: string): string =>
       `134 138 7:142 / ${point} ${options} - ext4 /dev/loop142 ${superOptions}`;
@@ -161,6 +184,8 @@ describe('errors of a volume', () => {
     ['EIO', 'unavailable', /cannot be read or written.*\(EIO\)$/],
     ['ENOSPC', 'resource_exhausted', /full; remove files or add nodes \(ENOSPC\)$/],
     ['EDQUOT', 'resource_exhausted', /full.*\(EDQUOT\)$/],
+    ['EBADMSG', 'unavailable', /damaged; nexus node restart .*\(EBADMSG\)$/],
+    ['EUCLEAN', 'unavailable', /damaged; nexus node restart .*\(EUCLEAN\)$/],
     ['EMFILE', 'unavailable', /too many files open; try again \(EMFILE\)$/],
   ] as const) {
     it(`say what ${code} means and what to do`, () => {

@@ -8,6 +8,7 @@ import type { NodeRecord } from '../../controller/store/port.js';
 import { systemClock } from '../../shared/clock.js';
 import { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { MIB } from '../../shared/limits.js';
+import { codeOf } from '../support/codes.js';
 import { NodeBench } from '../support/nodes.js';
 import { nodeRecord } from '../support/records.js';
 
@@ -123,5 +124,14 @@ describe('volumes under living agents', () => {
       await tick(60_000);
     }
     expect(starts()).to.equal(1);
+  });
+
+  it('that hangs is not restarted by hand either, which would only take the node away', async () => {
+    say('hung');
+    expect(await codeOf(() => service.restart('n', never))).to.equal('failed_precondition');
+    expect(bench.context.registry.get(record.id)?.status).to.equal('Running');
+    say('failing');
+    await service.restart('n', never);
+    expect(starts()).to.equal(2);
   });
 });

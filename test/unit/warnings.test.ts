@@ -104,7 +104,7 @@ describe('warnings', () => {
 
   it('tell when no node takes anything', () => {
     expect(nodeWarnings([node('a', { cordoned: true }), node('b', { status: 'Stopped' })])).to.deep.equal([
-      'no node takes new data: start or uncordon one, or add one with nexus node create',
+      'no node takes new data: start or uncordon one, or add one with nexus node create NAME',
     ]);
   });
 
