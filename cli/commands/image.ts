@@ -44,7 +44,7 @@ export const list = command({
               formatBytes(Number(image.sizeBytes)),
               String(image.nodes),
               formatAge(image.createdAt),
-              image.os,
+              image.problem === '' ? image.os : image.problem,
             ]),
             widthOf(context.streams.stdout),
           ),

@@ -2,20 +2,21 @@
  * Images as folders. One is unpacked beside its place and renamed into it, so that an image is whole or not there.
  * Device nodes are never unpacked: a node gets its devices from the runtime alone.
  */
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { lstat, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
+import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
-import { exitCodeOf, runCommand } from '../../shared/exec.js';
+import { runCommand, tryCommand } from '../../shared/exec.js';
 import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
-import { OmissionListing } from './omissions.js';
+import { KIB } from '../../shared/limits.js';
+import { plainText } from '../../shared/plain-text.js';
+import { toolFailure } from '../../shared/tool-failure.js';
 import { IMAGE_MOUNT_POINTS } from '../runtime/bundle.js';
 import type { ImageRecord, ImageStore } from './port.js';
+import { unpack } from './unpack.js';
 
 export const BASE_IMAGE = 'base';
 
@@ -27,6 +28,33 @@ export interface FolderImagesOptions {
 }
 
 const BUILD_TIMEOUT_MS = 10 * 60 * 1000;
+const MANIFEST = 'image.json';
+const MAX_MANIFEST_BYTES = 64 * KIB;
+/** The last moment that a Date can hold. */
+const LAST_MS = 8.64e15;
+
+const manifestSchema = z.object({
+  sizeBytes: z.int().min(0),
+  createdAt: z.int().min(0).max(LAST_MS),
+  os: z.string().max(1000),
+  leftOut: z.string().max(10_000).optional(),
+});
+
+/** Pure. An image with a manifest that makes no sense is there all the same: nodes need nothing but its root file system. */
+export function readManifest(name: string, text: string): ImageRecord {
+  const known = manifestSchema.safeParse(parseJson(text));
+  if (known.success) return { name, ...known.data };
+  const problem = `its ${MANIFEST} is damaged; remove the image and import it again`;
+  return { name, sizeBytes: 0, createdAt: 0, os: '', problem };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
 
 export class FolderImages implements ImageStore {
   constructor(private readonly options: FolderImagesOptions) {}
@@ -59,7 +87,7 @@ export class FolderImages implements ImageStore {
       await this.#publish(name, partial);
       return record;
     } finally {
-      await rm(partial, { recursive: true, force: true });
+      await rm(partial, { recursive: true, force: true }).catch(() => undefined);
     }
   }
 
@@ -82,11 +110,12 @@ export class FolderImages implements ImageStore {
     try {
       progress(`making a root file system for image ${name}; this takes a few seconds`);
       const args = [this.options.buildScript, '--force', '--output', output];
-      const { stdout } = await runCommand('bash', args, { timeoutMs: BUILD_TIMEOUT_MS, signal });
+      const { exitCode, stdout, stderr } = await tryCommand('bash', args, { timeoutMs: BUILD_TIMEOUT_MS, signal });
+      if (exitCode !== 0) throw notBuilt(name, exitCode, stderr);
       for (const line of stdout.trim().split('\n').filter(Boolean)) progress(line);
       return await this.importTar(name, createReadStream(output), signal);
     } finally {
-      await rm(output, { force: true });
+      await rm(output, { force: true }).catch(() => undefined);
     }
   }
 
@@ -112,8 +141,11 @@ export class FolderImages implements ImageStore {
   }
 
   async #read(name: string): Promise<ImageRecord | undefined> {
-    const text = await readFile(join(this.#folderOf(name), 'image.json'), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : (JSON.parse(text) as ImageRecord);
+    const path = join(this.#folderOf(name), MANIFEST);
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) return undefined;
+    const text = found.size > MAX_MANIFEST_BYTES ? '' : await readFile(path, 'utf8').catch(() => '');
+    return readManifest(name, text);
   }
 
   async #finish(name: string, partial: string, leftOut: string): Promise<ImageRecord> {
@@ -127,7 +159,7 @@ export class FolderImages implements ImageStore {
       os: await osName(rootfs),
       leftOut,
     };
-    await writeFile(join(partial, 'image.json'), JSON.stringify(record), { flush: true });
+    await writeFile(join(partial, MANIFEST), JSON.stringify(record), { flush: true });
     return record;
   }
 
@@ -156,99 +188,19 @@ async function makeMountPoint(rootfs: string, place: string): Promise<void> {
   else if (!found.isDirectory()) throw new NexusError('invalid_argument', `/${place} in the archive is not a folder`);
 }
 
-/** What tar says besides the reason of its failure. */
-const TAR_REMARK = /Removing leading|Exiting with failure/;
-const TAR_IS_DONE: ReadonlySet<string> = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
-const UNPACK_TIMEOUT_MS = 10 * 60 * 1000;
-
-/** Returns what was left out, for people. */
-async function unpack(tar: Readable, into: string, signal: AbortSignal): Promise<string> {
-  const peeked = await peek(tar, 6);
-  const [decoder, program] = decoderOf(peeked.head);
-  const args = [
-    '--extract',
-    '--numeric-owner',
-    // Of the topmost folder alone: other folders of that name are the image's own.
-    '--anchored',
-    ...['./dev/*', 'dev/*', '/dev/*'].map((pattern) => `--exclude=${pattern}`),
-    `--directory=${into}`,
-    ...program,
-  ];
-  // Without CAP_MKNOD tar cannot make a device, wherever in the archive one hides.
-  const child = spawn('setpriv', ['--bounding-set=-mknod', '--inh-caps=-all', 'tar', ...args], {
-    stdio: ['pipe', 'ignore', 'pipe'],
-    timeout: UNPACK_TIMEOUT_MS,
-    signal,
-  });
-  let said = '';
-  child.stderr.on('data', (data: Buffer) => {
-    if (said.length < 4096) said += data.toString('utf8');
-  });
-  const ended = new Promise<number>((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, name) => {
-      resolve(exitCodeOf(code, name));
-    });
-  });
-  const listing = new OmissionListing(program, signal);
-  const listed = (source: AsyncIterable<string | Buffer>): AsyncGenerator<string | Buffer> => listing.listen(source);
-  const fed =
-    decoder === undefined
-      ? pipeline(peeked.stream, listed, child.stdin)
-      : pipeline(peeked.stream, decoder, listed, child.stdin);
-  const [exitCode, feeding] = await Promise.all([
-    ended,
-    fed.then(
-      () => undefined,
-      (error: unknown) => error,
-    ),
-  ]);
-  const feedingCode = (feeding as NodeJS.ErrnoException | undefined)?.code ?? '';
-  if (feedingCode.startsWith('Z_')) {
-    throw new NexusError('invalid_argument', 'the archive cannot be unpacked: its gzip stream is damaged or cut off');
-  }
-  if (exitCode !== 0) {
-    const line =
-      said
-        .trim()
-        .split('\n')
-        .find((candidate) => !TAR_REMARK.test(candidate)) ?? '';
-    throw new NexusError('invalid_argument', `the archive cannot be unpacked: ${line || 'it is not a tar archive'}`);
-  }
-  // tar may be done before its input is: what follows the end of an archive is padding.
-  if (feeding !== undefined && !TAR_IS_DONE.has(feedingCode)) throw feeding as Error;
-  return await listing.leftOut;
-}
-
-/** By magic number: gzip is undone here, xz and zstd by tar, which knows them when told. */
-function decoderOf(head: Buffer): [NodeJS.ReadWriteStream | undefined, string[]] {
-  if (head[0] === 0x1f && head[1] === 0x8b) return [createGunzip(), []];
-  if (head.subarray(0, 6).equals(Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]))) return [undefined, ['--xz']];
-  if (head.readUInt32BE(0) === 0x28b52ffd) return [undefined, ['--zstd']];
-  return [undefined, []];
-}
-
-async function peek(stream: Readable, bytes: number): Promise<{ head: Buffer; stream: AsyncIterable<Buffer> }> {
-  const iterator = stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  const parts: Buffer[] = [];
-  let have = 0;
-  while (have < bytes) {
-    const next = await iterator.next();
-    if (next.done === true) break;
-    parts.push(next.value);
-    have += next.value.length;
-  }
-  if (have < bytes) throw new NexusError('invalid_argument', 'the archive is empty or cut off');
-  const head = Buffer.concat(parts);
-  async function* whole(): AsyncGenerator<Buffer> {
-    yield head;
-    for (let next = await iterator.next(); next.done !== true; next = await iterator.next()) yield next.value;
-  }
-  return { head, stream: whole() };
+/** The last words of deploy/base-image.sh are made for people; those of what it calls are not. */
+function notBuilt(name: string, exitCode: number, said: string): NexusError {
+  const error = toolFailure(`image ${name} cannot be built`, { program: 'base-image.sh', exitCode, said });
+  const own = /^base image: (.+)$/.exec(said.trim().split('\n').at(-1) ?? '')?.[1];
+  if (own === undefined || error.code === 'resource_exhausted') return error;
+  const message = `image ${name} cannot be built: ${plainText(own)}`;
+  return new NexusError('failed_precondition', message, error.details, { cause: error.cause });
 }
 
 async function sizeOf(folder: string): Promise<number> {
-  const { stdout } = await runCommand('du', ['--summarize', '--bytes', '--one-file-system', folder]);
+  const { stdout } = await runCommand('du', ['--summarize', '--bytes', '--one-file-system', folder], {
+    failure: 'the size of the image cannot be measured',
+  });
   return Number(stdout.split('\t')[0]);
 }
 

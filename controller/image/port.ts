@@ -10,6 +10,8 @@ export interface ImageRecord {
   readonly os: string;
   /** What of the archive the import left out, for people; empty: nothing. Not there in images of earlier versions. */
   readonly leftOut?: string;
+  /** Why nothing else is known of it, with what to do. */
+  readonly problem?: string;
 }
 
 export interface ImageStore {

@@ -26,6 +26,7 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
     createdAt: new Date(record.createdAt).toISOString(),
     os: record.os,
     leftOut: record.leftOut ?? '',
+    problem: record.problem ?? '',
     nodes: usersOf(record.name).length,
   });
   return {
