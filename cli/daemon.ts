@@ -151,7 +151,7 @@ async function readFrom(path: string, before: number): Promise<string> {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from);
     return buffer.toString('utf8', 0, bytesRead);
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }
 

@@ -61,7 +61,7 @@ export async function openSession(context: Context, prompt: Prompt, opening: Ope
     if (choosePlace(context.options, context.streams.env).kind === 'local')
       context.note(`commands stay on this machine while NEXUS_INSTANCE is set; --url ${url} leads there`);
   } finally {
-    await gateway.close();
+    await gateway.close().catch(() => undefined);
   }
 }
 

@@ -16,6 +16,6 @@ export async function readSecretFile(path: string): Promise<string> {
     if (line !== '' && Buffer.byteLength(text) < MAX_BYTES) return line;
     throw new NexusError('invalid_argument', `${path} holds no password: its first line is empty or far too long`);
   } finally {
-    await close();
+    await close().catch(() => undefined);
   }
 }

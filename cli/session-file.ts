@@ -103,13 +103,13 @@ export class SessionFile {
         await file.writeFile(`${JSON.stringify(contents, null, 2)}\n`);
         await file.sync();
       } finally {
-        await file.close();
+        await file.close().catch(() => undefined);
       }
       // A permissive umask takes nothing away, a strict one could.
       await chmod(temporary, 0o600);
       await rename(temporary, this.path);
     } catch (error) {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => undefined);
       throw systemError(error, `cannot write ${this.path}`, 'set XDG_CONFIG_HOME to a folder of yours');
     }
   }

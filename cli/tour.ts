@@ -55,7 +55,7 @@ export async function tour(context: Context, controller: Controller): Promise<nu
     );
     return 0;
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await rm(folder, { recursive: true, force: true }).catch(() => undefined);
   }
 }
 
@@ -113,7 +113,7 @@ async function randomFile(path: string): Promise<string> {
       await file.write(piece);
     }
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
   return hash.digest('hex');
 }
@@ -136,7 +136,7 @@ async function store(context: Context, controller: Controller, path: string): Pr
     return await uploadFile(grpcCatalogue(controller), request);
   } finally {
     progress.stop();
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }
 
@@ -182,6 +182,6 @@ async function fetch(context: Context, controller: Controller, file: File, path:
     return hash.digest('hex');
   } finally {
     progress.stop();
-    await output.close();
+    await output.close().catch(() => undefined);
   }
 }

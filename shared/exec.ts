@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { NexusError } from './errors.js';
+import { toolFailure } from './tool-failure.js';
 
 export interface CommandOptions {
   /** Written to standard input, which is empty otherwise. */
@@ -55,7 +56,12 @@ export async function tryCommand(
       child.kill('SIGKILL');
     };
     const timer = setTimeout(() => {
-      stop(new NexusError('deadline_exceeded', `${program} did not finish within ${timeoutMs} ms`));
+      stop(
+        new NexusError(
+          'deadline_exceeded',
+          `${program} did not finish within ${timeoutMs} ms; is this machine overloaded, or a disk hanging?`,
+        ),
+      );
     }, timeoutMs);
     const onAbort = (): void => {
       stop(new NexusError('cancelled', `${program} was cancelled`));
@@ -68,8 +74,7 @@ export async function tryCommand(
     };
     child.once('error', (error: NodeJS.ErrnoException) => {
       finish();
-      const code = error.code === 'ENOENT' ? 'not_found' : 'internal';
-      reject(new NexusError(code, `cannot run ${program}: ${error.message}`, { program }, { cause: error }));
+      reject(notStarted(program, error));
     });
     child.once('close', (code, signal) => {
       finish();
@@ -79,21 +84,33 @@ export async function tryCommand(
   });
 }
 
-/** As `tryCommand`, but a non-zero exit is an `internal` error that carries the last lines of standard error. */
+/** A program that could not even be started. Codes: not_found (no such program), internal. */
+export function notStarted(program: string, error: NodeJS.ErrnoException): NexusError {
+  const code = error.code === 'ENOENT' ? 'not_found' : 'internal';
+  const why = code === 'not_found' ? 'it is not installed, or not in PATH' : (error.code ?? 'the system refuses');
+  const message = `the program ${program} cannot be run: ${why}; nexus doctor names what is missing`;
+  return new NexusError(code, message, { program }, { cause: error });
+}
+
+/** For errors of a command that must go well. */
+export interface RequiredCommandOptions extends CommandOptions {
+  /** What could not be done then, for people: `the bridge nx-a cannot be made`. */
+  readonly failure: string;
+  /** What to do about a reason that nothing is known of. */
+  readonly advice?: string;
+}
+
+/** As `tryCommand`, but a non-zero exit is an error; see `toolFailure` for its code and where the tool's words are. */
 export async function runCommand(
   program: string,
   args: readonly string[],
-  options: CommandOptions = {},
+  options: RequiredCommandOptions = { failure: `${program} failed` },
 ): Promise<CommandResult> {
   const result = await tryCommand(program, args, options);
-  if (result.exitCode !== 0) {
-    const said = (result.stderr.trim() || result.stdout.trim()).split('\n').slice(-3).join('; ');
-    throw new NexusError('internal', `${program} ${args[0] ?? ''} failed (exit ${result.exitCode}): ${said}`, {
-      program,
-      exit_code: result.exitCode,
-    });
-  }
-  return result;
+  if (result.exitCode === 0) return result;
+  const said = result.stderr.trim() || result.stdout.trim();
+  const verb = args.find((argument) => /^[a-z]+$/.test(argument));
+  throw toolFailure(options.failure, { program, verb, exitCode: result.exitCode, said }, options.advice);
 }
 
 /** A child's end as one number, the way shells count it. */

@@ -64,7 +64,7 @@ export const up = command({
       );
       return 0;
     } finally {
-      await controller.close();
+      await controller.close().catch(() => undefined);
     }
   },
 });

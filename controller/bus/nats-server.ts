@@ -8,6 +8,7 @@ import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
+import { plainText } from '../../shared/plain-text.js';
 import type { Logger } from '../../shared/log.js';
 import { isListening } from '../host/listening.js';
 import { identify, isAlive } from '../host/process-identity.js';
@@ -175,7 +176,10 @@ export class NatsServer {
     const deadline = this.options.clock.monotonic() + READY_TIMEOUT_MS;
     while (!(await isListening(this.options.host, this.options.port, PROBE_TIMEOUT_MS))) {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
-        throw new NexusError('failed_precondition', `nats-server did not start: ${await this.#lastWords()}`);
+        const said = await this.#lastWords();
+        this.options.log.error({ said }, 'nats-server ended while it started');
+        const message = 'nats-server did not start; what it said is in the controller’s log; see nexus doctor';
+        throw new NexusError('failed_precondition', message, { program: 'nats-server', detail: said });
       }
       if (this.options.clock.monotonic() > deadline) {
         throw new NexusError('deadline_exceeded', `nats-server did not listen within ${READY_TIMEOUT_MS} ms`);
@@ -187,7 +191,7 @@ export class NatsServer {
   async #lastWords(): Promise<string> {
     await this.options.logs.settle(this.#logPlace);
     const text = await readFile(this.#logPlace.path, 'utf8').catch(() => '');
-    return text.trim().split('\n').at(-1) ?? 'it said nothing; is it installed?';
+    return plainText(text.trim().split('\n').at(-1) ?? '');
   }
 
   async #refuseTakenPort(): Promise<void> {

@@ -32,7 +32,7 @@ export class GatewayLogFile {
       const lines = buffer.toString('utf8', 0, bytesRead).split('\n');
       return lines.filter((line) => line.trim() !== '').slice(-LAST_LINES);
     } finally {
-      await file.close();
+      await file.close().catch(() => undefined);
     }
   }
 }

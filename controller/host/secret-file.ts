@@ -19,7 +19,7 @@ export async function writeSecret(path: string, text: string, ownerUid?: number)
     await syncFolder(dirname(path));
   } catch (error) {
     await file.close().catch(() => undefined);
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
     throw error;
   }
 }
@@ -30,6 +30,6 @@ async function syncFolder(path: string): Promise<void> {
   try {
     await folder.sync();
   } finally {
-    await folder.close();
+    await folder.close().catch(() => undefined);
   }
 }

@@ -94,8 +94,8 @@ export class Invoker {
         if (interruption !== undefined) throw interrupted(interruption, place.node.name, request);
         return { exitCode, peakMemoryBytes, reason, executionTimeMs: clock.monotonic() - startedAt, warm, result };
       } finally {
-        await sandbox.end();
         this.#running.delete(sandbox);
+        await sandbox.end().catch(() => undefined);
       }
     }
   }

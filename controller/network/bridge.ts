@@ -7,6 +7,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
+import { toolFailure } from '../../shared/tool-failure.js';
 import type { Subnet } from './ipam.js';
 import type { LinkSpec, NetworkFabric, NetworkState } from './port.js';
 
@@ -40,7 +41,7 @@ export class BridgeNetwork implements NetworkFabric {
     await this.#refuseForeignSubnet();
     const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
     const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
-    await ipBatch([
+    await ipBatch(`the bridge ${bridge} cannot be made`, [
       ...(exists ? [] : [`link add name ${bridge} address ${hardwareAddress(bridge)} type bridge forward_delay 0`]),
       `address replace ${address} dev ${bridge}`,
       `link set dev ${bridge} up`,
@@ -49,7 +50,9 @@ export class BridgeNetwork implements NetworkFabric {
 
   /** Two networks with the same addresses would take each other's packets without a word. */
   async #refuseForeignSubnet(): Promise<void> {
-    const { stdout } = await runCommand('ip', ['-json', '-4', 'address', 'show']);
+    const { stdout } = await runCommand('ip', ['-json', '-4', 'address', 'show'], {
+      failure: 'the addresses of this machine cannot be read',
+    });
     const links = JSON.parse(stdout) as { ifname?: string; addr_info?: { local?: string }[] }[];
     const network = this.hostAddress.split('.').slice(0, 3).join('.');
     const foreign = links.find(
@@ -74,6 +77,7 @@ export class BridgeNetwork implements NetworkFabric {
     const { bridge, subnet } = this.options;
     const name = this.#linkName(link.slot);
     await ipBatch(
+      `the link ${name} of the node cannot be made`,
       [
         `link add name ${name} type veth peer name ${NODE_INTERFACE} address ${hardwareAddress(name)} netns ${link.pid}`,
         `link set dev ${name} master ${bridge} up`,
@@ -86,7 +90,11 @@ export class BridgeNetwork implements NetworkFabric {
       `link set dev ${NODE_INTERFACE} up`,
       `route add default via ${subnet.hostAddress}`,
     ];
-    await runCommand('nsenter', [...inNode(link), 'ip', '-batch', '-'], { input: `${inside.join('\n')}\n`, signal });
+    await runCommand('nsenter', [...inNode(link), 'ip', '-batch', '-'], {
+      input: `${inside.join('\n')}\n`,
+      signal,
+      failure: `the address ${link.ip} cannot be given to the node`,
+    });
   }
 
   /** From /sys and /proc alone: a process each second for it would cost more than all else at rest. */
@@ -119,7 +127,11 @@ export class BridgeNetwork implements NetworkFabric {
   async relink(link: LinkSpec, signal: AbortSignal): Promise<void> {
     const name = this.#linkName(link.slot);
     if (existsSync(`${LINKS}/${name}`) && !this.#closed.has(link.slot)) {
-      await ipBatch([`link set dev ${name} master ${this.options.bridge} up`], signal);
+      await ipBatch(
+        `the link ${name} cannot be put back on the bridge ${this.options.bridge}`,
+        [`link set dev ${name} master ${this.options.bridge} up`],
+        signal,
+      );
       return;
     }
     await this.detach(link.slot);
@@ -132,7 +144,8 @@ export class BridgeNetwork implements NetworkFabric {
     const name = this.#linkName(slot);
     const result = await tryCommand('ip', ['link', 'delete', 'dev', name]);
     if (result.exitCode !== 0 && !/Cannot find device/.test(result.stderr)) {
-      throw new NexusError('internal', `ip link delete ${name}: ${result.stderr.trim()}`);
+      const { exitCode, stderr: said } = result;
+      throw toolFailure(`the link ${name} cannot be removed`, { program: 'ip', verb: 'link delete', exitCode, said });
     }
   }
 
@@ -172,6 +185,6 @@ async function hasAddress(address: string): Promise<boolean> {
   return leaf.test(await readFile('/proc/net/fib_trie', 'utf8'));
 }
 
-async function ipBatch(lines: readonly string[], signal?: AbortSignal): Promise<void> {
-  await runCommand('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n`, signal });
+async function ipBatch(failure: string, lines: readonly string[], signal?: AbortSignal): Promise<void> {
+  await runCommand('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n`, signal, failure });
 }

@@ -53,7 +53,7 @@ export async function followLog(settings: Settings, id: NodeId, request: LogRequ
       await cursor.send(file, send, request.signal);
     }
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }
 

@@ -17,7 +17,7 @@ import type { NodeContext } from './context.js';
 import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
 import { isListening, isWaiting, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase, eraseFromHost } from './take-down.js';
-import { conditionOf } from './volume-condition.js';
+import { assertMayEnd, conditionOf } from './volume-condition.js';
 
 /** Starting is mostly processor work: a few at a time keep every core busy without starving the running agents. */
 const CONCURRENT_STARTS = 4;
@@ -77,6 +77,7 @@ export class NodeService {
   async #restartLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
     // Before anything is stopped: a node that serves without the bus must not be taken down for one that can't start.
     this.context.causes.assertServed();
+    if (isListening(node.status)) assertMayEnd(node.name, conditionOf(this.context.registry.agent(node.id)));
     const grace = this.context.settings.nodeStopGraceMs;
     const stopped =
       node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
@@ -214,7 +215,9 @@ export class NodeService {
       await setLimits(wanted);
       const after = await this.context.registry.update(node.id, limits).catch(async (error: unknown) => {
         // What is answered as failed must not be in force.
-        await setLimits(node);
+        await setLimits(node).catch((left: unknown) => {
+          this.context.log.error({ err: left, node: node.name }, 'the earlier limits of a node could not be set again');
+        });
         throw error;
       });
       const changes = changedLimits(node, after);
@@ -261,7 +264,7 @@ export class NodeService {
   }
 
   async #startLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
-    const { registry, causes, clock } = this.context;
+    const { registry, causes, clock, log } = this.context;
     return await this.#starts.runExclusive(async () => {
       const beganAt = clock.monotonic();
       const creating = await registry.move(node.id, 'Creating', '', { desired: 'running' });
@@ -272,14 +275,19 @@ export class NodeService {
         return registry.expect(node.id);
       } catch (error) {
         const failure = toNexusError(error).during(`start node ${node.name}`);
-        const cause = await causes.explain(beganAt);
+        log.error({ err: error, node: node.name }, 'a node could not be started');
+        // The failure is what there is to tell; `finishCutOff` brings the node to rest.
+        const unstored = (refusal: unknown): void => {
+          log.error({ err: refusal, node: node.name }, 'the state of a node could not be stored');
+        };
+        const cause = await causes.explain(beganAt).catch(() => undefined);
         if (cause === undefined) {
-          await registry.move(node.id, 'Failed', failure.message);
+          await registry.move(node.id, 'Failed', failure.message).catch(unstored);
           throw failure;
         }
         // Not its fault: the reconcile loop starts it when the cause has gone, also after a restart of the controller.
         const putOff = `${cause.problem}; node ${node.name} starts by itself when that is over`;
-        await registry.move(node.id, 'Stopped', putOff);
+        await registry.move(node.id, 'Stopped', putOff).catch(unstored);
         throw new NexusError('unavailable', `${failure.message}: ${putOff}`, {}, { cause: error });
       }
     });

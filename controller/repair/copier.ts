@@ -83,7 +83,8 @@ export class Copier {
       this.#check(chunk, target, outcome.receipt ?? '');
       return await replicas.settle(copy);
     } catch (error) {
-      await replicas.abandon(copy);
+      // Where the store refuses this, too, a later round does it.
+      await replicas.abandon(copy).catch(() => undefined);
       throw error;
     }
   }

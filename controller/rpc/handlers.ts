@@ -137,10 +137,14 @@ export function sendOn<Message>(sink: Sink<Message>, message: Message, signal: A
   });
 }
 
-/** Faults of ours go to the log with their stack; refusals of the caller's input do not. */
+/**
+ * Faults of ours go to the log with their stack, and what a program of the system said when it failed; refusals of the
+ * caller's input do not.
+ */
 function reported(thrown: unknown, log: Logger, method: string): NexusError {
   const error = toNexusError(thrown);
-  if (error.code === 'internal') log.error({ err: thrown, method }, 'call failed');
+  if (error.code === 'internal' || error.details['program'] !== undefined)
+    log.error({ err: thrown, method }, 'call failed');
   else log.debug({ code: error.code, method, said: error.message }, 'call refused');
   return error;
 }

@@ -223,7 +223,7 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async #recorded(nodeId: NodeId, name: string): Promise<RecordedCommand | undefined> {
     const text = await readFile(join(this.#nodeDir(nodeId), name), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : (JSON.parse(text) as RecordedCommand);
+    return text === undefined ? undefined : (recordIn(text) as RecordedCommand | undefined);
   }
 
   /** Its process group, of which the command is the first; the record of none that is there goes. */
@@ -259,7 +259,18 @@ export class ProcessRuntime implements ContainerRuntime {
   async #identity(nodeId: NodeId): Promise<ProcessIdentity | undefined> {
     const text = await readFile(this.#identityFile(nodeId), 'utf8').catch(() => undefined);
     if (text === undefined) return undefined;
-    const identity = JSON.parse(text) as ProcessIdentity;
-    return isAlive(identity) ? identity : undefined;
+    const identity = recordIn(text);
+    return identity !== undefined && isAlive(identity) ? identity : undefined;
+  }
+}
+
+/** Half a record, of a controller that was killed while it wrote, is none. */
+function recordIn(text: string): ProcessIdentity | undefined {
+  try {
+    const record = JSON.parse(text) as Partial<ProcessIdentity> | null;
+    const isWhole = Number.isInteger(record?.pid) && typeof record?.startTicks === 'string';
+    return isWhole ? (record as ProcessIdentity) : undefined;
+  } catch {
+    return undefined;
   }
 }

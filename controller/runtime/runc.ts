@@ -7,8 +7,9 @@ import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { basename, join } from 'node:path';
 import { NexusError } from '../../shared/errors.js';
-import { runCommand, tryCommand } from '../../shared/exec.js';
+import { notStarted, runCommand, tryCommand } from '../../shared/exec.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
+import { toolFailure } from '../../shared/tool-failure.js';
 import { ociConfig, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
 import { CgroupTree, COMMANDS, detectCgroupLayout } from './cgroup.js';
 import { endGroups } from './end-commands.js';
@@ -72,7 +73,7 @@ export class RuncRuntime implements ContainerRuntime {
         'the runc runtime needs root; use sudo, or nexus up --runtime process',
       );
     }
-    await runCommand('runc', ['--version']);
+    await runCommand('runc', ['--version'], { failure: 'the container runtime runc does not work' });
     await readFile(join(this.options.runtimeDir, 'first-stage.sh')).catch((error: unknown) => {
       const advice = 'run deploy/bootstrap.sh';
       throw new NexusError(
@@ -124,15 +125,22 @@ export class RuncRuntime implements ContainerRuntime {
     const args = this.#arguments('--log', runcLog, 'create', '--bundle', bundle, '--pid-file', pidFile, spec.nodeId);
     const child = spawn('runc', args, { stdio: ['ignore', spec.output, spec.output], timeout: CREATE_TIMEOUT_MS });
     const exitCode = await new Promise<number | null>((resolve, reject) => {
-      child.once('error', reject);
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        reject(notStarted('runc', error));
+      });
       child.once('exit', resolve);
     });
-    if (exitCode !== 0) throw new NexusError('internal', `runc create: ${await lastRuncMessage(runcLog)}`);
+    if (exitCode !== 0) {
+      const said = await lastRuncMessage(runcLog);
+      throw toolFailure('its container cannot be made', { program: 'runc', verb: 'create', exitCode, said });
+    }
     signal.throwIfAborted();
   }
 
   async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {
-    await this.#onContainer(nodeId, () => runCommand('runc', this.#arguments('start', nodeId), { signal }));
+    await this.#onContainer(nodeId, () =>
+      runCommand('runc', this.#arguments('start', nodeId), { signal, failure: 'its container cannot be started' }),
+    );
   }
 
   async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {
@@ -146,7 +154,8 @@ export class RuncRuntime implements ContainerRuntime {
     if (state !== undefined) {
       const identity = identify(state.pid);
       if (identity !== undefined && state.status !== 'stopped') await this.kill(nodeId, identity);
-      await runCommand('runc', this.#arguments('delete', '--force', nodeId));
+      const failure = 'its container cannot be removed';
+      await runCommand('runc', this.#arguments('delete', '--force', nodeId), { failure });
     }
     await this.#cgroups.removeTree(nodeId);
     await rm(this.#bundleDir(nodeId), { recursive: true, force: true });
@@ -161,7 +170,7 @@ export class RuncRuntime implements ContainerRuntime {
     const input = JSON.stringify(resources);
     const args = this.#arguments('update', '--resources', '-', nodeId);
     await this.#onContainer(nodeId, () => this.#limitCommands(nodeId, limits));
-    await this.#onContainer(nodeId, () => runCommand('runc', args, { input }));
+    await this.#onContainer(nodeId, () => runCommand('runc', args, { input, failure: 'its limits cannot be changed' }));
     await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
   }
 
@@ -230,7 +239,12 @@ export class RuncRuntime implements ContainerRuntime {
 
   async #commandLine(nodeId: NodeId, name: string): Promise<string> {
     const text = await readFile(join(this.#bundleDir(nodeId), `${name}.json`), 'utf8').catch(() => '{}');
-    return ((JSON.parse(text) as { command?: string[] }).command ?? [name]).join(' ');
+    try {
+      return ((JSON.parse(text) as { command?: string[] }).command ?? [name]).join(' ');
+    } catch {
+      // Cut off by the end of the controller that wrote it.
+      return name;
+    }
   }
 
   /** Where less than the commands hold is refused by the kernel, as on v1, this says so. */
@@ -270,7 +284,7 @@ export class RuncRuntime implements ContainerRuntime {
     try {
       await work();
     } catch (error) {
-      if ((await this.#state(nodeId)) !== undefined) throw error;
+      if ((await this.#state(nodeId).catch(() => 'unknown')) !== undefined) throw error;
       throw new NexusError('not_found', `node ${nodeId} has no container`, {}, { cause: error });
     }
   }

@@ -65,10 +65,10 @@ export class PostgresTransactions implements Transactions {
         assertOpen();
         return { result, unanswered: await commit(client) };
       } finally {
-        await leaveClean(client);
+        await leaveClean(client).catch(() => undefined);
       }
     } finally {
-      await runner.release();
+      await runner.release().catch(() => undefined);
     }
   }
 

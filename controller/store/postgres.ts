@@ -57,7 +57,7 @@ export async function openPostgres(location: PostgresLocation, tables: Tables, l
     await reader.initialize();
   } catch (error) {
     session.letGo();
-    for (const source of [reader, writer]) if (source.isInitialized) await source.destroy();
+    for (const source of [reader, writer]) if (source.isInitialized) await source.destroy().catch(() => undefined);
     throw translate(error);
   }
   const close = async (): Promise<void> => {

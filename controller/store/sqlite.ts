@@ -37,7 +37,7 @@ export async function openSqlite({ path }: SqliteLocation, tables: Tables, log: 
     await migrate(writer, path, log);
     await reader.initialize();
   } catch (error) {
-    for (const source of [reader, writer]) if (source.isInitialized) await source.destroy();
+    for (const source of [reader, writer]) if (source.isInitialized) await source.destroy().catch(() => undefined);
     throw translateSqliteError(error, path);
   }
   return new TypeormDatabase({

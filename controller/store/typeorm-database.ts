@@ -116,6 +116,6 @@ async function appliedMigrations(source: DataSource): Promise<readonly string[]>
     return rows.map((row) => row.name);
   } finally {
     // Of PostgreSQL there is one connection to write on, which the migrations need next.
-    await runner.release();
+    await runner.release().catch(() => undefined);
   }
 }

@@ -39,11 +39,11 @@ export class ImageFileVolumes implements VolumeProvisioner {
     try {
       await file.truncate(spec.sizeBytes);
     } finally {
-      await file.close();
+      await file.close().catch(() => undefined);
     }
     // No blocks for root alone: the agent is not root and the volume is all its own. Lazy tables keep it sparse and fast.
     const options = ['-q', '-F', '-m', '0', '-U', spec.uuid, '-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard'];
-    await runCommand('mkfs.ext4', [...options, path], { signal });
+    await runCommand('mkfs.ext4', [...options, path], { signal, failure: 'its volume cannot be formatted' });
   }
 
   async assertFree(nodeId: NodeId, loopDevice: number): Promise<void> {
@@ -160,7 +160,9 @@ const deviceName = (dev: number): string => {
 };
 
 async function attachedLoops(): Promise<AttachedLoop[]> {
-  const { stdout } = await runCommand('losetup', ['--list', '--json', '--output', 'NAME,BACK-INO,BACK-MAJ:MIN']);
+  const { stdout } = await runCommand('losetup', ['--list', '--json', '--output', 'NAME,BACK-INO,BACK-MAJ:MIN'], {
+    failure: 'the loop devices of this machine cannot be listed',
+  });
   if (stdout.trim() === '') return [];
   const parsed = JSON.parse(stdout) as { loopdevices: { name: string; 'back-ino': number; 'back-maj:min': string }[] };
   return parsed.loopdevices.map((loop) => ({

@@ -44,7 +44,10 @@ async function benchBytes(cluster: TestCluster, { url }: GatewayClient, token: s
   writeRandomFile(source, SIZE_BYTES);
   const times = { up: [] as number[], down: [] as number[], directUp: [] as number[], directDown: [] as number[] };
   const curl = (...args: string[]): Promise<{ stdout: string }> =>
-    runCommand('curl', ['-sSf', '-H', `Authorization: Bearer ${token}`, ...args], { timeoutMs: 300_000 });
+    runCommand('curl', ['-sSf', '-H', `Authorization: Bearer ${token}`, ...args], {
+      failure: 'the bench cannot go on',
+      timeoutMs: 300_000,
+    });
   for (let run = 0; run < RUNS; run += 1) {
     let id = '';
     times.directUp.push(
@@ -62,7 +65,7 @@ async function benchBytes(cluster: TestCluster, { url }: GatewayClient, token: s
       }),
     );
     times.down.push(await timed(() => curl('-o', copy, `${url}/api/files/${id}/download`)));
-    await runCommand('cmp', [source, copy], { timeoutMs: 120_000 });
+    await runCommand('cmp', [source, copy], { failure: 'the bench cannot go on', timeoutMs: 120_000 });
     await curl('-X', 'DELETE', `${url}/api/files/${id}`);
     await runCommand('rm', [copy]);
   }

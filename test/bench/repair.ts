@@ -61,8 +61,11 @@ async function oneRun(
   await runCommand('sync', []);
   const plainMs = await timed(async () => {
     const copy = `${volume(spare)}/plain-copy`;
-    await runCommand('cp', ['-r', `${volume(stays)}/chunks`, copy], { timeoutMs: TIMEOUT_MS });
-    await runCommand('sync', ['-f', copy], { timeoutMs: TIMEOUT_MS });
+    await runCommand('cp', ['-r', `${volume(stays)}/chunks`, copy], {
+      failure: 'the bench cannot go on',
+      timeoutMs: TIMEOUT_MS,
+    });
+    await runCommand('sync', ['-f', copy], { failure: 'the bench cannot go on', timeoutMs: TIMEOUT_MS });
   });
   await runCommand('rm', ['-r', `${volume(spare)}/plain-copy`]);
   await runCommand('sync', []);

@@ -29,8 +29,8 @@ export async function benchTransfer(): Promise<void> {
       await rest();
       baseline.push(
         await timed(async () => {
-          await runCommand('cp', [source, copy], { timeoutMs: 120_000 });
-          await runCommand('md5sum', [copy], { timeoutMs: 120_000 });
+          await runCommand('cp', [source, copy], { failure: 'the bench cannot go on', timeoutMs: 120_000 });
+          await runCommand('md5sum', [copy], { failure: 'the bench cannot go on', timeoutMs: 120_000 });
         }),
       );
       await runCommand('rm', [copy]);
@@ -43,7 +43,7 @@ export async function benchTransfer(): Promise<void> {
       );
       await rest();
       download.push(await timed(() => cluster.ok('file', 'download', id, copy)));
-      await runCommand('cmp', [source, copy], { timeoutMs: 120_000 });
+      await runCommand('cmp', [source, copy], { failure: 'the bench cannot go on', timeoutMs: 120_000 });
       await runCommand('rm', [copy]);
       await cluster.ok('file', 'rm', id);
     }

@@ -40,6 +40,7 @@ export async function projectDisk(): Promise<string> {
     // A quarter more for inodes and block maps.
     const size = `${Math.ceil((bytes * 1.25 + 64 * MIB) / MIB)}M`;
     await runCommand('mkfs.ext4', ['-q', '-O', '^has_journal', '-d', tree, image, size], {
+      failure: 'the disk cannot be made',
       timeoutMs: MKFS_TIMEOUT_MS,
     });
     for (const name of readdirSync(CACHE).filter((old) => old.startsWith('project-'))) rmSync(join(CACHE, name));
@@ -53,7 +54,12 @@ export async function projectDisk(): Promise<string> {
 /** The installation's /opt, what it puts elsewhere (as `host`), Node, and the checks with the unit that starts them. */
 async function fill(tree: string, destination: string): Promise<void> {
   const env = { ...process.env, DESTDIR: destination, NODE: '/usr/bin/node' };
-  await runCommand('deploy/install.sh', [], { cwd: PROJECT, env, timeoutMs: INSTALL_TIMEOUT_MS });
+  await runCommand('deploy/install.sh', [], {
+    failure: 'the disk cannot be made',
+    cwd: PROJECT,
+    env,
+    timeoutMs: INSTALL_TIMEOUT_MS,
+  });
   renameSync(join(destination, 'opt'), tree);
   const host = join(tree, 'host');
   renameSync(destination, host);

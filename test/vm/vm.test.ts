@@ -31,7 +31,11 @@ describe('a machine with cgroups v2 alone', function () {
 
   before(async function () {
     skipWithout(this, whySkipped());
-    const { stdout } = await runCommand('deploy/vm-system.sh', [], { cwd: PROJECT, timeoutMs: PREPARATION_MS });
+    const { stdout } = await runCommand('deploy/vm-system.sh', [], {
+      failure: 'the machine cannot be made',
+      cwd: PROJECT,
+      timeoutMs: PREPARATION_MS,
+    });
     const disk = await projectDisk();
     machine = new Machine({ system: stdout.trim(), projectDisk: disk, isShort, timeLimitMs: TIME_LIMIT_MS });
   });

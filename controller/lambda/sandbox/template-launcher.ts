@@ -8,6 +8,7 @@ import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { NexusError } from '../../../shared/errors.js';
+import { plainText } from '../../../shared/plain-text.js';
 import type { Logger } from '../../../shared/log.js';
 
 export interface LauncherPlaces {
@@ -24,6 +25,15 @@ export interface LauncherPlaces {
 }
 
 const KEPT_ERROR_BYTES = 2000;
+
+/** Its own lines are made for people; those of the shell and of Python are not, and go to the log. */
+function notUp(image: string, said: string, cause: unknown): NexusError {
+  const last = said.trim().split('\n').at(-1) ?? '';
+  const own = /^sandbox launcher: (.+)$/.exec(last)?.[1];
+  const why = own ?? 'what it needs of this machine or of the image is not there; the controller’s log has its words';
+  const message = `sandboxes can't be made from the image at ${image}: ${plainText(why)}; see nexus doctor, or make the base image anew: nexus image rm base, nexus image build`;
+  return new NexusError('failed_precondition', message, { detail: plainText(last) }, { cause });
+}
 
 export type Role = 'control' | 'input' | 'output' | 'errors' | 'result';
 
@@ -77,14 +87,8 @@ export class TemplateLauncher {
     try {
       await launcher.#ready(child);
     } catch (error) {
-      await launcher.stop();
-      const why = said.trim().split('\n').at(-1) ?? '';
-      throw new NexusError(
-        'failed_precondition',
-        `sandboxes can't be made from the image at ${image}: ${why === '' ? 'the launcher did not come up' : why}`,
-        {},
-        { cause: error },
-      );
+      await launcher.stop().catch(() => undefined);
+      throw notUp(image, said, error);
     }
     return launcher;
   }

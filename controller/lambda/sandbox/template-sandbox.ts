@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { NexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
 import type { Logger } from '../../../shared/log.js';
+import { plainText } from '../../../shared/plain-text.js';
 import type { SandboxCgroups } from './cgroup.js';
 import type { Invocation, Sandbox, SandboxEnd } from './port.js';
 
@@ -65,7 +66,12 @@ export class TemplateSandbox implements Sandbox {
     clearTimeout(timer);
     if (typeof outcome === 'object') {
       if (outcome.isLost) throw new NexusError('unavailable', 'the template of the sandboxes ended; try again');
-      throw new NexusError('internal', `a sandbox did not come up: ${this.#said.trim()}`);
+      const said = this.#said.trim();
+      this.log.error({ said }, 'a sandbox did not come up');
+      const detail = plainText(said.split('\n').at(-1) ?? '');
+      throw new NexusError('internal', 'a sandbox did not come up; what it said is in the controller’s log', {
+        detail,
+      });
     }
     if (outcome === 'late') {
       await this.end();
@@ -167,7 +173,9 @@ export class TemplateSandbox implements Sandbox {
 
 function exitCodeIn(report: string): number {
   if (report === '') return KILLED;
-  return (JSON.parse(report) as { exit_code: number }).exit_code;
+  // Half a report comes of a launcher that was killed while it wrote.
+  const [, code] = /^\{"exit_code": ?(\d{1,3})\}\s*$/.exec(report) ?? [];
+  return code === undefined ? KILLED : Number(code);
 }
 
 /** An error is followed by the close; a process that dies with input unread resets the connection. */

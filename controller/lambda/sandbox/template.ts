@@ -89,7 +89,7 @@ export class TemplateSandboxes implements SandboxRuntime {
     const cgroup = SandboxCgroups.nameOf(process.pid, this.#count);
     await this.#cgroups.make(nodeId, cgroup, { memoryBytes, pids: PIDS, cpuPercent: CPU_PERCENT });
     const { launcher, release } = await this.#templates.acquire().catch(async (error: unknown) => {
-      await this.#cgroups.remove(nodeId, cgroup);
+      await this.#cgroups.remove(nodeId, cgroup).catch(() => undefined);
       throw error;
     });
     const sandbox = this.#fork(launcher, { nodeId, cgroup, memoryBytes }, release);

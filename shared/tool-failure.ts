@@ -1,0 +1,75 @@
+/**
+ * A program of the system that failed, as an error for people: what could not be done, the reason where its words are of
+ * a known kind, and what to do. The words themselves go to the log as the cause, and cleaned and cut to the details.
+ */
+import { NexusError, type ErrorCode } from './errors.js';
+import { plainText } from './plain-text.js';
+
+/** What is known of a command when it fails. */
+export interface ToolEnd {
+  readonly program: string;
+  /** Its verb, e.g. `start` of runc; empty where it has none. */
+  readonly verb?: string;
+  readonly exitCode: number | null;
+  /** Its own words; the last lines count. */
+  readonly said: string;
+}
+
+const MOST_WORDS = 300;
+const MOST_LINES = 3;
+
+/** The kernel's reasons in the words that programs repeat, with what they mean here and what to do. The first one counts. */
+const REASONS: readonly (readonly [pattern: RegExp, code: ErrorCode, reason: string])[] = [
+  [/no space left on device|disk quota exceeded/i, 'resource_exhausted', 'the disk is full; make room, then try again'],
+  [
+    /cannot allocate memory|out of memory/i,
+    'resource_exhausted',
+    'this machine has no memory left; end something or use less, then try again',
+  ],
+  [
+    /too many open files|resource temporarily unavailable/i,
+    'resource_exhausted',
+    'this machine has no open files or processes left to give; see nexus doctor',
+  ],
+  [
+    /read-only file system/i,
+    'failed_precondition',
+    'the file system there is read-only; see the kernel’s log and nexus doctor',
+  ],
+  [/input\/output error/i, 'unavailable', 'the disk answers with errors; see the kernel’s log'],
+  [
+    /unknown device type|operation not supported|function not implemented|protocol not supported|no such device\b/i,
+    'failed_precondition',
+    'this machine’s kernel lacks it, or it is gone; see nexus doctor',
+  ],
+  [
+    /operation not permitted|permission denied/i,
+    'failed_precondition',
+    'the system does not allow it; see nexus doctor',
+  ],
+  [
+    /address already in use|file exists|device or resource busy/i,
+    'failed_precondition',
+    'something else on this machine has it already; see nexus doctor',
+  ],
+];
+
+/** `failure`: what could not be done, e.g. `the bridge nx-a cannot be made`. `advice` is for reasons that nothing is known of. */
+export function toolFailure(failure: string, end: ToolEnd, advice = ADVICE): NexusError {
+  const { program, exitCode } = end;
+  const [, code, reason] = REASONS.find(([pattern]) => pattern.test(end.said)) ?? [
+    undefined,
+    'internal' as const,
+    `${program} ${exitCode === null ? 'was killed' : `ended with exit code ${exitCode}`}; ${advice}`,
+  ];
+  const words = end.said.trim().split('\n').slice(-MOST_LINES).join('; ');
+  const detail = plainText(words, MOST_WORDS);
+  const details = { program, detail, ...(exitCode === null ? {} : { exit_code: exitCode }) };
+  const verb = end.verb === undefined || end.verb === '' ? '' : ` ${end.verb}`;
+  const cause = new Error(
+    `${program}${verb} (exit ${exitCode ?? 'by a signal'}): ${words === '' ? 'no words' : words}`,
+  );
+  return new NexusError(code, `${failure}: ${reason}`, details, { cause });
+}
+
+const ADVICE = 'what it said is in the controller’s log; try again, and see nexus doctor if that does not help';
