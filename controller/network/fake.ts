@@ -26,7 +26,7 @@ export class FakeNetwork implements NetworkFabric {
     return this.script.run('network.attach', link.slot, () => {
       if (signal.aborted) throw new NexusError('cancelled', 'attaching was cancelled');
       if (!this.isPrepared) throw new NexusError('internal', 'there is no network yet');
-      if (this.links.has(link.slot)) throw new NexusError('internal', `slot ${link.slot} has a link`);
+      if (this.links.has(link.slot)) throw new NexusError('failed_precondition', `slot ${link.slot} has a link`);
       this.links.set(link.slot, link);
     });
   }

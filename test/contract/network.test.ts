@@ -131,7 +131,7 @@ for (const { name, needsRoot, hasLinks, open } of NETWORKS) {
         const { ip } = await attach(0);
         // The slot is taken: what exists stays whole, and the second node gets nothing.
         const pid = await opened.newNode();
-        expect(await codeOf(() => network.attach({ slot: 0, ip, pid }, never))).to.equal('internal');
+        expect(await codeOf(() => network.attach({ slot: 0, ip, pid }, never))).to.equal('failed_precondition');
         expect(await opened.reaches(ip)).to.equal(true);
         const late = { slot: 1, ip: opened.subnet.addressOf(1), pid };
         expect(await codeOf(() => network.attach(late, AbortSignal.abort()))).to.equal('cancelled');
