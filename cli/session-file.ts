@@ -24,15 +24,21 @@ const sessionSchema = z.object({
 
 export type SavedSession = z.infer<typeof sessionSchema>;
 
+/** One record that makes no sense is a log-in that has ended; the others are as good as before. */
 const fileSchema = z.object({
   /** The URL that commands go to; none: this machine's own cluster. */
   current: z.string().optional(),
-  sessions: z.array(sessionSchema),
+  sessions: z.array(z.unknown()),
 });
 
-type Contents = z.infer<typeof fileSchema>;
+interface Contents {
+  readonly current?: string | undefined;
+  readonly sessions: readonly SavedSession[];
+}
 
 const NOTHING: Contents = { sessions: [] };
+/** Far longer than the sessions of a person. */
+const MAX_BYTES = 1024 * 1024;
 
 export class SessionFile {
   readonly path: string;
@@ -46,7 +52,14 @@ export class SessionFile {
   /** The session that commands go through when nothing else is said. Code: failed_precondition (the file is unusable). */
   current(): SavedSession | undefined {
     const { current, sessions } = this.#read();
-    return sessions.find(({ url }) => url === current);
+    const found = sessions.find(({ url }) => url === current);
+    // Never to this machine's cluster instead, which is not the one that is meant.
+    if (found === undefined && current !== undefined)
+      throw new NexusError(
+        'failed_precondition',
+        `${this.path} has no readable session at ${current}; log in again: nexus login ${current}`,
+      );
+    return found;
   }
 
   /** Code: as `current`. */
@@ -74,15 +87,21 @@ export class SessionFile {
     const text = this.#text();
     if (text === undefined) return NOTHING;
     const parsed = fileSchema.safeParse(parseJson(text));
-    if (parsed.success) return parsed.data;
+    if (parsed.success) {
+      const sessions = parsed.data.sessions.flatMap((record) => {
+        const session = sessionSchema.safeParse(record);
+        return session.success ? [session.data] : [];
+      });
+      return { current: parsed.data.current, sessions };
+    }
     throw new NexusError('failed_precondition', `${this.path} is damaged; remove it and log in again: nexus login URL`);
   }
 
   /** Undefined: there is none. A token that others could read may be theirs by now. */
   #text(): string | undefined {
     try {
-      const { mode } = statSync(this.path);
-      if ((mode & 0o077) === 0) return readFileSync(this.path, 'utf8');
+      const { mode, size } = statSync(this.path);
+      if ((mode & 0o077) === 0) return size > MAX_BYTES ? '' : readFileSync(this.path, 'utf8');
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;

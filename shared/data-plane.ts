@@ -7,6 +7,9 @@
  * GET /healthz, /inspect, /metrics   no token: they tell nothing that is stored.
  * Errors: JSON ErrorReply with the status that shared/errors.ts gives for the code.
  */
+import { isErrorCode, NexusError } from './errors.js';
+import { plainText } from './plain-text.js';
+
 export const MD5_HEADER = 'x-nexus-md5';
 /** Through the gateway, where `authorization` is the user's own token: the chunk token, without a scheme. */
 export const CHUNK_TOKEN_HEADER = 'x-nexus-chunk-token';
@@ -28,4 +31,34 @@ export interface StoredReply {
 export interface ErrorReply {
   readonly error: string;
   readonly code: string;
+}
+
+/** Nobody has more copies than this. */
+const MAX_LISTED = 64;
+
+const isTexts = (value: unknown): value is readonly string[] =>
+  Array.isArray(value) && value.length <= MAX_LISTED && value.every((item) => typeof item === 'string');
+
+function objectIn(text: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}
+
+/** A node's root can speak for its agent: an answer that is none fails this copy alone. Code: unavailable. */
+export function storedReplyIn(text: string): StoredReply {
+  const { size, md5, receipts, failed_nodes: failed = [] } = objectIn(text);
+  if (typeof size === 'number' && typeof md5 === 'string' && isTexts(receipts) && isTexts(failed))
+    return { size, md5, receipts, failed_nodes: failed };
+  throw new NexusError('unavailable', 'its answer makes no sense');
+}
+
+/** The refusal in an answer, in one line; undefined: it is none of an agent's. */
+export function refusalIn(text: string): NexusError | undefined {
+  const { code, error } = objectIn(text);
+  if (typeof code !== 'string' || !isErrorCode(code) || typeof error !== 'string') return undefined;
+  return new NexusError(code, plainText(error));
 }

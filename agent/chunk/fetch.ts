@@ -4,8 +4,8 @@
  */
 import { request, type IncomingMessage } from 'node:http';
 import type { Clock } from '../../shared/clock.js';
-import { chunkPath, type ErrorReply } from '../../shared/data-plane.js';
-import { isErrorCode, NexusError } from '../../shared/errors.js';
+import { chunkPath, refusalIn } from '../../shared/data-plane.js';
+import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { consumeBody } from './body.js';
 import type { ChunkFacts } from './layout.js';
@@ -127,14 +127,5 @@ async function refusalOf(incoming: IncomingMessage): Promise<NexusError> {
     if (text.length < MAX_ERROR_CHARACTERS) text += piece.toString('utf8');
     return undefined;
   });
-  const { code, error } = parseError(text);
-  return new NexusError(isErrorCode(code) ? code : 'unavailable', error);
-}
-
-function parseError(text: string): ErrorReply {
-  try {
-    return JSON.parse(text) as ErrorReply;
-  } catch {
-    return { error: 'its answer makes no sense', code: 'unavailable' };
-  }
+  return refusalIn(text) ?? new NexusError('unavailable', 'its answer makes no sense');
 }

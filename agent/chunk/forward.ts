@@ -5,8 +5,8 @@
  */
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
 import type { ForwardTarget } from '../../shared/chunk-token.js';
-import { chunkPath, MD5_HEADER, type ErrorReply, type StoredReply } from '../../shared/data-plane.js';
-import { isErrorCode, NexusError, toNexusError } from '../../shared/errors.js';
+import { chunkPath, MD5_HEADER, refusalIn, storedReplyIn, type StoredReply } from '../../shared/data-plane.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { KIB } from '../../shared/limits.js';
 import type { ExpectedChunk } from './write.js';
@@ -109,20 +109,8 @@ async function readReply(response: IncomingMessage): Promise<StoredReply> {
   }
   const text = Buffer.concat(parts).toString('utf8');
   if (response.statusCode !== 200 && response.statusCode !== 201) {
-    throw refusalOf(response.statusCode ?? 0, text);
+    const status = response.statusCode ?? 0;
+    throw refusalIn(text) ?? new NexusError('unavailable', `it answered with HTTP status ${status}`);
   }
-  const reply = JSON.parse(text) as Partial<StoredReply>;
-  if (!Array.isArray(reply.receipts)) throw new NexusError('internal', 'the reply has no receipts');
-  return { failed_nodes: [], ...reply } as StoredReply;
-}
-
-/** Returns the replica's message with its code: its raw answer would put JSON in the middle of a sentence. */
-function refusalOf(status: number, text: string): NexusError {
-  try {
-    const { code, error } = JSON.parse(text) as ErrorReply;
-    if (isErrorCode(code)) return new NexusError(code, error);
-  } catch {
-    // Not one of our agents', or cut off.
-  }
-  return new NexusError('unavailable', `it answered with HTTP status ${status}`);
+  return storedReplyIn(text);
 }

@@ -8,6 +8,7 @@ import { encodeAccount, encodeOperator, encodeUser, fmtCreds } from '@nats-io/jw
 import { createAccount, createOperator, createUser, fromSeed, type KeyPair } from '@nats-io/nkeys';
 import type { NodeId } from '../../shared/ids.js';
 import { subjectsOf } from '../../shared/bus/subjects.js';
+import { NexusError } from '../../shared/errors.js';
 import { writeSecret } from '../host/secret-file.js';
 
 export interface Accounts {
@@ -24,9 +25,15 @@ export async function loadAccounts(stateDir: string): Promise<Accounts> {
     throw error;
   });
   if (text !== undefined) {
-    const seeds = JSON.parse(text) as Record<keyof Accounts, string>;
-    const key = (seed: string): KeyPair => fromSeed(Buffer.from(seed));
-    return { operator: key(seeds.operator), system: key(seeds.system), nodes: key(seeds.nodes) };
+    try {
+      const seeds = JSON.parse(text) as Record<keyof Accounts, string>;
+      const key = (seed: string): KeyPair => fromSeed(Buffer.from(seed));
+      return { operator: key(seeds.operator), system: key(seeds.system), nodes: key(seeds.nodes) };
+    } catch {
+      // Not as the cause: its words could hold a part of a seed.
+      const advice = 'restore it from a backup, or move it away and start every node again: they get new credentials';
+      throw new NexusError('data_loss', `${path} is damaged; ${advice}`);
+    }
   }
   const made = { operator: createOperator(), system: createAccount(), nodes: createAccount() };
   const seeds = Object.fromEntries(

@@ -1,6 +1,7 @@
 /** What administrators do with accounts and keys. Each change and its line in the audit log are one. */
 import { NexusError } from '../../shared/errors.js';
 import { LOCAL_ADMINISTRATOR } from '../../shared/users.js';
+import { afterCommit } from '../file/after-commit.js';
 import { auditLine, type IdentityDeps, type Origin } from './deps.js';
 import type { AuditRecord, Role, UserRecord } from './port.js';
 import { canAdminister, passwordComplaint } from './rules.js';
@@ -86,7 +87,10 @@ export class Administration {
     const { store, keys, clock, settings } = this.deps;
     const kid = await keys.rotate(voidOldTokens ? 0 : settings.tokenTtlMs);
     const detail = voidOldTokens ? `key ${kid}, old tokens void` : `key ${kid}`;
-    await store.audit.append(auditLine(clock, origin, 'key.rotated', '', detail));
+    // The key is in force: an answer that says otherwise would have it rotated twice.
+    await afterCommit(this.deps.log, 'note that the signing key was rotated', () =>
+      store.audit.append(auditLine(clock, origin, 'key.rotated', '', detail)),
+    );
     return kid;
   }
 

@@ -1,6 +1,7 @@
 /** What the use cases of identity stand on. */
 import type { Clock } from '../../shared/clock.js';
 import { NexusError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/log.js';
 import type { IdentityKeys } from './keys.js';
 import type { Limits } from './limits.js';
 import type { MailQueue } from './mail-queue.js';
@@ -24,6 +25,7 @@ export interface IdentityDeps {
   readonly codes: CodeSource;
   readonly clock: Clock;
   readonly settings: IdentitySettings;
+  readonly log: Logger;
 }
 
 /** Where a call comes from. */

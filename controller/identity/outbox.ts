@@ -44,7 +44,8 @@ export class OutboxMailer implements Mailer {
   async #trim(): Promise<void> {
     const kept = (await readdir(this.folder)).filter((name) => name.endsWith(SUFFIX)).sort();
     for (const name of kept.slice(0, Math.max(0, kept.length - MAX_KEPT))) {
-      await rm(join(this.folder, name), { force: true });
+      // The mail is there: what else lies in the folder and can't be removed does not make it fail.
+      await rm(join(this.folder, name), { force: true }).catch(() => undefined);
     }
   }
 }

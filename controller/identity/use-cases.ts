@@ -39,7 +39,7 @@ export class IdentityUseCases {
     const tokens = new Tokens(keys, clock, settings);
     const limits = new Limits(store, settings, clock, log);
     this.mails = new MailQueue({ mailer, log, clock, ...(events === undefined ? {} : { events }) });
-    const deps: IdentityDeps = { store, hasher, mails: this.mails, keys, tokens, limits, codes, clock, settings };
+    const deps: IdentityDeps = { store, hasher, mails: this.mails, keys, tokens, limits, codes, clock, settings, log };
     this.registration = new Registration(deps);
     this.login = new Login(deps);
     this.sessions = new Sessions(deps);

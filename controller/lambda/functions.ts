@@ -15,6 +15,7 @@ import { FUNCTION_CACHE_BYTES, MAX_CODE_BYTES } from './limits.js';
 
 const FOLDER = '.functions';
 const MANIFEST = 'manifest.json';
+const MAX_MANIFEST_BYTES = 4096;
 const VERSION_LENGTH = 12;
 /** What ListFunctions shows at most. */
 const MAX_FUNCTIONS = 1000;
@@ -88,25 +89,32 @@ export class Functions {
       deployed_at: this.clock.now(),
     };
     await this.files.write(user, [FOLDER, name, MANIFEST], Buffer.from(JSON.stringify(manifest)), signal);
-    return await this.find(user, name, signal);
+    // It is deployed: what can't be read back now is no failure of that.
+    const versions = await this.#versions(user, name).catch(() => 1);
+    const { deployed_at: deployedAt, size } = manifest;
+    return { name, version, ...limits, size, deployedAt, versions };
   }
 
   /** Codes: not_found; failed_precondition when it is not what a deployment writes, or beyond the limits of today. */
   async find(user: string, name: string, signal: AbortSignal): Promise<FunctionRecord> {
-    const text = await this.#read(user, [FOLDER, name, MANIFEST], name, signal);
+    const text = await this.#read(user, [FOLDER, name, MANIFEST], name, signal, MAX_MANIFEST_BYTES);
     const manifest = manifestSchema.safeParse(parseJson(text.toString('utf8')));
     if (!manifest.success) throw unfit(name, `its ${MANIFEST} is not what a deployment writes`);
     const { version, size, timeout_ms: timeoutMs, memory_mb: memoryMb, deployed_at: deployedAt } = manifest.data;
     const problem = this.checkLimits({ timeoutMs, memoryMb });
     if (problem !== undefined) throw unfit(name, `its limits are not allowed: ${problem}`);
-    const kept = await this.fs.list(user, [FOLDER, name], { after: '', limit: MAX_FUNCTIONS });
-    const versions = kept.filter(({ entry }) => entry.name.endsWith('.py')).length;
+    const versions = await this.#versions(user, name);
     return { name, version, timeoutMs, memoryMb, size, deployedAt, versions };
+  }
+
+  async #versions(user: string, name: string): Promise<number> {
+    const kept = await this.fs.list(user, [FOLDER, name], { after: '', limit: MAX_FUNCTIONS });
+    return kept.filter(({ entry }) => entry.name.endsWith('.py')).length;
   }
 
   /** Codes: not_found; failed_precondition when it is not the code that was deployed. */
   async codeOf(user: string, { name, version }: FunctionRecord, signal: AbortSignal): Promise<string> {
-    const content = await this.#read(user, codePath(name, version), name, signal);
+    const content = await this.#read(user, codePath(name, version), name, signal, MAX_CODE_BYTES);
     const isDeployed = content.length <= MAX_CODE_BYTES && versionOf(content) === version;
     if (!isDeployed) throw unfit(name, `its ${version}.py was changed`);
     return content.toString('utf8');
@@ -134,21 +142,25 @@ export class Functions {
   }
 
   async #holds(user: string, path: Names, content: Buffer, signal: AbortSignal): Promise<boolean> {
-    const there = await this.#read(user, path, '', signal).catch(nothingIfAbsent);
+    const there = await this.#read(user, path, '', signal, MAX_CODE_BYTES).catch(nothingIfUnfit);
     return Buffer.isBuffer(there) && there.equals(content);
   }
 
-  async #fileId(user: string, path: Names): Promise<string | undefined> {
+  async #entry(user: string, path: Names): Promise<{ readonly fileId: string; readonly size: number } | undefined> {
     const placed = await this.fs.stat(user, path).catch((error: unknown) => {
       if (toNexusError(error).code !== 'not_found') throw error;
       return undefined;
     });
-    return placed?.entry.fileId ?? undefined;
+    const { fileId, size } = placed?.entry ?? {};
+    return fileId === undefined || fileId === null ? undefined : { fileId, size: size ?? 0 };
   }
 
-  async #read(user: string, path: Names, name: string, signal: AbortSignal): Promise<Buffer> {
-    const id = await this.#fileId(user, path);
-    if (id === undefined) throw noSuchFunction(name);
+  /** Nothing is read of a file that is larger than `most` bytes: its owner could put anything there. */
+  async #read(user: string, path: Names, name: string, signal: AbortSignal, most: number): Promise<Buffer> {
+    const entry = await this.#entry(user, path);
+    if (entry === undefined) throw noSuchFunction(name);
+    if (entry.size > most) throw unfit(name, `its ${path.at(-1) ?? ''} is larger than a deployment writes`);
+    const { fileId: id } = entry;
     const known = this.#cache.get(id);
     if (known !== undefined) return known;
     const content = await this.files.read(user, path, signal);
@@ -180,6 +192,11 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+/** What is not what a deployment has written is written anew. */
+function nothingIfUnfit(error: unknown): [] {
+  return toNexusError(error).code === 'failed_precondition' ? [] : nothingIfAbsent(error);
 }
 
 function nothingIfAbsent(error: unknown): [] {

@@ -29,7 +29,7 @@ export function placingOf(service: NodeService): Placing {
 /** Codes: invalid_argument (no such document), failed_precondition (something is there already). */
 export async function importState({ archive, service }: StateDeps, json: string): Promise<Imported> {
   const document = parseDocument(json);
-  const { subnet, registry } = service.context;
+  const { subnet } = service.context;
   const outside = document.nodes.find((node) => node.slot >= subnet.slots);
   if (outside !== undefined) {
     throw new NexusError(
@@ -45,14 +45,23 @@ export async function importState({ archive, service }: StateDeps, json: string)
   }
   const { content, warnings } = contentOf(document, placingOf(service));
   await archive.restore(content);
-  await registry.load();
-  const failures = await startAll(service, content.nodes);
+  const failures = await takeUp(service, content.nodes);
   return {
     nodes: content.nodes.length,
     files: content.files.length,
     entries: content.entries.length,
     warnings: [...warnings, ...failures],
   };
+}
+
+/** Everything is stored by now: what fails from here on is a warning. */
+async function takeUp(service: NodeService, nodes: readonly NodeRecord[]): Promise<string[]> {
+  try {
+    await service.context.registry.load();
+  } catch (error) {
+    return [`all is stored, and the nodes could not be started: ${toNexusError(error).message}; nexus down, nexus up`];
+  }
+  return await startAll(service, nodes);
 }
 
 /** Those that are to run; answers what went wrong. */

@@ -1,8 +1,8 @@
 /** HTTP to the agents: one chunk out, one chunk in. Connections are kept for the transfer; every wait is bounded. */
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
-import { MD5_HEADER, type ErrorReply, type StoredReply } from '../data-plane.js';
-import { isErrorCode, NexusError } from '../errors.js';
+import { MD5_HEADER, refusalIn, storedReplyIn, type StoredReply } from '../data-plane.js';
+import { NexusError } from '../errors.js';
 import { KIB } from '../limits.js';
 import type { ChunkTarget } from './port.js';
 import { directRoute, type ChunkRoute } from './route.js';
@@ -128,24 +128,12 @@ function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void, i
 }
 
 async function readStored(incoming: IncomingMessage): Promise<StoredReply> {
-  return JSON.parse(await readText(incoming)) as StoredReply;
+  return storedReplyIn(await readText(incoming));
 }
 
 async function refuse(incoming: IncomingMessage): Promise<never> {
-  const text = await readText(incoming);
-  const { error, code } = parseError(text);
-  throw new NexusError(
-    isErrorCode(code) ? code : 'internal',
-    error === '' ? `HTTP status ${incoming.statusCode ?? 0}` : error,
-  );
-}
-
-function parseError(text: string): ErrorReply {
-  try {
-    return JSON.parse(text) as ErrorReply;
-  } catch {
-    return { error: text.slice(0, 200), code: 'internal' };
-  }
+  const refusal = refusalIn(await readText(incoming));
+  throw refusal ?? new NexusError('internal', `HTTP status ${incoming.statusCode ?? 0}`);
 }
 
 async function readText(incoming: IncomingMessage): Promise<string> {
