@@ -93,7 +93,7 @@ export function notStarted(program: string, error: NodeJS.ErrnoException): Nexus
 }
 
 /** For errors of a command that must go well. */
-export interface RequiredCommandOptions extends CommandOptions {
+interface RequiredCommandOptions extends CommandOptions {
   /** What could not be done then, for people: `the bridge nx-a cannot be made`. */
   readonly failure: string;
   /** What to do about a reason that nothing is known of. */
