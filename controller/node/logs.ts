@@ -121,7 +121,7 @@ async function withFile(path: string, work: (file: FileHandle) => Promise<void>)
   try {
     await work(file);
   } finally {
-    await file.close();
+    await file.close().catch(() => undefined);
   }
 }
 
