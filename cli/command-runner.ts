@@ -13,7 +13,7 @@ import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
 import { SeveralErrors } from './several.js';
 import { writeTo, type Streams } from './streams.js';
-import { visible } from './visible.js';
+import { jsonText, visible } from './visible.js';
 
 interface Located {
   readonly entry: Group | Leaf;
@@ -191,7 +191,7 @@ function wantsMachineErrors(argv: readonly string[]): boolean {
 
 function report(error: NexusError, asJson: boolean, streams: Streams): number {
   if (isBrokenPipe(error.cause)) return exitCodeOf(null, 'SIGPIPE');
-  streams.stderr.write(asJson ? `${JSON.stringify(errorShape(error))}\n` : linesOf(error));
+  streams.stderr.write(asJson ? `${jsonText(errorShape(error))}\n` : linesOf(error));
   return meaningOf(error.code).exit;
 }
 

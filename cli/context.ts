@@ -10,6 +10,7 @@ import { Interrupts } from './interrupts.js';
 import { writeTo, type Streams } from './streams.js';
 import { assertLocal, choosePlace, sessionFor, type Place } from './place.js';
 import { locateInstance, type Target } from './target.js';
+import { visibleLines } from './visible.js';
 
 export interface ContextOptions {
   readonly instance: string | undefined;
@@ -107,13 +108,13 @@ export class Context implements AsyncDisposable {
   /** A result: as JSON or YAML when asked for, else the text that `asText` makes of it. */
   async print<T>(value: T, asText: (value: T) => string | Promise<string>): Promise<void> {
     const { render } = await import('./output.js');
-    const text = this.output === 'table' ? await asText(value) : render(value, this.output);
+    const text = this.output === 'table' ? visibleLines(await asText(value)) : render(value, this.output);
     if (text !== '') await writeTo(this.streams.stdout, `${text}\n`);
   }
 
   /** What goes on while a person waits; never on standard output, which belongs to results. */
   note(text: string): void {
-    this.streams.stderr.write(`${text}\n`);
+    this.streams.stderr.write(visibleLines(`${text}\n`));
   }
 
   /** Throws `cancelled` if Ctrl-C has been pressed. */

@@ -2,12 +2,12 @@
 import Table from 'cli-table3';
 import { stringify } from 'yaml';
 import type { Output } from './streams.js';
-import { visible } from './visible.js';
+import { jsonText, visible, yamlText } from './visible.js';
 
 export { visible };
 
 export function render(value: unknown, format: 'json' | 'yaml'): string {
-  return format === 'json' ? JSON.stringify(value, null, 2) : stringify(value, { lineWidth: 0 }).trimEnd();
+  return format === 'json' ? jsonText(value, 2) : yamlText(stringify(value, { lineWidth: 0 }).trimEnd());
 }
 
 export interface Column {

@@ -6,6 +6,7 @@ import { table, widthOf } from '../output.js';
 import { eventShape } from '../shapes.js';
 import { watchReader } from '../reader-watch.js';
 import { writeTo, type Output } from '../streams.js';
+import { jsonText, visible } from '../visible.js';
 
 export const events = command({
   summary: 'what happens in the cluster',
@@ -61,5 +62,5 @@ function parseLast(text: string | undefined): number {
 
 const lineOf = (event: Event, output: OutputFormat): string =>
   output === 'table'
-    ? `${event.at}  ${event.type}  ${event.subject}  ${event.message}\n`
-    : `${JSON.stringify(eventShape(event))}\n`;
+    ? `${visible(`${event.at}  ${event.type}  ${event.subject}  ${event.message}`)}\n`
+    : `${jsonText(eventShape(event))}\n`;

@@ -3,10 +3,12 @@ import { parseInteger } from '../arguments.js';
 import { command } from '../command.js';
 import { watchReader } from '../reader-watch.js';
 import { writeTo } from '../streams.js';
+import { visibleLines } from '../visible.js';
 
 export const logs = command({
   summary: 'the log of a node',
-  details: 'What the first stage and the agent of the node have said since it was made, as JSON lines.',
+  details:
+    'What the first stage and the agent of the node have said since it was made, as JSON lines. A terminal gets control characters as ?, everything else gets the bytes.',
   positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
     follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C' },
@@ -21,8 +23,11 @@ export const logs = command({
     const controller = await context.connect();
     const stream = controller.node.getNodeLogs({ node: input.node, follow: input.follow, tail });
     using _reader = input.follow ? watchReader(context) : undefined;
-    for await (const { data } of controller.messages(stream))
-      await writeTo(context.streams.stdout, data, context.signal);
+    const { stdout } = context.streams;
+    const decoder = new TextDecoder();
+    const shown = (data: Uint8Array): Uint8Array | string =>
+      stdout.isTTY === true ? visibleLines(decoder.decode(data, { stream: true })) : data;
+    for await (const { data } of controller.messages(stream)) await writeTo(stdout, shown(data), context.signal);
     return 0;
   },
 });

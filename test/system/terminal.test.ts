@@ -4,10 +4,10 @@ import { spawn } from 'node-pty';
 import { spawn as spawnChild, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { eventually, PROJECT } from '../support/cluster.js';
+import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 import { onTerminal, type OnTerminal } from '../support/pty.js';
 
@@ -172,6 +172,36 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     await ended;
     const ps = (): Promise<string> => cluster().ok('node', 'exec', 'term', '--', 'ps');
     await eventually(ps, (text) => !text.includes('4321'));
+  });
+
+  it('is not told what to do by a node: not by its log, the reason of its end, or an event', async () => {
+    const { id, pid } = await cluster().json<NodeJson>('node', 'inspect', 'term');
+    // Sets the title of a terminal; a colour, in one character that some terminals take for two.
+    const escapes = '\u001b]0;x\u0007\u009b31m';
+    appendFileSync(join(cluster().stateDir, 'logs', `${id}.log`), `first-stage: ${escapes}\n`);
+    process.kill(pid, 'SIGKILL');
+    await eventually(
+      () => cluster().json<NodeJson>('node', 'inspect', 'term'),
+      ({ status }) => status === 'Failed',
+    );
+    const lines = [
+      'status',
+      'events',
+      'node inspect term',
+      'node ls',
+      'node logs term',
+      'events -o yaml',
+      'status -o json',
+    ];
+    for (const line of lines) {
+      const args = [join(PROJECT, 'dist', 'cli', 'main.js'), ...line.split(' ')];
+      const options = { cols: 200, rows: 50, env: { ...cluster().env, TERM: 'xterm' } };
+      const { seen, ended } = onTerminal(process.execPath, args, options);
+      expect(await ended, line).to.equal(0);
+      expect(seen(), line).to.contain(']0;x');
+      for (const raw of ['\u001b]', '\u0007', '\u009b']) expect(seen(), line).not.to.contain(raw);
+    }
+    expect(await cluster().ok('node', 'logs', 'term')).to.contain(escapes);
   });
 });
 

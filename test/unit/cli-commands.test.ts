@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { ServerDuplexStream, UntypedHandleCall } from '@grpc/grpc-js';
+import type { ServerDuplexStream, ServerWritableStream, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import type { z } from 'zod';
@@ -13,6 +13,7 @@ import { COMMANDS } from '../../cli/command-tree.js';
 import { createNodeSchema, resizeNodeSchema } from '../../controller/rpc/node-schemas.js';
 import { parseRequest } from '../../controller/rpc/validate.js';
 import { NexusError } from '../../shared/errors.js';
+import type { WatchEventsResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { File } from '../../shared/gen/nexus/v1/file.js';
 import {
   Node,
@@ -484,5 +485,34 @@ describe('commands', () => {
       expect(received).to.equal('');
       expect((await stat(pipe)).isFIFO()).to.equal(true);
     });
+  });
+});
+
+// eslint-disable-next-line no-control-regex
+const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
+
+describe('what a terminal is given', () => {
+  it('has no control characters of what nodes, files and people are called and say', async () => {
+    const said = 'it ended: \u001b]0;x\u0007\u009b31m\u202e end\nof it';
+    await using controller = await FakeController.start({
+      getNode: answer(() => ({ node: { ...NODE, status: 'Failed', statusReason: said, image: said } })),
+      watchEvents: ((call: ServerWritableStream<unknown, WatchEventsResponse>) => {
+        call.write({ event: { id: 1n, at: '2026-01-01T00:00:00.000Z', type: said, subject: said, message: said } });
+        call.end();
+      }) as UntypedHandleCall,
+    });
+    for (const line of ['node inspect web-1', 'events', 'events -f']) {
+      for (const format of ['table', 'json', 'yaml']) {
+        const { stdout, stderr } = await controller.run([...line.split(' '), '-o', format]);
+        expect(stdout + stderr, `${line} ${format}`)
+          .to.match(/\]0;x/)
+          .and.not.match(CONTROLS);
+        if (format === 'table') expect(stdout + stderr).not.to.contain('\u202e');
+      }
+    }
+    const { stdout } = await controller.run(['node', 'inspect', 'web-1', '-o', 'json']);
+    expect(JSON.parse(stdout)).to.have.property('status_reason', said);
+    const yaml = await controller.run(['node', 'inspect', 'web-1', '-o', 'yaml']);
+    expect(parse(yaml.stdout)).to.have.property('status_reason', said);
   });
 });
