@@ -47,6 +47,8 @@ export interface AppOptions {
   readonly log: Logger;
   /** How that log itself does. */
   readonly ownLog: { readonly dropped: number };
+  /** Those that were closed for want of room. */
+  readonly connections: { readonly closed: number };
   readonly isTls: boolean;
   readonly corsOrigins: string | undefined;
   readonly proxies: number;
@@ -67,7 +69,7 @@ export function createApp(options: AppOptions): Koa {
   const { controller, limits, log, draining } = options;
   // Each stream of events listens.
   setMaxListeners(0, draining);
-  const metrics = new HttpMetrics();
+  const metrics = new HttpMetrics(options.connections);
   const requests = new RequestLog(log);
   const services: Services = {
     limits,

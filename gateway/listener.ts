@@ -12,7 +12,10 @@ import {
 import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { once } from 'node:events';
+import { Connections, type ConnectionBounds } from '../shared/connections.js';
 import { NexusError } from '../shared/errors.js';
+import type { Logger } from '../shared/log.js';
+import { LogSampler } from '../shared/log-sampler.js';
 import { speaksHttp2 } from './grpc/preface.js';
 import type { GatewayLimits } from './limits.js';
 
@@ -32,14 +35,28 @@ export interface ListenOptions {
   readonly port: number;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
   readonly limits: Pick<GatewayLimits, 'headerTimeoutMs' | 'drainMs' | 'stallMs'>;
+  readonly connections: Connections;
 }
+
+/** `proxies`: reverse proxies in front, whose connections are everybody's. */
+export const makeConnections = (proxies: number, log: Logger): Connections => {
+  const sampler = new LogSampler(() => performance.now());
+  const bounds = proxies === 0 ? CONNECTIONS : { ...CONNECTIONS, perPeer: CONNECTIONS.inAll };
+  return new Connections(bounds, (address) => {
+    const sample = sampler.admit(address);
+    if (sample === undefined) return;
+    const fields = { address, ...bounds, left_out: sample.leftOut };
+    log.warn(fields, 'a connection was closed to make room: there are as many as one client, or all, may have');
+  });
+};
 
 /**
  * On TLS. Browsers and curl offer both and get HTTP/1.1, which is what REST is served on; gRPC clients offer HTTP/2 alone.
  */
 const PROTOCOLS = ['http/1.1', 'h2'];
 const MAX_HEADER_BYTES = 16 * 1024;
-const MAX_CONNECTIONS = 4096;
+/** A client may have a quarter: what it leaves idle gives way to its own, and then to that of others. */
+const CONNECTIONS: ConnectionBounds = { perPeer: 1024, inAll: 4096 };
 const KEEP_ALIVE_MS = 15_000;
 /** How often too slow headers are looked for. */
 const CHECK_PERIOD_MS = 500;
@@ -55,6 +72,8 @@ export class Listener {
   readonly #accepting: TcpServer;
   /** Their requests may take as long as they take. */
   readonly #answering = new WeakSet<Socket>();
+  /** Below TLS, by the client's address and port; nothing where there is none. */
+  readonly #below = new Map<string, Socket>();
   #isDraining = false;
   #running = 0;
 
@@ -63,7 +82,7 @@ export class Listener {
     private readonly grpc: Http2Edge,
     private readonly options: ListenOptions,
   ) {
-    const { tls, limits } = options;
+    const { tls, limits, connections } = options;
     this.#http = createHttpServer(
       {
         maxHeaderSize: MAX_HEADER_BYTES,
@@ -77,7 +96,9 @@ export class Listener {
         const { socket } = request;
         this.#running += 1;
         this.#answering.add(socket);
+        const release = connections.occupy(this.#counted(socket));
         response.once('close', () => {
+          release();
           this.#running -= 1;
           this.#answering.delete(socket);
         });
@@ -99,7 +120,7 @@ export class Listener {
     this.#http.emit('listening');
     const accept = (socket: Socket): void => {
       void speaksHttp2(socket, limits.headerTimeoutMs).then((isHttp2) => {
-        if (isHttp2 === true) this.grpc.accept(socket);
+        if (isHttp2 === true) this.#acceptHttp2(socket);
         else if (isHttp2 === false) this.#http.emit('connection', socket);
       });
     };
@@ -107,8 +128,29 @@ export class Listener {
       tls === undefined
         ? createTcpServer({ noDelay: true }, accept)
         : createTlsServer({ ...tls, handshakeTimeout: limits.headerTimeoutMs, ALPNProtocols: PROTOCOLS }, accept);
-    this.#accepting.maxConnections = MAX_CONNECTIONS;
+    this.#accepting.on('connection', (socket: Socket) => {
+      connections.add(socket);
+      if (tls !== undefined) this.#remember(socket);
+    });
     this.#accepting.on('tlsClientError', () => undefined);
+  }
+
+  /** These have bounds of their own, for each client, and are ended there when nothing is called. */
+  #acceptHttp2(socket: Socket): void {
+    this.options.connections.occupy(this.#counted(socket));
+    this.grpc.accept(socket);
+  }
+
+  #counted(socket: Socket): Socket {
+    return this.#below.get(placeOf(socket)) ?? socket;
+  }
+
+  #remember(socket: Socket): void {
+    const place = placeOf(socket);
+    this.#below.set(place, socket);
+    socket.once('close', () => {
+      if (this.#below.get(place) === socket) this.#below.delete(place);
+    });
   }
 
   /** Code: failed_precondition, saying what to set. */
@@ -153,3 +195,5 @@ export class Listener {
     this.#http.close();
   }
 }
+
+const placeOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress ?? ''} ${remotePort ?? 0}`;

@@ -19,7 +19,7 @@ import { clientAddress } from './client-address.js';
 import { Controller } from './controller.js';
 import { GRPC_BOUNDS, GrpcEdge } from './grpc/edge.js';
 import { limitsOf } from './limits.js';
-import { Listener } from './listener.js';
+import { Listener, makeConnections } from './listener.js';
 import { readersOf } from './metrics/readers.js';
 import { dropPrivileges } from './privileges.js';
 
@@ -65,12 +65,14 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<() 
   const controller = new Controller(gatewaySocket(settings));
   const draining = new AbortController();
   const relay = new ChunkRelay(limits.stallMs);
+  const connections = makeConnections(settings.gatewayProxies, log);
   const app = createApp({
     controller,
     relay,
     limits,
     log,
     ownLog: sink,
+    connections,
     isTls: tls !== undefined,
     corsOrigins: settings.gatewayCorsOrigins,
     proxies: settings.gatewayProxies,
@@ -84,11 +86,12 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<() 
     socketPath: gatewaySocket(settings),
     log,
     firstMessageMs: limits.bodyTimeoutMs,
-    bounds: GRPC_BOUNDS,
+    bounds:
+      settings.gatewayProxies === 0 ? GRPC_BOUNDS : { ...GRPC_BOUNDS, connectionsPerPeer: GRPC_BOUNDS.connections },
     bodies: new Shares(REQUEST_BYTES),
     addressOf: (direct, forwardedFor) => clientAddress(direct, forwardedFor, settings.gatewayProxies),
   });
-  const options = { host, port, tls, limits };
+  const options = { host, port, tls, limits, connections };
   const listener = new Listener((request, response) => void handle(request, response), grpc, options);
   await listener.listen();
   log.info({ host, port: listener.port, uid: process.getuid?.() }, 'the gateway is up');

@@ -22,7 +22,11 @@ export class Connections {
   #open = 0;
   #closed = 0;
 
-  constructor(private readonly bounds: ConnectionBounds) {}
+  constructor(
+    private readonly bounds: ConnectionBounds,
+    /** Called for each connection that was closed; must not throw. */
+    private readonly onClosed: (address: string) => void = () => undefined,
+  ) {}
 
   /** Connections that were closed to make room, or for which there was none. */
   get closed(): number {
@@ -31,18 +35,24 @@ export class Connections {
 
   watch(server: Server): void {
     server.on('connection', (socket: Socket) => {
-      this.#add(socket, socket.remoteAddress ?? '');
+      this.add(socket);
     });
     server.on('request', ({ socket }, response) => {
-      const peer = this.#peers.get(socket.remoteAddress ?? '');
-      peer?.idle.delete(socket);
-      response.once('close', () => {
-        if (peer?.open.has(socket) === true) peer.idle.add(socket);
-      });
+      response.once('close', this.occupy(socket));
     });
   }
 
-  #add(socket: Socket, address: string): void {
+  /** While something runs on the connection it does not give way; returns what ends that. */
+  occupy(socket: Socket): () => void {
+    const peer = this.#peers.get(socket.remoteAddress ?? '');
+    peer?.idle.delete(socket);
+    return () => {
+      if (peer?.open.has(socket) === true) peer.idle.add(socket);
+    };
+  }
+
+  add(socket: Socket): void {
+    const address = socket.remoteAddress ?? '';
     const peer = this.#peers.get(address) ?? { open: new Set(), idle: new Set() };
     this.#peers.set(address, peer);
     peer.open.add(socket);
@@ -65,6 +75,7 @@ export class Connections {
 
   #close(socket: Socket, address: string, peer: Peer): void {
     this.#closed += 1;
+    this.onClosed(address);
     // Its place is free at once: the event of its end comes later.
     this.#forget(socket, address, peer);
     socket.destroy();

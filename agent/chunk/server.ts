@@ -3,6 +3,7 @@
  * and answers is in shared/data-plane.ts. Time, header size, connections and transfers are bounded.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { Connections, type ConnectionBounds } from '../../shared/connections.js';
 import type { ErrorReply } from '../../shared/data-plane.js';
 import { meaningOf, NexusError } from '../../shared/errors.js';
 import { isChunkId } from '../../shared/ids.js';
@@ -12,7 +13,6 @@ import { plainText } from '../../shared/plain-text.js';
 import type { AgentLog } from '../log.js';
 import { toAgentError } from '../volume/errors.js';
 import type { VolumeHealth } from '../volume/health.js';
-import { Connections, type ConnectionBounds } from './connections.js';
 import { getChunk } from './get.js';
 import { putChunk, type PutContext } from './put.js';
 

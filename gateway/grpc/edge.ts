@@ -12,6 +12,8 @@ import { Connection, type ConnectionBounds, type ConnectionDeps } from './connec
 export interface GrpcBounds extends ConnectionBounds {
   /** Open at once; each has a connection to the controller. */
   readonly connections: number;
+  /** Of one address; a proxy's are everybody's. */
+  readonly connectionsPerPeer: number;
 }
 
 export interface GrpcDeps extends Omit<ConnectionDeps, 'requests'> {
@@ -21,6 +23,7 @@ export interface GrpcDeps extends Omit<ConnectionDeps, 'requests'> {
 /** A person who is asked for a password takes longer than the first call may; gRPC connects again by itself. */
 export const GRPC_BOUNDS: GrpcBounds = {
   connections: 1024,
+  connectionsPerPeer: 256,
   idleMs: 5 * 60 * 1000,
   firstCallMs: 30_000,
   pingMs: 30_000,
@@ -41,6 +44,8 @@ export class GrpcEdge {
     maxSessionMemory: MAX_SESSION_MEMORY_MB,
   });
   readonly #connections = new Set<Connection>();
+  /** Connections of each address. */
+  readonly #peers = new Map<string, number>();
   /** While it is handed over: a session guards its own, which cannot be destroyed through it. */
   #accepted: Socket | undefined;
   #isDraining = false;
@@ -61,10 +66,19 @@ export class GrpcEdge {
 
   /** Takes a connection over; its first bytes have not been read, or put back. One too many is closed at once. */
   accept(socket: Socket): void {
-    if (this.#connections.size >= this.deps.bounds.connections) {
+    const { connections, connectionsPerPeer } = this.deps.bounds;
+    const address = socket.remoteAddress ?? '';
+    const ofPeer = this.#peers.get(address) ?? 0;
+    if (this.#connections.size >= connections || ofPeer >= connectionsPerPeer) {
       socket.destroy();
       return;
     }
+    this.#peers.set(address, ofPeer + 1);
+    socket.once('close', () => {
+      const left = (this.#peers.get(address) ?? 1) - 1;
+      if (left > 0) this.#peers.set(address, left);
+      else this.#peers.delete(address);
+    });
     socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
     this.#accepted = socket;
     this.#server.emit('connection', socket);

@@ -13,8 +13,17 @@ export class HttpMetrics {
   readonly #seconds: Histogram<'method' | 'route'>;
   readonly #running: Gauge;
 
-  constructor() {
+  constructor(connections: { readonly closed: number }) {
     const registers = [this.registry];
+    new Counter({
+      name: 'nexus_gateway_connections_closed_total',
+      help: 'Connections that were closed because a client, or all together, had as many as may be.',
+      registers,
+      collect() {
+        this.reset();
+        this.inc(connections.closed);
+      },
+    });
     collectDefaultMetrics({ register: this.registry });
     for (const name of MISNAMED) this.registry.removeSingleMetric(name);
     this.#requests = new Counter({

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { once } from 'node:events';
 import { createServer, get, type Server } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
-import { Connections } from '../../agent/chunk/connections.js';
+import { Connections } from '../../shared/connections.js';
 import { LogSampler } from '../../shared/log-sampler.js';
 
 describe('connections of a server', () => {

@@ -53,6 +53,7 @@ describe('what one client of the gateway may hold', () => {
       corsOrigins: undefined,
       proxies: 0,
       ownLog: { dropped: 0 },
+      connections: { closed: 0 },
       mayReadMetrics: () => true,
       draining: draining.signal,
     });

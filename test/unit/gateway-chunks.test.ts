@@ -69,6 +69,7 @@ describe('chunks through the gateway', () => {
       },
       log,
       ownLog: { dropped: 0 },
+      connections: { closed: 0 },
       isTls: false,
       corsOrigins: undefined,
       proxies: 0,

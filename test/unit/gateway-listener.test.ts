@@ -4,6 +4,7 @@ import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { expect } from 'chai';
 import { Listener } from '../../gateway/listener.js';
+import { Connections } from '../../shared/connections.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
 
@@ -19,7 +20,7 @@ class Port implements AsyncDisposable {
 
   private constructor(private readonly listener: Listener) {}
 
-  static async open(handle: RequestListener): Promise<Port> {
+  static async open(handle: RequestListener, bounds = { perPeer: 10, inAll: 20 }): Promise<Port> {
     let port: Port | undefined = undefined as Port | undefined;
     const listener = new Listener(
       (request, response) => {
@@ -29,18 +30,18 @@ class Port implements AsyncDisposable {
         handle(request, response);
       },
       noGrpc,
-      { host: '127.0.0.1', port: 0, tls: undefined, limits },
+      { host: '127.0.0.1', port: 0, tls: undefined, limits, connections: new Connections(bounds) },
     );
     port = new Port(listener);
     await listener.listen();
     return port;
   }
 
-  client(): Socket {
-    const socket = connect(this.listener.port, '127.0.0.1');
+  client(localAddress = '127.0.0.1', request = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'): Socket {
+    const socket = connect({ port: this.listener.port, host: '127.0.0.1', localAddress });
     socket.on('error', () => undefined);
     this.#clients.push(socket);
-    socket.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    socket.write(request);
     return socket;
   }
 
@@ -60,6 +61,18 @@ describe('the port of the gateway', () => {
       () => port.closed,
       (closed) => closed === 1,
     );
+  });
+
+  it('serves one client while another holds all the connections that it can get, with and without a request', async () => {
+    await using port = await Port.open((request, response) => {
+      if (request.url === '/') response.end('done');
+    });
+    for (let at = 0; at < 15; at += 1) port.client('127.0.0.2', '');
+    for (let at = 0; at < 15; at += 1) port.client('127.0.0.3', 'GET /held HTTP/1.1\r\nHost: x\r\n\r\n');
+    const answer = await once(port.client('127.0.0.4'), 'data');
+    expect(String(answer[0])).to.include('200 OK');
+    // What is idle gives way to what its own client asks anew.
+    expect(String((await once(port.client('127.0.0.2'), 'data'))[0])).to.include('200 OK');
   });
 
   it('lets one go that asks for nothing more', async () => {

@@ -12,7 +12,7 @@ import { codeOf } from '../support/codes.js';
 import { answer, FakeController } from '../support/fake-controller.js';
 
 const log = createLogger('test', 'silent');
-const http = new HttpMetrics();
+const http = new HttpMetrics({ closed: 0 });
 
 const FIGURES = {
   controller: { version: '1.2.3', instance: 'default', runtime: 'runc', startedAtSeconds: 1000, cpuSeconds: 1.5 },

@@ -26,8 +26,8 @@ const call = (client: IdentityServiceClient): Promise<unknown> =>
 
 describe('HTTP/2 connections to the gateway', () => {
   const sockets: Socket[] = [];
-  const silent = (port: number): Socket => {
-    const socket = connect(port, '127.0.0.1');
+  const silent = (port: number, localAddress = '127.0.0.1'): Socket => {
+    const socket = connect({ port, host: '127.0.0.1', localAddress });
     sockets.push(socket);
     socket.on('error', () => undefined);
     socket.write(PREFACE);
@@ -133,6 +133,15 @@ describe('HTTP/2 connections to the gateway', () => {
     one.destroy();
     await closed(bench.sockets[0]!);
     expect(await call(bench.client(IdentityServiceClient))).to.include({ username: 'alice' });
+  });
+
+  it('of one client are only so many, and leave room for another', async () => {
+    await using bench = await GrpcGateway.start({ whoAmI }, plain, { connectionsPerPeer: 2 });
+    const mine = [silent(bench.port), silent(bench.port)];
+    await Promise.all(mine.map((socket) => once(socket, 'data')));
+    await closed(silent(bench.port).resume());
+    await once(silent(bench.port, '127.0.0.2'), 'data');
+    expect(mine.some(({ destroyed }) => destroyed)).to.equal(false);
   });
 });
 
