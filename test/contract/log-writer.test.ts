@@ -78,7 +78,7 @@ describe('a log writer', function () {
   });
 
   it('drops what exceeds the rate, says how much, and has the last line all the same', async () => {
-    const bounds = { maxBytes: 256 * KIB, bytesPerSecond: 4 * KIB, burstBytes: 64 * KIB };
+    const bounds = { maxBytes: 256 * KIB, bytesPerSecond: 64, burstBytes: 64 * KIB };
     await say('i=0; while [ $i -lt 20000 ]; do echo "line $i"; i=$((i+1)); done; echo the last', bounds);
     const said = log().trimEnd().split('\n');
     const notices = said.filter((line) => line.startsWith('{')).map((line) => JSON.parse(line) as { dropped: number });
