@@ -14,7 +14,7 @@ import { gatewayRoute } from '../shared/transfer/route.js';
 import { openClients, type Controller } from './connection.js';
 import { gatewayProblem } from './gateway-problem.js';
 import { MIB } from '../shared/limits.js';
-import { readTextNow } from '../shared/text-now.js';
+import { readTextSoon } from '../shared/text-now.js';
 import { systemError } from './system-error.js';
 
 export interface GatewayOptions {
@@ -31,7 +31,7 @@ const KEEP_ALIVE = { 'grpc.keepalive_time_ms': 30_000, 'grpc.keepalive_timeout_m
 
 /** Codes: unavailable (nobody there speaks gRPC), and those of reading the file. */
 export async function openGateway({ url, token, caFile }: GatewayOptions, signal: AbortSignal): Promise<Controller> {
-  const ca = caFile === undefined ? undefined : readAuthority(caFile);
+  const ca = caFile === undefined ? undefined : await readAuthority(caFile, signal);
   const { protocol, hostname, port } = new URL(url);
   const isTls = protocol === 'https:';
   const number = port === '' ? (isTls ? 443 : 80) : Number(port);
@@ -53,10 +53,11 @@ export async function openGateway({ url, token, caFile }: GatewayOptions, signal
   });
 }
 
-function readAuthority(path: string): Buffer {
+async function readAuthority(path: string, signal: AbortSignal): Promise<Buffer> {
   try {
-    return Buffer.from(readTextNow(path, MIB));
+    return Buffer.from(await readTextSoon(path, MIB, signal));
   } catch (error) {
+    signal.throwIfAborted();
     throw systemError(error, `cannot read ${path}`, 'give the certificate authority with: nexus login URL --ca-file');
   }
 }

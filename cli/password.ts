@@ -11,16 +11,16 @@ export const PASSWORD_FILE_FLAG = {
 
 /** One that exists already. Codes: as Prompt and readSecretFile. */
 export async function knownPassword(file: string | undefined, prompt: Prompt): Promise<string> {
-  return (await fromFile(file)) ?? (await prompt.askSecret('password'));
+  return (await fromFile(file, prompt.signal)) ?? (await prompt.askSecret('password'));
 }
 
 /** One that is being chosen: whoever types it types it twice. */
 export async function newPassword(file: string | undefined, prompt: Prompt): Promise<string> {
-  return (await fromFile(file)) ?? (await prompt.askNewSecret('password'));
+  return (await fromFile(file, prompt.signal)) ?? (await prompt.askNewSecret('password'));
 }
 
-async function fromFile(file: string | undefined): Promise<string | undefined> {
+async function fromFile(file: string | undefined, signal: AbortSignal): Promise<string | undefined> {
   if (file === undefined) return undefined;
   const { readSecretFile } = await import('./secret-file.js');
-  return await readSecretFile(file);
+  return await readSecretFile(file, signal);
 }

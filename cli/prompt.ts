@@ -42,7 +42,7 @@ export class Prompt implements Disposable {
 
   constructor(
     private readonly streams: Streams,
-    private readonly signal: AbortSignal,
+    readonly signal: AbortSignal,
   ) {
     // Only what a question asks for is read: a pipe may hold any amount.
     streams.stdin.pause();

@@ -1,5 +1,6 @@
 /** A small text file that is needed before anything can be waited for, and must not hold the process where it is a pipe. */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import { NexusError } from './errors.js';
 
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
@@ -12,34 +13,67 @@ const PATIENCE_MS = 5000;
  * the system says. Code: deadline_exceeded.
  */
 export function readTextNow(path: string, mostBytes: number): string {
-  const descriptor = openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-  try {
-    const mayWait = !fstatSync(descriptor).isFile();
-    const deadline = performance.now() + PATIENCE_MS;
-    const buffer = Buffer.alloc(mostBytes);
-    for (let size = 0; ;) {
-      const read = readSome(descriptor, buffer, size);
-      size += read ?? 0;
-      // The end of a pipe before its first byte: its writer has not come yet.
-      const isOver = read === 0 && (size > 0 || !mayWait);
-      if (isOver || size === mostBytes) return buffer.toString('utf8', 0, size);
-      if (read === undefined || read === 0) {
-        if (performance.now() > deadline)
-          throw new NexusError('deadline_exceeded', `${path} gave nothing within ${PATIENCE_MS / 1000} s; give a file`);
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
-      }
-    }
-  } finally {
-    closeSync(descriptor);
+  using reading = new Reading(path, mostBytes);
+  for (;;) {
+    const text = reading.look();
+    if (text !== undefined) return text;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
   }
 }
 
-/** undefined: nothing has come yet. */
-function readSome(descriptor: number, buffer: Buffer, at: number): number | undefined {
-  try {
-    return readSync(descriptor, buffer, at, buffer.length - at, null);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return undefined;
-    throw error;
+/** As readTextNow, while other things go on, signals above all. Also throws the reason of `signal`. */
+export async function readTextSoon(path: string, mostBytes: number, signal: AbortSignal): Promise<string> {
+  using reading = new Reading(path, mostBytes);
+  for (;;) {
+    const text = reading.look();
+    if (text !== undefined) return text;
+    await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
+    signal.throwIfAborted();
+  }
+}
+
+class Reading implements Disposable {
+  readonly #descriptor: number;
+  readonly #mayWait: boolean;
+  readonly #buffer: Buffer;
+  readonly #deadline = performance.now() + PATIENCE_MS;
+  #size = 0;
+
+  constructor(
+    private readonly path: string,
+    mostBytes: number,
+  ) {
+    this.#buffer = Buffer.alloc(mostBytes);
+    this.#descriptor = openSync(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    this.#mayWait = !fstatSync(this.#descriptor).isFile();
+  }
+
+  /** All of it; undefined: not yet. */
+  look(): string | undefined {
+    for (;;) {
+      const read = this.#read();
+      this.#size += read ?? 0;
+      // The end of a pipe before its first byte: its writer has not come yet.
+      const isOver = read === 0 && (this.#size > 0 || !this.#mayWait);
+      if (isOver || this.#size === this.#buffer.length) return this.#buffer.toString('utf8', 0, this.#size);
+      if (read !== undefined && read > 0) continue;
+      if (performance.now() <= this.#deadline) return undefined;
+      const seconds = PATIENCE_MS / 1000;
+      throw new NexusError('deadline_exceeded', `${this.path} gave nothing within ${seconds} s; give a file`);
+    }
+  }
+
+  /** undefined: nothing has come yet. */
+  #read(): number | undefined {
+    try {
+      return readSync(this.#descriptor, this.#buffer, this.#size, this.#buffer.length - this.#size, null);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return undefined;
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    closeSync(this.#descriptor);
   }
 }

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { eventually, PROJECT, TestCluster } from '../support/cluster.js';
 import { residueOf } from '../support/residue.js';
 import { skipWithout, whySkipped } from '../support/system.js';
@@ -79,6 +80,35 @@ describe('a start that fails', function () {
     await cluster.ok('node', 'create', 'a', '--storage', '64M');
     await cluster.ok('down', '--purge');
     await ended;
+    rmSync(cluster.folder, { recursive: true });
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('does not come from a runtime that is not said again, and comes from another one that is said', async () => {
+    const cluster = new TestCluster({ env: {} });
+    const { NEXUS_RUNTIME: _chosen, ...env } = cluster.env;
+    const nexus = async (...words: string[]): Promise<{ code: number; stderr: string; stdout: string }> => {
+      const args = [join(PROJECT, 'dist', 'cli', 'main.js'), ...words];
+      const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+      const ended = once(child, 'exit') as Promise<[number]>;
+      const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+      return { code, stdout, stderr };
+    };
+    const ok = async (...words: string[]): Promise<string> => {
+      const { code, stdout, stderr } = await nexus(...words);
+      expect(code, `${words.join(' ')}: ${stderr}`).to.equal(0);
+      return stdout;
+    };
+    await ok('up', '--runtime', 'process');
+    await ok('node', 'create', 'kept', '--storage', '64M');
+    await ok('down');
+    const refused = await nexus('up', '--runtime', 'runc');
+    expect(refused.code).to.equal(4);
+    expect(refused.stderr).to.include('were made with the runtime process, and runc was asked for');
+    await ok('up');
+    expect(JSON.parse(await ok('status', '-o', 'json'))).to.include({ runtime: 'process' });
+    expect(JSON.parse(await ok('node', 'inspect', 'kept', '-o', 'json'))).to.include({ status: 'Running' });
+    await ok('down', '--purge');
     rmSync(cluster.folder, { recursive: true });
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });

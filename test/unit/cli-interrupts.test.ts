@@ -222,6 +222,24 @@ describe('an interrupted command', function () {
     });
   }
 
+  for (const words of [
+    'login http://127.0.0.1:1 --user alice --ca-file FIFO',
+    'user create bob --email bob@example.org --password-file FIFO',
+    '--config FIFO status',
+  ]) {
+    it(`nexus ${words} ends by a signal though nobody comes to the named pipe`, async () => {
+      await using fifo = await namedPipe();
+      await using controller = await FakeController.start({});
+      const child = start(controller, words.replace('FIFO', fifo.path));
+      const ended = once(child, 'exit');
+      await Promise.race([isWaiting(child.pid ?? 0), ended]);
+      const { code, stderr } = await interrupt(child, 'SIGTERM');
+      // Settings are needed before anything can be waited for: the signal is seen when their time is up.
+      if (words.startsWith('--config')) expect([5, 143]).to.include(code);
+      else expect({ code, stderr }).to.deep.equal({ code: 143, stderr: 'nexus: interrupted by SIGTERM\n' });
+    });
+  }
+
   it('reads a named pipe whose writer comes later, as cat would', async () => {
     await using fifo = await namedPipe();
     const asked = signalled();
