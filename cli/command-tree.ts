@@ -40,7 +40,7 @@ const node: Group = {
       load: async () => (await import('./commands/node-verbs.js')).uncordon,
     },
     drain: {
-      summary: 'move everything off a node',
+      summary: 'move everything off nodes',
       load: async () => (await import('./commands/node-drain.js')).drain,
     },
     resize: {
@@ -131,7 +131,7 @@ const image: Group = {
       summary: 'make an image from a tarball',
       load: async () => (await import('./commands/image.js')).importImage,
     },
-    rm: { summary: 'remove an image', load: async () => (await import('./commands/image.js')).remove },
+    rm: { summary: 'remove images', load: async () => (await import('./commands/image.js')).remove },
   },
 };
 
@@ -149,7 +149,7 @@ const lambda: Group = {
     },
     ls: { summary: 'list your functions', load: async () => (await import('./commands/lambda-functions.js')).list },
     rm: {
-      summary: 'remove a function with all its versions',
+      summary: 'remove functions with all their versions',
       load: async () => (await import('./commands/lambda-functions.js')).remove,
     },
     logs: {

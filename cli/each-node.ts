@@ -5,7 +5,7 @@
 import type { Node } from '../shared/gen/nexus/v1/node.js';
 import type { Context } from './context.js';
 import { expectNode } from './node-text.js';
-import { throwFailures, tryEach } from './several.js';
+import { onEach } from './several.js';
 import { nodeShape } from './shapes.js';
 
 export async function eachNode(
@@ -14,15 +14,11 @@ export async function eachNode(
   act: (name: string) => Promise<{ readonly node?: Node | undefined }>,
   asText: (node: Node) => string,
 ): Promise<number> {
-  const outcome = await tryEach([...new Set(names)], async (name) => expectNode((await act(name)).node));
-  const [first] = outcome.done;
-  const isOne = names.length === 1;
-  if (!isOne || first !== undefined)
-    await context.print(isOne && first !== undefined ? nodeShape(first) : outcome.done.map(nodeShape), () =>
-      outcome.done.map(asText).join(asText === oneLine ? '\n' : '\n\n'),
-    );
-  throwFailures(outcome);
-  return 0;
+  return await onEach(context, names, async (name) => expectNode((await act(name)).node), {
+    shape: nodeShape,
+    text: asText,
+    between: asText === oneLine ? '\n' : '\n\n',
+  });
 }
 
 /** What a verb left a node as. */

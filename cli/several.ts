@@ -3,6 +3,7 @@
  * done is printed before the failures are thrown.
  */
 import { NexusError, toNexusError } from '../shared/errors.js';
+import type { Context } from './context.js';
 
 export interface Failure {
   readonly name: string;
@@ -53,6 +54,33 @@ export async function tryEach<Result>(
       result.status === 'rejected' ? [{ name: names[at] ?? '', error: toNexusError(result.reason) }] : [],
     ),
   };
+}
+
+/**
+ * Acts on one name or several, shows what was done and throws what was not. Of one name the result is the thing itself, as
+ * scripts rely on; of several it is a list. A name that is typed twice is one.
+ */
+export async function onEach<Result>(
+  context: Context,
+  names: readonly string[],
+  act: (name: string) => Promise<Result>,
+  show: {
+    readonly shape: (result: Result) => object;
+    readonly text: (result: Result) => string;
+    readonly between?: string;
+  },
+  given: { readonly inFlight?: number; readonly afterInterrupt?: string } = {},
+): Promise<number> {
+  const outcome = await tryEach([...new Set(names)], act, given.inFlight);
+  const [first] = outcome.done;
+  const isOne = names.length === 1;
+  if (!isOne || first !== undefined)
+    await context.print(isOne && first !== undefined ? show.shape(first) : outcome.done.map(show.shape), () =>
+      outcome.done.map(show.text).join(show.between ?? '\n'),
+    );
+  if (given.afterInterrupt !== undefined) throwInterrupt(outcome, isOne ? '' : given.afterInterrupt);
+  throwFailures(outcome);
+  return 0;
 }
 
 /** What an interrupt leaves: of the others it is not known, as a call that is cut off may have had its effect. */

@@ -6,6 +6,7 @@ import type { Context } from '../context.js';
 import { formatAge, formatBytes } from '../format.js';
 import { table, widthOf } from '../output.js';
 import { sendBytes } from '../send-bytes.js';
+import { onEach } from '../several.js';
 import { imageShape } from '../shapes.js';
 import { openPieces } from '../source.js';
 
@@ -111,14 +112,24 @@ export const importImage = command({
 });
 
 export const remove = command({
-  summary: 'remove an image',
-  positionals: { name: { description: 'name of the image', completes: 'image' } },
+  summary: 'remove images',
+  details: 'Of several each that can be removed is; every failure is told.',
+  positionals: { names: { description: 'names of images', completes: 'image', many: true, field: 'name' } },
   flags: {},
-  examples: [['nexus image rm alpine', 'refused while a node uses it']],
+  examples: [
+    ['nexus image rm alpine', 'refused while a node uses it'],
+    ['nexus image rm alpine old', 'both'],
+  ],
   run: async (input, context) => {
-    const controller = await context.connect();
-    await controller.call(controller.image, controller.image.removeImage, { name: input.name });
-    await context.print({ name: input.name }, () => `removed image ${input.name}`);
-    return 0;
+    const { image, call } = await context.connect();
+    return await onEach(
+      context,
+      input.names,
+      async (name) => {
+        await call(image, image.removeImage, { name });
+        return { name };
+      },
+      { shape: (removed) => removed, text: ({ name }) => `removed image ${name}` },
+    );
   },
 });

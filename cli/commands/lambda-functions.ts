@@ -8,6 +8,7 @@ import { INPUT_FLAGS, inputOf, LIMIT_FLAGS, limitsOf, readCode } from '../lambda
 import { textOrBase64 } from '../../shared/rpc/shapes.js';
 import { showInvocation } from '../lambda-output.js';
 import { facts, table, visible, widthOf } from '../output.js';
+import { onEach } from '../several.js';
 import { plainShape, type Shape } from '../shapes.js';
 import { writeTo } from '../streams.js';
 
@@ -65,15 +66,25 @@ export const list = command({
 });
 
 export const remove = command({
-  summary: 'remove a function with all its versions',
-  positionals: { name: NAME },
+  summary: 'remove functions with all their versions',
+  details: 'Of several each that can be removed is; every failure is told.',
+  positionals: { names: { ...NAME, description: 'names of functions', many: true, field: 'name' } },
   flags: {},
-  examples: [['nexus lambda rm resize', 'its code and its logs']],
-  run: async ({ name }, context) => {
+  examples: [
+    ['nexus lambda rm resize', 'its code and its logs'],
+    ['nexus lambda rm resize crop', 'both'],
+  ],
+  run: async ({ names }, context) => {
     const { lambda, call } = await context.connect();
-    await call(lambda, lambda.removeFunction, { name });
-    await context.print({ name }, () => `removed ${name}`);
-    return 0;
+    return await onEach(
+      context,
+      names,
+      async (name) => {
+        await call(lambda, lambda.removeFunction, { name });
+        return { name };
+      },
+      { shape: (removed) => removed, text: ({ name }) => `removed ${name}` },
+    );
   },
 });
 

@@ -17,6 +17,7 @@ import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';
 import { FsServiceService } from '../../shared/gen/nexus/v1/fs.js';
 import { IdentityServiceService } from '../../shared/gen/nexus/v1/identity.js';
 import { ImageServiceService } from '../../shared/gen/nexus/v1/image.js';
+import { LambdaServiceService } from '../../shared/gen/nexus/v1/lambda.js';
 import { MetricsServiceService } from '../../shared/gen/nexus/v1/metrics.js';
 import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
 import { StateServiceService } from '../../shared/gen/nexus/v1/state.js';
@@ -28,6 +29,7 @@ const SERVICES = [
   FsServiceService,
   IdentityServiceService,
   ImageServiceService,
+  LambdaServiceService,
   MetricsServiceService,
   NodeServiceService,
   StateServiceService,

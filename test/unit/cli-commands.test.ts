@@ -16,12 +16,14 @@ import { NexusError } from '../../shared/errors.js';
 import type { WatchEventsResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { File } from '../../shared/gen/nexus/v1/file.js';
 import {
+  DrainNodeResponse,
   Node,
   type CreateNodeRequest,
   type ExecInNodeRequest,
   type ExecInNodeResponse,
 } from '../../shared/gen/nexus/v1/node.js';
 import { GIB } from '../../shared/limits.js';
+import { statusOf } from '../../shared/rpc/status.js';
 import { answer, FakeController, runNexus } from '../support/fake-controller.js';
 
 const NODE = Node.fromPartial({
@@ -348,6 +350,45 @@ describe('commands', () => {
       expect(details.failures).to.deep.equal([
         { name: 'd', error: 'there is no node "d"', code: 'not_found', details: {} },
         { name: 'b', error: 'node b holds the only copy of a file', code: 'failed_precondition', details: {} },
+      ]);
+    });
+  });
+
+  it('drain several nodes at once, and remove several images and functions, as far as each goes', async () => {
+    const removed = answer(({ name }: { name: string }) => {
+      if (name === 'b') throw new NexusError('failed_precondition', 'b is used');
+      return {};
+    });
+    let draining = 0;
+    let bothBegan = (): void => undefined;
+    const both = new Promise<void>((resolve) => (bothBegan = resolve));
+    const drainNode: UntypedHandleCall = (call: ServerWritableStream<{ node: string }, object>) => {
+      if (call.request.node === 'b') {
+        call.emit('error', statusOf(new NexusError('failed_precondition', 'nobody else can take what is on b')));
+        return;
+      }
+      draining += 1;
+      if (draining === 2) bothBegan();
+      call.write(DrainNodeResponse.fromPartial({ remainingBytes: 5n }));
+      void both.then(() => {
+        call.write(DrainNodeResponse.fromPartial({ remainingBytes: 0n }));
+        call.end();
+      });
+    };
+    await using({ removeImage: removed, removeFunction: removed, drainNode }, async (controller) => {
+      const stderr = 'nexus: b is used\n';
+      const images = await controller.run(['image', 'rm', 'a', 'b', 'c', 'a']);
+      expect(images).to.deep.equal({ exitCode: 4, stdout: 'removed image a\nremoved image c\n', stderr });
+      const functions = await controller.run(['lambda', 'rm', 'a', 'b', 'c']);
+      expect(functions).to.deep.equal({ exitCode: 4, stdout: 'removed a\nremoved c\n', stderr });
+      const one = await controller.run(['-o', 'json', 'image', 'rm', 'a']);
+      expect(JSON.parse(one.stdout)).to.deep.equal({ name: 'a' });
+      const drained = await controller.run(['-o', 'json', 'node', 'drain', 'a', 'b', 'c']);
+      expect(drained.exitCode, drained.stderr).to.equal(4);
+      expect(drained.stderr).to.include('nobody else can take what is on b');
+      expect(JSON.parse(drained.stdout)).to.deep.equal([
+        { node: 'a', finished: true, moved_bytes: 5 },
+        { node: 'c', finished: true, moved_bytes: 5 },
       ]);
     });
   });
