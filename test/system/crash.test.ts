@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { existsSync } from 'node:fs';
-import { PROJECT, type NodeJson } from '../support/cluster.js';
+import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
 /** Every failpoint that the sources have, so that a new one is tested without being listed. */
@@ -86,4 +86,51 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
     expect(await cluster().ok('node', 'exec', 'victim', '--', 'cat', '/root/note')).to.equal('kept\n');
     await cluster().ok('node', 'rm', 'victim');
   });
+
+  it('is followed by one that answers what is true while an agent is frozen, whatever is asked of it from the start', async () => {
+    for (const name of ['still', 'frozen']) await cluster().ok('node', 'create', name, ...CREATE);
+    const frozen = (await list()).find(({ name }) => name === 'frozen');
+    const agent = childOf(frozen?.pid ?? 0);
+    process.kill(agent, 'SIGSTOP');
+    const answers = new Map<string, number>();
+    try {
+      await cluster().killController();
+      const next = { isUp: false };
+      const starting = cluster()
+        .startController()
+        .finally(() => (next.isUp = true));
+      // From before it listens until it has been up for a while.
+      for (let index = 0; !next.isUp || index < 6; index += 1) {
+        const name = `upload-${index}`;
+        const { code } = await cluster().runWith({ input: `content ${index}` }, 'fs', 'upload', '-', `/${name}`);
+        answers.set(name, code);
+      }
+      await starting;
+    } finally {
+      process.kill(agent, 'SIGCONT');
+    }
+    const stored = (await cluster().json<{ name: string }[]>('fs', 'ls', '/')).map(({ name }) => name);
+    const acknowledged = [...answers].filter(([, code]) => code === 0).map(([name]) => name);
+    expect(stored.sort(), JSON.stringify([...answers])).to.deep.equal(acknowledged.sort());
+    expect(acknowledged, 'the other node took them').not.to.deep.equal([]);
+    for (const name of acknowledged)
+      expect(await cluster().ok('fs', 'download', `/${name}`, '-')).to.equal(`content ${name.slice('upload-'.length)}`);
+  });
+
+  it('by SIGTERM, with a command open in a node, is waited for by the next one', async () => {
+    const ended = cluster().run('node', 'exec', 'still', '--', 'sh', '-c', 'echo up >/root/open; exec sleep 600');
+    await eventually(
+      async () => (await cluster().run('node', 'exec', 'still', '--', 'cat', '/root/open')).code,
+      (code) => code === 0,
+    );
+    process.kill(cluster().controllerPid, 'SIGTERM');
+    await cluster().startController();
+    expect((await ended).code, 'the command says that it was cut off').not.to.equal(0);
+    expect(await cluster().ok('node', 'exec', 'still', '--', 'echo', 'well')).to.equal('well\n');
+    for (const name of ['still', 'frozen']) await cluster().ok('node', 'rm', name, '--force');
+  });
 });
+
+/** The agent below a node's init. */
+const childOf = (pid: number): number =>
+  Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
