@@ -9,7 +9,7 @@ import { isNodeId } from '../shared/ids.js';
 
 export const DEFAULT_CONFIG_FILE = '/.nexus/config/agent.json';
 
-const TEXT_FIELDS = ['nodeName', 'instance', 'natsUrl', 'credsFile', 'tokenPublicKey', 'host', 'dataDir', 'socketPath'];
+const TEXT_FIELDS = ['nodeName', 'instance', 'natsUrl', 'credsFile', 'tokenPublicKey', 'host', 'dataDir'];
 const PUBLIC_KEY_BYTES = 32;
 
 /** Code: invalid_argument, naming the field. */
@@ -33,7 +33,7 @@ export function loadAgentConfig(file: string): AgentConfig {
 export function checkAgentConfig(parsed: unknown): AgentConfig {
   if (typeof parsed !== 'object' || parsed === null) throw wrong('the file', 'must be a JSON object');
   const fields = parsed as Record<string, unknown>;
-  const { nodeId, port, volume, cgroup, networkInterface } = fields;
+  const { nodeId, port, volume, statusSocket, cgroup, networkInterface } = fields;
   if (typeof nodeId !== 'string' || !isNodeId(nodeId)) throw wrong('nodeId', 'must be a node id');
   for (const name of TEXT_FIELDS) {
     if (typeof fields[name] !== 'string' || fields[name] === '') throw wrong(name, 'must be a text');
@@ -44,6 +44,7 @@ export function checkAgentConfig(parsed: unknown): AgentConfig {
   if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535)
     throw wrong('port', 'must be a TCP port');
   if (!isVolume(volume)) throw wrong('volume', 'must be {kind: mounted} or {kind: directory, sizeBytes}');
+  if (!isSocket(statusSocket)) throw wrong('statusSocket', 'must be {path} or {fd}');
   if (cgroup !== 'v2' && cgroup !== 'v1' && cgroup !== 'none') throw wrong('cgroup', 'must be v2, v1 or none');
   if (typeof networkInterface !== 'string') throw wrong('networkInterface', 'must be a text');
   return fields as unknown as AgentConfig;
@@ -53,6 +54,11 @@ function isVolume(value: unknown): value is AgentConfig['volume'] {
   if (typeof value !== 'object' || value === null || !('kind' in value)) return false;
   if (value.kind === 'mounted') return true;
   return value.kind === 'directory' && 'sizeBytes' in value && Number.isSafeInteger(value.sizeBytes);
+}
+
+function isSocket(value: unknown): value is AgentConfig['statusSocket'] {
+  if (typeof value !== 'object' || value === null) return false;
+  return 'fd' in value ? Number.isSafeInteger(value.fd) : 'path' in value && typeof value.path === 'string';
 }
 
 const wrong = (field: string, rule: string): NexusError =>

@@ -141,8 +141,8 @@ async function run(
   const dataServer = createDataServer(context, statusPages(sources));
   const statusServer = createStatusServer(log, statusPages(sources));
   await listen(dataServer, { host: config.host, port: config.port });
-  await rm(config.socketPath, { force: true });
-  await listen(statusServer, { path: config.socketPath });
+  if ('path' in config.statusSocket) await rm(config.statusSocket.path, { force: true });
+  await listen(statusServer, config.statusSocket);
 
   const subjects = subjectsOf(config.instance);
   let reported: NodeUsage | undefined;
@@ -227,7 +227,10 @@ function endRequest(): EndRequest {
   return { asked, ask };
 }
 
-async function listen(server: Server, where: { host: string; port: number } | { path: string }): Promise<void> {
+async function listen(
+  server: Server,
+  where: { host: string; port: number } | AgentConfig['statusSocket'],
+): Promise<void> {
   server.listen(where);
   await once(server, 'listening');
 }

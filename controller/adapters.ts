@@ -60,7 +60,12 @@ export async function makeRuntime(settings: Settings, { dist }: Places): Promise
 
 export const makeNetwork = (settings: Settings, subnet: Subnet): NetworkFabric =>
   isContained(settings)
-    ? new BridgeNetwork({ instance: settings.instance, bridge: settings.bridge, subnet })
+    ? new BridgeNetwork({
+        instance: settings.instance,
+        bridge: settings.bridge,
+        subnet,
+        busPort: settings.natsUrl === undefined ? settings.natsPort : undefined,
+      })
     : new LoopbackNetwork(subnet);
 
 export function makeVolumes(settings: Settings): VolumeProvisioner {

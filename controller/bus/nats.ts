@@ -71,6 +71,10 @@ const readNamed = (setting: string, path: string): Promise<string> =>
     throw new NexusError('invalid_argument', `setting ${setting}: ${path}: ${why}`, {}, { cause: error });
   });
 
+/** An agent sends three or four a second, and some more when its volume changes its state or its connection is new. */
+const PERIOD_SECONDS = 5;
+const MESSAGES_PER_PERIOD = 250;
+
 export class NatsBus implements AgentBus {
   #connection: NatsConnection | undefined;
   #advisories: NatsConnection | undefined;
@@ -80,6 +84,8 @@ export class NatsBus implements AgentBus {
   /** What the requests on their way are told when the connection is lost. */
   readonly #onOutage = new Set<(error: Error) => void>();
   readonly #subjects;
+  /** In the present period, of each agent that was heard. */
+  readonly #received = new Map<NodeId, { readonly since: number; messages: number }>();
 
   constructor(
     private readonly access: BusAccess,
@@ -222,12 +228,28 @@ export class NatsBus implements AgentBus {
 
   #deliver(message: Msg, listener: BusListener): void {
     const { node, kind } = parseAgentSubject(message.subject);
+    // Before it is read: what an agent sends beyond that must not cost the others their turn.
+    if (this.#isFlood(node)) {
+      listener.garbled(node, `it sends more than ${MESSAGES_PER_PERIOD / PERIOD_SECONDS} messages a second`);
+      return;
+    }
     try {
       if (kind === 'heartbeat') listener.heartbeat(node, AgentHeartbeat.decode(message.data));
       else if (kind === 'report') listener.report(node, AgentReport.decode(message.data));
     } catch (error) {
       listener.garbled(node, `a ${plainText(kind, 32)} could not be read: ${(error as Error).message}`);
     }
+  }
+
+  #isFlood(node: NodeId): boolean {
+    const now = performance.now();
+    const seen = this.#received.get(node);
+    if (seen === undefined || now - seen.since > PERIOD_SECONDS * 1000) {
+      this.#received.set(node, { since: now, messages: 1 });
+      return false;
+    }
+    seen.messages += 1;
+    return seen.messages > MESSAGES_PER_PERIOD;
   }
 }
 

@@ -8,6 +8,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { toolFailure } from '../../shared/tool-failure.js';
+import { guardBus, removeGuard } from './flood-guard.js';
 import type { Subnet } from './ipam.js';
 import type { LinkSpec, NetworkFabric, NetworkState } from './port.js';
 
@@ -15,6 +16,8 @@ export interface BridgeOptions {
   readonly instance: string;
   readonly bridge: string;
   readonly subnet: Subnet;
+  /** Of the bus on the bridge's address; undefined: it is elsewhere. */
+  readonly busPort: number | undefined;
 }
 
 const NODE_INTERFACE = 'eth0';
@@ -37,7 +40,7 @@ export class BridgeNetwork implements NetworkFabric {
   }
 
   async prepare(): Promise<void> {
-    const { bridge, subnet } = this.options;
+    const { instance, bridge, subnet, busPort } = this.options;
     await this.#refuseForeignSubnet();
     const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
     const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
@@ -46,6 +49,7 @@ export class BridgeNetwork implements NetworkFabric {
       `address replace ${address} dev ${bridge}`,
       `link set dev ${bridge} up`,
     ]);
+    if (busPort !== undefined) await guardBus({ instance, bridge, port: busPort });
   }
 
   /** Two networks with the same addresses would take each other's packets without a word. */
@@ -160,6 +164,7 @@ export class BridgeNetwork implements NetworkFabric {
   async dispose(): Promise<void> {
     for (const slot of await this.list()) await this.detach(slot);
     await tryCommand('ip', ['link', 'delete', 'dev', this.options.bridge, 'type', 'bridge']);
+    await removeGuard(this.options.instance);
   }
 
   #linkName(slot: number): string {

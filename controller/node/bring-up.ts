@@ -3,17 +3,18 @@
  * the caller's undo stack. The node is in Creating before and in Running after.
  */
 import { readFileSync } from 'node:fs';
-import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../shared/config/agent-config.js';
 import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/failpoint.js';
 import { MIB } from '../../shared/limits.js';
 import type { UndoStack } from '../../shared/undo.js';
+import { listenForAnother, type ListeningSocket } from '../host/listening.js';
 import { isAlive } from '../host/process-identity.js';
 import { writeSecret } from '../host/secret-file.js';
 import { IN_NODE } from '../runtime/bundle.js';
-import type { ContainerSpec, ProcessIdentity } from '../runtime/port.js';
+import { STATUS_SOCKET_FD, type ContainerSpec, type ProcessIdentity } from '../runtime/port.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
 import { howItEnded, startAdvice, startLine } from './ending.js';
@@ -51,7 +52,6 @@ export async function bringUp(
   heard.catch(() => undefined);
   await runtime.start(node.id, signal);
   failpoint('bring-up/container-started');
-  await linkSocket(context, node, identity);
 
   const agent = await heard;
   failpoint('bring-up/heard');
@@ -71,9 +71,13 @@ async function createContainer(context: NodeContext, node: NodeRecord, signal: A
   const { logs, runtime, settings, clock } = context;
   const spec = await containerSpec(context, node);
   const log = await logs.open(nodeLogPlace(settings, node.id), startLine(clock.now()));
+  let statusSocket: ListeningSocket | undefined;
   try {
-    return await runtime.create({ ...spec, output: log.output }, signal);
+    // Through a socket in its own root, a node could lead whoever inspects it to any other socket of the host.
+    if (runtime.agentCgroup !== 'none') statusSocket = await listenForAnother(nodeSocket(settings, node.id));
+    return await runtime.create({ ...spec, output: log.output, statusSocket: statusSocket?.fd }, signal);
   } finally {
+    statusSocket?.close();
     log.close();
   }
 }
@@ -114,7 +118,7 @@ async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void
     port: settings.dataPort,
     dataDir: isContained ? IN_NODE.data : volumes.pathOf(node.id),
     volume: volumes.usesLoopDevices ? { kind: 'mounted' } : { kind: 'directory', sizeBytes: node.storageBytes },
-    socketPath: isContained ? IN_NODE.socket : nodeSocket(settings, node.id),
+    statusSocket: isContained ? { fd: STATUS_SOCKET_FD } : { path: nodeSocket(settings, node.id) },
     cgroup: runtime.agentCgroup,
     networkInterface: network.nodeInterface,
   };
@@ -137,14 +141,6 @@ async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
   for (const [name, lines] of Object.entries(files)) {
     await writeFile(join(folder, name), `${lines.join('\n')}\n`, { mode: 0o644 });
   }
-}
-
-/** The agent's socket lies in the node's own small tmpfs; the host reaches it through the process's root folder. */
-async function linkSocket(context: NodeContext, node: NodeRecord, identity: ProcessIdentity): Promise<void> {
-  if (context.runtime.agentCgroup === 'none') return;
-  const link = nodeSocket(context.settings, node.id);
-  await rm(link, { force: true });
-  await symlink(`/proc/${identity.pid}/root${IN_NODE.socket}`, link);
 }
 
 /** Resolves with the first heartbeat; rejects when the container ends, time is up or the caller goes. */

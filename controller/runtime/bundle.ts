@@ -9,7 +9,6 @@ export const IN_NODE = {
   config: '/.nexus/config',
   volumeImage: '/.nexus/volume.img',
   run: '/.nexus/run',
-  socket: '/.nexus/run/agent.sock',
   data: '/data',
 } as const;
 

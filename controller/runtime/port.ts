@@ -32,7 +32,11 @@ export interface ContainerSpec {
   readonly configDir: string;
   /** Standard output and error of the first stage and the agent; the caller's, who closes it after `create`. */
   readonly output: Socket | number;
+  /** A descriptor that listens for the agent, which has it as STATUS_SOCKET_FD; the caller's, who closes it after `create`. */
+  readonly statusSocket?: number | undefined;
 }
+
+export const STATUS_SOCKET_FD = 3;
 
 /** A process that can't be mistaken for a later one with the same number. */
 export interface ProcessIdentity {

@@ -122,8 +122,12 @@ export class RuncRuntime implements ContainerRuntime {
   async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
     const runcLog = join(bundle, 'runc.log');
     await rm(runcLog, { force: true });
-    const args = this.#arguments('--log', runcLog, 'create', '--bundle', bundle, '--pid-file', pidFile, spec.nodeId);
-    const child = spawn('runc', args, { stdio: ['ignore', spec.output, spec.output], timeout: CREATE_TIMEOUT_MS });
+    // The descriptors from 3 on: the status socket alone.
+    const inherited = spec.statusSocket === undefined ? [] : [spec.statusSocket];
+    const options = ['--bundle', bundle, '--pid-file', pidFile, '--preserve-fds', String(inherited.length)];
+    const args = this.#arguments('--log', runcLog, 'create', ...options, spec.nodeId);
+    const stdio = ['ignore' as const, spec.output, spec.output, ...inherited];
+    const child = spawn('runc', args, { stdio, timeout: CREATE_TIMEOUT_MS });
     const exitCode = await new Promise<number | null>((resolve, reject) => {
       child.once('error', (error: NodeJS.ErrnoException) => {
         reject(notStarted('runc', error));

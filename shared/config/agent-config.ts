@@ -14,8 +14,11 @@ export interface AgentConfig {
   readonly dataDir: string;
   /** mounted: a file system of its own bounds it; directory: the agent itself keeps to `sizeBytes`. */
   readonly volume: { readonly kind: 'mounted' } | { readonly kind: 'directory'; readonly sizeBytes: number };
-  /** Unix socket for inspection without the network. */
-  readonly socketPath: string;
+  /**
+   * Unix socket for inspection without the network: a path to listen at, or the number of a descriptor that listens
+   * already, at a path of the host that nobody in the node can change.
+   */
+  readonly statusSocket: { readonly path: string } | { readonly fd: number };
   /** none: the process runtime has no cgroup of its own. */
   readonly cgroup: 'v2' | 'v1' | 'none';
   /** Network interface whose counters are reported; empty: none. */

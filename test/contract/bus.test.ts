@@ -76,6 +76,19 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
       expect(bus.serverPid > 0).to.equal(ownsServer);
     });
 
+    if (needsServer) {
+      it('hears no more of an agent than makes sense, says so, and hears the others', async () => {
+        const flooder = await connect(ONE);
+        for (let sent = 0; sent < 3000; sent += 1) flooder.heartbeat(heartbeatOf('flood'));
+        const garbled = (): number => heard.all.filter((line) => line === `garbled ${ONE}`).length;
+        await eventually(garbled, (count) => count >= 2000);
+        const other = await connect(OTHER);
+        other.heartbeat({ ...heartbeatOf('calm'), nodeId: OTHER });
+        await hears(`heartbeat ${OTHER} calm`);
+        expect(heard.all.filter((line) => line === `heartbeat ${ONE} flood`).length).to.be.within(1, 1000);
+      });
+    }
+
     it('passes a pulse on while its server does, and says so when it does not', async () => {
       expect(await bus.pulse(PATIENCE_MS)).to.equal(true);
       await opened.hang();

@@ -1,10 +1,46 @@
 /** What every network keeps: nodes reach host and each other, links are cut without complaint, nothing stays behind. */
+import { once } from 'node:events';
+import { createServer, type Socket } from 'node:net';
 import { expect } from 'chai';
 import type { NetworkFabric } from '../../controller/network/port.js';
+import { runCommand } from '../../shared/exec.js';
+import { KIB, MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
-import { NETWORKS, type OpenedNetwork } from '../support/networks.js';
+import { BUS_PORT, NETWORKS, type OpenedNetwork } from '../support/networks.js';
 import { skipWithoutSystem } from '../support/system.js';
+
+/** Sends zeroes to a port for 3 s, or so many bytes. */
+const SEND = `import socket,sys,time
+host, port, most = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+link = socket.create_connection((host, port)); link.settimeout(3); end = time.monotonic() + 3; sent = 0
+try:
+  while sent < most and (most < 1 << 30 or time.monotonic() < end): sent += link.send(bytes(min(65536, most - sent)))
+except TimeoutError: pass`;
+
+/** Says how many of so many connections it can have at once. */
+const CONNECT = `import socket,sys
+links = []
+try:
+  for _ in range(int(sys.argv[3])): links.append(socket.create_connection((sys.argv[1], int(sys.argv[2])), 10))
+except OSError: pass
+print(len(links), end="")`;
+
+/** Counts what a listener at the host is sent by a node: `most` bytes, or without a bound on them for three seconds. */
+async function bytesTaken(host: string, port: number, pid: number, most = 2 ** 40) {
+  let bytes = 0;
+  const began = performance.now();
+  const server = createServer((socket) => {
+    socket.on('data', (data) => (bytes += data.length)).on('error', () => undefined);
+  }).listen(port, host);
+  await once(server, 'listening');
+  const ended = once(server, 'connection').then(([socket]) => once(socket as Socket, 'close'));
+  const sender = ['python3', '-c', SEND, host, String(port), String(most)];
+  await runCommand('nsenter', [`--net=/proc/${pid}/ns/net`, ...sender]);
+  await ended;
+  server.close();
+  return { bytes, seconds: (performance.now() - began) / 1000 };
+}
 
 const never = new AbortController().signal;
 
@@ -141,6 +177,38 @@ for (const { name, needsRoot, hasLinks, open } of NETWORKS) {
 
       it('refuses addresses that something else has', async () => {
         expect(await codeOf(() => opened.rival.prepare())).to.equal('failed_precondition');
+      });
+    }
+
+    if (needsRoot) {
+      it('takes no more for the bus of one node than a bound, and as much as ever of others and for other ports', async () => {
+        const flooder = await attach(0);
+        const other = await attach(1);
+        const flood = await bytesTaken(network.hostAddress, BUS_PORT, flooder.pid);
+        expect(flood.bytes).to.be.greaterThan(0);
+        // A burst, and twice what is allowed in the time that it took.
+        expect(flood.bytes).to.be.lessThan(2 * MIB + 2 * 512 * KIB * flood.seconds);
+        expect((await bytesTaken(network.hostAddress, BUS_PORT, other.pid, MIB)).bytes).to.equal(MIB);
+        expect((await bytesTaken(network.hostAddress, BUS_PORT + 1, flooder.pid, 64 * MIB)).bytes).to.equal(64 * MIB);
+      });
+    }
+
+    if (needsRoot) {
+      it('lets one node have a few connections to the bus, and others theirs', async () => {
+        const greedy = await attach(0);
+        const other = await attach(1);
+        const server = createServer().listen(BUS_PORT, network.hostAddress);
+        const connect = (pid: number, count: number) =>
+          runCommand('nsenter', [
+            `--net=/proc/${pid}/ns/net`,
+            ...['python3', '-c', CONNECT, network.hostAddress, String(BUS_PORT), String(count)],
+          ]);
+        try {
+          expect((await connect(greedy.pid, 100)).stdout).to.equal('16');
+          expect((await connect(other.pid, 10)).stdout).to.equal('10');
+        } finally {
+          server.close();
+        }
       });
     }
 

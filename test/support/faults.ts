@@ -69,7 +69,20 @@ export class Faults {
         return isDone('ip', 'address', 'flush', 'dev', bridge);
       case 'volume read-only':
         return await this.#hurtVolume((pid) =>
-          isDone('nsenter', '-t', pid, '-m', 'busybox', 'mount', '-t', 'ext4', '-o', 'remount,ro', 'none', '/data'),
+          isDone(
+            'nsenter',
+            '-t',
+            pid,
+            '-m',
+            '/.nexus/rt/bin/busybox',
+            'mount',
+            '-t',
+            'ext4',
+            '-o',
+            'remount,ro',
+            'none',
+            '/data',
+          ),
         );
       case 'volume shut down':
         return await this.#hurtVolume((pid) => isDone('python3', '-c', SHUT_DOWN, `/proc/${pid}/root/data`));

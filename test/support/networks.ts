@@ -100,6 +100,9 @@ const loopback: NetworkVariant = {
   },
 };
 
+/** Of the bus, which the bridge bounds. */
+export const BUS_PORT = 4222;
+
 const bridge: NetworkVariant = {
   name: 'bridge',
   needsRoot: true,
@@ -107,7 +110,7 @@ const bridge: NetworkVariant = {
   open: async () => {
     const instance = testInstance();
     const subnet = subnetOf(instance, 'runc');
-    const network = new BridgeNetwork({ instance, bridge: `nx-${instance}`, subnet });
+    const network = new BridgeNetwork({ instance, bridge: `nx-${instance}`, subnet, busPort: BUS_PORT });
     const other = testInstance();
     const nodes: ChildProcess[] = [];
     const ip = (...args: string[]) => runCommand('ip', args);
@@ -115,7 +118,7 @@ const bridge: NetworkVariant = {
     return {
       network,
       subnet,
-      rival: new BridgeNetwork({ instance: other, bridge: `nx-${other}`, subnet }),
+      rival: new BridgeNetwork({ instance: other, bridge: `nx-${other}`, subnet, busPort: undefined }),
       ruin: [
         () => ip('link', 'delete', 'dev', name),
         () => ip('link', 'set', 'dev', name, 'down'),

@@ -1,4 +1,5 @@
 /** What a test must not leave on the host: everything that can be named after an instance, before and after. */
+import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
@@ -31,6 +32,7 @@ export function residueOf(instance: string): string[] {
   const names = instanceDefaults(instance, 'runc', 0);
   return [
     ...links(instance, names),
+    ...tables(instance),
     ...cgroups(basename(names.cgroupParent)),
     ...mounts(names),
     ...folders(names),
@@ -49,6 +51,12 @@ function loopDevices({ loopBase }: InstanceDefaults): string[] {
     })
     .map((name) => `loop device ${name}${existsSync(`/sys/block/${name}/loop/backing_file`) ? ' (attached)' : ''}`);
 }
+
+const tables = (instance: string): string[] =>
+  execFileSync('nft', ['list', 'tables'], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => line.endsWith(` nexus-${instance}`))
+    .map((line) => `nftables ${line}`);
 
 const links = (instance: string, { bridge }: InstanceDefaults): string[] =>
   readdirSync('/sys/class/net')

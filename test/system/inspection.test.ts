@@ -1,7 +1,7 @@
 /** One agent looked at by hand, in every way that docs/operations/inspect-an-agent.md tells, and the reflection of the controller. */
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -10,6 +10,8 @@ import { PROJECT, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
 const execute = promisify(execFile);
+/** Of the agent's runtime: nobody in the node can replace it. */
+const BUSYBOX = '/.nexus/rt/bin/busybox';
 
 interface ChunkJson {
   readonly chunk_id: string;
@@ -80,6 +82,15 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
     }
   });
 
+  it('is the one that answers at its socket, wherever the node leads from its own folders', async () => {
+    const { socket } = cluster();
+    const lead = `cd /.nexus/run && rm -f agent.sock; ln -s ${socket} agent.sock; ls -l /.nexus/run`;
+    expect(await cluster().ok('node', 'exec', 'one', '--', 'sh', '-c', lead)).to.contain(`-> ${socket}`);
+    const path = join(cluster().runDir, node.id, 'agent.sock');
+    expect(lstatSync(path).isSocket()).to.equal(true);
+    expect(JSON.parse(await curl('--unix-socket', path, 'http://agent/healthz'))).to.deep.equal({ status: 'ok' });
+  });
+
   it('is refused with a code when the node is down, or is none', async () => {
     await cluster().ok('node', 'create', 'two', '--storage', '64M');
     await cluster().ok('node', 'stop', 'two');
@@ -111,10 +122,10 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
   it('has namespaces that nsenter enters and a container that runc knows', async () => {
     const { pid } = await cluster().json<NodeJson>('node', 'inspect', 'one');
     expect(await output('nsenter', '--target', String(pid), '--net', 'ip', '-brief', 'address')).to.include(node.ip);
-    expect(await output('nsenter', '--target', String(pid), '--mount', 'ls', '/data')).to.include('chunks');
+    expect(await output('nsenter', '--target', String(pid), '--mount', BUSYBOX, 'ls', '/data')).to.include('chunks');
     const state = ['--root', join(cluster().runDir, 'runc.state')];
     expect(await output('runc', ...state, 'list')).to.match(new RegExp(`${node.id} +${pid} +running`));
-    expect(await output('runc', ...state, 'exec', node.id, 'ls', '/data')).to.include('chunks');
+    expect(await output('runc', ...state, 'ps', node.id)).to.include('agent.cjs');
   });
 
   it('shows a copy whose record is damaged among those that are whole', async () => {

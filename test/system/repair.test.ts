@@ -48,7 +48,7 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     const { pid } = await node(name);
     const file = `/data/chunks/${chunk.slice(0, 2)}/${chunk}`;
     const script = `byte=$(dd if=${file} bs=1 skip=1000 count=1 2>/dev/null | od -An -tu1); printf "\\\\$(printf %o $((byte ^ 1)))" | dd of=${file} bs=1 seek=1000 conv=notrunc 2>/dev/null`;
-    execFileSync('nsenter', ['-t', String(pid), '-m', 'busybox', 'sh', '-c', script]);
+    execFileSync('nsenter', ['-t', String(pid), '-m', '/.nexus/rt/bin/busybox', 'sh', '-c', script]);
   };
 
   before(async () => {

@@ -104,7 +104,7 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
       '-t',
       String(pid),
       '-m',
-      'busybox',
+      '/.nexus/rt/bin/busybox',
       'mount',
       '-t',
       'ext4',

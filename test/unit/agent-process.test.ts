@@ -115,7 +115,7 @@ describe('agent process', function () {
       port: await freePort(),
       dataDir: join(folder, 'data'),
       volume: { kind: 'directory', sizeBytes: 64 * MIB },
-      socketPath: join(folder, 'agent.sock'),
+      statusSocket: { path: join(folder, 'agent.sock') },
       cgroup: 'none',
       networkInterface: 'lo',
     };
@@ -153,7 +153,7 @@ describe('agent process', function () {
   it('refuses a data folder that another agent has, and takes it once that one is gone', async () => {
     const first = startAgent();
     await listening();
-    const other = { ...config, port: await freePort(), socketPath: join(folder, 'other.sock') };
+    const other = { ...config, port: await freePort(), statusSocket: { path: join(folder, 'other.sock') } };
     await writeFile(join(folder, 'agent.json'), JSON.stringify(other));
     expect(await ended(startAgent())).to.equal(1);
     const refusal = closingLine();
