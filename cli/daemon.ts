@@ -1,6 +1,6 @@
 /** Starting and awaiting the controller's process. */
 import { spawn } from 'node:child_process';
-import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
+import { mkdir, open, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { NO_DEBUGGER } from '../shared/debugger-signal.js';
 import { exitCodeOf } from '../shared/exec.js';
@@ -8,16 +8,22 @@ import { AWAITING_LOCK, CONTROLLER_LOG } from '../shared/config/instance.js';
 import type { Settings } from '../shared/config/settings.js';
 import { isErrorCode, NexusError } from '../shared/errors.js';
 import { raiseLimits } from '../shared/host/limits.js';
+import { KIB } from '../shared/limits.js';
 import type { Context } from './context.js';
 import { openController, type Controller } from './connection.js';
 import { controllerProgram } from './project.js';
 import { notAnswering } from './silent-controller.js';
 
 const POLL_MS = 25;
+const STATUS_DEADLINE_MS = 5000;
 /** A controller that somebody else has just started is mostly up before this is worth a word. */
 const PATIENCE_MS = 3000;
 /** Of a start by somebody else, which may take as long as a slow one with the base image unpacked. */
 const OTHERS_TIMEOUT_MS = 60_000;
+/** A log on a full disk says nothing: the controller is asked now and then, whatever its log says. */
+const ASK_PERIOD_MS = 1000;
+/** With less a log line, or a database, has no room. */
+const FULL_BYTES = 64 * KIB;
 /** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
 const NODE_FLAGS = ['--max-semi-space-size=2', NO_DEBUGGER];
 
@@ -43,6 +49,15 @@ async function tryController(settings: Settings, signal: AbortSignal): Promise<C
   }
 }
 
+/** Undefined when it does not say. */
+async function pidOf(controller: Controller): Promise<number | undefined> {
+  const { cluster } = controller;
+  return await controller.call(cluster, cluster.getStatus, {}, STATUS_DEADLINE_MS).then(
+    ({ controllerPid }) => controllerPid,
+    () => undefined,
+  );
+}
+
 /** Detached, in a session of its own, with its output in <state>/controller.log. Returns when it serves. */
 export async function startController(context: Context, settings: Settings): Promise<Controller> {
   await raiseLimits();
@@ -66,22 +81,26 @@ export async function startController(context: Context, settings: Settings): Pro
   // That somebody else was quicker: theirs is as good, and will be up in a moment.
   let other: NexusError | undefined;
   let isTold = false;
+  let askedAt = startedAt;
   for (;;) {
     const text = await readFrom(path, before);
     if (!isTold && text.includes(`"note":"${AWAITING_LOCK}"`)) {
       context.note('another controller of this cluster is ending or starting; waiting for it');
       isTold = true;
     }
-    if (other !== undefined || text.includes('"the controller is up"')) {
+    const isSaid = other !== undefined || text.includes('"the controller is up"');
+    if (isSaid || Date.now() > askedAt + ASK_PERIOD_MS) {
+      askedAt = Date.now();
       // It serves by its own word: on a busy machine a connection may take longer than one attempt waits.
       const controller = await tryController(settings, context.signal).catch((error: unknown) => {
         if (!context.signal.aborted) throw error;
         return undefined;
       });
-      if (controller !== undefined) return controller;
+      if (controller !== undefined && (isSaid || (await pidOf(controller)) === child.pid)) return controller;
+      await controller?.close();
     }
     if (other === undefined && (child.exitCode !== null || child.signalCode !== null)) {
-      other = await startFailure(path, before);
+      other = await startFailure(settings, before);
       if (other.code !== 'already_exists') {
         if (made !== undefined) await takeBackLog(settings, other);
         throw other;
@@ -93,13 +112,13 @@ export async function startController(context: Context, settings: Settings): Pro
     }
     if (context.signal.aborted || Date.now() > (other === undefined ? deadline : startedAt + OTHERS_TIMEOUT_MS)) {
       child.kill('SIGTERM');
-      throw notStarted(context, settings, other !== undefined);
+      throw await notStarted(context, settings, other !== undefined);
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
 
-function notStarted(context: Context, settings: Settings, isOthers: boolean): NexusError {
+async function notStarted(context: Context, settings: Settings, isOthers: boolean): Promise<NexusError> {
   if (context.signal.aborted) {
     const left = isOthers
       ? 'the controller, which another command started, was left alone'
@@ -109,8 +128,14 @@ function notStarted(context: Context, settings: Settings, isOthers: boolean): Ne
   if (isOthers) return notAnswering(settings);
   return new NexusError(
     'deadline_exceeded',
-    `the controller is not up after ${settings.startTimeoutMs / 1000} s (start-timeout-ms); see ${controllerLog(settings)}`,
+    `the controller is not up after ${settings.startTimeoutMs / 1000} s (start-timeout-ms); see ${controllerLog(settings)}${await wordOnDisk(settings.stateDir)}`,
   );
+}
+
+/** Why there is nothing in the log, where that is so. */
+async function wordOnDisk(folder: string): Promise<string> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize < FULL_BYTES ? `; the disk under ${folder} is full: make room on it, then try again` : '';
 }
 
 /** A first start that failed leaves nothing, unless there is more to read than the error says. */
@@ -156,7 +181,8 @@ async function readFrom(path: string, before: number): Promise<string> {
 }
 
 /** The controller's last word is a log line whose message is for people. */
-async function startFailure(path: string, before: number): Promise<NexusError> {
+async function startFailure(settings: Settings, before: number): Promise<NexusError> {
+  const path = controllerLog(settings);
   const lines = (await readFrom(path, before)).trim().split('\n');
   // Two controllers that start at once write into one log: only a fatal line is the end of one.
   const last = lines.findLast((line) => line.includes('"level":60')) ?? lines.at(-1) ?? '';
@@ -167,7 +193,8 @@ async function startFailure(path: string, before: number): Promise<NexusError> {
   } catch {
     // Not a log line: an error of Node itself.
   }
-  return new NexusError('internal', `the controller ended at once; see ${path}: ${last}`);
+  const word = await wordOnDisk(settings.stateDir);
+  return new NexusError('internal', `the controller ended at once; see ${path}: ${last}${word}`);
 }
 
 /** In the foreground, with its log on this terminal; the exit code is the controller's. */

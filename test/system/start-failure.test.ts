@@ -2,13 +2,28 @@
 import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer, type AddressInfo, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { eventually, PROJECT, TestCluster } from '../support/cluster.js';
 import { residueOf } from '../support/residue.js';
+import { SmallDisk } from '../support/small-disk.js';
 import { skipWithout, whySkipped } from '../support/system.js';
+
+const PAGE_BYTES = 4096;
 
 describe('a start that fails', function () {
   this.timeout(180_000);
@@ -81,6 +96,42 @@ describe('a start that fails', function () {
     await cluster.ok('down', '--purge');
     await ended;
     rmSync(cluster.folder, { recursive: true });
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('does not come from a full disk, on which a cluster is also purged', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nexus-full-'));
+    const disk = new SmallDisk(join(folder, 'disk'), 300);
+    const stateDir = join(disk.path, 'state');
+    const cluster = new TestCluster({ runtime: 'process', env: { NEXUS_STATE_DIR: stateDir } });
+    try {
+      await cluster.ok('up');
+      await cluster.ok('node', 'create', 'a', '--storage', '64M');
+      const log = join(stateDir, 'controller.log');
+      const killed = async (): Promise<void> => {
+        const { pid } = (await cluster.json<{ controller: { pid: number } }>('status')).controller;
+        // Not one line more has room in it.
+        appendFileSync(log, '\n'.repeat(PAGE_BYTES - (statSync(log).size % PAGE_BYTES)));
+        disk.fill();
+        process.kill(pid, 'SIGKILL');
+        await eventually(
+          () => existsSync(`/proc/${pid}/exe`),
+          (isThere) => !isThere,
+        );
+      };
+      await killed();
+      await cluster.ok('up');
+      expect(await cluster.json<object[]>('node', 'ls')).to.have.length(1);
+      disk.free();
+      await killed();
+      await cluster.ok('down', '--purge');
+    } finally {
+      disk.free();
+      await cluster.run('down', '--purge');
+      disk.remove();
+      rmSync(folder, { recursive: true });
+      rmSync(cluster.folder, { recursive: true });
+    }
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });
 
