@@ -42,7 +42,7 @@ describe('what a cluster inherits', function () {
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });
 
-  it('up --demo works under umask 077, without PATH, standard streams, signals, nor a working folder', async () => {
+  it('up --demo works under umask 777, without PATH, standard streams, signals, nor a working folder', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'nexus-inherited-'));
     const trap = join(folder, 'trap.sh');
     writeFileSync(trap, `touch ${folder}/ran\n`);
@@ -62,7 +62,7 @@ describe('what a cluster inherits', function () {
     };
     const command = [
       'readlink() { echo /nonexistent; }; tar() { false; }; export -f readlink tar',
-      'umask 077',
+      'umask 777',
       'ulimit -Sn 64',
       'trap "" PIPE HUP INT TERM USR1',
       `exec 40>${folder}/held 251>${folder}/held`,
@@ -75,6 +75,8 @@ describe('what a cluster inherits', function () {
     const exports = Object.entries(hostile).map(([name, value]) => `export ${name}='${value}'`);
     const started = shell([...exports, ...command].join('\n'));
     expect(started.code, readFileSync(join(cluster.stateDir, 'controller.log'), 'utf8').slice(-2000)).to.equal(0);
+    const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+    expect([mode(cluster.stateDir), mode(join(cluster.stateDir, 'controller.log'))]).to.deep.equal(['700', '600']);
     const status = await cluster.json<{ controller: { pid: number }; nodes: { running: number } }>('status');
     expect(status.nodes.running).to.equal(3);
     const { pid } = status.controller;
