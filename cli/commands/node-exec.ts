@@ -16,7 +16,7 @@ const REMIND_AFTER_MS = 3000;
 export const exec = command({
   summary: 'run a command in a node',
   details:
-    'The exit code is the command’s own. It runs as root of the node unless --user says otherwise, and ends with this call. Processes that it leaves running stay, and end with the node; their output is not waited for.',
+    'The exit code is the command’s own; 127 where there is no such program, 126 where it can’t be run or begin in that folder. It runs as root of the node unless --user says otherwise, and ends with this call. Processes that it leaves running stay, and end with the node; their output is not waited for.',
   positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
     stdin: { type: 'boolean', short: 'i', description: 'pass standard input on' },

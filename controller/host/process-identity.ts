@@ -12,6 +12,17 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return identity.pid > 0 && readStat(identity.pid)?.startTicks === identity.startTicks;
 }
 
+/** The identity that a record holds. Half a record, of a controller that was killed while it wrote, is none. */
+export function identityIn(record: string): ProcessIdentity | undefined {
+  try {
+    const fields = JSON.parse(record) as Partial<ProcessIdentity> | null;
+    const isWhole = Number.isInteger(fields?.pid) && typeof fields?.startTicks === 'string';
+    return isWhole ? (fields as ProcessIdentity) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** How soon the kernel ends this process when the host's memory is short, -1000 to 1000; inherited from whoever started it. */
 export const ownOomScore = (): number => Number(readFileSync('/proc/self/oom_score_adj', 'utf8'));
 

@@ -47,7 +47,7 @@ static int64_t rate, burst;
 static int64_t tokens;
 static int64_t tokens_at_ms;
 
-/* What was dropped since the log last told of it. */
+/* Lines dropped since the log last told of it. */
 static uint64_t dropped_lines;
 static const char *dropped_why = "";
 
@@ -191,7 +191,7 @@ static int take(const char *data, size_t length) {
   return allowed < length;
 }
 
-/* The input has ended. What was kept is written, whatever the rate says: once, and a few lines. */
+/* The input has ended. The lines that were kept are written, whatever the rate says: once, and a few. */
 static void finish(const char *rest, size_t length) {
   if (length > 0) {
     if (dropped_lines > 0) drop(rest, length, dropped_why);
@@ -274,7 +274,7 @@ int main(int argc, char **argv) {
   if (chdir("/") != 0) fail("/");
   tokens = burst;
   tokens_at_ms = now_ms();
-  /* Whoever started us reads until here: nothing can fail any more. */
+  /* The controller reads until here: nothing can fail any more. */
   close(STDERR_FILENO);
 
   static char buffer[BUFFER_BYTES];

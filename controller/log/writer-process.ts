@@ -10,7 +10,7 @@ import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
 import { NexusError } from '../../shared/errors.js';
 import type { UserIds } from '../../shared/host/service-user.js';
 import { KIB, MIB } from '../../shared/limits.js';
-import { identify, isAlive } from '../host/process-identity.js';
+import { identify, identityIn, isAlive } from '../host/process-identity.js';
 import type { ProcessIdentity } from '../runtime/port.js';
 import type { LogInput, LogPlace, LogWriters } from './port.js';
 
@@ -77,7 +77,11 @@ export class WriterProcesses implements LogWriters {
     const identity = await recorded(record);
     if (identity === undefined || (await hasEnded(identity)) || !mustEnd) return;
     // Somebody still holds its input: whoever that is must not write to a log that is another's, or gone.
-    process.kill(identity.pid, 'SIGKILL');
+    try {
+      process.kill(identity.pid, 'SIGKILL');
+    } catch {
+      // Ended by itself in between.
+    }
     await hasEnded(identity);
   }
 
@@ -115,7 +119,5 @@ async function hasEnded(identity: ProcessIdentity): Promise<boolean> {
   return true;
 }
 
-async function recorded(record: string): Promise<ProcessIdentity | undefined> {
-  const text = await readFile(record, 'utf8').catch(() => '');
-  return text === '' ? undefined : (JSON.parse(text) as ProcessIdentity);
-}
+const recorded = async (record: string): Promise<ProcessIdentity | undefined> =>
+  identityIn(await readFile(record, 'utf8').catch(() => ''));

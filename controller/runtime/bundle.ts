@@ -2,6 +2,7 @@
 import { memoryShares, PAGE_BYTES } from './memory-shares.js';
 import type { ContainerLimits, ContainerSpec, ExecSpec } from './port.js';
 import { nodeSeccomp } from './seccomp.js';
+import { noProgram, notExecutable } from './start-failure.js';
 
 /** Paths inside a node. Everything of Nexus is below one folder, so that any root file system can be an image. */
 export const IN_NODE = {
@@ -196,7 +197,7 @@ export function ociExecProcess(spec: ExecSpec): object {
     terminal: spec.tty,
     ...(spec.tty ? { consoleSize: { width: spec.columns, height: spec.rows } } : {}),
     user: { uid: spec.uid, gid: spec.uid, umask: NODE_UMASK },
-    args: spec.tty ? withTerminal(spec.command, environment) : spec.command,
+    args: spec.tty ? withTerminal(spec, environment) : spec.command,
     // Not runc's: for whoever has to say which command this is.
     command: spec.command,
     env: environment,
@@ -208,20 +209,31 @@ export function ociExecProcess(spec: ExecSpec): object {
 
 /**
  * runc takes ONLCR away from the terminal that it makes in the node. Programs, and people who type stty, expect a terminal
- * as it always is; so it is given back before the command begins, in an environment that no shell has touched.
+ * as it always is; so it is given back before the command begins, in an environment that no shell has touched. A program
+ * that is not there, or can't be run, is told in the words of start-failure.ts, as runc is not asked to start it here.
  */
-const withTerminal = (command: readonly string[], environment: readonly string[]): readonly string[] => {
+const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly string[] => {
   const busybox = `${IN_NODE.runtime}/bin/busybox`;
   return [
     busybox,
     'sh',
     '-c',
-    `${busybox} stty onlcr; exec "$@"`,
-    'sh',
+    `${busybox} stty onlcr; ${EXPECT_PROGRAM}; shift 2; exec "$@"`,
+    spec.command[0] ?? '',
+    noProgram(spec).words,
+    notExecutable(spec).words,
     busybox,
     'env',
     '-i',
     ...environment,
-    ...command,
+    ...spec.command,
   ];
 };
+
+/** In a shell whose $0 is the program, and $1 and $2 the words for one that is not there or can't be run. */
+const EXPECT_PROGRAM = [
+  'case $0 in',
+  '*/*) if [ ! -e "$0" ]; then echo "$1"; exit 127; fi; if [ -d "$0" ] || [ ! -x "$0" ]; then echo "$2"; exit 126; fi;;',
+  '*) if ! command -v -- "$0" >/dev/null; then echo "$1"; exit 127; fi;;',
+  'esac',
+].join(' ');

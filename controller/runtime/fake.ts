@@ -17,6 +17,7 @@ import type {
   ExecSpec,
   ProcessIdentity,
 } from './port.js';
+import { noProgram } from './start-failure.js';
 
 export interface FakeContainer {
   readonly spec: ContainerSpec;
@@ -28,13 +29,19 @@ export interface FakeContainer {
   wasOutOfMemory: boolean;
 }
 
+const absent: FakeProgram = async ({ spec, say }) => {
+  const { exitCode, words } = noProgram(spec);
+  await say('stderr', `${words}\n`);
+  return exitCode;
+};
+
 /** Longer than any test; a test run that dies leaves its processes for no longer than this. */
 const STAND_IN_SECONDS = 300;
 
 export class FakeRuntime implements ContainerRuntime {
   readonly caveats = [];
   readonly containers = new Map<NodeId, FakeContainer>();
-  /** By the whole command line; anything else exits with 127. */
+  /** By the whole command line; anything else is not there. */
   readonly programs = new Map<string, FakeProgram>();
   /** Called when a container's first stage begins to run: an agent may be heard from then on. */
   onStart: (nodeId: NodeId) => void = () => undefined;
@@ -118,7 +125,7 @@ export class FakeRuntime implements ContainerRuntime {
   exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle> {
     return this.script.run('runtime.exec', nodeId, () => {
       const { execs } = this.#expect(nodeId);
-      const handle = new FakeExec(this.programs.get(spec.command.join(' ')) ?? (async () => 127), spec);
+      const handle = new FakeExec(this.programs.get(spec.command.join(' ')) ?? absent, spec);
       execs.add(handle);
       void handle.exited.then(() => execs.delete(handle));
       return handle;

@@ -7,14 +7,15 @@ import { setImmediate } from 'node:timers/promises';
 import { exitCodeOf } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
 import type { ExecHandle } from './port.js';
+import type { StartFailure } from './start-failure.js';
 
 /** More than the system keeps for a reader; beyond it somebody goes on writing. */
 const MOST_BYTES_AFTER_END = 2 * MIB;
 
-/** `atEnd` is called once, when the process and its output have ended, and may know a better exit code. */
+/** `atEnd` is called once, when the process and its output have ended, and may know that the command never began. */
 export function pipedHandle(
   child: ChildProcess,
-  atEnd: () => Promise<number | undefined>,
+  atEnd: (exitCode: number) => Promise<StartFailure | undefined>,
   control: Pick<ExecHandle, 'kill' | 'signal'>,
 ): ExecHandle {
   // The command may close its input whenever it likes.
@@ -22,7 +23,11 @@ export function pipedHandle(
   const output = new PipedOutput(child);
   return {
     ...control,
-    exited: endOf(child, output).then(async (code) => (await atEnd()) ?? code),
+    exited: endOf(child, output).then(async (code) => {
+      const failure = await atEnd(code);
+      if (failure !== undefined) await output.say(`${failure.words}\n`);
+      return failure?.exitCode ?? code;
+    }),
     onOutput: (listener) => {
       output.pipeTo(listener);
     },
@@ -51,18 +56,20 @@ function endOf(child: ChildProcess, output: PipedOutput): Promise<number> {
   });
 }
 
+type OutputListener = Parameters<ExecHandle['onOutput']>[0];
+
 class PipedOutput {
   #bytes = 0;
   /** Pieces that the listener has not taken yet: the pipe behind them is not being read. */
   #pending = 0;
   #onTaken = (): void => undefined;
-  #listen = (): void => undefined;
-  readonly #listened = new Promise<void>((resolve) => (this.#listen = resolve));
+  #listen: (listener: OutputListener) => void = () => undefined;
+  readonly #listened = new Promise<OutputListener>((resolve) => (this.#listen = resolve));
 
   constructor(private readonly child: ChildProcess) {}
 
-  pipeTo(listener: Parameters<ExecHandle['onOutput']>[0]): void {
-    this.#listen();
+  pipeTo(listener: OutputListener): void {
+    this.#listen(listener);
     for (const name of ['stdout', 'stderr'] as const) {
       const stream = this.child[name];
       stream?.on('data', (data: Buffer) => {
@@ -78,6 +85,13 @@ class PipedOutput {
         listener(name, data).then(resume, resume);
       });
     }
+  }
+
+  /** On standard error, after all that the command has said. */
+  async say(text: string): Promise<void> {
+    const listener = await this.#listened;
+    // Nobody may be there to hear it any more.
+    await listener('stderr', Buffer.from(text)).catch(() => undefined);
   }
 
   /** Until all has been taken that was in the pipes: between two turns of the event loop each pipe with data is read. */

@@ -12,8 +12,9 @@ import { NexusError } from '../../shared/errors.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
 import type { ContainerRuntime, ContainerSpec, ExecHandle, ExecSpec, ProcessIdentity } from './port.js';
 import { asksToEnd, endGroups, send } from './end-commands.js';
-import { identify, isAlive } from '../host/process-identity.js';
+import { identify, identityIn, isAlive } from '../host/process-identity.js';
 import { pipedHandle } from './piped-exec.js';
+import { noProgram, notExecutable, type StartFailure } from './start-failure.js';
 
 export interface ProcessRuntimeOptions {
   readonly runDir: string;
@@ -171,8 +172,12 @@ export class ProcessRuntime implements ContainerRuntime {
       // One that is stopped would not see that it was asked to end.
       child.kill('SIGCONT');
     };
-    const atEnd = async (): Promise<undefined> => {
+    let refusal: NodeJS.ErrnoException | undefined;
+    child.once('error', (error) => (refusal = error));
+    const atEnd = async (): Promise<StartFailure | undefined> => {
       if (wasAsked) await kill();
+      if (refusal === undefined) return undefined;
+      return refusal.code === 'ENOENT' ? noProgram(spec) : notExecutable(spec);
     };
     const handle = pipedHandle(child, atEnd, { kill, signal });
     this.#remember(nodeId, handle);
@@ -223,7 +228,7 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async #recorded(nodeId: NodeId, name: string): Promise<RecordedCommand | undefined> {
     const text = await readFile(join(this.#nodeDir(nodeId), name), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : (recordIn(text) as RecordedCommand | undefined);
+    return text === undefined ? undefined : (identityIn(text) as RecordedCommand | undefined);
   }
 
   /** Its process group, of which the command is the first; the record of none that is there goes. */
@@ -259,18 +264,7 @@ export class ProcessRuntime implements ContainerRuntime {
   async #identity(nodeId: NodeId): Promise<ProcessIdentity | undefined> {
     const text = await readFile(this.#identityFile(nodeId), 'utf8').catch(() => undefined);
     if (text === undefined) return undefined;
-    const identity = recordIn(text);
+    const identity = identityIn(text);
     return identity !== undefined && isAlive(identity) ? identity : undefined;
-  }
-}
-
-/** Half a record, of a controller that was killed while it wrote, is none. */
-function recordIn(text: string): ProcessIdentity | undefined {
-  try {
-    const record = JSON.parse(text) as Partial<ProcessIdentity> | null;
-    const isWhole = Number.isInteger(record?.pid) && typeof record?.startTicks === 'string';
-    return isWhole ? (record as ProcessIdentity) : undefined;
-  } catch {
-    return undefined;
   }
 }

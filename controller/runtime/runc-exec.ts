@@ -6,11 +6,12 @@ import { asksToEnd } from './end-commands.js';
 import { pipedHandle } from './piped-exec.js';
 import type { ExecHandle, ExecSpec } from './port.js';
 import { COMMAND_OOM_SCORE, keeperCommand } from './runc-keeper.js';
+import type { StartFailure } from './start-failure.js';
 
 interface ExecCgroup {
   processes(): Promise<number[]>;
-  /** Called once, after the command's end; answers the exit code when the command could not be started at all. */
-  release(): Promise<number | undefined>;
+  /** Called once, after the command's end; answers why, where the command could not be started at all. */
+  release(exitCode: number): Promise<StartFailure | undefined>;
 }
 
 export interface RuncExec {
@@ -52,7 +53,7 @@ function sendTo(pids: readonly number[], signal: NodeJS.Signals): void {
 function controlOf(
   cgroup: ExecCgroup,
   parent: { kill(signal: NodeJS.Signals): unknown },
-): Pick<ExecHandle, 'kill' | 'signal'> & { atEnd(): Promise<number | undefined> } {
+): Pick<ExecHandle, 'kill' | 'signal'> & { atEnd(exitCode: number): Promise<StartFailure | undefined> } {
   let wasAsked = false;
   const kill = async (): Promise<void> => {
     wasAsked = true;
@@ -69,9 +70,9 @@ function controlOf(
       else if (name === 'STOP') void cgroup.processes().then((pids) => sendTo(pids, signal));
       else parent.kill(signal);
     },
-    atEnd: async () => {
+    atEnd: async (exitCode) => {
       if (wasAsked) await killAll(cgroup);
-      return await cgroup.release();
+      return await cgroup.release(exitCode);
     },
   };
 }
@@ -88,8 +89,9 @@ function pipedExec({ global, args, pidFile, cgroup }: RuncExec): ExecHandle {
  * runc gives the terminal in the node its own way of ending lines, and has this one make the carriage returns. The one in
  * the node shall make them (see withTerminal in bundle.ts), as it may be told not to, and this one nothing, echo included.
  * A byte says that it is so: what is typed before, an end of input above all, would be taken for this terminal's.
+ * runc's own words, which its log has as well, are not the command's: those come from the terminal in the node.
  */
-const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@"';
+const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@" 2>/dev/null';
 
 function terminalExec({ global, args, cgroup }: RuncExec, spec: ExecSpec): ExecHandle {
   const score = String(Math.max(COMMAND_OOM_SCORE, ownOomScore()));
@@ -108,17 +110,24 @@ function terminalExec({ global, args, cgroup }: RuncExec, spec: ExecSpec): ExecH
       if (asksToEnd(signal)) terminal.kill('SIGCONT');
     },
   });
+  let say: (words: Buffer) => Promise<void> = () => Promise.resolve();
   const exited = new Promise<number>((resolve) => {
     terminal.onExit(({ exitCode, signal }) => {
       resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal);
     });
-  }).then(async (code) => (await atEnd()) ?? code);
+  }).then(async (code) => {
+    const failure = await atEnd(code);
+    // Nobody may be there to hear it any more.
+    if (failure !== undefined) await say(Buffer.from(`${failure.words}\r\n`)).catch(() => undefined);
+    return failure?.exitCode ?? code;
+  });
   const isPlain = plainness(terminal);
   return {
     ...control,
     exited,
     onOutput: (listener) => {
       let isFirst = true;
+      say = (words) => listener('stdout', words);
       terminal.onData((data: string | Buffer) => {
         const output = Buffer.from(data).subarray(isFirst ? 1 : 0);
         isFirst = false;

@@ -86,7 +86,8 @@ close $_ for $in, $out, $err;
 my @copies = (
   { from => \*STDIN, to => $to_in, held => '' },
   { from => $from_out, to => \*STDOUT, held => '' },
-  { from => $from_err, to => \*STDERR, held => '' },
+  # Until runc has ended what is there may be its own words.
+  { from => $from_err, to => \*STDERR, held => '', waits => 1 },
 );
 fcntl($_, F_SETFL, O_NONBLOCK) for $woken, $wake, map { ($_->{from}, $_->{to}) } @copies;
 
@@ -121,8 +122,12 @@ sub give {
 sub reap {
   while ((my $pid = waitpid(-1, $NOHANG)) > 0) { $ended{$pid} = $?; }
   if (!$command && defined $ended{$runc}) {
-    # What runc could not start it has no process id of; its own code says so.
-    return finish($ended{$runc}) if $ended{$runc} != 0;
+    # What runc could not start it has no process id of; its own code says so, and its log has the words for people.
+    if ($ended{$runc} != 0) {
+      stop_reading($copies[2]);
+      return finish($ended{$runc});
+    }
+    $copies[2]{waits} = 0;
     open(my $file, '<', $pid_file) or return finish(126 << 8);
     $command = int(<$file>);
     pass($_) for @early;
@@ -148,12 +153,12 @@ until (defined $code && !grep { $_->{from} || $_->{to} } @copies) {
   vec($reads, fileno $woken, 1) = 1;
   for (@copies) {
     if ($_->{held} ne '') { vec($writes, fileno $_->{to}, 1) = 1; }
-    elsif ($_->{from}) { vec($reads, fileno $_->{from}, 1) = 1; }
+    elsif ($_->{from} && !$_->{waits}) { vec($reads, fileno $_->{from}, 1) = 1; }
   }
   next if select($reads, $writes, undef, undef) < 0;
   for my $copy (@copies) {
     if ($copy->{held} ne '') { give($copy) if vec($writes, fileno $copy->{to}, 1); }
-    elsif ($copy->{from}) { take($copy) if vec($reads, fileno $copy->{from}, 1); }
+    elsif ($copy->{from} && !$copy->{waits}) { take($copy) if vec($reads, fileno $copy->{from}, 1); }
   }
   if (vec($reads, fileno $woken, 1)) {
     sysread $woken, my $dots, $PIECE;

@@ -24,6 +24,7 @@ import type {
 } from './port.js';
 import { identify, isAlive, ownOomScore } from '../host/process-identity.js';
 import { spawnExec } from './runc-exec.js';
+import { failureIn } from './start-failure.js';
 
 export interface RuncOptions {
   readonly runDir: string;
@@ -200,18 +201,18 @@ export class RuncRuntime implements ContainerRuntime {
       this.#heldCommands.delete(child);
       throw error;
     }
-    // runc's own words go to a file: what is on standard error is the command's.
+    // runc's own words are taken from a file: what is on standard error is the command's.
     const runcLog = join(this.#bundleDir(nodeId), `${name}.log`);
     const pidFile = join(this.#bundleDir(nodeId), `${name}.pid`);
     const cgroup = {
       processes: () => this.#cgroups.processes(nodeId, child),
-      release: async () => {
+      release: async (exitCode: number) => {
         const said = await readFile(runcLog, 'utf8').catch(() => '');
         await this.#cgroups.moveAll(nodeId, child, BACKGROUND);
         this.#heldCommands.delete(child);
         for (const file of [processFile, runcLog, pidFile]) await rm(file, { force: true });
         await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
-        return startFailureCode(said);
+        return failureIn(said, exitCode, spec);
       },
     };
     const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
@@ -299,12 +300,6 @@ export class RuncRuntime implements ContainerRuntime {
     if (result.exitCode !== 0) return undefined;
     return JSON.parse(result.stdout) as { status: string; pid: number };
   }
-}
-
-/** As shells have it: 127 when there is no such program, 126 when it is there and can't be run. */
-function startFailureCode(runcLog: string): number | undefined {
-  if (!/level=error msg="exec failed/.test(runcLog)) return undefined;
-  return /executable file not found|no such file or directory/.test(runcLog) ? 127 : 126;
 }
 
 /** Polls, because a process that is not our child can't be waited for. */

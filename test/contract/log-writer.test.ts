@@ -105,6 +105,15 @@ describe('a log writer', function () {
     expect(log()).to.equal('one\ntwo\n');
   });
 
+  it('whose record was broken off, or holds no process, is none: the next takes its place', async () => {
+    for (const record of ['{"pid":12', 'null', '[]', '{"pid":"1","startTicks":5}']) {
+      writeFileSync(place.record, record);
+      await (await open()).settle(place, true);
+      await say('echo on');
+    }
+    expect(log()).to.equal('on\n'.repeat(4));
+  });
+
   it('writes to nothing but a file of its own', async () => {
     writeFileSync(join(folder, 'other'), 'secret\n');
     linkSync(join(folder, 'other'), place.path);

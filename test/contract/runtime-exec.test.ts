@@ -54,8 +54,9 @@ for (const { name, needsRoot, open } of RUNTIMES) {
       expect(result).to.deep.include({ code: 0, stdout: 'hello there\n' });
     });
 
-    it('that does not exist exits with 127', async () => {
-      expect(await run(['no-such-program'])).to.deep.include({ code: 127 });
+    it('that does not exist exits with 127, and one line says so', async () => {
+      const stderr = 'nexus: there is no program no-such-program in the node\n';
+      expect(await run(['no-such-program'])).to.deep.equal({ code: 127, stdout: '', stderr });
     });
 
     it('starts while others end, and none of them takes its cgroup away', async () => {
@@ -246,6 +247,30 @@ for (const { name, needsRoot, open } of RUNTIMES) {
     }
 
     if (name === 'runc') {
+      it('that cannot begin says why in one line, with a terminal and without', async () => {
+        const { id } = await createAndStart();
+        const tried = async (command: string[], change: Partial<ExecSpec>): Promise<unknown[]> => {
+          const handle = await runtime.exec(id, execSpec(command, change));
+          const output = collect(handle);
+          return [await handle.exited, output.stdout + output.stderr];
+        };
+        const folder = 'nexus: the command cannot begin in /nosuch: there is no such folder in the node';
+        const file = 'nexus: the command cannot begin in /proc/version: it is no folder that it may enter';
+        const absent = 'nexus: there is no program /nosuch in the node';
+        const noProgram = /^nexus: \/proc\/version cannot be run in the node: it is no executable file, [^\r\n]*\r?\n$/;
+        for (const tty of [false, true]) {
+          const end = tty ? '\r\n' : '\n';
+          expect(await tried(['true'], { tty, workingDir: '/nosuch' })).to.deep.equal([126, folder + end]);
+          expect(await tried(['true'], { tty, workingDir: '/proc/version' })).to.deep.equal([126, file + end]);
+          expect(await tried(['/nosuch', 'x'], { tty })).to.deep.equal([127, absent + end]);
+          const [code, said] = await tried(['/proc/version'], { tty });
+          expect(code).to.equal(126);
+          expect(said).to.match(noProgram);
+        }
+        const named = await tried(['nosuch'], { tty: true });
+        expect(named).to.deep.equal([127, 'nexus: there is no program nosuch in the node\r\n']);
+      });
+
       it('can open its output by name, as its user, too', async () => {
         const result = await run(['sh', '-c', 'echo words >/dev/stderr'], { uid: 1000 });
         expect(result).to.deep.equal({ code: 0, stdout: '', stderr: 'words\n' });
