@@ -1,5 +1,6 @@
 /** Starting and awaiting the controller's process. */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, open, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { NO_DEBUGGER } from '../shared/debugger-signal.js';
@@ -16,6 +17,8 @@ import { notAnswering } from './silent-controller.js';
 
 const POLL_MS = 25;
 const STATUS_DEADLINE_MS = 5000;
+/** Of a controller that is asked to end while it starts. */
+const END_TIMEOUT_MS = 30_000;
 /** A controller that somebody else has just started is mostly up before this is worth a word. */
 const PATIENCE_MS = 3000;
 /** Of a start by somebody else, which may take as long as a slow one with the base image unpacked. */
@@ -111,11 +114,27 @@ export async function startController(context: Context, settings: Settings): Pro
       isTold = true;
     }
     if (context.signal.aborted || Date.now() > (other === undefined ? deadline : startedAt + OTHERS_TIMEOUT_MS)) {
-      child.kill('SIGTERM');
-      throw await notStarted(context, settings, other !== undefined);
+      await endStarted(child);
+      const failure = await notStarted(context, settings, other !== undefined);
+      if (made !== undefined && failure.code === 'cancelled') await takeBackLog(settings, failure);
+      throw failure;
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
+}
+
+/** It takes back what it has begun: afterwards that is done, or the next command finds it at work. */
+async function endStarted(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.ref();
+  const limit = new AbortController();
+  const ended = once(child, 'exit', { signal: limit.signal }).catch(() => undefined);
+  const timer = setTimeout(() => {
+    limit.abort();
+  }, END_TIMEOUT_MS);
+  child.kill('SIGTERM');
+  await ended;
+  clearTimeout(timer);
 }
 
 async function notStarted(context: Context, settings: Settings, isOthers: boolean): Promise<NexusError> {

@@ -1,6 +1,7 @@
 /** What can be wrong with a volume, in the words and codes that all kinds of volumes share. */
 import { NexusError, toNexusError } from '../../shared/errors.js';
-import { GIB } from '../../shared/limits.js';
+import { formatBytes } from '../../shared/format-bytes.js';
+import { MIN_STORAGE_BYTES } from '../../shared/limits.js';
 
 /** For the system's error at making `path`; anything but "it exists" stays what it is. */
 export function volumeExists(path: string, cause: unknown): NexusError {
@@ -14,9 +15,9 @@ export function volumeIsGone(path: string, cause: unknown): NexusError {
 }
 
 export function noRoom(sizeBytes: number, freeBytes: number, folder: string): NexusError {
-  const gigabytes = (bytes: number): string => `${(bytes / GIB).toFixed(1)}G`;
+  const advice = freeBytes < MIN_STORAGE_BYTES ? 'make room on it' : 'choose a smaller --storage';
   return new NexusError(
     'resource_exhausted',
-    `a volume of ${gigabytes(sizeBytes)} does not fit: the disk under ${folder} has ${gigabytes(freeBytes)} free; choose a smaller --storage`,
+    `a volume of ${formatBytes(sizeBytes)} does not fit: the disk under ${folder} has ${formatBytes(Math.max(0, freeBytes))} left for volumes; ${advice}`,
   );
 }

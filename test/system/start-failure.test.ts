@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -56,6 +57,17 @@ describe('a start that fails', function () {
     const { code, stderr } = await cluster.run('up');
     expect(code, stderr).to.equal(2);
     expect(stderr).to.match(/nats-account-seed-file: \/nonexistent\/account.seed: there is no such file/);
+    rmSync(cluster.folder, { recursive: true });
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('takes back bridge, folders and socket when it takes too long, and says so when that is done', async () => {
+    const cluster = new TestCluster({ env: { NEXUS_START_TIMEOUT_MS: '1000' } });
+    const { code, stderr } = await cluster.run('up');
+    expect(code, stderr).to.equal(5);
+    expect(stderr).to.match(/the controller is not up after 1 s \(start-timeout-ms\); see .*controller.log\n$/);
+    expect(readdirSync(cluster.stateDir)).to.deep.equal(['controller.log']);
+    rmSync(cluster.stateDir, { recursive: true });
     rmSync(cluster.folder, { recursive: true });
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });
