@@ -21,10 +21,10 @@ export type LocalFile =
 
 /** Codes: not_found, permission_denied, invalid_argument (a folder; `advice` says what to do with one; a device, a socket). */
 export async function openForReading(path: string, advice: string): Promise<LocalFile> {
-  const unreadable = (thrown: unknown): Error =>
+  const unopened = (thrown: unknown): Error =>
     systemError(thrown, `cannot read ${path}`, 'give the path of a file that you can read');
   const found = await stat(path).catch((thrown: unknown) => {
-    throw unreadable(thrown);
+    throw unopened(thrown);
   });
   if (found.isDirectory()) throw new NexusError('invalid_argument', `${path} is a folder; ${advice}`);
   if (found.isFIFO()) {
@@ -32,16 +32,22 @@ export async function openForReading(path: string, advice: string): Promise<Loca
       // A writer may come later, and `cat` would wait for it, too.
       return { kind: 'pipe', stream: new Socket({ fd: openSync(path, O_RDONLY | O_NONBLOCK), writable: false }) };
     } catch (thrown) {
-      throw unreadable(thrown);
+      throw unopened(thrown);
     }
   }
   if (!found.isFile() && found.rdev !== DEV_NULL) throw notAFile(path);
   const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).catch((thrown: unknown) => {
-    throw unreadable(thrown);
+    throw unopened(thrown);
   });
   const { size } = await file.stat();
   return { kind: 'file', file, size };
 }
+
+/** The system's refusal to read on, which tells of no file; what is none of the system's stays as it is. */
+export const unreadable = (what: string, thrown: unknown): unknown =>
+  thrown instanceof Error && 'errno' in thrown
+    ? systemError(thrown, `cannot read ${what}`, 'give a file that can be read to its end')
+    : thrown;
 
 const notAFile = (path: string): NexusError =>
   new NexusError(

@@ -32,7 +32,9 @@ export function fileSource(file: FileHandle, path: string): ByteSource {
         filled += bytesRead;
         total += BigInt(bytesRead);
         if (before !== undefined && before.size > 0n && total > before.size)
-          throw changed(path, `it grew beyond ${before.size} bytes`);
+          throw isSame(before, await versionOf(file))
+            ? untrue(path, before, 'more')
+            : changed(path, `it grew beyond ${before.size} bytes`);
         if (bytesRead > 0) continue;
         if (before !== undefined) assertSame(path, before, await versionOf(file), total);
         break;
@@ -49,17 +51,28 @@ async function versionOf(file: FileHandle): Promise<Version | undefined> {
 }
 
 function assertSame(path: string, before: Version, after: Version | undefined, read: bigint): void {
-  // Files of the kernel's, in /proc and /sys, have no size whatever is in them.
+  // Files of the kernel's in /proc have no size whatever is in them.
   if (before.size === 0n && after?.size === 0n) return;
-  if (after?.size !== before.size || read !== before.size)
+  if (after?.size !== before.size)
     throw changed(path, `it had ${before.size} bytes when it was opened and then ${after?.size ?? 0n}`);
-  if (after.mtimeNs !== before.mtimeNs || after.ctimeNs !== before.ctimeNs) throw changed(path, 'it was written to');
+  if (!isSame(before, after)) throw changed(path, 'it was written to');
+  if (read !== before.size) throw untrue(path, before, String(read));
 }
+
+const isSame = (before: Version, after: Version | undefined): boolean =>
+  after?.size === before.size && after.mtimeNs === before.mtimeNs && after.ctimeNs === before.ctimeNs;
 
 const changed = (path: string, how: string): NexusError =>
   new NexusError(
     'failed_precondition',
     `${path}: the file changed while it was read: ${how}; try again when nothing writes to it, or give a copy of it`,
+  );
+
+/** Nobody wrote to it: files of the kernel's in /sys are as large as a page, whatever is in them. */
+const untrue = (path: string, { size }: Version, read: string): NexusError =>
+  new NexusError(
+    'failed_precondition',
+    `${path}: the system calls it ${size} bytes long, and ${read} could be read, so that nothing tells whether this is all of it; send what it gives to standard input: cat ${path} | nexus ... -`,
   );
 
 /** The same bytes as a stream of pieces, for what does not go as chunks. */

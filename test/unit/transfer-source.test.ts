@@ -1,5 +1,6 @@
 /** Files that change while they are read: what is read of them is never taken for a whole file. */
-import { appendFile, mkdtemp, open, rm, truncate, utimes, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { appendFile, mkdtemp, open, readFile, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
@@ -73,6 +74,18 @@ describe('the source of an upload', () => {
 
   it('may be a file of the kernel, which has no size to compare', async () => {
     expect(await read(() => Promise.resolve(), '/proc/self/status')).to.be.greaterThan(0);
+  });
+
+  it('is not said to have changed where it is of the kernel and its size is untrue', async () => {
+    for (const of of ['/sys/kernel/mm/transparent_hugepage/enabled', '/sys/devices/system/cpu/online']) {
+      if (!existsSync(of)) continue;
+      const { length } = await readFile(of);
+      const error = await errorOf(() => read(() => Promise.resolve(), of));
+      expect(error).to.include({ code: 'failed_precondition' });
+      expect(error.message)
+        .to.match(new RegExp(`^${of}: the system calls it \\d+ bytes long, and ${length} could be read`))
+        .and.include(`cat ${of} | nexus ... -`);
+    }
   });
 
   it('is the same as a stream of pieces, which ends with the error', async () => {
