@@ -6,6 +6,7 @@ import { textOrBase64 } from '../shared/rpc/shapes.js';
 import type { Context } from './context.js';
 import { plainShape } from './shapes.js';
 import { writeTo } from './streams.js';
+import { escaped } from './visible.js';
 
 interface Part {
   readonly stdout?: Uint8Array | undefined;
@@ -56,7 +57,8 @@ async function document(shown: object, returned: string | undefined, format: 'js
   const { render } = await import('./output.js');
   const text = render(shown, format);
   if (returned === undefined) return text;
-  return format === 'json' ? withMember(text, 'result', returned) : `${text}\nresult: ${returned}`;
+  const shownResult = escaped(returned);
+  return format === 'json' ? withMember(text, 'result', shownResult) : `${text}\nresult: ${shownResult}`;
 }
 
 function tell(result: LambdaResult, context: Context): void {

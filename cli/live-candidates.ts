@@ -6,6 +6,7 @@ import type { AskedOf } from './completion.js';
 import type { Controller } from './connection.js';
 import type { Context } from './context.js';
 import { formatBytes } from './format.js';
+import { visible } from './visible.js';
 
 const DEADLINE_MS = 2000;
 /** More than these no person reads. */
@@ -51,6 +52,4 @@ const ASK: Readonly<Record<Exclude<AskedOf, 'local'>, Ask>> = {
 };
 
 /** A word with a line break or a tab in it can't be typed anyway. */
-const line = (word: string, meaning: string): string =>
-  // eslint-disable-next-line no-control-regex
-  `${word.replace(/[\u0000-\u001f]/g, '?')}\t${meaning.replace(/[\u0000-\u001f]/g, '?')}`;
+const line = (word: string, meaning: string): string => `${visible(word)}\t${visible(meaning)}`;

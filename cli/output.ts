@@ -1,13 +1,21 @@
 /** Results for people and programs: JSON, YAML, and borderless tables that fit the terminal. */
 import Table from 'cli-table3';
-import { stringify } from 'yaml';
+import { Document, visit } from 'yaml';
 import type { Output } from './streams.js';
-import { jsonText, visible, yamlText } from './visible.js';
+import { escaped, hasControls, jsonText, visible } from './visible.js';
 
 export { visible };
 
 export function render(value: unknown, format: 'json' | 'yaml'): string {
-  return format === 'json' ? jsonText(value, 2) : yamlText(stringify(value, { lineWidth: 0 }).trimEnd());
+  if (format === 'json') return jsonText(value, 2);
+  const document = new Document(value);
+  // Only there can a character be written as its number; YAML itself quotes for the older control characters alone.
+  visit(document, {
+    Scalar: (_, scalar) => {
+      if (typeof scalar.value === 'string' && hasControls(scalar.value)) scalar.type = 'QUOTE_DOUBLE';
+    },
+  });
+  return escaped(document.toString({ lineWidth: 0 }).trimEnd());
 }
 
 export interface Column {

@@ -3,6 +3,7 @@
  * whatever the end. Keys come one at a time; Ctrl-C arrives as a key while they do.
  */
 import type { Streams } from './streams.js';
+import { visible } from './visible.js';
 
 const ENTER = '\u001b[?1049h\u001b[?25l';
 const LEAVE = '\u001b[?25h\u001b[?1049l';
@@ -55,7 +56,7 @@ export class Screen implements Disposable {
   draw(lines: readonly string[], footer: string): void {
     const rows = this.streams.stdout.rows ?? USUAL_ROWS;
     const shown = lines.slice(0, Math.max(1, rows - 2));
-    const text = shown.map((line) => line.slice(0, this.columns)).join('\r\n');
+    const text = shown.map((line) => visible(line).slice(0, this.columns)).join('\r\n');
     this.streams.stdout.write(`${HOME_AND_CLEAR}${text}\r\n${REVERSE}${footer.slice(0, this.columns)}${PLAIN}`);
   }
 

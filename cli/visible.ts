@@ -3,10 +3,7 @@
  * would move the cursor, set the title or turn the direction of what stands there. Apart from the tables, which the
  * runner does not load.
  */
-
-/** Control characters, separators of lines, and what turns the direction of text; the same as in shared/plain-text.ts. */
-// eslint-disable-next-line no-control-regex
-const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+import { CONTROLS } from '../shared/plain-text.js';
 
 /** On one line. */
 export const visible = (text: string): string => text.replace(CONTROLS, '?');
@@ -18,12 +15,16 @@ export const visibleLines = (text: string): string =>
     return isKept ? found : '?';
   });
 
-/** JSON leaves the control characters from U+007F on as they are, and some terminals follow them. */
-export const jsonText = (value: unknown, indent?: number): string =>
-  JSON.stringify(value, null, indent).replace(C1, (found) => `\\u00${hex(found)}`);
+/** JSON leaves the control characters from U+007F on as they are, and terminals follow them. */
+export const jsonText = (value: unknown, indent?: number): string => escaped(JSON.stringify(value, null, indent));
 
-/** Of a YAML document, where what has one of them stands in double quotes. */
-export const yamlText = (document: string): string => document.replace(C1, (found) => `\\x${hex(found)}`);
+/**
+ * Of a JSON document, or a YAML one where what has one of them stands in double quotes. Those below U+007F stand escaped
+ * already; what is left of them are the document's own ends of lines.
+ */
+export const escaped = (document: string): string =>
+  document.replace(CONTROLS, (found) =>
+    found < '\u007f' ? found : `\\u${found.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 
-const C1 = /[\u007f-\u009f]/g;
-const hex = (character: string): string => character.charCodeAt(0).toString(16);
+export const hasControls = (text: string): boolean => text.search(CONTROLS) >= 0;

@@ -4,9 +4,11 @@
  */
 const MOST_CHARACTERS = 500;
 
+/** Control characters, separators of lines, and those that turn the direction of text, so that it reads as another. */
+// eslint-disable-next-line no-control-regex
+export const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
 export function plainText(text: string, most = MOST_CHARACTERS): string {
   const cut = text.length <= most ? text : `${text.slice(0, most - 1)}…`;
-  // Control characters, those that turn the direction of text, and separators of lines.
-  // eslint-disable-next-line no-control-regex
-  return cut.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '?');
+  return cut.replace(CONTROLS, '?');
 }

@@ -8,6 +8,7 @@ import { widthOf } from '../output.js';
 import { plainShape } from '../shapes.js';
 import { watchReader } from '../reader-watch.js';
 import { writeTo } from '../streams.js';
+import { jsonText } from '../visible.js';
 
 const HISTORY_MS = 60 * 60 * 1000;
 
@@ -36,7 +37,7 @@ export const metrics = command({
       using _reader = watchReader(context);
       for await (const { metrics: found } of controller.messages(client.watchNodeMetrics({ node: input.node }))) {
         const shown = expectMetrics(found);
-        const line = context.output === 'table' ? `${metricsText(shown)}\n` : JSON.stringify(plainShape(shown));
+        const line = context.output === 'table' ? `${metricsText(shown)}\n` : jsonText(plainShape(shown));
         await writeTo(context.streams.stdout, `${line}\n`, context.signal);
       }
       return 0;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { ServerDuplexStream, ServerWritableStream, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
@@ -529,31 +530,66 @@ describe('commands', () => {
   });
 });
 
+describe('a file of the caller’s that can’t be read to its end', () => {
+  it('is named, whatever command reads it', async () => {
+    const swallow = ((call: Readable) => call.resume()) as unknown as UntypedHandleCall;
+    await using controller = await FakeController.start({ importImage: swallow, importState: swallow });
+    // Opened without a word, and refused at its first byte, where nothing is mapped.
+    const path = '/proc/self/mem';
+    for (const line of [
+      `lambda run ${path}`,
+      `lambda deploy f ${path}`,
+      `image import i ${path}`,
+      `state import ${path}`,
+    ]) {
+      const { exitCode, stderr } = await controller.run(line.split(' '));
+      expect(exitCode, line).to.equal(1);
+      expect(stderr, line).to.match(/cannot read \/proc\/self\/mem: .*; give a file that can be read to its end\n$/);
+    }
+  });
+});
+
+/** Without ends of lines. U+061C, 200E, 200F, 202A to 202E and 2066 to 2069 turn the direction of text. */
 // eslint-disable-next-line no-control-regex
-const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/;
+const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
 
 describe('what a terminal is given', () => {
   it('has no control characters of what nodes, files and people are called and say', async () => {
-    const said = 'it ended: \u001b]0;x\u0007\u009b31m\u202e end\nof it';
+    const turning = '\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069';
+    const said = `it ended: \u001b]0;x\u0007\u009b31m${turning} end\nof it`;
+    const [bidi, inspection] = [`a]0;x${turning}b`, JSON.stringify({ node: said, commands: [{ command: said }] })];
     await using controller = await FakeController.start({
       getNode: answer(() => ({ node: { ...NODE, status: 'Failed', statusReason: said, image: said } })),
       watchEvents: ((call: ServerWritableStream<unknown, WatchEventsResponse>) => {
         call.write({ event: { id: 1n, at: '2026-01-01T00:00:00.000Z', type: said, subject: said, message: said } });
         call.end();
       }) as UntypedHandleCall,
+      inspectAgent: answer(() => ({ inspection })),
+      listFiles: answer(() => ({
+        files: [File.fromPartial({ id: 'f1', name: bidi, owner: said })],
+        nextPageToken: '',
+      })),
     });
-    for (const line of ['node inspect web-1', 'events', 'events -f']) {
+    for (const line of ['node inspect web-1', 'events', 'events -f', 'agent inspect web-1', 'file ls']) {
       for (const format of ['table', 'json', 'yaml']) {
         const { stdout, stderr } = await controller.run([...line.split(' '), '-o', format]);
         expect(stdout + stderr, `${line} ${format}`)
           .to.match(/\]0;x/)
           .and.not.match(CONTROLS);
-        if (format === 'table') expect(stdout + stderr).not.to.contain('\u202e');
       }
     }
     const { stdout } = await controller.run(['node', 'inspect', 'web-1', '-o', 'json']);
     expect(JSON.parse(stdout)).to.have.property('status_reason', said);
     const yaml = await controller.run(['node', 'inspect', 'web-1', '-o', 'yaml']);
     expect(parse(yaml.stdout)).to.have.property('status_reason', said);
+    // Without any of the older control characters YAML would not quote it.
+    expect(parse((await controller.run(['file', 'ls', '-o', 'yaml'])).stdout)).to.have.nested.property(
+      '[0].name',
+      bidi,
+    );
+    expect(JSON.parse((await controller.run(['file', 'ls', '-o', 'json'])).stdout)).to.have.nested.property(
+      '[0].name',
+      bidi,
+    );
   });
 });
