@@ -25,20 +25,26 @@ export async function sendBytes<Request, Response>(
     source.destroy(signal.reason as Error);
   };
   signal.addEventListener('abort', cancel, { once: true });
-  try {
-    if (messages.first !== undefined) stream.write(messages.first);
-    for await (const data of source as AsyncIterable<Buffer>) {
-      if (answered.signal.aborted) break;
-      if (!stream.write(messages.of(data)))
-        await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
+  const send = async (): Promise<void> => {
+    try {
+      if (messages.first !== undefined) stream.write(messages.first);
+      for await (const data of source as AsyncIterable<Buffer>) {
+        if (answered.signal.aborted) break;
+        if (!stream.write(messages.of(data)))
+          await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
+      }
+      stream.end();
+    } catch (error) {
+      // The answer has ended the source, and says how it went.
+      if (answered.signal.aborted && !signal.aborted) return;
+      // What could not be read to its end must not look as if it had been sent whole.
+      stream.cancel();
+      throw error;
     }
-    stream.end();
+  };
+  try {
+    await send();
     return await answer;
-  } catch (error) {
-    if (answered.signal.aborted && !signal.aborted) return await answer;
-    // What could not be read to its end must not look as if it had been sent whole.
-    stream.cancel();
-    throw error;
   } finally {
     signal.removeEventListener('abort', cancel);
   }
