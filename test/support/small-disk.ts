@@ -17,12 +17,7 @@ export class SmallDisk {
 
   /** To the last byte. */
   fill(): void {
-    const file = openSync(this.#filler, 'a');
-    try {
-      for (const bytes of [1 << 20, 1 << 12]) while (writes(file, Buffer.alloc(bytes, 1)));
-    } finally {
-      closeSync(file);
-    }
+    fillUp(this.#filler);
   }
 
   free(): void {
@@ -32,6 +27,16 @@ export class SmallDisk {
   remove(): void {
     execFileSync('umount', [this.path]);
     rmdirSync(this.path);
+  }
+}
+
+/** Lets a file take all that its file system has left, whoever else takes some of it meanwhile. */
+export function fillUp(filler: string): void {
+  const file = openSync(filler, 'a');
+  try {
+    for (const bytes of [1 << 20, 1 << 12]) while (writes(file, Buffer.alloc(bytes, 1)));
+  } finally {
+    closeSync(file);
   }
 }
 

@@ -7,7 +7,6 @@ import {
   openSync,
   readFileSync,
   rmSync,
-  statfsSync,
   statSync,
   truncateSync,
   writeFileSync,
@@ -17,6 +16,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { eventually, type NodeJson } from '../support/cluster.js';
+import { fillUp } from '../support/small-disk.js';
 import { describeWithCluster } from '../support/system.js';
 
 interface EventJson {
@@ -221,8 +221,7 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
 
   it('all of them, when the disk under them is full: read on, told, and mended once there is room again', async () => {
     const id = await store('kept', 2);
-    const { bavail, bsize } = statfsSync(disk());
-    execFileSync('fallocate', ['-l', String(bavail * bsize), filler()]);
+    fillUp(filler());
     writeFileSync(path('refused'), randomBytes(1.5 * CHUNK_SIZE_BYTES));
     const refused = await cluster().run('file', 'upload', path('refused'), '--replicas', '3');
     expect(refused.code).not.to.equal(0);
