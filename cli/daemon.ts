@@ -17,7 +17,7 @@ import { notAnswering } from './silent-controller.js';
 
 const POLL_MS = 25;
 const STATUS_DEADLINE_MS = 5000;
-/** Of a controller that is asked to end while it starts. */
+/** Bounds the end of a controller that is asked to end while it starts. */
 const END_TIMEOUT_MS = 30_000;
 /** A controller that somebody else has just started is mostly up before this is worth a word. */
 const PATIENCE_MS = 3000;
