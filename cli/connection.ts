@@ -110,7 +110,7 @@ export interface ClientOptions {
   /** What is thrown when there is no connection; `isListening`: none was refused, either, in all the time. */
   readonly whenSilent: (isListening: boolean) => NexusError | Promise<NexusError>;
   readonly chunkRoute?: ChunkRoute;
-  /** What is told of a connection that breaks while a call runs; default: that the controller has ended. */
+  /** The word on a connection that breaks while a call runs; default: that the controller has ended. */
   readonly whenBroken?: WhenBroken;
 }
 

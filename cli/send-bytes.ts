@@ -37,7 +37,7 @@ export async function sendBytes<Request, Response>(
     } catch (error) {
       // The answer has ended the source, and says how it went.
       if (answered.signal.aborted && !signal.aborted) return;
-      // What could not be read to its end must not look as if it had been sent whole.
+      // A source that could not be read to its end must not look as if it had been sent whole.
       stream.cancel();
       throw error;
     }

@@ -44,7 +44,7 @@ export function notAnswering(settings: Settings): NexusError {
 
 /** How long a controller may take to say the first word on a new connection. */
 const FIRST_WORD_MS = 5000;
-/** What a client begins HTTP/2 with: the connection preface and an empty SETTINGS frame. */
+/** The beginning of HTTP/2 by a client: the connection preface and an empty SETTINGS frame. */
 const GREETING = Buffer.concat([
   Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
   Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),

@@ -19,7 +19,7 @@ export const visibleLines = (text: string): string =>
 export const jsonText = (value: unknown, indent?: number): string => escaped(JSON.stringify(value, null, indent));
 
 /**
- * Of a JSON document, or a YAML one where what has one of them stands in double quotes. Those below U+007F stand escaped
+ * In a JSON document, or a YAML one where what has one of them stands in double quotes. Those below U+007F stand escaped
  * already; what is left of them are the document's own ends of lines.
  */
 export const escaped = (document: string): string =>

@@ -74,7 +74,7 @@ export function toNexusError(caught: unknown): NexusError {
   return new NexusError('internal', String(thrown));
 }
 
-/** Of the kernel on Linux; libuv has no names for these, so that Node calls them "Unknown system error -74". */
+/** Numbers of the kernel on Linux; libuv has no names for these, so that Node calls them "Unknown system error -74". */
 const NAMELESS: Readonly<Record<number, string>> = { 74: 'EBADMSG', 116: 'ESTALE', 117: 'EUCLEAN', 122: 'EDQUOT' };
 
 /** The name of the kernel's error that a failed call had; undefined: it is none of the kernel's. Causes are not looked at. */

@@ -94,9 +94,9 @@ export function notStarted(program: string, error: NodeJS.ErrnoException): Nexus
 
 /** For errors of a command that must go well. */
 interface RequiredCommandOptions extends CommandOptions {
-  /** What could not be done then, for people: `the bridge nx-a cannot be made`. */
+  /** The thing that could not be done then, for people: `the bridge nx-a cannot be made`. */
   readonly failure: string;
-  /** What to do about a reason that nothing is known of. */
+  /** Advice on a reason that nothing is known of. */
   readonly advice?: string;
 }
 

@@ -5,7 +5,7 @@
 import { NexusError, type ErrorCode } from './errors.js';
 import { plainText } from './plain-text.js';
 
-/** What is known of a command when it fails. */
+/** Facts about a command that has failed. */
 interface ToolEnd {
   readonly program: string;
   /** Its verb, e.g. `start` of runc; empty where it has none. */

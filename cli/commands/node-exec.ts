@@ -151,7 +151,7 @@ function plainTerminal(isWanted: boolean, takesKeys: boolean, { streams: { stdin
   };
 }
 
-/** What it says; undefined where it does not work. */
+/** Its answer; undefined where it does not work. */
 function stty(...args: readonly string[]): string | undefined {
   const { status, stdout } = spawnSync('stty', args, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' });
   return status === 0 ? stdout.trim() : undefined;

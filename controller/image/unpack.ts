@@ -8,7 +8,7 @@ import { exitCodeOf, notStarted } from '../../shared/exec.js';
 import { toolFailure } from '../../shared/tool-failure.js';
 import { OmissionListing } from './omissions.js';
 
-/** What tar says besides the reason of its failure. */
+/** Lines of tar beside the reason of its failure. */
 const TAR_REMARK = /Removing leading|Exiting with failure/;
 const MKNOD = /Cannot mknod/;
 const TAR_IS_DONE: ReadonlySet<string> = new Set(['EPIPE', 'ERR_STREAM_PREMATURE_CLOSE']);
@@ -21,7 +21,7 @@ export async function unpack(tar: Readable, into: string, signal: AbortSignal): 
   const args = [
     '--extract',
     '--numeric-owner',
-    // Of the topmost folder alone: other folders of that name are the image's own.
+    // The topmost folder alone is meant: other folders of that name are the image's own.
     '--anchored',
     ...['./dev/*', 'dev/*', '/dev/*'].map((pattern) => `--exclude=${pattern}`),
     `--directory=${into}`,

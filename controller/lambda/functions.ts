@@ -194,7 +194,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** What is not what a deployment has written is written anew. */
+/** A record that no deployment has written is written anew. */
 function nothingIfUnfit(error: unknown): [] {
   return toNexusError(error).code === 'failed_precondition' ? [] : nothingIfAbsent(error);
 }

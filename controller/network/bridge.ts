@@ -16,7 +16,7 @@ export interface BridgeOptions {
   readonly instance: string;
   readonly bridge: string;
   readonly subnet: Subnet;
-  /** Of the bus on the bridge's address; undefined: it is elsewhere. */
+  /** Port of the bus on the bridge's address; undefined: it is elsewhere. */
   readonly busPort: number | undefined;
 }
 

@@ -64,7 +64,7 @@ const STAGE = /^first-stage: /;
 const LOST_VOLUME = /^the volume(?:'s file system is damaged| has no ext4 file system)/;
 
 /**
- * What ended a node while it started, with what to do. A volume that can't be mounted is the one thing that starting
+ * The reason that a node ended while it started, with what to do. A volume that can't be mounted is the one thing that starting
  * again does not help. Pure.
  */
 export function startAdvice(text: string, node: string, image: string): string {

@@ -17,7 +17,7 @@ export function conditionOf(agent: Pick<AgentView, 'report'> | undefined): Volum
 /** Whether new chunks may be planned on it. A full one has no room, which the figures say more exactly. */
 export const takesChunks = (state: VolumeState): boolean => state === 'ok' || state === 'full';
 
-/** What waits for a disk that does not answer can't be killed: the node would be gone. Code: failed_precondition. */
+/** A process that waits for a disk without an answer can't be killed: the node would be gone. Code: failed_precondition. */
 export function assertMayEnd(node: string, { state }: VolumeCondition): void {
   if (state !== 'hung') return;
   throw new NexusError(

@@ -131,6 +131,6 @@ async function tellsOfSomething(path: string): Promise<boolean> {
 
 export const snapshotPath = (stateDir: string): string => join(stateDir, 'nexus.json');
 
-/** What to do about an empty database beside a snapshot that tells of something. */
+/** Advice on an empty database beside a snapshot that tells of something. */
 export const lostDatabase = (path: string): string =>
   `the database is empty, and ${path} tells of nodes and files; nexus state import ${path} puts them back, or move it away to start anew`;

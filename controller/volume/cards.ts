@@ -14,7 +14,7 @@ export async function writeCard(folder: string, node: NodeId, card: string): Pro
     await writeFile(`${path}.new`, card, { mode: 0o600, flush: true });
     await rename(`${path}.new`, path);
   } catch (error) {
-    // What a full disk has cut short. A disk that fails may keep it, and what failed first is what there is to tell.
+    // A full disk has cut it short. A disk that fails may keep it, and what failed first is what there is to tell.
     await rm(`${path}.new`, { force: true }).catch(() => undefined);
     throw error;
   }

@@ -12,7 +12,7 @@ import { Connection, type ConnectionBounds, type ConnectionDeps } from './connec
 export interface GrpcBounds extends ConnectionBounds {
   /** Open at once; each has a connection to the controller. */
   readonly connections: number;
-  /** Of one address; a proxy's are everybody's. */
+  /** Bounds one address; a proxy's are everybody's. */
   readonly connectionsPerPeer: number;
 }
 

@@ -25,7 +25,7 @@ export class ConnectionLost extends NexusError {
   }
 }
 
-/** What is told of a connection that was lost; it may take a moment to find out. */
+/** The word on a connection that was lost; it may take a moment to find out. */
 export type WhenBroken = () => string | Promise<string>;
 
 /** What the controller threw; what it did not say itself comes from the connection to it, and is told as `whenBroken`. */

@@ -210,7 +210,7 @@ for (const { name, needsRoot, open } of RUNTIMES) {
         );
         handle.signal('TERM');
         expect(await handle.exited).to.equal(143);
-        // What was killed may not be taken apart yet.
+        // A process that was killed may not be taken apart yet.
         await eventually(
           () => runtime.endCommands(id, 10_000),
           (left) => left.length === 0,

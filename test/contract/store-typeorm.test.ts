@@ -181,7 +181,7 @@ interface PlanStep {
   readonly detail: string;
 }
 
-/** Of SQLite's plan: whole tables that are read once for each row of something else. */
+/** Lines of SQLite's plan: whole tables that are read once for each row of something else. */
 function repeatedScans(database: Sqlite.Database, sql: string): string[] {
   const steps = database.prepare<[], PlanStep>(`EXPLAIN QUERY PLAN ${sql}`).all();
   const isRepeated = ({ id, parent }: PlanStep): boolean => {

@@ -100,7 +100,7 @@ const loopback: NetworkVariant = {
   },
 };
 
-/** Of the bus, which the bridge bounds. */
+/** Port of the bus, which the bridge bounds. */
 export const BUS_PORT = 4222;
 
 const bridge: NetworkVariant = {

@@ -10,7 +10,7 @@ import { PROJECT, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
 const execute = promisify(execFile);
-/** Of the agent's runtime: nobody in the node can replace it. */
+/** A program of the agent's runtime: nobody in the node can replace it. */
 const BUSYBOX = '/.nexus/rt/bin/busybox';
 
 interface ChunkJson {

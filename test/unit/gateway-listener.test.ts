@@ -71,7 +71,7 @@ describe('the port of the gateway', () => {
     for (let at = 0; at < 15; at += 1) port.client('127.0.0.3', 'GET /held HTTP/1.1\r\nHost: x\r\n\r\n');
     const answer = await once(port.client('127.0.0.4'), 'data');
     expect(String(answer[0])).to.include('200 OK');
-    // What is idle gives way to what its own client asks anew.
+    // An idle connection gives way to a new one of its own client.
     expect(String((await once(port.client('127.0.0.2'), 'data'))[0])).to.include('200 OK');
   });
 

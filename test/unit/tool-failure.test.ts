@@ -1,4 +1,4 @@
-/** What people are told of a program that failed: our words and a code; its own are kept for the log. */
+/** The error for people about a program that failed: our words and a code; its own are kept for the log. */
 import { expect } from 'chai';
 import { toNexusError, type NexusError } from '../../shared/errors.js';
 import { runCommand } from '../../shared/exec.js';

@@ -47,7 +47,7 @@ export class SandboxCgroups {
       await Promise.all(this.#limitFiles(node, name, limits).map(([file, value]) => writeFile(file, value)));
       await this.setMemory(node, name, limits.memoryBytes);
     } catch (error) {
-      // What is left of it the next start of the controller removes.
+      // The next start of the controller removes the rest of it.
       await this.remove(node, name).catch(() => undefined);
       throw new NexusError('unavailable', 'the cgroup of the node takes no sandbox', { node }, { cause: error });
     }
