@@ -26,19 +26,19 @@ import type { SandboxRuntime } from './lambda/sandbox/port.js';
 import { launcherFolder, TemplateSandboxes } from './lambda/sandbox/template.js';
 import type { LogWriters } from './log/port.js';
 import { WriterProcesses } from './log/writer-process.js';
-import { BridgeNetwork } from './network/bridge.js';
-import type { Subnet } from './network/ipam.js';
-import { LoopbackNetwork } from './network/loopback.js';
-import type { NetworkFabric } from './network/port.js';
-import type { ContainerRuntime } from './runtime/port.js';
-import { ProcessRuntime } from './runtime/process.js';
-import { RuncRuntime } from './runtime/runc.js';
+import { BridgeNetwork } from './hosting/contained/bridge.js';
+import type { Subnet } from './hosting/subnet.js';
+import { LoopbackNetwork } from './hosting/process/loopback.js';
+import type { NetworkFabric } from './hosting/network.js';
+import type { ContainerRuntime } from './hosting/runtime.js';
+import { ProcessRuntime } from './hosting/process/process-runtime.js';
+import { RuncRuntime } from './hosting/contained/oci-runtime.js';
 import type { Store } from './store/port.js';
 import { databaseLocation } from './store/typeorm-open.js';
 import { openStore } from './store/typeorm.js';
-import { DirectoryVolumes } from './volume/directory.js';
-import { ImageFileVolumes } from './volume/image-file.js';
-import type { VolumeProvisioner } from './volume/port.js';
+import { DirectoryVolumes } from './hosting/process/directory.js';
+import { ImageFileVolumes } from './hosting/contained/image-file.js';
+import type { VolumeProvisioner } from './hosting/volumes.js';
 
 /** Where the built project lies. */
 export interface Places {

@@ -49,7 +49,7 @@ import { MIB } from '../shared/limits.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
 import { loadTokenKey } from './host/signing-key.js';
 import { MetricsHistory } from './metrics/history.js';
-import { parseSubnet } from './network/ipam.js';
+import { parseSubnet } from './hosting/subnet.js';
 import type { NodeContext } from './node/context.js';
 import { boundLogs, LOG_BOUNDS_PERIOD_MS } from './node/log-bounds.js';
 import { endCluster } from './node/end-cluster.js';

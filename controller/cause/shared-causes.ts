@@ -8,7 +8,7 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import type { AgentBus } from '../bus/port.js';
 import type { EventLog } from '../events/log.js';
-import type { NetworkFabric } from '../network/port.js';
+import type { NetworkFabric } from '../hosting/network.js';
 
 export type CauseKind = 'bus' | 'network';
 

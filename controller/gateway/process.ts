@@ -16,7 +16,7 @@ import type { Logger } from '../../shared/log.js';
 import { isListening } from '../host/listening.js';
 import { writeSecret } from '../host/secret-file.js';
 import { identify, isAlive } from '../host/process-identity.js';
-import type { ProcessIdentity } from '../runtime/port.js';
+import type { ProcessIdentity } from '../hosting/runtime.js';
 import { fatalMessage, GatewayLogFile } from './log-file.js';
 import { isHealthy } from './probe.js';
 

@@ -1,6 +1,6 @@
 /** Looks at /proc to tell whether a process is the one meant and still runs. */
 import { readFileSync } from 'node:fs';
-import type { ProcessIdentity } from '../runtime/port.js';
+import type { ProcessIdentity } from '../hosting/runtime.js';
 
 /** The identity of a living process; undefined when there is none, or only a zombie, with this number. */
 export function identify(pid: number): ProcessIdentity | undefined {

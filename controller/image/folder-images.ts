@@ -14,7 +14,7 @@ import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
 import { KIB } from '../../shared/limits.js';
 import { plainText } from '../../shared/plain-text.js';
 import { toolFailure } from '../../shared/tool-failure.js';
-import { IMAGE_MOUNT_POINTS } from '../runtime/bundle.js';
+import { IMAGE_MOUNT_POINTS } from '../hosting/contained/bundle.js';
 import type { ImageRecord, ImageStore } from './port.js';
 import { unpack } from './unpack.js';
 

@@ -11,7 +11,7 @@ import { NexusError } from '../../shared/errors.js';
 import type { UserIds } from '../../shared/host/service-user.js';
 import { KIB, MIB } from '../../shared/limits.js';
 import { identify, identityIn, isAlive } from '../host/process-identity.js';
-import type { ProcessIdentity } from '../runtime/port.js';
+import type { ProcessIdentity } from '../hosting/runtime.js';
 import type { LogInput, LogPlace, LogWriters } from './port.js';
 
 export interface WriterOptions {

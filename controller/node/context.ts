@@ -10,12 +10,12 @@ import type { HostRoom } from '../host/room.js';
 import type { ImageStore } from '../image/port.js';
 import type { LogWriters } from '../log/port.js';
 import type { MetricsHistory } from '../metrics/history.js';
-import type { Subnet } from '../network/ipam.js';
-import type { NetworkFabric } from '../network/port.js';
-import type { ContainerRuntime } from '../runtime/port.js';
+import type { Subnet } from '../hosting/subnet.js';
+import type { NetworkFabric } from '../hosting/network.js';
+import type { ContainerRuntime } from '../hosting/runtime.js';
 import type { FileStore } from '../store/port.js';
 import type { ReplicaStore } from '../store/replica-port.js';
-import type { VolumeProvisioner } from '../volume/port.js';
+import type { VolumeProvisioner } from '../hosting/volumes.js';
 import type { NodeRegistry } from './registry.js';
 
 /** What lives on nodes besides their own containers, and has to go before these do. */

@@ -6,7 +6,7 @@ import { newNodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
 import type { NodeRecord } from '../store/port.js';
-import { noRoom } from '../volume/errors.js';
+import { noRoom } from '../hosting/volume-errors.js';
 import { bringUp } from './bring-up.js';
 import type { NodeContext } from './context.js';
 import { removeLogs } from './log-bounds.js';

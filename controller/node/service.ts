@@ -8,7 +8,7 @@ import { failpoint } from '../../shared/failpoint.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
-import type { ExecHandle, ExecSpec } from '../runtime/port.js';
+import type { ExecHandle, ExecSpec } from '../hosting/runtime.js';
 import type { FileRecord, NodeRecord } from '../store/port.js';
 import { isReadable } from '../../shared/volume-state.js';
 import { bringUp } from './bring-up.js';

@@ -6,7 +6,7 @@ import { rm } from 'node:fs/promises';
 import { failpoint } from '../../shared/failpoint.js';
 import { toNexusError } from '../../shared/errors.js';
 import { isAlive } from '../host/process-identity.js';
-import type { ProcessIdentity } from '../runtime/port.js';
+import type { ProcessIdentity } from '../hosting/runtime.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
 import { removeLogs } from './log-bounds.js';

@@ -4,7 +4,7 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { ExecInNodeRequest, ExecInNodeResponse, ExecStart } from '../../shared/gen/nexus/v1/node.js';
 import { statusOf } from '../../shared/rpc/status.js';
 import type { NodeService } from '../node/service.js';
-import type { ExecHandle } from '../runtime/port.js';
+import type { ExecHandle } from '../hosting/runtime.js';
 import type { Edge } from './edge.js';
 import { admitted, sendOn } from './handlers.js';
 import { execStartSchema, signalSchema, terminalSizeSchema } from './node-schemas.js';

@@ -12,7 +12,7 @@ import type { Logger } from '../../shared/log.js';
 import { toNexusError } from '../../shared/errors.js';
 import { KIB } from '../../shared/limits.js';
 import type { NodeRecord } from '../store/port.js';
-import type { VolumeProvisioner } from '../volume/port.js';
+import type { VolumeProvisioner } from '../hosting/volumes.js';
 import { documentPieces, nodeCard, type DocumentSource } from './document.js';
 
 /** A large state takes long to put together; the controller is not to do that for more than this share of its time. */

@@ -1,7 +1,7 @@
 /** What every bus keeps: agents are heard as themselves, commands are answered or fail by code, outages are told. */
 import { spawnSync } from 'node:child_process';
 import { expect } from 'chai';
-import type { FakeAnswer } from '../../controller/bus/fake.js';
+import type { FakeAnswer } from '../fakes/agent-bus.js';
 import type { AgentBus, BusListener } from '../../controller/bus/port.js';
 import { AgentCommand, AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';

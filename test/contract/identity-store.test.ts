@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { expect } from 'chai';
 import { MAX_AUDIT_LINES } from '../../controller/identity/bounds.js';
-import { FakeIdentityStore } from '../../controller/identity/fake-store.js';
+import { FakeIdentityStore } from '../fakes/identity-store.js';
 import type { AuditLine, ChallengeRecord, IdentityStore, UserRecord } from '../../controller/identity/port.js';
 import { openIdentityStore } from '../../controller/identity/typeorm.js';
 import { NexusError } from '../../shared/errors.js';

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
 import { expect } from 'chai';
-import type { NetworkFabric } from '../../controller/network/port.js';
+import type { NetworkFabric } from '../../controller/hosting/network.js';
 import { runCommand } from '../../shared/exec.js';
 import { KIB, MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setImmediate, setTimeout } from 'node:timers/promises';
 import { isAlive } from '../../controller/host/process-identity.js';
 import type { NodeId } from '../../shared/ids.js';
-import type { ContainerRuntime, ExecSpec } from '../../controller/runtime/port.js';
+import type { ContainerRuntime, ExecSpec } from '../../controller/hosting/runtime.js';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
 import { collect, execSpec, GREET, SAY_AND_FAIL, WAIT } from '../support/commands.js';

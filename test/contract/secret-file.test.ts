@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { writeSecret } from '../../controller/host/secret-file.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
-import { writeCard } from '../../controller/volume/cards.js';
+import { writeCard } from '../../controller/hosting/volume-cards.js';
 import { systemClock } from '../../shared/clock.js';
 import { nodeId } from '../support/records.js';
 import { SmallDisk } from '../support/small-disk.js';

@@ -2,13 +2,13 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { FakeCgroup, NO_USAGE } from '../../agent/cgroup/fake.js';
+import { FakeCgroup, NO_USAGE } from '../fakes/cgroup.js';
 import { OwnProcessUsage } from '../../agent/cgroup/none.js';
 import type { CgroupReader } from '../../agent/cgroup/port.js';
 import { CgroupV1 } from '../../agent/cgroup/v1.js';
 import { CgroupV2 } from '../../agent/cgroup/v2.js';
 import { DirectoryVolume } from '../../agent/volume/directory.js';
-import { FakeVolume } from '../../agent/volume/fake.js';
+import { FakeVolume } from '../fakes/agent-volume.js';
 import { MountedVolume } from '../../agent/volume/mounted.js';
 import type { Volume } from '../../agent/volume/port.js';
 import { NexusError } from '../../shared/errors.js';

@@ -1,6 +1,6 @@
 /** Commands that the contract of container runtimes runs in a node, and what the runtime in memory makes of them. */
-import type { FakeProgram } from '../../controller/runtime/fake-exec.js';
-import type { ExecHandle, ExecSpec } from '../../controller/runtime/port.js';
+import type { FakeProgram } from '../fakes/exec.js';
+import type { ExecHandle, ExecSpec } from '../../controller/hosting/runtime.js';
 
 /** Says a line on each stream and exits with 3. */
 export const SAY_AND_FAIL = ['sh', '-c', 'echo out; echo err >&2; exit 3'];

@@ -6,7 +6,7 @@ import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';
 import { EventLog } from '../../controller/events/log.js';
 import type { FileDeps } from '../../controller/file/deps.js';
-import { FakeNodes } from '../../controller/file/fake-nodes.js';
+import { FakeNodes } from '../fakes/storage-nodes.js';
 import { Room } from '../../controller/file/room.js';
 import { FileMaintenance } from '../../controller/file/maintenance.js';
 import type { ClaimedReceipt } from '../../controller/file/receipts.js';
@@ -15,7 +15,7 @@ import { FileUseCases } from '../../controller/file/use-cases.js';
 import type { RepairDeps } from '../../controller/repair/deps.js';
 import { Upkeep } from '../../controller/repair/upkeep.js';
 import { Pins } from '../../controller/vfs/pins.js';
-import { FakeStore } from '../../controller/store/fake.js';
+import { FakeStore } from '../fakes/store.js';
 import type { FileRecord, Store } from '../../controller/store/port.js';
 
 export const UPLOAD_TTL_MS = 60_000;

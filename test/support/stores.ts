@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FakeStore } from '../../controller/store/fake.js';
+import { FakeStore } from '../fakes/store.js';
 import type { Store } from '../../controller/store/port.js';
 import { openStore } from '../../controller/store/typeorm.js';
 import { createLogger } from '../../shared/log.js';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { FakeCgroup } from '../../agent/cgroup/fake.js';
+import { FakeCgroup } from '../fakes/cgroup.js';
 import { encodeReport, readUsage, type UsageSources } from '../../agent/report.js';
-import { FakeVolume } from '../../agent/volume/fake.js';
+import { FakeVolume } from '../fakes/agent-volume.js';
 import { NexusError } from '../../shared/errors.js';
 import { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { codeOf } from '../support/codes.js';

@@ -9,7 +9,7 @@ import { Tombstones } from '../../agent/chunk/tombstones.js';
 import type { ExpectedChunk } from '../../agent/chunk/write.js';
 import { createAgentLog } from '../../agent/log.js';
 import { DirectoryVolume } from '../../agent/volume/directory.js';
-import { FakeVolume } from '../../agent/volume/fake.js';
+import { FakeVolume } from '../fakes/agent-volume.js';
 import type { Volume } from '../../agent/volume/port.js';
 import { systemClock, type Clock } from '../../shared/clock.js';
 import { toNexusError } from '../../shared/errors.js';

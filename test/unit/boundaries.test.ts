@@ -27,8 +27,9 @@ describe('boundary check', () => {
   it('passes where every import keeps to the rules', async () => {
     write({
       'shared/ids.ts': 'export const id = 1;\n',
-      'controller/network/bridge.ts': "import { id } from '../../shared/ids.js';\nexport const bridge = id;\n",
-      'controller/main.ts': "import { bridge } from './network/bridge.js';\nexport const all = bridge;\n",
+      'controller/hosting/contained/bridge.ts':
+        "import { id } from '../../../shared/ids.js';\nexport const bridge = id;\n",
+      'controller/main.ts': "import { bridge } from './hosting/contained/bridge.js';\nexport const all = bridge;\n",
     });
     const result = await check();
     expect(result.stderr).to.equal('');
@@ -40,9 +41,9 @@ describe('boundary check', () => {
     write({
       'shared/ids.ts': "import { agent } from '../agent/main.js';\nexport const id = agent;\n",
       'agent/main.ts': 'export const agent = 1;\n',
-      'controller/network/bridge.ts': 'export const bridge = 1;\n',
+      'controller/hosting/contained/bridge.ts': 'export const bridge = 1;\n',
       'controller/node/create.ts':
-        "import { bridge } from '../network/bridge.js';\nimport { agent } from '../../agent/main.js';\nexport const x = bridge + agent;\n",
+        "import { bridge } from '../hosting/contained/bridge.js';\nimport { agent } from '../../agent/main.js';\nexport const x = bridge + agent;\n",
       'cli/a.ts': "import { b } from './b.js';\nexport const a = (): number => b();\n",
       'cli/b.ts': "import { a } from './a.js';\nexport const b = (): number => a();\n",
       'cli/c.ts': "export { nothing } from './gone.js';\n",

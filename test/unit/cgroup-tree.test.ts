@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { CgroupTree } from '../../controller/runtime/cgroup.js';
+import { CgroupTree } from '../../controller/hosting/contained/cgroup.js';
 
 describe('cgroups of a node', () => {
   let root: string;

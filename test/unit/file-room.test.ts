@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { FakeNodes } from '../../controller/file/fake-nodes.js';
+import { FakeNodes } from '../fakes/storage-nodes.js';
 import { Room } from '../../controller/file/room.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { nodeId } from '../support/records.js';

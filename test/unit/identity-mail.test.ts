@@ -8,7 +8,7 @@ import { expect } from 'chai';
 import { pino } from 'pino';
 import { systemClock } from '../../shared/clock.js';
 import { createLogger } from '../../shared/log.js';
-import { FakeMailer } from '../../controller/identity/fake-mailer.js';
+import { FakeMailer } from '../fakes/mailer.js';
 import { MailQueue } from '../../controller/identity/mail-queue.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
 import { SmtpMailer, type SmtpSettings } from '../../controller/identity/smtp.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { parseSubnet } from '../../controller/network/ipam.js';
+import { parseSubnet } from '../../controller/hosting/subnet.js';
 
 describe('subnets', () => {
   it('give the first address to the host and the following ones to the slots', () => {

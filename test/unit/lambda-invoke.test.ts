@@ -6,7 +6,7 @@ import type { LambdaNode } from '../../controller/lambda/plan.js';
 import { WarmPool } from '../../controller/lambda/pool.js';
 import { Residents } from '../../controller/lambda/residents.js';
 import { MAX_RESULT_BYTES } from '../../controller/lambda/limits.js';
-import { FakeSandboxes } from '../../controller/lambda/sandbox/fake.js';
+import { FakeSandboxes } from '../fakes/sandboxes.js';
 import type { SandboxEnd } from '../../controller/lambda/sandbox/port.js';
 import { LambdaStatistics } from '../../controller/lambda/statistics.js';
 import { systemClock, type Clock } from '../../shared/clock.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { memoryShares } from '../../controller/runtime/memory-shares.js';
+import { memoryShares } from '../../controller/hosting/contained/memory-shares.js';
 import { MIB, MIN_MEMORY_MB } from '../../shared/limits.js';
 
 describe('shares of a node’s memory', () => {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { appendFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FakeLogWriters } from '../../controller/log/fake.js';
+import { FakeLogWriters } from '../fakes/log-writers.js';
 import { endingOf, howItEnded, startLine, type Ending } from '../../controller/node/ending.js';
 
 const agent = (msg: string, fields: object = {}): string =>

@@ -8,7 +8,7 @@ import { NodeRegistry } from '../../controller/node/registry.js';
 import { NODE_STATUSES, type NodeStatus } from '../../controller/node/state.js';
 import { metricsShape } from '../../controller/rpc/metrics-shape.js';
 import { nodeShape } from '../../controller/rpc/node-shapes.js';
-import { FakeStore } from '../../controller/store/fake.js';
+import { FakeStore } from '../fakes/store.js';
 import type { NodeRecord } from '../../controller/store/port.js';
 import { historyText, metricsText, sortRows, topText } from '../../cli/metrics-text.js';
 import { nodeLines } from '../../cli/status-page.js';

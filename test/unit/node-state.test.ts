@@ -4,7 +4,7 @@ import { planBoot } from '../../controller/node/reconcile.js';
 import { NodeRegistry } from '../../controller/node/registry.js';
 import { assertMove, isListening, mayMove, NODE_STATUSES } from '../../controller/node/state.js';
 import { EventLog } from '../../controller/events/log.js';
-import { FakeStore } from '../../controller/store/fake.js';
+import { FakeStore } from '../fakes/store.js';
 import type { NodeRecord } from '../../controller/store/port.js';
 import { systemClock } from '../../shared/clock.js';
 import { AgentHeartbeat } from '../../shared/gen/nexus/v1/agent.js';

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { createAgentLog } from '../../agent/log.js';
 import { toAgentError } from '../../agent/volume/errors.js';
-import { FakeVolume } from '../../agent/volume/fake.js';
+import { FakeVolume } from '../fakes/agent-volume.js';
 import { VolumeHealth } from '../../agent/volume/health.js';
 import { examine, flagsOf, type Prober } from '../../agent/volume/probe.js';
 import { systemClock } from '../../shared/clock.js';

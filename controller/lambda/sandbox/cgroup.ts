@@ -5,7 +5,7 @@
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NexusError } from '../../../shared/errors.js';
-import type { CgroupLayout } from '../../runtime/cgroup.js';
+import type { CgroupLayout } from '../../hosting/contained/cgroup.js';
 import type { OutOfMemory } from './port.js';
 
 const ROOT = '/sys/fs/cgroup';

@@ -1,0 +1,195 @@
+/**
+ * Bridge and veth pairs through iproute2, batched: one `ip` call on the host and one in the node's namespace. A link is
+ * called `nx-<instance>-<slot>`, never by the node's name: an interface name holds 15 bytes.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { NexusError } from '../../../shared/errors.js';
+import { runCommand, tryCommand } from '../../../shared/exec.js';
+import { toolFailure } from '../../../shared/tool-failure.js';
+import { guardBus, removeGuard } from './flood-guard.js';
+import type { Subnet } from '../subnet.js';
+import type { LinkSpec, NetworkFabric, NetworkState } from '../network.js';
+
+export interface BridgeOptions {
+  readonly instance: string;
+  readonly bridge: string;
+  readonly subnet: Subnet;
+  /** Port of the bus on the bridge's address; undefined: it is elsewhere. */
+  readonly busPort: number | undefined;
+}
+
+const NODE_INTERFACE = 'eth0';
+const LINKS = '/sys/class/net';
+/** IFF_UP of if.h. */
+const FLAG_UP = 1;
+/** BR_STATE_FORWARDING of if_bridge.h: a port whose own end or the node's is down has another one. */
+const FORWARDING = '3';
+
+export class BridgeNetwork implements NetworkFabric {
+  readonly nodeInterface = NODE_INTERFACE;
+  readonly hostAddress: string;
+  readonly #linkPrefix: string;
+  /** Slots whose port did not forward when it was looked at last: a link that is just being made does not yet. */
+  #closed = new Set<number>();
+
+  constructor(private readonly options: BridgeOptions) {
+    this.hostAddress = options.subnet.hostAddress;
+    this.#linkPrefix = `nx-${options.instance}-`;
+  }
+
+  async prepare(): Promise<void> {
+    const { instance, bridge, subnet, busPort } = this.options;
+    await this.#refuseForeignSubnet();
+    const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
+    const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
+    await ipBatch(`the bridge ${bridge} cannot be made`, [
+      ...(exists ? [] : [`link add name ${bridge} address ${hardwareAddress(bridge)} type bridge forward_delay 0`]),
+      `address replace ${address} dev ${bridge}`,
+      `link set dev ${bridge} up`,
+    ]);
+    if (busPort !== undefined) await guardBus({ instance, bridge, port: busPort });
+  }
+
+  /** Two networks with the same addresses would take each other's packets without a word. */
+  async #refuseForeignSubnet(): Promise<void> {
+    const { stdout } = await runCommand('ip', ['-json', '-4', 'address', 'show'], {
+      failure: 'the addresses of this machine cannot be read',
+    });
+    const links = JSON.parse(stdout) as { ifname?: string; addr_info?: { local?: string }[] }[];
+    const network = this.hostAddress.split('.').slice(0, 3).join('.');
+    const foreign = links.find(
+      (link) =>
+        link.ifname !== this.options.bridge &&
+        link.addr_info?.some((info) => info.local?.startsWith(`${network}.`) === true && this.#covers(info.local)),
+    );
+    if (foreign === undefined) return;
+    throw new NexusError(
+      'failed_precondition',
+      `interface ${foreign.ifname ?? '?'} already has an address in the subnet of ${this.options.bridge}; choose another with the setting subnet`,
+    );
+  }
+
+  #covers(address: string): boolean {
+    const last = Number(address.split('.')[3]);
+    const first = Number(this.hostAddress.split('.')[3]) - 1;
+    return last >= first && last < first + this.options.subnet.slots + 3;
+  }
+
+  async attach(link: LinkSpec, signal: AbortSignal): Promise<void> {
+    const { bridge, subnet } = this.options;
+    const name = this.#linkName(link.slot);
+    await ipBatch(
+      `the link ${name} of the node cannot be made`,
+      [
+        `link add name ${name} type veth peer name ${NODE_INTERFACE} address ${hardwareAddress(name)} netns ${link.pid}`,
+        `link set dev ${name} master ${bridge} up`,
+      ],
+      signal,
+    );
+    const inside = [
+      'link set dev lo up',
+      `address add ${link.ip}/${subnet.prefixLength} dev ${NODE_INTERFACE}`,
+      `link set dev ${NODE_INTERFACE} up`,
+      `route add default via ${subnet.hostAddress}`,
+    ];
+    await runCommand('nsenter', [...inNode(link), 'ip', '-batch', '-'], {
+      input: `${inside.join('\n')}\n`,
+      signal,
+      failure: `the address ${link.ip} cannot be given to the node`,
+    });
+  }
+
+  /** From /sys and /proc alone: a process each second for it would cost more than all else at rest. */
+  async inspect(slots: readonly number[]): Promise<NetworkState> {
+    const { bridge } = this.options;
+    const folder = `${LINKS}/${bridge}`;
+    if (!existsSync(`${folder}/bridge`)) return { problem: `the bridge ${bridge} is gone`, loose: [] };
+    if ((Number(readFileSync(`${folder}/flags`, 'utf8')) & FLAG_UP) === 0)
+      return { problem: `the bridge ${bridge} is down`, loose: [] };
+    if (!(await hasAddress(this.hostAddress)))
+      return { problem: `the bridge ${bridge} has lost its address ${this.hostAddress}`, loose: [] };
+    const ports = new Set(await readdir(`${folder}/brif`));
+    const cut = slots.filter((slot) => !ports.has(this.#linkName(slot)));
+    const closed = slots.filter((slot) => !cut.includes(slot) && !this.#isForwarding(slot));
+    const loose = [...cut, ...closed.filter((slot) => this.#closed.has(slot))];
+    this.#closed = new Set(closed);
+    return { problem: undefined, loose };
+  }
+
+  #isForwarding(slot: number): boolean {
+    try {
+      return (
+        readFileSync(`${LINKS}/${this.options.bridge}/brif/${this.#linkName(slot)}/state`, 'utf8').trim() === FORWARDING
+      );
+    } catch {
+      return false;
+    }
+  }
+
+  async relink(link: LinkSpec, signal: AbortSignal): Promise<void> {
+    const name = this.#linkName(link.slot);
+    if (existsSync(`${LINKS}/${name}`) && !this.#closed.has(link.slot)) {
+      await ipBatch(
+        `the link ${name} cannot be put back on the bridge ${this.options.bridge}`,
+        [`link set dev ${name} master ${this.options.bridge} up`],
+        signal,
+      );
+      return;
+    }
+    await this.detach(link.slot);
+    // Its other end may have been moved away from under its name.
+    await tryCommand('nsenter', [...inNode(link), 'ip', 'link', 'delete', 'dev', NODE_INTERFACE], { signal });
+    await this.attach(link, signal);
+  }
+
+  async detach(slot: number): Promise<void> {
+    const name = this.#linkName(slot);
+    const result = await tryCommand('ip', ['link', 'delete', 'dev', name]);
+    if (result.exitCode !== 0 && !/Cannot find device/.test(result.stderr)) {
+      const { exitCode, stderr: said } = result;
+      throw toolFailure(`the link ${name} cannot be removed`, { program: 'ip', verb: 'link delete', exitCode, said });
+    }
+  }
+
+  async list(): Promise<readonly number[]> {
+    const links = await readdir('/sys/class/net');
+    return links
+      .filter((name) => name.startsWith(this.#linkPrefix))
+      .map((name) => Number(name.slice(this.#linkPrefix.length)))
+      .filter((slot) => Number.isInteger(slot));
+  }
+
+  async dispose(): Promise<void> {
+    for (const slot of await this.list()) await this.detach(slot);
+    await tryCommand('ip', ['link', 'delete', 'dev', this.options.bridge, 'type', 'bridge']);
+    await removeGuard(this.options.instance);
+  }
+
+  #linkName(slot: number): string {
+    return `${this.#linkPrefix}${slot}`;
+  }
+}
+
+const inNode = ({ pid }: LinkSpec): string[] => [`--net=/proc/${pid}/ns/net`];
+
+/**
+ * Fixed and our own. A bridge without one takes the lowest of its ports', which changes as nodes come and go; and a link
+ * that is made anew would have another. Everybody would send to the old address until his neighbour table forgets it.
+ */
+function hardwareAddress(name: string): string {
+  const bytes = createHash('sha256').update(name).digest().subarray(0, 5);
+  // 02: locally administered, unicast.
+  return ['02', ...Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'))].join(':');
+}
+
+/** Whether packets to it are for this host, which they are while one of its interfaces that is up has it. */
+async function hasAddress(address: string): Promise<boolean> {
+  const leaf = new RegExp(`\\|-- ${address.replaceAll('.', '\\.')}\\n +/32 host LOCAL`);
+  return leaf.test(await readFile('/proc/net/fib_trie', 'utf8'));
+}
+
+async function ipBatch(failure: string, lines: readonly string[], signal?: AbortSignal): Promise<void> {
+  await runCommand('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n`, signal, failure });
+}

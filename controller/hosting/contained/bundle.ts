@@ -1,0 +1,239 @@
+/** The OCI bundle of a node (opencontainers/runtime-spec 1.0): pure construction of `config.json`. */
+import { memoryShares, PAGE_BYTES } from './memory-shares.js';
+import type { ContainerLimits, ContainerSpec, ExecSpec } from '../runtime.js';
+import { nodeSeccomp } from './seccomp.js';
+import { noProgram, notExecutable } from '../start-failure.js';
+
+/** Paths inside a node. Everything of Nexus is below one folder, so that any root file system can be an image. */
+export const IN_NODE = {
+  runtime: '/.nexus/rt',
+  config: '/.nexus/config',
+  volumeImage: '/.nexus/volume.img',
+  run: '/.nexus/run',
+  data: '/data',
+} as const;
+
+/**
+ * Folders of the root that the first stage runs in: places to mount on and nothing else, so that it can't come upon a
+ * file of the image or of the node's volume. The node's own root is put together in there.
+ */
+export const STAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', '.nexus', 'image', 'volume', 'root'] as const;
+
+/** Folders an image must have before it can be a read-only root: places to mount on. */
+export const IMAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', 'data', 'mnt', '.nexus'] as const;
+
+/** What the first stage needs to mount the volume and to let go of everything. The agent keeps none of it. */
+const FIRST_STAGE_CAPABILITIES = [
+  'CAP_SYS_ADMIN',
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_SETUID',
+  'CAP_SETGID',
+  'CAP_SETPCAP',
+];
+
+const EXEC_CAPABILITIES = [
+  'CAP_CHOWN',
+  'CAP_DAC_OVERRIDE',
+  'CAP_FOWNER',
+  'CAP_SETUID',
+  'CAP_SETGID',
+  'CAP_KILL',
+  'CAP_NET_BIND_SERVICE',
+];
+
+/** What commands in a node are found in, also those that a person starts by hand with runc. */
+const EXEC_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+const LOOP_MAJOR = 7;
+const NODE_UMASK = 0o022;
+
+interface BundleHost {
+  /** Folder with STAGE_MOUNT_POINTS. */
+  readonly stageRoot: string;
+  readonly runtimeDir: string;
+  readonly cgroupsPath: string;
+  readonly cgroupLayout: 'v1' | 'v2';
+}
+
+export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
+  const capabilities = FIRST_STAGE_CAPABILITIES;
+  return {
+    ociVersion: '1.0.2',
+    hostname: spec.hostname,
+    root: { path: host.stageRoot, readonly: true },
+    process: {
+      terminal: false,
+      user: { uid: 0, gid: 0, umask: NODE_UMASK },
+      cwd: '/',
+      args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', `${IN_NODE.runtime}/first-stage.sh`],
+      env: [
+        `PATH=${EXEC_PATH}`,
+        `NEXUS_LOOP_DEVICE=${spec.loopDevice}`,
+        `NEXUS_VOLUME_UUID=${spec.volumeUuid}`,
+        `NEXUS_AGENT_UID=${spec.agentUid}`,
+      ],
+      // Inheritable: what the last privileged step keeps once the bounding set is empty.
+      capabilities: {
+        bounding: capabilities,
+        effective: capabilities,
+        permitted: capabilities,
+        inheritable: ['CAP_SYS_ADMIN'],
+      },
+      noNewPrivileges: true,
+    },
+    mounts: mounts(spec, host),
+    linux: {
+      namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
+      cgroupsPath: host.cgroupsPath,
+      // Of the node's own IPC namespace.
+      sysctl: { 'kernel.shmall': String(memoryShares(spec.limits.memoryBytes).segmentsBytes / PAGE_BYTES) },
+      // The rule is for exactly this node's loop device: attaching any other is refused by the kernel.
+      devices: [
+        {
+          path: `/dev/loop${spec.loopDevice}`,
+          type: 'b',
+          major: LOOP_MAJOR,
+          minor: spec.loopDevice,
+          fileMode: 0o600,
+          uid: 0,
+          gid: 0,
+        },
+      ],
+      resources: {
+        ...ociLimits(spec.limits, host.cgroupLayout),
+        devices: [
+          { allow: false, access: 'rwm' },
+          { allow: true, type: 'b', major: LOOP_MAJOR, minor: spec.loopDevice, access: 'rw' },
+        ],
+      },
+      seccomp: nodeSeccomp(process.arch),
+      maskedPaths: [
+        '/proc/acpi',
+        '/proc/asound',
+        '/proc/kcore',
+        '/proc/keys',
+        '/proc/latency_stats',
+        '/proc/timer_list',
+        '/proc/timer_stats',
+        '/proc/sched_debug',
+        '/proc/scsi',
+        '/sys/firmware',
+        '/sys/devices/virtual/powercap',
+      ],
+      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      rootfsPropagation: 'private',
+    },
+  };
+}
+
+/**
+ * The `linux.resources` part of the limits. No swap: a memory limit is a limit of memory. On cgroup v2 the weight is
+ * given as it is; as v1 shares runc would squeeze it by a formula.
+ */
+export function ociLimits(limits: ContainerLimits, layout: 'v1' | 'v2'): object {
+  return {
+    memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
+    pids: { limit: limits.pids },
+    ...(layout === 'v2'
+      ? { unified: { 'cpu.weight': String(limits.cpuWeight) } }
+      : { cpu: { shares: Math.max(limits.cpuWeight, LEAST_V1_SHARES) } }),
+  };
+}
+
+/** The kernel refuses less. */
+const LEAST_V1_SHARES = 2;
+
+function mounts(spec: ContainerSpec, host: BundleHost): object[] {
+  const { tmpBytes, sharedBytes } = memoryShares(spec.limits.memoryBytes);
+  const tmpfs = (destination: string, ...options: string[]): object => ({
+    destination,
+    type: 'tmpfs',
+    source: 'tmpfs',
+    options: ['nosuid', ...options],
+  });
+  const bind = (destination: string, source: string, ...options: string[]): object => ({
+    destination,
+    type: 'bind',
+    source,
+    options: ['rbind', 'nosuid', 'nodev', ...options],
+  });
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] },
+    // For device nodes and links, which take no block.
+    tmpfs('/dev', 'strictatime', 'mode=755', 'size=64k'),
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+    },
+    tmpfs('/dev/shm', 'noexec', 'nodev', 'mode=1777', `size=${sharedBytes}`),
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
+    { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
+    tmpfs('/tmp', 'nodev', 'mode=1777', `size=${tmpBytes}`),
+    tmpfs('/.nexus', 'nodev', 'mode=755', 'size=1m'),
+    bind('/image', spec.rootfs, 'ro'),
+    bind(IN_NODE.runtime, host.runtimeDir, 'ro'),
+    bind(IN_NODE.config, spec.configDir, 'ro'),
+    bind(IN_NODE.volumeImage, spec.volumePath, 'noexec'),
+  ];
+}
+
+/** `process.json` for `runc exec`: root of the node with few capabilities and none to gain. */
+export function ociExecProcess(spec: ExecSpec): object {
+  const capabilities = spec.uid === 0 ? EXEC_CAPABILITIES : [];
+  const env = {
+    PATH: EXEC_PATH,
+    HOME: spec.uid === 0 ? '/root' : '/',
+    // Read by interactive shells of the base image: a prompt that names the node.
+    ENV: '/etc/shrc',
+    ...spec.env,
+  };
+  const environment = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  return {
+    terminal: spec.tty,
+    ...(spec.tty ? { consoleSize: { width: spec.columns, height: spec.rows } } : {}),
+    user: { uid: spec.uid, gid: spec.uid, umask: NODE_UMASK },
+    args: spec.tty ? withTerminal(spec, environment) : spec.command,
+    // Not runc's: for whoever has to say which command this is.
+    command: spec.command,
+    env: environment,
+    cwd: spec.workingDir,
+    capabilities: { bounding: EXEC_CAPABILITIES, effective: capabilities, permitted: capabilities },
+    noNewPrivileges: true,
+  };
+}
+
+/**
+ * runc takes ONLCR away from the terminal that it makes in the node. Programs, and people who type stty, expect a terminal
+ * as it always is; so it is given back before the command begins, in an environment that no shell has touched. A program
+ * that is not there, or can't be run, is told in the words of start-failure.ts, as runc is not asked to start it here.
+ */
+const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly string[] => {
+  const busybox = `${IN_NODE.runtime}/bin/busybox`;
+  return [
+    busybox,
+    'sh',
+    '-c',
+    `${busybox} stty onlcr; ${EXPECT_PROGRAM}; shift 2; exec "$@"`,
+    spec.command[0] ?? '',
+    noProgram(spec).words,
+    notExecutable(spec).words,
+    busybox,
+    'env',
+    '-i',
+    ...environment,
+    ...spec.command,
+  ];
+};
+
+/** In a shell whose $0 is the program, and $1 and $2 the words for one that is not there or can't be run. */
+const EXPECT_PROGRAM = [
+  'case $0 in',
+  '*/*) if [ ! -e "$0" ]; then echo "$1"; exit 127; fi; if [ -d "$0" ] || [ ! -x "$0" ]; then echo "$2"; exit 126; fi;;',
+  '*) if ! command -v -- "$0" >/dev/null; then echo "$1"; exit 127; fi;;',
+  'esac',
+].join(' ');

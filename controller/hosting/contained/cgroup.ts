@@ -1,0 +1,223 @@
+/**
+ * A node's cgroup is a parent with the limits on it; agent, commands and sandboxes are its children, and each command
+ * has a child of `commands`. runc makes and limits the parent; this makes the children, limits the memory of all commands
+ * together and moves processes into them, on cgroup v2 and on v1 (and hybrid).
+ */
+import { constants } from 'node:fs';
+import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NexusError } from '../../../shared/errors.js';
+
+const ROOT = '/sys/fs/cgroup';
+/** v1 controllers whose limits or counters nodes use; a child in these is enough to tell its processes apart. */
+const V1_CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids'] as const;
+
+/** The parent of all commands of a node. */
+export const COMMANDS = 'commands';
+
+export type CgroupLayout = 'v1' | 'v2';
+
+/** Code: failed_precondition when a controller that nodes need is not there. */
+export async function detectCgroupLayout(root = ROOT): Promise<CgroupLayout> {
+  const unified = await readFile(join(root, 'cgroup.controllers'), 'utf8').catch(() => undefined);
+  const available = new Set(unified?.split(/\s+/) ?? (await readdir(root)));
+  const missing = ['memory', 'cpu', 'pids'].filter((controller) => !available.has(controller));
+  if (missing.length > 0) {
+    throw new NexusError(
+      'failed_precondition',
+      `cgroup controllers missing on this host: ${missing.join(', ')}; see nexus doctor`,
+    );
+  }
+  return unified === undefined ? 'v1' : 'v2';
+}
+
+export class CgroupTree {
+  constructor(
+    readonly layout: CgroupLayout,
+    /** As in an OCI configuration: absolute below the hierarchy's root, e.g. /nexus. */
+    private readonly parent: string,
+    private readonly root = ROOT,
+  ) {}
+
+  pathOf(node: string): string {
+    return `${this.parent}/${node}`;
+  }
+
+  /** Makes the child if it is not there and moves the process into it. */
+  async moveInto(node: string, child: string, pid: number): Promise<void> {
+    await this.makeChild(node, child);
+    for (const folder of this.#folders(node, child)) await writeFile(join(folder, 'cgroup.procs'), String(pid));
+  }
+
+  /** Never makes the parent: that of a node which was removed a moment ago would stay behind. Code: ENOENT, from the system. */
+  async makeChild(node: string, child: string): Promise<void> {
+    for (const folder of this.#folders(node, child)) await mkdir(folder).catch(ignore('EEXIST'));
+  }
+
+  /** Sets the weight of a running node's parent; v1 counts it in shares of the same size. */
+  async setCpuWeight(node: string, weight: number): Promise<void> {
+    const file =
+      this.layout === 'v2'
+        ? join(this.root, this.pathOf(node), 'cpu.weight')
+        : join(this.root, 'cpu', this.pathOf(node), 'cpu.shares');
+    await writeFile(file, String(weight));
+  }
+
+  /** Limits the memory of all commands together; their common parent is made if it is not there. Code: ENOENT, EBUSY. */
+  async limitCommands(node: string, bytes: number): Promise<void> {
+    await this.makeChild(node, COMMANDS);
+    const path = join(this.pathOf(node), COMMANDS);
+    const file =
+      this.layout === 'v2'
+        ? join(this.root, path, 'memory.max')
+        : join(this.root, 'memory', path, 'memory.limit_in_bytes');
+    await writeFile(file, String(bytes));
+  }
+
+  /** Moves the processes of one child, if there are any, into another; a fork between two looks is found by the next one. */
+  async moveAll(node: string, from: string, to: string): Promise<void> {
+    for (let round = 0; round < MAX_MOVE_ROUNDS; round += 1) {
+      const pids = await this.processes(node, from);
+      if (pids.length === 0) return;
+      for (const pid of pids) await this.moveInto(node, to, pid).catch(ignore('ESRCH', 'ENOENT', 'ENODEV'));
+    }
+  }
+
+  /** Names of the cgroups of commands, those whose processes have ended included; as children of the node's. */
+  async commands(node: string): Promise<string[]> {
+    const [folder = ''] = this.#folders(node, COMMANDS);
+    const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+    return entries.filter((entry) => entry.isDirectory()).map((entry) => join(COMMANDS, entry.name));
+  }
+
+  /** Arguments that make `runc exec` start its command in the child. */
+  execArguments(child: string): string[] {
+    const names = this.layout === 'v2' ? [child] : V1_CONTROLLERS.map((controller) => `${controller}:${child}`);
+    return names.flatMap((name) => ['--cgroup', name]);
+  }
+
+  /** Process ids in one child (not below it). */
+  async processes(node: string, child: string): Promise<number[]> {
+    const [folder] = this.#folders(node, child);
+    const text = await readFile(join(folder ?? '', 'cgroup.procs'), 'utf8').catch(() => '');
+    return text.split('\n').filter(Boolean).map(Number);
+  }
+
+  /**
+   * Has the kernel tell the memory of each child apart, as v1 does by itself: a command that was killed for want of
+   * memory must not count as the agent's end. Only possible while no process is in the parent itself.
+   */
+  async tellMemoryApart(node: string): Promise<void> {
+    if (this.layout === 'v1') return;
+    await writeFile(join(this.root, this.pathOf(node), 'cgroup.subtree_control'), '+memory');
+  }
+
+  /** How many processes of the child, or of the parent itself, died for want of memory; 0 when the cgroup is gone. */
+  async oomKills(node: string, child: string): Promise<number> {
+    if (this.layout === 'v2') {
+      // The parent's file counts what all children lost; it is all there is where they are not told apart.
+      const own = await this.#text(this.pathOf(node), child, 'memory.events');
+      return oomKillsIn(own ?? (await this.#text(this.pathOf(node), 'memory.events')));
+    }
+    const files = ['', child].map((name) => this.#text('memory', this.pathOf(node), name, 'memory.oom_control'));
+    return (await Promise.all(files)).map(oomKillsIn).reduce((sum, kills) => sum + kills, 0);
+  }
+
+  #text(...path: string[]): Promise<string | undefined> {
+    return readFile(join(this.root, ...path), 'utf8').catch(() => undefined);
+  }
+
+  /**
+   * Removes cgroups of commands whose processes have all ended; one with processes is left for later. `kept` are those
+   * of commands that have not ended: one that is being started has no process yet, and would lose its cgroup under it.
+   */
+  async pruneCommands(node: string, kept: ReadonlySet<string>): Promise<void> {
+    for (const parent of this.#folders(node, COMMANDS)) {
+      const entries = await readdir(parent, { withFileTypes: true }).catch(() => []);
+      for (const { name } of entries.filter((entry) => entry.isDirectory() && !kept.has(join(COMMANDS, entry.name)))) {
+        await rmdir(join(parent, name)).catch(ignore('EBUSY', 'ENOENT'));
+      }
+    }
+  }
+
+  /** Removes a node's whole tree once its processes are gone. */
+  async removeTree(node: string): Promise<void> {
+    for (const folder of this.#everyHierarchy(this.pathOf(node))) await removeFolders(folder);
+  }
+
+  /** Removes the instance's parent when no node is left in it. */
+  async removeParent(): Promise<void> {
+    for (const folder of this.#everyHierarchy(this.parent))
+      await rmdir(folder).catch(ignore('ENOENT', 'EBUSY', 'ENOTEMPTY'));
+  }
+
+  #folders(node: string, child = ''): string[] {
+    if (this.layout === 'v2') return [join(this.root, this.pathOf(node), child)];
+    return V1_CONTROLLERS.map((controller) => join(this.root, controller, this.pathOf(node), child));
+  }
+
+  /** runc makes its path in every hierarchy that is mounted, not only in those with limits. */
+  #everyHierarchy(path: string): string[] {
+    if (this.layout === 'v2') return [join(this.root, path)];
+    return V1_HIERARCHIES.map((hierarchy) => join(this.root, hierarchy, path));
+  }
+}
+
+const oomKillsIn = (text = ''): number => Number(/^oom_kill (\d+)$/m.exec(text)?.[1] ?? 0);
+
+const V1_HIERARCHIES = [
+  ...V1_CONTROLLERS,
+  'blkio',
+  'cpuset',
+  'devices',
+  'freezer',
+  'hugetlb',
+  'misc',
+  'net_cls',
+  'net_prio',
+  'perf_event',
+  'rdma',
+  'systemd',
+  'unified',
+];
+
+async function removeFolders(folder: string): Promise<void> {
+  if (!(await exists(folder))) return;
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeFolders(join(folder, entry.name));
+  }
+  await removeWhenEmpty(folder);
+}
+
+/** Processes that were killed a moment ago still count until the kernel has taken them apart. */
+async function removeWhenEmpty(folder: string): Promise<void> {
+  const deadline = performance.now() + EMPTY_TIMEOUT_MS;
+  for (;;) {
+    try {
+      await rmdir(folder);
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      if (code !== 'EBUSY' || performance.now() > deadline) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Each round leaves what was forked during it; more rounds than a node may have processes is a fault of the kernel's. */
+const MAX_MOVE_ROUNDS = 1000;
+
+const EMPTY_TIMEOUT_MS = 5000;
+
+const exists = (path: string): Promise<boolean> =>
+  access(path, constants.F_OK).then(
+    () => true,
+    () => false,
+  );
+
+const ignore =
+  (...codes: string[]) =>
+  (error: NodeJS.ErrnoException): void => {
+    if (!codes.includes(error.code ?? '')) throw error;
+  };

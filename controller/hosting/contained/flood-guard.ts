@@ -1,0 +1,54 @@
+/**
+ * Bounds, in the kernel, on what each node may send to the bus, and on its connections there. Root in a node can read its
+ * agent's credentials and publish with them as fast as the network goes: without bounds one node would hold up the server,
+ * the controller and with them all others. Packets over the bound are dropped, and the sender's connection slows down.
+ *
+ * A table of nftables for each instance, `nexus-<instance>`. Codes: those of `toolFailure`.
+ */
+import { KIB, MIB } from '../../../shared/limits.js';
+import { runCommand, tryCommand } from '../../../shared/exec.js';
+
+export interface GuardOptions {
+  readonly instance: string;
+  readonly bridge: string;
+  readonly port: number;
+}
+
+/** An agent says about 5 KiB a second; its answers to commands are 1 MiB at the most. */
+const BYTES_PER_SECOND = 512 * KIB;
+const BURST_BYTES = 2 * MIB;
+/** An agent has one, and another for a moment when it comes back. */
+const CONNECTIONS = 16;
+/** Senders that are counted at once: a node can use any address of its subnet. */
+const SENDERS = 65_535;
+
+/** Sets the bound, in place of an earlier one. */
+export async function guardBus({ instance, bridge, port }: GuardOptions): Promise<void> {
+  const table = `ip nexus-${instance}`;
+  const limit = `limit rate over ${BYTES_PER_SECOND} bytes/second burst ${BURST_BYTES} bytes`;
+  // One transaction. A table has to be there to be deleted.
+  const rules = `
+    add table ${table}
+    delete table ${table}
+    table ${table} {
+      set senders { type ipv4_addr; flags dynamic,timeout; timeout 1m; size ${SENDERS}; }
+      set connected { type ipv4_addr; flags dynamic; size ${SENDERS}; }
+      chain bus {
+        type filter hook input priority 0; policy accept;
+        iifname != "${bridge}" accept
+        tcp dport != ${port} accept
+        ct state new add @connected { ip saddr ct count over ${CONNECTIONS} } reject with tcp reset
+        update @senders { ip saddr ${limit} } drop
+      }
+    }`;
+  await runCommand('nft', ['-f', '-'], {
+    input: rules,
+    failure: `what nodes send to the bus on ${bridge} cannot be bounded`,
+    advice: 'see nexus doctor: nft and the nf_tables of the kernel are needed',
+  });
+}
+
+/** Success when there is none. */
+export async function removeGuard(instance: string): Promise<void> {
+  await tryCommand('nft', ['delete', 'table', 'ip', `nexus-${instance}`]);
+}

@@ -1,0 +1,191 @@
+/**
+ * Volumes as sparse image files with ext4, <state>/volumes/<id>.img. The file system's UUID is the volume's name: the
+ * first stage mounts nothing else. The host never mounts one; a loop device exists only while the node's agent has it.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { NexusError } from '../../../shared/errors.js';
+import { runCommand, tryCommand } from '../../../shared/exec.js';
+import { MIB } from '../../../shared/limits.js';
+import type { NodeId } from '../../../shared/ids.js';
+import { readCards, removeCard, writeCard } from '../volume-cards.js';
+import { noRoom, volumeExists, volumeIsGone } from '../volume-errors.js';
+import type { VolumeProvisioner, VolumeSpec } from '../volumes.js';
+
+/** Unmounting flushes the volume; a slow disk may take its time. */
+const RELEASE_TIMEOUT_MS = 30_000;
+/** Left to the host when a volume's full size is checked against the free disk. */
+const HOST_RESERVE_BYTES = 256 * MIB;
+/** LOOP_CTL_REMOVE, linux/loop.h. */
+const LOOP_CTL_REMOVE = 0x4c81;
+
+export class ImageFileVolumes implements VolumeProvisioner {
+  readonly usesLoopDevices = true;
+
+  constructor(private readonly folder: string) {}
+
+  pathOf(nodeId: NodeId): string {
+    return join(this.folder, `${nodeId}.img`);
+  }
+
+  async create(spec: VolumeSpec, signal: AbortSignal): Promise<void> {
+    const freeBytes = await this.freeBytes();
+    if (spec.sizeBytes > freeBytes) throw noRoom(spec.sizeBytes, freeBytes, this.folder);
+    const path = this.pathOf(spec.nodeId);
+    const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
+      throw volumeExists(path, error);
+    });
+    try {
+      await file.truncate(spec.sizeBytes);
+    } finally {
+      await file.close().catch(() => undefined);
+    }
+    // No blocks for root alone: the agent is not root and the volume is all its own. Lazy tables keep it sparse and fast.
+    const options = ['-q', '-F', '-m', '0', '-U', spec.uuid, '-E', 'lazy_itable_init=1,lazy_journal_init=1,nodiscard'];
+    await runCommand('mkfs.ext4', [...options, path], { signal, failure: 'its volume cannot be formatted' });
+  }
+
+  async assertFree(nodeId: NodeId, loopDevice: number): Promise<void> {
+    const path = this.pathOf(nodeId);
+    const image = await stat(path).catch((error: unknown) => {
+      throw volumeIsGone(path, error);
+    });
+    for (const loop of await attachedLoops()) {
+      if (holds(loop, image)) {
+        throw new NexusError('failed_precondition', `the volume is still attached as ${loop.name}`);
+      }
+      if (loop.name === `/dev/loop${loopDevice}`) {
+        throw new NexusError(
+          'failed_precondition',
+          `${loop.name} is taken by something else; set loop-base to another range`,
+        );
+      }
+    }
+  }
+
+  async waitReleased(nodeId: NodeId, loopDevice: number): Promise<void> {
+    if (!isAttached(loopDevice)) {
+      await removeLoopDevice(loopDevice);
+      return;
+    }
+    if (await this.#isForeign(nodeId, loopDevice)) return;
+    await this.#detachLeftover(nodeId, loopDevice);
+    const deadline = performance.now() + RELEASE_TIMEOUT_MS;
+    while (isAttached(loopDevice)) {
+      if (performance.now() > deadline) {
+        throw new NexusError(
+          'deadline_exceeded',
+          `loop${loopDevice} still holds the volume of ${nodeId} after ${RELEASE_TIMEOUT_MS} ms`,
+        );
+      }
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await removeLoopDevice(loopDevice);
+  }
+
+  /**
+   * A first stage that was killed after it had attached the device, and before it had mounted it, leaves it so for ever.
+   * One that is still mounted is let go by the kernel when the last process has: for it this changes nothing.
+   */
+  async #detachLeftover(nodeId: NodeId, loopDevice: number): Promise<void> {
+    const image = await stat(this.pathOf(nodeId)).catch(() => undefined);
+    const name = `/dev/loop${loopDevice}`;
+    const isOurs = (await attachedLoops()).some((loop) => loop.name === name && loop.inode === image?.ino);
+    // Fails when the kernel was quicker; whether it has gone is looked at anyway.
+    if (isOurs) await tryCommand('losetup', ['--detach', name]);
+  }
+
+  async remove(nodeId: NodeId, loopDevice: number): Promise<void> {
+    await rm(this.pathOf(nodeId), { force: true });
+    await removeCard(this.folder, nodeId);
+    await removeLoopDevice(loopDevice);
+  }
+
+  async describe(nodeId: NodeId, card: string): Promise<void> {
+    const path = this.pathOf(nodeId);
+    await stat(path).catch((error: unknown) => {
+      throw volumeIsGone(path, error);
+    });
+    await writeCard(this.folder, nodeId, card);
+    // It may have been removed meanwhile.
+    if (!existsSync(this.pathOf(nodeId))) await removeCard(this.folder, nodeId);
+  }
+
+  async described(): Promise<readonly { nodeId: NodeId; card: string }[]> {
+    return (await readCards(this.folder)).filter(({ nodeId }) => existsSync(this.pathOf(nodeId)));
+  }
+
+  /** Whether the device has something else. An image that is gone may still be attached: it counts as ours. */
+  async #isForeign(nodeId: NodeId, loopDevice: number): Promise<boolean> {
+    const image = await stat(this.pathOf(nodeId)).catch(() => undefined);
+    const loop = (await attachedLoops()).find((candidate) => candidate.name === `/dev/loop${loopDevice}`);
+    return image !== undefined && loop !== undefined && !holds(loop, image);
+  }
+
+  async freeBytes(): Promise<number> {
+    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    const { bavail, bsize } = await statfs(this.folder);
+    return Math.max(0, bavail * bsize - HOST_RESERVE_BYTES);
+  }
+}
+
+/** Read without a promise: it is one small kernel file, asked again and again while a volume is let go. */
+function isAttached(loopDevice: number): boolean {
+  try {
+    readFileSync(`/sys/block/loop${loopDevice}/loop/backing_file`);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+interface AttachedLoop {
+  readonly name: string;
+  readonly inode: number;
+  /** Of the file system that the inode is on: `major:minor`. */
+  readonly fileSystem: string;
+}
+
+/** By inode, not by path: a volume attached inside a node has no path that the host could see. */
+function holds(loop: AttachedLoop, image: { readonly ino: number; readonly dev: number }): boolean {
+  return loop.inode === image.ino && loop.fileSystem === deviceName(image.dev);
+}
+
+/** A device number as losetup writes it; the kernel packs major and minor in a way of its own. */
+const deviceName = (dev: number): string => {
+  const major = (dev >> 8) & 0xfff;
+  const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
+  return `${major}:${minor}`;
+};
+
+async function attachedLoops(): Promise<AttachedLoop[]> {
+  const { stdout } = await runCommand('losetup', ['--list', '--json', '--output', 'NAME,BACK-INO,BACK-MAJ:MIN'], {
+    failure: 'the loop devices of this machine cannot be listed',
+  });
+  if (stdout.trim() === '') return [];
+  const parsed = JSON.parse(stdout) as { loopdevices: { name: string; 'back-ino': number; 'back-maj:min': string }[] };
+  return parsed.loopdevices.map((loop) => ({
+    name: loop.name,
+    inode: loop['back-ino'],
+    fileSystem: loop['back-maj:min'].trim(),
+  }));
+}
+
+/**
+ * The kernel keeps a detached device's node until told otherwise; there is no command for it, so perl makes the ioctl.
+ * While somebody looks at the device (as every `losetup --list` on the host does) it is busy, for moments only.
+ */
+async function removeLoopDevice(loopDevice: number): Promise<void> {
+  if (!existsSync(`/sys/block/loop${loopDevice}`)) return;
+  const script = [
+    'open(my $control, "+<", "/dev/loop-control") or exit 1;',
+    'for (1 .. 100) {',
+    '  exit 0 if ioctl($control, $ARGV[0], int($ARGV[1])) || !$!{EBUSY};',
+    '  select(undef, undef, undef, 0.02);',
+    '}',
+    'exit 2;',
+  ].join('\n');
+  // Not fatal: a device node without a backing file costs nothing.
+  await tryCommand('perl', ['-MErrno', '-e', script, String(LOOP_CTL_REMOVE), String(loopDevice)]);
+}

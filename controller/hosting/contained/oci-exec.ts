@@ -1,0 +1,168 @@
+/** One `runc exec` as an ExecHandle: over pipes, or inside a pseudo terminal of ours that runc passes on. */
+import { spawn } from 'node:child_process';
+import { spawn as spawnInTerminal, type IPty } from 'node-pty';
+import { ownOomScore } from '../../host/process-identity.js';
+import { asksToEnd } from '../end-commands.js';
+import { pipedHandle } from '../piped-exec.js';
+import type { ExecHandle, ExecSpec } from '../runtime.js';
+import { COMMAND_OOM_SCORE, keeperCommand } from './command-keeper.js';
+import type { StartFailure } from '../start-failure.js';
+
+interface ExecCgroup {
+  processes(): Promise<number[]>;
+  /** Called once, after the command's end; answers why, where the command could not be started at all. */
+  release(exitCode: number): Promise<StartFailure | undefined>;
+}
+
+export interface RuncExec {
+  /** Before `exec`. */
+  readonly global: readonly string[];
+  /** After it. */
+  readonly args: readonly string[];
+  /** Where runc writes the command's process id. */
+  readonly pidFile: string;
+  readonly cgroup: ExecCgroup;
+}
+
+export const spawnExec = (exec: RuncExec, spec: ExecSpec): ExecHandle =>
+  spec.tty ? terminalExec(exec, spec) : pipedExec(exec);
+
+/** Nothing in the command's own cgroup survives: a fork between two looks is found by the next one. */
+async function killAll(cgroup: ExecCgroup): Promise<void> {
+  for (let round = 0; round < MAX_KILL_ROUNDS; round += 1) {
+    const pids = await cgroup.processes();
+    if (pids.length === 0) return;
+    sendTo(pids, 'SIGKILL');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+const MAX_KILL_ROUNDS = 200;
+
+function sendTo(pids: readonly number[], signal: NodeJS.Signals): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      // Ended by itself in between.
+    }
+  }
+}
+
+/** The ends and signals of a command whose parent, which passes signals on, is `parent`. */
+function controlOf(
+  cgroup: ExecCgroup,
+  parent: { kill(signal: NodeJS.Signals): unknown },
+): Pick<ExecHandle, 'kill' | 'signal'> & { atEnd(exitCode: number): Promise<StartFailure | undefined> } {
+  let wasAsked = false;
+  const kill = async (): Promise<void> => {
+    wasAsked = true;
+    await killAll(cgroup);
+    parent.kill('SIGKILL');
+  };
+  return {
+    kill,
+    signal: (name) => {
+      const signal = `SIG${name}` as NodeJS.Signals;
+      wasAsked ||= asksToEnd(signal);
+      // These two nobody can pass on.
+      if (name === 'KILL') void kill();
+      else if (name === 'STOP') void cgroup.processes().then((pids) => sendTo(pids, signal));
+      else parent.kill(signal);
+    },
+    atEnd: async (exitCode) => {
+      if (wasAsked) await killAll(cgroup);
+      return await cgroup.release(exitCode);
+    },
+  };
+}
+
+function pipedExec({ global, args, pidFile, cgroup }: RuncExec): ExecHandle {
+  const runc = ['runc', ...global, 'exec', '--detach', '--pid-file', pidFile, ...args];
+  const [program = '', ...words] = keeperCommand(pidFile, runc);
+  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const { atEnd, ...control } = controlOf(cgroup, child);
+  return pipedHandle(child, atEnd, control);
+}
+
+/**
+ * runc gives the terminal in the node its own way of ending lines, and has this one make the carriage returns. The one in
+ * the node shall make them (see withTerminal in bundle.ts), as it may be told not to, and this one nothing, echo included.
+ * A byte says that it is so: what is typed before, an end of input above all, would be taken for this terminal's.
+ * runc's own words, which its log has as well, are not the command's: those come from the terminal in the node.
+ */
+const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@" 2>/dev/null';
+
+function terminalExec({ global, args, cgroup }: RuncExec, spec: ExecSpec): ExecHandle {
+  const score = String(Math.max(COMMAND_OOM_SCORE, ownOomScore()));
+  const runc = ['--adjust', score, '--', 'runc', ...global, 'exec', ...args];
+  const terminal: IPty = spawnInTerminal('sh', ['-c', PLAIN_TERMINAL, 'sh', ...runc], {
+    name: spec.env['TERM'] ?? 'xterm',
+    cols: spec.columns,
+    rows: spec.rows,
+    encoding: null,
+    env: { PATH: process.env['PATH'] ?? '' },
+  });
+  const { atEnd, ...control } = controlOf(cgroup, {
+    kill: (signal) => {
+      terminal.kill(signal);
+      // One that is stopped would not see that it was asked to end.
+      if (asksToEnd(signal)) terminal.kill('SIGCONT');
+    },
+  });
+  let say: (words: Buffer) => Promise<void> = () => Promise.resolve();
+  const exited = new Promise<number>((resolve) => {
+    terminal.onExit(({ exitCode, signal }) => {
+      resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal);
+    });
+  }).then(async (code) => {
+    const failure = await atEnd(code);
+    // Nobody may be there to hear it any more.
+    if (failure !== undefined) await say(Buffer.from(`${failure.words}\r\n`)).catch(() => undefined);
+    return failure?.exitCode ?? code;
+  });
+  const isPlain = plainness(terminal);
+  return {
+    ...control,
+    exited,
+    onOutput: (listener) => {
+      let isFirst = true;
+      say = (words) => listener('stdout', words);
+      terminal.onData((data: string | Buffer) => {
+        const output = Buffer.from(data).subarray(isFirst ? 1 : 0);
+        isFirst = false;
+        if (output.length === 0) return;
+        terminal.pause();
+        const resume = (): void => {
+          terminal.resume();
+        };
+        listener('stdout', output).then(resume, resume);
+      });
+    },
+    write: async (data) => {
+      await isPlain;
+      terminal.write(Buffer.from(data));
+    },
+    // End of input is a character on a terminal: ^D.
+    endInput: () => {
+      void isPlain.then(() => {
+        terminal.write('\x04');
+      });
+    },
+    resize: (columns, rows) => {
+      terminal.resize(columns, rows);
+    },
+  };
+}
+
+/** Resolves with the first byte, or the end. */
+const plainness = (terminal: IPty): Promise<void> =>
+  new Promise((resolve) => {
+    const first = terminal.onData(() => {
+      first.dispose();
+      resolve();
+    });
+    terminal.onExit(() => {
+      resolve();
+    });
+  });

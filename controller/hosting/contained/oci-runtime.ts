@@ -1,0 +1,323 @@
+/**
+ * Containers through runc. They run detached: after `start` nothing of the controller is needed to keep one alive.
+ * runc's own state lies in <run>/runc.state, the bundle in <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
+ */
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { basename, join } from 'node:path';
+import { NexusError } from '../../../shared/errors.js';
+import { notStarted, runCommand, tryCommand } from '../../../shared/exec.js';
+import { isNodeId, type NodeId } from '../../../shared/ids.js';
+import { toolFailure } from '../../../shared/tool-failure.js';
+import { ociConfig, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
+import { CgroupTree, COMMANDS, detectCgroupLayout } from './cgroup.js';
+import { endGroups } from '../end-commands.js';
+import { memoryShares } from './memory-shares.js';
+import type {
+  ContainerLimits,
+  ContainerRuntime,
+  ContainerSpec,
+  ExecHandle,
+  ExecSpec,
+  ProcessIdentity,
+} from '../runtime.js';
+import { identify, isAlive, ownOomScore } from '../../host/process-identity.js';
+import { spawnExec } from './oci-exec.js';
+import { failureIn } from '../start-failure.js';
+
+export interface RuncOptions {
+  readonly runDir: string;
+  readonly cgroupParent: string;
+  /** The agent runtime folder that is bound into every node. */
+  readonly runtimeDir: string;
+}
+
+const CREATE_TIMEOUT_MS = 20_000;
+/** The kernel ends a pid namespace within milliseconds of its first process; more means an unkillable disk wait. */
+const DEATH_TIMEOUT_MS = 10_000;
+const AGENT_CHILD = 'agent';
+/** The cgroup of what commands left running when they ended: the node's, and no controller's. */
+const BACKGROUND = join(COMMANDS, 'background');
+
+export class RuncRuntime implements ContainerRuntime {
+  readonly caveats = [];
+  readonly agentCgroup: 'v1' | 'v2';
+  readonly #stateDir: string;
+  /** The root of every first stage; see STAGE_MOUNT_POINTS. */
+  readonly #stageRoot: string;
+  readonly #cgroups: CgroupTree;
+  /** Tells commands of this controller from those of an earlier one. */
+  readonly #tag = randomBytes(4).toString('hex');
+  #execs = 0;
+  /** Cgroups of commands that are started or run; their names are unique over all nodes. */
+  readonly #heldCommands = new Set<string>();
+
+  private constructor(
+    private readonly options: RuncOptions,
+    layout: 'v1' | 'v2',
+  ) {
+    this.agentCgroup = layout;
+    this.#stateDir = join(options.runDir, 'runc.state');
+    this.#stageRoot = join(options.runDir, 'runc.root');
+    this.#cgroups = new CgroupTree(layout, options.cgroupParent);
+  }
+
+  static async open(options: RuncOptions): Promise<RuncRuntime> {
+    return new RuncRuntime(options, await detectCgroupLayout());
+  }
+
+  async prepare(): Promise<void> {
+    if (process.getuid?.() !== 0) {
+      throw new NexusError(
+        'failed_precondition',
+        'the runc runtime needs root; use sudo, or nexus up --runtime process',
+      );
+    }
+    await runCommand('runc', ['--version'], { failure: 'the container runtime runc does not work' });
+    await readFile(join(this.options.runtimeDir, 'first-stage.sh')).catch((error: unknown) => {
+      const advice = 'run deploy/bootstrap.sh';
+      throw new NexusError(
+        'failed_precondition',
+        `no agent runtime at ${this.options.runtimeDir}; ${advice}`,
+        {},
+        { cause: error },
+      );
+    });
+    await mkdir(this.#stateDir, { recursive: true, mode: 0o700 });
+    for (const place of STAGE_MOUNT_POINTS) {
+      const folder = join(this.#stageRoot, place);
+      await mkdir(folder, { recursive: true });
+      // runc gives a file system in memory the mode of the folder that it is mounted on.
+      await chmod(folder, place === 'tmp' ? 0o1777 : 0o755);
+    }
+  }
+
+  async create(spec: ContainerSpec, signal: AbortSignal): Promise<ProcessIdentity> {
+    const bundle = this.#bundleDir(spec.nodeId);
+    const pidFile = join(bundle, 'init.pid');
+    await mkdir(bundle, { recursive: true, mode: 0o700 });
+    const host = {
+      stageRoot: this.#stageRoot,
+      runtimeDir: this.options.runtimeDir,
+      cgroupsPath: this.#cgroups.pathOf(spec.nodeId),
+      cgroupLayout: this.agentCgroup,
+    };
+    await writeFile(join(bundle, 'config.json'), JSON.stringify(ociConfig(spec, host)));
+    await this.#runCreate(spec, bundle, pidFile, signal);
+    const identity = identify(Number(await readFile(pidFile, 'utf8')));
+    if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
+    // What the controller is spared when memory is short must not be the node's. Not by the bundle: runc would give that
+    // score to commands, too, which are to go before the agent.
+    if (ownOomScore() < 0) await writeFile(`/proc/${identity.pid}/oom_score_adj`, '0');
+    await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
+    await this.#cgroups.tellMemoryApart(spec.nodeId);
+    await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes).commandsBytes);
+    return identity;
+  }
+
+  /**
+   * runc hands its own standard streams to the container, so they are the log's, not pipes of ours. It is not cut off
+   * when the caller goes: half a container has no state to remove it by, and its processes would make cgroups after us.
+   */
+  async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
+    const runcLog = join(bundle, 'runc.log');
+    await rm(runcLog, { force: true });
+    // The descriptors from 3 on: the status socket alone.
+    const inherited = spec.statusSocket === undefined ? [] : [spec.statusSocket];
+    const options = ['--bundle', bundle, '--pid-file', pidFile, '--preserve-fds', String(inherited.length)];
+    const args = this.#arguments('--log', runcLog, 'create', ...options, spec.nodeId);
+    const stdio = ['ignore' as const, spec.output, spec.output, ...inherited];
+    const child = spawn('runc', args, { stdio, timeout: CREATE_TIMEOUT_MS });
+    const exitCode = await new Promise<number | null>((resolve, reject) => {
+      child.once('error', (error: NodeJS.ErrnoException) => {
+        reject(notStarted('runc', error));
+      });
+      child.once('exit', resolve);
+    });
+    if (exitCode !== 0) {
+      const said = await lastRuncMessage(runcLog);
+      throw toolFailure('its container cannot be made', { program: 'runc', verb: 'create', exitCode, said });
+    }
+    signal.throwIfAborted();
+  }
+
+  async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {
+    await this.#onContainer(nodeId, () =>
+      runCommand('runc', this.#arguments('start', nodeId), { signal, failure: 'its container cannot be started' }),
+    );
+  }
+
+  async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {
+    if (!isAlive(identity)) return;
+    process.kill(identity.pid, 'SIGKILL');
+    await waitForEnd(identity);
+  }
+
+  async remove(nodeId: NodeId): Promise<void> {
+    const state = await this.#state(nodeId);
+    if (state !== undefined) {
+      const identity = identify(state.pid);
+      if (identity !== undefined && state.status !== 'stopped') await this.kill(nodeId, identity);
+      const failure = 'its container cannot be removed';
+      await runCommand('runc', this.#arguments('delete', '--force', nodeId), { failure });
+    }
+    await this.#cgroups.removeTree(nodeId);
+    await rm(this.#bundleDir(nodeId), { recursive: true, force: true });
+    await rm(join(this.#stateDir, nodeId), { recursive: true, force: true });
+  }
+
+  async update(nodeId: NodeId, limits: ContainerLimits): Promise<void> {
+    const resources = {
+      memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
+      pids: { limit: limits.pids },
+    };
+    const input = JSON.stringify(resources);
+    const args = this.#arguments('update', '--resources', '-', nodeId);
+    await this.#onContainer(nodeId, () => this.#limitCommands(nodeId, limits));
+    await this.#onContainer(nodeId, () => runCommand('runc', args, { input, failure: 'its limits cannot be changed' }));
+    await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
+  }
+
+  async list(): Promise<readonly NodeId[]> {
+    const names: string[] = await readdir(this.#stateDir).catch(() => []);
+    return names.filter(isNodeId);
+  }
+
+  async exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle> {
+    this.#execs += 1;
+    const name = `exec-${this.#tag}-${this.#execs}`;
+    const child = join(COMMANDS, name);
+    await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
+    const processFile = join(this.#bundleDir(nodeId), `${name}.json`);
+    this.#heldCommands.add(child);
+    try {
+      // The parent is not there in a node that an earlier version has made.
+      for (const folder of [COMMANDS, child]) {
+        await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, folder));
+      }
+      await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
+    } catch (error) {
+      this.#heldCommands.delete(child);
+      throw error;
+    }
+    // runc's own words are taken from a file: what is on standard error is the command's.
+    const runcLog = join(this.#bundleDir(nodeId), `${name}.log`);
+    const pidFile = join(this.#bundleDir(nodeId), `${name}.pid`);
+    const cgroup = {
+      processes: () => this.#cgroups.processes(nodeId, child),
+      release: async (exitCode: number) => {
+        const said = await readFile(runcLog, 'utf8').catch(() => '');
+        await this.#cgroups.moveAll(nodeId, child, BACKGROUND);
+        this.#heldCommands.delete(child);
+        for (const file of [processFile, runcLog, pidFile]) await rm(file, { force: true });
+        await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
+        return failureIn(said, exitCode, spec);
+      },
+    };
+    const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
+    return spawnExec({ global: this.#arguments('--log', runcLog), args, pidFile, cgroup }, spec);
+  }
+
+  async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
+    const isHeld = (child: string): boolean => basename(child).startsWith(`exec-${this.#tag}-`);
+    const isMeant = (child: string): boolean => which === 'all' || !(child === BACKGROUND || isHeld(child));
+    const groups = async (): Promise<string[]> => (await this.#cgroups.commands(nodeId)).filter(isMeant);
+    const lines = await endGroups(
+      {
+        list: groups,
+        processes: (child) => this.#cgroups.processes(nodeId, child),
+        describe: (child) => this.#commandLine(nodeId, basename(child)),
+      },
+      graceMs,
+    );
+    // An orphan has nobody else to take these away.
+    if (which === 'orphaned') {
+      for (const child of await groups()) {
+        for (const suffix of ['json', 'log', 'pid'])
+          await rm(join(this.#bundleDir(nodeId), `${basename(child)}.${suffix}`), { force: true });
+      }
+    }
+    await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
+    return lines;
+  }
+
+  async #commandLine(nodeId: NodeId, name: string): Promise<string> {
+    const text = await readFile(join(this.#bundleDir(nodeId), `${name}.json`), 'utf8').catch(() => '{}');
+    try {
+      return ((JSON.parse(text) as { command?: string[] }).command ?? [name]).join(' ');
+    } catch {
+      // Cut off by the end of the controller that wrote it.
+      return name;
+    }
+  }
+
+  /** Where less than the commands hold is refused by the kernel, as on v1, this says so. */
+  async #limitCommands(nodeId: NodeId, limits: ContainerLimits): Promise<void> {
+    try {
+      await this.#cgroups.limitCommands(nodeId, memoryShares(limits.memoryBytes).commandsBytes);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
+      throw new NexusError(
+        'failed_precondition',
+        'commands of the node hold more memory than they may have then; end them, remove files in /tmp and /dev/shm, or stop the node first',
+        {},
+        { cause: error },
+      );
+    }
+  }
+
+  async wasOutOfMemory(nodeId: NodeId): Promise<boolean> {
+    return (await this.#cgroups.oomKills(nodeId, AGENT_CHILD)) > 0;
+  }
+
+  async dispose(): Promise<void> {
+    await this.#cgroups.removeParent();
+    for (const folder of [this.#stateDir, this.#stageRoot]) await rm(folder, { recursive: true, force: true });
+  }
+
+  #bundleDir(nodeId: NodeId): string {
+    return join(this.options.runDir, nodeId, 'bundle');
+  }
+
+  #arguments(...args: string[]): string[] {
+    return ['--root', this.#stateDir, ...args];
+  }
+
+  /** What fails because there is no such container says so: runc's own exit code is the same for everything. */
+  async #onContainer(nodeId: NodeId, work: () => Promise<unknown>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if ((await this.#state(nodeId).catch(() => 'unknown')) !== undefined) throw error;
+      throw new NexusError('not_found', `node ${nodeId} has no container`, {}, { cause: error });
+    }
+  }
+
+  async #state(nodeId: NodeId): Promise<{ status: string; pid: number } | undefined> {
+    const result = await tryCommand('runc', this.#arguments('state', nodeId));
+    // A state folder cut off in the middle of a create has no readable state; `remove` deletes it as a folder.
+    if (result.exitCode !== 0) return undefined;
+    return JSON.parse(result.stdout) as { status: string; pid: number };
+  }
+}
+
+/** Polls, because a process that is not our child can't be waited for. */
+async function waitForEnd(identity: ProcessIdentity): Promise<void> {
+  const deadline = performance.now() + DEATH_TIMEOUT_MS;
+  while (isAlive(identity)) {
+    if (performance.now() > deadline) {
+      throw new NexusError(
+        'deadline_exceeded',
+        `process ${identity.pid} did not end ${DEATH_TIMEOUT_MS} ms after SIGKILL`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+async function lastRuncMessage(logFile: string): Promise<string> {
+  const text = await readFile(logFile, 'utf8').catch(() => '');
+  const last = text.trim().split('\n').at(-1) ?? '';
+  return /msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"') ?? (last || 'no message');
+}

@@ -1,0 +1,122 @@
+/**
+ * A child process over pipes as an ExecHandle, with back-pressure both ways. It ends with its process: what that left
+ * running may hold the pipes for ever, and only what is in them already is still output of the command.
+ */
+import type { ChildProcess } from 'node:child_process';
+import { setImmediate } from 'node:timers/promises';
+import { exitCodeOf } from '../../shared/exec.js';
+import { MIB } from '../../shared/limits.js';
+import type { ExecHandle } from './runtime.js';
+import type { StartFailure } from './start-failure.js';
+
+/** More than the system keeps for a reader; beyond it somebody goes on writing. */
+const MOST_BYTES_AFTER_END = 2 * MIB;
+
+/** `atEnd` is called once, when the process and its output have ended, and may know that the command never began. */
+export function pipedHandle(
+  child: ChildProcess,
+  atEnd: (exitCode: number) => Promise<StartFailure | undefined>,
+  control: Pick<ExecHandle, 'kill' | 'signal'>,
+): ExecHandle {
+  // The command may close its input whenever it likes.
+  child.stdin?.on('error', () => undefined);
+  const output = new PipedOutput(child);
+  return {
+    ...control,
+    exited: endOf(child, output).then(async (code) => {
+      const failure = await atEnd(code);
+      if (failure !== undefined) await output.say(`${failure.words}\n`);
+      return failure?.exitCode ?? code;
+    }),
+    onOutput: (listener) => {
+      output.pipeTo(listener);
+    },
+    write: (data) => writeTo(child, data),
+    endInput: () => {
+      child.stdin?.end();
+    },
+    resize: () => undefined,
+  };
+}
+
+function endOf(child: ChildProcess, output: PipedOutput): Promise<number> {
+  return new Promise((resolve) => {
+    child.once('error', () => {
+      resolve(127);
+    });
+    child.once('close', (code, signal) => {
+      resolve(exitCodeOf(code, signal));
+    });
+    child.once('exit', (code, signal) => {
+      void output.drained().then(() => {
+        for (const stream of [child.stdin, child.stdout, child.stderr]) stream?.destroy();
+        resolve(exitCodeOf(code, signal));
+      });
+    });
+  });
+}
+
+type OutputListener = Parameters<ExecHandle['onOutput']>[0];
+
+class PipedOutput {
+  #bytes = 0;
+  /** Pieces that the listener has not taken yet: the pipe behind them is not being read. */
+  #pending = 0;
+  #onTaken = (): void => undefined;
+  #listen: (listener: OutputListener) => void = () => undefined;
+  readonly #listened = new Promise<OutputListener>((resolve) => (this.#listen = resolve));
+
+  constructor(private readonly child: ChildProcess) {}
+
+  pipeTo(listener: OutputListener): void {
+    this.#listen(listener);
+    for (const name of ['stdout', 'stderr'] as const) {
+      const stream = this.child[name];
+      stream?.on('data', (data: Buffer) => {
+        stream.pause();
+        this.#bytes += data.length;
+        this.#pending += 1;
+        // The listener's side may be gone; what the command still says is dropped then, so that it can end.
+        const resume = (): void => {
+          this.#pending -= 1;
+          stream.resume();
+          this.#onTaken();
+        };
+        listener(name, data).then(resume, resume);
+      });
+    }
+  }
+
+  /** On standard error, after all that the command has said. */
+  async say(text: string): Promise<void> {
+    const listener = await this.#listened;
+    // Nobody may be there to hear it any more.
+    await listener('stderr', Buffer.from(text)).catch(() => undefined);
+  }
+
+  /** Until all has been taken that was in the pipes: between two turns of the event loop each pipe with data is read. */
+  async drained(): Promise<void> {
+    await this.#listened;
+    const before = this.#bytes;
+    for (let seen = -1; seen !== this.#bytes;) {
+      while (this.#pending > 0) await new Promise<void>((resolve) => (this.#onTaken = resolve));
+      if (this.#bytes - before > MOST_BYTES_AFTER_END) return;
+      seen = this.#bytes;
+      await setImmediate();
+      await setImmediate();
+    }
+  }
+}
+
+function writeTo(child: ChildProcess, data: Uint8Array): Promise<void> {
+  return new Promise((resolve) => {
+    const { stdin } = child;
+    if (stdin === null || !stdin.writable) {
+      resolve();
+      return;
+    }
+    stdin.write(data, () => {
+      resolve();
+    });
+  });
+}

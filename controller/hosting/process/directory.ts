@@ -1,0 +1,60 @@
+/** Volumes as plain folders, for the process runtime: <state>/volumes/<id>. The agent itself keeps to the size. */
+import { existsSync } from 'node:fs';
+import { mkdir, rm, stat, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NodeId } from '../../../shared/ids.js';
+import { readCards, removeCard, writeCard } from '../volume-cards.js';
+import { volumeExists, volumeIsGone, noRoom } from '../volume-errors.js';
+import type { VolumeProvisioner, VolumeSpec } from '../volumes.js';
+
+export class DirectoryVolumes implements VolumeProvisioner {
+  readonly usesLoopDevices = false;
+
+  constructor(private readonly folder: string) {}
+
+  pathOf(nodeId: NodeId): string {
+    return join(this.folder, nodeId);
+  }
+
+  async create(spec: VolumeSpec): Promise<void> {
+    const freeBytes = await this.freeBytes();
+    if (spec.sizeBytes > freeBytes) throw noRoom(spec.sizeBytes, freeBytes, this.folder);
+    const path = this.pathOf(spec.nodeId);
+    await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
+      throw volumeExists(path, error);
+    });
+  }
+
+  async assertFree(nodeId: NodeId): Promise<void> {
+    const path = this.pathOf(nodeId);
+    await stat(path).catch((error: unknown) => {
+      throw volumeIsGone(path, error);
+    });
+  }
+
+  waitReleased(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async remove(nodeId: NodeId): Promise<void> {
+    await rm(this.pathOf(nodeId), { recursive: true, force: true });
+    await removeCard(this.folder, nodeId);
+  }
+
+  async describe(nodeId: NodeId, card: string): Promise<void> {
+    await this.assertFree(nodeId);
+    await writeCard(this.folder, nodeId, card);
+    // It may have been removed meanwhile.
+    if (!existsSync(this.pathOf(nodeId))) await removeCard(this.folder, nodeId);
+  }
+
+  async described(): Promise<readonly { nodeId: NodeId; card: string }[]> {
+    return (await readCards(this.folder)).filter(({ nodeId }) => existsSync(this.pathOf(nodeId)));
+  }
+
+  async freeBytes(): Promise<number> {
+    await mkdir(this.folder, { recursive: true, mode: 0o700 });
+    const { bavail, bsize } = await statfs(this.folder);
+    return bavail * bsize;
+  }
+}

@@ -1,0 +1,51 @@
+/** A command that could not begin, as shells count: 127 where there is no such program, 126 where it can't be run. */
+import { toolFailure } from '../../shared/tool-failure.js';
+import { plainText } from '../../shared/plain-text.js';
+import type { ExecSpec } from './runtime.js';
+
+export interface StartFailure {
+  readonly exitCode: number;
+  /** One line for people, on the command's standard error; without its end. */
+  readonly words: string;
+}
+
+type Command = Pick<ExecSpec, 'command' | 'uid' | 'workingDir'>;
+
+const MOST_NAME = 200;
+
+const shown = (name: string): string => (name === '' ? '""' : plainText(name, MOST_NAME));
+const programOf = ({ command }: Command): string => shown(command[0] ?? '');
+
+export const noProgram = (command: Command): StartFailure => ({
+  exitCode: 127,
+  words: `nexus: there is no program ${programOf(command)} in the node`,
+});
+
+export const notExecutable = (command: Command): StartFailure => ({
+  exitCode: 126,
+  words: `nexus: ${programOf(command)} cannot be run in the node: it is no executable file, or user ${command.uid} may not reach it`,
+});
+
+/** Undefined where it says nothing of the kind: the exit code is the command's own then. */
+export function failureIn(runcLog: string, exitCode: number, command: Command): StartFailure | undefined {
+  const last = runcLog.trim().split('\n').at(-1) ?? '';
+  const said = /level=error msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"');
+  if (said === undefined) return undefined;
+  if (!said.startsWith('exec failed') && exitCode !== RUNC_FAILED) return undefined;
+  if (said.includes('chdir to cwd')) {
+    const folder = shown(command.workingDir);
+    const why = /no such file/.test(said) ? 'there is no such folder in the node' : 'it is no folder that it may enter';
+    return { exitCode: 126, words: `nexus: the command cannot begin in ${folder}: ${why}` };
+  }
+  if (/executable file not found|no such file or directory|not a directory/.test(said)) return noProgram(command);
+  if (said.startsWith('exec failed') && /permission denied|is a directory/.test(said)) return notExecutable(command);
+  const { message } = toolFailure(
+    `${programOf(command)} cannot be started in the node`,
+    { program: 'runc', verb: 'exec', exitCode, said },
+    `it said: ${plainText(said, MOST_NAME)}`,
+  );
+  return { exitCode: 126, words: `nexus: ${message}` };
+}
+
+/** The exit code of `runc exec` that could not do it. */
+const RUNC_FAILED = 255;
