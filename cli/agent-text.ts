@@ -44,33 +44,36 @@ export function parseInspection(json: string): Inspection {
 export function inspectionText(found: Inspection, width: number): string {
   const { transfers, volume, memory, network, chunks, commands } = found;
   const state = [found.draining ? 'going down' : 'up', found.nats_connected ? 'on the bus' : 'without the bus'];
-  const lines = facts([
-    ['node', `${found.node}  ${found.node_id}`],
-    ['agent', `version ${found.version}, ${state.join(', ')}, pid ${found.pid} in the node`],
-    ['up', found.started_at === '' ? 'not told' : `${formatAge(found.started_at)}, since ${found.started_at}`],
-    ['connections', `${found.connections}, ${transfers.active} of at most ${transfers.limit} transfers`],
+  const lines = facts(
     [
-      'volume',
-      `${formatBytes(volume.used_bytes)} / ${formatBytes(volume.total_bytes)} used, ${formatBytes(volume.free_bytes)} can be written`,
+      ['node', `${found.node}  ${found.node_id}`],
+      ['agent', `version ${found.version}, ${state.join(', ')}, pid ${found.pid} in the node`],
+      ['up', found.started_at === '' ? 'not told' : `${formatAge(found.started_at)}, since ${found.started_at}`],
+      ['connections', `${found.connections}, ${transfers.active} of at most ${transfers.limit} transfers`],
+      [
+        'volume',
+        `${formatBytes(volume.used_bytes)} / ${formatBytes(volume.total_bytes)} used, ${formatBytes(volume.free_bytes)} can be written`,
+      ],
+      [
+        'memory',
+        `${limited(memory.working_set_bytes, memory.limit_bytes)} in use, ${formatBytes(memory.usage_bytes)} with page cache`,
+      ],
+      ['cpu', `${(found.cpu_usage_usec / 1e6).toFixed(1)} s in all, ${found.pids} processes and threads`],
+      ['network', `${formatBytes(network.rx_bytes)} received, ${formatBytes(network.tx_bytes)} sent`],
+      [
+        'chunks',
+        `${chunks.count}, ${formatBytes(chunks.bytes)}; ${chunks.reads} read, ${chunks.writes} written, ${chunks.checksum_failures} damaged`,
+      ],
     ],
-    [
-      'memory',
-      `${limited(memory.working_set_bytes, memory.limit_bytes)} in use, ${formatBytes(memory.usage_bytes)} with page cache`,
-    ],
-    ['cpu', `${(found.cpu_usage_usec / 1e6).toFixed(1)} s in all, ${found.pids} processes and threads`],
-    ['network', `${formatBytes(network.rx_bytes)} received, ${formatBytes(network.tx_bytes)} sent`],
-    [
-      'chunks',
-      `${chunks.count}, ${formatBytes(chunks.bytes)}; ${chunks.reads} read, ${chunks.writes} written, ${chunks.checksum_failures} damaged`,
-    ],
-  ]);
+    width,
+  );
   if (commands.length === 0) return `${lines}\nno commands yet`;
   const rows = commands.map(({ at, command, result, duration_ms: ms }) => [at, command, result, `${ms} ms`]);
   const columns = [
     { title: 'AT' },
     { title: 'COMMAND' },
-    { title: 'RESULT', flexible: true },
-    { title: 'TOOK', right: true },
+    { title: 'RESULT', flexible: 'words' },
+    { title: 'TOOK', leaveOut: 1, right: true },
   ] as const;
   return `${lines}\n\n${table(columns, rows, width)}`;
 }

@@ -13,6 +13,7 @@ import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
 import { SeveralErrors } from './several.js';
 import { writeTo, type Streams } from './streams.js';
+import { widthOf } from './text-width.js';
 import { jsonText, visible } from './visible.js';
 
 interface Located {
@@ -43,7 +44,7 @@ async function runCommandLine(argv: readonly string[], streams: Streams): Promis
   const all: Scanned = { ...scanned, flags: [...located.flags, ...scanned.flags] };
   if (asksForHelp(all.flags)) {
     const { commandHelp } = await import('./help.js');
-    await writeTo(streams.stdout, `${commandHelp(command, located.words)}\n`);
+    await writeTo(streams.stdout, `${commandHelp(command, located.words, widthOf(streams.stdout))}\n`);
     return 0;
   }
   checkCompleteness(all, command, located.words);
@@ -173,7 +174,7 @@ async function printGroup(located: Located, group: Group, streams: Streams): Pro
     );
   }
   const { groupHelp } = await import('./help.js');
-  await writeTo(streams.stdout, `${groupHelp(group, located.words)}\n`);
+  await writeTo(streams.stdout, `${groupHelp(group, located.words, widthOf(streams.stdout))}\n`);
   return 0;
 }
 

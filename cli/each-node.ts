@@ -6,17 +6,18 @@ import type { Node } from '../shared/gen/nexus/v1/node.js';
 import type { Context } from './context.js';
 import { expectNode } from './node-text.js';
 import { onEach } from './several.js';
+import { widthOf } from './output.js';
 import { nodeShape } from './shapes.js';
 
 export async function eachNode(
   context: Context,
   names: readonly string[],
   act: (name: string) => Promise<{ readonly node?: Node | undefined }>,
-  asText: (node: Node) => string,
+  asText: (node: Node, width: number) => string,
 ): Promise<number> {
   return await onEach(context, names, async (name) => expectNode((await act(name)).node), {
     shape: nodeShape,
-    text: asText,
+    text: (node) => asText(node, widthOf(context.streams.stdout)),
     between: asText === oneLine ? '\n' : '\n\n',
   });
 }

@@ -29,7 +29,10 @@ const label = (entry: FsEntry): string =>
     ? `${visible(entry.name)}/`
     : `${visible(entry.name)}  ${formatBytes(Number(entry.size))}${statusMark(entry)}`;
 
-/** Behind a file whose bytes can't all be read. A gateway of an earlier version tells no status. */
-export const statusMark = ({ status }: FsEntry): string => (status === 'ready' || status === '' ? '' : `  (${status})`);
+/** Behind a file whose bytes can't all be read. */
+const statusMark = (entry: FsEntry): string => (isReady(entry) ? '' : `  (${entry.status})`);
+
+/** Folders have no status, and a gateway of an earlier version tells none. */
+export const isReady = ({ status }: FsEntry): boolean => status === 'ready' || status === '';
 
 export const count = (amount: number, thing: string): string => `${amount} ${thing}${amount === 1 ? '' : 's'}`;

@@ -12,22 +12,28 @@ const rate = (value: number | undefined): string => (value === undefined ? '-' :
 export const limited = (value: bigint | number, limit: bigint | number): string =>
   Number(limit) === 0 ? bytes(value) : `${bytes(value)} / ${bytes(limit)}`;
 
-export function metricsText(metrics: NodeMetrics): string {
-  return facts([
-    ['node', `${metrics.node}  ${metrics.nodeId}`],
-    ['taken', `${metrics.at} (${formatAge(metrics.at)} ago)`],
-    ['cpu', `${percent(metrics.cpuPercent)} % of a core, ${metrics.cpuSeconds.toFixed(1)} s in all`],
+export function metricsText(metrics: NodeMetrics, width: number): string {
+  return facts(
     [
-      'memory',
-      `${limited(metrics.memoryWorkingSet, metrics.memoryLimit)} in use, ${bytes(metrics.memoryUsage)} with page cache`,
+      ['node', `${metrics.node}  ${metrics.nodeId}`],
+      ['taken', `${metrics.at} (${formatAge(metrics.at)} ago)`],
+      ['cpu', `${percent(metrics.cpuPercent)} % of a core, ${metrics.cpuSeconds.toFixed(1)} s in all`],
+      [
+        'memory',
+        `${limited(metrics.memoryWorkingSet, metrics.memoryLimit)} in use, ${bytes(metrics.memoryUsage)} with page cache`,
+      ],
+      ['processes', String(metrics.pids)],
+      [
+        'volume',
+        `${limited(metrics.volumeUsed, metrics.volumeTotal)} used, ${bytes(metrics.volumeFree)} can be written`,
+      ],
+      ['received', `${bytes(metrics.networkRx)}, ${rate(metrics.networkRxRate)}/s`],
+      ['sent', `${bytes(metrics.networkTx)}, ${rate(metrics.networkTxRate)}/s`],
+      ['chunks', `${metrics.chunks}, ${bytes(metrics.chunkBytes)}`],
+      ['transfers', `${metrics.chunkReads} read, ${metrics.chunkWrites} written, ${metrics.checksumFailures} damaged`],
     ],
-    ['processes', String(metrics.pids)],
-    ['volume', `${limited(metrics.volumeUsed, metrics.volumeTotal)} used, ${bytes(metrics.volumeFree)} can be written`],
-    ['received', `${bytes(metrics.networkRx)}, ${rate(metrics.networkRxRate)}/s`],
-    ['sent', `${bytes(metrics.networkTx)}, ${rate(metrics.networkTxRate)}/s`],
-    ['chunks', `${metrics.chunks}, ${bytes(metrics.chunkBytes)}`],
-    ['transfers', `${metrics.chunkReads} read, ${metrics.chunkWrites} written, ${metrics.checksumFailures} damaged`],
-  ]);
+    width,
+  );
 }
 
 export function historyText(history: readonly NodeMetrics[], width: number): string {
@@ -90,7 +96,7 @@ export function topText(rows: readonly TopRow[], width: number): string {
   if (rows.length === 0) return 'no nodes; make one with: nexus node create NAME --storage 1G';
   return table(
     [
-      { title: 'NAME', flexible: true },
+      { title: 'NAME', least: 16, flexible: 'middle' },
       { title: 'STATUS' },
       { title: 'CPU%', right: true },
       { title: 'MEM', right: true },

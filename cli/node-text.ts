@@ -12,15 +12,15 @@ export function expectNode(node: Node | undefined): Node {
 }
 
 const COLUMNS: readonly Column[] = [
-  { title: 'NAME', least: 12, flexible: true },
-  { title: 'ID', leaveOut: 4 },
+  { title: 'NAME', least: 24, flexible: 'middle' },
+  { title: 'ID', leaveOut: 6 },
   { title: 'STATUS' },
-  { title: 'IP', leaveOut: 6 },
-  { title: 'MEM', leaveOut: 5, right: true },
+  { title: 'IP', leaveOut: 5 },
+  { title: 'MEM', leaveOut: 4, right: true },
   { title: 'CPU', leaveOut: 2, right: true },
   { title: 'STORAGE', leaveOut: 3, right: true },
   { title: 'AGE', leaveOut: 1, right: true },
-  { title: 'REASON', least: 30, flexible: true },
+  { title: 'REASON', least: 30, flexible: 'words' },
 ];
 
 export function nodeTable(nodes: readonly Node[], width: number): string {
@@ -54,7 +54,7 @@ const statusText = (node: Node): string => {
   return [status, ...(cordoned ? ['cordoned'] : []), ...(isVolumeWell ? [] : [`volume ${volumeState}`])].join(',');
 };
 
-export function nodeFacts(node: Node): string {
+export function nodeFacts(node: Node, width: number): string {
   const { report } = node;
   const rows: (readonly [string, string])[] = [
     ['name', node.name],
@@ -96,5 +96,5 @@ export function nodeFacts(node: Node): string {
       ['chunks', `${report.chunks} (${formatBytes(Number(report.chunkBytes))})`],
     );
   }
-  return facts(rows);
+  return facts(rows, width);
 }

@@ -1,9 +1,9 @@
 /** Results for people and programs: JSON, YAML, and borderless tables that fit the terminal. */
-import Table from 'cli-table3';
 import { Document, visit } from 'yaml';
-import type { Output } from './streams.js';
+import { broken, cellsOf, cut, folded, padded } from './text-width.js';
 import { escaped, hasControls, jsonText, visible } from './visible.js';
 
+export { widthOf } from './text-width.js';
 export { visible };
 
 export function render(value: unknown, format: 'json' | 'yaml'): string {
@@ -20,9 +20,13 @@ export function render(value: unknown, format: 'json' | 'yaml'): string {
 
 export interface Column {
   readonly title: string;
-  /** May be cut, with an ellipsis, when the table is wider than the terminal. */
-  readonly flexible?: true;
-  /** What a cut leaves of a flexible column where columns can be left out instead (default 8). */
+  /**
+   * What happens to it when the table is wider than the terminal: `end` and `middle` cut there, with an ellipsis; `words`
+   * and `anywhere` go on in further lines of the row, broken between words or wherever a line is full. What can be typed is
+   * cut in its middle where something else can be typed instead, and never otherwise; prose is never cut.
+   */
+  readonly flexible?: 'end' | 'middle' | 'words' | 'anywhere';
+  /** What a flexible column keeps where columns can be left out instead (default 8). */
   readonly least?: number;
   /** May be left out when the terminal is too narrow for all: the columns with the lowest numbers go first. */
   readonly leaveOut?: number;
@@ -33,68 +37,65 @@ const GAP = '   ';
 /** A cut column still says something. */
 const LEAST_FLEXIBLE_WIDTH = 8;
 
-/** Off a terminal nothing is cut: whatever reads it has no width. */
-export const widthOf = (output: Output): number =>
-  output.isTTY === true && output.columns !== undefined && output.columns > 0
-    ? output.columns
-    : Number.POSITIVE_INFINITY;
-
-/** Fits the width by leaving columns out, then by cutting flexible ones; off a terminal everything is there. */
+/** Fits the width by leaving columns out, then by making flexible ones narrower; off a terminal everything is there. */
 export function table(columns: readonly Column[], rows: readonly (readonly string[])[], width: number): string {
   const shown = rows.map((row) => row.map(visible));
-  const kept = keptColumns(columns, shown, width);
-  const pick = <Item>(items: readonly Item[]): Item[] => items.filter((_, at) => kept.has(at));
-  const chosen = pick(columns);
-  const fitted = fit(
+  const natural = columns.map(({ title }, at) =>
+    shown.reduce((widest, row) => Math.max(widest, cellsOf(row[at] ?? '')), cellsOf(title)),
+  );
+  const kept = keptColumns(columns, natural, width);
+  const chosen = kept.map((at) => columns[at] ?? { title: '' });
+  const widths = fit(
     chosen,
-    shown.map((row) => pick(row)),
+    kept.map((at) => natural[at] ?? 0),
     width,
   );
-  const grid = new Table({
-    head: chosen.map((column) => column.title),
-    chars: NO_BORDERS,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 0 },
-    colAligns: chosen.map((column) => (column.right === true ? 'right' : 'left')),
-  });
-  grid.push(...fitted.map((row) => [...row]));
-  return grid
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd())
-    .join('\n');
+  const titles = chosen.map(({ title }) => [title]);
+  const cells = shown.map((row) =>
+    chosen.map(({ flexible }, at) => fitted(row[kept[at] ?? 0] ?? '', widths[at], flexible)),
+  );
+  return [titles, ...cells].flatMap((row) => linesOf(row, chosen, widths)).join('\n');
 }
 
-/** Prose on lines of at most `width`, broken between words; `indent` begins all but the first. */
-export function folded(text: string, width: number, indent: string): string {
-  const lines: string[] = [];
-  let line = '';
-  for (const word of text.split(' ')) {
-    const begun = line === '' ? word : `${line} ${word}`;
-    if (begun.length <= width || line.trim() === '') line = begun;
-    else {
-      lines.push(line);
-      line = `${indent}${word}`;
-    }
-  }
-  return [...lines, line].join('\n');
+/** A cell's lines. */
+function fitted(cell: string, width = 0, flexible: Column['flexible'] = 'end'): string[] {
+  if (flexible === 'anywhere') return broken(cell, width);
+  if (flexible === 'words')
+    return folded(cell, width)
+      .split('\n')
+      .flatMap((line) => broken(line, width));
+  return [cut(cell, width, flexible)];
 }
 
-/** `key: value` lines under one another, for a single thing. */
-export function facts(rows: readonly (readonly [string, string])[]): string {
-  const width = Math.max(...rows.map(([name]) => name.length)) + 1;
-  return rows.map(([name, value]) => `${`${name}:`.padEnd(width)}  ${visible(value)}`.trimEnd()).join('\n');
+/** A row is as many lines as its tallest cell. */
+const linesOf = (
+  row: readonly (readonly string[])[],
+  columns: readonly Column[],
+  widths: readonly number[],
+): string[] => {
+  const height = Math.max(1, ...row.map((cell) => cell.length));
+  return Array.from({ length: height }, (_, line) =>
+    row
+      .map((cell, at) => padded(cell[line] ?? '', widths[at] ?? 0, columns[at]?.right))
+      .join(GAP)
+      .trimEnd(),
+  );
+};
+
+/** `key: value` lines under one another, for a single thing; what is too long for `width` goes on below itself. */
+export function facts(rows: readonly (readonly [string, string])[], width = Number.POSITIVE_INFINITY): string {
+  const longest = Math.max(...rows.map(([name]) => name.length)) + 3;
+  const indent = ' '.repeat(longest);
+  const line = ([name, value]: readonly [string, string]): string =>
+    `${`${name}:`.padEnd(longest)}${folded(indent + visible(value), width, indent).slice(longest)}`.trimEnd();
+  return rows.map(line).join('\n');
 }
 
 /** Indexes of the columns that stay: as few as possible go, those that say least first. */
-function keptColumns(
-  columns: readonly Column[],
-  rows: readonly (readonly string[])[],
-  width: number,
-): ReadonlySet<number> {
-  const needed = columns.map((column, at) => {
-    const widest = widthOfColumn(column, rows, at);
-    return column.flexible === true ? Math.min(widest, column.least ?? LEAST_FLEXIBLE_WIDTH) : widest;
-  });
+function keptColumns(columns: readonly Column[], natural: readonly number[], width: number): readonly number[] {
+  const needed = columns.map(({ flexible, least = LEAST_FLEXIBLE_WIDTH }, at) =>
+    flexible === undefined ? (natural[at] ?? 0) : Math.min(natural[at] ?? 0, least),
+  );
   const kept = new Set(columns.keys());
   const total = (): number => [...kept].reduce((sum, at) => sum + (needed[at] ?? 0) + GAP.length, -GAP.length);
   const inOrder = [...columns.entries()]
@@ -104,50 +105,23 @@ function keptColumns(
     if (total() <= width) break;
     kept.delete(at);
   }
-  return kept;
+  return [...kept];
 }
 
-const widthOfColumn = ({ title }: Column, rows: readonly (readonly string[])[], at: number): number =>
-  Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0));
-
-/** Cuts the widest flexible column, again and again, until the table fits or nothing more can be cut. */
-function fit(
-  columns: readonly Column[],
-  rows: readonly (readonly string[])[],
-  width: number,
-): readonly (readonly string[])[] {
-  const widths = columns.map((column, at) => widthOfColumn(column, rows, at));
+/** Makes the widest flexible column narrower, again and again, until the table fits or nothing more can be taken. */
+function fit(columns: readonly Column[], natural: readonly number[], width: number): readonly number[] {
+  const widths = [...natural];
   const total = (): number => widths.reduce((sum, one) => sum + one, 0) + GAP.length * (columns.length - 1);
   const least = (at: number): number => columns[at]?.least ?? LEAST_FLEXIBLE_WIDTH;
   // First down to what each should have at least, then, where that is not enough, further.
   for (const floor of [least, () => LEAST_FLEXIBLE_WIDTH]) {
     while (total() > width) {
       const [widest] = [...columns.keys()]
-        .filter((at) => columns[at]?.flexible === true && (widths[at] ?? 0) > floor(at))
+        .filter((at) => columns[at]?.flexible !== undefined && (widths[at] ?? 0) > floor(at))
         .sort((one, other) => (widths[other] ?? 0) - (widths[one] ?? 0));
       if (widest === undefined) break;
       widths[widest] = Math.max(floor(widest), (widths[widest] ?? 0) - (total() - width));
     }
   }
-  return rows.map((row) => row.map((cell, at) => cut(cell, widths[at] ?? cell.length)));
+  return widths;
 }
-
-const cut = (text: string, width: number): string => (text.length <= width ? text : `${text.slice(0, width - 1)}…`);
-
-const NO_BORDERS = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: GAP,
-};

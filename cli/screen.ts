@@ -3,6 +3,7 @@
  * whatever the end. Keys come one at a time; Ctrl-C arrives as a key while they do.
  */
 import type { Streams } from './streams.js';
+import { beginningOf } from './text-width.js';
 import { visible } from './visible.js';
 
 const ENTER = '\u001b[?1049h\u001b[?25l';
@@ -56,8 +57,8 @@ export class Screen implements Disposable {
   draw(lines: readonly string[], footer: string): void {
     const rows = this.streams.stdout.rows ?? USUAL_ROWS;
     const shown = lines.slice(0, Math.max(1, rows - 2));
-    const text = shown.map((line) => visible(line).slice(0, this.columns)).join('\r\n');
-    this.streams.stdout.write(`${HOME_AND_CLEAR}${text}\r\n${REVERSE}${footer.slice(0, this.columns)}${PLAIN}`);
+    const text = shown.map((line) => beginningOf(visible(line), this.columns)).join('\r\n');
+    this.streams.stdout.write(`${HOME_AND_CLEAR}${text}\r\n${REVERSE}${beginningOf(footer, this.columns)}${PLAIN}`);
   }
 
   /** The next key, or undefined when none came in time, `wake` was called, or the end has come. */
@@ -88,15 +89,4 @@ export class Screen implements Disposable {
     process.off('exit', this.#onExit);
     stdout.write(LEAVE);
   }
-}
-
-/** Lines of whole words, none longer than `columns` unless a word is. */
-export function wrapped(text: string, columns: number): string[] {
-  const lines: string[] = [];
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1);
-    if (last === undefined || last.length + 1 + word.length > columns) lines.push(word);
-    else lines[lines.length - 1] = `${last} ${word}`;
-  }
-  return lines;
 }

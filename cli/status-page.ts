@@ -37,12 +37,12 @@ export function nodeLines(nodes: readonly TopRow[], width: number): string[] {
   );
   const shown = sorted.slice(0, NODES_SHOWN);
   const columns = [
-    { title: 'NODE', least: 12, flexible: true },
+    { title: 'NODE', least: 24, flexible: 'middle' },
     { title: 'STATUS' },
     { title: 'IP', leaveOut: 1 },
     { title: 'CPU%', leaveOut: 3, right: true },
     { title: 'MEM', leaveOut: 4, right: true },
-    { title: 'VOLUME', right: true },
+    { title: 'VOLUME', leaveOut: 5, right: true },
     { title: 'CHUNKS', leaveOut: 2, right: true },
   ] as const;
   const rest = nodes.length - shown.length;
@@ -74,7 +74,7 @@ export function eventLines(events: readonly Event[], width: number): string[] {
   const columns = [
     { title: 'AGO', right: true },
     { title: 'EVENT', leaveOut: 1 },
-    { title: 'MESSAGE', least: 40, flexible: true },
+    { title: 'MESSAGE', least: 40, flexible: 'words' },
   ] as const;
   return [
     '',

@@ -13,11 +13,11 @@ export function expectUser(user: User | undefined): User {
 export const usersTable = (users: readonly User[], width: number): string =>
   table(
     [
-      { title: 'NAME' },
+      { title: 'NAME', least: 16, flexible: 'anywhere' },
       { title: 'ROLE' },
       { title: 'STATE' },
       { title: 'AGE', leaveOut: 1 },
-      { title: 'EMAIL', flexible: true, least: 20 },
+      { title: 'EMAIL', flexible: 'anywhere', least: 20 },
     ],
     users.map((user) => [user.username, user.role, stateOf(user), formatAge(user.createdAt), user.email]),
     width,
@@ -32,10 +32,10 @@ export const auditTable = (entries: readonly AuditEntry[], width: number): strin
     [
       { title: 'AT', leaveOut: 2 },
       { title: 'ACTION' },
-      { title: 'USER' },
-      { title: 'BY' },
+      { title: 'USER', least: 12, flexible: 'middle' },
+      { title: 'BY', least: 12, flexible: 'middle' },
       { title: 'FROM', leaveOut: 1 },
-      { title: 'DETAIL', flexible: true, least: 20 },
+      { title: 'DETAIL', flexible: 'words', least: 20 },
     ],
     entries.map((entry) => [entry.at, entry.action, entry.username, entry.actor, entry.address, entry.detail]),
     width,

@@ -87,12 +87,12 @@ const chunksText = (chunks: readonly AgentChunk[], width: number): string =>
     [
       { title: 'CHUNK' },
       { title: 'SIZE', right: true },
-      { title: 'DAMAGE', flexible: true },
-      { title: 'MD5', flexible: true },
-      { title: 'FILE' },
-      { title: 'INDEX', right: true },
-      { title: 'NAME', flexible: true },
-      { title: 'OWNER' },
+      { title: 'DAMAGE', least: 12, flexible: 'words' },
+      { title: 'MD5', leaveOut: 1 },
+      { title: 'FILE', leaveOut: 5 },
+      { title: 'INDEX', leaveOut: 3, right: true },
+      { title: 'NAME', leaveOut: 4, least: 16, flexible: 'middle' },
+      { title: 'OWNER', leaveOut: 2 },
     ],
     chunks.map(({ chunkId, size, md5, fileId, index, name, owner, damage }) => [
       chunkId,

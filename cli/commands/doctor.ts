@@ -1,8 +1,8 @@
 /** `nexus doctor` */
 import { examineHost } from '../../shared/host/probe.js';
 import { command } from '../command.js';
-import { folded, widthOf } from '../output.js';
 import { projectRoot } from '../project.js';
+import { folded, widthOf } from '../text-width.js';
 
 export const doctor = command({
   summary: 'can this host run it, and what to change',

@@ -37,8 +37,8 @@ export const events = command({
           [
             { title: 'AT' },
             { title: 'TYPE' },
-            { title: 'SUBJECT', leaveOut: 1, flexible: true },
-            { title: 'MESSAGE', least: 30, flexible: true },
+            { title: 'SUBJECT', leaveOut: 1, least: 16, flexible: 'middle' },
+            { title: 'MESSAGE', least: 40, flexible: 'words' },
           ],
           seen.map((event) => [timeFor(context.streams.stdout, event.at), event.type, event.subject, event.message]),
           widthOf(context.streams.stdout),

@@ -37,7 +37,7 @@ function fileTable(files: readonly File[], width: number): string {
   return table(
     [
       { title: 'ID' },
-      { title: 'NAME', least: 20, flexible: true },
+      { title: 'NAME', least: 20, flexible: 'middle' },
       ...(isMarked ? [{ title: 'STATUS' }] : []),
       { title: 'SIZE', right: true },
       { title: 'CHUNKS', leaveOut: 2, right: true },
@@ -110,16 +110,19 @@ export const stat = command({
     const { file } = await controller.call(controller.file, controller.file.getFile, { file: input.id });
     const found = expectFile(file);
     await context.print(fileShape(found), () =>
-      facts([
-        ['id', found.id],
-        ['name', found.name],
-        ['size', `${formatBytes(Number(found.size))} (${found.size} bytes)`],
-        ['chunks', String(found.chunksCount)],
-        ['replicas', String(found.replicas)],
-        ['owner', found.owner],
-        ['status', `${found.status}${HINTS[found.status] ?? ''}`],
-        ['created', found.createdAt],
-      ]),
+      facts(
+        [
+          ['id', found.id],
+          ['name', found.name],
+          ['size', `${formatBytes(Number(found.size))} (${found.size} bytes)`],
+          ['chunks', String(found.chunksCount)],
+          ['replicas', String(found.replicas)],
+          ['owner', found.owner],
+          ['status', `${found.status}${HINTS[found.status] ?? ''}`],
+          ['created', found.createdAt],
+        ],
+        widthOf(context.streams.stdout),
+      ),
     );
     return 0;
   },
@@ -151,7 +154,7 @@ const whereTable = (located: LocateFileResponse, width: number): string =>
       { title: 'CHUNK', right: true },
       { title: 'SIZE', right: true },
       { title: 'MD5', leaveOut: 1 },
-      { title: 'NODES', least: 20, flexible: true },
+      { title: 'NODES', least: 20, flexible: 'words' },
     ],
     located.chunks.map((chunk) => [
       String(chunk.index),
@@ -166,9 +169,9 @@ const whyTable = (located: LocateFileResponse, width: number): string =>
   table(
     [
       { title: 'CHUNK', right: true },
-      { title: 'NODE' },
+      { title: 'NODE', least: 16, flexible: 'middle' },
       { title: 'STATE' },
-      { title: 'WHY', least: 30, flexible: true },
+      { title: 'WHY', least: 30, flexible: 'words' },
     ],
     located.chunks.flatMap((chunk) =>
       chunk.replicas.map(({ node, state, reason }) => [String(chunk.index), node, state, reason]),

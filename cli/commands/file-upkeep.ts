@@ -45,7 +45,7 @@ export const scrub = command({
     await context.print(shapes, (rows) =>
       table(
         [
-          { title: 'NODE', flexible: true },
+          { title: 'NODE', flexible: 'middle' },
           { title: 'CHUNKS', right: true },
           { title: 'READ', right: true },
           { title: 'BAD', right: true },

@@ -2,7 +2,7 @@
 import { command } from '../command.js';
 import { formatAge, formatBytes } from '../format.js';
 import { expectEntry, listFolder, walkFolder } from '../fs-entries.js';
-import { count, statusMark, treeText } from '../fs-tree.js';
+import { count, isReady, treeText } from '../fs-tree.js';
 import type { FsEntry } from '../../shared/gen/nexus/v1/fs.js';
 import { parseInteger } from '../arguments.js';
 import { facts, table, visible, widthOf } from '../output.js';
@@ -13,22 +13,27 @@ const MAX_DEPTH = 2048;
 
 const PATH = { path: { description: 'absolute path (default /)', completes: 'entry', optional: true } } as const;
 
-const entryTable = (entries: readonly FsEntry[], width: number): string =>
-  table(
+/** The status has a column where it says something. */
+function entryTable(entries: readonly FsEntry[], width: number): string {
+  const isMarked = entries.some((entry) => !isReady(entry));
+  return table(
     [
       { title: 'TYPE', leaveOut: 2 },
       { title: 'SIZE', right: true },
       { title: 'AGE', leaveOut: 1, right: true },
-      { title: 'NAME', least: 30, flexible: true },
+      ...(isMarked ? [{ title: 'STATUS' }] : []),
+      { title: 'NAME', least: 30, flexible: 'anywhere' },
     ],
     entries.map((entry) => [
       entry.type,
       entry.type === 'file' ? formatBytes(Number(entry.size)) : '-',
       formatAge(entry.modifiedAt),
-      entry.type === 'folder' ? `${entry.name}/` : `${entry.name}${statusMark(entry)}`,
+      ...(isMarked ? [isReady(entry) ? '' : entry.status] : []),
+      entry.type === 'folder' ? `${entry.name}/` : entry.name,
     ]),
     width,
   );
+}
 
 export const list = command({
   summary: 'what is in a folder',
@@ -78,19 +83,22 @@ export const stat = command({
     const { entry } = await controller.call(controller.fs, controller.fs.statEntry, { path: input.path });
     const found = expectEntry(entry);
     await context.print(entryShape(found), () =>
-      facts([
-        ['path', found.path],
-        ['type', found.type],
-        ...(found.type === 'file'
-          ? ([
-              ['size', `${formatBytes(Number(found.size))} (${found.size} bytes)`],
-              ['status', found.status],
-              ['file', `${found.fileId}  (see nexus file where ${found.fileId})`],
-            ] as const)
-          : []),
-        ['created', found.createdAt],
-        ['modified', found.modifiedAt],
-      ]),
+      facts(
+        [
+          ['path', found.path],
+          ['type', found.type],
+          ...(found.type === 'file'
+            ? ([
+                ['size', `${formatBytes(Number(found.size))} (${found.size} bytes)`],
+                ['status', found.status],
+                ['file', `${found.fileId}  (see nexus file where ${found.fileId})`],
+              ] as const)
+            : []),
+          ['created', found.createdAt],
+          ['modified', found.modifiedAt],
+        ],
+        widthOf(context.streams.stdout),
+      ),
     );
     return 0;
   },

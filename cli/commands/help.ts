@@ -4,6 +4,7 @@ import { isGroup, type Group, type Leaf } from '../command-group.js';
 import { commandHelp, groupHelp } from '../help.js';
 import { nearest, usage } from '../scan.js';
 import { writeTo } from '../streams.js';
+import { widthOf } from '../text-width.js';
 
 export const help = (tree: Group): AnyCommand =>
   command({
@@ -19,7 +20,8 @@ export const help = (tree: Group): AnyCommand =>
     ],
     run: async ({ words }, context) => {
       const { entry, typed } = find(tree, words);
-      const text = isGroup(entry) ? groupHelp(entry, typed) : commandHelp(await entry.load(), typed);
+      const width = widthOf(context.streams.stdout);
+      const text = isGroup(entry) ? groupHelp(entry, typed, width) : commandHelp(await entry.load(), typed, width);
       await writeTo(context.streams.stdout, `${text}\n`);
       return 0;
     },

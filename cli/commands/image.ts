@@ -34,11 +34,11 @@ export const list = command({
         ? 'no images; make the base image with: nexus image build'
         : table(
             [
-              { title: 'NAME', flexible: true },
+              { title: 'NAME', least: 24, flexible: 'anywhere' },
               { title: 'SIZE', right: true },
               { title: 'NODES', leaveOut: 1, right: true },
               { title: 'AGE', leaveOut: 2, right: true },
-              { title: 'SYSTEM', least: 16, flexible: true },
+              { title: 'SYSTEM', least: 16, flexible: 'words' },
             ],
             images.map((image) => [
               image.name,

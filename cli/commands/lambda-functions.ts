@@ -124,10 +124,10 @@ const functionFacts = ({ name, version, size, timeoutMs, memoryMb, versions }: L
 const asTable = (functions: readonly LambdaFunction[], { streams }: Context): string =>
   table(
     [
-      { title: 'NAME' },
+      { title: 'NAME', flexible: 'anywhere', least: 40 },
       { title: 'VERSION' },
-      { title: 'MEMORY', right: true },
-      { title: 'TIMEOUT', right: true },
+      { title: 'MEMORY', leaveOut: 2, right: true },
+      { title: 'TIMEOUT', leaveOut: 3, right: true },
       { title: 'DEPLOYED', leaveOut: 1 },
     ],
     functions.map(({ name, version, memoryMb, timeoutMs, deployedAt, problem }) =>

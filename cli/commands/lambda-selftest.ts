@@ -72,8 +72,8 @@ const asTable = (rows: readonly Row[], width: number): string =>
     [
       { title: 'ATTACK' },
       { title: 'RESULT' },
-      { title: 'TRIED', leaveOut: 1, flexible: true },
-      { title: 'STOPPED BY', flexible: true },
+      { title: 'TRIED', leaveOut: 1, least: 24, flexible: 'words' },
+      { title: 'STOPPED BY', least: 20, flexible: 'words' },
     ],
     rows.map(({ name, tried, held, by }) => [name, held ? 'stopped' : 'GOT THROUGH', tried, by]),
     width,

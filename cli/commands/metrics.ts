@@ -32,12 +32,13 @@ export const metrics = command({
   run: async (input, context) => {
     const controller = await context.connect();
     const { metrics: client } = controller;
+    const width = widthOf(context.streams.stdout);
     if (input.follow) {
       if (input.since !== undefined) throw new NexusError('invalid_argument', 'give --since or --follow, not both');
       using _reader = watchReader(context);
       for await (const { metrics: found } of controller.messages(client.watchNodeMetrics({ node: input.node }))) {
         const shown = expectMetrics(found);
-        const line = context.output === 'table' ? `${metricsText(shown)}\n` : jsonText(plainShape(shown));
+        const line = context.output === 'table' ? `${metricsText(shown, width)}\n` : jsonText(plainShape(shown));
         await writeTo(context.streams.stdout, `${line}\n`, context.signal);
       }
       return 0;
@@ -48,12 +49,12 @@ export const metrics = command({
         node: input.node,
         since,
       });
-      await context.print(found.map(plainShape), () => historyText(found, widthOf(context.streams.stdout)));
+      await context.print(found.map(plainShape), () => historyText(found, width));
       return 0;
     }
     const { metrics: found } = await controller.call(client, client.getNodeMetrics, { node: input.node });
     const latest = expectMetrics(found);
-    await context.print(plainShape(latest), () => metricsText(latest));
+    await context.print(plainShape(latest), () => metricsText(latest, width));
     return 0;
   },
 });

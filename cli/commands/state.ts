@@ -123,11 +123,11 @@ function summaryText({ nodes, files, warnings }: RebuildSummary, isPlan: boolean
       table(
         [
           { title: 'ID' },
-          { title: 'NAME', flexible: true },
-          { title: 'OWNER' },
-          { title: 'SIZE', right: true },
+          { title: 'NAME', flexible: 'middle' },
+          { title: 'OWNER', leaveOut: 1 },
+          { title: 'SIZE', leaveOut: 2, right: true },
           { title: 'VERDICT' },
-          { title: 'MISSING', flexible: true },
+          { title: 'MISSING', flexible: 'words' },
         ],
         files.map(({ id, name, owner, size, verdict, missingChunks }) => [
           id,

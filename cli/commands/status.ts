@@ -2,9 +2,10 @@
 import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { command } from '../command.js';
 import { formatAge, formatBytes, formatSeconds } from '../format.js';
-import { facts, folded, visible, widthOf } from '../output.js';
+import { facts, visible, widthOf } from '../output.js';
 import { rowsOf } from '../node-rows.js';
 import { eventShape, statusShape } from '../shapes.js';
+import { folded } from '../text-width.js';
 import { eventLines, lastEvents, nodeLines, upkeepFacts } from '../status-page.js';
 
 export const status = command({
@@ -35,18 +36,21 @@ function statusText(status: GetStatusResponse, width: number): string {
     .filter((state) => (nodes?.[state] ?? 0) > 0)
     .map((state) => `${nodes?.[state] ?? 0} ${state}`);
   const bytes = (value: bigint | undefined): string => formatBytes(Number(value ?? 0n));
-  const lines = facts([
-    ['instance', `${status.instance} (${status.runtime} runtime, version ${status.version})`],
-    ['controller', `pid ${status.controllerPid} for ${formatAge(status.startedAt)}, ${status.controllerSocket}`],
-    ['gateway', gatewayText(status)],
-    ['bus', `${status.natsUrl}${status.natsPid > 0 ? `, pid ${status.natsPid}` : ' (external)'}`],
-    ['nodes', `${nodes?.total ?? 0}${states.length > 0 ? ` (${states.join(', ')})` : ''}`],
-    ['files', `${storage?.files ?? 0n} in ${storage?.chunks ?? 0n} chunks, ${bytes(storage?.bytes)}`],
-    ['room', `${bytes(storage?.freeBytes)} free of ${bytes(storage?.capacityBytes)}`],
-    ['redundancy', redundancy(status)],
-    ...upkeepFacts(status),
-    ['lambda', lambdaText(status)],
-  ]);
+  const lines = facts(
+    [
+      ['instance', `${status.instance} (${status.runtime} runtime, version ${status.version})`],
+      ['controller', `pid ${status.controllerPid} for ${formatAge(status.startedAt)}, ${status.controllerSocket}`],
+      ['gateway', gatewayText(status)],
+      ['bus', `${status.natsUrl}${status.natsPid > 0 ? `, pid ${status.natsPid}` : ' (external)'}`],
+      ['nodes', `${nodes?.total ?? 0}${states.length > 0 ? ` (${states.join(', ')})` : ''}`],
+      ['files', `${storage?.files ?? 0n} in ${storage?.chunks ?? 0n} chunks, ${bytes(storage?.bytes)}`],
+      ['room', `${bytes(storage?.freeBytes)} free of ${bytes(storage?.capacityBytes)}`],
+      ['redundancy', redundancy(status)],
+      ...upkeepFacts(status),
+      ['lambda', lambdaText(status)],
+    ],
+    width,
+  );
   return [lines, ...status.warnings.map((warning) => folded(visible(`warning: ${warning}`), width, '  '))].join('\n');
 }
 

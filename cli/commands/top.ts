@@ -6,9 +6,10 @@ import { LiveRows } from '../live-rows.js';
 import { rowsOf } from '../node-rows.js';
 import { SORT_KEYS, sortRows, topText, type SortKey, type TopRow } from '../metrics-text.js';
 import { widthOf } from '../output.js';
-import { Screen, wrapped } from '../screen.js';
+import { Screen } from '../screen.js';
 import { nodeShape, plainShape } from '../shapes.js';
 import { notAnswering } from '../silent-controller.js';
+import { folded } from '../text-width.js';
 
 /** Figures are taken again each second; beyond this somebody who looks at them has to know that they are old. */
 const OLD_AFTER_MS = 3000;
@@ -93,5 +94,5 @@ function silenceLines(live: LiveRows, context: Context, columns: number): string
     place.kind === 'local'
       ? notAnswering(context.settings).message
       : `the cluster at ${place.url} does not answer; look at nexus status where it runs`;
-  return [...wrapped(`${age}: ${why}`, columns), ''];
+  return [...folded(`${age}: ${why}`, columns).split('\n'), ''];
 }

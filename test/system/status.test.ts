@@ -1,6 +1,9 @@
 /** `nexus status` as one page over real nodes, one of them killed. */
 import { expect } from 'chai';
-import { eventually, type NodeJson } from '../support/cluster.js';
+import { join } from 'node:path';
+import { cellsOf } from '../../cli/text-width.js';
+import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
+import { onTerminal } from '../support/pty.js';
 import { describeWithCluster } from '../support/system.js';
 
 describeWithCluster('the status of a cluster', {}, (cluster) => {
@@ -59,5 +62,23 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
     const two = await cluster().json<{ id: number }[]>('events', '--last', '2');
     expect(two).to.deep.equal(all.slice(-2));
     expect(await cluster().run('events', '--last', '0')).to.include({ code: 2 });
+  });
+
+  it('fits a terminal of 80 columns, and is whole in a pipe', async () => {
+    const name = `${'報告書🎉'.repeat(9)}.txt`;
+    await cluster().ok('fs', 'mkdir', `/${name}`);
+    for (const words of [['status'], ['events'], ['node', 'ls'], ['fs', 'ls'], ['node', 'create', '--help']]) {
+      const args = [join(PROJECT, 'dist', 'cli', 'main.js'), ...words];
+      const options = { cols: 80, rows: 24, env: { ...cluster().env, TERM: 'xterm' } };
+      const { seen, ended } = onTerminal(process.execPath, args, options);
+      expect(await ended, seen()).to.equal(0);
+      const [wide] = seen()
+        .split(/\r?\n/)
+        .filter((line) => cellsOf(line) > 80);
+      expect(wide, words.join(' ')).to.equal(undefined);
+      if (words[0] === 'fs') expect(seen().replace(/\s/g, '')).to.include(`${name}/`);
+    }
+    expect(await cluster().ok('fs', 'ls')).to.include(`${name}/`);
+    expect(await cluster().ok('events')).to.match(/^AT +TYPE +SUBJECT +MESSAGE\n/);
   });
 });

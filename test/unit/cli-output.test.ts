@@ -1,9 +1,16 @@
 /** Tables on a terminal: nothing wraps, and what matters is what stays. */
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { eventLines, nodeLines } from '../../cli/status-page.js';
 import { nodeTable } from '../../cli/node-text.js';
-import { folded, table } from '../../cli/output.js';
+import { COMMANDS } from '../../cli/command-tree.js';
+import { isGroup, listed, type Group } from '../../cli/command-group.js';
+import { commandHelp, groupHelp } from '../../cli/help.js';
+import { usersTable } from '../../cli/user-text.js';
+import { facts, table } from '../../cli/output.js';
+import { broken, cellsOf, cut, folded } from '../../cli/text-width.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
+import { User } from '../../shared/gen/nexus/v1/identity.js';
 import { Node } from '../../shared/gen/nexus/v1/node.js';
 import { NodeMetrics } from '../../shared/gen/nexus/v1/metrics.js';
 import { GIB } from '../../shared/limits.js';
@@ -37,7 +44,31 @@ const event: Event = {
   subject: '0123456789abcdef',
   message: 'a message that says what happened, and that is far longer than any terminal of people is wide these days',
 };
-const widest = (text: string): number => Math.max(...text.split('\n').map((line) => line.length));
+const widest = (text: string): number => Math.max(...text.split('\n').map((line) => cellsOf(line)));
+
+async function* helpTexts(group: Group, words: string, width: number): AsyncGenerator<string> {
+  yield groupHelp(group, words, width);
+  for (const [word, entry] of listed(group)) {
+    if (isGroup(entry)) yield* helpTexts(entry, `${words} ${word}`, width);
+    else yield commandHelp(await entry.load(), `${words} ${word}`, width);
+  }
+}
+
+describe('help on a terminal', () => {
+  for (const width of WIDTHS) {
+    it(`fits ${width} columns`, async () => {
+      for await (const text of helpTexts(COMMANDS, 'nexus', width)) {
+        const [wide] = text.split('\n').filter((line) => cellsOf(line) > width && line.trim().includes(' '));
+        expect(wide, text).to.equal(undefined);
+      }
+    });
+  }
+
+  it('has an example of each command', async () => {
+    for await (const text of helpTexts(COMMANDS, 'nexus', 80))
+      expect(text).to.match(/\nExamples:\n {2}\S|\nEach command explains itself/);
+  });
+});
 
 describe('tables on a terminal', () => {
   for (const width of WIDTHS) {
@@ -54,8 +85,9 @@ describe('tables on a terminal', () => {
       for (const text of texts) expect(widest(text), text).to.be.at.most(width);
       expect(texts[0])
         .to.match(/web-1 .*Suspect,cordoned/)
-        .and.include('its agent has been');
-      expect(texts[2]).to.include('a message that says what happened');
+        .and.match(/a-node.*letters/)
+        .and.include('nexus');
+      for (const word of event.message.split(' ')) expect(texts[2]).to.include(word);
     });
   }
 
@@ -70,7 +102,7 @@ describe('tables on a terminal', () => {
     const columns = [
       { title: 'A', leaveOut: 2 },
       { title: 'B', leaveOut: 1 },
-      { title: 'C', flexible: true, least: 10 },
+      { title: 'C', flexible: 'end', least: 10 },
     ] as const;
     const rows = [['aaaa', 'bbbb', 'c'.repeat(30)]];
     expect(table(columns, rows, 44)).to.match(/^A +B +C\n/);
@@ -79,8 +111,52 @@ describe('tables on a terminal', () => {
     expect(table(columns, rows, 16)).to.match(/^C\nc{15}…$/);
   });
 
+  it('hold a name that is too long to be read in one line whole, or with both its ends where an id stands beside it', () => {
+    const email = `${'x'.repeat(64)}@${'example'.repeat(10)}.org`;
+    const user = User.fromPartial({ username: 'alice', role: 'user', email, createdAt: event.at });
+    const text = usersTable([user], 80);
+    expect(widest(text)).to.be.at.most(80);
+    const emailAt = text.indexOf('EMAIL');
+    const lines = text.split('\n').slice(1);
+    expect(lines.map((line) => line.slice(emailAt)).join('')).to.equal(email);
+    expect(cut('worker-of-the-first-floor-17', 11, 'middle')).to.equal('worke…or-17');
+  });
+
+  it('count cells of the terminal, not code units', () => {
+    const rows = [
+      ['報告書', 'a'],
+      ['🎉🫠', 'b'],
+      ['e\u0301te\u0301', 'c'],
+      ['plain', 'd'],
+    ];
+    const lines = table([{ title: 'NAME' }, { title: 'X' }], rows, 80).split('\n');
+    expect(lines.map((line) => cellsOf(line))).to.deep.equal([10, 10, 10, 10, 10]);
+    const narrow = table([{ title: 'NAME', flexible: 'end' }, { title: 'X' }], [['報'.repeat(30), 'x']], 20);
+    expect(narrow.split('\n')[1]).to.equal(`${'報'.repeat(7)}…    x`);
+    expect(cellsOf(narrow.split('\n')[1] ?? '')).to.equal(20);
+  });
+
   it('are followed by prose that is broken between words', () => {
     expect(folded('warning: one two three', 14, '  ')).to.equal('warning: one\n  two three');
     expect(folded('one two', Number.POSITIVE_INFINITY, '  ')).to.equal('one two');
+    expect(folded('    advice that is long', 16, '    ')).to.equal('    advice that\n    is long');
+    expect(facts([['status', 'Failed (for a reason)']], 20)).to.equal('status:  Failed (for\n         a reason)');
+  });
+
+  it('never break what is seen as one character, and lose nothing of a name', () => {
+    const characters = fc.constantFrom('a', ' ', '報', '🎉', '👩‍👩‍👧', 'e\u0301', '한', '\u200b');
+    fc.assert(
+      fc.property(fc.array(characters, { maxLength: 40 }), fc.integer({ min: 2, max: 30 }), (name, cells) => {
+        const text = name.join('');
+        const lines = broken(text, cells);
+        expect(lines.join('')).to.equal(text);
+        for (const line of lines) expect(cellsOf(line)).to.be.at.most(cells);
+        for (const where of ['end', 'middle'] as const) {
+          const short = cut(text, cells, where);
+          expect(cellsOf(short)).to.be.at.most(cells);
+          expect(short.replace('…', '')).not.to.match(/(^|[^👩])\u200d|\u200d($|[^👩👧])/u);
+        }
+      }),
+    );
   });
 });

@@ -118,7 +118,7 @@ describe('figures of a node', () => {
       'network_tx_rate',
     );
     expect(plainShape(second)).to.include({ cpu_percent: 50, network_rx_rate: 0, network_tx_rate: 0 });
-    expect(metricsText(first))
+    expect(metricsText(first, Number.POSITIVE_INFINITY))
       .to.match(/^cpu: +- % of a core, 0\.5 s in all$/m)
       .and.match(/^received: .*, -\/s$/m);
     expect(historyText([first, second], 200)).to.match(/Z +- +57\.5 MB +0 +0 B +- +- +0$/m);
