@@ -37,7 +37,7 @@ export const ChallengeEntity = new EntitySchema<ChallengeRecord>({
     salt: text('salt'),
     codeHash: text('code_hash'),
     attempts: integer('attempts'),
-    origin: { type: 'varchar', length: 64 },
+    origin: { type: 'varchar', length: 64, primary: true },
     attemptsElsewhere: integer('attempts_elsewhere'),
     expiresAt: bigint('expires_at'),
     username: text('username'),

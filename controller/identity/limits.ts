@@ -18,10 +18,11 @@ const EVERYBODY = 'everybody';
 const KNOWN_MS = 90 * 24 * HOUR_MS;
 /**
  * Of calls that anybody can make for any account: how often the bound of one address they may be made from all strange
- * addresses in an hour, and the time between two of them after that. A registration sends a mail to somebody who may not
- * want it. Codes need none: how many can be tried of each is bounded with the code itself (otp.ts).
+ * addresses in an hour, and the time between two of them after that. For registrations that is the time between two mails
+ * to somebody who may not want them. Codes need none: how many can be tried of each is bounded with the code itself
+ * (otp.ts).
  */
-const WIDE: Partial<Record<LimitedCall, { readonly factor: number; readonly slowMs: number }>> = {
+const WIDE = {
   login: { factor: 10, slowMs: 30_000 },
   registration: { factor: 1, slowMs: 300_000 },
 };
@@ -41,6 +42,12 @@ export interface LimitedAttempt {
   readonly account: string;
   /** Empty on the admin socket, which has no bound by address. */
   readonly address: string;
+}
+
+/** Whether strangers ask for an account too often in all; and then, whether it is too early for the next of them. */
+export interface Crowd {
+  readonly isCrowded: boolean;
+  readonly tooEarly?: NexusError;
 }
 
 export class Limits {
@@ -64,6 +71,14 @@ export class Limits {
   async admit(attempt: LimitedAttempt): Promise<void> {
     await this.#admitBurst(attempt.address);
     await this.#admitForHour(attempt);
+    if (attempt.call !== 'login') return;
+    const { tooEarly } = await this.#crowdFor(attempt, WIDE.login);
+    if (tooEarly !== undefined) throw tooEarly;
+  }
+
+  /** Whether one more mail may go to where a registration was asked for; counts it. Comes after `admit`. */
+  registrationMail(account: string, address: string): Promise<Crowd> {
+    return this.#crowdFor({ call: 'registration', account, address }, WIDE.registration);
   }
 
   async #admitBurst(address: string): Promise<void> {
@@ -116,11 +131,7 @@ export class Limits {
     return address === '' || (await this.store.counters.has(knownKey(account, address), this.clock.now()));
   }
 
-  /**
-   * For one account from one address, so that nobody shuts anybody else out; then, for passwords and registrations from
-   * addresses that were never successful there, a wide bound on the account, beyond which they are slowed down and not
-   * locked.
-   */
+  /** For one account from one address, so that nobody shuts anybody else out. */
   async #admitForHour(attempt: LimitedAttempt): Promise<void> {
     const { call, account, address } = attempt;
     const { authCallsPerAccountPerHour: perAccount, authCallsPerAddressPerHour: perAddress } = this.settings;
@@ -128,16 +139,24 @@ export class Limits {
     const bounds = new Map([[`account:${call}:${group}:${account}`, perAccount]]);
     if (address !== '') bounds.set(`address:${group}`, perAddress);
     await this.#count(bounds, attempt);
-    const wide = WIDE[call];
-    if (wide === undefined || (await this.#isKnown(account, address))) return;
+  }
+
+  /**
+   * For passwords and registrations from addresses that were never successful there: a wide bound on the account, beyond
+   * which they are slowed down and not locked.
+   */
+  async #crowdFor(attempt: LimitedAttempt, wide: { readonly factor: number; readonly slowMs: number }): Promise<Crowd> {
+    const { call, account, address } = attempt;
+    if (await this.#isKnown(account, address)) return { isCrowded: false };
     const { counters } = this.store;
     const now = this.clock.now();
     const [all] = await counters.count([`everywhere:${call}:${account}`], now, HOUR_MS);
-    const most = wide.factor * perAccount;
-    if (all === undefined || all.count <= most) return;
+    const most = wide.factor * this.settings.authCallsPerAccountPerHour;
+    if (all === undefined || all.count <= most) return { isCrowded: false };
     await this.#auditFirst([all], new Map([[all.key, most]]), attempt, now);
     const [slow] = await counters.count([`slow:${call}:${account}`], now, wide.slowMs);
-    if (slow !== undefined && slow.count > 1) throw tooMany('for this account', slow.resetsAt - now);
+    const isFirst = slow === undefined || slow.count <= 1;
+    return { isCrowded: true, ...(isFirst ? {} : { tooEarly: tooMany('for this account', slow.resetsAt - now) }) };
   }
 
   async #count(bounds: ReadonlyMap<string, number>, attempt: LimitedAttempt): Promise<void> {

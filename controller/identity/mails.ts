@@ -29,6 +29,24 @@ export const registrationMail = ({ to, instance, username, code, ttlMs }: CodeMa
   ),
 });
 
+/**
+ * Where so many registrations were asked for that few mails are sent: the code is good for each of them, at the place that
+ * it was asked for from, so it names none.
+ */
+export const crowdedRegistrationMail = ({ to, instance, code, ttlMs }: Omit<CodeMail, 'username'>): Mail => ({
+  to,
+  subject: `Your code for ${instance}`,
+  text: lines(
+    'Many registrations were asked for with this address, so that few mails are',
+    'sent. If you asked for one, this is its code, even if it is not the first:',
+    '',
+    `Code: ${code}`,
+    '',
+    `It can be used once, within ${minutes(ttlMs)}, from where you asked for it.`,
+    'If it was not you, ignore this mail.',
+  ),
+});
+
 export const loginMail = ({ to, instance, username, code, ttlMs }: CodeMail): Mail => ({
   to,
   subject: `Your code for ${instance}`,

@@ -13,6 +13,13 @@ const CODE_DIGITS = 6;
 export const MAX_CODE_ATTEMPTS = 5;
 export const MAX_CODE_ATTEMPTS_ELSEWHERE = 3;
 
+/**
+ * Where no further mail may go to an address, registrations share the code that was mailed last: the tries that one of
+ * them has, and how many places can share it.
+ */
+export const MAX_SHARED_CODE_ATTEMPTS = 2;
+export const MAX_CODE_SHARERS = 20;
+
 export const CODE_PATTERN = /^\d{6}$/;
 
 /** Randomness as a parameter, so that tests can know the code. */
@@ -52,4 +59,13 @@ export function opens(
   const hashed = challenge ?? unopenable();
   const given = hashCode(key, purpose, account, hashed.salt, code);
   return timingSafeEqual(given, Buffer.from(hashed.codeHash, 'hex')) && challenge !== undefined;
+}
+
+/** Asks about nothing, too, where there is nothing to ask about: for the same work. */
+export function firstMatch(
+  challenges: readonly ChallengeRecord[],
+  matches: (challenge: ChallengeRecord | undefined) => boolean,
+): ChallengeRecord | undefined {
+  if (challenges.length === 0) matches(undefined);
+  return challenges.find(matches);
 }

@@ -27,7 +27,10 @@ export type UserPatch = Partial<Pick<UserRecord, 'role' | 'disabled' | 'tokenGen
 
 export type ChallengePurpose = 'registration' | 'login';
 
-/** A code that was sent and is waited for. One at most per purpose and account: a new one takes the old one's place. */
+/**
+ * A code that was sent and is waited for. One at most per purpose, account and origin: a new one takes the old one's
+ * place, and what strangers ask for takes nobody's.
+ */
 export interface ChallengeRecord {
   readonly purpose: ChallengePurpose;
   /** The mail address for a registration, the user name for a login. */
@@ -82,13 +85,25 @@ export interface UserStore {
 }
 
 export interface ChallengeStore {
-  /** In place of the one that is there. */
+  /** In place of the one from the same origin. */
   put(challenge: ChallengeRecord, audit: AuditLine): Promise<void>;
   /**
-   * One try: in one transaction it counts as an attempt if it has not expired and fewer than `maxAttempts` were made from
-   * where it was asked for, or `maxElsewhere` from all other places: nobody can use up the tries of its owner;
-   * then, if `matches` says so, the challenge is used up and returned. Of two tries at once with the right code one wins.
-   * `matches` is called once in every case, with undefined where there is nothing to try: the caller does the same work.
+   * Stores it under the newest code that is open for purpose and account, whose expiry it answers; undefined, and nothing
+   * is stored, where there is none or as many as `most` origins share it already. Tries that were made of that code from
+   * the same origin go on to count.
+   */
+  join(
+    challenge: Omit<ChallengeRecord, 'salt' | 'codeHash' | 'expiresAt'>,
+    bound: { readonly now: number; readonly most: number },
+    audit: AuditLine,
+  ): Promise<number | undefined>;
+  /**
+   * One try: of the challenge of this origin if it has not expired, or else of all others of the account: who changed
+   * networks meanwhile gets in. In one transaction it counts as an attempt of each that has not expired and of which fewer
+   * than `maxAttempts` were made from where it was asked for, or `maxElsewhere` from all other places: nobody can use up
+   * the tries of its owner; then the one that `matches` is used up, with all that share its code, and returned. Of two
+   * tries at once with the right code one wins. `matches` is called in every case, with undefined where there is nothing
+   * to try: the caller does the same work.
    */
   redeem(attempt: {
     readonly purpose: ChallengePurpose;

@@ -2,13 +2,26 @@
  * Registration in two steps. The first stores what the account is to be and mails a code; only the second makes the
  * account, so that a name is taken by nobody who can't read the address. Taken names and addresses get the same answer
  * after the same work; the mail tells whoever reads the address.
+ *
+ * Anybody can ask for anybody's address. What they ask for lies beside what its owner asked for, by the place it came from;
+ * and where so many ask that no further mail may go there, a registration shares the code of the mail that went last:
+ * its owner gets in with it, and with what was asked for from where it is tried.
  */
 import { NexusError } from '../../shared/errors.js';
 import { originGroup } from './address.js';
 import { auditLine, codeRefused, type IdentityDeps, type Origin, type Session } from './deps.js';
-import { addressTakenMail, nameTakenMail, registrationMail } from './mails.js';
-import { MAX_CODE_ATTEMPTS, MAX_CODE_ATTEMPTS_ELSEWHERE, opens, sealCode, unopenable } from './otp.js';
-import type { ChallengeRecord, Mail } from './port.js';
+import type { Crowd } from './limits.js';
+import { addressTakenMail, crowdedRegistrationMail, nameTakenMail, registrationMail } from './mails.js';
+import {
+  MAX_CODE_ATTEMPTS,
+  MAX_CODE_ATTEMPTS_ELSEWHERE,
+  MAX_CODE_SHARERS,
+  MAX_SHARED_CODE_ATTEMPTS,
+  opens,
+  sealCode,
+  unopenable,
+} from './otp.js';
+import type { AuditLine, ChallengeRecord, Mail } from './port.js';
 import { isReserved, passwordComplaint } from './rules.js';
 
 /** Checked by the edge for form; the address is normalised. */
@@ -31,23 +44,48 @@ export class Registration {
     const passwordHash = await hasher.hash(password);
     const isAddressTaken = (await store.users.getByEmail(email)) !== undefined;
     const isNameTaken = (await store.users.get(username)) !== undefined;
+    const crowd = await limits.registrationMail(email, origin.address);
+    const detail = isAddressTaken ? 'the address has an account' : isNameTaken ? 'the name is taken' : '';
+    const audit = auditLine(clock, origin, 'registration.requested', username, detail);
+    const asked = { purpose: 'registration', account: email, origin: originGroup(origin.address) } as const;
+    if (crowd.tooEarly !== undefined)
+      return await this.#share({ ...asked, username, passwordHash }, crowd.tooEarly, audit);
     const code = this.deps.codes();
     const sealed = sealCode(this.deps.keys.codeKey, 'registration', email, code);
+    // A name that is taken refuses the registration at its end where others are to share the code.
+    const isRefused = isAddressTaken || (isNameTaken && !crowd.isCrowded);
     const challenge: ChallengeRecord = {
-      purpose: 'registration',
-      account: email,
-      ...(isAddressTaken || isNameTaken ? unopenable() : sealed),
-      origin: originGroup(origin.address),
+      ...asked,
+      ...(isRefused ? unopenable() : sealed),
       attempts: 0,
       attemptsElsewhere: 0,
       expiresAt: clock.now() + settings.otpTtlMs,
       username,
       passwordHash,
     };
-    const detail = isAddressTaken ? 'the address has an account' : isNameTaken ? 'the name is taken' : '';
-    await store.challenges.put(challenge, auditLine(clock, origin, 'registration.requested', username, detail));
-    place.post(this.#mail(request, code, isAddressTaken, isNameTaken));
+    await store.challenges.put(challenge, audit);
+    place.post(this.#mail(request, code, { isAddressTaken, isNameTaken, ...crowd }));
     return challenge.expiresAt;
+  }
+
+  /** Under the code that was mailed last, or `otherwise` where there is none or too many share it. */
+  async #share(
+    asked: Pick<ChallengeRecord, 'purpose' | 'account' | 'origin' | 'username' | 'passwordHash'>,
+    otherwise: NexusError,
+    audit: AuditLine,
+  ): Promise<number> {
+    const { store, clock } = this.deps;
+    const expiresAt = await store.challenges.join(
+      {
+        ...asked,
+        attempts: MAX_CODE_ATTEMPTS - MAX_SHARED_CODE_ATTEMPTS,
+        attemptsElsewhere: MAX_CODE_ATTEMPTS_ELSEWHERE,
+      },
+      { now: clock.now(), most: MAX_CODE_SHARERS },
+      audit,
+    );
+    if (expiresAt === undefined) throw otherwise;
+    return expiresAt;
   }
 
   /** Makes the account. Codes: unauthenticated, already_exists (the name was taken meanwhile), resource_exhausted. */
@@ -77,10 +115,19 @@ export class Registration {
     return { username: user.username, ...tokens.issue(user) };
   }
 
-  #mail(request: RegistrationRequest, code: string, isAddressTaken: boolean, isNameTaken: boolean): Mail {
+  #mail(
+    request: RegistrationRequest,
+    code: string,
+    {
+      isAddressTaken,
+      isNameTaken,
+      isCrowded,
+    }: Crowd & { readonly isAddressTaken: boolean; readonly isNameTaken: boolean },
+  ): Mail {
     const { username, email: to } = request;
     const { instance, otpTtlMs: ttlMs } = this.deps.settings;
     if (isAddressTaken) return addressTakenMail(to, instance);
+    if (isCrowded) return crowdedRegistrationMail({ to, instance, code, ttlMs });
     if (isNameTaken) return nameTakenMail(to, instance, username);
     return registrationMail({ to, instance, username, code, ttlMs });
   }

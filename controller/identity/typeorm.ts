@@ -6,6 +6,7 @@ import { openDatabase, type DatabaseLocation } from '../store/typeorm-open.js';
 import { ChallengeEntity, CounterEntity, IDENTITY_ENTITIES, RevocationEntity } from './entities.js';
 import { Accounts0001 } from './migrations/0001-accounts.js';
 import { CodeOrigins0002 } from './migrations/0002-code-origins.js';
+import { CodesByOrigin0003 } from './migrations/0003-codes-by-origin.js';
 import type { AuditStore, ChallengeStore, CounterStore, IdentityStore, RevocationStore, UserStore } from './port.js';
 import { TypeormAuditStore } from './typeorm-audit.js';
 import { TypeormChallengeStore } from './typeorm-challenges.js';
@@ -13,7 +14,7 @@ import { TypeormCounterStore } from './typeorm-counters.js';
 import { TypeormRevocationStore } from './typeorm-revocations.js';
 import { TypeormUserStore } from './typeorm-users.js';
 
-const MIGRATIONS = [Accounts0001, CodeOrigins0002];
+const MIGRATIONS = [Accounts0001, CodeOrigins0002, CodesByOrigin0003];
 
 /** Codes: those of openDatabase. */
 export async function openIdentityStore(options: DatabaseLocation & { readonly log: Logger }): Promise<IdentityStore> {

@@ -4,13 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { expect } from 'chai';
+import { DataSource } from 'typeorm';
 import { MAX_AUDIT_LINES } from '../../controller/identity/bounds.js';
 import { FakeIdentityStore } from '../fakes/identity-store.js';
 import type { AuditLine, ChallengeRecord, IdentityStore, UserRecord } from '../../controller/identity/port.js';
 import { openIdentityStore } from '../../controller/identity/typeorm.js';
 import { NexusError } from '../../shared/errors.js';
+import { Accounts0001 } from '../../controller/identity/migrations/0001-accounts.js';
+import { CodeOrigins0002 } from '../../controller/identity/migrations/0002-code-origins.js';
+import { CodesByOrigin0003 } from '../../controller/identity/migrations/0003-codes-by-origin.js';
 import { createLogger } from '../../shared/log.js';
 import { codeOf, errorOf } from '../support/codes.js';
+import { testPostgres, whyNoPostgres } from '../support/postgres.js';
 
 interface Opened {
   readonly store: IdentityStore;
@@ -19,7 +24,20 @@ interface Opened {
 
 const log = createLogger('test', 'silent');
 
-const STORES: readonly { readonly name: string; readonly open: () => Promise<Opened> }[] = [
+interface Kind {
+  readonly name: string;
+  readonly open: () => Promise<Opened>;
+}
+
+const ON_POSTGRES: Kind = {
+  name: 'TypeORM on PostgreSQL',
+  open: async () => {
+    const store = await openIdentityStore({ ...(await testPostgres()).location(), log });
+    return { store, dispose: () => store.erase() };
+  },
+};
+
+const STORES: readonly Kind[] = [
   {
     name: 'in memory',
     open: () => {
@@ -41,6 +59,7 @@ const STORES: readonly { readonly name: string; readonly open: () => Promise<Ope
       };
     },
   },
+  ...(whyNoPostgres() === undefined || process.env['NEXUS_REQUIRE_SYSTEM'] === '1' ? [ON_POSTGRES] : []),
 ];
 
 const user = (username: string, change: Partial<UserRecord> = {}): UserRecord => ({
@@ -262,6 +281,98 @@ for (const { name, open } of STORES) {
       });
     });
 
+    describe('codes that were asked for from several places', () => {
+      const put = (origin: string, change: Partial<ChallengeRecord> = {}) =>
+        store.challenges.put(challenge({ origin, codeHash: `of ${origin}`, ...change }), line('sent'));
+      /** Tries the code of that hash. */
+      const redeem = (origin: string, codeHash: string, now = 500) =>
+        store.challenges.redeem({
+          purpose: 'login',
+          account: 'alice',
+          now,
+          origin,
+          maxAttempts: 5,
+          maxElsewhere: 3,
+          matches: (found) => found?.codeHash === codeHash,
+          audit: (won) => line(won ? 'won' : 'lost'),
+        });
+      const join = (origin: string, { most = 2, username = 'asked' } = {}) => {
+        const {
+          salt: _salt,
+          codeHash: _hash,
+          expiresAt: _expiry,
+          ...asked
+        } = challenge({ origin, username, attempts: 3 });
+        return store.challenges.join(asked, { now: 500, most }, line('joined'));
+      };
+
+      it('are good beside each other, each once', async () => {
+        await put('here');
+        await put('there');
+        expect(await redeem('here', 'of here')).to.include({ origin: 'here' });
+        expect(await redeem('here', 'of here')).to.equal(undefined);
+        expect(await redeem('there', 'of there')).to.include({ origin: 'there' });
+      });
+
+      it('open from a third place, and not in the place of what was asked for there', async () => {
+        await put('here');
+        await put('there');
+        expect(await redeem('there', 'of here'), 'has one of its own').to.equal(undefined);
+        expect(await redeem('elsewhere', 'of here')).to.include({ origin: 'here' });
+        await put('here', { expiresAt: 600 });
+        expect(await redeem('here', 'of there', 700), 'its own has expired').to.include({ origin: 'there' });
+      });
+
+      it('lose one try elsewhere each for a try from a third place, and none for one of another owner', async () => {
+        await put('here');
+        await put('there');
+        for (let tries = 0; tries < 9; tries += 1) await redeem('there', 'wrong');
+        expect(await redeem('elsewhere', 'wrong')).to.equal(undefined);
+        expect(await redeem('here', 'of here')).to.include({ attempts: 1, attemptsElsewhere: 1 });
+      });
+
+      it('are shared: the newest, at most so often, and what was asked for with it stays apart', async () => {
+        await put('here', { expiresAt: 900 });
+        await put('there', { expiresAt: 1000, salt: 'newest' });
+        expect(await join('a', { username: 'as' })).to.equal(1000);
+        expect(await join('b')).to.equal(1000);
+        expect(await join('c'), 'one too many').to.equal(undefined);
+        expect(await join('b'), 'again').to.equal(1000);
+        expect(await redeem('c', 'wrong')).to.equal(undefined);
+        const won = await redeem('a', 'of there');
+        expect(won).to.deep.include({ username: 'as', salt: 'newest', origin: 'a', attempts: 4 });
+        expect(await redeem('b', 'of there'), 'used up for all').to.equal(undefined);
+        expect(await redeem('here', 'of here')).to.include({ origin: 'here' });
+        expect(await actions()).to.deep.equal([
+          'sent',
+          'sent',
+          'joined',
+          'joined',
+          'joined',
+          'lost',
+          'won',
+          'lost',
+          'won',
+        ]);
+      });
+
+      it('keep the tries that were made of a shared one when it is asked for again', async () => {
+        await put('there');
+        await join('a');
+        for (let tries = 0; tries < 2; tries += 1) await redeem('a', 'wrong');
+        await join('a');
+        expect(await redeem('a', 'of there')).to.equal(undefined);
+      });
+
+      it('are shared with nobody where none is open', async () => {
+        expect(await join('a')).to.equal(undefined);
+        await put('here', { expiresAt: 500 });
+        await put('here', { expiresAt: 1000, account: 'bob' });
+        expect(await join('a')).to.equal(undefined);
+        expect(await redeem('a', 'of here')).to.equal(undefined);
+      });
+    });
+
     describe('revocations', () => {
       it('are remembered, twice as once', async () => {
         await store.revocations.add('t1', 1000, line('logout'));
@@ -379,5 +490,33 @@ describe('identity store on SQLite', () => {
     expect(counted.prepare('SELECT COUNT(*) AS lines FROM audit').get()).to.deep.equal({ lines: MAX_AUDIT_LINES });
     counted.close();
     await rm(folder, { recursive: true });
+  });
+
+  it('goes back to one code for each account, and on again', async () => {
+    const source = new DataSource({ type: 'better-sqlite3', database: ':memory:' });
+    await source.initialize();
+    const runner = source.createQueryRunner();
+    const put = (origin: string) =>
+      runner.query(
+        "INSERT INTO challenges (purpose, account, salt, code_hash, attempts, expires_at, username, password_hash, origin) VALUES ('login', 'alice', '', '', 0, 1, '', '', ?)",
+        [origin],
+      );
+    const [first, second, third] = [new Accounts0001(), new CodeOrigins0002(), new CodesByOrigin0003()];
+    await first.up(runner);
+    await second.up(runner);
+    await put('a');
+    await third.up(runner);
+    await put('b');
+    const rows = 'SELECT origin FROM challenges ORDER BY origin';
+    expect(await runner.query(rows)).to.deep.equal([{ origin: 'a' }, { origin: 'b' }]);
+    await third.down(runner);
+    await put('a');
+    await put('b').then(
+      () => expect.fail('two of one account'),
+      (error: unknown) => expect(String(error)).to.include('UNIQUE'),
+    );
+    await third.up(runner);
+    await put('b');
+    await source.destroy();
   });
 });

@@ -15,12 +15,13 @@ import type {
   UserRecord,
   UserStore,
 } from '../../controller/identity/port.js';
+import { firstMatch } from '../../controller/identity/otp.js';
 import { canAdminister } from '../../controller/identity/rules.js';
 import { noSuchUser, userTaken } from '../../controller/identity/user-errors.js';
 
 interface Tables {
   readonly users: Map<string, UserRecord>;
-  /** By purpose and account. */
+  /** By purpose, account and origin. */
   readonly challenges: Map<string, ChallengeRecord>;
   readonly revocations: Map<string, number>;
   readonly counters: Map<string, Count>;
@@ -138,31 +139,56 @@ const fakeUsers = (read: Run, write: Run): UserStore => ({
     }),
 });
 
+const keyOf = ({ purpose, account, origin }: Pick<ChallengeRecord, 'purpose' | 'account' | 'origin'>): string =>
+  `${purpose} ${account} ${origin}`;
+
 const fakeChallenges = (write: Run): ChallengeStore => ({
   put: (challenge, audit) =>
     write((tables) => {
-      tables.challenges.set(`${challenge.purpose} ${challenge.account}`, challenge);
+      tables.challenges.set(keyOf(challenge), challenge);
       append(tables, audit);
+    }),
+  join: (challenge, { now, most }, audit) =>
+    write((tables) => {
+      const open = openOnes(tables, challenge, now);
+      const newest = open.sort((one, other) => other.expiresAt - one.expiresAt)[0];
+      if (newest === undefined) return undefined;
+      const { salt, codeHash, expiresAt } = newest;
+      const sharers = open.filter((one) => one.codeHash === codeHash);
+      const own = sharers.find(({ origin }) => origin === challenge.origin);
+      if (own === undefined && sharers.length > most) return undefined;
+      const tries = own === undefined ? {} : { attempts: own.attempts, attemptsElsewhere: own.attemptsElsewhere };
+      tables.challenges.set(keyOf(challenge), { ...challenge, salt, codeHash, expiresAt, ...tries });
+      append(tables, audit);
+      return expiresAt;
     }),
   redeem: ({ purpose, account, now, origin, maxAttempts, maxElsewhere, matches, audit }) =>
     write((tables) => {
-      const key = `${purpose} ${account}`;
-      const found = tables.challenges.get(key);
-      const isOwn = found?.origin === origin;
-      const isLeft = isOwn ? found.attempts < maxAttempts : (found?.attemptsElsewhere ?? 0) < maxElsewhere;
-      const isOpen = found !== undefined && found.expiresAt > now && isLeft;
-      const counted = isOwn
-        ? { attempts: found.attempts + 1 }
-        : { attemptsElsewhere: (found?.attemptsElsewhere ?? 0) + 1 };
-      const open = isOpen ? { ...found, ...counted } : undefined;
-      if (open !== undefined) tables.challenges.set(key, open);
-      const isRight = matches(open);
-      const won = isRight && open !== undefined;
-      if (won) tables.challenges.delete(key);
-      append(tables, audit(won));
-      return won ? open : undefined;
+      const open = openOnes(tables, { purpose, account }, now);
+      const own = open.filter((one) => one.origin === origin);
+      const counted =
+        own.length > 0
+          ? own.filter(({ attempts }) => attempts < maxAttempts).map((one) => ({ ...one, attempts: one.attempts + 1 }))
+          : open
+              .filter(({ attemptsElsewhere }) => attemptsElsewhere < maxElsewhere)
+              .map((one) => ({ ...one, attemptsElsewhere: one.attemptsElsewhere + 1 }));
+      for (const one of counted) tables.challenges.set(keyOf(one), one);
+      const won = firstMatch(counted, matches);
+      if (won !== undefined) {
+        for (const one of openOnes(tables, won, now))
+          if (one.codeHash === won.codeHash) tables.challenges.delete(keyOf(one));
+      }
+      append(tables, audit(won !== undefined));
+      return won;
     }),
 });
+
+const openOnes = (
+  { challenges }: Tables,
+  { purpose, account }: Pick<ChallengeRecord, 'purpose' | 'account'>,
+  now: number,
+): ChallengeRecord[] =>
+  [...challenges.values()].filter((one) => one.purpose === purpose && one.account === account && one.expiresAt > now);
 
 const fakeRevocations = (read: Run, write: Run): RevocationStore => ({
   add: (tokenId, expiresAt, audit) =>

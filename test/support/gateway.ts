@@ -1,5 +1,6 @@
 /** A client of the gateway as tests want it: JSON in and out, accounts by the outbox, raw sockets for what no client sends. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { request } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { credentials } from '@grpc/grpc-js';
@@ -55,6 +56,23 @@ export class GatewayClient {
     const isJson = response.headers.get('content-type')?.startsWith('application/json') === true;
     const parsed = isJson && text !== '' ? (JSON.parse(text) as Record<string, unknown>) : {};
     return { status: response.status, headers: response.headers, text, json: parsed };
+  }
+
+  /** Posts JSON from that address of the loopback; answers the status. */
+  callFrom(localAddress: string, path: string, json: unknown): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const headers = { 'content-type': 'application/json' };
+      const sending = request(
+        new URL(path, this.url),
+        { method: 'POST', localAddress, headers, agent: false },
+        (answer) => {
+          answer.resume().once('end', () => {
+            resolve(answer.statusCode ?? 0);
+          });
+        },
+      );
+      sending.once('error', reject).end(JSON.stringify(json));
+    });
   }
 
   /** Registers and answers the token. */

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { expect } from 'chai';
 import jwt from 'jsonwebtoken';
 import { eventually } from '../support/cluster.js';
-import { GatewayClient, setDisabled } from '../support/gateway.js';
+import { GatewayClient, PASSWORD, setDisabled } from '../support/gateway.js';
 import { describeWithCluster } from '../support/system.js';
 
 /** Short, so that the tests of slow clients are; longer than an honest client is held up on a busy machine. */
@@ -65,6 +65,24 @@ describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: tru
     await setDisabled(cluster().socket, 'frank', false);
     expect(await status(frank), 'enabled again: a new login is asked for').to.equal(401);
     await alive();
+  });
+
+  it('that ask for somebody else’s registration or log in wrongly void no code of theirs', async () => {
+    const username = 'grace';
+    const email = `${username}@example.org`;
+    const register = (origin: string, name: string) =>
+      gateway.callFrom(origin, '/auth/register/init', { username: name, password: PASSWORD, email });
+    expect(await register('127.0.0.1', username)).to.equal(200);
+    const code = await gateway.codeFor(email);
+    const wrong = String((Number(code) + 1) % 1_000_000).padStart(6, '0');
+    for (const origin of ['127.0.0.2', '127.0.0.3', '127.0.0.2']) {
+      expect(await register(origin, 'mallory-too'), origin).to.equal(200);
+      for (let tries = 0; tries < 3; tries += 1) {
+        expect(await gateway.callFrom(origin, '/auth/register/verify', { email, code: wrong })).to.equal(401);
+      }
+    }
+    const made = await gateway.call('POST', '/auth/register/verify', { json: { email, code } });
+    expect([made.status, made.json['username']]).to.deep.equal([200, username]);
   });
 
   it('on somebody else’s files find nothing, by id, by path, or by what only administrators may', async () => {
