@@ -6,7 +6,7 @@ import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../shared/errors.js';
 import { exitCodeOf } from '../shared/exec.js';
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
-import { aliasOf } from './aliases.js';
+import { aliasOf, kindsAfter } from './aliases.js';
 import { isGroup, listed, type Group, type Leaf } from './command-group.js';
 import { COMMANDS } from './command-tree.js';
 import { inTypedWords } from './typed-words.js';
@@ -125,12 +125,8 @@ function locate(argv: readonly string[]): Located {
     }
     at += 1;
     const alias = Object.hasOwn(entry.children, arg) ? undefined : aliasOf(way, arg);
-    // A verb that stands before the kind of thing.
     if (alias?.length === 0) {
-      const kind = argv[at] ?? '';
-      const meant = aliasOf([arg], kind);
-      if (typeof meant !== 'object') throw unknownCommand(COMMANDS, wordsOf([]), `${arg} ${kind}`.trim());
-      way = meant;
+      way = kindBehind(arg, argv.slice(at));
       at += 1;
     } else if (typeof alias === 'string') {
       throw usage(`unknown command "${wordsOf([...way, arg])}"; ${alias}`);
@@ -139,7 +135,18 @@ function locate(argv: readonly string[]): Located {
     }
     entry = entryAt(way);
   }
+  // A kind of thing behind a command that knows one kind alone.
+  if (!isGroup(entry) && aliasOf(way, argv[at] ?? '')?.length === 0) at += 1;
   return { entry, words: wordsOf(way), flags, rest: argv.slice(at) };
+}
+
+/** What a verb that stands before the kind of thing means. Code: invalid_argument. */
+function kindBehind(verb: string, [kind = '', name = '-']: readonly string[]): readonly string[] {
+  const isOfOne = verb === 'get' && !name.startsWith('-');
+  const meant = (isOfOne ? aliasOf(['describe'], kind) : undefined) ?? aliasOf([verb], kind);
+  if (typeof meant === 'object') return meant;
+  const typed = `nexus ${verb} ${kind}`.trim();
+  throw usage(`unknown command "${typed}"; ${meant ?? `behind ${verb} stands one of: ${kindsAfter(verb).join(', ')}`}`);
 }
 
 const wordsOf = (way: readonly string[]): string => ['nexus', ...way].join(' ');
@@ -187,7 +194,7 @@ async function printVersion(streams: Streams): Promise<number> {
 /** The line may be too wrong to be parsed, but a script that asked for JSON still has to get it. */
 function wantsMachineErrors(argv: readonly string[]): boolean {
   const end = argv.indexOf('--');
-  return /(^| )(-o ?=?|--output[= ])json( |$)/.test(argv.slice(0, end < 0 ? undefined : end).join(' '));
+  return /(^| )(-o ?=?|--(output|format)[= ])json( |$)/.test(argv.slice(0, end < 0 ? undefined : end).join(' '));
 }
 
 function report(error: NexusError, asJson: boolean, streams: Streams): number {

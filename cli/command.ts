@@ -92,6 +92,7 @@ export const GLOBAL_FLAGS = {
   output: {
     type: 'enum',
     short: 'o',
+    aliases: ['format'],
     options: ['table', 'json', 'yaml'],
     description: 'how results are printed (default table)',
   },

@@ -4,6 +4,7 @@
  */
 import { NexusError } from '../shared/errors.js';
 import type { AnyCommand, FlagSpec, FlagSpecs } from './command.js';
+import { flagHint, OUTPUT_HINTS } from './flag-hints.js';
 
 export interface ScannedFlag {
   readonly name: string;
@@ -77,7 +78,8 @@ function valueAfter(name: string, spec: FlagSpec, following: string | undefined)
 
 function allowed(name: string, spec: FlagSpec, value: string): string {
   if (spec.type === 'enum' && spec.options?.includes(value) !== true) {
-    throw usage(`--${name} can't be "${value}"${optionsOf(spec)}`);
+    const hint = name === 'output' && Object.hasOwn(OUTPUT_HINTS, value) ? `; ${OUTPUT_HINTS[value]}` : '';
+    throw usage(`--${name} can't be "${value}"${hint === '' ? optionsOf(spec) : hint}`);
   }
   return value;
 }
@@ -138,6 +140,8 @@ const inWords = (things: readonly string[]): string =>
 function unknownFlag(flag: string, known: FlagSpecs, where: string): NexusError {
   const names = Object.entries(known).flatMap(([name, { aliases = [] }]) => [name, ...aliases]);
   const found = nearest(flag, names);
+  const hint = flagHint(where, flag);
+  if (hint !== undefined) return usage(`unknown flag ${flag}; ${hint}`);
   const near = found === undefined ? undefined : `--${Object.hasOwn(known, found) ? found : nameOfAlias(found, known)}`;
   return usage(`unknown flag ${flag}; ${near === undefined ? `see ${where} --help` : `did you mean ${near}?`}`);
 }

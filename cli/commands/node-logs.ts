@@ -12,7 +12,7 @@ export const logs = command({
   positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
     follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C' },
-    tail: { type: 'string', hint: 'N', description: 'only the last N lines' },
+    tail: { type: 'string', short: 'n', hint: 'N', description: 'only the last N lines' },
   },
   examples: [
     ['nexus node logs web-1 --tail 20', 'the last lines'],

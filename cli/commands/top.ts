@@ -35,7 +35,7 @@ export const top = command({
   positionals: {},
   flags: {
     sort: { type: 'enum', options: SORT_KEYS, description: 'by which column (default cpu)' },
-    once: { type: 'boolean', description: 'print once' },
+    once: { type: 'boolean', aliases: ['no-stream'], description: 'print once' },
   },
   examples: [
     ['nexus top', 'live; keys sort, q quits'],

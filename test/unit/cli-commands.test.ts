@@ -9,7 +9,9 @@ import type { ServerDuplexStream, ServerWritableStream, UntypedHandleCall } from
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import type { z } from 'zod';
-import { isGroup, type Group } from '../../cli/command-group.js';
+import { ALIASES } from '../../cli/aliases.js';
+import { FLAG_HINTS } from '../../cli/flag-hints.js';
+import { isGroup, type Group, type Leaf } from '../../cli/command-group.js';
 import { COMMANDS } from '../../cli/command-tree.js';
 import { createNodeSchema, resizeNodeSchema } from '../../controller/rpc/node-schemas.js';
 import { parseRequest } from '../../controller/rpc/validate.js';
@@ -40,6 +42,39 @@ const NODE = Node.fromPartial({
   createdAt: '2026-01-01T00:00:00.000Z',
 });
 
+/** A text tells of commands as `nexus WORDS`, which end at capitals, flags and stops. */
+const commandsIn = (text: string): string[][] =>
+  [...text.matchAll(/\bnexus((?: [a-z][a-z-]*)+)/g)].map(([, words = '']) => words.trim().split(' '));
+
+/** How much of it leads down the tree: a command whole, of anything else only what is there. */
+function leadsTo(words: readonly string[]): string {
+  let entry: Group | Leaf = COMMANDS;
+  for (const word of words) {
+    if (!isGroup(entry)) return 'command';
+    if (!Object.hasOwn(entry.children, word)) return 'nothing';
+    entry = entry.children[word] as Group | Leaf;
+  }
+  return isGroup(entry) ? 'group' : 'command';
+}
+
+describe('words of other tools', () => {
+  it('lead to commands that there are, and so do the refusals', () => {
+    const texts = Object.values(FLAG_HINTS).flatMap((hints) => Object.values(hints));
+    for (const [way, words] of Object.entries(ALIASES)) {
+      for (const [word, meant] of Object.entries(words)) {
+        if (typeof meant === 'string') texts.push(meant);
+        // Behind a verb, which is no command itself, the whole way is told; elsewhere what goes on from there.
+        else if (meant.length > 0) {
+          const before = way === '' || leadsTo([way]) === 'nothing' ? [] : [way];
+          expect(leadsTo([...before, ...meant]), `${way} ${word}`).not.to.equal('nothing');
+        }
+      }
+    }
+    for (const words of texts.flatMap(commandsIn)) expect(leadsTo(words), words.join(' ')).not.to.equal('nothing');
+    expect(texts.flatMap(commandsIn)).to.have.length.greaterThan(50);
+  });
+});
+
 describe('wrong command lines', () => {
   const cases: readonly (readonly [line: string, said: RegExp])[] = [
     ['node create web-1 --storage 1G --imgae x', /unknown flag --imgae; did you mean --image\?/],
@@ -51,7 +86,23 @@ describe('wrong command lines', () => {
     ['node exec', /needs NODE and a COMMAND \[ARGUMENT...\] after "--"/],
     ['stop', /nexus node stop needs NODES/],
     ['describe node', /nexus node inspect needs NODES/],
-    ['get pods', /unknown command "nexus get pods"; see nexus --help/],
+    ['get pods', /unknown command "nexus get pods"; containers are nodes here: nexus node ls lists them/],
+    ['get cows', /unknown command "nexus get cows"; behind get stands one of: nodes, node, files/],
+    ['describe web-1', /unknown command "nexus describe web-1"; behind describe stands one of: node, /],
+    ['apply -f x.yaml', /nexus node create NAME/],
+    ['scale web --replicas 3', /nexus node resize NODE/],
+    ['pull alpine', /nexus image import NAME TARBALL/],
+    ['config view', /nexus\.yaml/],
+    ['volume ls', /nexus node create NAME --storage SIZE/],
+    ['network ls', /nexus node ls/],
+    ['node rename a b', /nexus fs mv FROM TO/],
+    ['system prune', /nexus image rm/],
+    ['node ls -a', /unknown flag -a; stopped nodes are always listed/],
+    ['node ls -q', /unknown flag -q; for scripts: -o json/],
+    ['ps -q', /unknown flag -q; for scripts: -o json/],
+    ['node ls -o wide', /--output can't be "wide"; a table has all columns that fit/],
+    ['node ls --format {{.Names}}', /--output can't be "{{\.Names}}"; give one of table, json, yaml/],
+    ['node create -d web', /unknown flag -d; a node always runs in the background/],
     ['run web', /unknown command "nexus run"; nexus node create NAME makes a node/],
     ['node shell a', /a shell is: nexus node exec -it NODE -- sh/],
     ['fs cp a b', /nexus fs upload SRC PATH/],
@@ -230,8 +281,18 @@ describe('commands', () => {
     });
     const listNodes = answer(() => ({ nodes: [node('a')] }));
     await using({ listNodes, createNode, stopNode: one, getNode: one }, async (controller) => {
-      for (const line of ['ps', 'node list', 'get nodes', 'nodes', '-o table node ps'])
+      for (const line of [
+        'ps',
+        'node list',
+        'get nodes',
+        'nodes',
+        'container ls',
+        '-o table node ps',
+        'ps --format table',
+      ])
         expect((await controller.run(line.split(' '))).stdout, line).to.match(/^NAME +ID/);
+      const shown = await controller.run(['get', 'node', 'a', '--format', 'json']);
+      expect(JSON.parse(shown.stdout)).to.include({ id: 'id-a' });
       const stopped = await controller.run(['stop', 'a', 'none', 'b']);
       expect(stopped).to.deep.equal({
         exitCode: 3,
