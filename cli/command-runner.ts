@@ -72,6 +72,7 @@ async function runWithContext(
     streams,
   );
   try {
+    await context.readConfigPipe();
     const exitCode = (await command.run(input, context, scanned.verbatim)) ?? 0;
     return context.interrupts.exitCode ?? exitCode;
   } catch (thrown) {

@@ -3,6 +3,7 @@
  * Opened once per command line and disposed of at its end, whatever the end.
  */
 import { NexusError } from '../shared/errors.js';
+import { readSettingsPipe } from '../shared/config/sources.js';
 import type { SettingName, Settings } from '../shared/config/settings.js';
 import type { OutputFormat } from './command.js';
 import type { Controller } from './connection.js';
@@ -37,6 +38,7 @@ export class Context implements AsyncDisposable {
   readonly interrupts: Interrupts;
   #place: Place | undefined;
   #target: Target | undefined;
+  #configText: string | undefined;
   #controller: Controller | undefined;
 
   constructor(
@@ -64,6 +66,12 @@ export class Context implements AsyncDisposable {
     return (this.#place ??= choosePlace(this.options, this.streams.env));
   }
 
+  /** A pipe as the settings file gives its text once, and may keep whoever asks waiting. Throws what ends the wait. */
+  async readConfigPipe(): Promise<void> {
+    const path = this.options.config ?? this.streams.env['NEXUS_CONFIG'];
+    if (path !== undefined && path !== '') this.#configText = await readSettingsPipe(path, this.signal);
+  }
+
   /**
    * Which instance of this machine is meant and whether this user may reach it. `flags` are settings that the command
    * itself takes. Code: failed_precondition (the command was to go elsewhere).
@@ -73,6 +81,7 @@ export class Context implements AsyncDisposable {
     this.#target ??= locateInstance({
       flags: { ...flags, ...(this.options.instance === undefined ? {} : { instance: this.options.instance }) },
       file: this.options.config,
+      text: this.#configText,
       env: this.streams.env,
     });
     return this.#target;

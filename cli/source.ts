@@ -1,6 +1,6 @@
 /** What a command sends: a file of the caller's, a pipe, or standard input. */
 import { fstatSync } from 'node:fs';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { NexusError } from '../shared/errors.js';
 import { MIB } from '../shared/limits.js';
 import { fileSource, piecesOf, streamSource, type ByteSource } from '../shared/transfer/source.js';
@@ -24,15 +24,25 @@ export async function openSource(path: string, context: Context, adviceForFolder
 
 /** As openSource, in pieces of 1 MiB at the most, well below gRPC's limit of 4; the caller destroys it. */
 export async function openPieces(path: string, context: Context, adviceForFolder: string): Promise<Readable> {
-  if (path === '-') return standardInput(context);
+  if (path === '-') return inOurWords(standardInput(context), 'standard input');
   const opened = await openForReading(path, adviceForFolder);
-  if (opened.kind === 'pipe') return opened.stream;
+  if (opened.kind === 'pipe') return inOurWords(opened.stream, path);
   const { file } = opened;
   const pieces = Readable.from(piecesOf(named(fileSource(file, path), path), MIB), {
     objectMode: true,
     highWaterMark: 1,
   });
   return pieces.once('close', () => void file.close());
+}
+
+/** Fails with what `unreadable` says; destroying either ends both. */
+function inOurWords(stream: Readable, what: string): Readable {
+  const pieces = new PassThrough({ highWaterMark: MIB });
+  // Whoever reads then, or later, gets it; before that it must not end the process.
+  pieces.on('error', () => undefined);
+  stream.once('error', (thrown) => pieces.destroy(unreadable(what, thrown) as Error));
+  pieces.once('close', () => stream.destroy());
+  return stream.pipe(pieces);
 }
 
 const named = (source: ByteSource, what: string): ByteSource => ({

@@ -14,6 +14,8 @@ export interface Target {
 export interface TargetSources {
   readonly flags: Partial<Record<SettingName, string>>;
   readonly file: string | undefined;
+  /** What is in the file, where it has been read already. */
+  readonly text?: string | undefined;
   readonly env: NodeJS.ProcessEnv;
   readonly uid?: number;
 }
@@ -24,7 +26,8 @@ export function locateInstance(sources: TargetSources): Target {
   // The system-wide settings file describes the default instance only; which one is meant may have come as a flag.
   const instance = sources.flags.instance ?? sources.env['NEXUS_INSTANCE'];
   const env = instance === undefined ? sources.env : { ...sources.env, NEXUS_INSTANCE: instance };
-  const load = (asUid: number): Settings => loadSettings({ flags: sources.flags, env, file: sources.file, uid: asUid });
+  const load = (asUid: number): Settings =>
+    loadSettings({ flags: sources.flags, env, file: sources.file, text: sources.text, uid: asUid });
   const own = load(uid);
   if (uid === 0 || own.runtime === 'process' || existsSync(own.socket)) return { settings: own, needsRoot: false };
   const roots = load(0);

@@ -259,6 +259,8 @@ export interface SettingSources {
   readonly env?: NodeJS.ProcessEnv;
   /** Settings file; `/etc/nexus/nexus.yaml` is read when it exists and this is unset. */
   readonly file?: string;
+  /** What is in the file, where it has been read already. */
+  readonly text?: string | undefined;
   readonly uid?: number;
 }
 
@@ -266,7 +268,7 @@ export interface SettingSources {
 export function loadSettings(sources: SettingSources = {}): Settings {
   const env = sources.env ?? process.env;
   const given = givenSettings(
-    { flags: sources.flags ?? {}, env, file: sources.file ?? env['NEXUS_CONFIG'] },
+    { flags: sources.flags ?? {}, env, file: sources.file ?? env['NEXUS_CONFIG'], text: sources.text },
     SETTING_NAMES,
   );
   const parsed = parseSettings(given);

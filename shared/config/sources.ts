@@ -2,12 +2,13 @@
  * What is given for settings, and where: in the file, by variables, by flags. Each value keeps its origin, so that an
  * error can say where to change it. An empty value is none at all: it leaves the setting to what would else decide.
  */
+import { statSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { NexusError } from '../errors.js';
 import { DEFAULT_INSTANCE } from './instance.js';
 import { MIB } from '../limits.js';
-import { readTextNow } from '../text-now.js';
+import { readTextNow, readTextSoon } from '../text-now.js';
 import { environmentName, keyName } from './names.js';
 
 export interface Given {
@@ -24,6 +25,8 @@ export interface Sources {
   readonly env: NodeJS.ProcessEnv;
   /** Undefined: `/etc/nexus/nexus.yaml`, when it exists. */
   readonly file: string | undefined;
+  /** What is in the file, where it has been read already. */
+  readonly text?: string | undefined;
 }
 
 const DEFAULT_FILE = '/etc/nexus/nexus.yaml';
@@ -31,8 +34,8 @@ const DEFAULT_FILE = '/etc/nexus/nexus.yaml';
 const MOST_FILE_BYTES = MIB;
 
 /** By the names of settings; a flag wins over a variable, that over the file. Code: invalid_argument. */
-export function givenSettings({ flags, env, file }: Sources, names: readonly string[]): GivenSettings {
-  const given = new Map(fromFile(file, env, names));
+export function givenSettings({ flags, env, file, text }: Sources, names: readonly string[]): GivenSettings {
+  const given = new Map(fromFile({ path: file, read: text }, env, names));
   for (const name of names) {
     const value = env[environmentName(name)];
     if (isGiven(value)) given.set(name, { value, origin: `in the variable ${environmentName(name)}` });
@@ -45,11 +48,27 @@ export function givenSettings({ flags, env, file }: Sources, names: readonly str
 
 const isGiven = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
 
-function fromFile(path: string | undefined, env: NodeJS.ProcessEnv, names: readonly string[]): [string, Given][] {
+interface SettingsFile {
+  readonly path: string | undefined;
+  readonly read: string | undefined;
+}
+
+/**
+ * What a pipe gives that is named as the settings file, waited for as other waits are; undefined where it is none. Throws
+ * the reason of `signal`. Code: deadline_exceeded.
+ */
+export async function readSettingsPipe(path: string, signal: AbortSignal): Promise<string | undefined> {
+  if (statSync(path, { throwIfNoEntry: false })?.isFIFO() !== true) return undefined;
+  return await readTextSoon(path, MOST_FILE_BYTES, signal).catch((error: unknown) => {
+    throw error instanceof NexusError && !signal.aborted ? error.during('settings file') : error;
+  });
+}
+
+function fromFile({ path, read }: SettingsFile, env: NodeJS.ProcessEnv, names: readonly string[]): [string, Given][] {
   const file = path ?? DEFAULT_FILE;
   let text: string;
   try {
-    text = readTextNow(file, MOST_FILE_BYTES);
+    text = read ?? readTextNow(file, MOST_FILE_BYTES);
   } catch (error) {
     if (error instanceof NexusError) throw error.during('settings file');
     if (path === undefined && (error as NodeJS.ErrnoException).code === 'ENOENT') return [];

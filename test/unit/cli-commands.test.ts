@@ -147,6 +147,47 @@ describe('wrong command lines', () => {
   });
 });
 
+describe('standard input', function () {
+  this.timeout(60_000);
+  /** A process of its own, whose standard input is that place. */
+  const sendFrom = async (place: string, words: string): Promise<{ code: unknown; stderr: string }> => {
+    const silent = ((call: { on(event: string, listener: () => void): void }) => {
+      call.on('error', () => undefined);
+      call.on('data', () => undefined);
+    }) as unknown as UntypedHandleCall;
+    await using controller = await FakeController.start({ importImage: silent, importState: silent });
+    await using opened = await open(place);
+    const child = spawn(process.execPath, ['--import=tsx', 'cli/main.ts', ...words.split(' ')], {
+      env: { ...process.env, ...controller.env },
+      stdio: [opened.fd, 'ignore', 'pipe'],
+    });
+    const [stderr, [code]] = await Promise.all([
+      text(child.stderr as Readable),
+      once(child, 'exit') as Promise<unknown[]>,
+    ]);
+    return { code, stderr };
+  };
+
+  for (const words of ['image import a -', 'state import -', 'file upload -']) {
+    it(`that is a folder is refused: nexus ${words}`, async () => {
+      const { code, stderr } = await sendFrom('/', words);
+      expect(stderr).to.match(/^nexus: standard input is a folder; give a file, or a pipe: [^\n]+\n$/);
+      expect(code).to.equal(2);
+    });
+  }
+
+  for (const words of ['image import a -', 'state import -']) {
+    it(`that can't be read is told in our words: nexus ${words}`, async () => {
+      // Nothing is mapped at address 0.
+      const { code, stderr } = await sendFrom('/proc/self/mem', words);
+      expect(stderr).to.equal(
+        'nexus: cannot read standard input: the device reports an error; give a file that can be read to its end\n',
+      );
+      expect(code).not.to.equal(0);
+    });
+  }
+});
+
 describe('help', () => {
   const lines = (group: Group, words: string[]): string[][] =>
     Object.entries(group.children).flatMap(([name, entry]) =>

@@ -2,7 +2,7 @@
 import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -113,6 +113,24 @@ describe('an interrupted command', function () {
       expect(stderr).to.match(/^(nexus: [^\n]*interrupted[^\n]*\n)?$/);
     });
   }
+
+  it('ends though nothing comes from the pipe that is its settings file, for any signal', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'nexus-config-'));
+    const pipe = join(folder, 'pipe');
+    execFileSync('mkfifo', [pipe]);
+    // Its writer is there once the command has it open, and gives nothing.
+    for (const [signal, exitCode] of EXIT_CODES) {
+      await using controller = await FakeController.start({});
+      const child = start(controller, `--config ${pipe} node ls`);
+      const writer = await open(pipe, 'w');
+      expect(await interrupt(child, signal)).to.deep.equal({
+        code: exitCode,
+        stderr: `nexus: interrupted by ${signal}\n`,
+      });
+      await writer.close();
+    }
+    await rm(folder, { recursive: true });
+  });
 
   it('ends though nothing comes on its standard input, and aborts the upload', async () => {
     const sent = signalled();
