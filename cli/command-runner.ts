@@ -11,7 +11,7 @@ import { isGroup, listed, type Group, type Leaf } from './command-group.js';
 import { COMMANDS } from './command-tree.js';
 import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
-import { SeveralErrors } from './several.js';
+import { namedError, SeveralErrors } from './several.js';
 import { writeTo, type Streams } from './streams.js';
 import { widthOf } from './text-width.js';
 import { jsonText, visible } from './visible.js';
@@ -213,7 +213,7 @@ function errorShape(error: NexusError): Record<string, unknown> {
 
 function linesOf(error: NexusError): string {
   if (error instanceof SeveralErrors) {
-    return error.failures.map(({ name, error: one }) => linesOf(name === '' ? one : one.during(name))).join('');
+    return error.failures.map((failure) => linesOf(namedError(failure))).join('');
   }
   return `nexus: ${visible(error.message.trim().replace(/\s*\n\s*/g, '; '))}\n`;
 }

@@ -22,7 +22,7 @@ export type LocalFile =
 /** Codes: not_found, permission_denied, invalid_argument (a folder; `advice` says what to do with one; a device, a socket). */
 export async function openForReading(path: string, advice: string): Promise<LocalFile> {
   const unopened = (thrown: unknown): Error =>
-    systemError(thrown, `cannot read ${path}`, 'give the path of a file that you can read');
+    systemError(thrown, `cannot read ${path === '' ? '""' : path}`, 'give the path of a file that you can read');
   const found = await stat(path).catch((thrown: unknown) => {
     throw unopened(thrown);
   });

@@ -10,6 +10,10 @@ export interface Failure {
   readonly error: NexusError;
 }
 
+/** What is said of one of several: its name, unless the error tells a path that ends with it. */
+export const namedError = ({ name, error }: Failure): NexusError =>
+  name === '' || error.message.includes(`/${name}: `) ? error : error.during(name);
+
 /** Failures that have to be named, in the order in which the names were typed; the first one's code counts. */
 export class SeveralErrors extends NexusError {
   constructor(

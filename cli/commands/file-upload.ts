@@ -1,5 +1,6 @@
 /** `nexus file upload` */
 import { basename } from 'node:path';
+import { NexusError } from '../../shared/errors.js';
 import { MAX_REPLICAS } from '../../shared/limits.js';
 import { uploadFile } from '../../shared/transfer/upload.js';
 import { parseInteger } from '../arguments.js';
@@ -9,6 +10,7 @@ import { formatBytes } from '../format.js';
 import { openProgress } from '../progress.js';
 import { fileShape } from '../shapes.js';
 import { openSource } from '../source.js';
+import { visible } from '../visible.js';
 
 export const upload = command({
   summary: 'store a file',
@@ -43,6 +45,8 @@ export const upload = command({
         onProgress: (bytes) => {
           progress.add(bytes);
         },
+      }).catch((thrown: unknown) => {
+        throw input.name === undefined ? ofOwnName(thrown, name) : thrown;
       });
       progress.stop();
       await context.print(
@@ -55,3 +59,12 @@ export const upload = command({
     return 0;
   },
 });
+
+/** Nobody typed `--name`: a refusal of it is one of what the file is called here. */
+function ofOwnName(thrown: unknown, name: string): unknown {
+  if (!(thrown instanceof NexusError) || thrown.details['field'] !== 'name') return thrown;
+  return new NexusError(
+    thrown.code,
+    `"${visible(name)}" can't be its name in the cluster; give another one: --name NAME`,
+  );
+}

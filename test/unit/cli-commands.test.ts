@@ -13,6 +13,7 @@ import { ALIASES } from '../../cli/aliases.js';
 import { FLAG_HINTS } from '../../cli/flag-hints.js';
 import { isGroup, type Group, type Leaf } from '../../cli/command-group.js';
 import { COMMANDS } from '../../cli/command-tree.js';
+import { namedError } from '../../cli/several.js';
 import { createNodeSchema, resizeNodeSchema } from '../../controller/rpc/node-schemas.js';
 import { parseRequest } from '../../controller/rpc/validate.js';
 import { NexusError } from '../../shared/errors.js';
@@ -629,6 +630,39 @@ describe('commands', () => {
       expect(received).to.equal('');
       expect((await stat(pipe)).isFIFO()).to.equal(true);
     });
+  });
+});
+
+describe('a failure of one of several', () => {
+  it('names it once', () => {
+    const refused = (message: string): NexusError => new NexusError('permission_denied', message);
+    const said = (name: string, message: string): string => namedError({ name, error: refused(message) }).message;
+    const told = 'cannot read /home/a/up/sub/x: permission denied; give the path of a file that you can read';
+    expect(said('sub/x', told)).to.equal(told);
+    expect(said('sub/x', 'no node can take data')).to.equal('sub/x: no node can take data');
+    // Its local path is another one.
+    expect(said('/up/x', 'cannot write out/x: no space')).to.equal('/up/x: cannot write out/x: no space');
+  });
+
+  it('of a file whose own name is refused, or that has none, says so', async () => {
+    expect((await runNexus(['file', 'upload', ''])).stderr).to.match(/^nexus: cannot read "": there is no such file/);
+    const openUpload = answer(() => {
+      throw new NexusError('invalid_argument', 'name: must be a plain file name', {
+        field: 'name',
+        problem: 'must be a plain file name',
+      });
+    });
+    await using controller = await FakeController.start({ openUpload });
+    const path = join(controller.folder, 'new\nline');
+    await writeFile(path, '');
+    expect(await controller.run(['file', 'upload', path])).to.deep.equal({
+      exitCode: 2,
+      stdout: '',
+      stderr: 'nexus: "new?line" can\'t be its name in the cluster; give another one: --name NAME\n',
+    });
+    expect((await controller.run(['file', 'upload', path, '--name', 'a/b'])).stderr).to.equal(
+      'nexus: --name: must be a plain file name\n',
+    );
   });
 });
 
