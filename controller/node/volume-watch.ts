@@ -1,7 +1,8 @@
 /**
  * Watches the volumes under living agents: tells when one fails and when it is well again, and mends what a new mount
  * mends. A restart unmounts the file system, and the node's first stage checks it (repairing only what is safe) before it
- * mounts it again. Attempts are few and ever further apart; what they don't mend stays as it is, with its warning.
+ * mounts it again. Attempts are few and ever further apart; what they don't mend stays as it is, with its warning. What a
+ * full disk has done is no fault of the volume: however often the disk fills up, its volumes are mended once it has room.
  */
 import { toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -15,6 +16,10 @@ import { conditionOf } from './volume-condition.js';
 export const MEND_AFTER_MS: readonly number[] = [3000, 15_000, 60_000, 300_000];
 /** Well for so long: the next failure is a new one. */
 const FORGIVEN_AFTER_MS = 600_000;
+/** A disk that was full so shortly before a volume failed, or later, explains the failure. */
+const EXPLAINED_FOR_MS = 5000;
+/** Attempts that count as made where the disk explains the failure: never given up, and not as fast as the first time. */
+const ATTEMPTS_WHEN_EXPLAINED = 1;
 /** An agent that says something else each time must not fill the event log. */
 const EVENT_PERIOD_MS = 5000;
 
@@ -34,6 +39,9 @@ interface Watched {
 export class VolumeWatch {
   readonly #watched = new Map<NodeId, Watched>();
   readonly #mending = new Set<Promise<void>>();
+  #hostHasRoom = true;
+  /** Monotonic ms at which the disk of the host was last seen without room. */
+  #fullAt = -Infinity;
 
   constructor(private readonly service: NodeService) {}
 
@@ -43,6 +51,7 @@ export class VolumeWatch {
     const nodes = registry.list();
     const known = new Set(nodes.map(({ id }) => id));
     for (const id of this.#watched.keys()) if (!known.has(id)) this.#watched.delete(id);
+    await this.#lookAtHost();
     for (const node of nodes) if (hasFigures(node.status)) await this.#look(node);
   }
 
@@ -60,12 +69,15 @@ export class VolumeWatch {
     const watched = this.#watchedOf(node.id, now);
     if (watched.state !== condition.state) Object.assign(watched, { state: condition.state, since: now });
     if (condition.state === 'ok' && now - watched.since >= FORGIVEN_AFTER_MS) watched.attempts = 0;
+    if (condition.state !== 'ok' && this.#fullAt >= watched.since - EXPLAINED_FOR_MS)
+      watched.attempts = Math.min(watched.attempts, ATTEMPTS_WHEN_EXPLAINED);
     await this.#announce(node, watched, condition, now);
     // While no agent is heard a restart would only take the node away.
     if (this.service.context.causes.current !== undefined) return;
     if (watched.isMending || !isMendable(condition.state) || node.desired !== 'running') return;
     const wait = MEND_AFTER_MS[watched.attempts];
-    if (wait === undefined || now - watched.since < wait || !(await this.#hostHasRoom())) return;
+    // On a full disk the next write would end the same way.
+    if (wait === undefined || now - watched.since < wait || !this.#hostHasRoom) return;
     // Where copies can still be read one node goes after the other; the next tick looks again.
     if (isReadable(condition.state) && this.#mending.size > 0) return;
     this.#begin(node, watched);
@@ -99,9 +111,10 @@ export class VolumeWatch {
     await events.append('node.volume_bad', node.name, `the volume of node ${node.name} is ${state}: ${reason}${rest}`);
   }
 
-  /** On a full disk the next write would end the same way. */
-  async #hostHasRoom(): Promise<boolean> {
-    return (await this.service.context.volumes.freeBytes().catch(() => 0)) > 0;
+  async #lookAtHost(): Promise<void> {
+    const { volumes, clock } = this.service.context;
+    this.#hostHasRoom = (await volumes.freeBytes().catch(() => 0)) > 0;
+    if (!this.#hostHasRoom) this.#fullAt = clock.monotonic();
   }
 
   #begin(node: NodeRecord, watched: Watched): void {
@@ -122,10 +135,8 @@ export class VolumeWatch {
     try {
       const attempt = `attempt ${watched.attempts} of ${MEND_AFTER_MS.length}`;
       const why = `the volume of node ${node.name} is ${watched.state}; restarting the node, which checks and mounts it anew (${attempt})`;
-      // Not cut off by the controller's own end: that would leave the node Failed. A start has a time limit of its own.
-      const { signal } = new AbortController();
       const tell = (): Promise<void> => context.events.append('node.mending', node.name, why);
-      await this.service.restartIf(node.id, isStillBad, tell, signal);
+      await this.service.restartIf(node.id, isStillBad, tell);
     } catch (error) {
       context.log.error({ node: node.name, err: error }, 'a volume could not be mended');
       const said = toNexusError(error).message;

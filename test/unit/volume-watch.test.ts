@@ -111,6 +111,26 @@ describe('volumes under living agents', () => {
     expect(bench.context.registry.get(record.id)?.status).to.equal('Running');
   });
 
+  it('is mended each time that a full disk has made it fail, however often, and not as fast as the first time', async () => {
+    const [, wait = 0] = MEND_AFTER_MS;
+    for (let time = 0; time <= 2 * MEND_AFTER_MS.length; time += 1) {
+      bench.volumes.free = 0;
+      say('read-only');
+      await tick(0);
+      await tick(wait);
+      expect(starts(), 'on the full disk').to.equal(time + 1);
+      bench.volumes.free = 1;
+      await tick(0);
+      expect(starts(), 'with room again').to.equal(time + 2);
+      say('read-only');
+      await tick(0);
+      await tick(wait - 1000);
+      expect(starts(), 'soon after').to.equal(time + 2);
+      say('ok');
+      await tick(60_000);
+    }
+  });
+
   it('is left alone while the disk of the host has no room, and when it only hangs or is full', async () => {
     bench.volumes.free = 0;
     say('read-only');
