@@ -5,12 +5,26 @@ import { SLOW_DEADLINE_MS, type Controller } from '../connection.js';
 import type { Node } from '../../shared/gen/nexus/v1/node.js';
 import { eachNode, oneLine } from '../each-node.js';
 import { usage } from '../scan.js';
+import { NexusError, toNexusError } from '../../shared/errors.js';
 
 const NODE = { node: { description: 'name, id or unique beginning of an id', completes: 'node' } } as const;
 const NODES = {
   nodes: { description: 'names, ids or unique beginnings of ids', completes: 'node', many: true, field: 'node' },
 } as const;
 const MAX_GRACE_MS = 600_000;
+
+/** Of these the controller finishes what it has begun, whoever waits for it. */
+const GOES_ON = 'what had begun goes on; nexus node ls tells how it ended';
+
+/** One interrupted call tells by itself what becomes of it; of several `eachNode` does. */
+const toItsEnd = async <Result>(call: Promise<Result>): Promise<Result> => {
+  try {
+    return await call;
+  } catch (error) {
+    if (toNexusError(error).code !== 'cancelled') throw error;
+    throw new NexusError('cancelled', `interrupted; ${GOES_ON}`, {}, { cause: error });
+  }
+};
 
 type Verb = (controller: Controller, request: { node: string }) => Promise<{ node?: Node | undefined }>;
 
@@ -34,7 +48,7 @@ export const start = verb('start', 'start a stopped node', 'its data is as it wa
 );
 
 export const restart = verb('restart', 'stop a node and start it', 'its data stays', (controller, request) =>
-  controller.call(controller.node, controller.node.restartNode, request, SLOW_DEADLINE_MS),
+  toItsEnd(controller.call(controller.node, controller.node.restartNode, request, SLOW_DEADLINE_MS)),
 );
 
 export const cordon = verb(
@@ -67,7 +81,7 @@ export const stop = command({
   run: async (input, context) => {
     const graceMs = input.grace === undefined ? 0 : parseDurationMs(input.grace, 'grace', MAX_GRACE_MS);
     const { node: client, call } = await context.connect();
-    const stopOne = (node: string) => call(client, client.stopNode, { node, graceMs }, SLOW_DEADLINE_MS);
+    const stopOne = (node: string) => toItsEnd(call(client, client.stopNode, { node, graceMs }, SLOW_DEADLINE_MS));
     return await eachNode(context, input.nodes, stopOne, oneLine);
   },
 });

@@ -10,6 +10,8 @@ import type { NodeId } from '../../shared/ids.js';
 
 /** Left for the databases, logs and the volumes' own records when room is promised to chunks. */
 const RESERVE_BYTES = 64 * MIB;
+/** A node's start writes less. */
+const FULL_BYTES = 4 * MIB;
 /** A large disk that is nearly full by percent still has room for long. */
 const PLENTY_BYTES = 10 * GIB;
 
@@ -59,6 +61,13 @@ export class HostRoom {
   /** Bytes that the host can still give the node's volume, whatever its file system promises; Infinity: all of them. */
   of(node: NodeId): number {
     return this.#limits.get(node) ?? Infinity;
+  }
+
+  /** Whether one of them takes nothing more, so that work on nodes would only fail. */
+  get isFull(): boolean {
+    return this.#disks.some(
+      ({ freeBytes, totalInodes, freeInodes }) => freeBytes < FULL_BYTES || (totalInodes > 0 && freeInodes === 0),
+    );
   }
 
   get warnings(): string[] {

@@ -1,26 +1,35 @@
 /**
  * The part of the reconcile loop that runs while the controller does: joins nodes to the network again that were cut off
- * from it, and starts nodes whose start had failed for a cause that they share with all others, once that has gone.
+ * from it, and starts nodes whose start had failed for a cause that they share with all others, or because the machine
+ * had run out of something, once that has gone.
  */
 import { toNexusError } from '../../shared/errors.js';
+import type { NodeId } from '../../shared/ids.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeService } from './service.js';
 import { isListening, isWaiting } from './state.js';
 
+/** After a start that failed before the next one. */
+const START_PERIOD_MS = 10_000;
+
 export class NodeMender {
+  /** Monotonic ms before which a node is not started again. */
+  readonly #notBefore = new Map<NodeId, number>();
+
   constructor(private readonly service: NodeService) {}
 
   /** Every NETWORK_PERIOD_MS. */
   async tick(signal: AbortSignal): Promise<void> {
-    const { registry, causes } = this.service.context;
+    const { registry, causes, clock, hostRoom } = this.service.context;
     const linked = registry.list().filter(({ status }) => isListening(status));
     const loose = new Set(await causes.lookAtNetwork(linked.map(({ slot }) => slot)));
     for (const node of linked.filter(({ slot }) => loose.has(slot))) await this.#relink(node, signal);
-    if (causes.current !== undefined) return;
+    for (const id of this.#notBefore.keys()) if (registry.get(id) === undefined) this.#notBefore.delete(id);
+    if (causes.current !== undefined || hostRoom.isFull) return;
     await Promise.all(
       registry
         .list()
-        .filter((node) => isWaiting(node))
+        .filter((node) => isWaiting(node) && clock.monotonic() >= (this.#notBefore.get(node.id) ?? 0))
         .map((node) => this.#start(node, signal)),
     );
   }
@@ -45,13 +54,13 @@ export class NodeMender {
   }
 
   async #start({ id, name }: NodeRecord, signal: AbortSignal): Promise<void> {
+    const { clock, log } = this.service.context;
     try {
       await this.service.startWaiting(id, signal);
+      this.#notBefore.delete(id);
     } catch (error) {
-      this.service.context.log.warn(
-        { node: name, said: toNexusError(error).message },
-        'a node that waited did not start',
-      );
+      this.#notBefore.set(id, clock.monotonic() + START_PERIOD_MS);
+      log.warn({ node: name, said: toNexusError(error).message }, 'a node that waited did not start');
     }
   }
 }

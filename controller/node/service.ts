@@ -27,6 +27,8 @@ const CONCURRENT_STOPS = 8;
 export class NodeService {
   readonly #locks = new Map<NodeId, Mutex>();
   readonly #cutOff = new Set<NodeId>();
+  /** Of nodes among them that are to start by themselves: why they have not. */
+  readonly #putOff = new Map<NodeId, string>();
   readonly #starts = new Semaphore(CONCURRENT_STARTS);
   readonly #stops = new Semaphore(CONCURRENT_STOPS);
   /** Nodes that are suspended must not be taken for waiting ones. */
@@ -43,13 +45,13 @@ export class NodeService {
 
   /**
    * Codes: failed_precondition unless the node is Stopped or Failed; a running one is a success. unavailable while
-   * something that all nodes need is away.
+   * something that all nodes need is away. cancelled: `signal` came first, and the node is Stopped.
    */
   start(reference: string, signal: AbortSignal): Promise<NodeRecord> {
     return this.#onNode(reference, async (node) => {
       if (node.status === 'Running') return node;
       this.context.causes.assertServed();
-      return await this.#startLocked(node, signal);
+      return await this.#startLocked(node, signal, 'stopped');
     });
   }
 
@@ -60,28 +62,33 @@ export class NodeService {
     });
   }
 
+  /** `signal` counts until it begins: half of a restart would take a node away that may have served. */
   restart(reference: string, signal: AbortSignal): Promise<NodeRecord> {
-    return this.#onNode(reference, (node) => this.#restartLocked(node, signal));
+    return this.#onNode(reference, (node) => {
+      signal.throwIfAborted();
+      return this.#restartLocked(node);
+    });
   }
 
   /** Where `isWanted` still holds once it is the caller's turn; `tell` is called before it begins. */
-  async restartIf(id: NodeId, isWanted: () => boolean, tell: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  async restartIf(id: NodeId, isWanted: () => boolean, tell: () => Promise<void>): Promise<void> {
     await this.#locked(id, async () => {
       const node = this.context.registry.get(id);
       if (node === undefined || !isListening(node.status) || !isWanted()) return;
       await tell();
-      await this.#restartLocked(node, signal);
+      await this.#restartLocked(node);
     });
   }
 
-  async #restartLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+  /** Not cut off by its caller's end or the controller's own; stop and start have time limits of their own. */
+  async #restartLocked(node: NodeRecord): Promise<NodeRecord> {
     // Before anything is stopped: a node that serves without the bus must not be taken down for one that can't start.
     this.context.causes.assertServed();
     if (isListening(node.status)) assertMayEnd(node.name, conditionOf(this.context.registry.agent(node.id)));
     const grace = this.context.settings.nodeStopGraceMs;
     const stopped =
       node.status === 'Stopped' || node.status === 'Failed' ? node : await this.#stopLocked(node, grace, 'running');
-    return await this.#startLocked(stopped, signal);
+    return await this.#startLocked(stopped, new AbortController().signal);
   }
 
   /** Starts a node whose start was put off; does nothing where it is not waiting any more. */
@@ -263,9 +270,15 @@ export class NodeService {
     return await this.#startLocked(node, signal);
   }
 
-  async #startLocked(node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+  /** A start that `signal` cuts off is undone: the node is Stopped, as before, and is to be what `afterCancel` says. */
+  async #startLocked(
+    node: NodeRecord,
+    signal: AbortSignal,
+    afterCancel: NodeRecord['desired'] = 'running',
+  ): Promise<NodeRecord> {
     const { registry, causes, clock, log } = this.context;
     return await this.#starts.runExclusive(async () => {
+      signal.throwIfAborted();
       const beganAt = clock.monotonic();
       const creating = await registry.move(node.id, 'Creating', '', { desired: 'running' });
       try {
@@ -280,14 +293,25 @@ export class NodeService {
         const unstored = (refusal: unknown): void => {
           log.error({ err: refusal, node: node.name }, 'the state of a node could not be stored');
         };
-        const cause = await causes.explain(beganAt).catch(() => undefined);
-        if (cause === undefined) {
+        if (signal.aborted && failure.code === 'cancelled') {
+          const why = `its start was given up: ${toNexusError(signal.reason).message}`;
+          await registry.move(node.id, 'Stopped', why, { desired: afterCancel }).catch(unstored);
+          throw failure;
+        }
+        // Where the machine has run out of something, of disk above all, the failure itself says so.
+        const isUsedUp = failure.code === 'resource_exhausted';
+        const cause = isUsedUp ? undefined : await causes.explain(beganAt).catch(() => undefined);
+        if (!isUsedUp && cause === undefined) {
           await registry.move(node.id, 'Failed', failure.message).catch(unstored);
           throw failure;
         }
-        // Not its fault: the reconcile loop starts it when the cause has gone, also after a restart of the controller.
-        const putOff = `${cause.problem}; node ${node.name} starts by itself when that is over`;
-        await registry.move(node.id, 'Stopped', putOff).catch(unstored);
+        // Not its fault: the reconcile loop starts it when that is over, also after a restart of the controller.
+        const putOff = `${cause?.problem ?? failure.message}; node ${node.name} starts by itself when that is over`;
+        await registry.move(node.id, 'Stopped', putOff).catch((refusal: unknown) => {
+          this.#putOff.set(node.id, putOff);
+          unstored(refusal);
+        });
+        if (isUsedUp) throw new NexusError(failure.code, putOff, failure.details, { cause: error });
         throw new NexusError('unavailable', `${failure.message}: ${putOff}`, {}, { cause: error });
       }
     });
@@ -350,8 +374,11 @@ export class NodeService {
     }
     await dismantle(this.context, node);
     const ended = { pid: 0, pidStartTicks: '' };
+    const putOff = this.#putOff.get(id);
     if (node.status === 'Stopping') await registry.move(id, 'Stopped', '', ended);
+    else if (putOff !== undefined) await registry.move(id, 'Stopped', putOff, ended);
     else await registry.move(id, 'Failed', 'its start failed, and that could not be stored at once', ended);
+    this.#putOff.delete(id);
   }
 }
 

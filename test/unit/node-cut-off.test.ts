@@ -1,8 +1,9 @@
 /** Verbs whose next state the store refused to note (its disk was full) are brought to rest when it takes writes again. */
 import { expect } from 'chai';
 import { endCluster } from '../../controller/node/end-cluster.js';
+import { NodeMender } from '../../controller/node/mend.js';
 import { NexusError } from '../../shared/errors.js';
-import { codeOf } from '../support/codes.js';
+import { codeOf, errorOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';
 
 const never = new AbortController().signal;
@@ -60,14 +61,57 @@ describe('a node verb that the store has cut off', () => {
     expect((await bench.service.start('web', never)).status).to.equal('Running');
   });
 
-  it('a start ends in Failed, and nothing of it runs', async () => {
+  it('a start is made up for: nothing of it runs meanwhile, and the answer says that the node starts by itself', async () => {
     await create();
     await bench.service.stop('web', 0);
     fullFrom('runtime.start');
-    expect(await codeOf(() => bench.service.start('web', never))).to.equal('resource_exhausted');
+    const error = await errorOf(() => bench.service.start('web', never));
+    expect(error.code).to.equal('resource_exhausted');
+    expect(error.message).to.match(/the disk is full; node web starts by itself when that is over$/);
+    expect(await states()).to.deep.equal(['Creating']);
+    expect(await recovered()).to.deep.equal(['Stopped']);
+    expect(await bench.runtime.list()).to.deep.equal([]);
+    expect(bench.context.registry.resolve('web').statusReason).to.equal(error.message);
+    await new NodeMender(bench.service).tick(never);
+    expect(await states()).to.deep.equal(['Running']);
+  });
+
+  it('a restart is made up for, wherever it was cut off, also when the disk has room again at once', async () => {
+    await create();
+    for (const step of ['runtime.remove', 'runtime.create', 'runtime.start']) {
+      fullFrom(step);
+      expect(await codeOf(() => bench.service.restart('web', never)), step).to.equal('resource_exhausted');
+      expect(await recovered(), step).to.deep.equal(['Stopped']);
+      await new NodeMender(bench.service).tick(never);
+      expect(await states(), step).to.deep.equal(['Running']);
+    }
+    bench.script.failNext('runtime.start', 1, full);
+    expect(await codeOf(() => bench.service.restart('web', never))).to.equal('resource_exhausted');
+    expect(await states()).to.deep.equal(['Stopped']);
+    await new NodeMender(bench.service).tick(never);
+    expect(await states()).to.deep.equal(['Running']);
+  });
+
+  it('a start that failed by itself ends in Failed, although that could not be stored at once', async () => {
+    await create();
+    await bench.service.stop('web', 0);
+    fullFrom('runtime.start');
+    bench.script.failNext('runtime.start', 1, new NexusError('failed_precondition', 'the volume is damaged'));
+    expect(await codeOf(() => bench.service.start('web', never))).to.equal('failed_precondition');
     expect(await states()).to.deep.equal(['Creating']);
     expect(await recovered()).to.deep.equal(['Failed']);
     expect(await bench.runtime.list()).to.deep.equal([]);
+  });
+
+  it('a node that cannot be started is not tried again at once', async () => {
+    await create();
+    const mender = new NodeMender(bench.service);
+    bench.script.failNext('runtime.start', 2, full);
+    expect(await codeOf(() => bench.service.restart('web', never))).to.equal('resource_exhausted');
+    for (let turn = 0; turn < 3; turn += 1) await mender.tick(never);
+    expect(await states()).to.deep.equal(['Stopped']);
+    await new NodeMender(bench.service).tick(never);
+    expect(await states()).to.deep.equal(['Running']);
   });
 
   it('a removal is finished', async () => {

@@ -1,11 +1,16 @@
 import { expect } from 'chai';
+import { reconcileAtBoot } from '../../controller/node/reconcile.js';
+import { NexusError } from '../../shared/errors.js';
+import { codeOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';
+
+const never = new AbortController().signal;
 
 describe('the stop of a node', () => {
   it('reaches the agent, with what is left of the grace in whole milliseconds', async () => {
     const bench = await NodeBench.open();
     try {
-      await bench.service.create(NODE_REQUEST, new AbortController().signal);
+      await bench.service.create(NODE_REQUEST, never);
       await bench.service.stop('web', 1500);
       const graces = bench.asked.map(({ shutdown }) => shutdown?.graceMs ?? 0);
       expect(graces).to.have.length(1);
@@ -13,5 +18,70 @@ describe('the stop of a node', () => {
     } finally {
       await bench.dispose();
     }
+  });
+});
+
+describe('a node whose caller goes away meanwhile', () => {
+  let bench: NodeBench;
+  let caller: AbortController;
+  beforeEach(async () => {
+    bench = await NodeBench.open();
+    caller = new AbortController();
+    await bench.service.create(NODE_REQUEST, never);
+  });
+  afterEach(async () => {
+    await bench.dispose();
+  });
+
+  const goesAt = (step: string): void => {
+    bench.script.observe = (call) => {
+      if (call.startsWith(step)) caller.abort(new NexusError('cancelled', 'the caller went away'));
+    };
+  };
+  const node = () => bench.context.registry.resolve('web');
+
+  for (const step of ['runtime.remove', 'runtime.create', 'network.attach', 'runtime.start']) {
+    it(`is restarted to the end (at ${step})`, async () => {
+      goesAt(step);
+      expect(await codeOf(() => bench.service.restart('web', caller.signal))).to.equal('accepted');
+      expect(caller.signal.aborted).to.equal(true);
+      expect(node()).to.include({ status: 'Running', desired: 'running' });
+    });
+  }
+
+  it('is not touched when the restart had not begun', async () => {
+    caller.abort(new NexusError('cancelled', 'the caller went away'));
+    expect(await codeOf(() => bench.service.restart('web', caller.signal))).to.equal('cancelled');
+    expect(node().status).to.equal('Running');
+    expect(bench.asked).to.deep.equal([]);
+  });
+
+  for (const step of ['runtime.create', 'network.attach', 'runtime.start']) {
+    it(`is Stopped again when it was being started (at ${step}), with the reason, and can be started`, async () => {
+      await bench.service.stop('web', 0);
+      bench.agentsSpeak = false;
+      goesAt(step);
+      expect(await codeOf(() => bench.service.start('web', caller.signal))).to.equal('cancelled');
+      expect(node()).to.include({
+        status: 'Stopped',
+        desired: 'stopped',
+        statusReason: 'its start was given up: the caller went away',
+      });
+      expect(await bench.runtime.list()).to.deep.equal([]);
+      bench.agentsSpeak = true;
+      expect((await bench.service.start('web', never)).status).to.equal('Running');
+    });
+  }
+
+  it('is started by the next controller when the end of this one was what cut its start off', async () => {
+    await bench.service.stop('web', 0);
+    await bench.context.registry.update(node().id, { desired: 'running' });
+    bench.agentsSpeak = false;
+    goesAt('runtime.start');
+    expect(await codeOf(() => bench.service.startWaiting(node().id, caller.signal))).to.equal('cancelled');
+    expect(node()).to.include({ status: 'Stopped', desired: 'running' });
+    bench.agentsSpeak = true;
+    await reconcileAtBoot(bench.service, never);
+    expect(node().status).to.equal('Running');
   });
 });
