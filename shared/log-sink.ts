@@ -129,7 +129,8 @@ export class LogSink {
 
   /** The next batch, after the word on what was dropped before it. */
   #take(): Batch | undefined {
-    if (this.#waiting.length === 0) return undefined;
+    // Without a line the word on dropped ones goes alone: whether the destination takes lines again is to be known then, too.
+    if (this.#waiting.length === 0 && this.#untold === 0) return undefined;
     const head: Buffer[] = [];
     if (this.#isMidLine && !this.#continues) head.push(Buffer.from('\n'));
     if (this.#untold > 0 && !this.#continues) head.push(Buffer.from(this.options.notice(this.#untold, this.#why)));
