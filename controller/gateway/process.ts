@@ -288,7 +288,7 @@ export class GatewayProcess {
 
 /** For people, as the warning has it. */
 export const silentGateway = (pid: number, log: string): string =>
-  `process ${pid} does not answer; see ${log}, or end it: it is started again`;
+  `process ${pid} does not answer; see ${log}, or end it with kill -9 ${pid}: it is started again`;
 
 /** The same of one that ended without last words. */
 export const endedGateway = (exit: string, log: string): string => `it ended (${exit}); see ${log}`;

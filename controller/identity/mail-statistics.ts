@@ -21,6 +21,8 @@ export class MailStatistics {
   /** Monotonic times of the latest failures. */
   readonly #failures: number[] = [];
   #lastProblem = '';
+  /** Whether one was sent after the last failure. */
+  #hasSentSince = false;
   #nextEventAt = 0;
   #untold = 0;
 
@@ -32,12 +34,14 @@ export class MailStatistics {
 
   noteSent(): void {
     this.sent += 1;
+    this.#hasSentSince = true;
   }
 
   /** `problem` holds no address and no text of the mail. */
   noteFailed(problem: string): void {
     const now = this.clock.monotonic();
     this.failed += 1;
+    this.#hasSentSince = false;
     this.#untold += 1;
     this.#lastProblem = problem;
     this.#failures.push(now);
@@ -55,6 +59,10 @@ export class MailStatistics {
     const lately = this.#failures.filter((at) => at >= from).length;
     if (lately === 0) return [];
     const how = `${lately} mail(s) could not be sent in the last ten minutes, the last one because: ${this.#lastProblem}`;
-    return [`${how}; mail goes to ${this.destination}: see there, and the smtp settings`];
+    if (this.#hasSentSince)
+      return [`${how}; others were sent since, so it may be about that mail alone: nexus events tells what failed`];
+    return [
+      `${how}; mail goes to ${this.destination}: see there, and the smtp settings, which count after nexus down and nexus up`,
+    ];
   }
 }

@@ -57,6 +57,12 @@ export class Misconduct {
     ];
   }
 
+  /** Its agent is a new one: what an earlier one said is counted, and no longer warned of. */
+  beginAnew(node: NodeId): void {
+    const record = this.#records.get(node);
+    if (record !== undefined) record.lastAt = -Infinity;
+  }
+
   forget(node: NodeId): void {
     this.#records.delete(node);
   }

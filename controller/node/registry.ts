@@ -156,6 +156,7 @@ export class NodeRegistry {
   /** For a node that is about to be started: what an earlier agent said counts no more. */
   forgetAgent(id: NodeId): void {
     this.#agents.delete(id);
+    this.misconduct.beginAnew(id);
   }
 
   /**

@@ -74,7 +74,7 @@ function roomWarnings({ record: { name, status }, report }: WatchedNode): Warnin
     warnings.push(
       warn(
         'inodes-full',
-        `node ${name} has used ${inodes} % of its volume's inodes, ${report.volumeFreeInodes} are left; remove files, or add a node and nexus file rebalance; small files that commands in the node have made count, too: nexus node exec ${name} -- sh -c 'find / -xdev | wc -l'`,
+        `node ${name} has used ${inodes} % of its volume's inodes, ${report.volumeFreeInodes} are left; remove files, or add a node and nexus file rebalance; what commands in the node have made counts, too, most of it where this says: nexus node exec ${name} -- sh -c 'find / /data -xdev | sed "s,/[^/]*$,," | sort | uniq -c | sort -n | tail'`,
       ),
     );
   }

@@ -59,11 +59,18 @@ describeWithCluster('a node whose root means ill', {}, (cluster) => {
     expect((await cluster().run('node', 'exec', 'a', '--', 'python3', '-c', fill)).stderr).to.contain('No space left');
     for (let round = 0; round < 2; round += 1) await cluster().ok('node', 'restart', 'a');
     expect((await inspect('a')).status).to.equal('Running');
+    // Where they are says what the warning advises.
+    const warnings = await eventually(
+      async () => (await cluster().json<{ warnings: string[] }>('status')).warnings.join('\n'),
+      (seen) => seen.includes('inodes'),
+    );
+    const advised = /nexus node exec a -- sh -c '(.+)'$/m.exec(warnings)?.[1] ?? 'false';
+    expect((await sh('a', advised)).stdout.trim().split('\n').at(-1)).to.match(/^ *\d{4,} \/many$/);
     expect((await sh('a', 'rm -rf /many && : > /one-more')).code).to.equal(0);
     // Its next report says that some are free.
     await eventually(
       async () => (await cluster().json<{ warnings: string[] }>('status')).warnings,
-      (warnings) => !warnings.some((warning) => warning.includes('inodes')),
+      (seen) => !seen.some((warning) => warning.includes('inodes')),
     );
     writeFileSync(join(cluster().folder, 'small'), 'content');
     await cluster().ok('file', 'upload', join(cluster().folder, 'small'));

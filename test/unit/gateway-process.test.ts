@@ -1,4 +1,5 @@
 /** The controller's gateway: a program that behaves as badly as one can, looked after on a clock that a test moves. */
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
@@ -202,6 +203,24 @@ describe('the process of the gateway', () => {
     await bench.until(() => bench.gateway.status.ready);
     expect(bench.gateway.status).to.include({ pid, problem: '' });
     expect(bench.started).to.deep.equal([pid]);
+  });
+
+  it('that hangs is started again by what its warning advises', async () => {
+    await using bench = new Bench(LISTENS, await freePort());
+    await bench.until(() => bench.gateway.status.ready);
+    const { pid } = bench.gateway.status;
+    process.kill(pid, 'SIGSTOP');
+    for (let time = 0; time < 2; time += 1) {
+      bench.nowMs += 5000;
+      await bench.gateway.tick();
+    }
+    const command = /, or end it with (kill -9 \d+): it is started again$/.exec(bench.gateway.status.problem)?.[1];
+    expect(command).to.equal(`kill -9 ${pid}`);
+    execFileSync('sh', ['-c', command ?? 'false']);
+    await bench.until(() => !bench.gateway.status.problem.includes('does not answer'));
+    bench.nowMs += 30_000;
+    await bench.until(() => bench.gateway.status.ready && bench.gateway.status.pid !== pid);
+    expect(bench.gateway.status.problem).to.equal('');
   });
 
   it('that ignores SIGTERM is killed when its time is over, and nothing of it is left', async () => {

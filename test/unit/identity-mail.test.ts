@@ -297,6 +297,9 @@ describe('mail', () => {
         /^3 mail\(s\) could not be sent .* the mail server is away; mail goes to nowhere: .*smtp/,
       );
       expect(warning).not.to.include('example');
+      queue.reserve().post({ ...MAIL, to: 'd@four.example' });
+      await queue.idle();
+      expect(queue.statistics.warnings[0]).to.match(/^3 mail\(s\) .*; others were sent since, /);
       nowMs += 11 * 60_000;
       expect(queue.statistics.warnings).to.deep.equal([]);
     });
