@@ -1,4 +1,5 @@
 /** Many calls in one stream: a real server, a real client, and what lies between them breaking. */
+import { getEventListeners } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -31,7 +32,6 @@ type Answer = (path: string, context: CallContext) => Promise<string> | string;
 
 const log = createLogger('test', 'silent');
 const scope: CallScope = { token: 'alice', address: '192.0.2.7', requestId: 'r-1' };
-const noSignal = new AbortController().signal;
 const { getFolderUsage } = FsServiceService;
 
 /** A server whose one unary method answers what a test says, its edge asking for a token as the real one does. */
@@ -90,7 +90,11 @@ class ExchangeBench implements AsyncDisposable {
     });
   }
 
-  async usage(path: string, { given = scope, signal = noSignal, deadlineMs = 10_000 } = {}): Promise<string> {
+  /** As in the gateway each call has a signal of its own where none is given. */
+  async usage(
+    path: string,
+    { given = scope, signal = new AbortController().signal, deadlineMs = 10_000 } = {},
+  ): Promise<string> {
     return (await this.exchange.call(getFolderUsage, { path }, given, { deadlineMs, signal })).path;
   }
 
@@ -156,7 +160,7 @@ describe('many calls in one stream', () => {
     const setQuota = (): Promise<unknown> =>
       bench.exchange.call(FsServiceService.setQuota, { username: 'alice', limit: 1n }, scope, {
         deadlineMs: 5000,
-        signal: noSignal,
+        signal: new AbortController().signal,
       });
     expect(await codeOf(setQuota)).to.equal('permission_denied');
   });
@@ -173,8 +177,12 @@ describe('many calls in one stream', () => {
     };
     // Together far more than a message, or a stream's window, holds.
     const paths = Array.from({ length: 400 }, (_, at) => `/${at}/${'x'.repeat(at * 200)}`);
-    expect(await Promise.all(paths.map((path) => bench.usage(path)))).to.deep.equal(paths);
+    const signals = paths.map(() => new AbortController().signal);
+    const usages = paths.map((path, at) => bench.usage(path, { signal: signals[at] }));
+    expect(await Promise.all(usages)).to.deep.equal(paths);
     expect(bench.streams).to.equal(1);
+    const listening = signals.filter((signal) => getEventListeners(signal, 'abort').length > 0);
+    expect(listening, 'listens on').to.deep.equal([]);
   });
 
   it('that are small do not wait behind large answers', async () => {
@@ -197,7 +205,12 @@ describe('many calls in one stream', () => {
   it('are refused one by one for what is wrong with them', async () => {
     await using bench = await ExchangeBench.start();
     const call = (method: MethodDefinition<never, never>, request: object): Promise<string> =>
-      codeOf(() => bench.exchange.call(method, request as never, scope, { deadlineMs: 5000, signal: noSignal }));
+      codeOf(() =>
+        bench.exchange.call(method, request as never, scope, {
+          deadlineMs: 5000,
+          signal: new AbortController().signal,
+        }),
+      );
     const asUnary = (method: object): MethodDefinition<never, never> => method as MethodDefinition<never, never>;
     expect(await call(asUnary(FileServiceService.listFiles), { pageSize: 1, pageToken: '', statuses: [] })).to.equal(
       'unimplemented',
