@@ -68,24 +68,9 @@ export class Faults {
       case 'address removed':
         return isDone('ip', 'address', 'flush', 'dev', bridge);
       case 'volume read-only':
-        return await this.#hurtVolume((pid) =>
-          isDone(
-            'nsenter',
-            '-t',
-            pid,
-            '-m',
-            '/.nexus/rt/bin/busybox',
-            'mount',
-            '-t',
-            'ext4',
-            '-o',
-            'remount,ro',
-            'none',
-            '/data',
-          ),
-        );
+        return await this.#hurtVolume(remountReadOnly);
       case 'volume shut down':
-        return await this.#hurtVolume((pid) => isDone('python3', '-c', SHUT_DOWN, `/proc/${pid}/root/data`));
+        return await this.#hurtVolume(shutDownVolume);
       case 'agent stopped':
         // Some become Suspect, some Lost.
         return this.#stop(agentOf(await this.#someNode()), this.between(1000, 15_000));
@@ -114,9 +99,9 @@ export class Faults {
     return fit[Math.floor(this.chance() * fit.length)];
   }
 
-  async #hurtVolume(hurt: (pid: string) => boolean): Promise<boolean> {
+  async #hurtVolume(hurt: (pid: number) => boolean): Promise<boolean> {
     const node = await this.#someNode(({ name }) => !this.#hurtVolumes.has(name));
-    if (node === undefined || !hurt(String(node.pid))) return false;
+    if (node === undefined || !hurt(node.pid)) return false;
     this.#hurtVolumes.add(node.name);
     return true;
   }
@@ -130,6 +115,17 @@ export class Faults {
     this.#continuing.add(continuing);
     return true;
   }
+}
+
+/** Mounts the volume of a node read-only, as an operator would; `pid` is its container's. Returns whether it could. */
+export function remountReadOnly(pid: number): boolean {
+  const mount = ['mount', '-t', 'ext4', '-o', 'remount,ro', 'none', '/data'];
+  return isDone('nsenter', '-t', String(pid), '-m', '/.nexus/rt/bin/busybox', ...mount);
+}
+
+/** Shuts the file system of a node's volume down; `pid` is its container's. Returns whether it could. */
+export function shutDownVolume(pid: number): boolean {
+  return isDone('python3', '-c', SHUT_DOWN, `/proc/${pid}/root/data`);
 }
 
 /** The first child of the container's init; 0: none is there. */

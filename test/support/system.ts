@@ -36,12 +36,13 @@ export function describeWithCluster(
       skipWithoutSystem(this);
       cluster = await TestCluster.start(options);
     });
-    after(async () => {
-      if (cluster !== undefined) expect(await cluster.dispose(), 'left on the host').to.deep.equal([]);
-    });
     body(() => {
       if (cluster === undefined) throw new Error('the cluster is not up');
       return cluster;
+    });
+    // Behind those of the body, which may still need the cluster: mocha runs them in this order.
+    after(async () => {
+      if (cluster !== undefined) expect(await cluster.dispose(), 'left on the host').to.deep.equal([]);
     });
   });
 }
