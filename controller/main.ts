@@ -5,6 +5,7 @@
  * running; the Shutdown call stops or purges them first.
  */
 import '../shared/debugger-signal.js';
+import { setMaxListeners } from 'node:events';
 import { totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +13,7 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '../shared/clock.js';
 import { CONTROLLER_LOG } from '../shared/config/instance.js';
 import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
-import { toNexusError } from '../shared/errors.js';
+import { NexusError, toNexusError } from '../shared/errors.js';
 import { createProcessLog, type ProcessLog } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import {
@@ -89,24 +90,33 @@ async function main(): Promise<void> {
   const settings = loadSettings({ flags: flags(), file: undefined });
   const processLog = openLog(settings);
   const { log } = processLog;
+  const asked = new AbortController();
+  // Every node that a start brings back listens.
+  setMaxListeners(0, asked.signal);
   try {
     await leaveInheritance();
-    const controller = await start(settings, processLog);
+    const starting = start(settings, processLog, asked.signal);
     // Again and again: a second one must not end it in the middle of its end.
     for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(name, () => {
         log.info({ signal: name }, 'stopping; nodes run on');
-        void controller.stop();
+        asked.abort(new NexusError('cancelled', 'the controller was asked to end while it started'));
+        void starting.then(
+          (controller) => controller.stop(),
+          () => undefined,
+        );
       });
     }
-    await controller.ended;
+    await (
+      await starting
+    ).ended;
   } catch (error) {
     const failure = toNexusError(error);
     log.fatal(
       { code: failure.code, details: failure.details, err: failure.code === 'internal' ? error : undefined },
       failure.message,
     );
-    process.exitCode = 1;
+    process.exitCode = asked.signal.aborted && failure.code === 'cancelled' ? 0 : 1;
   }
   await processLog.sink.settled();
   // Not left to an empty event loop: a line that waits for a reader who does not read would keep it from ending.
@@ -131,9 +141,10 @@ interface Controller {
 
 /**
  * Everything that was started goes on one stack; a failed start and an orderly end both unwind it. Network and folders
- * are taken back by a failed start only: an orderly end leaves them to the nodes that run on.
+ * are taken back by a failed start only: an orderly end leaves them to the nodes that run on. A start that is `asked` to
+ * end fails: between two steps, and where it only waits at once.
  */
-async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Controller> {
+async function start(settings: Settings, { log, sink }: ProcessLog, asked: AbortSignal): Promise<Controller> {
   await using starting = new UndoStack(log);
   const running = new UndoStack(log);
   starting.defer('unwind', () => running[Symbol.asyncDispose]());
@@ -141,7 +152,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
 
   const { stateDir, instance, socket } = settings;
   const isServing = (): Promise<boolean> => somebodyListens(socket);
-  const lock = await awaitInstance({ stateDir, instance, isServing, clock: systemClock, log });
+  const lock = await unlessAsked(awaitInstance({ stateDir, instance, isServing, clock: systemClock, log }), asked);
   running.defer('release the instance', async () => {
     lock.release();
   });
@@ -172,7 +183,9 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     if (registry.list().length === 0) await network.dispose();
   });
   await network.prepare();
+  asked.throwIfAborted();
   const images = await makeImages(settings, PLACES);
+  asked.throwIfAborted();
   const sandboxes = await makeSandboxes(settings, PLACES, images, log);
   const lambda = new Lambda({ runtime: sandboxes, registry, settings, clock: systemClock, log });
   running.defer('end the sandboxes', () => lambda.close());
@@ -220,7 +233,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   const nodes = new NodeService(context);
   const watch = new NodeWatch(nodes);
   const mender = new NodeMender(nodes);
-  await bus.start(watch);
+  await unlessAsked(bus.start(watch), asked);
 
   const deps = {
     store: store.files,
@@ -315,7 +328,6 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     ),
     new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
   ];
-  const aborting = new AbortController();
   const loops: Loop[] = [];
   const loop = (name: string, periodMs: number, work: (signal: AbortSignal) => Promise<void>): Loop => {
     const made = createLoop(name, periodMs, work, { clock: systemClock, log });
@@ -373,8 +385,11 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
     return Promise.resolve();
   });
   for (const server of servers) await server.listen();
+  asked.throwIfAborted();
   await lambda.prepare();
-  await reconcileAtBoot(nodes, aborting.signal);
+  asked.throwIfAborted();
+  await reconcileAtBoot(nodes, asked);
+  asked.throwIfAborted();
   for (const { start: run } of loops) run();
   for (const server of servers) server.setServing(true);
   log.info(
@@ -384,6 +399,20 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<Con
   isUp = true;
   starting.commit();
   return { stop, ended };
+}
+
+/** For what only waits and makes nothing on the host: the end of the process ends it, too. */
+function unlessAsked<T>(waiting: Promise<T>, asked: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAsked = (): void => {
+      reject(toNexusError(asked.reason));
+    };
+    if (asked.aborted) onAsked();
+    asked.addEventListener('abort', onAsked, { once: true });
+    void waiting.then(resolve, reject).finally(() => {
+      asked.removeEventListener('abort', onAsked);
+    });
+  });
 }
 
 await main();

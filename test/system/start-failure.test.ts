@@ -1,4 +1,5 @@
 /** A first start that fails leaves the host as it was; one on an instance with data leaves the data. */
+import { createAccount } from '@nats-io/nkeys';
 import { expect } from 'chai';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -61,15 +62,77 @@ describe('a start that fails', function () {
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });
 
-  it('takes back bridge, folders and socket when it takes too long, and says so when that is done', async () => {
-    const cluster = new TestCluster({ env: { NEXUS_START_TIMEOUT_MS: '1000' } });
-    const { code, stderr } = await cluster.run('up');
-    expect(code, stderr).to.equal(5);
-    expect(stderr).to.match(/the controller is not up after 1 s \(start-timeout-ms\); see .*controller.log\n$/);
-    expect(readdirSync(cluster.stateDir)).to.deep.equal(['controller.log']);
-    rmSync(cluster.stateDir, { recursive: true });
-    rmSync(cluster.folder, { recursive: true });
-    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  describe('because it waits for what never comes', () => {
+    let mute: Server;
+    let folder: string;
+    let env: Record<string, string>;
+    before(async () => {
+      // A bus that takes connections and says nothing: the start, which has made its bridge by then, can't go on.
+      mute = createServer((socket) => socket.on('error', () => undefined)).listen(0, '127.0.0.1');
+      await once(mute, 'listening');
+      folder = mkdtempSync(join(tmpdir(), 'nexus-mute-'));
+      const seed = join(folder, 'account.seed');
+      writeFileSync(seed, createAccount().getSeed());
+      env = {
+        NEXUS_NATS_URL: `nats://127.0.0.1:${(mute.address() as AddressInfo).port}`,
+        NEXUS_NATS_ACCOUNT_SEED_FILE: seed,
+        NEXUS_NATS_CONNECT_TIMEOUT_MS: '120000',
+      };
+    });
+    after(() => {
+      mute.close();
+      rmSync(folder, { recursive: true });
+    });
+
+    const bridgeOf = (cluster: TestCluster): boolean => existsSync(`/sys/class/net/nx-${cluster.instance}`);
+    const leavesNothing = (cluster: TestCluster): void => {
+      rmSync(cluster.folder, { recursive: true });
+      expect(residueOf(cluster.instance)).to.deep.equal([]);
+    };
+
+    it('takes back bridge, folders and socket when that takes too long, and says so when that is done', async () => {
+      const cluster = new TestCluster({ env: { ...env, NEXUS_START_TIMEOUT_MS: '15000' } });
+      const { code, stderr } = await cluster.run('up');
+      expect(code, stderr).to.equal(5);
+      expect(stderr).to.match(/the controller is not up after 15 s \(start-timeout-ms\); see .*controller.log\n$/);
+      expect(readdirSync(cluster.stateDir)).to.deep.equal(['controller.log']);
+      rmSync(cluster.stateDir, { recursive: true });
+      leavesNothing(cluster);
+    });
+
+    it('takes them back when it is asked to end meanwhile', async () => {
+      const cluster = new TestCluster({ env });
+      const controller = spawn(process.execPath, [join(PROJECT, 'dist', 'controller', 'main.js')], {
+        env: cluster.env,
+        stdio: 'ignore',
+      });
+      const ended = once(controller, 'exit');
+      await eventually(
+        () => bridgeOf(cluster),
+        (isThere) => isThere,
+      );
+      controller.kill('SIGTERM');
+      expect(await ended).to.deep.equal([0, null]);
+      leavesNothing(cluster);
+    });
+
+    it('takes them back when the command that started it is interrupted', async () => {
+      const cluster = new TestCluster({ env });
+      const up = spawn(process.execPath, [join(PROJECT, 'dist', 'cli', 'main.js'), 'up'], {
+        env: cluster.env,
+        stdio: ['ignore', 'ignore', 'pipe'],
+      });
+      const ended = Promise.all([once(up, 'exit') as Promise<[number]>, text(up.stderr)]);
+      await eventually(
+        () => bridgeOf(cluster),
+        (isThere) => isThere,
+      );
+      up.kill('SIGINT');
+      const [[code], stderr] = await ended;
+      expect(code, stderr).to.equal(130);
+      expect(stderr).to.equal('nexus: interrupted; the controller was stopped\n');
+      leavesNothing(cluster);
+    });
   });
 
   it('leaves a state folder that had something in it as it was', async () => {
