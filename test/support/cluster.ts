@@ -200,6 +200,7 @@ export interface NodeJson {
   readonly pid: number;
   readonly agent_started_at?: string;
   readonly slot?: number;
+  readonly volume_state?: string;
 }
 
 /** Looks again until `check` holds; says what was last seen when it never does. */

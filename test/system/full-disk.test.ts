@@ -1,12 +1,12 @@
 /**
- * What the cluster has acknowledged is there, and what it has refused is not, while the disk under its state fills up and
- * is freed at random moments: without a restart, and after one. NEXUS_PROMISES_SEED repeats a run.
+ * What the cluster has acknowledged is there, and what it has refused is not, while the disks under its state and under its
+ * volumes fill up and are freed at random moments: without a restart, and after one. NEXUS_PROMISES_SEED repeats a run.
  */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { eventually, TestCluster } from '../support/cluster.js';
+import { eventually, TestCluster, type NodeJson } from '../support/cluster.js';
 import { randomPauses, Writers } from '../support/promises.js';
 import { SmallDisk } from '../support/small-disk.js';
 import { skipWithoutSystem } from '../support/system.js';
@@ -16,8 +16,10 @@ const TIMES = 10;
 const STATE_MB = 140;
 /** Volumes may promise what is beyond a reserve. */
 const VOLUMES_MB = 512;
+/** Attempts to mend a volume that met a full disk are 15 s apart, and one node follows the other. */
+const WELL_WITHIN_MS = 240_000;
 
-describe('a cluster whose disk is full at random moments', function () {
+describe('a cluster whose disks are full at random moments', function () {
   this.timeout(600_000);
   const folder = mkdtempSync(join(tmpdir(), 'nexus-full-'));
   let disk: SmallDisk | undefined;
@@ -47,7 +49,7 @@ describe('a cluster whose disk is full at random moments', function () {
   });
 
   it('keeps what it acknowledged, and nothing else', async () => {
-    if (cluster === undefined || disk === undefined) throw new Error('the cluster is not up');
+    if (cluster === undefined || disk === undefined || volumes === undefined) throw new Error('the cluster is not up');
     const on = cluster;
     const { path } = disk;
     const pid = cluster.controllerPid;
@@ -64,12 +66,28 @@ describe('a cluster whose disk is full at random moments', function () {
       disk.fill();
       if (time === 0) await eventually(() => warnings(), warnsOfDisk, 20_000);
       await between(100, 800);
+      volumes.fill();
+      await between(100, 800);
       disk.free();
+      await between(100, 800);
+      volumes.free();
     }
     await between(500, 1000);
     await writers.stop();
     expect(writers.folders.refused.size, 'writes that were refused').to.be.above(0);
+    // By itself: no restart, of the cluster or by hand of a node.
+    await eventually(
+      () => on.json<NodeJson[]>('node', 'ls'),
+      (nodes) => nodes.every(({ status, volume_state }) => status === 'Running' && volume_state === 'ok'),
+      WELL_WITHIN_MS,
+    );
     await writers.check(['first']);
+    // Each of them takes a copy.
+    const probe = join(cluster.folder, 'probe');
+    writeFileSync(probe, 'written to all');
+    const count = (await cluster.json<NodeJson[]>('node', 'ls')).length;
+    const { id } = await cluster.json<{ id: string }>('file', 'upload', probe, '--replicas', String(count));
+    await cluster.ok('file', 'rm', id);
     await eventually(warnings, (seen) => !warnsOfDisk(seen));
     expect(cluster.controllerPid).to.equal(pid);
     await cluster.killController('SIGKILL');
