@@ -86,6 +86,8 @@ packages_needed() {
       *) echo "${RUNC_PACKAGES[*]}" ;;
     esac
   fi
+  # At once with the others: apt takes its time for each call.
+  if [ -n "$must_compile" ]; then echo "${NATIVE_COMPILERS[*]} gcc libc6-dev"; fi
 }
 
 packages_check() {
@@ -178,7 +180,7 @@ vm_system_make() {
   as_root 'the system that the tests in a virtual machine boot (.cache/vm)' "$ROOT/deploy/vm-system.sh"
 }
 
-trap 'on_exit $?' EXIT
+trap 'on_exit $?; end_besides' EXIT
 lock_checkout
 # One start of Node tells version, ABI (what compiled modules depend on) and path.
 NODE_VERSION='' NODE_ABI='' NODE_PROGRAM=''
@@ -189,17 +191,30 @@ if command -v node >/dev/null; then
   )
 fi
 
+# Compiling takes longest, so it begins first, and npm and the base image go on beside it.
 step 'node' node_check node_missing
+must_compile=''
+if ! native_ahead_check; then must_compile=yes; fi
+compilers_check() { [ -z "$(missing_packages "${NATIVE_COMPILERS[@]}")" ]; }
+if [ -n "$must_compile" ] && compilers_check; then begin 'native ahead' false native_ahead; fi
+begin 'node modules' modules_check modules_install
 if [ "$purpose" != cli ]; then
   step 'system packages' packages_check packages_install
   if [ "$runtime" = runc ]; then step 'service user' user_check user_add; fi
+  if [ -n "$must_compile" ] && [ -z "${beside_found['native ahead']:-}" ]; then begin 'native ahead' false native_ahead; fi
 fi
-step 'node modules' modules_check modules_install
-step 'native modules' native_check native_install
+# Where a password has to be asked for, that is done when its turn comes.
+is_image_beside=''
+if [ "$purpose" != cli ] && [ "$runtime" = runc ] && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+  is_image_beside=yes
+  begin 'base image' image_check image_build
+fi
+finish 'node modules'
 step 'build' build_check build_run
 if [ "$purpose" != cli ]; then step 'log writer' log_writer_check log_writer_compile; fi
 if [ "$purpose" != cli ] && [ "$runtime" = runc ]; then
   step 'agent runtime' runtime_check runtime_build
-  step 'base image' image_check image_build
+  if [ -n "$is_image_beside" ]; then finish 'base image'; else step 'base image' image_check image_build; fi
 fi
+step 'native modules' native_check native_install
 if [ "$purpose" = vm ]; then step 'vm system' vm_system_check vm_system_make; fi

@@ -1,6 +1,7 @@
 # shellcheck shell=bash
-# npm packages, and the native ones among them. Those are compiled (half a minute to two), so what was compiled is
-# kept in the user's cache folder and serves every checkout. Needs steps.sh and packages.sh.
+# npm packages, and the native ones among them. Those are compiled (half a minute to two), which begins before the other
+# packages are there; what was compiled is kept in the user's cache folder and serves every checkout. Needs steps.sh and
+# packages.sh.
 
 # Package and the file that its build makes.
 readonly NATIVE=(
@@ -36,7 +37,7 @@ native_check() {
 
 # What is compiled against the headers of Node 24.19 or later as they are ends the process now and then: see
 # deploy/native/object-wrap.h.
-native_is_sound() { ! grep -q RemoveEnvironmentCleanupHook node_modules/better-sqlite3/build/Release/better_sqlite3.node; }
+native_is_sound() { ! grep -q RemoveEnvironmentCleanupHook "${1:-.}/node_modules/better-sqlite3/build/Release/better_sqlite3.node"; }
 
 native_loads() {
   native_is_sound 2>/dev/null && node -e "
@@ -48,37 +49,91 @@ native_loads() {
 
 native_install() {
   must_write_checkout 'node_modules'
+  # Where it failed, the compilation here fails too, and says why.
+  settle 'native ahead' || true
   if ! native_loads; then
-    native_from_cache || true
-    if ! native_loads; then native_build; fi
+    native_from_cache || native_from_ahead || true
+    if ! native_loads; then
+      native_compile .
+      native_loads || cannot 'better-sqlite3 and node-pty, compiled' 'they were built and do not load' 'npm rebuild --foreground-scripts better-sqlite3 node-pty'
+    fi
+    native_to_cache
   fi
+  as_owner rm -rf "$NATIVE_AHEAD"
   native_stamp | as_owner tee node_modules/.nexus-native >/dev/null
 }
 
-native_build() {
+readonly NATIVE_COMPILERS=(g++ make python3)
+
+# native_compile FOLDER: builds the two in FOLDER/node_modules.
+native_compile() {
   local compilers
-  compilers=$(missing_packages g++ make python3)
+  compilers=$(missing_packages "${NATIVE_COMPILERS[@]}")
   # shellcheck disable=SC2086
   if [ -n "$compilers" ]; then install_packages $compilers; fi
   # Node's own headers spare node-gyp a download.
-  local prefix headers=()
+  local prefix options=(JOBS=max)
   prefix=$(dirname "$(dirname "$(node -p process.execPath)")")
-  if [ -f "$prefix/include/node/node.h" ]; then headers=("npm_config_nodedir=$prefix"); fi
+  if [ -f "$prefix/include/node/node.h" ]; then options+=("npm_config_nodedir=$prefix"); fi
+  # SQLite's own choice, and Debian's; with -O3, which node-gyp has for it, it takes half as long again to compile.
+  options+=(CFLAGS=-O2)
   # A bundle that a registry's site may offer is tried first by the package itself; both ways end here.
-  logged as_owner env "${headers[@]}" npm rebuild --no-progress --loglevel=error better-sqlite3 node-pty
-  if ! native_is_sound; then
-    headers+=(npm_config_build_from_source=true "CXXFLAGS=-include $PWD/deploy/native/object-wrap.h")
-    logged as_owner env "${headers[@]}" npm rebuild --no-progress --loglevel=error better-sqlite3
+  native_rebuild "$1" "${options[@]}" -- better-sqlite3 node-pty
+  if ! native_is_sound "$1"; then
+    options+=(npm_config_build_from_source=true "CXXFLAGS=-include $PWD/deploy/native/object-wrap.h")
+    native_rebuild "$1" "${options[@]}" -- better-sqlite3
   fi
-  native_loads || cannot 'better-sqlite3 and node-pty, compiled' 'they were built and do not load' 'npm rebuild --foreground-scripts better-sqlite3 node-pty'
-  native_to_cache
+}
+
+# native_rebuild FOLDER VARIABLE=VALUE... -- PACKAGE...
+native_rebuild() {
+  local folder=$1 variables=()
+  shift
+  while [ "$1" != -- ]; do
+    variables+=("$1")
+    shift
+  done
+  shift
+  logged as_owner env --chdir="$folder" "${variables[@]}" npm rebuild --no-progress --loglevel=error "$@"
+}
+
+# Beside the step that installs all packages: the two with what they need, by the same lock file, in a folder of their own.
+readonly NATIVE_AHEAD=.cache/native
+
+native_ahead_check() {
+  { modules_check && native_check; } >/dev/null && return
+  local entry package file
+  for entry in "${NATIVE[@]}"; do
+    read -r package file <<<"$entry"
+    as_owner test -f "$(native_cache_folder "$package")/$(basename "$file")" || return 1
+  done
+}
+
+native_ahead() {
+  command -v npm >/dev/null && [ -w "$ROOT" ] && [ -z "$(missing_packages "${NATIVE_COMPILERS[@]}")" ] || return 1
+  as_owner rm -rf "$NATIVE_AHEAD"
+  as_owner mkdir -p "$NATIVE_AHEAD"
+  as_owner cp package-lock.json .npmrc "$NATIVE_AHEAD/"
+  # npm leaves out what the lock file has beyond these.
+  as_owner node -e "
+    const { dependencies } = JSON.parse(fs.readFileSync('package.json', 'utf8'));
+    const wanted = Object.fromEntries(process.argv.slice(2).map((name) => [name, dependencies[name]]));
+    fs.writeFileSync(process.argv[1], JSON.stringify({ private: true, dependencies: wanted }));
+  " "$NATIVE_AHEAD/package.json" "${NATIVE[@]%% *}"
+  logged as_owner env --chdir="$NATIVE_AHEAD" npm install --no-save --ignore-scripts --no-progress --loglevel=error
+  native_compile "$NATIVE_AHEAD"
+}
+
+# By the lock file, which is there before the package is.
+native_version() {
+  awk -v "entry=\"node_modules/$1\":" '$1 == entry { is_it = 1 } is_it && $1 == "\"version\":" { gsub(/[",]/, "", $2); print $2; exit }' package-lock.json
 }
 
 # One folder for each pairing of version, Node ABI, processor and C library.
 native_cache_folder() {
   local home version
   home=$(as_owner sh -c 'echo "${XDG_CACHE_HOME:-$HOME/.cache}"')
-  version=$(sed -n 's/^ *"version": *"\([^"]*\)".*/\1/p' "node_modules/$1/package.json" | head -n 1)
+  version=$(native_version "$1")
   echo "$home/nexus/native/$1-$version-$NODE_ABI-$(ldd --version 2>/dev/null | sed -n '1s/.* //p')"
 }
 
@@ -87,10 +142,22 @@ native_from_cache() {
   for entry in "${NATIVE[@]}"; do
     read -r package file <<<"$entry"
     folder=$(native_cache_folder "$package")
-    if ! as_owner test -f "$folder/$(basename "$file")"; then return 1; fi
-    as_owner mkdir -p "node_modules/$package/$(dirname "$file")"
-    as_owner install -m 0755 "$folder/$(basename "$file")" "node_modules/$package/$file"
+    native_copy "$folder/$(basename "$file")" "node_modules/$package/$file" || return 1
   done
+}
+
+native_from_ahead() {
+  local entry package file
+  for entry in "${NATIVE[@]}"; do
+    read -r package file <<<"$entry"
+    native_copy "$NATIVE_AHEAD/node_modules/$package/$file" "node_modules/$package/$file" || return 1
+  done
+}
+
+native_copy() {
+  if ! as_owner test -f "$1"; then return 1; fi
+  as_owner mkdir -p "$(dirname "$2")"
+  as_owner install -m 0755 "$1" "$2"
 }
 
 # The cache only saves time: a home folder that cannot be written is no failure.

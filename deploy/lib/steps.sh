@@ -36,6 +36,65 @@ step() {
   printf 'done (%s s)\n' "$(seconds_since "$started")" >&2
 }
 
+# Steps that run beside others: begin NAME CHECK ACTION starts ACTION in the background when CHECK says that there is
+# something to do; finish NAME waits for it, and prints the line of a step. What ACTION says is shown only when it fails.
+declare -A beside_pid=() beside_found=()
+beside_folder=''
+
+begin() {
+  local name=$1 check=$2 action=$3 found started
+  if found=$($check); then
+    beside_found[$name]="ok${found:+ ($found)}"
+    return
+  fi
+  beside_found[$name]=${found:-working}
+  started=$(now_ms)
+  if [ -z "$beside_folder" ]; then beside_folder=$(mktemp -d "${TMPDIR:-/tmp}/nexus-bootstrap-XXXXXX"); fi
+  # With a process group of its own, so that all of it can be ended.
+  set -m
+  (
+    set +m
+    steps_log='' current_step=''
+    beside_pid=()
+    trap 'on_exit $?' EXIT
+    $action
+    seconds_since "$started" >"$beside_folder/$name"
+  ) </dev/null 2>"$beside_folder/$name.said" &
+  beside_pid[$name]=$!
+  set +m
+}
+
+# settle NAME: waits; the exit code is that of the ACTION.
+settle() {
+  local pid=${beside_pid[$1]:-} code=0
+  [ -n "$pid" ] || return 0
+  wait "$pid" || code=$?
+  unset "beside_pid[$1]"
+  return "$code"
+}
+
+finish() {
+  local name=$1
+  if [ -z "${beside_pid[$name]:-}" ]; then
+    if [ -z "$quiet" ]; then printf '%-16s %s\n' "$name" "${beside_found[$name]}" >&2; fi
+    return
+  fi
+  printf '%-16s %s ... ' "$name" "${beside_found[$name]}" >&2
+  if ! settle "$name"; then
+    cannot_reason=yes
+    cat "$beside_folder/$name.said" >&2
+    exit 1
+  fi
+  printf 'done (%s s)\n' "$(<"$beside_folder/$name")" >&2
+}
+
+# What still runs beside when the bootstrap ends was for nothing.
+end_besides() {
+  local pid
+  for pid in "${beside_pid[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || true; done
+  if [ -n "$beside_folder" ]; then rm -rf "$beside_folder"; fi
+}
+
 # One decimal.
 seconds_since() {
   local elapsed=$(($(now_ms) - $1))
