@@ -10,11 +10,12 @@ process.umask(process.umask(0o077) & 0o077);
 process.stdout.on('error', () => undefined);
 process.stderr.on('error', () => undefined);
 
-const exitCode = await run(process.argv.slice(2), {
+void run(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,
   env: process.env,
+}).then((exitCode) => {
+  // Standard input may be held open by a terminal that nobody types on any more.
+  process.exit(exitCode);
 });
-// Standard input may be held open by a terminal that nobody types on any more.
-process.exit(exitCode);

@@ -8,7 +8,7 @@
 import { execFile } from 'node:child_process';
 import { access, cp, mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { constants, existsSync } from 'node:fs';
-import { dirname, join, relative } from 'node:path';
+import { basename, dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
@@ -16,16 +16,6 @@ import { build } from 'esbuild';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const dist = join(root, 'dist');
 const sourceMaps = process.argv.includes('--source-maps');
-
-// Bundled CommonJS packages call require() for Node's own modules, and some look for their folder.
-const commonJsInEsm = [
-  "import { createRequire as nexusCreateRequire } from 'node:module';",
-  "import { dirname as nexusDirname } from 'node:path';",
-  "import { fileURLToPath as nexusFileURLToPath } from 'node:url';",
-  'const require = nexusCreateRequire(import.meta.url);',
-  'const __filename = nexusFileURLToPath(import.meta.url);',
-  'const __dirname = nexusDirname(__filename);',
-].join('\n');
 
 /** The oldest Node that is supported: what is newer in the language (`await using`) is rewritten for it. */
 const common = {
@@ -52,14 +42,20 @@ const processes = [
   { name: 'gateway', options: { format: 'esm', packages: 'external' } },
   {
     name: 'cli',
-    // Split, so that `nexus --version` reads a few kilobytes and not gRPC.
+    // A function for cli/boot.ts, which knows it by the hash of its contents.
     options: {
-      format: 'esm',
-      splitting: true,
-      chunkNames: 'chunks/[name]-[hash]',
-      banner: { js: commonJsInEsm },
+      format: 'cjs',
+      entryNames: 'nexus-[hash]',
+      outExtension: { '.js': '.cjs' },
+      banner: {
+        js: `(function (require, __filename, __dirname) { 'use strict';
+const nexusUrl = require('node:url').pathToFileURL(__filename).href;`,
+      },
+      footer: { js: '})' },
+      define: { 'import.meta.url': 'nexusUrl' },
       external: ['node-pty', 'better-sqlite3'],
     },
+    more: bootCommandLine,
   },
 ];
 
@@ -105,7 +101,7 @@ async function writeAtomically(path, contents) {
   await rename(temporary, path);
 }
 
-async function bundle({ name, options }) {
+async function bundle({ name, options, more }) {
   const entry = join(root, name, 'main.ts');
   // A process that is not written yet has no bundle.
   if (!existsSync(entry)) return;
@@ -113,10 +109,47 @@ async function bundle({ name, options }) {
   const result = await build({ ...common, ...options, entryPoints: [entry], outdir });
   const outputs = result.outputFiles ?? [];
   for (const output of outputs) await writeAtomically(output.path, Buffer.from(output.contents));
-  const wanted = new Set(outputs.map((output) => output.path));
+  const wanted = new Set([...outputs.map((output) => output.path), ...((await more?.(outdir, outputs)) ?? [])]);
   const present = existsSync(outdir) ? await readdir(outdir, { recursive: true, withFileTypes: true }) : [];
   const stale = present.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
   await Promise.all(stale.filter((path) => !wanted.has(path)).map((path) => rm(path, { force: true })));
+}
+
+/** What the bundle begins with, and its bytecode. A command that meets no cluster uses most of what each one needs. */
+async function bootCommandLine(outdir, outputs) {
+  const { path: program } = outputs.find((output) => output.path.endsWith('.cjs'));
+  const bytecode = `${program}.${process.version}`;
+  if (!existsSync(bytecode)) {
+    const temporary = `${bytecode}.${process.pid}.new`;
+    const maker = join(root, 'deploy/bytecode.cjs');
+    const line = [
+      '--max-semi-space-size=1',
+      maker,
+      program,
+      temporary,
+      'node',
+      'ls',
+      '--local',
+      '--instance',
+      'bytecode',
+    ];
+    const env = { PATH: process.env.PATH, HOME: '/nonexistent' };
+    const { stderr } = await promisify(execFile)(process.execPath, line, { env, timeout: 60_000 }).catch(
+      (error) => error,
+    );
+    if (!existsSync(temporary)) throw Object.assign(new Error(), { stderr: `no bytecode was made: ${stderr}` });
+    await rename(temporary, bytecode);
+  }
+  const boot = await build({
+    ...common,
+    format: 'esm',
+    sourcemap: false,
+    define: { BUNDLE: JSON.stringify(`./${basename(program)}`) },
+    entryPoints: [join(root, 'cli/boot.ts')],
+    outfile: join(outdir, 'main.js'),
+  });
+  for (const output of boot.outputFiles) await writeAtomically(output.path, Buffer.from(output.contents));
+  return [bytecode, ...boot.outputFiles.map((output) => output.path)];
 }
 
 async function copyProto() {

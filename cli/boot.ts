@@ -1,0 +1,31 @@
+/**
+ * Where the built command line begins: runs its bundle with the bytecode that the build made of it (deploy/build.mjs),
+ * which spares each call a third of its time. V8 rejects bytecode that was made with other flags than the launcher's; the
+ * bundle is then compiled as usual. V8 does not compare contents: both files carry the contents' hash in their names.
+ */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { constants, Script } from 'node:vm';
+
+/** The bundle's file name, set by the build. */
+declare const BUNDLE: string;
+
+type Bundle = (require: NodeJS.Require, filename: string, dirname: string) => void;
+
+const path = fileURLToPath(new URL(BUNDLE, import.meta.url));
+const script = new Script(readFileSync(path, 'latin1'), {
+  filename: path,
+  cachedData: bytecode(),
+  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+});
+(script.runInThisContext() as Bundle)(createRequire(path), path, dirname(path));
+
+function bytecode(): Buffer | undefined {
+  try {
+    return readFileSync(`${path}.${process.version}`);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * Runs the bundle of the command line once and writes the bytecode of all functions that were used meanwhile beside it.
+ * Its flags for Node have to be the launcher's: V8 takes bytecode only for the same ones.
+ *
+ *   node --max-semi-space-size=1 deploy/bytecode.cjs BUNDLE TARGET ARGUMENT...
+ */
+'use strict';
+const { readFileSync, writeFileSync } = require('node:fs');
+const { createRequire } = require('node:module');
+const { dirname } = require('node:path');
+const { constants, Script } = require('node:vm');
+
+const [, , bundle, target, ...words] = process.argv;
+const script = new Script(readFileSync(bundle, 'latin1'), {
+  filename: bundle,
+  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+});
+// The command ends the process by itself.
+process.on('exit', () => writeFileSync(target, script.createCachedData()));
+process.argv.splice(1, process.argv.length, bundle, ...words);
+script.runInThisContext()(createRequire(bundle), bundle, dirname(bundle));
