@@ -8,6 +8,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { runNexus } from './fake-controller.js';
 import { residueOf, testInstance } from './residue.js';
 
 export const PROJECT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -157,13 +158,25 @@ export class TestCluster {
 
   /** Runs the CLI and expects success. */
   async ok(...args: string[]): Promise<string> {
-    const result = await this.run(...args);
-    if (result.code !== 0) throw new Error(`nexus ${args.join(' ')} exited ${result.code}: ${result.stderr}`);
-    return result.stdout;
+    return expectSuccess(args, await this.run(...args));
+  }
+
+  /**
+   * Runs a command in the test's own process. Tests look at clusters thousands of times, mostly until something holds, and
+   * the start of a process costs more than what it looks at.
+   */
+  async look(...args: string[]): Promise<CliResult> {
+    const { exitCode: code, stdout, stderr } = await runNexus(args, this.env);
+    return { code, stdout, stderr };
+  }
+
+  /** The same, of which success is expected. */
+  async shown(...args: string[]): Promise<string> {
+    return expectSuccess(args, await this.look(...args));
   }
 
   async json<T>(...args: string[]): Promise<T> {
-    return JSON.parse(await this.ok(...args, '--output', 'json')) as T;
+    return JSON.parse(await this.shown(...args, '--output', 'json')) as T;
   }
 
   /** An account that `--as` can name. */
@@ -189,6 +202,11 @@ export class TestCluster {
     const failed = down.code === 0 ? [] : [`nexus down --purge exited ${down.code}: ${down.stderr}`];
     return [...failed, ...residueOf(this.instance)];
   }
+}
+
+function expectSuccess(args: readonly string[], { code, stdout, stderr }: CliResult): string {
+  if (code !== 0) throw new Error(`nexus ${args.join(' ')} exited ${code}: ${stderr}`);
+  return stdout;
 }
 
 export interface NodeJson {

@@ -18,7 +18,8 @@ describeWithCluster('completion in shells', { runtime: 'process' }, (cluster) =>
     const bin = join(cluster().folder, 'bin');
     mkdirSync(bin);
     const program = join(bin, 'nexus');
-    writeFileSync(program, `#!/bin/sh\nexec "${process.execPath}" "${join(PROJECT, 'dist/cli/main.js')}" "$@"\n`);
+    const line = `"${process.execPath}" --max-semi-space-size=1 "${join(PROJECT, 'dist/cli/main.js')}"`;
+    writeFileSync(program, `#!/bin/sh\nexec ${line} "$@"\n`);
     chmodSync(program, 0o755);
     env = { ...cluster().env, PATH: `${bin}:${process.env['PATH'] ?? ''}`, HOME: cluster().folder, TERM: 'dumb' };
   });

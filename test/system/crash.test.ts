@@ -120,7 +120,7 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
   it('by SIGTERM, with a command open in a node, is waited for by the next one', async () => {
     const ended = cluster().run('node', 'exec', 'still', '--', 'sh', '-c', 'echo up >/root/open; exec sleep 600');
     await eventually(
-      async () => (await cluster().run('node', 'exec', 'still', '--', 'cat', '/root/open')).code,
+      async () => (await cluster().look('node', 'exec', 'still', '--', 'cat', '/root/open')).code,
       (code) => code === 0,
     );
     process.kill(cluster().controllerPid, 'SIGTERM');

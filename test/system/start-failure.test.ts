@@ -161,7 +161,7 @@ describe('a start that fails', function () {
     const ended = once(controller, 'exit');
     const { warnings } = await eventually(
       async () => {
-        const { code, stdout } = await cluster.run('status', '--output', 'json');
+        const { code, stdout } = await cluster.look('status', '--output', 'json');
         return code === 0 ? (JSON.parse(stdout) as { warnings: string[] }) : { warnings: [] };
       },
       (status) => status.warnings.length > 0,

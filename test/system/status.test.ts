@@ -11,7 +11,7 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
     expect(await cluster().ok('status')).to.match(/no nodes; make one with: nexus node create/);
     for (const name of ['a', 'b']) await cluster().ok('node', 'create', name, '--storage', '64M');
     const page = await eventually(
-      () => cluster().ok('status'),
+      () => cluster().shown('status'),
       (text) => /^b +Running .* 0$/m.test(text),
     );
     expect(page)
@@ -44,7 +44,7 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
     expect(pid).to.be.greaterThan(1);
     process.kill(pid, 'SIGKILL');
     const page = await eventually(
-      () => cluster().ok('status'),
+      () => cluster().shown('status'),
       (text) => text.includes('warning:'),
     );
     expect(page).to.match(/^warning: node b is Failed: .*; see nexus node logs b, then nexus node start b$/m);

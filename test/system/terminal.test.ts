@@ -61,7 +61,7 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     child.kill('SIGINT');
     expect(await ended).to.deep.equal([null, 'SIGINT']);
     await eventually(
-      () => cluster().ok('node', 'exec', 'term', '--', 'ps'),
+      () => cluster().shown('node', 'exec', 'term', '--', 'ps'),
       (processes) => !processes.includes('4323'),
     );
   });
@@ -100,7 +100,7 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
       expect(after).to.be.a('string').and.equal(before);
     }
     await eventually(
-      () => cluster().ok('node', 'exec', 'term', '--', 'ps'),
+      () => cluster().shown('node', 'exec', 'term', '--', 'ps'),
       (processes) => !processes.includes('4325'),
     );
   });
@@ -150,7 +150,7 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     for (const { child } of [silent, ...following, deaf]) if (child.stdout !== null) await once(child.stdout, 'data');
     const restarting = start('node', 'restart', 'hung');
     await eventually(
-      () => cluster().ok('node', 'inspect', 'hung'),
+      () => cluster().shown('node', 'inspect', 'hung'),
       (shown) => shown.includes('Stopping'),
     );
     process.kill(cluster().controllerPid, 'SIGSTOP');
@@ -170,7 +170,7 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     await eventually(seen, (text) => /\nready/.test(text));
     terminal.kill('SIGKILL');
     await ended;
-    const ps = (): Promise<string> => cluster().ok('node', 'exec', 'term', '--', 'ps');
+    const ps = (): Promise<string> => cluster().shown('node', 'exec', 'term', '--', 'ps');
     await eventually(ps, (text) => !text.includes('4321'));
   });
 

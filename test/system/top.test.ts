@@ -49,7 +49,7 @@ describeWithCluster('nexus top over nodes under load', {}, (cluster) => {
 
   it('prints a table once where there is no terminal, sorted by what was asked for', async () => {
     const text = await eventually(
-      () => cluster().ok('top'),
+      () => cluster().shown('top'),
       (seen) => order(seen).length === 3 && !/Running +(0\.0|-) /.test(seen),
     );
     const shown = [...text.matchAll(/^[abc] +Running +([\d.]+) /gm)].map(([, cpu]) => Number(cpu));

@@ -228,7 +228,7 @@ describeWithCluster('the virtual file system on real nodes', { env }, (cluster) 
     const victim = await cluster().json<NodeJson>('node', 'inspect', 'b');
     const uploading = cluster().run('fs', 'upload', path('data'), '/t/data', '--replicas', '2');
     await eventually(
-      () => cluster().ok('node', 'exec', 'b', '--', 'sh', '-c', 'find /data/chunks -type f | wc -l'),
+      () => cluster().shown('node', 'exec', 'b', '--', 'sh', '-c', 'find /data/chunks -type f | wc -l'),
       (count) => Number(count) > 0,
     );
     process.kill(victim.pid, 'SIGKILL');
