@@ -9,6 +9,7 @@ import { execFile } from 'node:child_process';
 import { access, cp, mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { constants, existsSync } from 'node:fs';
 import { basename, dirname, join, relative } from 'node:path';
+import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
@@ -31,14 +32,32 @@ const common = {
   write: false,
 };
 
+// Bundled CommonJS packages call require() for Node's own modules.
+const requireInEsm = `import { createRequire as nexusCreateRequire } from 'node:module';
+const require = nexusCreateRequire(import.meta.url);`;
+
+/** The packages of the bus, bundled, with what they sign with replaced: see shared/bus/nacl.ts. */
+const bundledBus = {
+  name: 'bundled bus',
+  setup: ({ onResolve }) => {
+    onResolve({ filter: /^tweetnacl$/ }, () => ({ path: join(root, 'shared/bus/nacl.ts') }));
+    onResolve({ filter: /^@nats-io\// }, ({ path, resolveDir }) => ({
+      path: createRequire(join(resolveDir, 'importer.js')).resolve(path),
+    }));
+  },
+};
+
 /** One bundle per process. Native add-ons are never bundled, and the CLI must not need one. */
 const processes = [
   {
     name: 'agent',
     // One CommonJS file without packages of its own: it is bound into every node.
-    options: { format: 'cjs', outExtension: { '.js': '.cjs' }, entryNames: 'agent' },
+    options: { format: 'cjs', outExtension: { '.js': '.cjs' }, entryNames: 'agent', plugins: [bundledBus] },
   },
-  { name: 'controller', options: { format: 'esm', packages: 'external' } },
+  {
+    name: 'controller',
+    options: { format: 'esm', packages: 'external', banner: { js: requireInEsm }, plugins: [bundledBus] },
+  },
   { name: 'gateway', options: { format: 'esm', packages: 'external' } },
   {
     name: 'cli',
