@@ -138,7 +138,7 @@ export async function openClients(given: ClientOptions): Promise<Controller> {
   const outcome = await connected(clients.cluster, signal);
   if (outcome !== 'ready') {
     close();
-    if (signal.aborted) throw new NexusError('cancelled', 'interrupted');
+    if (signal.aborted) throw interruption(signal);
     throw await whenSilent(outcome === 'late');
   }
   return {
@@ -192,6 +192,10 @@ function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refu
   });
 }
 
+/** By which signal, where that is known. */
+const interruption = ({ reason }: AbortSignal): NexusError =>
+  reason instanceof NexusError ? reason : new NexusError('cancelled', 'interrupted');
+
 function unaryCall<Request, Response>(
   client: Client,
   method: UnaryMethod<Request, Response>,
@@ -210,7 +214,7 @@ function unaryCall<Request, Response>(
       (error, response) => {
         signal.removeEventListener('abort', cancel);
         if (error === null) resolve(response);
-        else if (signal.aborted) reject(new NexusError('cancelled', 'interrupted'));
+        else if (signal.aborted) reject(interruption(signal));
         else
           callError(error, whenBroken).then(
             (known) => reject(isOurs(known, error) ? late(deadlineMs, error) : known),
