@@ -28,6 +28,7 @@ import {
 } from '../../shared/gen/nexus/v1/node.js';
 import { GIB } from '../../shared/limits.js';
 import { statusOf } from '../../shared/rpc/status.js';
+import { cliBundle } from '../support/cli-bundle.js';
 import { answer, FakeController, runNexus } from '../support/fake-controller.js';
 
 const NODE = Node.fromPartial({
@@ -602,7 +603,7 @@ describe('commands', () => {
     await using({ listNodes: answer(() => ({ nodes: [NODE] })) }, async (controller) => {
       const full = await open('/dev/full', 'w');
       try {
-        const words = ['--import=tsx', 'cli/main.ts', 'node', 'ls'];
+        const words = [await cliBundle(), 'node', 'ls'];
         const env = { ...process.env, ...controller.env };
         const child = spawn(process.execPath, words, { env, stdio: ['ignore', full.fd, 'pipe'] });
         const { stderr } = child;

@@ -12,6 +12,7 @@ import { File, GrantChunksResponse, OpenUploadResponse } from '../../shared/gen/
 import { FsEntry, OpenFsUploadResponse } from '../../shared/gen/nexus/v1/fs.js';
 import { ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
 import { CHUNK_SIZE_BYTES, MIB } from '../../shared/limits.js';
+import { cliBundle } from '../support/cli-bundle.js';
 import { eventually } from '../support/cluster.js';
 import { FakeAgent, md5Of } from '../support/fake-agent.js';
 import { FakeController } from '../support/fake-controller.js';
@@ -52,6 +53,10 @@ describe('an interrupted command', function () {
   this.timeout(180_000);
   const started: ChildProcessWithoutNullStreams[] = [];
   let agent: FakeAgent;
+  let program: string;
+  before(async () => {
+    program = await cliBundle();
+  });
   beforeEach(async () => {
     agent = await FakeAgent.start('one');
   });
@@ -61,8 +66,9 @@ describe('an interrupted command', function () {
   });
 
   const start = (controller: FakeController, words: string): ChildProcessWithoutNullStreams => {
-    const args = ['--import=tsx', 'cli/main.ts', ...words.split(' ')];
-    const child = spawn(process.execPath, args, { env: { ...process.env, ...controller.env } });
+    const child = spawn(process.execPath, [program, ...words.split(' ')], {
+      env: { ...process.env, ...controller.env },
+    });
     child.stdin.on('error', () => undefined);
     started.push(child);
     return child;

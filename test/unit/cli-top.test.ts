@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import type { UntypedHandleCall } from '@grpc/grpc-js';
 import { ListNodeMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { ListNodesResponse } from '../../shared/gen/nexus/v1/node.js';
+import { cliBundle } from '../support/cli-bundle.js';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { answer, FakeController } from '../support/fake-controller.js';
 import { onTerminal, type OnTerminal } from '../support/pty.js';
@@ -13,7 +14,11 @@ describe('nexus top, when the controller hangs', function () {
   let hangs: boolean;
   let waiting: (() => void)[];
   let sessions: OnTerminal[];
+  let program: string;
 
+  before(async () => {
+    program = await cliBundle();
+  });
   beforeEach(async () => {
     [hangs, waiting, sessions] = [false, [], []];
     const listNodes = answer(() =>
@@ -43,7 +48,7 @@ describe('nexus top, when the controller hangs', function () {
   function open(): OnTerminal {
     const env = { ...process.env, ...controller.env, TERM: 'xterm' };
     const options = { cols: 80, rows: 24, cwd: PROJECT, env };
-    const session = onTerminal(process.execPath, ['--import=tsx', 'cli/main.ts', 'top'], options);
+    const session = onTerminal(process.execPath, [program, 'top'], options);
     sessions.push(session);
     return session;
   }
