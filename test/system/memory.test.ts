@@ -40,7 +40,12 @@ describeWithCluster('a file of 2 GiB', {}, (cluster) => {
     for (const name of ['a', 'b', 'c']) await cluster().ok('node', 'create', name, '--mem', '256', '--storage', '1G');
     const source = join(cluster().folder, 'source');
     const file = openSync(source, 'w');
-    for (let written = 0; written < 2 * GIB; written += 16 * MIB) writeSync(file, randomBytes(16 * MIB));
+    // The same bytes again and again, each time with another number before them.
+    const piece = randomBytes(16 * MIB);
+    for (let at = 0; at < 2 * GIB; at += piece.length) {
+      piece.writeUInt32BE(at / MIB);
+      writeSync(file, piece);
+    }
     closeSync(file);
     const upload = await measured('file', 'upload', source, '--output', 'json');
     const { id } = JSON.parse(upload.stdout) as { id: string };
