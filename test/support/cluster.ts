@@ -221,17 +221,20 @@ export interface NodeJson {
   readonly volume_state?: string;
 }
 
-/** Looks again until `check` holds; says what was last seen when it never does. */
+const FIRST_PAUSE_MS = 10;
+const LONGEST_PAUSE_MS = 100;
+
+/** Looks again until `check` holds, ever less often; says what was last seen when it never does. */
 export async function eventually<T>(
   look: () => Promise<T> | T,
   check: (seen: T) => boolean,
   withinMs = 60_000,
 ): Promise<T> {
   const deadline = Date.now() + withinMs;
-  for (;;) {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(1.5 * pauseMs, LONGEST_PAUSE_MS)) {
     const seen = await look();
     if (check(seen)) return seen;
     if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms; last seen: ${JSON.stringify(seen)}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }
