@@ -10,7 +10,7 @@
  */
 const ADAPTERS = [
   '^controller/hosting/contained/(oci|bridge|flood|image-file)[^/]*[.]ts$',
-  '^controller/hosting/process/',
+  '^controller/hosting/process/(process|loopback|directory)[^/]*[.]ts$',
   '^controller/store/(typeorm|entities|sqlite|postgres|write-queue|[a-z]+-store)[^/]*[.]ts$',
   '^controller/store/migrations/',
   '^controller/identity/(typeorm|entities|smtp|outbox)[^/]*[.]ts$',
@@ -25,7 +25,8 @@ const ADAPTERS = [
   '^shared/bus/nats[^/]*[.]ts$',
 ].join('|');
 
-const MAIN = '^(controller|agent|gateway|cli)/(main|adapters)[.]ts$';
+/** What chooses adapters: the processes' mains, and the profile of each kind of hosting. */
+const MAIN = '^(controller|agent|gateway|cli)/(main|adapters|hosting/profiles|hosting/[a-z]+/profile)[.]ts$';
 const TESTS = '^test/';
 
 /** @type {import('dependency-cruiser').IConfiguration} */

@@ -3,6 +3,7 @@
  * or mean the host's, which belongs to root: the one that is there decides, and a runc cluster always belongs to root.
  */
 import { accessSync, constants, existsSync } from 'node:fs';
+import { abilitiesOf } from '../shared/config/runtimes.js';
 import { loadSettings, type SettingName, type Settings } from '../shared/config/settings.js';
 
 export interface Target {
@@ -29,7 +30,8 @@ export function locateInstance(sources: TargetSources): Target {
   const load = (asUid: number): Settings =>
     loadSettings({ flags: sources.flags, env, file: sources.file, text: sources.text, uid: asUid });
   const own = load(uid);
-  if (uid === 0 || own.runtime === 'process' || existsSync(own.socket)) return { settings: own, needsRoot: false };
+  if (uid === 0 || !abilitiesOf(own.runtime).needsRoot || existsSync(own.socket))
+    return { settings: own, needsRoot: false };
   const roots = load(0);
   return { settings: roots, needsRoot: !canUse(roots.socket) };
 }

@@ -3,6 +3,7 @@
  */
 import { join } from 'node:path';
 import { systemClock } from '../shared/clock.js';
+import { abilitiesOf } from '../shared/config/runtimes.js';
 import type { Settings } from '../shared/config/settings.js';
 import type { Logger } from '../shared/log.js';
 import { MIB } from '../shared/limits.js';
@@ -12,6 +13,7 @@ import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
 import { NatsServer } from './bus/nats-server.js';
 import type { EventLog } from './events/log.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
+import type { Places } from './hosting/port.js';
 import { IdentityKeys } from './identity/keys.js';
 import { OutboxMailer } from './identity/outbox.js';
 import { ScryptHasher } from './identity/passwords.js';
@@ -26,62 +28,19 @@ import type { SandboxRuntime } from './lambda/sandbox/port.js';
 import { launcherFolder, TemplateSandboxes } from './lambda/sandbox/template.js';
 import type { LogWriters } from './log/port.js';
 import { WriterProcesses } from './log/writer-process.js';
-import { BridgeNetwork } from './hosting/contained/bridge.js';
-import type { Subnet } from './hosting/subnet.js';
-import { LoopbackNetwork } from './hosting/process/loopback.js';
-import type { NetworkFabric } from './hosting/network.js';
-import type { ContainerRuntime } from './hosting/runtime.js';
-import { ProcessRuntime } from './hosting/process/process-runtime.js';
-import { RuncRuntime } from './hosting/contained/oci-runtime.js';
 import type { Store } from './store/port.js';
 import { databaseLocation } from './store/typeorm-open.js';
 import { openStore } from './store/typeorm.js';
-import { DirectoryVolumes } from './hosting/process/directory.js';
-import { ImageFileVolumes } from './hosting/contained/image-file.js';
-import type { VolumeProvisioner } from './hosting/volumes.js';
-
-/** Where the built project lies. */
-export interface Places {
-  readonly dist: string;
-  readonly project: string;
-}
-
-const isContained = (settings: Settings): boolean => settings.runtime === 'runc';
 
 export const makeStore = (settings: Settings, log: Logger): Promise<Store> =>
   openStore({ ...databaseLocation(settings, 'nexus', endForLoss), log });
 
-export async function makeRuntime(settings: Settings, { dist }: Places): Promise<ContainerRuntime> {
-  const { runDir, cgroupParent } = settings;
-  return isContained(settings)
-    ? await RuncRuntime.open({ runDir, cgroupParent, runtimeDir: join(dist, 'runtime') })
-    : new ProcessRuntime({ runDir, agentScript: join(dist, 'agent', 'agent.cjs') });
-}
-
-export const makeNetwork = (settings: Settings, subnet: Subnet): NetworkFabric =>
-  isContained(settings)
-    ? new BridgeNetwork({
-        instance: settings.instance,
-        bridge: settings.bridge,
-        subnet,
-        busPort: settings.natsUrl === undefined ? settings.natsPort : undefined,
-      })
-    : new LoopbackNetwork(subnet);
-
-export function makeVolumes(settings: Settings): VolumeProvisioner {
-  const folder = join(settings.stateDir, 'volumes');
-  return isContained(settings) ? new ImageFileVolumes(folder) : new DirectoryVolumes(folder);
-}
-
-export async function makeImages(settings: Settings, { project }: Places): Promise<FolderImages> {
-  const images = new FolderImages({
+export const makeImages = (settings: Settings, { project }: Places): ImageStore =>
+  new FolderImages({
     folder: join(settings.stateDir, 'images'),
     cacheDir: join(project, '.cache'),
     buildScript: join(project, 'deploy', 'base-image.sh'),
   });
-  if (isContained(settings)) await images.ensureBase();
-  return images;
-}
 
 export async function makeSandboxes(
   settings: Settings,
@@ -89,7 +48,7 @@ export async function makeSandboxes(
   images: ImageStore,
   log: Logger,
 ): Promise<SandboxRuntime> {
-  if (!isContained(settings)) return new NoSandboxes();
+  if (!abilitiesOf(settings.runtime).sandboxes) return new NoSandboxes();
   return await TemplateSandboxes.open({
     cgroupParent: settings.cgroupParent,
     image: () => images.rootfsOf(BASE_IMAGE),

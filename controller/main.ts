@@ -16,18 +16,7 @@ import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } fr
 import { NexusError, toNexusError } from '../shared/errors.js';
 import { createProcessLog, type ProcessLog } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
-import {
-  makeBus,
-  makeImages,
-  makeLogs,
-  makeNetwork,
-  makeRuntime,
-  makeSandboxes,
-  makeStore,
-  makeVolumes,
-  openIdentity,
-  type EndDatabase,
-} from './adapters.js';
+import { makeBus, makeImages, makeLogs, makeSandboxes, makeStore, openIdentity, type EndDatabase } from './adapters.js';
 import { NETWORK_PERIOD_MS, PULSE_PERIOD_MS, SharedCauses } from './cause/shared-causes.js';
 import { EventLog } from './events/log.js';
 import { FileMaintenance } from './file/maintenance.js';
@@ -50,7 +39,7 @@ import { MIB } from '../shared/limits.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
 import { loadTokenKey } from './host/signing-key.js';
 import { MetricsHistory } from './metrics/history.js';
-import { parseSubnet } from './hosting/subnet.js';
+import { openHostings } from './hosting/profiles.js';
 import type { NodeContext } from './node/context.js';
 import { boundLogs, LOG_BOUNDS_PERIOD_MS } from './node/log-bounds.js';
 import { endCluster } from './node/end-cluster.js';
@@ -175,21 +164,19 @@ async function start(settings: Settings, { log, sink }: ProcessLog, asked: Abort
 
   const identity = await openIdentity(settings, log, running, end, events);
   const tokenKey = await loadTokenKey(settings.stateDir);
-  const subnet = parseSubnet(settings.subnet);
-  const runtime = await makeRuntime(settings, PLACES);
-  await runtime.prepare();
-  const network = makeNetwork(settings, subnet);
-  deferUnlessUp('remove the network', async () => {
-    if (registry.list().length === 0) await network.dispose();
+  const images = makeImages(settings, PLACES);
+  const logs = await makeLogs(settings, PLACES);
+  const hostings = await openHostings({ settings, places: PLACES, log, logs, images });
+  const { network } = hostings.own;
+  await hostings.own.prepare((name, run) => {
+    deferUnlessUp(name, async () => {
+      if (registry.list().length === 0) await run();
+    });
   });
-  await network.prepare();
-  asked.throwIfAborted();
-  const images = await makeImages(settings, PLACES);
   asked.throwIfAborted();
   const sandboxes = await makeSandboxes(settings, PLACES, images, log);
   const lambda = new Lambda({ runtime: sandboxes, registry, settings, clock: systemClock, log });
   running.defer('end the sandboxes', () => lambda.close());
-  const logs = await makeLogs(settings, PLACES);
   const bus = await makeBus(settings, network.hostAddress, log, logs);
   running.defer('stop the bus', () => bus.stop());
   const causes = new SharedCauses({
@@ -202,10 +189,10 @@ async function start(settings: Settings, { log, sink }: ProcessLog, asked: Abort
       registry.forgiveSilence(settleMs);
     },
   });
-  const volumes = makeVolumes(settings);
   const hostRoom = new HostRoom({
     places: { state: settings.stateDir, volumes: join(settings.stateDir, 'volumes'), runtime: settings.runDir },
-    volumes: () => registry.list().map(({ id }) => ({ nodeId: id, path: volumes.pathOf(id) })),
+    volumes: () =>
+      registry.list().map((node) => ({ nodeId: node.id, path: hostings.of(node).volumes.pathOf(node.id) })),
     fullPercent: settings.hostDiskFullPercent,
   });
   const context: NodeContext = {
@@ -214,13 +201,8 @@ async function start(settings: Settings, { log, sink }: ProcessLog, asked: Abort
     metrics: new MetricsHistory(),
     files: store.files,
     replicas: store.replicas,
-    runtime,
-    network,
-    subnet,
-    volumes,
+    hostings,
     bus,
-    images,
-    logs,
     events,
     clock: systemClock,
     log,
@@ -273,7 +255,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog, asked: Abort
   };
   const snapshot = new Snapshot({
     source: document,
-    volumes: context.volumes,
+    volumes: hostings.own.volumes,
     path: snapshotPath(settings.stateDir),
     clock: systemClock,
     log,

@@ -1,4 +1,5 @@
 /** `nexus status` */
+import { abilitiesOf, isRuntimeName } from '../../shared/config/runtimes.js';
 import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { command } from '../command.js';
 import { formatAge, formatBytes, formatSeconds } from '../format.js';
@@ -55,7 +56,7 @@ function statusText(status: GetStatusResponse, width: number): string {
 }
 
 function lambdaText({ lambda, runtime }: GetStatusResponse): string {
-  if (runtime === 'process') return 'off: the process runtime has no sandboxes';
+  if (isRuntimeName(runtime) && !abilitiesOf(runtime).sandboxes) return `off: the ${runtime} runtime has no sandboxes`;
   const { poolReady = 0, poolTarget = 0, running = 0, queueLength = 0 } = lambda ?? {};
   return `${poolReady} of ${poolTarget} prewarmed sandboxes, ${running} running, ${queueLength} waiting`;
 }

@@ -1,4 +1,5 @@
 /** `nexus up` and `nexus daemon` */
+import { RUNTIME_NAMES, RUNTIMES_IN_WORDS } from '../../shared/config/runtimes.js';
 import { NexusError } from '../../shared/errors.js';
 import { command, type AnyCommand } from '../command.js';
 import type { Context } from '../context.js';
@@ -10,8 +11,8 @@ import { statusShape } from '../shapes.js';
 const RUNTIME_FLAG = {
   runtime: {
     type: 'enum',
-    options: ['runc', 'process'],
-    description: 'runc: real containers (root); process: plain processes without isolation (anyone)',
+    options: RUNTIME_NAMES,
+    description: RUNTIMES_IN_WORDS,
   },
 } as const;
 

@@ -27,7 +27,8 @@ export interface ContainerSpec {
   /** Image file or folder, as the volume port names it. */
   readonly volumePath: string;
   readonly volumeUuid: string;
-  readonly loopDevice: number;
+  /** Where nodes attach their volume to one. */
+  readonly loopDevice?: number | undefined;
   /** Folder with agent.json and agent.creds. */
   readonly configDir: string;
   /** Standard output and error of the first stage and the agent; the caller's, who closes it after `create`. */
@@ -95,8 +96,6 @@ export interface ContainerRuntime {
   wasOutOfMemory(nodeId: NodeId): Promise<boolean>;
   /** Removes what `prepare` made. */
   dispose(): Promise<void>;
-  /** How the agent shall read its cgroup. */
-  readonly agentCgroup: 'v1' | 'v2' | 'none';
   /** What this runtime does not enforce, for people; empty when it does all. */
   readonly caveats: readonly string[];
 }

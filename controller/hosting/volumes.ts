@@ -12,24 +12,35 @@ export interface VolumeSpec {
   readonly uuid: string;
 }
 
+/** A node's volume, and the loop device that it is attached to while the node runs; undefined: its kind has none. */
+export interface VolumePlace {
+  readonly nodeId: NodeId;
+  readonly loopDevice?: number | undefined;
+}
+
 export interface VolumeProvisioner {
   /** Fails with resource_exhausted where `freeBytes` is less than the volume's size. */
   create(spec: VolumeSpec, signal: AbortSignal): Promise<void>;
   pathOf(nodeId: NodeId): string;
   /** Makes sure that nobody has it and that the node's loop device is free. */
-  assertFree(nodeId: NodeId, loopDevice: number): Promise<void>;
+  assertFree(place: VolumePlace): Promise<void>;
   /**
    * Waits until the ended node has let go of it; nothing of the node may run any more. A device that holds something else
    * is not waited for.
    */
-  waitReleased(nodeId: NodeId, loopDevice: number): Promise<void>;
+  waitReleased(place: VolumePlace): Promise<void>;
   /** With all that was said of it. */
-  remove(nodeId: NodeId, loopDevice: number): Promise<void>;
+  remove(place: VolumePlace): Promise<void>;
   /** Puts down beside the volume what its node is, in place of what stood there. Code: data_loss (the volume is gone). */
   describe(nodeId: NodeId, card: string): Promise<void>;
   /** The volumes that are there and were described, in order of id. */
   described(): Promise<readonly { readonly nodeId: NodeId; readonly card: string }[]>;
   /** Bytes that new volumes could still take on the host. */
   freeBytes(): Promise<number>;
-  readonly usesLoopDevices: boolean;
+}
+
+/** For kinds of hosting whose volumes have one. */
+export function deviceOf({ loopDevice }: Pick<VolumePlace, 'loopDevice'>): number {
+  if (loopDevice === undefined) throw new TypeError('a volume of this kind has a loop device');
+  return loopDevice;
 }

@@ -1,5 +1,6 @@
 /** Lambda as the rest of the controller sees it: invocations, the pool's upkeep, and nodes that go. */
 import type { Clock } from '../../shared/clock.js';
+import { abilitiesOf } from '../../shared/config/runtimes.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
@@ -110,7 +111,7 @@ export class Lambda implements NodeGuests {
 
 /** Without containers there are no sandboxes, and whoever asks for one is told so. */
 function poolBounds({ runtime, lambdaPoolMin: least, lambdaPoolMax }: Settings): PoolBounds {
-  return runtime === 'process' ? { least: 0, most: 0 } : { least, most: Math.max(least, lambdaPoolMax) };
+  return !abilitiesOf(runtime).sandboxes ? { least: 0, most: 0 } : { least, most: Math.max(least, lambdaPoolMax) };
 }
 
 function unfitness({ status, cordoned, draining }: NodeRecord): string | undefined {

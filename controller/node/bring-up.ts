@@ -1,108 +1,137 @@
 /**
- * Starts a node that has its volume: configuration, container, link, first heartbeat. Each step leaves its inverse on
- * the caller's undo stack. The node is in Creating before and in Running after.
+ * Starts a node that has its volume, in named steps: configuration, container, link, first heartbeat. Each step leaves its
+ * inverse on the caller's undo stack.
  */
-import { readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../shared/config/agent-config.js';
 import { NexusError } from '../../shared/errors.js';
-import { failpoint } from '../../shared/failpoint.js';
-import { MIB } from '../../shared/limits.js';
 import type { UndoStack } from '../../shared/undo.js';
-import { listenForAnother, type ListeningSocket } from '../host/listening.js';
+import type { ListeningSocket } from '../host/listening.js';
 import { isAlive } from '../host/process-identity.js';
 import { writeSecret } from '../host/secret-file.js';
-import { IN_NODE } from '../hosting/contained/bundle.js';
-import { STATUS_SOCKET_FD, type ContainerSpec, type ProcessIdentity } from '../hosting/runtime.js';
+import type { Hosting } from '../hosting/port.js';
+import { identityOf, started, volumePlaceOf } from '../hosting/record.js';
+import type { ProcessIdentity } from '../hosting/runtime.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
 import { howItEnded, startAdvice, startLine } from './ending.js';
-import { nodeConfigDir, nodeLogPlace, nodeRunDir, nodeSocket } from './paths.js';
+import { nodeConfigDir, nodeRunDir } from './paths.js';
 import type { AgentView } from './registry.js';
+import { runSteps, type Step, type StepTime } from './steps.js';
 
 /** How often a starting container is looked at, so that one that ended is not waited for. */
 const DEATH_POLL_MS = 20;
 
+/** What the steps of a start have come to. */
+interface Starting {
+  readonly context: NodeContext;
+  readonly node: NodeRecord;
+  readonly hosting: Hosting;
+  readonly signal: AbortSignal;
+  identity: ProcessIdentity;
+  /** The first heartbeat, which may come while a step still runs. */
+  heard: Promise<AgentView>;
+}
+
+/** A start, step by step; each leaves what it made to be undone, in the reverse order. */
+export const START_STEPS: readonly Step<Starting>[] = [
+  {
+    name: 'check-volume',
+    do: async ({ context, node, hosting }) => {
+      await hosting.volumes.assertFree(volumePlaceOf(node));
+      context.registry.forgetAgent(node.id);
+    },
+  },
+  {
+    name: 'write-configuration',
+    do: ({ context, node, hosting }) => writeConfig(context, node, hosting),
+    undo: {
+      'remove the runtime folder': ({ context, node }) =>
+        rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true }),
+    },
+  },
+  {
+    name: 'create-container',
+    do: async (starting) => {
+      starting.identity = await createContainer(starting);
+    },
+    undo: {
+      'remove the container': ({ node, hosting }) => hosting.runtime.remove(node.id),
+      'wait for the volume': ({ node, hosting }) => hosting.volumes.waitReleased(volumePlaceOf(node)),
+      'let the log end': ({ node, hosting }) => hosting.logs.settle(hosting.logOf(node), true),
+    },
+  },
+  {
+    name: 'attach-link',
+    do: ({ node, hosting, identity: { pid }, signal }) =>
+      hosting.network.attach({ slot: node.hosting.slot, ip: node.ip, pid }, signal),
+    undo: { 'remove the link': ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
+  },
+  {
+    name: 'start-container',
+    do: async (starting) => {
+      const { node, hosting, signal } = starting;
+      starting.heard = firstHeartbeat(starting);
+      // Awaited in the next step; a failure of `start` must not leave it unhandled.
+      starting.heard.catch(() => undefined);
+      await hosting.runtime.start(node.id, signal);
+    },
+  },
+  {
+    name: 'hear-agent',
+    do: async ({ heard }) => {
+      await heard;
+    },
+  },
+  {
+    name: 'store-running',
+    do: async ({ context, node, identity, heard }) => {
+      const { receiptKey } = await heard;
+      await context.registry.move(node.id, 'Running', '', {
+        hosting: started(node.hosting, identity),
+        receiptKey: receiptKey.toString('base64'),
+      });
+    },
+  },
+];
+
+/** The node is Creating before and Running after. Returns what each step took. */
 export async function bringUp(
   context: NodeContext,
   node: NodeRecord,
   undo: UndoStack,
   signal: AbortSignal,
-): Promise<void> {
-  const { registry, runtime, network, settings, volumes, logs } = context;
-  await volumes.assertFree(node.id, node.loopDevice);
-  registry.forgetAgent(node.id);
-  undo.defer('remove runtime folder', () => rm(nodeRunDir(settings, node.id), { recursive: true, force: true }));
-  await writeConfig(context, node);
-  undo.defer('let the log end', () => logs.settle(nodeLogPlace(settings, node.id), true));
-  failpoint('bring-up/configured');
-
-  undo.defer('wait for the volume', () => volumes.waitReleased(node.id, node.loopDevice));
-  undo.defer('remove container', () => runtime.remove(node.id));
-  const identity = await createContainer(context, node, signal);
-  failpoint('bring-up/container-created');
-
-  undo.defer('remove link', () => network.detach(node.slot));
-  await network.attach({ slot: node.slot, ip: node.ip, pid: identity.pid }, signal);
-  failpoint('bring-up/link-attached');
-
-  const heard = firstHeartbeat(context, node, identity, signal);
-  // Observed below; a failure of `start` must not leave it unhandled.
-  heard.catch(() => undefined);
-  await runtime.start(node.id, signal);
-  failpoint('bring-up/container-started');
-
-  const agent = await heard;
-  failpoint('bring-up/heard');
-  await registry.move(node.id, 'Running', '', {
-    pid: identity.pid,
-    pidStartTicks: identity.startTicks,
-    bootId: bootId(),
-    receiptKey: agent.receiptKey.toString('base64'),
-  });
-  failpoint('bring-up/running');
+): Promise<readonly StepTime[]> {
+  const { clock, log } = context;
+  const nobody = Promise.reject<AgentView>(new Error('nothing was started'));
+  nobody.catch(() => undefined);
+  const starting: Starting = {
+    context,
+    node,
+    hosting: context.hostings.of(node),
+    signal,
+    identity: identityOf(node),
+    heard: nobody,
+  };
+  return await runSteps('start', START_STEPS, starting, { undo, clock, log, about: { node: node.name } });
 }
 
-/** Changes with each boot of the host: containers of an earlier one are gone. */
-export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-
-async function createContainer(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<ProcessIdentity> {
-  const { logs, runtime, settings, clock } = context;
-  const spec = await containerSpec(context, node);
-  const log = await logs.open(nodeLogPlace(settings, node.id), startLine(clock.now()));
+async function createContainer({ context, node, hosting, signal }: Starting): Promise<ProcessIdentity> {
+  const spec = await hosting.containerSpec(node);
+  const log = await hosting.logs.open(hosting.logOf(node), startLine(context.clock.now()));
   let statusSocket: ListeningSocket | undefined;
   try {
-    // Through a socket in its own root, a node could lead whoever inspects it to any other socket of the host.
-    if (runtime.agentCgroup !== 'none') statusSocket = await listenForAnother(nodeSocket(settings, node.id));
-    return await runtime.create({ ...spec, output: log.output, statusSocket: statusSocket?.fd }, signal);
+    statusSocket = await hosting.listenForAgent(node);
+    return await hosting.runtime.create({ ...spec, output: log.output, statusSocket: statusSocket?.fd }, signal);
   } finally {
     statusSocket?.close();
     log.close();
   }
 }
 
-async function containerSpec(context: NodeContext, node: NodeRecord): Promise<Omit<ContainerSpec, 'output'>> {
-  const { settings, images, volumes, runtime } = context;
-  return {
-    nodeId: node.id,
-    hostname: node.name,
-    limits: { memoryBytes: node.memoryMb * MIB, cpuWeight: node.cpuWeight, pids: node.pidsLimit },
-    agentUid: agentUid(context, node),
-    rootfs: runtime.agentCgroup === 'none' ? '' : await images.rootfsOf(node.image),
-    volumePath: volumes.pathOf(node.id),
-    volumeUuid: node.volumeUuid,
-    loopDevice: node.loopDevice,
-    configDir: nodeConfigDir(settings, node.id),
-  };
-}
-
-const agentUid = (context: NodeContext, node: Pick<NodeRecord, 'slot'>): number =>
-  context.runtime.agentCgroup === 'none' ? (process.getuid?.() ?? 0) : context.settings.nodeUidBase + node.slot;
-
-async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void> {
-  const { settings, bus, network, runtime, volumes } = context;
-  const isContained = runtime.agentCgroup !== 'none';
+async function writeConfig(context: NodeContext, node: NodeRecord, hosting: Hosting): Promise<void> {
+  const { settings, bus } = context;
   const configDir = nodeConfigDir(settings, node.id);
   await mkdir(nodeRunDir(settings, node.id), { recursive: true, mode: 0o700 });
   await mkdir(configDir, { recursive: true, mode: 0o755 });
@@ -112,17 +141,12 @@ async function writeConfig(context: NodeContext, node: NodeRecord): Promise<void
     nodeName: node.name,
     instance: settings.instance,
     natsUrl: bus.url,
-    credsFile: join(isContained ? IN_NODE.config : configDir, 'agent.creds'),
+    ...hosting.agentPlaces(node),
     tokenPublicKey: context.tokenPublicKey.toString('base64'),
     host: node.ip,
     port: settings.dataPort,
-    dataDir: isContained ? IN_NODE.data : volumes.pathOf(node.id),
-    volume: volumes.usesLoopDevices ? { kind: 'mounted' } : { kind: 'directory', sizeBytes: node.storageBytes },
-    statusSocket: isContained ? { fd: STATUS_SOCKET_FD } : { path: nodeSocket(settings, node.id) },
-    cgroup: runtime.agentCgroup,
-    networkInterface: network.nodeInterface,
   };
-  const uid = agentUid(context, node);
+  const uid = hosting.agentUid(node);
   await writeNames(configDir, node);
   await writeSecret(join(configDir, 'agent.json'), JSON.stringify(config), uid);
   await writeSecret(join(configDir, 'agent.creds'), await bus.issueCredentials(node.id), uid);
@@ -144,13 +168,8 @@ async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
 }
 
 /** Resolves with the first heartbeat; rejects when the container ends, time is up or the caller goes. */
-function firstHeartbeat(
-  context: NodeContext,
-  node: NodeRecord,
-  identity: ProcessIdentity,
-  signal: AbortSignal,
-): Promise<AgentView> {
-  const { registry, settings, volumes } = context;
+function firstHeartbeat({ context, node, hosting, identity, signal }: Starting): Promise<AgentView> {
+  const { registry, settings } = context;
   return new Promise((resolve, reject) => {
     const done = (): void => {
       clearInterval(poll);
@@ -172,8 +191,8 @@ function firstHeartbeat(
     const poll = setInterval(() => {
       if (isAlive(identity)) return;
       done();
-      howItEnded(context.logs, nodeLogPlace(settings, node.id)).then(({ text }) => {
-        const why = startAdvice(text, node.name, volumes.pathOf(node.id));
+      howItEnded(hosting.logs, hosting.logOf(node)).then(({ text }) => {
+        const why = startAdvice(text, node.name, hosting.volumes.pathOf(node.id));
         reject(new NexusError('failed_precondition', `the node ended while it started: ${why}`));
       }, reject);
     }, DEATH_POLL_MS);

@@ -7,15 +7,10 @@ import type { AgentBus } from '../bus/port.js';
 import type { SharedCauses } from '../cause/shared-causes.js';
 import type { EventLog } from '../events/log.js';
 import type { HostRoom } from '../host/room.js';
-import type { ImageStore } from '../image/port.js';
-import type { LogWriters } from '../log/port.js';
+import type { Hostings } from '../hosting/port.js';
 import type { MetricsHistory } from '../metrics/history.js';
-import type { Subnet } from '../hosting/subnet.js';
-import type { NetworkFabric } from '../hosting/network.js';
-import type { ContainerRuntime } from '../hosting/runtime.js';
 import type { FileStore } from '../store/port.js';
 import type { ReplicaStore } from '../store/replica-port.js';
-import type { VolumeProvisioner } from '../hosting/volumes.js';
 import type { NodeRegistry } from './registry.js';
 
 /** What lives on nodes besides their own containers, and has to go before these do. */
@@ -29,15 +24,9 @@ export interface NodeContext {
   readonly metrics: MetricsHistory;
   readonly files: FileStore;
   readonly replicas: Pick<ReplicaStore, 'walk'>;
-  readonly runtime: ContainerRuntime;
-  readonly network: NetworkFabric;
-  readonly subnet: Subnet;
-  readonly volumes: VolumeProvisioner;
+  readonly hostings: Hostings;
   readonly bus: AgentBus;
   readonly causes: SharedCauses;
-  readonly images: ImageStore;
-  /** Of the nodes. */
-  readonly logs: LogWriters;
   readonly events: EventLog;
   readonly clock: Clock;
   readonly log: Logger;

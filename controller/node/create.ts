@@ -5,11 +5,13 @@ import { failpoint } from '../../shared/failpoint.js';
 import { newNodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
+import { volumePlaceOf } from '../hosting/record.js';
 import type { NodeRecord } from '../store/port.js';
 import { noRoom } from '../hosting/volume-errors.js';
 import { bringUp } from './bring-up.js';
 import type { NodeContext } from './context.js';
 import { removeLogs } from './log-bounds.js';
+import { runSteps, stepsInWords, type Step, type StepTime } from './steps.js';
 
 /** Checked by the edge's schema for form and range; what the host can bear is checked here. */
 export interface CreateNodeRequest {
@@ -22,15 +24,16 @@ export interface CreateNodeRequest {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** The first step: a name and a place are the node's from here on. */
 export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
   await assertHostCanBear(context, request);
-  const { registry, subnet, volumes, settings, clock } = context;
+  const { registry, clock } = context;
+  const hosting = context.hostings.own;
   const id = newNodeId();
-  const record = await registry.reserve(subnet.slots, (slot) => ({
+  const record = await registry.reserve(hosting.slots, (slot) => ({
     id,
     name: request.name,
-    slot,
-    ip: subnet.addressOf(slot),
+    ...hosting.placeIn(slot, randomUUID()),
     status: 'Creating',
     statusReason: '',
     desired: 'running',
@@ -42,34 +45,51 @@ export async function reserveNode(context: NodeContext, request: CreateNodeReque
     labels: request.labels,
     cordoned: false,
     draining: false,
-    loopDevice: volumes.usesLoopDevices ? settings.loopBase + slot : -1,
-    volumeUuid: randomUUID(),
     receiptKey: '',
-    pid: 0,
-    pidStartTicks: '',
-    bootId: '',
     createdAt: clock.now(),
   }));
-  failpoint('create/reserved');
+  failpoint(`create/${RESERVE_STEP}`);
   return record;
 }
+
+interface Making {
+  readonly context: NodeContext;
+  readonly node: NodeRecord;
+  readonly undo: UndoStack;
+  readonly signal: AbortSignal;
+}
+
+export const RESERVE_STEP = 'reserve';
+
+/** What comes before a node's first start. */
+export const CREATE_STEPS: readonly Step<Making>[] = [
+  {
+    name: 'make-volume',
+    do: async ({ context, node, signal }) => {
+      const { id: nodeId, storageBytes: sizeBytes, hosting } = node;
+      await context.hostings.of(node).volumes.create({ nodeId, sizeBytes, uuid: hosting.volumeUuid }, signal);
+    },
+    undo: {
+      'remove the volume': ({ context, node }) => context.hostings.of(node).volumes.remove(volumePlaceOf(node)),
+      'remove the log': ({ context, node }) => removeLogs(context.settings, node.id),
+      'release the reservation': ({ context, node, undo }) => release(context, node, undo),
+    },
+  },
+];
 
 /**
  * Codes besides the ports' own: cancelled. On failure nothing is left, not even the reservation. Only where undoing
  * itself fails the node stays, Removing.
  */
 export async function createNode(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
-  const { registry, volumes, settings } = context;
+  const { registry, clock, log } = context;
+  const about = { node: node.name };
   try {
-    await using undo = new UndoStack(context.log);
-    undo.defer('release the reservation', () => release(context, node, undo));
-    undo.defer('remove the log', () => removeLogs(settings, node.id));
-    undo.defer('remove the volume', () => volumes.remove(node.id, node.loopDevice));
-    const { id: nodeId, storageBytes: sizeBytes, volumeUuid: uuid } = node;
-    await volumes.create({ nodeId, sizeBytes, uuid }, signal);
-    failpoint('create/volume-made');
-    await bringUp(context, node, undo, signal);
+    await using undo = new UndoStack(log);
+    const made = await runSteps('create', CREATE_STEPS, { context, node, undo, signal }, { undo, clock, log, about });
+    const times = [...made, ...(await bringUp(context, node, undo, signal))];
     undo.commit();
+    await context.events.append('node.started', node.name, startedText(node, times));
     return registry.expect(node.id);
   } catch (error) {
     const failure = toNexusError(error).during(`create node ${node.name}`);
@@ -82,6 +102,10 @@ export async function createNode(context: NodeContext, node: NodeRecord, signal:
     throw failure;
   }
 }
+
+/** Of an event. */
+export const startedText = ({ name }: NodeRecord, times: readonly StepTime[]): string =>
+  `node ${name} was started: ${stepsInWords(times)}`;
 
 /**
  * Without its record what could not be undone would belong to nobody, and the next node would be given its slot. So
@@ -97,7 +121,7 @@ async function release({ registry }: NodeContext, node: NodeRecord, undo: UndoSt
 }
 
 async function assertHostCanBear(context: NodeContext, request: CreateNodeRequest): Promise<void> {
-  if (context.runtime.agentCgroup !== 'none') await context.images.rootfsOf(request.image);
+  await context.hostings.own.rootfsOf(request.image);
   if (request.memoryMb * MIB > context.hostMemoryBytes) {
     const has = `${(context.hostMemoryBytes / GIB).toFixed(1)}G`;
     throw new NexusError(
@@ -105,6 +129,6 @@ async function assertHostCanBear(context: NodeContext, request: CreateNodeReques
       `${request.memoryMb}M of memory is more than this machine has (${has}); choose a smaller --mem`,
     );
   }
-  const free = await context.volumes.freeBytes();
+  const free = await context.hostings.own.volumes.freeBytes();
   if (request.storageBytes > free) throw noRoom(request.storageBytes, free, context.settings.stateDir);
 }

@@ -15,7 +15,7 @@ export async function endCluster(
   tell: Tell,
   stop: (last: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
-  const { registry, runtime, network, causes, settings } = service.context;
+  const { registry, hostings, causes, settings } = service.context;
   const verb = purge ? 'removing' : 'stopping';
   await Promise.all(
     registry.list().map(async (node) => {
@@ -26,9 +26,9 @@ export async function endCluster(
       });
     }),
   );
-  await runtime.dispose();
+  for (const { runtime } of hostings.all) await runtime.dispose();
   await causes.letNetworkGo();
-  await network.dispose();
+  for (const { network } of hostings.all) await network.dispose();
   await tell('stopping the bus and the controller');
   // The answer must be out before the socket goes: the rest happens once this call has ended.
   setImmediate(() => {

@@ -5,6 +5,7 @@
  */
 import { toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
+import { identityOf } from '../hosting/record.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeService } from './service.js';
 import { isListening, isWaiting } from './state.js';
@@ -22,8 +23,8 @@ export class NodeMender {
   async tick(signal: AbortSignal): Promise<void> {
     const { registry, causes, clock, hostRoom } = this.service.context;
     const linked = registry.list().filter(({ status }) => isListening(status));
-    const loose = new Set(await causes.lookAtNetwork(linked.map(({ slot }) => slot)));
-    for (const node of linked.filter(({ slot }) => loose.has(slot))) await this.#relink(node, signal);
+    const loose = new Set(await causes.lookAtNetwork(linked.map(({ hosting }) => hosting.slot)));
+    for (const node of linked.filter(({ hosting }) => loose.has(hosting.slot))) await this.#relink(node, signal);
     for (const id of this.#notBefore.keys()) if (registry.get(id) === undefined) this.#notBefore.delete(id);
     if (causes.current !== undefined || hostRoom.isFull) return;
     await Promise.all(
@@ -36,12 +37,13 @@ export class NodeMender {
 
   /** Under the node's lock: it may be stopping, which takes its link away. */
   async #relink({ id, name }: NodeRecord, signal: AbortSignal): Promise<void> {
-    const { registry, network, events, log } = this.service.context;
+    const { registry, hostings, events, log } = this.service.context;
     try {
       await this.service.exclusively(id, async () => {
         const node = registry.get(id);
         if (node === undefined || !isListening(node.status)) return;
-        await network.relink({ slot: node.slot, ip: node.ip, pid: node.pid }, signal);
+        const link = { slot: node.hosting.slot, ip: node.ip, pid: identityOf(node).pid };
+        await hostings.of(node).network.relink(link, signal);
         await events.append(
           'node.relinked',
           name,

@@ -6,11 +6,11 @@ import { isAlive } from '../host/process-identity.js';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ended, identityOf, wasStartedInThisBoot } from '../hosting/record.js';
 import type { NodeRecord } from '../store/port.js';
-import { bootId } from './bring-up.js';
 import type { NodeContext } from './context.js';
 import type { NodeService } from './service.js';
-import { dismantle, identityOf } from './take-down.js';
+import { dismantle } from './take-down.js';
 
 /** What shall become of a node: pure, from its record and what the host shows. */
 export type BootPlan = 'adopt' | 'erase' | 'finish-stop' | 'start' | 'fail' | 'leave';
@@ -39,11 +39,10 @@ export function planBoot(node: NodeRecord, isRunning: boolean, isSameBoot: boole
 export async function reconcileAtBoot(service: NodeService, signal: AbortSignal): Promise<void> {
   const { registry, log } = service.context;
   const nodes = registry.list();
-  const boot = bootId();
   await removeLeftovers(service, new Set(nodes.map((node) => node.id)));
   const results = await Promise.allSettled(
     nodes.map(async (node) => {
-      const plan = planBoot(node, isAlive(identityOf(node)), node.bootId === boot);
+      const plan = planBoot(node, isAlive(identityOf(node)), wasStartedInThisBoot(node));
       log.info({ node: node.name, status: node.status, plan }, 'reconciling');
       await service.exclusively(node.id, () => apply(service, node, plan, signal));
     }),
@@ -72,19 +71,18 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
       return;
     case 'finish-stop':
       await dismantle(context, node);
-      await context.registry.move(node.id, 'Stopped', '', { pid: 0, pidStartTicks: '' });
+      await context.registry.move(node.id, 'Stopped', '', { hosting: ended(node.hosting) });
       return;
     case 'fail':
       await context.registry.move(node.id, 'Failed', 'its container ended while the controller was away', {
-        pid: 0,
-        pidStartTicks: '',
+        hosting: ended(node.hosting),
       });
       await dismantle(context, node);
       return;
     case 'start':
       await dismantle(context, node);
       // Through Stopped: the transitions know no short cut from a dead container to a new one.
-      await context.registry.update(node.id, { status: 'Stopped', pid: 0, pidStartTicks: '' });
+      await context.registry.update(node.id, { status: 'Stopped', hosting: ended(node.hosting) });
       await service.startLocked(context.registry.expect(node.id), signal);
       return;
     case 'leave':
@@ -96,7 +94,8 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
  * Commands whose input and output went with an earlier controller: nobody can hear them or end them by a key any more,
  * and whoever waited for them was told that they are cut off.
  */
-async function endOrphans({ runtime, events, log }: NodeContext, node: NodeRecord): Promise<void> {
+async function endOrphans({ hostings, events, log }: NodeContext, node: NodeRecord): Promise<void> {
+  const { runtime } = hostings.of(node);
   try {
     for (const command of await runtime.endCommands(node.id, ORPHAN_GRACE_MS, 'orphaned')) {
       await events.append(
@@ -119,7 +118,7 @@ const MOST_SHOWN = 200;
  * long that the watch has its own opinion: who asks for room as soon as the controller is up must not meet nodes that
  * seem full.
  */
-function nextHeartbeat({ registry, settings }: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
+function nextHeartbeat({ registry, hostings }: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {
       stopWaiting();
@@ -128,7 +127,7 @@ function nextHeartbeat({ registry, settings }: NodeContext, node: NodeRecord, si
       resolve();
     };
     const stopWaiting = registry.onNextHeartbeat(node.id, done);
-    const timer = setTimeout(done, settings.suspectAfterMs);
+    const timer = setTimeout(done, hostings.of(node).liveness.suspectAfterMs);
     signal.addEventListener('abort', done);
   });
 }
@@ -138,19 +137,21 @@ function nextHeartbeat({ registry, settings }: NodeContext, node: NodeRecord, si
  * One that can't be removed must not keep the nodes waiting: the next start finds it again.
  */
 async function removeLeftovers(service: NodeService, known: ReadonlySet<NodeId>): Promise<void> {
-  const { runtime, network, registry, settings, log } = service.context;
+  const { hostings, registry, settings, log } = service.context;
   const remove = async (what: string, work: () => Promise<void>): Promise<void> => {
     log.warn({ what }, 'removing what no node has');
     await work().catch((error: unknown) => {
       log.error({ err: error, what }, 'it could not be removed; the next start tries again');
     });
   };
-  for (const id of await runtime.list()) {
-    if (!known.has(id)) await remove(`container ${id}`, () => runtime.remove(id));
-  }
-  const slots = new Set(registry.list().map((node) => node.slot));
-  for (const slot of await network.list()) {
-    if (!slots.has(slot)) await remove(`link ${slot}`, () => network.detach(slot));
+  const slots = new Set(registry.list().map(({ hosting }) => hosting.slot));
+  for (const { runtime, network } of hostings.all) {
+    for (const id of await runtime.list()) {
+      if (!known.has(id)) await remove(`container ${id}`, () => runtime.remove(id));
+    }
+    for (const slot of await network.list()) {
+      if (!slots.has(slot)) await remove(`link ${slot}`, () => network.detach(slot));
+    }
   }
   const folders: string[] = await readdir(settings.runDir).catch(() => []);
   for (const name of folders.filter(isNodeId)) {

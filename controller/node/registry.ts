@@ -52,7 +52,7 @@ export class NodeRegistry {
   }
 
   list(): NodeRecord[] {
-    return [...this.#records.values()].sort((a, b) => a.slot - b.slot);
+    return [...this.#records.values()].sort((a, b) => a.hosting.slot - b.hosting.slot);
   }
 
   get(id: NodeId): NodeRecord | undefined {

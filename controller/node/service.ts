@@ -8,13 +8,14 @@ import { failpoint } from '../../shared/failpoint.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
+import { ended } from '../hosting/record.js';
 import type { ExecHandle, ExecSpec } from '../hosting/runtime.js';
 import type { FileRecord, NodeRecord } from '../store/port.js';
 import { isReadable } from '../../shared/volume-state.js';
 import { bringUp } from './bring-up.js';
 import { unconfirmedOn } from './confirm-copies.js';
 import type { NodeContext } from './context.js';
-import { createNode, reserveNode, type CreateNodeRequest } from './create.js';
+import { createNode, reserveNode, startedText, type CreateNodeRequest } from './create.js';
 import { isListening, isWaiting, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase, eraseFromHost } from './take-down.js';
 import { assertMayEnd, conditionOf } from './volume-condition.js';
@@ -217,7 +218,9 @@ export class NodeService {
       }
       const setLimits = ({ memoryMb, cpuWeight, pidsLimit }: NodeRecord): Promise<void> =>
         isListening(node.status)
-          ? this.context.runtime.update(node.id, { memoryBytes: memoryMb * MIB, cpuWeight, pids: pidsLimit })
+          ? this.context.hostings
+              .of(node)
+              .runtime.update(node.id, { memoryBytes: memoryMb * MIB, cpuWeight, pids: pidsLimit })
           : Promise.resolve();
       await setLimits(wanted);
       const after = await this.context.registry.update(node.id, limits).catch(async (error: unknown) => {
@@ -248,7 +251,7 @@ export class NodeService {
         `node ${node.name} is ${node.status}; start it with: nexus node start ${node.name}`,
       );
     }
-    return this.context.runtime.exec(node.id, spec);
+    return this.context.hostings.of(node).runtime.exec(node.id, spec);
   }
 
   /** A container that ended by itself: what is left of it goes, the volume stays, the node is Failed. */
@@ -256,7 +259,7 @@ export class NodeService {
     await this.#locked(id, async () => {
       const node = this.context.registry.get(id);
       if (node === undefined || !isListening(node.status)) return;
-      await this.context.registry.move(id, 'Failed', reason, { pid: 0, pidStartTicks: '' });
+      await this.context.registry.move(id, 'Failed', reason, { hosting: ended(node.hosting) });
       await dismantle(this.context, node);
     });
   }
@@ -276,15 +279,16 @@ export class NodeService {
     signal: AbortSignal,
     afterCancel: NodeRecord['desired'] = 'running',
   ): Promise<NodeRecord> {
-    const { registry, causes, clock, log } = this.context;
+    const { registry, events, causes, clock, log } = this.context;
     return await this.#starts.runExclusive(async () => {
       signal.throwIfAborted();
       const beganAt = clock.monotonic();
       const creating = await registry.move(node.id, 'Creating', '', { desired: 'running' });
       try {
         await using undo = new UndoStack(this.context.log);
-        await bringUp(this.context, creating, undo, signal);
+        const times = await bringUp(this.context, creating, undo, signal);
         undo.commit();
+        await events.append('node.started', creating.name, startedText(creating, times));
         return registry.expect(node.id);
       } catch (error) {
         const failure = toNexusError(error).during(`start node ${node.name}`);
@@ -323,7 +327,7 @@ export class NodeService {
     return await this.#stops.runExclusive(async () => {
       await askToEnd(this.context, node, graceMs);
       await dismantle(this.context, node);
-      return await registry.move(node.id, 'Stopped', '', { pid: 0, pidStartTicks: '' });
+      return await registry.move(node.id, 'Stopped', '', { hosting: ended(node.hosting) });
     });
   }
 
@@ -373,11 +377,11 @@ export class NodeService {
       return;
     }
     await dismantle(this.context, node);
-    const ended = { pid: 0, pidStartTicks: '' };
+    const patch = { hosting: ended(node.hosting) };
     const putOff = this.#putOff.get(id);
-    if (node.status === 'Stopping') await registry.move(id, 'Stopped', '', ended);
-    else if (putOff !== undefined) await registry.move(id, 'Stopped', putOff, ended);
-    else await registry.move(id, 'Failed', 'its start failed, and that could not be stored at once', ended);
+    if (node.status === 'Stopping') await registry.move(id, 'Stopped', '', patch);
+    else if (putOff !== undefined) await registry.move(id, 'Stopped', putOff, patch);
+    else await registry.move(id, 'Failed', 'its start failed, and that could not be stored at once', patch);
     this.#putOff.delete(id);
   }
 }

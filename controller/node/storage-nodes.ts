@@ -92,7 +92,7 @@ export class ClusterStorageNodes implements NodeDirectory {
   }
 
   #view(record: NodeRecord): StorageNode {
-    const { registry, settings } = this.context;
+    const { registry, hostings } = this.context;
     const agent = registry.agent(record.id);
     const { state, reason } = conditionOf(agent);
     const isHeard = record.status === 'Running' || record.status === 'Suspect';
@@ -102,7 +102,7 @@ export class ClusterStorageNodes implements NodeDirectory {
     return {
       id: record.id,
       name: record.name,
-      address: `${record.ip}:${settings.dataPort}`,
+      address: hostings.of(record).addressOf(record),
       schedulable: isPlace && takesChunks(state),
       ...(isPlace && !takesChunks(state) ? { unfit: `its volume is ${state}: ${reason}` } : {}),
       readable: isHeard && isReadable(state),

@@ -3,16 +3,16 @@
  * let go. Every part is idempotent, so that a controller that died in the middle simply does it again.
  */
 import { rm } from 'node:fs/promises';
-import { failpoint } from '../../shared/failpoint.js';
 import { toNexusError } from '../../shared/errors.js';
+import { UndoStack } from '../../shared/undo.js';
 import { isAlive } from '../host/process-identity.js';
-import type { ProcessIdentity } from '../hosting/runtime.js';
+import type { Hosting } from '../hosting/port.js';
+import { identityOf, volumePlaceOf } from '../hosting/record.js';
 import type { NodeRecord } from '../store/port.js';
 import type { NodeContext } from './context.js';
 import { removeLogs } from './log-bounds.js';
-import { nodeLogPlace, nodeRunDir } from './paths.js';
-
-export const identityOf = (node: NodeRecord): ProcessIdentity => ({ pid: node.pid, startTicks: node.pidStartTicks });
+import { nodeRunDir } from './paths.js';
+import { runSteps, type Step } from './steps.js';
 
 const DEATH_POLL_MS = 5;
 /** For the agent, when others have used up the grace: it has to answer and to close its files. */
@@ -26,7 +26,8 @@ const EXIT_SLACK_MS = 1000;
  * container's first process, is that of everything in it.
  */
 export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: number): Promise<boolean> {
-  const { clock, log, bus, guests, runtime } = context;
+  const { clock, log, bus, guests } = context;
+  const { runtime } = context.hostings.of(node);
   const identity = identityOf(node);
   if (!isAlive(identity)) return true;
   const endsAt = clock.monotonic() + graceMs;
@@ -51,33 +52,70 @@ export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: 
   return true;
 }
 
-/** Container, link and runtime folder go; volume and reservation stay. */
-export async function dismantle(context: NodeContext, node: NodeRecord): Promise<void> {
-  const { runtime, network, volumes, settings, logs } = context;
-  await context.guests.leave(node.id, 0);
-  await runtime.remove(node.id);
-  failpoint('take-down/container-removed');
-  await network.detach(node.slot);
-  failpoint('take-down/link-removed');
-  await volumes.waitReleased(node.id, node.loopDevice);
-  await logs.settle(nodeLogPlace(settings, node.id), true);
-  await rm(nodeRunDir(settings, node.id), { recursive: true, force: true });
-  failpoint('take-down/dismantled');
+interface Leaving {
+  readonly context: NodeContext;
+  readonly node: NodeRecord;
+  readonly hosting: Hosting;
 }
+
+/** Container, link and runtime folder go; volume and reservation stay. */
+export const DISMANTLE_STEPS: readonly Step<Leaving>[] = [
+  { name: 'send-guests-away', do: ({ context, node }) => context.guests.leave(node.id, 0) },
+  { name: 'remove-container', do: ({ node, hosting }) => hosting.runtime.remove(node.id) },
+  { name: 'remove-link', do: ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
+  {
+    name: 'release-volume',
+    do: async ({ node, hosting }) => {
+      await hosting.volumes.waitReleased(volumePlaceOf(node));
+      await hosting.logs.settle(hosting.logOf(node), true);
+    },
+  },
+  {
+    name: 'remove-folder',
+    do: ({ context, node }) => rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true }),
+  },
+];
+
+/** What the store knows goes last, so that a cut-off removal is known and finished later. */
+export const REMOVE_STEPS: readonly Step<Leaving>[] = [
+  { name: 'remove-volume', do: removeVolume },
+  { name: 'forget-replicas', do: ({ context, node }) => context.files.forgetNode(node.id) },
+  { name: 'forget-node', do: ({ context, node }) => context.registry.remove(node.id) },
+];
+
+async function removeVolume({ context, node, hosting }: Leaving): Promise<void> {
+  await hosting.volumes.remove(volumePlaceOf(node));
+  await removeLogs(context.settings, node.id);
+}
+
+export const dismantle = (context: NodeContext, node: NodeRecord): Promise<void> =>
+  takeDown('dismantle', DISMANTLE_STEPS, context, node);
 
 /** All of it but what the store knows. */
 export async function eraseFromHost(context: NodeContext, node: NodeRecord): Promise<void> {
   await dismantle(context, node);
-  await context.volumes.remove(node.id, node.loopDevice);
-  failpoint('remove/volume-removed');
-  await removeLogs(context.settings, node.id);
+  await removeVolume({ context, node, hosting: context.hostings.of(node) });
 }
 
-/** Everything of the node goes. The record is last, so that a cut-off removal is known and finished later. */
+/** Everything of the node goes. */
 export async function erase(context: NodeContext, node: NodeRecord): Promise<void> {
-  await eraseFromHost(context, node);
-  await context.files.forgetNode(node.id);
-  failpoint('remove/replicas-forgotten');
-  await context.registry.remove(node.id);
-  failpoint('remove/record-removed');
+  await dismantle(context, node);
+  await takeDown('remove', REMOVE_STEPS, context, node);
+}
+
+/** Nothing of it is undone: what was cut off goes on at the next start. */
+async function takeDown(
+  list: string,
+  steps: readonly Step<Leaving>[],
+  context: NodeContext,
+  node: NodeRecord,
+): Promise<void> {
+  const { clock, log } = context;
+  const undo = new UndoStack(log);
+  await runSteps(
+    list,
+    steps,
+    { context, node, hosting: context.hostings.of(node) },
+    { undo, clock, log, about: { node: node.name } },
+  );
 }

@@ -112,7 +112,8 @@ export class VolumeWatch {
   }
 
   async #lookAtHost(): Promise<void> {
-    const { volumes, clock } = this.service.context;
+    const { hostings, clock } = this.service.context;
+    const { volumes } = hostings.own;
     this.#hostHasRoom = (await volumes.freeBytes().catch(() => 0)) > 0;
     if (!this.#hostHasRoom) this.#fullAt = clock.monotonic();
   }

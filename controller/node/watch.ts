@@ -4,13 +4,12 @@ import type { NodeId } from '../../shared/ids.js';
 import { HEARTBEAT_INTERVAL_MS } from '../../shared/limits.js';
 import type { BusListener } from '../bus/port.js';
 import { isAlive } from '../host/process-identity.js';
+import { identityOf } from '../hosting/record.js';
 import { checkHeartbeat, checkReport } from './agent-messages.js';
 import { howItEnded } from './ending.js';
 import { ownDelay, verdict } from './liveness.js';
 import type { NodeService } from './service.js';
-import { nodeLogPlace } from './paths.js';
 import { isListening } from './state.js';
-import { identityOf } from './take-down.js';
 
 export const WATCH_PERIOD_MS = 500;
 /** After the bus said that a connection closed: how long the process is looked at before heartbeats take over. */
@@ -98,12 +97,12 @@ export class NodeWatch implements BusListener {
   }
 
   async #judgeOnce(id: NodeId): Promise<void> {
-    const { registry, clock, settings } = this.service.context;
+    const { registry, clock } = this.service.context;
     const node = registry.get(id);
     const agent = registry.agent(id);
     if (node === undefined || agent === undefined || !isListening(node.status)) return;
     const silentForMs = clock.monotonic() - agent.heardAt;
-    const due = verdict(node.status, silentForMs, settings);
+    const due = verdict(node.status, silentForMs, this.service.context.hostings.of(node).liveness);
     if (due === undefined) return;
     const silence = `the agent has been silent for ${(silentForMs / 1000).toFixed(1)} s`;
     await registry.move(id, due, due === 'Running' ? '' : silence);
@@ -128,8 +127,11 @@ export class NodeWatch implements BusListener {
     if (this.#failing.has(id)) return;
     this.#failing.add(id);
     try {
-      const { runtime, settings, logs } = this.service.context;
-      const { text, wasKilled } = await howItEnded(logs, nodeLogPlace(settings, id));
+      const { registry, hostings } = this.service.context;
+      const node = registry.get(id);
+      if (node === undefined) return;
+      const { runtime, logs, logOf } = hostings.of(node);
+      const { text, wasKilled } = await howItEnded(logs, logOf(node));
       const outOfMemory = wasKilled && (await runtime.wasOutOfMemory(id));
       const reason = outOfMemory
         ? 'its container ended: out of memory; give it more with nexus node resize --mem'

@@ -86,7 +86,7 @@ function controllerShape({ context, startedAt, ownLog }: ClusterMetricsDeps): Co
   };
 }
 
-function observed({ metrics, registry, settings }: NodeContext, node: NodeRecord): ObservedNode {
+function observed({ metrics, registry, hostings }: NodeContext, node: NodeRecord): ObservedNode {
   const agent = registry.agent(node.id);
   const { state } = conditionOf(agent);
   const isUp = isListening(node.status);
@@ -97,7 +97,7 @@ function observed({ metrics, registry, settings }: NodeContext, node: NodeRecord
     schedulable: node.status === 'Running' && !node.cordoned && !node.draining && takesChunks(state),
     volumeState: hasFigures(node.status) && agent?.report !== undefined ? state : '',
     rejectedMessages: BigInt(registry.misconduct.rejected(node.id)),
-    agentAddress: isUp ? `${node.ip}:${settings.dataPort}` : '',
+    agentAddress: isUp ? hostings.of(node).addressOf(node) : '',
     metrics: sample === undefined ? undefined : metricsShape(node, sample),
   };
 }

@@ -162,7 +162,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
 }
 
 function warnings({ context, snapshot, upkeep, gateway, ownLog, mail }: ClusterDeps): readonly Warning[] {
-  const { registry, runtime, causes } = context;
+  const { registry, hostings, causes } = context;
   const { problem } = gateway();
   return withCause(causes.current, [
     ...snapshot.warnings.map((text) => warn('database-lost', text)),
@@ -175,7 +175,7 @@ function warnings({ context, snapshot, upkeep, gateway, ownLog, mail }: ClusterD
       .list()
       .flatMap(({ id, name }) => registry.misconduct.warning(id, name))
       .map((text) => warn('node-misbehaves', text)),
-    ...runtime.caveats.map((text) => warn('runtime-caveat', text)),
+    ...hostings.all.flatMap(({ runtime }) => runtime.caveats).map((text) => warn('runtime-caveat', text)),
     ...nodeWarnings(
       registry.list().map((record) => {
         const agent = registry.agent(record.id);

@@ -1,6 +1,7 @@
 /** A node as the outside sees it. */
-import type { Settings } from '../../shared/config/settings.js';
 import type { Node, NodeReport } from '../../shared/gen/nexus/v1/node.js';
+import type { Hosting } from '../hosting/port.js';
+import { identityOf, shownLoopDevice } from '../hosting/record.js';
 import type { AgentView } from '../node/registry.js';
 import { hasFigures, isListening } from '../node/state.js';
 import { conditionOf } from '../node/volume-condition.js';
@@ -11,7 +12,7 @@ export function nodeShape(
   record: NodeRecord,
   agent: AgentView | undefined,
   cpuPercent: number | undefined,
-  settings: Settings,
+  hosting: Pick<Hosting, 'addressOf'>,
 ): Node {
   const isUp = isListening(record.status);
   const isKnown = hasFigures(record.status) && agent?.report !== undefined;
@@ -31,13 +32,13 @@ export function nodeShape(
     createdAt: new Date(record.createdAt).toISOString(),
     cordoned: record.cordoned,
     draining: record.draining,
-    slot: record.slot,
+    slot: record.hosting.slot,
     report: hasFigures(record.status) ? reportShape(agent, cpuPercent) : undefined,
-    pid: isUp ? record.pid : 0,
+    pid: isUp ? identityOf(record).pid : 0,
     agentVersion: isUp ? (agent?.version ?? '') : '',
     agentStartedAt: isUp && agent !== undefined && agent.startedAt > 0 ? new Date(agent.startedAt).toISOString() : '',
-    dataAddress: `${record.ip}:${settings.dataPort}`,
-    loopDevice: record.loopDevice,
+    dataAddress: hosting.addressOf(record),
+    loopDevice: shownLoopDevice(record),
     volumeState: isKnown ? condition.state : '',
     volumeReason: isKnown ? condition.reason : '',
   };

@@ -19,10 +19,10 @@ import { parseRequest } from './validate.js';
 const MAX_LOST_NAMED = 100;
 
 export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: Edge): NodeServiceServer {
-  const { registry, metrics, settings } = service.context;
+  const { registry, metrics, hostings, settings } = service.context;
   const access = new NodeAccess(registry, settings.nodesPerUser);
   const shape = (record: NodeRecord): Node =>
-    nodeShape(record, registry.agent(record.id), latestFigures(metrics, record)?.cpuPercent, settings);
+    nodeShape(record, registry.agent(record.id), latestFigures(metrics, record)?.cpuPercent, hostings.of(record));
   return {
     createNode: unary(edge, async (request, { caller, signal }) => {
       const { cpuShares: cpuWeight, storageSize: storageBytes, ...rest } = parseRequest(createNodeSchema, request);

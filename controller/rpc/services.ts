@@ -61,7 +61,7 @@ export function servicesFor(
   });
   return [
     service('node', NodeServiceService, nodeServiceHandlers(nodes, upkeep, edge)),
-    service('image', ImageServiceService, imageServiceHandlers(context.images, registry, edge)),
+    service('image', ImageServiceService, imageServiceHandlers(context.hostings.own.images, registry, edge)),
     service('file', FileServiceService, fileServiceHandlers(files, upkeep, registry, edge)),
     service(
       'fs',

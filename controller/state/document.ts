@@ -84,7 +84,7 @@ const time = (ms: number): string => new Date(ms).toISOString();
 export const nodeCard = (node: NodeRecord): NodeCard => ({
   id: node.id,
   name: node.name,
-  slot: node.slot,
+  slot: node.hosting.slot,
   desired: node.desired,
   memory_mb: node.memoryMb,
   cpu_shares: node.cpuWeight,
@@ -93,7 +93,7 @@ export const nodeCard = (node: NodeRecord): NodeCard => ({
   image: node.image,
   labels: { ...node.labels },
   cordoned: node.cordoned,
-  volume_uuid: node.volumeUuid,
+  volume_uuid: node.hosting.volumeUuid,
   receipt_key: node.receiptKey,
   created_at: time(node.createdAt),
 });

@@ -3,7 +3,7 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeService } from '../node/service.js';
 import type { ArchiveStore } from '../store/archive-port.js';
 import type { NodeRecord } from '../store/port.js';
-import { contentOf, parseDocument, type Placing } from './restore.js';
+import { contentOf, parseDocument } from './restore.js';
 
 export interface Imported {
   readonly nodes: number;
@@ -17,24 +17,15 @@ export interface StateDeps {
   readonly service: NodeService;
 }
 
-/** Where this cluster puts the node of a slot. */
-export function placingOf(service: NodeService): Placing {
-  const { subnet, volumes, settings } = service.context;
-  return {
-    addressOf: (slot) => subnet.addressOf(slot),
-    loopDeviceOf: (slot) => (volumes.usesLoopDevices ? settings.loopBase + slot : -1),
-  };
-}
-
 /** Codes: invalid_argument (no such document), failed_precondition (something is there already). */
 export async function importState({ archive, service }: StateDeps, json: string): Promise<Imported> {
   const document = parseDocument(json);
-  const { subnet } = service.context;
-  const outside = document.nodes.find((node) => node.slot >= subnet.slots);
+  const { own } = service.context.hostings;
+  const outside = document.nodes.find((node) => node.slot >= own.slots);
   if (outside !== undefined) {
     throw new NexusError(
       'failed_precondition',
-      `node ${outside.name} has slot ${outside.slot}, and the subnet has ${subnet.slots}; set a larger subnet`,
+      `node ${outside.name} has slot ${outside.slot}, and the subnet has ${own.slots}; set a larger subnet`,
     );
   }
   if (!(await archive.isEmpty())) {
@@ -43,7 +34,7 @@ export async function importState({ archive, service }: StateDeps, json: string)
       'this cluster has nodes or files already; import into an empty one: stop it, move nexus.db away, start it again',
     );
   }
-  const { content, warnings } = contentOf(document, placingOf(service));
+  const { content, warnings } = contentOf(document, own);
   await archive.restore(content);
   const failures = await takeUp(service, content.nodes);
   return {

@@ -10,7 +10,7 @@ import type { NodeService } from '../node/service.js';
 import type { FileStore, NodeRecord } from '../store/port.js';
 import type { ReplicaStore } from '../store/replica-port.js';
 import { nodeSchema, type NodeCard } from './document.js';
-import { placingOf, startAll, type StateDeps } from './import.js';
+import { startAll, type StateDeps } from './import.js';
 import { nodeOf } from './restore.js';
 import { planRebuild, type FoundCopy, type RebuiltFile } from './rebuild-plan.js';
 
@@ -66,8 +66,10 @@ export async function rebuildState(
 
 /** Nodes whose volumes are there and that the cluster does not know. One whose slot is taken gets another. */
 async function adoptable(service: NodeService, warnings: string[]): Promise<NodeRecord[]> {
-  const { registry, volumes, subnet } = service.context;
-  const taken = new Set(registry.list().map((node) => node.slot));
+  const { registry, hostings } = service.context;
+  const { own } = hostings;
+  const { volumes, slots } = own;
+  const taken = new Set(registry.list().map(({ hosting }) => hosting.slot));
   const names = new Set(registry.list().map((node) => node.name));
   const found: NodeRecord[] = [];
   for (const { nodeId, card: text } of await volumes.described()) {
@@ -77,13 +79,13 @@ async function adoptable(service: NodeService, warnings: string[]): Promise<Node
       warnings.push(`the volume ${volumes.pathOf(nodeId)} has no readable description; it was left alone`);
       continue;
     }
-    const slot = taken.has(card.slot) || card.slot >= subnet.slots ? freeSlot(taken, subnet.slots) : card.slot;
+    const slot = taken.has(card.slot) || card.slot >= slots ? freeSlot(taken, slots) : card.slot;
     const name = names.has(card.name) ? `${card.name.slice(0, 50)}-${card.id}` : card.name;
     taken.add(slot);
     names.add(name);
-    found.push(nodeOf({ ...card, name, desired: 'running' }, slot, placingOf(service)));
+    found.push(nodeOf({ ...card, name, desired: 'running' }, slot, own));
   }
-  return found.sort((a, b) => a.slot - b.slot);
+  return found.sort((a, b) => a.hosting.slot - b.hosting.slot);
 }
 
 function parseCard(text: string): NodeCard | undefined {

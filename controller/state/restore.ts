@@ -7,6 +7,7 @@ import type { ChunkId, EntryId, FileId, NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { ArchiveContent } from '../store/archive-port.js';
 import { topOf } from '../store/fs-port.js';
+import type { Hosting } from '../hosting/port.js';
 import type { NodeRecord } from '../store/port.js';
 import { parsePath } from '../vfs/path.js';
 import { documentSchema, FORMAT_VERSION, type NodeCard, type StateDocument } from './document.js';
@@ -96,18 +97,14 @@ function parseJson(json: string): unknown {
   }
 }
 
-/** What of a host follows from a node's slot, which may be another than where the document was written. */
-export interface Placing {
-  readonly addressOf: (slot: number) => string;
-  readonly loopDeviceOf: (slot: number) => number;
-}
+/** Finds the place of a slot, which may be another than where the document was written. */
+export type Placing = Pick<Hosting, 'placeIn'>;
 
 /** Stopped, whatever it was: whoever puts it back starts it. */
 export const nodeOf = (card: NodeCard, slot: number, placing: Placing): NodeRecord => ({
   id: card.id as NodeId,
   name: card.name,
-  slot,
-  ip: placing.addressOf(slot),
+  ...placing.placeIn(slot, card.volume_uuid),
   status: 'Stopped',
   statusReason: 'put back from a copy of the state',
   desired: card.desired,
@@ -119,12 +116,7 @@ export const nodeOf = (card: NodeCard, slot: number, placing: Placing): NodeReco
   labels: card.labels,
   cordoned: card.cordoned,
   draining: false,
-  loopDevice: placing.loopDeviceOf(slot),
-  volumeUuid: card.volume_uuid,
   receiptKey: card.receipt_key,
-  pid: 0,
-  pidStartTicks: '',
-  bootId: '',
   createdAt: Date.parse(card.created_at),
 });
 

@@ -2,6 +2,7 @@
 import type { EntityManager } from 'typeorm';
 import type { EntryId, FileId } from '../../shared/ids.js';
 import type { ArchiveContent, ArchivedAccount, ArchivedEntry, ArchivedFile, ArchiveStore } from './archive-port.js';
+import { nodeRow } from './node-store.js';
 import { ChunkEntity, FileEntity, NodeEntity, ReplicaEntity } from './entities.js';
 import { charge, ensureAccount } from './typeorm-accounts.js';
 import { checkedId, chunksOfFiles, parts } from './typeorm-chunks.js';
@@ -75,7 +76,7 @@ export class TypeormArchiveStore implements ArchiveStore {
 
   async restore({ nodes, accounts, entries, files }: ArchiveContent): Promise<void> {
     await this.database.write(async (manager) => {
-      for (const node of nodes) await manager.insert(NodeEntity, { ...node });
+      for (const node of nodes) await manager.insert(NodeEntity, nodeRow(node));
       for (const { owner, limit, createdAt } of accounts) {
         await ensureAccount(manager, owner, createdAt);
         await query(manager, 'UPDATE accounts SET quota = ? WHERE owner = ?', [limit, owner]);

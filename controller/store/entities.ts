@@ -28,7 +28,14 @@ export interface MarkRow {
   readonly value: number;
 }
 
-export const NodeEntity = new EntitySchema<NodeRecord>({
+/** The slot of a node's hosting is a column of its own, which is unique. */
+export type NodeRow = Omit<NodeRecord, 'hosting'> & {
+  readonly slot: number;
+  /** The rest of it, as JSON. */
+  readonly hosting: string;
+};
+
+export const NodeEntity = new EntitySchema<NodeRow>({
   name: 'node',
   tableName: 'nodes',
   columns: {
@@ -47,12 +54,8 @@ export const NodeEntity = new EntitySchema<NodeRecord>({
     labels: { type: 'simple-json' },
     cordoned: { type: 'boolean' },
     draining: { type: 'boolean', default: false },
-    loopDevice: integer('loop_device'),
-    volumeUuid: text('volume_uuid'),
     receiptKey: text('receipt_key'),
-    pid: integer('pid'),
-    pidStartTicks: text('pid_start_ticks'),
-    bootId: text('boot_id'),
+    hosting: text('hosting'),
     createdAt: bigint('created_at'),
   },
 });

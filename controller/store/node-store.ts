@@ -1,7 +1,8 @@
 /** Nodes. The unique indexes on name and slot are what two racing creations meet. */
 import type { EntityManager } from 'typeorm';
 import type { NodeId } from '../../shared/ids.js';
-import { NodeEntity } from './entities.js';
+import type { HostingRecord } from '../hosting/record.js';
+import { NodeEntity, type NodeRow } from './entities.js';
 import type { NodePatch, NodeRecord, NodeStore } from './port.js';
 import { lowestFreeSlot, nameTaken, noSuchNode } from './node-rules.js';
 import type { Database } from './typeorm-database.js';
@@ -19,7 +20,7 @@ export class TypeormNodeStore implements NodeStore {
         ),
       );
       if (await manager.existsBy(NodeEntity, { name: record.name })) throw nameTaken(record.name);
-      await manager.insert(NodeEntity, { ...record });
+      await manager.insert(NodeEntity, nodeRow(record));
       return record;
     });
   }
@@ -29,15 +30,18 @@ export class TypeormNodeStore implements NodeStore {
   }
 
   list(): Promise<readonly NodeRecord[]> {
-    return this.database.read((manager) => manager.find(NodeEntity, { order: { slot: 'ASC' } }));
+    return this.database.read(async (manager) =>
+      (await manager.find(NodeEntity, { order: { slot: 'ASC' } })).map(nodeRecord),
+    );
   }
 
   update(id: NodeId, patch: NodePatch): Promise<NodeRecord> {
     return this.database.write(async (manager) => {
       const before = await find(manager, id);
       if (before === null) throw noSuchNode(id);
-      if (Object.keys(patch).length > 0) await manager.update(NodeEntity, { id }, { ...patch });
-      return { ...before, ...patch };
+      const after = { ...before, ...patch };
+      if (Object.keys(patch).length > 0) await manager.update(NodeEntity, { id }, nodeRow(after));
+      return after;
     });
   }
 
@@ -46,4 +50,18 @@ export class TypeormNodeStore implements NodeStore {
   }
 }
 
-const find = (manager: EntityManager, id: NodeId): Promise<NodeRecord | null> => manager.findOneBy(NodeEntity, { id });
+async function find(manager: EntityManager, id: NodeId): Promise<NodeRecord | null> {
+  const row = await manager.findOneBy(NodeEntity, { id });
+  return row === null ? null : nodeRecord(row);
+}
+
+/** As the table has it. */
+export function nodeRow({ hosting, ...common }: NodeRecord): NodeRow {
+  const { slot, ...facts } = hosting;
+  return { ...common, slot, hosting: JSON.stringify(facts) };
+}
+
+const nodeRecord = ({ slot, hosting, ...common }: NodeRow): NodeRecord => ({
+  ...common,
+  hosting: { ...(JSON.parse(hosting) as Omit<HostingRecord, 'slot'>), slot } as HostingRecord,
+});

@@ -8,6 +8,7 @@
  */
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
+import type { HostingRecord } from '../hosting/record.js';
 import type { NodeStatus } from '../node/state.js';
 import type { ArchiveStore } from './archive-port.js';
 import type { FsStore, Replacing } from './fs-port.js';
@@ -20,8 +21,6 @@ export const hasUnknownOutcome = (error: unknown): boolean =>
 export interface NodeRecord {
   readonly id: NodeId;
   readonly name: string;
-  /** 0-based; address, uid, loop device and interface name follow from it. Unique while the node exists. */
-  readonly slot: number;
   readonly ip: string;
   readonly status: NodeStatus;
   readonly statusReason: string;
@@ -36,22 +35,15 @@ export interface NodeRecord {
   readonly cordoned: boolean;
   /** Its copies are being moved elsewhere. */
   readonly draining: boolean;
-  /** -1: the runtime has none. */
-  readonly loopDevice: number;
-  /** UUID of the ext4 file system, which ties an image file to its node. */
-  readonly volumeUuid: string;
   /** Raw Ed25519 key of the agent's receipts as last heard, base64; empty before the first heartbeat. */
   readonly receiptKey: string;
-  /** Identity of the container's first process, so that a reused pid is never mistaken for it. 0: none. */
-  readonly pid: number;
-  readonly pidStartTicks: string;
-  /** The kernel's boot id when the container was started. */
-  readonly bootId: string;
+  /** How and where it lives on its host. A patch replaces the whole. */
+  readonly hosting: HostingRecord;
   /** ms since the epoch. */
   readonly createdAt: number;
 }
 
-export type NodePatch = Partial<Omit<NodeRecord, 'id' | 'createdAt' | 'slot' | 'ip' | 'name'>>;
+export type NodePatch = Partial<Omit<NodeRecord, 'id' | 'createdAt' | 'ip' | 'name'>>;
 
 export interface NodeStore {
   /** Picks the lowest free slot below `slots` and inserts. Codes: already_exists (name), resource_exhausted (no slot). */

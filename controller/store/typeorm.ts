@@ -10,6 +10,7 @@ import { Initial0001 } from './migrations/0001-initial.js';
 import { Repair0003 } from './migrations/0003-repair.js';
 import { Vfs0004 } from './migrations/0004-vfs.js';
 import { EventOwners0005 } from './migrations/0005-event-owners.js';
+import { Hosting0006 } from './migrations/0006-hosting.js';
 import { TypeormFsStore } from './fs-store.js';
 import { TypeormNodeStore } from './node-store.js';
 import type { EventStore, FileStore, NodeStore, Store } from './port.js';
@@ -18,7 +19,7 @@ import { TypeormMarkStore, TypeormReplicaStore } from './replica-store.js';
 import type { TypeormDatabase } from './typeorm-database.js';
 import { openDatabase, type DatabaseLocation } from './typeorm-open.js';
 
-const MIGRATIONS = [Initial0001, Repair0003, Vfs0004, EventOwners0005];
+const MIGRATIONS = [Initial0001, Repair0003, Vfs0004, EventOwners0005, Hosting0006];
 
 export type StoreOptions = DatabaseLocation & { readonly log: Logger };
 

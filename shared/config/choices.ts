@@ -4,15 +4,15 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { RuntimeKind } from './instance.js';
+import { isRuntimeName, type RuntimeName } from './runtimes.js';
 
 export const CHOICES_FILE = 'choices.json';
 
 /** Undefined: none is remembered, or this user may not see it. */
-export function rememberedRuntime(stateDir: string): RuntimeKind | undefined {
+export function rememberedRuntime(stateDir: string): RuntimeName | undefined {
   try {
     const { runtime } = JSON.parse(readFileSync(join(stateDir, CHOICES_FILE), 'utf8')) as { runtime?: unknown };
-    return runtime === 'runc' || runtime === 'process' ? runtime : undefined;
+    return isRuntimeName(runtime) ? runtime : undefined;
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@
  * Everything Nexus creates on a host is named from one instance name, so that two instances (a person's and a
  * test's) never touch each other. The default instance has the documented, plain names.
  */
+import { traitsOf, type RuntimeName } from './runtimes.js';
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { homedir, tmpdir } from 'node:os';
@@ -22,8 +23,6 @@ export const AWAITING_LOCK = 'awaiting-lock';
 
 /** At most 8 characters: an interface name holds 15, and a veth is called `nx-<instance>-<slot>`. */
 export const INSTANCE_PATTERN = /^[a-z][a-z0-9]{0,7}$/;
-
-export type RuntimeKind = 'runc' | 'process';
 
 /**
  * Ranges of loop devices and addresses that instances beside the default one fall into by their names: so many that two
@@ -66,13 +65,12 @@ export interface InstanceDefaults {
 }
 
 /** What follows from the name alone. `uid` 0 has system folders, anyone else their own. */
-export function instanceDefaults(instance: string, runtime: RuntimeKind, uid: number): InstanceDefaults {
+export function instanceDefaults(instance: string, runtime: RuntimeName, uid: number): InstanceDefaults {
   const isDefault = instance === DEFAULT_INSTANCE;
   const suffix = isDefault ? '' : `-${instance}`;
   const spread = createHash('sha256').update(instance).digest().readUInt16BE(0) % RANGES;
-  const network = isDefault
-    ? { runc: '10.0.42', process: '127.42.42' }[runtime]
-    : `${runtime === 'process' ? 127 : 10}.${64 + Math.floor(spread / SUBNETS)}.${spread % SUBNETS}`;
+  const { ofDefault, firstByte } = traitsOf(runtime).addresses;
+  const network = isDefault ? ofDefault : `${firstByte}.${64 + Math.floor(spread / SUBNETS)}.${spread % SUBNETS}`;
   const folders = uid === 0 ? systemFolders(suffix) : userFolders(suffix, uid);
   return {
     ...folders,

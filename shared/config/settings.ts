@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { rememberedRuntime } from './choices.js';
 import { isAddressOrNetwork, isSubnet } from './network.js';
 import { assertRelated } from './related.js';
+import { RUNTIME_NAMES, RUNTIMES_IN_WORDS } from './runtimes.js';
 import { givenSettings, type GivenSettings } from './sources.js';
 import { wrongSetting } from './wrong.js';
 import type { NexusError } from '../errors.js';
@@ -26,10 +27,7 @@ const schema = z.strictObject({
     .regex(INSTANCE_PATTERN, 'must be 1 to 8 lower-case letters or digits, beginning with a letter')
     .default(DEFAULT_INSTANCE)
     .describe('name from which all host names, folders and addresses derive'),
-  runtime: z
-    .enum(['runc', 'process'])
-    .default('runc')
-    .describe('runc: real containers, needs root; process: plain processes, no isolation'),
+  runtime: z.enum(RUNTIME_NAMES).default('runc').describe(RUNTIMES_IN_WORDS),
   stateDir: folder.optional().describe('databases, volumes, images; default from the instance name'),
   runDir: folder.optional().describe('per-node runtime files; default from the instance name'),
   socket: folder.optional().describe('admin Unix socket; default from the instance name'),

@@ -2,6 +2,7 @@
  * Can this host run Nexus, and what has to change? Looks and never changes; every probe ends in bounded time.
  * Which checks there are depends on the runtime: the process runtime needs no root and hardly anything of the kernel.
  */
+import { abilitiesOf } from '../config/runtimes.js';
 import type { Settings } from '../config/settings.js';
 import { probeCgroups } from './cgroups.js';
 import { probeKernel } from './kernel.js';
@@ -21,7 +22,7 @@ export async function examineHost(
   const always = [probePrograms(input), probeResources(input)];
   const containers = async (): Promise<HostReport['checks']> =>
     (await Promise.all([probeKernel(input), probeCgroups(input), probeNetwork(input), probeSetUp(input)])).flat();
-  const parts = await Promise.all([...(settings.runtime === 'runc' ? [containers()] : []), ...always]);
+  const parts = await Promise.all([...(abilitiesOf(settings.runtime).needsRoot ? [containers()] : []), ...always]);
   const checks = parts.flat();
   return { ok: checks.every((check) => check.ok), checks };
 }

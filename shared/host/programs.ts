@@ -1,4 +1,5 @@
 /** Programs that Nexus starts or copies: whether they are there, how old they are, and which package has them. */
+import { traitsOf } from '../config/runtimes.js';
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
 import { NO_ANSWER } from './sources.js';
 
@@ -11,9 +12,7 @@ export interface Program {
   readonly oldest?: string;
 }
 
-const RUNC_PROGRAMS: readonly Program[] = [
-  // 1.1 is the first whose exec takes a cgroup path.
-  { name: 'runc', versionArgs: ['--version'], package: 'runc', oldest: '1.1' },
+const CONTAINER_PROGRAMS: readonly Program[] = [
   { name: 'ip', versionArgs: ['-V'], package: 'iproute2' },
   { name: 'nft', versionArgs: ['--version'], package: 'nftables' },
   { name: 'mkfs.ext4', versionArgs: ['-V'], package: 'e2fsprogs' },
@@ -36,7 +35,12 @@ const OLDEST_NODE = '20.19';
 export async function probePrograms(input: ProbeInput): Promise<HostCheck[]> {
   const { settings } = input;
   const nats = settings.natsUrl === undefined ? [NATS] : [];
-  const programs = [...(settings.runtime === 'runc' ? RUNC_PROGRAMS : []), FLOCK, ...nats];
+  const { program } = traitsOf(settings.runtime);
+  const containers =
+    program === undefined
+      ? []
+      : [{ ...program, versionArgs: ['--version'], package: program.name }, ...CONTAINER_PROGRAMS];
+  const programs: readonly Program[] = [...containers, FLOCK, ...nats];
   return [
     nodeVersion(input),
     ...(await Promise.all(programs.map(async (program) => await probe(program, input)))),

@@ -5,7 +5,7 @@ import { runCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
 import { TestCluster } from '../support/cluster.js';
 import { connectTo, createNode } from './controller.js';
-import { print, printTimes, timed } from './figures.js';
+import { median, print, printTimes, timed } from './figures.js';
 
 const RUNS = 9;
 
@@ -24,6 +24,7 @@ export async function benchNode(): Promise<void> {
       );
       created.push(await timed(() => createNode(controller, `n${run}`, 128, 256 * MIB)));
     }
+    printSteps(await stepTimes(cluster));
     printTimes('node create to Running', created, { name: 'bare runc run', timesMs: runs });
     const removed: number[] = [];
     for (let run = 0; run < RUNS; run += 1) {
@@ -35,6 +36,22 @@ export async function benchNode(): Promise<void> {
   } finally {
     for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);
   }
+}
+
+/** Milliseconds of each step of all creations, by its name, as the events tell them. */
+async function stepTimes(cluster: TestCluster): Promise<Map<string, number[]>> {
+  const events = await cluster.json<{ type: string; message: string }[]>('events');
+  const times = new Map<string, number[]>();
+  for (const { message } of events.filter(({ type }) => type === 'node.started')) {
+    for (const [, name = '', ms] of message.matchAll(/([a-z-]+) (\d+) ms/g)) {
+      times.set(name, [...(times.get(name) ?? []), Number(ms)]);
+    }
+  }
+  return times;
+}
+
+function printSteps(times: ReadonlyMap<string, readonly number[]>): void {
+  for (const [name, ms] of times) print(`  step ${name.padEnd(20)} ${String(median(ms)).padStart(5)} ms (median)`);
 }
 
 /** A container of the base image and nothing of Nexus. */

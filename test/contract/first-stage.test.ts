@@ -91,8 +91,8 @@ describe('first stage', function () {
   afterEach(async () => {
     for (const name of ['one', 'two']) runc('delete', '--force', containerName(name));
     holder = undefined;
-    await volumes.waitReleased(nodeId, LOOP_DEVICE);
-    await volumes.remove(nodeId, LOOP_DEVICE);
+    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+    await volumes.remove({ nodeId, loopDevice: LOOP_DEVICE });
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -205,7 +205,7 @@ describe('first stage', function () {
   it('keeps what is on the volume, and checks one that was not unmounted', async () => {
     await hold('one');
     runc('delete', '--force', containerName('one'));
-    await volumes.waitReleased(nodeId, LOOP_DEVICE);
+    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
     // The mark that a power failure leaves: the journal has to be replayed. (A copy of the image of a mounted volume
     // would not do: it is no picture of one moment.)
     expect(spawnSync('debugfs', ['-w', '-R', 'feature needs_recovery', volumes.pathOf(nodeId)]).status).to.equal(0);
@@ -351,7 +351,7 @@ describe('first stage', function () {
 
   it('killed between attaching and mounting, leaves a loop device that the controller lets go', async () => {
     expect(spawnSync('losetup', [`/dev/loop${LOOP_DEVICE}`, volumes.pathOf(nodeId)]).status).to.equal(0);
-    await volumes.waitReleased(nodeId, LOOP_DEVICE);
+    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
     expect(existsSync(`/sys/block/loop${LOOP_DEVICE}/loop/backing_file`)).to.equal(false);
   });
 });

@@ -101,7 +101,7 @@ describe('store on PostgreSQL', function () {
       const error = await errorOf(() => reserve(store, 'cut'));
       expect(error.code).to.equal('unavailable');
       expect(error.details).to.not.have.property('outcome');
-      expect((await reserve(store, 'after')).slot).to.equal(1);
+      expect((await reserve(store, 'after')).hosting.slot).to.equal(1);
       expect(await names(store)).to.deep.equal(['before', 'after']);
       expect(proxy.cuts).to.equal(1);
     });

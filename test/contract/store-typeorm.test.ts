@@ -12,6 +12,7 @@ import type { Store } from '../../controller/store/port.js';
 import { openStore } from '../../controller/store/typeorm.js';
 import { createLogger } from '../../shared/log.js';
 import { errorOf } from '../support/codes.js';
+import { writeFixture } from '../support/earlier-version.js';
 import { nodeId, nodeRecord, openUpload, storeFile } from '../support/records.js';
 
 const log = createLogger('test', 'silent');
@@ -154,7 +155,27 @@ describe('store on SQLite', () => {
     expect(error.message).to.include('locked');
     other.exec('ROLLBACK');
     other.close();
-    expect((await store.nodes.reserve(5, (slot) => nodeRecord('a', slot))).slot).to.equal(0);
+    expect((await store.nodes.reserve(5, (slot) => nodeRecord('a', slot))).hosting.slot).to.equal(0);
+  });
+
+  it('takes over the nodes that an earlier version has written', async () => {
+    writeFixture(path);
+    const nodes = await (await openIt()).nodes.list();
+    const hosting = { kind: 'contained', bootId: 'df9a4cc6-e341-41c1-8a85-8ca7ab450cd1' };
+    expect(nodes.map((node) => node.hosting)).to.deep.equal([
+      {
+        ...hosting,
+        slot: 0,
+        loopDevice: 243_968,
+        process: { pid: 30_002, startTicks: '2919246' },
+        volumeUuid: 'e66c2475-db75-4733-8274-f1f703ad0d31',
+      },
+      { ...hosting, slot: 1, loopDevice: 243_969, volumeUuid: '90a20817-be50-4ab2-96fe-a1c15de331e6' },
+    ]);
+    expect(nodes.map(({ name, status, ip, labels }) => ({ name, status, ip, labels }))).to.deep.equal([
+      { name: 'one', status: 'Running', ip: '10.67.193.2', labels: {} },
+      { name: 'two', status: 'Stopped', ip: '10.67.193.3', labels: { zone: 'a' } },
+    ]);
   });
 
   it('refuses a database that a newer version has written', async () => {

@@ -31,9 +31,9 @@ for (const { name, open } of STORES) {
 
       it('get the lowest free slot, again when it is free again', async () => {
         const nodes = [await reserve('a'), await reserve('b'), await reserve('c')];
-        expect(nodes.map((node) => node.slot)).to.deep.equal([0, 1, 2]);
+        expect(nodes.map((node) => node.hosting.slot)).to.deep.equal([0, 1, 2]);
         await store.nodes.remove(nodes[1]!.id);
-        expect((await reserve('d')).slot).to.equal(1);
+        expect((await reserve('d')).hosting.slot).to.equal(1);
         expect((await store.nodes.list()).map((node) => node.name)).to.deep.equal(['a', 'd', 'c']);
       });
 
@@ -52,7 +52,7 @@ for (const { name, open } of STORES) {
 
       it('reserved at once have different slots', async () => {
         const nodes = await Promise.all(Array.from({ length: 20 }, (_, number) => reserve(`n${number}`, 20)));
-        expect(new Set(nodes.map((node) => node.slot)).size).to.equal(20);
+        expect(new Set(nodes.map((node) => node.hosting.slot)).size).to.equal(20);
       });
 
       it('change only in what is patched', async () => {
@@ -64,7 +64,7 @@ for (const { name, open } of STORES) {
       });
 
       it('that are not there cannot change, and are removed with success', async () => {
-        expect(await codeOf(() => store.nodes.update('000000000000' as NodeId, { pid: 1 }))).to.equal('not_found');
+        expect(await codeOf(() => store.nodes.update('000000000000' as NodeId, { memoryMb: 1 }))).to.equal('not_found');
         await store.nodes.remove('000000000000' as NodeId);
       });
     });
@@ -77,13 +77,13 @@ for (const { name, open } of STORES) {
             codeOf(async () => {
               if (number === 25) return await reserve('taken', 100);
               if (number % 2 === 0) return await reserve(`n${number}`, 100);
-              return await store.nodes.update(node.id, { pid: number });
+              return await store.nodes.update(node.id, { memoryMb: number });
             }),
           ),
         );
         expect(codes.filter((code) => code !== 'accepted')).to.deep.equal(['already_exists']);
         expect(await store.nodes.list()).to.have.length(1 + 25);
-        expect((await store.nodes.get(node.id))?.pid).to.equal(49);
+        expect((await store.nodes.get(node.id))?.memoryMb).to.equal(49);
       });
 
       it('that fail halfway are undone whole', async () => {
@@ -123,14 +123,14 @@ for (const { name, open } of STORES) {
         });
         expect(await codeOf(() => failing)).to.equal('Error: no address');
         expect(await store.nodes.list()).to.deep.equal([]);
-        expect((await reserve('a')).slot).to.equal(0);
+        expect((await reserve('a')).hosting.slot).to.equal(0);
       });
 
       it('are seen by the reads that follow them', async () => {
         const node = await reserve('a');
-        for (let pid = 1; pid <= 20; pid += 1) {
-          await store.nodes.update(node.id, { pid });
-          expect((await store.nodes.get(node.id))?.pid).to.equal(pid);
+        for (let memoryMb = 1; memoryMb <= 20; memoryMb += 1) {
+          await store.nodes.update(node.id, { memoryMb });
+          expect((await store.nodes.get(node.id))?.memoryMb).to.equal(memoryMb);
         }
       });
     });

@@ -36,7 +36,7 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
     });
     afterEach(async () => {
       await opened.releaseAll();
-      for (const id of ids) await volumes.remove(id, device);
+      for (const id of ids) await volumes.remove({ nodeId: id, loopDevice: device });
       expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
     });
 
@@ -51,17 +51,13 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
       return spec;
     };
 
-    it('tells whether it needs loop devices', () => {
-      expect(volumes.usesLoopDevices).to.equal(usesLoopDevices);
-    });
-
     it('are made, free at first, each at a path of its own', async () => {
       const one = await create();
       const other = await create();
       expect(opened.stored()).to.have.length(2);
       expect(volumes.pathOf(one.nodeId)).to.not.equal(volumes.pathOf(other.nodeId));
-      await volumes.assertFree(one.nodeId, device);
-      await volumes.waitReleased(one.nodeId, device);
+      await volumes.assertFree({ nodeId: one.nodeId, loopDevice: device });
+      await volumes.waitReleased({ nodeId: one.nodeId, loopDevice: device });
     });
 
     it('are made several at once', async () => {
@@ -73,7 +69,7 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
     it('are not made over one that exists, which stays', async () => {
       const { nodeId } = await create();
       expect(await codeOf(() => volumes.create(specOf({ nodeId }), never))).to.equal('already_exists');
-      await volumes.assertFree(nodeId, device);
+      await volumes.assertFree({ nodeId, loopDevice: device });
     });
 
     it('are not made larger than the disk has room for', async () => {
@@ -85,25 +81,25 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
     it('leave nothing after a creation that was called off and removed', async () => {
       const spec = specOf();
       await codeOf(() => volumes.create(spec, AbortSignal.abort()));
-      await volumes.remove(spec.nodeId, device);
+      await volumes.remove({ nodeId: spec.nodeId, loopDevice: device });
       expect(opened.stored()).to.deep.equal([]);
     });
 
     it('are removed twice, and when they never were; others stay', async () => {
       const { nodeId } = await create();
       const other = await create();
-      await volumes.remove(nodeId, device);
-      await volumes.remove(nodeId, device);
-      await volumes.remove(newNodeId(), device);
+      await volumes.remove({ nodeId, loopDevice: device });
+      await volumes.remove({ nodeId, loopDevice: device });
+      await volumes.remove({ nodeId: newNodeId(), loopDevice: device });
       expect(opened.stored()).to.have.length(1);
-      await volumes.assertFree(other.nodeId, device);
+      await volumes.assertFree({ nodeId: other.nodeId, loopDevice: device });
     });
 
     it('can be made anew after the removal', async () => {
       const { nodeId } = await create();
-      await volumes.remove(nodeId, device);
+      await volumes.remove({ nodeId, loopDevice: device });
       await volumes.create(specOf({ nodeId }), never);
-      await volumes.assertFree(nodeId, device);
+      await volumes.assertFree({ nodeId, loopDevice: device });
     });
 
     it('are described, anew in place of before, until they are removed', async () => {
@@ -114,14 +110,14 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
       expect(await volumes.described()).to.deep.equal([{ nodeId: one.nodeId, card: 'second' }]);
       await volumes.describe(other.nodeId, 'other');
       expect((await volumes.described()).map(({ nodeId }) => nodeId)).to.deep.equal([one.nodeId, other.nodeId].sort());
-      await volumes.remove(one.nodeId, device);
+      await volumes.remove({ nodeId: one.nodeId, loopDevice: device });
       expect(await volumes.described()).to.deep.equal([{ nodeId: other.nodeId, card: 'other' }]);
       expect(await codeOf(() => volumes.describe(one.nodeId, 'late'))).to.equal('data_loss');
-      await volumes.remove(other.nodeId, device);
+      await volumes.remove({ nodeId: other.nodeId, loopDevice: device });
     });
 
     it('that are gone are not free for use', async () => {
-      expect(await codeOf(() => volumes.assertFree(newNodeId(), device))).to.equal('data_loss');
+      expect(await codeOf(() => volumes.assertFree({ nodeId: newNodeId(), loopDevice: device }))).to.equal('data_loss');
     });
 
     it('have some room on this machine', async () => {
@@ -133,36 +129,38 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
         const { nodeId } = await create();
         for (const held of [device, device + 1]) {
           await opened.hands.attach(held, nodeId);
-          expect(await codeOf(() => volumes.assertFree(nodeId, device))).to.equal('failed_precondition');
+          expect(await codeOf(() => volumes.assertFree({ nodeId, loopDevice: device }))).to.equal(
+            'failed_precondition',
+          );
           await opened.hands.release(held);
         }
-        await volumes.assertFree(nodeId, device);
-        await volumes.remove(nodeId, device + 1);
+        await volumes.assertFree({ nodeId, loopDevice: device });
+        await volumes.remove({ nodeId, loopDevice: device + 1 });
       });
 
       it('are not free while something else has their device', async () => {
         const { nodeId } = await create();
         await opened.hands.attachForeign(device);
-        expect(await codeOf(() => volumes.assertFree(nodeId, device))).to.equal('failed_precondition');
+        expect(await codeOf(() => volumes.assertFree({ nodeId, loopDevice: device }))).to.equal('failed_precondition');
       });
 
       it('are waited for until they are let go', async () => {
         const { nodeId } = await create();
         await opened.hands.attach(device, nodeId);
         let isReleased = false;
-        const waiting = volumes.waitReleased(nodeId, device).then(() => (isReleased = true));
+        const waiting = volumes.waitReleased({ nodeId, loopDevice: device }).then(() => (isReleased = true));
         // As long as a look at another device takes, which is answered at once.
-        await volumes.waitReleased(nodeId, device + 1);
+        await volumes.waitReleased({ nodeId, loopDevice: device + 1 });
         expect(isReleased).to.equal(false);
         await opened.hands.release(device);
         await waiting;
-        await volumes.assertFree(nodeId, device);
+        await volumes.assertFree({ nodeId, loopDevice: device });
       });
 
       it('are not waited for when something else has their device', async () => {
         const { nodeId } = await create();
         await opened.hands.attachForeign(device);
-        await volumes.waitReleased(nodeId, device);
+        await volumes.waitReleased({ nodeId, loopDevice: device });
       });
     }
 
@@ -184,11 +182,11 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
           const [one, other] = made as [ImageFileVolumes, ImageFileVolumes];
           expect((await stat(one.pathOf(nodeId))).ino).to.equal((await stat(other.pathOf(nodeId))).ino);
           await runCommand('losetup', [`/dev/loop${device + 1}`, other.pathOf(nodeId)]);
-          await one.assertFree(nodeId, device);
-          expect(await codeOf(() => other.assertFree(nodeId, device))).to.equal('failed_precondition');
+          await one.assertFree({ nodeId, loopDevice: device });
+          expect(await codeOf(() => other.assertFree({ nodeId, loopDevice: device }))).to.equal('failed_precondition');
         } finally {
           await tryCommand('losetup', ['--detach', `/dev/loop${device + 1}`]);
-          for (const volume of made) await volume.remove(nodeId, device + 1);
+          for (const volume of made) await volume.remove({ nodeId, loopDevice: device + 1 });
           for (const place of places) await tryCommand('umount', [place]);
           await rm(folder, { recursive: true });
         }

@@ -50,11 +50,7 @@ export class FakeRuntime implements ContainerRuntime {
   /** Set: `prepare` refuses the host. */
   hostIsUnfit = false;
 
-  constructor(
-    readonly script = new FakeScript(),
-    /** `none`: as a runtime without images, whose agents keep the controller's uid. */
-    readonly agentCgroup: 'v2' | 'none' = 'v2',
-  ) {}
+  constructor(readonly script = new FakeScript()) {}
 
   /** The container's first process ends by itself, or (`outOfMemory`) by the kernel's hand. */
   async end(nodeId: NodeId, how: { readonly outOfMemory?: boolean } = {}): Promise<void> {

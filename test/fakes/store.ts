@@ -117,7 +117,7 @@ function fakeNodes(read: Run, write: Run): NodeStore {
         const used = [...nodes.values()];
         const record = make(
           lowestFreeSlot(
-            used.map((node) => node.slot),
+            used.map((node) => node.hosting.slot),
             slots,
           ),
         );
@@ -126,7 +126,7 @@ function fakeNodes(read: Run, write: Run): NodeStore {
         return record;
       }),
     get: (id: NodeId) => read(({ nodes }) => nodes.get(id)),
-    list: () => read(({ nodes }) => [...nodes.values()].sort((one, other) => one.slot - other.slot)),
+    list: () => read(({ nodes }) => [...nodes.values()].sort((one, other) => one.hosting.slot - other.hosting.slot)),
     update: (id: NodeId, patch: NodePatch) =>
       write(({ nodes }) => {
         const before = nodes.get(id);

@@ -6,10 +6,14 @@ import { NexusError } from '../../shared/errors.js';
 import { FakeScript } from './script.js';
 import type { NodeId } from '../../shared/ids.js';
 import { GIB } from '../../shared/limits.js';
-import type { VolumeProvisioner, VolumeSpec } from '../../controller/hosting/volumes.js';
+import {
+  deviceOf,
+  type VolumePlace,
+  type VolumeProvisioner,
+  type VolumeSpec,
+} from '../../controller/hosting/volumes.js';
 
 export class FakeVolumes implements VolumeProvisioner {
-  readonly usesLoopDevices = true;
   readonly volumes = new Map<NodeId, VolumeSpec>();
   readonly cards = new Map<NodeId, string>();
   /** What each attached loop device holds: a node's volume, or something else. */
@@ -42,17 +46,19 @@ export class FakeVolumes implements VolumeProvisioner {
     });
   }
 
-  assertFree(nodeId: NodeId, loopDevice: number): Promise<void> {
+  assertFree(place: VolumePlace): Promise<void> {
+    const { nodeId } = place;
     return this.script.run('volume.assertFree', nodeId, () => {
       if (!this.volumes.has(nodeId)) throw new NexusError('data_loss', `the volume of ${nodeId} is gone`);
-      const isHeld = this.#attached.has(loopDevice) || [...this.#attached.values()].includes(nodeId);
+      const isHeld = this.#attached.has(deviceOf(place)) || [...this.#attached.values()].includes(nodeId);
       if (isHeld) throw new NexusError('failed_precondition', 'the volume or its device is taken');
     });
   }
 
-  waitReleased(nodeId: NodeId, loopDevice: number): Promise<void> {
+  waitReleased(place: VolumePlace): Promise<void> {
+    const { nodeId } = place;
     return this.script.run('volume.waitReleased', nodeId, async () => {
-      while (this.#attached.get(loopDevice) === nodeId) {
+      while (this.#attached.get(deviceOf(place)) === nodeId) {
         await new Promise<void>((resolve) => this.#onRelease.push(resolve));
       }
     });
@@ -71,7 +77,7 @@ export class FakeVolumes implements VolumeProvisioner {
     );
   }
 
-  remove(nodeId: NodeId): Promise<void> {
+  remove({ nodeId }: VolumePlace): Promise<void> {
     return this.script.run('volume.remove', nodeId, () => {
       this.volumes.delete(nodeId);
       this.cards.delete(nodeId);

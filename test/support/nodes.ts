@@ -10,7 +10,12 @@ import type { ImageStore } from '../../controller/image/port.js';
 import { FakeLogWriters } from '../fakes/log-writers.js';
 import { FakeNetwork } from '../fakes/network.js';
 import { MetricsHistory } from '../../controller/metrics/history.js';
+import { hostings } from '../../controller/hosting/profiles.js';
+import { volumePlaceOf } from '../../controller/hosting/record.js';
+import type { ProcessIdentity } from '../../controller/hosting/runtime.js';
 import { parseSubnet } from '../../controller/hosting/subnet.js';
+import { deviceOf } from '../../controller/hosting/volumes.js';
+import { fakeHosting } from '../fakes/hosting.js';
 import type { NodeContext } from '../../controller/node/context.js';
 import type { CreateNodeRequest } from '../../controller/node/create.js';
 import { nodeLog, nodeRunDir } from '../../controller/node/paths.js';
@@ -57,14 +62,14 @@ export class NodeBench {
   readonly context: NodeContext;
   readonly service: NodeService;
 
-  private constructor(agentCgroup: 'v2' | 'none') {
-    this.runtime = new FakeRuntime(this.script, agentCgroup);
-    const subnet = parseSubnet('10.0.42.0/28');
-    this.network = new FakeNetwork(subnet.hostAddress, this.script);
+  private constructor() {
+    this.runtime = new FakeRuntime(this.script);
+    const subnet = '10.0.42.0/28';
+    this.network = new FakeNetwork(parseSubnet(subnet).hostAddress, this.script);
     // Another instance's settings than the default's, so that no file of this machine is read.
     const defaults = loadSettings({ env: { NEXUS_INSTANCE: 'ctunit' }, uid: 0 });
     const folders = { stateDir: join(this.folder, 'state'), runDir: join(this.folder, 'run') };
-    this.settings = { ...defaults, ...folders, nodeUidBase: process.getuid?.() ?? 0, nodeStartTimeoutMs: 200 };
+    this.settings = { ...defaults, ...folders, subnet, nodeUidBase: process.getuid?.() ?? 0, nodeStartTimeoutMs: 200 };
     mkdirSync(folders.stateDir);
     mkdirSync(folders.runDir);
     this.runtime.onStart = (id) => this.#firstStage(id);
@@ -86,13 +91,17 @@ export class NodeBench {
       metrics: new MetricsHistory(),
       files: this.store.files,
       replicas: this.store.replicas,
-      runtime: this.runtime,
-      network: this.network,
-      subnet,
-      volumes: this.volumes,
+      hostings: hostings(
+        fakeHosting({
+          settings: this.settings,
+          runtime: this.runtime,
+          network: this.network,
+          volumes: this.volumes,
+          images: imagesWith('base', this.script),
+          logs: new FakeLogWriters(),
+        }),
+      ),
       bus: this.bus,
-      images: imagesWith('base', this.script),
-      logs: new FakeLogWriters(),
       events,
       clock: systemClock,
       log,
@@ -105,13 +114,10 @@ export class NodeBench {
     this.service = new NodeService(this.context);
   }
 
-  /**
-   * With records as an earlier controller has left them. Without root only slot 0 can be given to another uid, which
-   * is the test's own; `none` gives every node that one.
-   */
-  static async open(records: readonly NodeRecord[] = [], agentCgroup: 'v2' | 'none' = 'v2'): Promise<NodeBench> {
-    const bench = new NodeBench(agentCgroup);
-    for (const record of records) await bench.store.nodes.reserve(record.slot + 1, () => record);
+  /** With records as an earlier controller has left them. */
+  static async open(records: readonly NodeRecord[] = []): Promise<NodeBench> {
+    const bench = new NodeBench();
+    for (const record of records) await bench.store.nodes.reserve(record.hosting.slot + 1, () => record);
     await bench.context.registry.load();
     await bench.network.prepare();
     await bench.bus.start(new NodeWatch(bench.service));
@@ -120,10 +126,10 @@ export class NodeBench {
   }
 
   /** What the host has of a node, by kind; and whether the store knows it. */
-  leftOf({ id, slot }: NodeRecord): string[] {
+  leftOf({ id, hosting }: NodeRecord): string[] {
     const kinds: Readonly<Record<string, boolean>> = {
       container: this.runtime.containers.has(id),
-      link: this.network.links.has(slot),
+      link: this.network.links.has(hosting.slot),
       volume: this.volumes.volumes.has(id),
       folder: existsSync(nodeRunDir(this.settings, id)),
       log: existsSync(nodeLog(this.settings, id)),
@@ -133,8 +139,8 @@ export class NodeBench {
   }
 
   /** Makes a node's container as an earlier controller did, and tells the identity that its record should have. */
-  async leaveContainer(record: NodeRecord): Promise<Pick<NodeRecord, 'pid' | 'pidStartTicks'>> {
-    const { pid, startTicks } = await this.runtime.create(
+  async leaveContainer(record: NodeRecord): Promise<ProcessIdentity> {
+    return await this.runtime.create(
       {
         nodeId: record.id,
         hostname: record.name,
@@ -143,18 +149,17 @@ export class NodeBench {
         rootfs: '',
         volumePath: '',
         volumeUuid: '',
-        loopDevice: record.loopDevice,
+        loopDevice: volumePlaceOf(record).loopDevice,
         configDir: '',
         output: 1,
       },
       new AbortController().signal,
     );
-    return { pid, pidStartTicks: startTicks };
   }
 
   async leaveVolume(record: NodeRecord): Promise<void> {
-    const { id: nodeId, storageBytes: sizeBytes, volumeUuid: uuid } = record;
-    await this.volumes.create({ nodeId, sizeBytes, uuid }, new AbortController().signal);
+    const { id: nodeId, storageBytes: sizeBytes, hosting } = record;
+    await this.volumes.create({ nodeId, sizeBytes, uuid: hosting.volumeUuid }, new AbortController().signal);
   }
 
   async dispose(): Promise<void> {
@@ -165,7 +170,7 @@ export class NodeBench {
 
   #firstStage(id: NodeId): void {
     const container = this.runtime.containers.get(id);
-    if (container !== undefined) this.volumes.attach(container.spec.loopDevice, id);
+    if (container !== undefined) this.volumes.attach(deviceOf(container.spec), id);
     if (!this.agentsSpeak) return;
     const refusal = { errorCode: 'unavailable', errorMessage: 'this agent takes no commands' };
     const link = this.bus.connect(id, async (command) => {
@@ -179,7 +184,7 @@ export class NodeBench {
 
   #letGo(id: NodeId): void {
     const container = this.runtime.containers.get(id);
-    if (container?.hasStarted === true) this.volumes.release(container.spec.loopDevice);
+    if (container?.hasStarted === true) this.volumes.release(deviceOf(container.spec));
   }
 }
 

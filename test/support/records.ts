@@ -7,7 +7,6 @@ import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 export const nodeRecord = (name: string, slot: number): NodeRecord => ({
   id: newNodeId(),
   name,
-  slot,
   ip: `10.0.42.${slot + 2}`,
   status: 'Creating',
   statusReason: 'being made',
@@ -20,12 +19,15 @@ export const nodeRecord = (name: string, slot: number): NodeRecord => ({
   labels: { zone: 'a', 'with "quotes"': "it's" },
   cordoned: true,
   draining: true,
-  loopDevice: 100 + slot,
-  volumeUuid: '0b7a2c1e-3f7d-4e0a-9d37-0d5a4f2f6c11',
   receiptKey: 'a2V5',
-  pid: 4711,
-  pidStartTicks: '123456789012',
-  bootId: 'boot',
+  hosting: {
+    kind: 'contained',
+    slot,
+    loopDevice: 100 + slot,
+    volumeUuid: '0b7a2c1e-3f7d-4e0a-9d37-0d5a4f2f6c11',
+    process: { pid: 4711, startTicks: '123456789012' },
+    bootId: 'boot',
+  },
   createdAt: 1_795_507_200_123,
 });
 

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { FakeRuntime } from '../fakes/runtime.js';
 import type { ContainerRuntime, ContainerSpec, ProcessIdentity } from '../../controller/hosting/runtime.js';
 import { ProcessRuntime } from '../../controller/hosting/process/process-runtime.js';
-import { RuncRuntime } from '../../controller/hosting/contained/oci-runtime.js';
+import { OciRuntime } from '../../controller/hosting/contained/oci-runtime.js';
 import { instanceDefaults } from '../../shared/config/instance.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
@@ -168,8 +168,8 @@ const runc: RuntimeVariant = {
     const bench = await openBench();
     const cgroupParent = `/nexus-${bench.instance}`;
     const rootfs = await waitingRoot(bench.folder, join(bench.runDir, 'runc.root'));
-    const make = (runtimeDir: string): Promise<RuncRuntime> =>
-      RuncRuntime.open({ runDir: bench.runDir, cgroupParent, runtimeDir });
+    const make = (runtimeDir: string): Promise<OciRuntime> =>
+      OciRuntime.open({ program: 'runc', runDir: bench.runDir, cgroupParent, runtimeDir });
     const runtimeDir = join(bench.folder, 'rt');
     const runtime = await make(runtimeDir);
     return {

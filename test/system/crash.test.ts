@@ -6,16 +6,15 @@ import { expect } from 'chai';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { existsSync } from 'node:fs';
-import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
+import { START_STEPS } from '../../controller/node/bring-up.js';
+import { CREATE_STEPS, RESERVE_STEP } from '../../controller/node/create.js';
+import { DISMANTLE_STEPS, REMOVE_STEPS } from '../../controller/node/take-down.js';
+import { eventually, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
-/** Every failpoint that the sources have, so that a new one is tested without being listed. */
-function failpointsIn(...files: string[]): string[] {
-  return files.flatMap((file) => {
-    const source = readFileSync(join(PROJECT, 'controller', 'node', file), 'utf8');
-    return [...source.matchAll(/failpoint\('([^']+)'\)/g)].map((match) => match[1] ?? '');
-  });
-}
+/** Every step is a failpoint, so that a new one is tested without being listed here. */
+const pointsOf = (list: string, steps: readonly { readonly name: string }[]): string[] =>
+  steps.map(({ name }) => `${list}/${name}`);
 
 const CREATE = ['--mem', '64', '--storage', '64M'];
 
@@ -58,14 +57,22 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
     expect(hostObjects()).to.deep.equal([]);
   };
 
-  for (const failpoint of failpointsIn('create.ts', 'bring-up.ts')) {
+  for (const failpoint of [
+    `create/${RESERVE_STEP}`,
+    ...pointsOf('create', CREATE_STEPS),
+    ...pointsOf('start', START_STEPS),
+  ]) {
     it(`during a creation at ${failpoint}`, async () => {
       await dieDuring(failpoint, 'node', 'create', 'victim', ...CREATE);
       await expectWholeOrGone();
     });
   }
 
-  for (const failpoint of [...failpointsIn('take-down.ts'), 'remove/marked']) {
+  for (const failpoint of [
+    'remove/marked',
+    ...pointsOf('dismantle', DISMANTLE_STEPS),
+    ...pointsOf('remove', REMOVE_STEPS),
+  ]) {
     it(`during a removal at ${failpoint}`, async () => {
       await cluster().ok('node', 'create', 'victim', ...CREATE);
       await dieDuring(failpoint, 'node', 'rm', 'victim');

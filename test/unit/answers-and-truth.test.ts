@@ -44,7 +44,7 @@ describe('a commit and its answer', () => {
   });
 
   it('agree for a node whose new limits could not be stored: it keeps the old ones', async () => {
-    const bench = await NodeBench.open([], 'none');
+    const bench = await NodeBench.open();
     try {
       const node = await bench.service.create(NODE_REQUEST, never);
       bench.script.failNext('store.update');

@@ -13,7 +13,6 @@ import type { NodeRecord } from '../../controller/store/port.js';
 import { historyText, metricsText, sortRows, topText } from '../../cli/metrics-text.js';
 import { nodeLines } from '../../cli/status-page.js';
 import { systemClock } from '../../shared/clock.js';
-import { loadSettings } from '../../shared/config/settings.js';
 import { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { createLogger } from '../../shared/log.js';
 import { MIB } from '../../shared/limits.js';
@@ -28,7 +27,7 @@ const report = (atMs: number): AgentReport =>
     memoryWorkingSetBytes: BigInt(57.5 * MIB),
   });
 
-const settings = loadSettings({ flags: {}, file: undefined, env: {} });
+const hosting = { addressOf: ({ ip }: { readonly ip: string }) => `${ip}:7400` };
 
 describe('figures of a node', () => {
   let history: MetricsHistory;
@@ -54,7 +53,7 @@ describe('figures of a node', () => {
     it(`are ${isThere ? '' : 'not '}handed out while it is ${status}`, async () => {
       const now = { ...node, status };
       expect(latestFigures(history, now)?.atMs).to.equal(isThere ? 6000 : undefined);
-      expect(nodeShape(now, registry.agent(node.id), 0, settings).report !== undefined).to.equal(isThere);
+      expect(nodeShape(now, registry.agent(node.id), 0, hosting).report !== undefined).to.equal(isThere);
       if (isThere) return;
       const refusal = await errorOf(() => expectFigures(history, now));
       expect(refusal.code).to.equal('failed_precondition');
@@ -122,7 +121,7 @@ describe('figures of a node', () => {
       .to.match(/^cpu: +- % of a core, 0\.5 s in all$/m)
       .and.match(/^received: .*, -\/s$/m);
     expect(historyText([first, second], 200)).to.match(/Z +- +57\.5 MB +0 +0 B +- +- +0$/m);
-    const shown = nodeShape(node, undefined, undefined, settings);
+    const shown = nodeShape(node, undefined, undefined, hosting);
     const rows = [first, second].map((metrics) => ({ node: shown, metrics }));
     const [unknown, known] = [topText(rows.slice(0, 1), 200), topText(rows.slice(1), 200)];
     expect(unknown).to.match(/Running,cordoned +- +57\.5 MB +0 +0 B +- +- +0$/m);

@@ -3,10 +3,9 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { isAlive } from '../../controller/host/process-identity.js';
-import { bootId } from '../../controller/node/bring-up.js';
 import { nodeRunDir } from '../../controller/node/paths.js';
 import { reconcileAtBoot } from '../../controller/node/reconcile.js';
-import { identityOf } from '../../controller/node/take-down.js';
+import { bootId, ended, identityOf, started } from '../../controller/hosting/record.js';
 import type { NodePatch, NodeRecord } from '../../controller/store/port.js';
 import { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { newNodeId } from '../../shared/ids.js';
@@ -16,18 +15,20 @@ import { NodeBench } from '../support/nodes.js';
 import { nodeRecord } from '../support/records.js';
 
 const never = new AbortController().signal;
-const NO_PROCESS = { pid: 0, pidStartTicks: '' };
+
+const hostedIn = (record: NodeRecord, boot: string): NodeRecord => ({
+  ...record,
+  hosting: { ...ended(record.hosting), bootId: boot },
+});
 
 /** As a running node's record is, but for the process that a test gives it. */
-const recordOf = (slot: number, change: Partial<NodeRecord> = {}): NodeRecord => ({
-  ...nodeRecord(`node-${slot}`, slot),
+const recordOf = (slot: number, change: Partial<NodeRecord> = {}, boot = bootId()): NodeRecord => ({
+  ...hostedIn(nodeRecord(`node-${slot}`, slot), boot),
   status: 'Running',
   statusReason: '',
   desired: 'running',
   memoryMb: 64,
   storageBytes: 64 * MIB,
-  bootId: bootId(),
-  ...NO_PROCESS,
   ...change,
 });
 
@@ -46,12 +47,12 @@ describe('reconciling at the start of the controller', () => {
     await bench.leaveVolume(record);
     const identity = await bench.leaveContainer(record);
     await bench.runtime.start(record.id, never);
-    await bench.network.attach({ slot: record.slot, ip: record.ip, pid: identity.pid }, never);
+    await bench.network.attach({ slot: record.hosting.slot, ip: record.ip, pid: identity.pid }, never);
     mkdirSync(nodeRunDir(bench.settings, record.id));
-    return await patch(record, identity);
+    return await patch(record, { hosting: started(record.hosting, identity) });
   };
   const open = async (...records: NodeRecord[]): Promise<void> => {
-    bench = await NodeBench.open(records, 'none');
+    bench = await NodeBench.open(records);
   };
 
   describe('a node that should run', () => {
@@ -99,8 +100,8 @@ describe('reconciling at the start of the controller', () => {
       await open(record);
       await leaveAll(record);
       await bench.runtime.end(record.id);
-      const stranger = { pid: process.pid, pidStartTicks: '1' };
-      await patch(record, stranger);
+      const stranger = { pid: process.pid, startTicks: '1' };
+      await patch(record, { hosting: started(record.hosting, stranger) });
       await reconcile();
       expect(statusOf(record)).to.equal('Failed');
       expect(bench.leftOf(record)).to.deep.equal(['volume', 'record']);
@@ -113,25 +114,28 @@ describe('reconciling at the start of the controller', () => {
       await leaveAll(record);
       await bench.runtime.end(record.id);
       await reconcile();
-      expect(bench.context.registry.expect(record.id)).to.include({ status: 'Failed', ...NO_PROCESS });
+      expect(bench.context.registry.expect(record.id)).to.deep.include({
+        status: 'Failed',
+        hosting: ended(record.hosting),
+      });
       expect(bench.context.registry.expect(record.id).statusReason).to.include('while the controller was away');
       expect(bench.leftOf(record)).to.deep.equal(['volume', 'record']);
     });
 
     it("and ran before the host's last boot runs again", async () => {
-      const record = recordOf(0, { bootId: 'an earlier one' });
+      const record = recordOf(0, {}, 'an earlier one');
       await open(record);
       await bench.leaveVolume(record);
       await reconcile();
-      const { status, pid, bootId: boot } = bench.context.registry.expect(record.id);
+      const { status, hosting } = bench.context.registry.expect(record.id);
       expect(status).to.equal('Running');
-      expect(boot).to.equal(bootId());
-      expect(pid).to.equal(bench.runtime.containers.get(record.id)?.identity.pid);
+      expect(hosting.bootId).to.equal(bootId());
+      expect(hosting.process).to.deep.equal(bench.runtime.containers.get(record.id)?.identity);
     });
 
     it('and whose volume is gone is Failed and says so; others start all the same', async () => {
-      const lost = recordOf(0, { bootId: 'an earlier one' });
-      const whole = recordOf(1, { bootId: 'an earlier one' });
+      const lost = recordOf(0, {}, 'an earlier one');
+      const whole = recordOf(1, {}, 'an earlier one');
       await open(lost, whole);
       await bench.leaveVolume(whole);
       await reconcile();
@@ -146,7 +150,7 @@ describe('reconciling at the start of the controller', () => {
       const before = await leaveAll(record);
       await reconcile();
       expect(isAlive(identityOf(before))).to.equal(false);
-      expect(bench.context.registry.expect(record.id).pid).to.not.equal(before.pid);
+      expect(identityOf(bench.context.registry.expect(record.id))).to.not.deep.equal(identityOf(before));
       expect(statusOf(record)).to.equal('Running');
     });
   });
@@ -193,7 +197,10 @@ describe('reconciling at the start of the controller', () => {
       const left = await leaveAll(record);
       await reconcile();
       expect(isAlive(identityOf(left))).to.equal(false);
-      expect(bench.context.registry.expect(record.id)).to.include({ status: 'Stopped', ...NO_PROCESS });
+      expect(bench.context.registry.expect(record.id)).to.deep.include({
+        status: 'Stopped',
+        hosting: ended(record.hosting),
+      });
       expect(bench.leftOf(record)).to.deep.equal(['volume', 'record']);
     });
   });
@@ -203,7 +210,7 @@ describe('reconciling at the start of the controller', () => {
       const record = recordOf(0, { status, desired: 'stopped' });
       await open(record);
       const left = await leaveAll(record);
-      await patch(record, NO_PROCESS);
+      await patch(record, { hosting: ended(record.hosting) });
       await reconcile();
       expect(isAlive(identityOf(left))).to.equal(false);
       expect(bench.leftOf(record)).to.deep.equal(['volume', 'record']);
@@ -236,7 +243,7 @@ describe('reconciling at the start of the controller', () => {
 
     it('that cannot be removed keep nobody from being adopted, started or cleaned up', async () => {
       const living = recordOf(0);
-      const rebooted = recordOf(1, { bootId: 'an earlier one' });
+      const rebooted = recordOf(1, {}, 'an earlier one');
       await open(living, rebooted);
       await leaveAll(living);
       await bench.leaveVolume(rebooted);
@@ -244,10 +251,10 @@ describe('reconciling at the start of the controller', () => {
       const removable = recordOf(6);
       for (const nobody of [stuck, removable]) {
         const { pid } = await bench.leaveContainer(nobody);
-        await bench.network.attach({ slot: nobody.slot, ip: nobody.ip, pid }, never);
+        await bench.network.attach({ slot: nobody.hosting.slot, ip: nobody.ip, pid }, never);
       }
       bench.script.failNext(`runtime.remove ${stuck.id}`);
-      bench.script.failNext(`network.detach ${stuck.slot}`);
+      bench.script.failNext(`network.detach ${stuck.hosting.slot}`);
       await reconcile();
       expect(bench.leftOf(stuck)).to.deep.equal(['container', 'link']);
       expect(bench.leftOf(removable)).to.deep.equal([]);

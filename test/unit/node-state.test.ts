@@ -64,7 +64,7 @@ describe('liveness', () => {
       new EventLog(store.events, clock, createLogger('test', 'silent')),
       clock,
     );
-    const { id } = await registry.reserve(1, () => record({ id: newNodeId(), name: 'web', slot: 0 }));
+    const { id } = await registry.reserve(1, () => record({ id: newNodeId(), name: 'web' }));
     registry.assumeHeard(id);
     const silence = (): number => nowMs - (registry.agent(id)?.heardAt ?? NaN);
     nowMs += 60_000;

@@ -1,6 +1,7 @@
 /** Each step of a node's creation fails in turn: before it had any effect, and after it had all of it. */
 import { existsSync } from 'node:fs';
 import { expect } from 'chai';
+import { identityOf } from '../../controller/hosting/record.js';
 import { createNode, reserveNode } from '../../controller/node/create.js';
 import { nodeRunDir } from '../../controller/node/paths.js';
 import { reconcileAtBoot } from '../../controller/node/reconcile.js';
@@ -45,10 +46,11 @@ describe('the creation of a node', () => {
   it('takes its steps in order and leaves a running node', async () => {
     const created = await create();
     expect(created).to.include({ status: 'Running', statusReason: '' });
-    expect(created.pid).to.be.greaterThan(0);
+    const { pid } = identityOf(created);
+    expect(pid).to.be.greaterThan(0);
     expect(names()).to.deep.equal(STEPS.map(({ step }) => step));
     expect(bench.leftOf(node)).to.include.members(['container', 'link', 'volume', 'folder', 'record']);
-    expect(bench.network.links.get(node.slot)).to.deep.equal({ slot: 0, ip: '10.0.42.2', pid: created.pid });
+    expect(bench.network.links.get(node.hosting.slot)).to.deep.equal({ slot: 0, ip: '10.0.42.2', pid });
   });
 
   for (const when of ['before', 'after'] as const) {
@@ -109,7 +111,8 @@ describe('the creation of a node', () => {
     bench.script.failNext('network.attach');
     await errorOf(create);
     const again = await bench.service.create(NODE_REQUEST, never);
-    expect(again).to.include({ name: 'web', slot: 0, status: 'Running' });
+    expect(again).to.include({ name: 'web', status: 'Running' });
+    expect(again.hosting.slot).to.equal(0);
   });
 
   it('that nothing could be reserved for has touched nothing', async () => {
@@ -141,7 +144,7 @@ describe('the creation of a node', () => {
       bench.script.failNext('runtime.start');
       bench.script.failNext('volume.remove');
       await errorOf(create);
-      expect((await reserveNode(bench.context, { ...NODE_REQUEST, name: 'other' })).slot).to.equal(1);
+      expect((await reserveNode(bench.context, { ...NODE_REQUEST, name: 'other' })).hosting.slot).to.equal(1);
       await bench.service.remove('web', false);
       expect(bench.leftOf(node)).to.deep.equal([]);
     });

@@ -137,7 +137,7 @@ describe('a shared cause', () => {
 describe('nodes, while what they all need is away', () => {
   let bench: NodeBench;
   beforeEach(async () => {
-    bench = await NodeBench.open([], 'none');
+    bench = await NodeBench.open();
   });
   afterEach(async () => {
     await bench.dispose();
@@ -203,7 +203,8 @@ describe('nodes, while what they all need is away', () => {
   });
 
   it('are joined to the network again one by one', async () => {
-    const { id, slot } = await bench.service.create(NODE_REQUEST, never);
+    const { id, hosting } = await bench.service.create(NODE_REQUEST, never);
+    const { slot } = hosting;
     bench.network.links.delete(slot);
     await new NodeMender(bench.service).tick(never);
     expect([...bench.network.links.keys()]).to.deep.equal([slot]);

@@ -1,6 +1,6 @@
 /** Volumes under living agents fail: what planning makes of it, what is told, and what a restart mends. */
 import { expect } from 'chai';
-import { bootId } from '../../controller/node/bring-up.js';
+import { ended } from '../../controller/hosting/record.js';
 import { NodeService } from '../../controller/node/service.js';
 import { ClusterStorageNodes } from '../../controller/node/storage-nodes.js';
 import { MEND_AFTER_MS, VolumeWatch } from '../../controller/node/volume-watch.js';
@@ -22,8 +22,10 @@ describe('volumes under living agents', () => {
   let nowMs: number;
 
   beforeEach(async () => {
+    const stored = nodeRecord('n', 0);
     const made: NodeRecord = {
-      ...nodeRecord('n', 0),
+      ...stored,
+      hosting: ended(stored.hosting),
       status: 'Stopped',
       statusReason: '',
       desired: 'running',
@@ -31,11 +33,8 @@ describe('volumes under living agents', () => {
       draining: false,
       memoryMb: 64,
       storageBytes: 64 * MIB,
-      bootId: bootId(),
-      pid: 0,
-      pidStartTicks: '',
     };
-    bench = await NodeBench.open([made], 'none');
+    bench = await NodeBench.open([made]);
     await bench.leaveVolume(made);
     nowMs = 1000;
     service = new NodeService({ ...bench.context, clock: { ...systemClock, monotonic: () => nowMs } });

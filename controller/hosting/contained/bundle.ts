@@ -2,6 +2,7 @@
 import { memoryShares, PAGE_BYTES } from './memory-shares.js';
 import type { ContainerLimits, ContainerSpec, ExecSpec } from '../runtime.js';
 import { nodeSeccomp } from './seccomp.js';
+import { deviceOf } from '../volumes.js';
 import { noProgram, notExecutable } from '../start-failure.js';
 
 /** Paths inside a node. Everything of Nexus is below one folder, so that any root file system can be an image. */
@@ -59,6 +60,7 @@ interface BundleHost {
 
 export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
   const capabilities = FIRST_STAGE_CAPABILITIES;
+  const loopDevice = deviceOf(spec);
   return {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
@@ -70,7 +72,7 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
       args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', `${IN_NODE.runtime}/first-stage.sh`],
       env: [
         `PATH=${EXEC_PATH}`,
-        `NEXUS_LOOP_DEVICE=${spec.loopDevice}`,
+        `NEXUS_LOOP_DEVICE=${loopDevice}`,
         `NEXUS_VOLUME_UUID=${spec.volumeUuid}`,
         `NEXUS_AGENT_UID=${spec.agentUid}`,
       ],
@@ -92,10 +94,10 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
       // The rule is for exactly this node's loop device: attaching any other is refused by the kernel.
       devices: [
         {
-          path: `/dev/loop${spec.loopDevice}`,
+          path: `/dev/loop${loopDevice}`,
           type: 'b',
           major: LOOP_MAJOR,
-          minor: spec.loopDevice,
+          minor: loopDevice,
           fileMode: 0o600,
           uid: 0,
           gid: 0,
@@ -105,7 +107,7 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
         ...ociLimits(spec.limits, host.cgroupLayout),
         devices: [
           { allow: false, access: 'rwm' },
-          { allow: true, type: 'b', major: LOOP_MAJOR, minor: spec.loopDevice, access: 'rw' },
+          { allow: true, type: 'b', major: LOOP_MAJOR, minor: loopDevice, access: 'rw' },
         ],
       },
       seccomp: nodeSeccomp(process.arch),

@@ -11,7 +11,7 @@ import { MIB } from '../../../shared/limits.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { readCards, removeCard, writeCard } from '../volume-cards.js';
 import { noRoom, volumeExists, volumeIsGone } from '../volume-errors.js';
-import type { VolumeProvisioner, VolumeSpec } from '../volumes.js';
+import { deviceOf, type VolumePlace, type VolumeProvisioner, type VolumeSpec } from '../volumes.js';
 
 /** Unmounting flushes the volume; a slow disk may take its time. */
 const RELEASE_TIMEOUT_MS = 30_000;
@@ -21,8 +21,6 @@ const HOST_RESERVE_BYTES = 256 * MIB;
 const LOOP_CTL_REMOVE = 0x4c81;
 
 export class ImageFileVolumes implements VolumeProvisioner {
-  readonly usesLoopDevices = true;
-
   constructor(private readonly folder: string) {}
 
   pathOf(nodeId: NodeId): string {
@@ -46,8 +44,9 @@ export class ImageFileVolumes implements VolumeProvisioner {
     await runCommand('mkfs.ext4', [...options, path], { signal, failure: 'its volume cannot be formatted' });
   }
 
-  async assertFree(nodeId: NodeId, loopDevice: number): Promise<void> {
-    const path = this.pathOf(nodeId);
+  async assertFree(place: VolumePlace): Promise<void> {
+    const loopDevice = deviceOf(place);
+    const path = this.pathOf(place.nodeId);
     const image = await stat(path).catch((error: unknown) => {
       throw volumeIsGone(path, error);
     });
@@ -64,7 +63,9 @@ export class ImageFileVolumes implements VolumeProvisioner {
     }
   }
 
-  async waitReleased(nodeId: NodeId, loopDevice: number): Promise<void> {
+  async waitReleased(place: VolumePlace): Promise<void> {
+    const { nodeId } = place;
+    const loopDevice = deviceOf(place);
     if (!isAttached(loopDevice)) {
       await removeLoopDevice(loopDevice);
       return;
@@ -96,10 +97,11 @@ export class ImageFileVolumes implements VolumeProvisioner {
     if (isOurs) await tryCommand('losetup', ['--detach', name]);
   }
 
-  async remove(nodeId: NodeId, loopDevice: number): Promise<void> {
+  async remove(place: VolumePlace): Promise<void> {
+    const { nodeId } = place;
     await rm(this.pathOf(nodeId), { force: true });
     await removeCard(this.folder, nodeId);
-    await removeLoopDevice(loopDevice);
+    await removeLoopDevice(deviceOf(place));
   }
 
   async describe(nodeId: NodeId, card: string): Promise<void> {

@@ -14,7 +14,8 @@ interface ExecCgroup {
   release(exitCode: number): Promise<StartFailure | undefined>;
 }
 
-export interface RuncExec {
+export interface OciExec {
+  readonly program: string;
   /** Before `exec`. */
   readonly global: readonly string[];
   /** After it. */
@@ -24,7 +25,7 @@ export interface RuncExec {
   readonly cgroup: ExecCgroup;
 }
 
-export const spawnExec = (exec: RuncExec, spec: ExecSpec): ExecHandle =>
+export const spawnExec = (exec: OciExec, spec: ExecSpec): ExecHandle =>
   spec.tty ? terminalExec(exec, spec) : pipedExec(exec);
 
 /** Nothing in the command's own cgroup survives: a fork between two looks is found by the next one. */
@@ -77,10 +78,10 @@ function controlOf(
   };
 }
 
-function pipedExec({ global, args, pidFile, cgroup }: RuncExec): ExecHandle {
-  const runc = ['runc', ...global, 'exec', '--detach', '--pid-file', pidFile, ...args];
-  const [program = '', ...words] = keeperCommand(pidFile, runc);
-  const child = spawn(program, words, { stdio: ['pipe', 'pipe', 'pipe'] });
+function pipedExec({ program, global, args, pidFile, cgroup }: OciExec): ExecHandle {
+  const words = [program, ...global, 'exec', '--detach', '--pid-file', pidFile, ...args];
+  const [keeper = '', ...rest] = keeperCommand(pidFile, words);
+  const child = spawn(keeper, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
   const { atEnd, ...control } = controlOf(cgroup, child);
   return pipedHandle(child, atEnd, control);
 }
@@ -93,9 +94,9 @@ function pipedExec({ global, args, pidFile, cgroup }: RuncExec): ExecHandle {
  */
 const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@" 2>/dev/null';
 
-function terminalExec({ global, args, cgroup }: RuncExec, spec: ExecSpec): ExecHandle {
+function terminalExec({ program, global, args, cgroup }: OciExec, spec: ExecSpec): ExecHandle {
   const score = String(Math.max(COMMAND_OOM_SCORE, ownOomScore()));
-  const runc = ['--adjust', score, '--', 'runc', ...global, 'exec', ...args];
+  const runc = ['--adjust', score, '--', program, ...global, 'exec', ...args];
   const terminal: IPty = spawnInTerminal('sh', ['-c', PLAIN_TERMINAL, 'sh', ...runc], {
     name: spec.env['TERM'] ?? 'xterm',
     cols: spec.columns,

@@ -1,6 +1,7 @@
 /**
- * Containers through runc. They run detached: after `start` nothing of the controller is needed to keep one alive.
- * runc's own state lies in <run>/runc.state, the bundle in <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
+ * Containers through the command line of an OCI runtime, such as runc. They run detached: after `start` nothing of the
+ * controller is needed to keep one alive. The program's own state lies in <run>/<program>.state, the bundle in
+ * <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { spawn } from 'node:child_process';
@@ -26,7 +27,9 @@ import { identify, isAlive, ownOomScore } from '../../host/process-identity.js';
 import { spawnExec } from './oci-exec.js';
 import { failureIn } from '../start-failure.js';
 
-export interface RuncOptions {
+export interface OciOptions {
+  /** The OCI runtime, found in PATH. */
+  readonly program: string;
   readonly runDir: string;
   readonly cgroupParent: string;
   /** The agent runtime folder that is bound into every node. */
@@ -40,9 +43,10 @@ const AGENT_CHILD = 'agent';
 /** The cgroup of what commands left running when they ended: the node's, and no controller's. */
 const BACKGROUND = join(COMMANDS, 'background');
 
-export class RuncRuntime implements ContainerRuntime {
+export class OciRuntime implements ContainerRuntime {
   readonly caveats = [];
-  readonly agentCgroup: 'v1' | 'v2';
+  /** Of the host's cgroups. */
+  readonly layout: 'v1' | 'v2';
   readonly #stateDir: string;
   /** The root of every first stage; see STAGE_MOUNT_POINTS. */
   readonly #stageRoot: string;
@@ -54,27 +58,28 @@ export class RuncRuntime implements ContainerRuntime {
   readonly #heldCommands = new Set<string>();
 
   private constructor(
-    private readonly options: RuncOptions,
+    private readonly options: OciOptions,
     layout: 'v1' | 'v2',
   ) {
-    this.agentCgroup = layout;
-    this.#stateDir = join(options.runDir, 'runc.state');
-    this.#stageRoot = join(options.runDir, 'runc.root');
+    this.layout = layout;
+    this.#stateDir = join(options.runDir, `${options.program}.state`);
+    this.#stageRoot = join(options.runDir, `${options.program}.root`);
     this.#cgroups = new CgroupTree(layout, options.cgroupParent);
   }
 
-  static async open(options: RuncOptions): Promise<RuncRuntime> {
-    return new RuncRuntime(options, await detectCgroupLayout());
+  static async open(options: OciOptions): Promise<OciRuntime> {
+    return new OciRuntime(options, await detectCgroupLayout());
   }
 
   async prepare(): Promise<void> {
     if (process.getuid?.() !== 0) {
       throw new NexusError(
         'failed_precondition',
-        'the runc runtime needs root; use sudo, or nexus up --runtime process',
+        `the runtime ${this.options.program} needs root; use sudo, or nexus up --runtime process`,
       );
     }
-    await runCommand('runc', ['--version'], { failure: 'the container runtime runc does not work' });
+    const { program } = this.options;
+    await runCommand(program, ['--version'], { failure: `the container runtime ${program} does not work` });
     await readFile(join(this.options.runtimeDir, 'first-stage.sh')).catch((error: unknown) => {
       const advice = 'run deploy/bootstrap.sh';
       throw new NexusError(
@@ -101,7 +106,7 @@ export class RuncRuntime implements ContainerRuntime {
       stageRoot: this.#stageRoot,
       runtimeDir: this.options.runtimeDir,
       cgroupsPath: this.#cgroups.pathOf(spec.nodeId),
-      cgroupLayout: this.agentCgroup,
+      cgroupLayout: this.layout,
     };
     await writeFile(join(bundle, 'config.json'), JSON.stringify(ociConfig(spec, host)));
     await this.#runCreate(spec, bundle, pidFile, signal);
@@ -117,34 +122,38 @@ export class RuncRuntime implements ContainerRuntime {
   }
 
   /**
-   * runc hands its own standard streams to the container, so they are the log's, not pipes of ours. It is not cut off
+   * The program hands its own standard streams to the container, so they are the log's, not pipes of ours. It is not cut off
    * when the caller goes: half a container has no state to remove it by, and its processes would make cgroups after us.
    */
   async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
-    const runcLog = join(bundle, 'runc.log');
-    await rm(runcLog, { force: true });
+    const ownLog = join(bundle, 'runc.log');
+    await rm(ownLog, { force: true });
     // The descriptors from 3 on: the status socket alone.
     const inherited = spec.statusSocket === undefined ? [] : [spec.statusSocket];
     const options = ['--bundle', bundle, '--pid-file', pidFile, '--preserve-fds', String(inherited.length)];
-    const args = this.#arguments('--log', runcLog, 'create', ...options, spec.nodeId);
+    const args = this.#arguments('--log', ownLog, 'create', ...options, spec.nodeId);
     const stdio = ['ignore' as const, spec.output, spec.output, ...inherited];
-    const child = spawn('runc', args, { stdio, timeout: CREATE_TIMEOUT_MS });
+    const { program } = this.options;
+    const child = spawn(program, args, { stdio, timeout: CREATE_TIMEOUT_MS });
     const exitCode = await new Promise<number | null>((resolve, reject) => {
       child.once('error', (error: NodeJS.ErrnoException) => {
-        reject(notStarted('runc', error));
+        reject(notStarted(program, error));
       });
       child.once('exit', resolve);
     });
     if (exitCode !== 0) {
-      const said = await lastRuncMessage(runcLog);
-      throw toolFailure('its container cannot be made', { program: 'runc', verb: 'create', exitCode, said });
+      const said = await lastMessage(ownLog);
+      throw toolFailure('its container cannot be made', { program, verb: 'create', exitCode, said });
     }
     signal.throwIfAborted();
   }
 
   async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {
     await this.#onContainer(nodeId, () =>
-      runCommand('runc', this.#arguments('start', nodeId), { signal, failure: 'its container cannot be started' }),
+      runCommand(this.options.program, this.#arguments('start', nodeId), {
+        signal,
+        failure: 'its container cannot be started',
+      }),
     );
   }
 
@@ -160,7 +169,7 @@ export class RuncRuntime implements ContainerRuntime {
       const identity = identify(state.pid);
       if (identity !== undefined && state.status !== 'stopped') await this.kill(nodeId, identity);
       const failure = 'its container cannot be removed';
-      await runCommand('runc', this.#arguments('delete', '--force', nodeId), { failure });
+      await runCommand(this.options.program, this.#arguments('delete', '--force', nodeId), { failure });
     }
     await this.#cgroups.removeTree(nodeId);
     await rm(this.#bundleDir(nodeId), { recursive: true, force: true });
@@ -175,7 +184,9 @@ export class RuncRuntime implements ContainerRuntime {
     const input = JSON.stringify(resources);
     const args = this.#arguments('update', '--resources', '-', nodeId);
     await this.#onContainer(nodeId, () => this.#limitCommands(nodeId, limits));
-    await this.#onContainer(nodeId, () => runCommand('runc', args, { input, failure: 'its limits cannot be changed' }));
+    await this.#onContainer(nodeId, () =>
+      runCommand(this.options.program, args, { input, failure: 'its limits cannot be changed' }),
+    );
     await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
   }
 
@@ -201,22 +212,25 @@ export class RuncRuntime implements ContainerRuntime {
       this.#heldCommands.delete(child);
       throw error;
     }
-    // runc's own words are taken from a file: what is on standard error is the command's.
-    const runcLog = join(this.#bundleDir(nodeId), `${name}.log`);
+    // The program's own words are taken from a file: what is on standard error is the command's.
+    const ownLog = join(this.#bundleDir(nodeId), `${name}.log`);
     const pidFile = join(this.#bundleDir(nodeId), `${name}.pid`);
     const cgroup = {
       processes: () => this.#cgroups.processes(nodeId, child),
       release: async (exitCode: number) => {
-        const said = await readFile(runcLog, 'utf8').catch(() => '');
+        const said = await readFile(ownLog, 'utf8').catch(() => '');
         await this.#cgroups.moveAll(nodeId, child, BACKGROUND);
         this.#heldCommands.delete(child);
-        for (const file of [processFile, runcLog, pidFile]) await rm(file, { force: true });
+        for (const file of [processFile, ownLog, pidFile]) await rm(file, { force: true });
         await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
         return failureIn(said, exitCode, spec);
       },
     };
     const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
-    return spawnExec({ global: this.#arguments('--log', runcLog), args, pidFile, cgroup }, spec);
+    return spawnExec(
+      { program: this.options.program, global: this.#arguments('--log', ownLog), args, pidFile, cgroup },
+      spec,
+    );
   }
 
   async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
@@ -295,7 +309,7 @@ export class RuncRuntime implements ContainerRuntime {
   }
 
   async #state(nodeId: NodeId): Promise<{ status: string; pid: number } | undefined> {
-    const result = await tryCommand('runc', this.#arguments('state', nodeId));
+    const result = await tryCommand(this.options.program, this.#arguments('state', nodeId));
     // A state folder cut off in the middle of a create has no readable state; `remove` deletes it as a folder.
     if (result.exitCode !== 0) return undefined;
     return JSON.parse(result.stdout) as { status: string; pid: number };
@@ -316,7 +330,7 @@ async function waitForEnd(identity: ProcessIdentity): Promise<void> {
   }
 }
 
-async function lastRuncMessage(logFile: string): Promise<string> {
+async function lastMessage(logFile: string): Promise<string> {
   const text = await readFile(logFile, 'utf8').catch(() => '');
   const last = text.trim().split('\n').at(-1) ?? '';
   return /msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"') ?? (last || 'no message');

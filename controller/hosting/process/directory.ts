@@ -5,11 +5,9 @@ import { join } from 'node:path';
 import type { NodeId } from '../../../shared/ids.js';
 import { readCards, removeCard, writeCard } from '../volume-cards.js';
 import { volumeExists, volumeIsGone, noRoom } from '../volume-errors.js';
-import type { VolumeProvisioner, VolumeSpec } from '../volumes.js';
+import type { VolumePlace, VolumeProvisioner, VolumeSpec } from '../volumes.js';
 
 export class DirectoryVolumes implements VolumeProvisioner {
-  readonly usesLoopDevices = false;
-
   constructor(private readonly folder: string) {}
 
   pathOf(nodeId: NodeId): string {
@@ -25,7 +23,7 @@ export class DirectoryVolumes implements VolumeProvisioner {
     });
   }
 
-  async assertFree(nodeId: NodeId): Promise<void> {
+  async assertFree({ nodeId }: Pick<VolumePlace, 'nodeId'>): Promise<void> {
     const path = this.pathOf(nodeId);
     await stat(path).catch((error: unknown) => {
       throw volumeIsGone(path, error);
@@ -36,13 +34,13 @@ export class DirectoryVolumes implements VolumeProvisioner {
     return Promise.resolve();
   }
 
-  async remove(nodeId: NodeId): Promise<void> {
+  async remove({ nodeId }: Pick<VolumePlace, 'nodeId'>): Promise<void> {
     await rm(this.pathOf(nodeId), { recursive: true, force: true });
     await removeCard(this.folder, nodeId);
   }
 
   async describe(nodeId: NodeId, card: string): Promise<void> {
-    await this.assertFree(nodeId);
+    await this.assertFree({ nodeId });
     await writeCard(this.folder, nodeId, card);
     // It may have been removed meanwhile.
     if (!existsSync(this.pathOf(nodeId))) await removeCard(this.folder, nodeId);

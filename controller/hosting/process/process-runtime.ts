@@ -46,7 +46,6 @@ function hasGroup(first: ProcessIdentity): boolean {
 }
 
 export class ProcessRuntime implements ContainerRuntime {
-  readonly agentCgroup = 'none';
   readonly caveats = [
     'the process runtime isolates nothing: nodes share the host, and --mem, --cpu and images have no effect',
   ];

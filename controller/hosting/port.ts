@@ -1,0 +1,92 @@
+/**
+ * How nodes of one kind live on a host: their runtime, network, volumes, images, logs, address and the bounds of their
+ * agents' silence, behind one value. What differs between kinds is answered here, so that nobody else asks for a kind.
+ */
+import type { AgentConfig } from '../../shared/config/agent-config.js';
+import type { HostingAbilities, HostingKind } from '../../shared/config/runtimes.js';
+import type { Settings } from '../../shared/config/settings.js';
+import type { Logger } from '../../shared/log.js';
+import type { ImageStore } from '../image/port.js';
+import type { LogPlace, LogWriters } from '../log/port.js';
+import type { LivenessLimits } from '../node/liveness.js';
+import type { NodeRecord } from '../store/port.js';
+import type { ListeningSocket } from '../host/listening.js';
+import type { NetworkFabric } from './network.js';
+import type { HostingRecord } from './record.js';
+import type { ContainerRuntime, ContainerSpec } from './runtime.js';
+import type { VolumeProvisioner } from './volumes.js';
+
+/** Where the built project lies. */
+export interface Places {
+  readonly dist: string;
+  readonly project: string;
+}
+
+export interface HostingDeps {
+  readonly settings: Settings;
+  readonly places: Places;
+  readonly log: Logger;
+  readonly logs: LogWriters;
+  readonly images: ImageStore;
+}
+
+/** One kind of hosting, before it is used. */
+export interface HostingProfile {
+  readonly kind: HostingKind;
+  readonly can: HostingAbilities;
+  /** Looks at the host and changes nothing. Code: failed_precondition (the host can't do it). */
+  open(deps: HostingDeps): Promise<Hosting>;
+}
+
+/** Where a new node lives: what its slot decides. */
+export interface Place {
+  readonly ip: string;
+  readonly hosting: HostingRecord;
+}
+
+/** The places of a node's agent, as its configuration names them. */
+export type AgentPlaces = Pick<
+  AgentConfig,
+  'credsFile' | 'dataDir' | 'volume' | 'statusSocket' | 'cgroup' | 'networkInterface'
+>;
+
+export interface Hosting {
+  readonly kind: HostingKind;
+  readonly can: HostingAbilities;
+  readonly runtime: ContainerRuntime;
+  readonly network: NetworkFabric;
+  readonly volumes: VolumeProvisioner;
+  readonly images: ImageStore;
+  readonly logs: LogWriters;
+  /** How long an agent may be silent. */
+  readonly liveness: LivenessLimits;
+  /** How many nodes have a place. */
+  readonly slots: number;
+  /**
+   * Makes what all nodes of the kind share. `undo` is given each thing's inverse before it is made. Idempotent.
+   * Code: failed_precondition, with what to do.
+   */
+  prepare(undo: (name: string, run: () => Promise<void>) => void): Promise<void>;
+  /** A place for a new volume in this slot, below `slots`. */
+  placeIn(slot: number, volumeUuid: string): Place;
+  /** `host:port` of a node's agent. */
+  addressOf(node: Pick<NodeRecord, 'ip'>): string;
+  logOf(node: Pick<NodeRecord, 'id'>): LogPlace;
+  /** The root file system of a node of this image; empty where nodes have none. Code: not_found. */
+  rootfsOf(image: string): Promise<string>;
+  /** User of the host that a node's agent runs as. */
+  agentUid(node: NodeRecord): number;
+  agentPlaces(node: NodeRecord): AgentPlaces;
+  containerSpec(node: NodeRecord): Promise<Omit<ContainerSpec, 'output' | 'statusSocket'>>;
+  /** The status socket of an agent that can't be trusted to make it; undefined: the agent listens by itself. */
+  listenForAgent(node: NodeRecord): Promise<ListeningSocket | undefined>;
+}
+
+/** All kinds of hosting that this controller has opened. */
+export interface Hostings {
+  /** New nodes get it. */
+  readonly own: Hosting;
+  readonly all: readonly Hosting[];
+  /** Code: failed_precondition (the node is of a kind that is not open). */
+  of(node: Pick<NodeRecord, 'name' | 'hosting'>): Hosting;
+}
