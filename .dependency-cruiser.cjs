@@ -11,8 +11,7 @@
 const ADAPTERS = [
   '^controller/hosting/contained/(oci|bridge|flood|image-file)[^/]*[.]ts$',
   '^controller/hosting/process/(process|loopback|directory)[^/]*[.]ts$',
-  '^controller/store/(typeorm|entities|sqlite|postgres|write-queue|[a-z]+-store)[^/]*[.]ts$',
-  '^controller/store/migrations/',
+  '^controller/store/(typeorm|sqlite|postgres|migrations)/',
   '^controller/identity/(typeorm|entities|smtp|outbox)[^/]*[.]ts$',
   '^controller/identity/migrations/',
   '^controller/bus/nats[^/]*[.]ts$',
@@ -68,7 +67,7 @@ module.exports = {
         'database is opened and written is one for all stores.',
       severity: 'error',
       from: { path: '^((?:controller|agent|gateway|cli|shared)/[^/]+)/' },
-      to: { path: ADAPTERS, pathNot: ['^$1/', '^controller/store/typeorm-(database|open)'] },
+      to: { path: ADAPTERS, pathNot: ['^$1/', '^controller/store/typeorm/(database|open)'] },
     },
     {
       name: 'use-case-imports-edge',
@@ -87,8 +86,8 @@ module.exports = {
       name: 'cli-layer-imports-command',
       comment: 'Only the tree of words knows the commands; the layer under them serves any.',
       severity: 'error',
-      from: { path: '^cli/', pathNot: ['^cli/commands/', '^cli/command-tree[.]ts$'] },
-      to: { path: '^cli/commands/' },
+      from: { path: '^cli/(runner|connect|terminal|local)/', pathNot: '^cli/runner/command-tree[.]ts$' },
+      to: { path: '^cli/(node|file|fs|lambda|image|user|cluster|state|session)/' },
     },
     {
       name: 'agent-stays-small',

@@ -1,6 +1,6 @@
 /** The `nexus` command. Everything beyond this file and the runner is loaded when a command needs it. */
 import '../shared/debugger-signal.js';
-import { run } from './command-runner.js';
+import { run } from './runner/command-runner.js';
 
 // A umask says what others may do with the files of this user. One that takes them from their owner, too, would leave a
 // cluster whose log nobody can read, and a session that can't be used.

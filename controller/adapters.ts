@@ -28,9 +28,9 @@ import type { SandboxRuntime } from './lambda/sandbox/port.js';
 import { launcherFolder, TemplateSandboxes } from './lambda/sandbox/template.js';
 import type { LogWriters } from './log/port.js';
 import { WriterProcesses } from './log/writer-process.js';
-import type { Store } from './store/port.js';
-import { databaseLocation } from './store/typeorm-open.js';
-import { openStore } from './store/typeorm.js';
+import type { Store } from './store/port/store.js';
+import { databaseLocation } from './store/typeorm/open.js';
+import { openStore } from './store/typeorm/store.js';
 
 export const makeStore = (settings: Settings, log: Logger): Promise<Store> =>
   openStore({ ...databaseLocation(settings, 'nexus', endForLoss), log });

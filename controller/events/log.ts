@@ -2,7 +2,7 @@
 import type { Clock } from '../../shared/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { plainText } from '../../shared/plain-text.js';
-import type { EventRecord, EventStore } from '../store/port.js';
+import type { EventRecord, EventStore } from '../store/port/store.js';
 
 /** Names of files and users, and words of runc and the kernel, fit; pages do not. */
 const MAX_MESSAGE_CHARACTERS = 2000;

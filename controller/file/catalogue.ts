@@ -1,8 +1,8 @@
 /** Reading the catalogue: files by id or prefix, their chunks, and the right to fetch them. */
 import { NexusError } from '../../shared/errors.js';
 import type { FileId, LeaseId } from '../../shared/ids.js';
-import type { ChunkRecord, FileRecord, ReplicaRecord } from '../store/port.js';
-import { noSuchFile } from '../store/file-rules.js';
+import type { ChunkRecord, FileRecord, ReplicaRecord } from '../store/port/store.js';
+import { noSuchFile } from '../store/port/file-rules.js';
 import type { FileDeps } from './deps.js';
 import { healthOfFiles, type FileHealth } from './health.js';
 import { readTarget, type ChunkTarget } from './tokens.js';

@@ -3,8 +3,8 @@
  * so that no record can be out of date. Lists ask for a page of files with two queries, whatever is in trouble.
  */
 import type { FileId } from '../../shared/ids.js';
-import type { FileStatus } from '../store/port.js';
-import type { FileTrouble } from '../store/replica-port.js';
+import type { FileStatus } from '../store/port/store.js';
+import type { FileTrouble } from '../store/port/replicas.js';
 import type { FileDeps } from './deps.js';
 
 /**

@@ -9,7 +9,7 @@ import { peekReceipt, verifyReceipt } from '../../shared/chunk-token.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import type { ChunkRecord, ReceivedChunk } from '../store/port.js';
+import type { ChunkRecord, ReceivedChunk } from '../store/port/store.js';
 import type { NodeDirectory } from './nodes.js';
 import type { StoredCopy } from './room.js';
 

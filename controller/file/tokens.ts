@@ -3,7 +3,7 @@ import { signClaims, type ChunkOrigin, type ForwardTarget } from '../../shared/c
 import type { ChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
 import type { FileDeps } from './deps.js';
-import type { FileRecord } from '../store/port.js';
+import type { FileRecord } from '../store/port/store.js';
 import type { StorageNode } from './nodes.js';
 
 export interface ChunkTarget {

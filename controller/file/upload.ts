@@ -7,15 +7,15 @@ import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/failpoint.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
 import { MAX_OPEN_UPLOADS, MAX_OPEN_UPLOADS_PER_USER } from '../../shared/limits.js';
-import type { ChunkRecord, FileRecord, ReceivedChunk, UploadPlace, UploadRecord } from '../store/port.js';
-import { noSuchUpload } from '../store/file-rules.js';
+import type { ChunkRecord, FileRecord, ReceivedChunk, UploadPlace, UploadRecord } from '../store/port/store.js';
+import { noSuchUpload } from '../store/port/file-rules.js';
 import type { FileDeps } from './deps.js';
 import { assertRoomForFile, planPlacement, type Candidate, type Placement } from './plan.js';
 import { quotaOf } from './quota.js';
 import { acceptReceipts, type ClaimedReceipt } from './receipts.js';
 import type { StorageNode } from './nodes.js';
 import { planReservation, type Reservation } from './reservation.js';
-import { announcedBytes } from '../store/file-rules.js';
+import { announcedBytes } from '../store/port/file-rules.js';
 import { originOf, writeTargets, type ChunkTarget } from './tokens.js';
 
 export interface ChunkGrant {

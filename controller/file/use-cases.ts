@@ -1,6 +1,6 @@
 /** The file side as one thing for the edge: uploads, the catalogue, removal. */
 import type { UploadId } from '../../shared/ids.js';
-import type { ChunkRecord, FileRecord } from '../store/port.js';
+import type { ChunkRecord, FileRecord } from '../store/port/store.js';
 import { afterCommit } from './after-commit.js';
 import { Catalogue } from './catalogue.js';
 import type { FileDeps } from './deps.js';

@@ -1,6 +1,6 @@
 /** What is the same for all kinds of nodes that live on this host: subnet, logs, folders and the bounds of silence. */
 import { MIB } from '../../shared/limits.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import { nodeConfigDir, nodeLogPlace } from '../node/paths.js';
 import type { Hosting, HostingDeps } from './port.js';
 import type { ContainerSpec } from './runtime.js';

@@ -1,6 +1,6 @@
 /** How the records of identity lie in auth.db. */
 import { EntitySchema } from 'typeorm';
-import { bigint, integer, text } from '../store/database-columns.js';
+import { bigint, integer, text } from '../store/typeorm/database-columns.js';
 import type { AuditRecord, ChallengeRecord, UserRecord } from './port.js';
 
 export interface RevocationRow {

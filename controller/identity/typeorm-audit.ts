@@ -1,6 +1,6 @@
 /** The audit log: appended to in the transaction of what it tells. */
 import { LessThan, LessThanOrEqual, type EntityManager } from 'typeorm';
-import type { Database } from '../store/typeorm-database.js';
+import type { Database } from '../store/typeorm/database.js';
 import { MAX_AUDIT_LINES } from './bounds.js';
 import { AuditEntity } from './entities.js';
 import type { AuditLine, AuditRecord, AuditStore } from './port.js';

@@ -1,6 +1,6 @@
 /** Codes that were sent. A try is counted by a conditional update before it is looked at, in one transaction with it. */
 import { MoreThan, type EntityManager } from 'typeorm';
-import type { Database } from '../store/typeorm-database.js';
+import type { Database } from '../store/typeorm/database.js';
 import { ChallengeEntity } from './entities.js';
 import { firstMatch } from './otp.js';
 import type { AuditLine, ChallengeRecord, ChallengeStore } from './port.js';

@@ -1,6 +1,6 @@
 /** How often something was tried within a window of time. */
 import type { EntityManager } from 'typeorm';
-import type { Database } from '../store/typeorm-database.js';
+import type { Database } from '../store/typeorm/database.js';
 import { CounterEntity } from './entities.js';
 import type { Count, CounterStore } from './port.js';
 

@@ -1,5 +1,5 @@
 /** Tokens that were given back before their time. */
-import type { Database } from '../store/typeorm-database.js';
+import type { Database } from '../store/typeorm/database.js';
 import { RevocationEntity } from './entities.js';
 import type { AuditLine, RevocationStore } from './port.js';
 import { appendAudit } from './typeorm-audit.js';

@@ -1,6 +1,6 @@
 /** Accounts. The primary key and the unique index on the address are what two racing registrations meet. */
 import { MoreThan, Not } from 'typeorm';
-import type { Database } from '../store/typeorm-database.js';
+import type { Database } from '../store/typeorm/database.js';
 import { UserEntity } from './entities.js';
 import type { AuditLine, UserPatch, UserRecord, UserStore } from './port.js';
 import { appendAudit } from './typeorm-audit.js';

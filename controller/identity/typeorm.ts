@@ -1,8 +1,8 @@
 /** The identity store over TypeORM, in a database of its own. */
 import { LessThanOrEqual } from 'typeorm';
 import type { Logger } from '../../shared/log.js';
-import type { TypeormDatabase } from '../store/typeorm-database.js';
-import { openDatabase, type DatabaseLocation } from '../store/typeorm-open.js';
+import type { TypeormDatabase } from '../store/typeorm/database.js';
+import { openDatabase, type DatabaseLocation } from '../store/typeorm/open.js';
 import { ChallengeEntity, CounterEntity, IDENTITY_ENTITIES, RevocationEntity } from './entities.js';
 import { Accounts0001 } from './migrations/0001-accounts.js';
 import { CodeOrigins0002 } from './migrations/0002-code-origins.js';

@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import type { Clock } from '../../shared/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
-import type { Names } from '../store/fs-port.js';
+import type { Names } from '../store/port/fs.js';
 import type { FsUseCases } from '../vfs/use-cases.js';
 import type { CallerFiles } from './caller-files.js';
 import { FUNCTION_CACHE_BYTES, MAX_CODE_BYTES } from './limits.js';

@@ -2,7 +2,7 @@
 import type { Clock } from '../../shared/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
-import type { Names } from '../store/fs-port.js';
+import type { Names } from '../store/port/fs.js';
 import type { CallerFiles } from './caller-files.js';
 import { FunctionLogs, Tail, type LoggedInvocation } from './function-logs.js';
 import type { Functions } from './functions.js';

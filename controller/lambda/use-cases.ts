@@ -7,7 +7,7 @@ import { MIB } from '../../shared/limits.js';
 import type { Logger } from '../../shared/log.js';
 import type { NodeGuests } from '../node/context.js';
 import type { NodeRegistry } from '../node/registry.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import type { PoolBounds } from './demand.js';
 import { Dispatcher } from './dispatcher.js';
 import { Invoker } from './invoke.js';

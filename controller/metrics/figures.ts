@@ -4,7 +4,7 @@
  */
 import { NexusError } from '../../shared/errors.js';
 import { hasFigures, type NodeStatus } from '../node/state.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import type { MetricsHistory } from './history.js';
 import type { Sample } from './sample.js';
 

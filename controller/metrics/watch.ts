@@ -2,7 +2,7 @@
 import type { NodeContext } from '../node/context.js';
 import { noNodeCalled } from '../node/registry.js';
 import type { NodeStatus } from '../node/state.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import { assertFigures } from './figures.js';
 import type { Sample } from './sample.js';
 

@@ -9,8 +9,8 @@ import type { EventLog } from '../events/log.js';
 import type { HostRoom } from '../host/room.js';
 import type { Hostings } from '../hosting/port.js';
 import type { MetricsHistory } from '../metrics/history.js';
-import type { FileStore } from '../store/port.js';
-import type { ReplicaStore } from '../store/replica-port.js';
+import type { FileStore } from '../store/port/store.js';
+import type { ReplicaStore } from '../store/port/replicas.js';
 import type { NodeRegistry } from './registry.js';
 
 /** What lives on nodes besides their own containers, and has to go before these do. */

@@ -10,8 +10,8 @@ import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agen
 import type { NodeId } from '../../shared/ids.js';
 import type { EventLog } from '../events/log.js';
 import { plainText } from '../../shared/plain-text.js';
-import { Misconduct } from './misconduct.js';
-import { hasUnknownOutcome, type NodePatch, type NodeRecord, type NodeStore } from '../store/port.js';
+import { Misconduct } from './watch/misconduct.js';
+import { hasUnknownOutcome, type NodePatch, type NodeRecord, type NodeStore } from '../store/port/store.js';
 import { assertMove, type NodeStatus } from './state.js';
 
 /** What is known of a node's agent; all of it is gone when the controller restarts, and heard again within seconds. */

@@ -10,15 +10,15 @@ import { MIB } from '../../shared/limits.js';
 import { UndoStack } from '../../shared/undo.js';
 import { ended } from '../hosting/record.js';
 import type { ExecHandle, ExecSpec } from '../hosting/runtime.js';
-import type { FileRecord, NodeRecord } from '../store/port.js';
+import type { FileRecord, NodeRecord } from '../store/port/store.js';
 import { isReadable } from '../../shared/volume-state.js';
-import { bringUp } from './bring-up.js';
+import { bringUp } from './life/bring-up.js';
 import { unconfirmedOn } from './confirm-copies.js';
 import type { NodeContext } from './context.js';
-import { createNode, reserveNode, startedText, type CreateNodeRequest } from './create.js';
+import { createNode, reserveNode, startedText, type CreateNodeRequest } from './life/create.js';
 import { isListening, isWaiting, type NodeStatus } from './state.js';
-import { askToEnd, dismantle, erase, eraseFromHost } from './take-down.js';
-import { assertMayEnd, conditionOf } from './volume-condition.js';
+import { askToEnd, dismantle, erase, eraseFromHost } from './life/take-down.js';
+import { assertMayEnd, conditionOf } from './watch/volume-condition.js';
 
 /** Starting is mostly processor work: a few at a time keep every core busy without starving the running agents. */
 const CONCURRENT_STARTS = 4;

@@ -13,11 +13,11 @@ import type {
   ReplicaFinding,
   StorageNode,
 } from '../file/nodes.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import { isReadable, isWritable, type VolumeState } from '../../shared/volume-state.js';
 import { chunkPage } from './chunk-page.js';
 import type { NodeContext } from './context.js';
-import { conditionOf, takesChunks } from './volume-condition.js';
+import { conditionOf, takesChunks } from './watch/volume-condition.js';
 
 /** An agent deletes some hundred files in well under a second. */
 const DELETE_TIMEOUT_MS = 30_000;

@@ -2,7 +2,7 @@
 import { warn, type Warning, type WarningKind } from '../cause/warnings.js';
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { isReadable, isWritable, type VolumeCondition } from '../../shared/volume-state.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import { hasFigures } from './state.js';
 
 export interface WatchedNode {

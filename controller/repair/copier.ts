@@ -7,7 +7,7 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { originOf, readTarget } from '../file/tokens.js';
-import type { StoredChunk } from '../store/replica-port.js';
+import type { StoredChunk } from '../store/port/replicas.js';
 import type { RepairDeps } from './deps.js';
 import type { PlannedCopy } from './redundancy.js';
 import type { Suspicions } from './suspicions.js';

@@ -1,7 +1,7 @@
 /** What repair, scrub, inventory, drain and rebalance work with. */
 import type { Settings } from '../../shared/config/settings.js';
 import type { FileDeps } from '../file/deps.js';
-import type { MarkStore } from '../store/replica-port.js';
+import type { MarkStore } from '../store/port/replicas.js';
 
 export interface RepairDeps extends Omit<FileDeps, 'settings'> {
   readonly marks: MarkStore;

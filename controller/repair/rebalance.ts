@@ -7,7 +7,7 @@ import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { roomFor } from '../file/plan.js';
 import type { StorageNode } from '../file/nodes.js';
-import type { StoredChunk } from '../store/replica-port.js';
+import type { StoredChunk } from '../store/port/replicas.js';
 import { imbalance, nextShift, type Load, type Shift } from './balance.js';
 import type { RepairDeps } from './deps.js';
 import type { Repair } from './repair.js';

@@ -6,7 +6,7 @@
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { roomFor } from '../file/plan.js';
 import type { StorageNode } from '../file/nodes.js';
-import type { StoredChunk } from '../store/replica-port.js';
+import type { StoredChunk } from '../store/port/replicas.js';
 
 export interface Verdict {
   readonly chunk: StoredChunk;

@@ -6,7 +6,7 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES, MIB } from '../../shared/limits.js';
 import type { ReplicaFinding, StorageNode } from '../file/nodes.js';
-import type { StoredChunk } from '../store/replica-port.js';
+import type { StoredChunk } from '../store/port/replicas.js';
 import type { RepairDeps } from './deps.js';
 import type { Suspicions } from './suspicions.js';
 

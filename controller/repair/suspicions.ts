@@ -5,7 +5,7 @@
 import { toNexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import type { ReplicaFinding } from '../file/nodes.js';
-import type { StoredChunk } from '../store/replica-port.js';
+import type { StoredChunk } from '../store/port/replicas.js';
 import type { RepairDeps } from './deps.js';
 
 /** Checks at once; more reports than this are dropped, as readers and scrub will find the same again. */

@@ -4,7 +4,7 @@
  */
 import type { FileId } from '../../shared/ids.js';
 import { worse, type FileHealth } from '../file/health.js';
-import type { StoredChunk } from '../store/replica-port.js';
+import type { StoredChunk } from '../store/port/replicas.js';
 import type { RepairDeps } from './deps.js';
 
 /** What a file is of which some chunk can't be read. */

@@ -6,7 +6,7 @@ import { NexusError } from '../../shared/errors.js';
 import { chunkPage } from '../node/chunk-page.js';
 import type { NodeContext } from '../node/context.js';
 import { isListening } from '../node/state.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
 import { parseRequest } from './validate.js';

@@ -3,7 +3,7 @@ import type { RepairSummary, StorageSummary } from '../../shared/gen/nexus/v1/cl
 import type { NodeContext } from '../node/context.js';
 import { hasFigures } from '../node/state.js';
 import type { Upkeep } from '../repair/upkeep.js';
-import type { StorageTotals } from '../store/port.js';
+import type { StorageTotals } from '../store/port/store.js';
 
 /** Room is that of the nodes that are heard, as far as the host's disk can give it. */
 export function storageShape(

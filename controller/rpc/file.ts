@@ -19,7 +19,7 @@ import type { ShownStatus } from '../file/health.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { NodeRegistry } from '../node/registry.js';
 import type { Upkeep } from '../repair/upkeep.js';
-import type { ChunkRecord, FileRecord, UploadRecord } from '../store/port.js';
+import type { ChunkRecord, FileRecord, UploadRecord } from '../store/port/store.js';
 import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
 import { scopeOf } from './scope.js';

@@ -5,7 +5,7 @@
 import { Mutex } from 'async-mutex';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeRegistry } from '../node/registry.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import type { Caller } from './edge.js';
 
 /** On nodes of users: the user's name. Only administrators can set it otherwise. */

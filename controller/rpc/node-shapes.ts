@@ -4,8 +4,8 @@ import type { Hosting } from '../hosting/port.js';
 import { identityOf, shownLoopDevice } from '../hosting/record.js';
 import type { AgentView } from '../node/registry.js';
 import { hasFigures, isListening } from '../node/state.js';
-import { conditionOf } from '../node/volume-condition.js';
-import type { NodeRecord } from '../store/port.js';
+import { conditionOf } from '../node/watch/volume-condition.js';
+import type { NodeRecord } from '../store/port/store.js';
 
 /** `cpuPercent` goes with the agent's last report. */
 export function nodeShape(

@@ -13,7 +13,7 @@ import type { IdentityUseCases } from '../identity/use-cases.js';
 import type { NodeService } from '../node/service.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { DocumentSource } from '../state/document.js';
-import type { Store } from '../store/port.js';
+import type { Store } from '../store/port/store.js';
 import type { FsUseCases } from '../vfs/use-cases.js';
 import { clusterMetricsHandler } from './cluster-metrics.js';
 import { clusterServiceHandlers, type ClusterDeps } from './cluster.js';

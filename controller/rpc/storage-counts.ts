@@ -3,7 +3,7 @@
  * are many, they are kept for a while: counting never takes more than a twentieth of this process's time.
  */
 import type { Clock } from '../../shared/clock.js';
-import type { ReplicaState, StorageTotals, Store } from '../store/port.js';
+import type { ReplicaState, StorageTotals, Store } from '../store/port/store.js';
 
 /** For so many times what the counting took. */
 const KEPT_FACTOR = 20;

@@ -8,8 +8,8 @@
 import { z } from 'zod';
 import type { EntryId, FileId } from '../../shared/ids.js';
 import { MAX_REPLICAS } from '../../shared/limits.js';
-import type { ArchivedAccount, ArchivedEntry, ArchivedFile, ArchiveStore } from '../store/archive-port.js';
-import type { NodeRecord } from '../store/port.js';
+import type { ArchivedAccount, ArchivedEntry, ArchivedFile, ArchiveStore } from '../store/port/archive.js';
+import type { NodeRecord } from '../store/port/store.js';
 
 const FORMAT = 'nexus-state';
 export const FORMAT_VERSION = 1;

@@ -1,8 +1,8 @@
 /** Puts a document back into a cluster that has nothing, and starts its nodes on the volumes that are still there. */
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeService } from '../node/service.js';
-import type { ArchiveStore } from '../store/archive-port.js';
-import type { NodeRecord } from '../store/port.js';
+import type { ArchiveStore } from '../store/port/archive.js';
+import type { NodeRecord } from '../store/port/store.js';
 import { contentOf, parseDocument } from './restore.js';
 
 export interface Imported {

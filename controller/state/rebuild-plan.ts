@@ -5,7 +5,7 @@
 import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import type { ArchivedFile } from '../store/archive-port.js';
+import type { ArchivedFile } from '../store/port/archive.js';
 
 /** A copy that lies on a volume and that the catalogue does not know. */
 export interface FoundCopy {

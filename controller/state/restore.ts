@@ -5,10 +5,10 @@
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, EntryId, FileId, NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import type { ArchiveContent } from '../store/archive-port.js';
-import { topOf } from '../store/fs-port.js';
+import type { ArchiveContent } from '../store/port/archive.js';
+import { topOf } from '../store/port/fs.js';
 import type { Hosting } from '../hosting/port.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import { parsePath } from '../vfs/path.js';
 import { documentSchema, FORMAT_VERSION, type NodeCard, type StateDocument } from './document.js';
 

@@ -11,7 +11,7 @@ import type { Clock } from '../../shared/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { toNexusError } from '../../shared/errors.js';
 import { KIB } from '../../shared/limits.js';
-import type { NodeRecord } from '../store/port.js';
+import type { NodeRecord } from '../store/port/store.js';
 import type { VolumeProvisioner } from '../hosting/volumes.js';
 import { documentPieces, nodeCard, type DocumentSource } from './document.js';
 

@@ -3,7 +3,7 @@
  * else is looked at, and nothing leads above the topmost folder. Pure.
  */
 import { NexusError } from '../../shared/errors.js';
-import type { Names } from '../store/fs-port.js';
+import type { Names } from '../store/port/fs.js';
 
 /** As on Linux. */
 export const MAX_NAME_BYTES = 255;

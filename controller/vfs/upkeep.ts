@@ -2,8 +2,8 @@
 import { toNexusError } from '../../shared/errors.js';
 import type { FileId } from '../../shared/ids.js';
 import type { FileDeps } from '../file/deps.js';
-import type { Sums } from '../store/fs-port.js';
-import { addSums, NOTHING } from '../store/fs-rules.js';
+import type { Sums } from '../store/port/fs.js';
+import { addSums, NOTHING } from '../store/port/fs-rules.js';
 
 /** Entries that go in one transaction: other callers wait for it. */
 const ENTRIES_PER_STEP = 500;

@@ -7,8 +7,8 @@ import type { FileDeps } from '../file/deps.js';
 import { healthOfFiles, type FileHealth } from '../file/health.js';
 import { quotaOf } from '../file/quota.js';
 import type { Uploads } from '../file/upload.js';
-import type { Account, EntryRecord, Names, Sums } from '../store/fs-port.js';
-import { topOf } from '../store/fs-port.js';
+import type { Account, EntryRecord, Names, Sums } from '../store/port/fs.js';
+import { topOf } from '../store/port/fs.js';
 import {
   addSums,
   expectEntry,
@@ -18,8 +18,8 @@ import {
   pathOf,
   somethingAt,
   sumsOf,
-} from '../store/fs-rules.js';
-import type { FileRecord, UploadPlace, UploadRecord } from '../store/port.js';
+} from '../store/port/fs-rules.js';
+import type { FileRecord, UploadPlace, UploadRecord } from '../store/port/store.js';
 import { reapAll } from './upkeep.js';
 
 /** With where it is. */

@@ -1,5 +1,5 @@
 /** The cluster's controller over its socket, so that figures are not those of starting the CLI. */
-import { openController, type Controller } from '../../cli/connection.js';
+import { openController, type Controller } from '../../cli/connect/connection.js';
 import { loadSettings } from '../../shared/config/settings.js';
 import type { TestCluster } from '../support/cluster.js';
 

@@ -5,7 +5,7 @@
 import { runCommand } from '../../shared/exec.js';
 import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';
 import { MIB } from '../../shared/limits.js';
-import type { Controller } from '../../cli/connection.js';
+import type { Controller } from '../../cli/connect/connection.js';
 import { TestCluster } from '../support/cluster.js';
 import { connectTo, createNode } from './controller.js';
 import { print, timed } from './figures.js';

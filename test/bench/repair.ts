@@ -3,7 +3,7 @@
  * chunks between the two volumes that repair reads and writes.
  */
 import { join } from 'node:path';
-import type { Controller } from '../../cli/connection.js';
+import type { Controller } from '../../cli/connect/connection.js';
 import { runCommand } from '../../shared/exec.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import { GIB, MIB } from '../../shared/limits.js';

@@ -2,9 +2,9 @@
 import { expect } from 'chai';
 import { newChunkId, newEntryId, newNodeId, type NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import { topOf } from '../../controller/store/fs-port.js';
-import type { ArchiveContent, ArchivedEntry } from '../../controller/store/archive-port.js';
-import type { ChunkRecord, Store } from '../../controller/store/port.js';
+import { topOf } from '../../controller/store/port/fs.js';
+import type { ArchiveContent, ArchivedEntry } from '../../controller/store/port/archive.js';
+import type { ChunkRecord, Store } from '../../controller/store/port/store.js';
 import { codeOf } from '../support/codes.js';
 import { MD5, nodeRecord, openUpload, storeFile, uploadingFile } from '../support/records.js';
 import { STORES, type OpenedStore } from '../support/stores.js';

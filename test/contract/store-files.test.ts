@@ -3,8 +3,8 @@ import { expect } from 'chai';
 import type { ChunkId, UploadId } from '../../shared/ids.js';
 import { newUploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
-import { topOf } from '../../controller/store/fs-port.js';
-import type { FileStore, ReceivedChunk } from '../../controller/store/port.js';
+import { topOf } from '../../controller/store/port/fs.js';
+import type { FileStore, ReceivedChunk } from '../../controller/store/port/store.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import {
   fileId,

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { expect } from 'chai';
 import { DataSource, type EntityManager } from 'typeorm';
-import { SqliteTransactions } from '../../controller/store/sqlite-transactions.js';
-import { WriteQueue } from '../../controller/store/write-queue.js';
+import { SqliteTransactions } from '../../controller/store/sqlite/transactions.js';
+import { WriteQueue } from '../../controller/store/typeorm/write-queue.js';
 import { createLogger } from '../../shared/log.js';
 
 const log = createLogger('test', 'silent');

@@ -2,9 +2,9 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import type { Store } from '../../controller/store/port.js';
-import type { PostgresLocation } from '../../controller/store/postgres.js';
-import { openStore } from '../../controller/store/typeorm.js';
+import type { Store } from '../../controller/store/port/store.js';
+import type { PostgresLocation } from '../../controller/store/postgres/open.js';
+import { openStore } from '../../controller/store/typeorm/store.js';
 import { createLogger } from '../../shared/log.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf, errorOf } from '../support/codes.js';

@@ -1,8 +1,8 @@
 /** What every store keeps of the copies of published chunks: what repair, drain and scrub rely on. */
 import { expect } from 'chai';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
-import type { FileStore } from '../../controller/store/port.js';
-import type { MarkStore, ReplicaStore } from '../../controller/store/replica-port.js';
+import type { FileStore } from '../../controller/store/port/store.js';
+import type { MarkStore, ReplicaStore } from '../../controller/store/port/replicas.js';
 import { codeOf } from '../support/codes.js';
 import { nodeId, openUpload, storeFile } from '../support/records.js';
 import { STORES, type OpenedStore } from '../support/stores.js';

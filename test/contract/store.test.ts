@@ -1,7 +1,7 @@
 /** What every store keeps: nodes, events, transactions. Files have a suite of their own beside it. */
 import { expect } from 'chai';
 import type { NodeId } from '../../shared/ids.js';
-import type { Store } from '../../controller/store/port.js';
+import type { Store } from '../../controller/store/port/store.js';
 import { codeOf } from '../support/codes.js';
 import { MD5, nodeId, nodeRecord, openUpload, placedChunk } from '../support/records.js';
 import { STORES, type OpenedStore } from '../support/stores.js';

@@ -7,11 +7,11 @@ import type {
   ArchivedEntry,
   ArchivedFile,
   ArchiveStore,
-} from '../../controller/store/archive-port.js';
+} from '../../controller/store/port/archive.js';
 import { charge, ensureAccount } from './store-entries.js';
 import { chunkRecords } from './store-files.js';
 import type { FileTables } from './store-tables.js';
-import type { NodeRecord } from '../../controller/store/port.js';
+import type { NodeRecord } from '../../controller/store/port/store.js';
 
 type Tables = FileTables & { readonly nodes: Map<NodeId, NodeRecord> };
 type Run = <Result>(work: (tables: Tables) => Result) => Promise<Result>;

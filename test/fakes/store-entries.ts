@@ -1,10 +1,10 @@
 /** Entries and accounts of the store in memory: the steps that its writes are made of. */
 import { newEntryId, type EntryId, type FileId } from '../../shared/ids.js';
 import { doomFile, type FileTables } from './store-tables.js';
-import type { EntryRecord, Names, Replacing } from '../../controller/store/fs-port.js';
-import { topOf } from '../../controller/store/fs-port.js';
-import { assertWithinQuota, fileMeanwhile, folderGone, folderInTheWay } from '../../controller/store/fs-rules.js';
-import type { FileRecord, UploadRecord } from '../../controller/store/port.js';
+import type { EntryRecord, Names, Replacing } from '../../controller/store/port/fs.js';
+import { topOf } from '../../controller/store/port/fs.js';
+import { assertWithinQuota, fileMeanwhile, folderGone, folderInTheWay } from '../../controller/store/port/fs-rules.js';
+import type { FileRecord, UploadRecord } from '../../controller/store/port/store.js';
 
 type Row = Omit<EntryRecord, 'size'>;
 

@@ -6,10 +6,10 @@ import {
   movedMeanwhile,
   noSuchFile,
   noSuchUpload,
-} from '../../controller/store/file-rules.js';
+} from '../../controller/store/port/file-rules.js';
 import { doomFile, entriesOf, forgetBareChunks, type FileTables, type Run } from './store-tables.js';
 import { charge, dropFile, ensureAccount, publishEntry } from './store-entries.js';
-import { assertPlaced, isContent } from '../../controller/store/fs-rules.js';
+import { assertPlaced, isContent } from '../../controller/store/port/fs-rules.js';
 import type {
   ChunkRecord,
   DoomedReplica,
@@ -20,7 +20,7 @@ import type {
   StorageTotals,
   UploadPlace,
   UploadRecord,
-} from '../../controller/store/port.js';
+} from '../../controller/store/port/store.js';
 
 export class FakeFileStore implements FileStore {
   constructor(

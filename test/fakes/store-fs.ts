@@ -12,7 +12,7 @@ import {
   type Page,
   type Replacing,
   type Sums,
-} from '../../controller/store/fs-port.js';
+} from '../../controller/store/port/fs.js';
 import {
   addSums,
   assertMayMove,
@@ -24,7 +24,7 @@ import {
   nothingAt,
   somethingAt,
   sumsOf,
-} from '../../controller/store/fs-rules.js';
+} from '../../controller/store/port/fs-rules.js';
 
 export class FakeFsStore implements FsStore {
   constructor(

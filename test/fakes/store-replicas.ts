@@ -3,8 +3,8 @@ import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import { chunkRecords } from './store-files.js';
 import { forgetBareChunks, type FileTables, type Run } from './store-tables.js';
-import type { ReplicaState } from '../../controller/store/port.js';
-import type { CopyOf, FileTrouble, ReplicaStore, StoredChunk } from '../../controller/store/replica-port.js';
+import type { ReplicaState } from '../../controller/store/port/store.js';
+import type { CopyOf, FileTrouble, ReplicaStore, StoredChunk } from '../../controller/store/port/replicas.js';
 
 type Page = { readonly after: string; readonly limit: number };
 type ChunkFacts = Omit<StoredChunk, 'replicas' | 'wanted'>;

@@ -1,7 +1,7 @@
 /** The tables of files in memory, and how a file leaves them. */
 import type { ChunkId, EntryId, FileId, NodeId, UploadId } from '../../shared/ids.js';
-import type { Account, EntryRecord } from '../../controller/store/fs-port.js';
-import type { FileRecord, ReplicaState, UploadRecord } from '../../controller/store/port.js';
+import type { Account, EntryRecord } from '../../controller/store/port/fs.js';
+import type { FileRecord, ReplicaState, UploadRecord } from '../../controller/store/port/store.js';
 
 /** A chunk with its copies by node. */
 interface ChunkEntry {

@@ -5,16 +5,16 @@
 import { Mutex } from 'async-mutex';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
-import { MAX_EVENTS } from '../../controller/store/bounds.js';
-import type { ArchiveStore } from '../../controller/store/archive-port.js';
+import { MAX_EVENTS } from '../../controller/store/port/bounds.js';
+import type { ArchiveStore } from '../../controller/store/port/archive.js';
 import { FakeArchiveStore } from './store-archive.js';
 import { FakeFileStore } from './store-files.js';
 import { FakeFsStore } from './store-fs.js';
 import { FakeReplicaStore } from './store-replicas.js';
 import { emptyFileTables, type FileTables } from './store-tables.js';
-import type { FsStore } from '../../controller/store/fs-port.js';
-import { lowestFreeSlot, nameTaken, noSuchNode } from '../../controller/store/node-rules.js';
-import type { MarkStore, ReplicaStore } from '../../controller/store/replica-port.js';
+import type { FsStore } from '../../controller/store/port/fs.js';
+import { lowestFreeSlot, nameTaken, noSuchNode } from '../../controller/store/port/node-rules.js';
+import type { MarkStore, ReplicaStore } from '../../controller/store/port/replicas.js';
 import type {
   EventRecord,
   EventStore,
@@ -23,7 +23,7 @@ import type {
   NodeRecord,
   NodeStore,
   Store,
-} from '../../controller/store/port.js';
+} from '../../controller/store/port/store.js';
 
 interface Tables extends FileTables {
   readonly nodes: Map<NodeId, NodeRecord>;

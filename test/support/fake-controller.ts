@@ -127,7 +127,7 @@ export async function runNexus(
   });
   // Loaded the way the CLI loads its own parts: mocha requires this file, and a second copy of the CLI's modules would
   // have an error class of its own.
-  const { run } = await import('../../cli/command-runner.js');
+  const { run } = await import('../../cli/runner/command-runner.js');
   // Whoever runs the tests may be logged in somewhere.
   const exitCode = await run(argv, { stdin, stdout, stderr, env: { HOME: '/nonexistent', ...env } });
   return { exitCode, stdout: texts[0]?.() ?? '', stderr: texts[1]?.() ?? '' };

@@ -16,7 +16,7 @@ import type { RepairDeps } from '../../controller/repair/deps.js';
 import { Upkeep } from '../../controller/repair/upkeep.js';
 import { Pins } from '../../controller/vfs/pins.js';
 import { FakeStore } from '../fakes/store.js';
-import type { FileRecord, Store } from '../../controller/store/port.js';
+import type { FileRecord, Store } from '../../controller/store/port/store.js';
 
 export const UPLOAD_TTL_MS = 60_000;
 

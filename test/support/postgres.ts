@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { PostgresLocation } from '../../controller/store/postgres.js';
+import type { PostgresLocation } from '../../controller/store/postgres/open.js';
 
 const VERSIONS = '/usr/lib/postgresql';
 const USER = 'nexus';

@@ -1,7 +1,13 @@
 /** Records as the store keeps them, with values that are all different from the defaults. */
 import type { ChunkId, FileId, NodeId, UploadId } from '../../shared/ids.js';
 import { newChunkId, newFileId, newNodeId, newUploadId } from '../../shared/ids.js';
-import type { FileRecord, FileStore, NodeRecord, PlacedChunk, UploadRecord } from '../../controller/store/port.js';
+import type {
+  FileRecord,
+  FileStore,
+  NodeRecord,
+  PlacedChunk,
+  UploadRecord,
+} from '../../controller/store/port/store.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 
 export const nodeRecord = (name: string, slot: number): NodeRecord => ({

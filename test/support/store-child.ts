@@ -1,6 +1,6 @@
 /** Writes to a store as fast as it can and prints each write that was acknowledged, until it is killed. */
 import { createLogger } from '../../shared/log.js';
-import { openStore } from '../../controller/store/typeorm.js';
+import { openStore } from '../../controller/store/typeorm/store.js';
 import { nodeRecord } from './records.js';
 
 const [, , path = ''] = process.argv;

@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FakeStore } from '../fakes/store.js';
-import type { Store } from '../../controller/store/port.js';
-import { openStore } from '../../controller/store/typeorm.js';
+import type { Store } from '../../controller/store/port/store.js';
+import { openStore } from '../../controller/store/typeorm/store.js';
 import { createLogger } from '../../shared/log.js';
 import { testPostgres, whyNoPostgres } from './postgres.js';
 

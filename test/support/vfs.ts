@@ -1,5 +1,5 @@
 /** A simple tree in memory, with the same rules as the stores': what they are compared with. */
-import type { Names } from '../../controller/store/fs-port.js';
+import type { Names } from '../../controller/store/port/fs.js';
 
 export interface ModelFile {
   readonly type: 'file';

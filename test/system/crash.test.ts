@@ -6,9 +6,9 @@ import { expect } from 'chai';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { existsSync } from 'node:fs';
-import { START_STEPS } from '../../controller/node/bring-up.js';
-import { CREATE_STEPS, RESERVE_STEP } from '../../controller/node/create.js';
-import { DISMANTLE_STEPS, REMOVE_STEPS } from '../../controller/node/take-down.js';
+import { START_STEPS } from '../../controller/node/life/bring-up.js';
+import { CREATE_STEPS, RESERVE_STEP } from '../../controller/node/life/create.js';
+import { DISMANTLE_STEPS, REMOVE_STEPS } from '../../controller/node/life/take-down.js';
 import { eventually, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 

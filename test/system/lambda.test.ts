@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { openController, type Controller } from '../../cli/connection.js';
+import { openController, type Controller } from '../../cli/connect/connection.js';
 import { loadSettings } from '../../shared/config/settings.js';
 import { NexusError } from '../../shared/errors.js';
 import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';

@@ -229,7 +229,7 @@ describeWithCluster('nodes', {}, (cluster) => {
       const events = await cluster().json<{ type: string; subject: string }[]>('events');
       const types = events.filter(({ subject }) => subject === 'one').map(({ type }) => type);
       // Its silence would have made it Suspect first.
-      expect(types.slice(types.lastIndexOf('node.running') + 1)).to.deep.equal(['node.failed']);
+      expect(types.slice(types.lastIndexOf('node.started') + 1)).to.deep.equal(['node.failed']);
       await cluster().ok('node', 'start', 'one');
       expect((await sh('one', 'cat /root/note')).stdout).to.equal('safe\n');
     });

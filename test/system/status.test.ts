@@ -1,7 +1,7 @@
 /** `nexus status` as one page over real nodes, one of them killed. */
 import { expect } from 'chai';
 import { join } from 'node:path';
-import { cellsOf } from '../../cli/text-width.js';
+import { cellsOf } from '../../cli/terminal/text-width.js';
 import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
 import { onTerminal } from '../support/pty.js';
 import { describeWithCluster } from '../support/system.js';

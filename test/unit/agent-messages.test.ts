@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { checkHeartbeat, checkReport } from '../../controller/node/agent-messages.js';
+import { checkHeartbeat, checkReport } from '../../controller/node/watch/agent-messages.js';
 import { checkChunk } from '../../controller/node/chunk-page.js';
 import { AgentHeartbeat, AgentReport, StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';

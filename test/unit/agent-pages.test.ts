@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { chunksPage } from '../../agent/chunks-page.js';
-import { inspectionText, parseInspection } from '../../cli/agent-text.js';
+import { inspectionText, parseInspection } from '../../cli/node/agent-text.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { codeOf } from '../support/codes.js';
 

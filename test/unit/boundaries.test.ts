@@ -42,8 +42,8 @@ describe('boundary check', () => {
       'shared/ids.ts': "import { agent } from '../agent/main.js';\nexport const id = agent;\n",
       'agent/main.ts': 'export const agent = 1;\n',
       'controller/hosting/contained/bridge.ts': 'export const bridge = 1;\n',
-      'controller/node/create.ts':
-        "import { bridge } from '../hosting/contained/bridge.js';\nimport { agent } from '../../agent/main.js';\nexport const x = bridge + agent;\n",
+      'controller/node/life/create.ts':
+        "import { bridge } from '../../hosting/contained/bridge.js';\nimport { agent } from '../../../agent/main.js';\nexport const x = bridge + agent;\n",
       'cli/a.ts': "import { b } from './b.js';\nexport const a = (): number => b();\n",
       'cli/b.ts': "import { a } from './a.js';\nexport const b = (): number => a();\n",
       'cli/c.ts': "export { nothing } from './gone.js';\n",

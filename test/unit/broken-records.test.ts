@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { loadAccounts } from '../../controller/bus/credentials.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
-import { SessionFile } from '../../cli/session-file.js';
+import { SessionFile } from '../../cli/connect/session-file.js';
 import { systemClock } from '../../shared/clock.js';
 import { rememberedRuntime } from '../../shared/config/choices.js';
 import { refusalIn, storedReplyIn } from '../../shared/data-plane.js';

@@ -1,8 +1,14 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { parseCpuWeight, parseDurationMs, parseMemoryMb, parsePairs, parseStorageBytes } from '../../cli/arguments.js';
-import type { AnyCommand } from '../../cli/command.js';
-import { inTypedWords } from '../../cli/typed-words.js';
+import {
+  parseCpuWeight,
+  parseDurationMs,
+  parseMemoryMb,
+  parsePairs,
+  parseStorageBytes,
+} from '../../cli/runner/arguments.js';
+import type { AnyCommand } from '../../cli/runner/command.js';
+import { inTypedWords } from '../../cli/runner/typed-words.js';
 import { NexusError } from '../../shared/errors.js';
 import { GIB, MIB } from '../../shared/limits.js';
 

@@ -9,11 +9,11 @@ import type { ServerDuplexStream, ServerWritableStream, UntypedHandleCall } from
 import { expect } from 'chai';
 import { parse } from 'yaml';
 import type { z } from 'zod';
-import { ALIASES } from '../../cli/aliases.js';
-import { FLAG_HINTS } from '../../cli/flag-hints.js';
-import { isGroup, type Group, type Leaf } from '../../cli/command-group.js';
-import { COMMANDS } from '../../cli/command-tree.js';
-import { namedError } from '../../cli/several.js';
+import { ALIASES } from '../../cli/runner/aliases.js';
+import { FLAG_HINTS } from '../../cli/runner/flag-hints.js';
+import { isGroup, type Group, type Leaf } from '../../cli/runner/command-group.js';
+import { COMMANDS } from '../../cli/runner/command-tree.js';
+import { namedError } from '../../cli/runner/several.js';
 import { createNodeSchema, resizeNodeSchema } from '../../controller/rpc/node-schemas.js';
 import { parseRequest } from '../../controller/rpc/validate.js';
 import { NexusError } from '../../shared/errors.js';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ServerWritableStream, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
-import { FileDestination } from '../../cli/destination.js';
+import { FileDestination } from '../../cli/local/destination.js';
 import {
   RebuildSummary,
   type ExportStateResponse,

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { sendUnaryData, ServerUnaryCall, UntypedHandleCall } from '@grpc/grpc-js';
 import { expect } from 'chai';
-import { gatewayUrl, isReadableByOthers } from '../../cli/gateway-url.js';
+import { gatewayUrl, isReadableByOthers } from '../../cli/connect/gateway-url.js';
 import { NexusError } from '../../shared/errors.js';
 import { ListNodesResponse } from '../../shared/gen/nexus/v1/node.js';
 import { statusOf } from '../../shared/rpc/status.js';

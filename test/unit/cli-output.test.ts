@@ -1,14 +1,14 @@
 /** Tables on a terminal: nothing wraps, and what matters is what stays. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { eventLines, nodeLines } from '../../cli/status-page.js';
-import { nodeTable } from '../../cli/node-text.js';
-import { COMMANDS } from '../../cli/command-tree.js';
-import { isGroup, listed, type Group } from '../../cli/command-group.js';
-import { commandHelp, groupHelp } from '../../cli/help.js';
-import { usersTable } from '../../cli/user-text.js';
-import { facts, table } from '../../cli/output.js';
-import { broken, cellsOf, cut, folded } from '../../cli/text-width.js';
+import { eventLines, nodeLines } from '../../cli/cluster/status-page.js';
+import { nodeTable } from '../../cli/node/node-text.js';
+import { COMMANDS } from '../../cli/runner/command-tree.js';
+import { isGroup, listed, type Group } from '../../cli/runner/command-group.js';
+import { commandHelp, groupHelp } from '../../cli/runner/help-text.js';
+import { usersTable } from '../../cli/user/user-text.js';
+import { facts, table } from '../../cli/terminal/output.js';
+import { broken, cellsOf, cut, folded } from '../../cli/terminal/text-width.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import { User } from '../../shared/gen/nexus/v1/identity.js';
 import { Node } from '../../shared/gen/nexus/v1/node.js';

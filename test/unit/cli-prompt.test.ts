@@ -1,7 +1,7 @@
 /** Questions on a terminal: secrets are not shown, and the keys that edit a line do. */
 import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
-import { Prompt } from '../../cli/prompt.js';
+import { Prompt } from '../../cli/terminal/prompt.js';
 import { codeOf } from '../support/codes.js';
 
 class FakeTerminal {

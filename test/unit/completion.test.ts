@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { GLOBAL_FLAGS } from '../../cli/command.js';
-import { isGroup, type Group, type Leaf } from '../../cli/command-group.js';
-import { COMMANDS } from '../../cli/command-tree.js';
-import { checkCompleteness, scanArguments } from '../../cli/scan.js';
+import { GLOBAL_FLAGS } from '../../cli/runner/command.js';
+import { isGroup, type Group, type Leaf } from '../../cli/runner/command-group.js';
+import { COMMANDS } from '../../cli/runner/command-tree.js';
+import { checkCompleteness, scanArguments } from '../../cli/runner/scan.js';
 import { NexusError } from '../../shared/errors.js';
 import { File } from '../../shared/gen/nexus/v1/file.js';
 import { FsEntry } from '../../shared/gen/nexus/v1/fs.js';

@@ -2,7 +2,7 @@
 import { expect } from 'chai';
 import { unconfirmedOn } from '../../controller/node/confirm-copies.js';
 import type { NodeContext } from '../../controller/node/context.js';
-import type { StoredChunk } from '../../controller/store/replica-port.js';
+import type { StoredChunk } from '../../controller/store/port/replicas.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import { nodeId } from '../support/records.js';

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { expect } from 'chai';
-import { gatewayProblem } from '../../cli/gateway-problem.js';
-import { openGateway } from '../../cli/gateway-connection.js';
+import { gatewayProblem } from '../../cli/connect/gateway-problem.js';
+import { openGateway } from '../../cli/connect/gateway-connection.js';
 import { CERTIFICATE, CERTIFICATE_KEY } from '../support/certificate.js';
 import { errorOf } from '../support/codes.js';
 

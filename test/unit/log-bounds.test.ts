@@ -12,7 +12,7 @@ import {
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { boundLogs, removeLogs } from '../../controller/node/log-bounds.js';
+import { boundLogs, removeLogs } from '../../controller/node/watch/log-bounds.js';
 import { logRecord } from '../../controller/node/paths.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';

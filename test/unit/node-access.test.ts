@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { NodeRegistry } from '../../controller/node/registry.js';
 import type { Caller } from '../../controller/rpc/edge.js';
 import { NodeAccess } from '../../controller/rpc/node-access.js';
-import type { NodeRecord } from '../../controller/store/port.js';
+import type { NodeRecord } from '../../controller/store/port/store.js';
 import { NexusError } from '../../shared/errors.js';
 import { codeOf } from '../support/codes.js';
 

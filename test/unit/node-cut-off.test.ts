@@ -1,7 +1,7 @@
 /** Verbs whose next state the store refused to note (its disk was full) are brought to rest when it takes writes again. */
 import { expect } from 'chai';
-import { endCluster } from '../../controller/node/end-cluster.js';
-import { NodeMender } from '../../controller/node/mend.js';
+import { endCluster } from '../../controller/node/life/end-cluster.js';
+import { NodeMender } from '../../controller/node/watch/mend.js';
 import { NexusError } from '../../shared/errors.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';

@@ -4,7 +4,7 @@ import { appendFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FakeLogWriters } from '../fakes/log-writers.js';
-import { endingOf, howItEnded, startLine, type Ending } from '../../controller/node/ending.js';
+import { endingOf, howItEnded, startLine, type Ending } from '../../controller/node/watch/ending.js';
 
 const agent = (msg: string, fields: object = {}): string =>
   JSON.stringify({ level: 30, name: 'agent', ...fields, msg });

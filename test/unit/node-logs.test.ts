@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { followLog } from '../../controller/node/logs.js';
+import { followLog } from '../../controller/node/watch/logs.js';
 import { nodeLog } from '../../controller/node/paths.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { NodeId } from '../../shared/ids.js';

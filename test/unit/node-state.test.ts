@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { ownDelay, verdict } from '../../controller/node/liveness.js';
-import { planBoot } from '../../controller/node/reconcile.js';
+import { ownDelay, verdict } from '../../controller/node/watch/liveness.js';
+import { planBoot } from '../../controller/node/watch/reconcile.js';
 import { NodeRegistry } from '../../controller/node/registry.js';
 import { assertMove, isListening, mayMove, NODE_STATUSES } from '../../controller/node/state.js';
 import { EventLog } from '../../controller/events/log.js';
 import { FakeStore } from '../fakes/store.js';
-import type { NodeRecord } from '../../controller/store/port.js';
+import type { NodeRecord } from '../../controller/store/port/store.js';
 import { systemClock } from '../../shared/clock.js';
 import { AgentHeartbeat } from '../../shared/gen/nexus/v1/agent.js';
 import { newNodeId } from '../../shared/ids.js';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { reconcileAtBoot } from '../../controller/node/reconcile.js';
+import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
 import { NexusError } from '../../shared/errors.js';
 import { codeOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';

@@ -2,10 +2,10 @@
 import { existsSync } from 'node:fs';
 import { expect } from 'chai';
 import { identityOf } from '../../controller/hosting/record.js';
-import { createNode, reserveNode } from '../../controller/node/create.js';
+import { createNode, reserveNode } from '../../controller/node/life/create.js';
 import { nodeRunDir } from '../../controller/node/paths.js';
-import { reconcileAtBoot } from '../../controller/node/reconcile.js';
-import type { NodeRecord } from '../../controller/store/port.js';
+import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
+import type { NodeRecord } from '../../controller/store/port/store.js';
 import { NexusError } from '../../shared/errors.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';

@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import type pg from 'pg';
 import { QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
-import { translatePostgresError } from '../../controller/store/postgres-errors.js';
-import { postgresDriver } from '../../controller/store/postgres-pool.js';
+import { translatePostgresError } from '../../controller/store/postgres/errors.js';
+import { postgresDriver } from '../../controller/store/postgres/pool.js';
 import { NexusError } from '../../shared/errors.js';
 
 const message = (type: string, body: Buffer): Buffer => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { parsePostgresUrl } from '../../controller/store/postgres-url.js';
-import { databaseLocation } from '../../controller/store/typeorm-open.js';
+import { parsePostgresUrl } from '../../controller/store/postgres/url.js';
+import { databaseLocation } from '../../controller/store/typeorm/open.js';
 import { errorOf } from '../support/codes.js';
 
 describe('the address of a PostgreSQL database', () => {

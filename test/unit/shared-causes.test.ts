@@ -2,9 +2,9 @@
 import { expect } from 'chai';
 import { SharedCauses } from '../../controller/cause/shared-causes.js';
 import { EventLog } from '../../controller/events/log.js';
-import { NodeMender } from '../../controller/node/mend.js';
+import { NodeMender } from '../../controller/node/watch/mend.js';
 import { NodeService } from '../../controller/node/service.js';
-import { NodeWatch } from '../../controller/node/watch.js';
+import { NodeWatch } from '../../controller/node/watch/watch.js';
 import { FakeStore } from '../fakes/store.js';
 import { FakeBus } from '../fakes/agent-bus.js';
 import { FakeNetwork } from '../fakes/network.js';

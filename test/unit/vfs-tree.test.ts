@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { FsUpkeep } from '../../controller/vfs/upkeep.js';
 import { FsUseCases } from '../../controller/vfs/use-cases.js';
-import type { Names } from '../../controller/store/fs-port.js';
+import type { Names } from '../../controller/store/port/fs.js';
 import type { ClaimedReceipt } from '../../controller/file/receipts.js';
 import { newUploadId, type UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';

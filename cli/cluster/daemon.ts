@@ -1,0 +1,234 @@
+/** Starting and awaiting the controller's process. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, open, rm, rmdir, stat, statfs } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
+import { exitCodeOf } from '../../shared/exec.js';
+import { AWAITING_LOCK, CONTROLLER_LOG } from '../../shared/config/instance.js';
+import type { Settings } from '../../shared/config/settings.js';
+import { isErrorCode, NexusError } from '../../shared/errors.js';
+import { raiseLimits } from '../../shared/host/limits.js';
+import { KIB } from '../../shared/limits.js';
+import type { Context } from '../runner/context.js';
+import { openController, type Controller } from '../connect/connection.js';
+import { controllerProgram } from '../local/project.js';
+import { notAnswering } from '../connect/silent-controller.js';
+
+const POLL_MS = 25;
+const STATUS_DEADLINE_MS = 5000;
+/** Bounds the end of a controller that is asked to end while it starts. */
+const END_TIMEOUT_MS = 30_000;
+/** A controller that somebody else has just started is mostly up before this is worth a word. */
+const PATIENCE_MS = 3000;
+/** Of a start by somebody else, which may take as long as a slow one with the base image unpacked. */
+const OTHERS_TIMEOUT_MS = 60_000;
+/** A log on a full disk says nothing: the controller is asked now and then, whatever its log says. */
+const ASK_PERIOD_MS = 1000;
+/** With less a log line, or a database, has no room. */
+const FULL_BYTES = 64 * KIB;
+/** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
+const NODE_FLAGS = ['--max-semi-space-size=2', NO_DEBUGGER];
+
+export const controllerLog = (settings: Settings): string => join(settings.stateDir, CONTROLLER_LOG);
+
+/** The controller if one answers, undefined if none is there. Code: deadline_exceeded when it does not answer. */
+export async function findController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
+  try {
+    return await openController(settings, signal);
+  } catch (error) {
+    if (error instanceof NexusError && error.code === 'unavailable') return undefined;
+    throw error;
+  }
+}
+
+/** One that is starting, or on a busy machine, answers at a later attempt. */
+async function tryController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
+  try {
+    return await findController(settings, signal);
+  } catch (error) {
+    if (error instanceof NexusError && error.code === 'deadline_exceeded') return undefined;
+    throw error;
+  }
+}
+
+/** Undefined when it does not say. */
+async function pidOf(controller: Controller): Promise<number | undefined> {
+  const { cluster } = controller;
+  return await controller.call(cluster, cluster.getStatus, {}, STATUS_DEADLINE_MS).then(
+    ({ controllerPid }) => controllerPid,
+    () => undefined,
+  );
+}
+
+/** Detached, in a session of its own, with its output in <state>/controller.log. Returns when it serves. */
+export async function startController(context: Context, settings: Settings): Promise<Controller> {
+  await raiseLimits();
+  const made = await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
+  const path = controllerLog(settings);
+  const before = await stat(path).then(
+    (found) => found.size,
+    () => 0,
+  );
+  const log = await open(path, 'a', 0o600);
+  const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
+    detached: true,
+    cwd: '/',
+    stdio: ['ignore', log.fd, log.fd],
+    env: controllerEnvironment(context),
+  });
+  child.unref();
+  await log.close();
+  const startedAt = Date.now();
+  const deadline = startedAt + settings.startTimeoutMs;
+  // That somebody else was quicker: theirs is as good, and will be up in a moment.
+  let other: NexusError | undefined;
+  let isTold = false;
+  let askedAt = startedAt;
+  for (;;) {
+    const text = await readFrom(path, before);
+    if (!isTold && text.includes(`"note":"${AWAITING_LOCK}"`)) {
+      context.note('another controller of this cluster is ending or starting; waiting for it');
+      isTold = true;
+    }
+    const isSaid = other !== undefined || text.includes('"the controller is up"');
+    if (isSaid || Date.now() > askedAt + ASK_PERIOD_MS) {
+      askedAt = Date.now();
+      // It serves by its own word: on a busy machine a connection may take longer than one attempt waits.
+      const controller = await tryController(settings, context.signal).catch((error: unknown) => {
+        if (!context.signal.aborted) throw error;
+        return undefined;
+      });
+      if (controller !== undefined && (isSaid || (await pidOf(controller)) === child.pid)) return controller;
+      await controller?.close();
+    }
+    if (other === undefined && (child.exitCode !== null || child.signalCode !== null)) {
+      other = await startFailure(settings, before);
+      if (other.code !== 'already_exists') {
+        if (made !== undefined) await takeBackLog(settings, other);
+        throw other;
+      }
+    }
+    if (other !== undefined && !isTold && Date.now() > startedAt + PATIENCE_MS) {
+      context.note(`${other.message}; waiting until it answers`);
+      isTold = true;
+    }
+    if (context.signal.aborted || Date.now() > (other === undefined ? deadline : startedAt + OTHERS_TIMEOUT_MS)) {
+      await endStarted(child);
+      const failure = await notStarted(context, settings, other !== undefined);
+      if (made !== undefined && failure.code === 'cancelled') await takeBackLog(settings, failure);
+      throw failure;
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+/** It takes back what it has begun: afterwards that is done, or the next command finds it at work. */
+async function endStarted(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  child.ref();
+  const limit = new AbortController();
+  const ended = once(child, 'exit', { signal: limit.signal }).catch(() => undefined);
+  const timer = setTimeout(() => {
+    limit.abort();
+  }, END_TIMEOUT_MS);
+  child.kill('SIGTERM');
+  await ended;
+  clearTimeout(timer);
+}
+
+async function notStarted(context: Context, settings: Settings, isOthers: boolean): Promise<NexusError> {
+  if (context.signal.aborted) {
+    const left = isOthers
+      ? 'the controller, which another command started, was left alone'
+      : 'the controller was stopped';
+    return new NexusError('cancelled', `interrupted; ${left}`);
+  }
+  if (isOthers) return notAnswering(settings);
+  return new NexusError(
+    'deadline_exceeded',
+    `the controller is not up after ${settings.startTimeoutMs / 1000} s (start-timeout-ms); see ${controllerLog(settings)}${await wordOnDisk(settings.stateDir)}`,
+  );
+}
+
+/** Why there is nothing in the log, where that is so. */
+async function wordOnDisk(folder: string): Promise<string> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize < FULL_BYTES ? `; the disk under ${folder} is full: make room on it, then try again` : '';
+}
+
+/** A first start that failed leaves nothing, unless there is more to read than the error says. */
+async function takeBackLog(settings: Settings, failure: NexusError): Promise<void> {
+  if (failure.code === 'internal') return;
+  await rm(controllerLog(settings), { force: true });
+  // What else is in it says that it is in use.
+  await rmdir(settings.stateDir).catch(() => undefined);
+}
+
+/** Flags win over whatever file or variable the controller reads too; what decided here decides there. */
+function settingFlags(settings: Settings): string[] {
+  const { instance, runtime, stateDir, runDir, socket } = settings;
+  return [
+    ['--instance', instance],
+    ['--runtime', runtime],
+    ['--state-dir', stateDir],
+    ['--run-dir', runDir],
+    ['--socket', socket],
+  ].flat();
+}
+
+/** What would act before the controller's first line is left out; the rest it sorts out itself. */
+function controllerEnvironment(context: Context): NodeJS.ProcessEnv {
+  const { env } = context.streams;
+  const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !/^(NODE_(?!EXTRA_CA_CERTS)|LD_)/.test(name)));
+  const config = context.options.config ?? env['NEXUS_CONFIG'];
+  // It does not run in this folder.
+  return { ...kept, ...(config === undefined || config === '' ? {} : { NEXUS_CONFIG: resolve(config) }) };
+}
+
+/** What was said since the log had `before` bytes. One that has become shorter began anew meanwhile. */
+async function readFrom(path: string, before: number): Promise<string> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const from = size < before ? 0 : before;
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - from), 0, size - from, from);
+    return buffer.toString('utf8', 0, bytesRead);
+  } finally {
+    await file.close().catch(() => undefined);
+  }
+}
+
+/** The controller's last word is a log line whose message is for people. */
+async function startFailure(settings: Settings, before: number): Promise<NexusError> {
+  const path = controllerLog(settings);
+  const lines = (await readFrom(path, before)).trim().split('\n');
+  // Two controllers that start at once write into one log: only a fatal line is the end of one.
+  const last = lines.findLast((line) => line.includes('"level":60')) ?? lines.at(-1) ?? '';
+  try {
+    const { msg, code } = JSON.parse(last) as { msg?: string; code?: string };
+    const known = code !== undefined && isErrorCode(code) ? code : 'failed_precondition';
+    if (msg !== undefined) return new NexusError(known, msg);
+  } catch {
+    // Not a log line: an error of Node itself.
+  }
+  const word = await wordOnDisk(settings.stateDir);
+  return new NexusError('internal', `the controller ended at once; see ${path}: ${last}${word}`);
+}
+
+/** In the foreground, with its log on this terminal; the exit code is the controller's. */
+export async function runController(context: Context, settings: Settings): Promise<number> {
+  await raiseLimits();
+  const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
+    stdio: 'inherit',
+    env: controllerEnvironment(context),
+  });
+  // A terminal's Ctrl-C reaches the whole group by itself; twice is once for the controller.
+  context.interrupts.takeOver((signal) => child.kill(signal));
+  return await new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => {
+      resolve(exitCodeOf(code, signal));
+    });
+  });
+}

@@ -1,0 +1,62 @@
+/** `nexus down` */
+import { existsSync } from 'node:fs';
+import { NexusError } from '../../shared/errors.js';
+import { command } from '../runner/command.js';
+import type { Context } from '../runner/context.js';
+import { findController, startController } from './daemon.js';
+
+const GONE_TIMEOUT_MS = 60_000;
+const POLL_MS = 20;
+
+export const down = command({
+  summary: 'stop the cluster',
+  details:
+    'Stops the nodes, the bus and the controller. Data stays, and the nodes that were running come back with the next up. --purge removes every node, volume, file and host object.',
+  positionals: {},
+  flags: { purge: { type: 'boolean', description: 'remove everything that this instance has made, data included' } },
+  examples: [
+    ['nexus down', 'keeps all data'],
+    ['nexus down --purge', 'leaves the host as it was before'],
+  ],
+  run: async (input, context) => {
+    const { settings } = context;
+    await context.becomeRootIfNeeded();
+    const running = await findController(settings, context.signal);
+    if (running === undefined && !(input.purge && existsSync(settings.stateDir))) {
+      await context.print(
+        { instance: settings.instance, stopped: false },
+        () => `cluster "${settings.instance}" is not running`,
+      );
+      return 0;
+    }
+    // Only the controller knows what there is to remove; one that is not running is started for it.
+    const controller = running ?? (await startController(context, settings));
+    const { controllerPid } = await controller.call(controller.cluster, controller.cluster.getStatus, {});
+    for await (const { progress } of controller.messages(controller.cluster.shutdown({ purge: input.purge })))
+      context.note(progress);
+    context.throwIfInterrupted();
+    await controller.close();
+    await untilGone(context, controllerPid);
+    const done = input.purge ? 'is stopped and removed' : 'is stopped; its data is kept';
+    await context.print(
+      { instance: settings.instance, stopped: true, purged: input.purge },
+      () => `cluster "${settings.instance}" ${done}`,
+    );
+    return 0;
+  },
+});
+
+async function untilGone(context: Context, pid: number): Promise<void> {
+  const deadline = Date.now() + GONE_TIMEOUT_MS;
+  // A zombie whose parent does not look counts as gone: its command line is empty.
+  while (isRunning(pid)) {
+    if (Date.now() > deadline)
+      throw new NexusError('deadline_exceeded', `the controller (pid ${pid}) does not end; see its log`);
+    context.throwIfInterrupted();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+function isRunning(pid: number): boolean {
+  return existsSync(`/proc/${pid}/exe`);
+}

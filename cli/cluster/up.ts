@@ -1,0 +1,102 @@
+/** `nexus up` and `nexus daemon` */
+import { RUNTIME_NAMES, RUNTIMES_IN_WORDS } from '../../shared/config/runtimes.js';
+import { NexusError } from '../../shared/errors.js';
+import { command, type AnyCommand } from '../runner/command.js';
+import type { Context } from '../runner/context.js';
+import type { Controller } from '../connect/connection.js';
+import { findController, runController, startController } from './daemon.js';
+import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
+import { statusShape } from '../runner/shapes.js';
+
+const RUNTIME_FLAG = {
+  runtime: {
+    type: 'enum',
+    options: RUNTIME_NAMES,
+    description: RUNTIMES_IN_WORDS,
+  },
+} as const;
+
+export const up = command({
+  summary: 'start the cluster',
+  details:
+    'Starts the controller, which starts the bus and brings back the nodes that were running. Does nothing when it is up.',
+  positionals: {},
+  flags: {
+    ...RUNTIME_FLAG,
+    demo: { type: 'boolean', description: 'then show the whole tour on real data' },
+    foreground: { type: 'boolean', description: 'stay in the foreground, log on this terminal' },
+  },
+  examples: [
+    ['nexus up', 'the cluster of this host'],
+    ['nexus up --demo', 'and a tour: three nodes, a file spread over them, fetched and compared'],
+    ['nexus up --runtime process', 'without root, without isolation'],
+  ],
+  run: async (input, context) => {
+    const { settings } = locate(context, input.runtime);
+    await context.becomeRootIfNeeded();
+    if (input.foreground && input.demo)
+      throw new NexusError('invalid_argument', '--demo and --foreground exclude each other');
+    const running = await findController(settings, context.signal);
+    if (input.foreground) {
+      await running?.close();
+      return await runController(context, settings);
+    }
+    const controller = running ?? (await startController(context, settings));
+    try {
+      const status = await settledStatus(context, controller);
+      if (input.runtime !== undefined && status.runtime !== input.runtime) {
+        throw new NexusError(
+          'failed_precondition',
+          `the cluster is up with the ${status.runtime} runtime; stop it first with: nexus down`,
+        );
+      }
+      if (input.demo) {
+        const { tour } = await import('./tour.js');
+        return await tour(context, controller);
+      }
+      await context.print(statusShape(status), () =>
+        [
+          `cluster "${status.instance}" ${running === undefined ? 'is up' : 'was up already'}: controller pid ${status.controllerPid}, ${status.nodes?.total ?? 0} node(s)`,
+          ...(status.gateway?.ready === true
+            ? [`gateway: ${status.gateway.url}, described at ${status.gateway.url}/docs`]
+            : []),
+          ...status.warnings.map((warning) => `warning: ${warning}`),
+        ].join('\n'),
+      );
+      return 0;
+    } finally {
+      await controller.close().catch(() => undefined);
+    }
+  },
+});
+
+export const daemon: AnyCommand = command({
+  summary: 'the controller in the foreground',
+  details: 'For a service manager: logs to standard output, ends on SIGTERM and leaves the nodes running.',
+  positionals: {},
+  flags: RUNTIME_FLAG,
+  examples: [['nexus daemon', 'as root']],
+  run: async (input, context) => {
+    const { settings } = locate(context, input.runtime);
+    await context.becomeRootIfNeeded();
+    return await runController(context, settings);
+  },
+});
+
+const GATEWAY_TIMEOUT_MS = 10_000;
+const POLL_MS = 25;
+
+/** The gateway starts beside the rest: waits until it answers, or until it is known why it does not. */
+async function settledStatus(context: Context, controller: Controller): Promise<GetStatusResponse> {
+  const deadline = Date.now() + GATEWAY_TIMEOUT_MS;
+  for (;;) {
+    const status = await controller.call(controller.cluster, controller.cluster.getStatus, {});
+    const { url = '', ready = false, problem = '' } = status.gateway ?? {};
+    if (url === '' || ready || problem !== '' || Date.now() > deadline) return status;
+    context.throwIfInterrupted();
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+const locate = (context: Context, runtime: string | undefined): ReturnType<Context['target']> =>
+  context.target(runtime === undefined ? {} : { runtime });

@@ -1,0 +1,258 @@
+/** The controller: typed clients, deadlines, and errors as it threw them. By default over its admin socket. */
+import type { Client } from '@grpc/grpc-js';
+import {
+  connectivityState,
+  credentials,
+  InterceptingCall,
+  type Interceptor,
+  Metadata,
+  type ChannelCredentials,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type ClientOptions as GrpcOptions,
+  type ClientWritableStream,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { setMaxListeners } from 'node:events';
+import { existsSync } from 'node:fs';
+import type { Settings } from '../../shared/config/settings.js';
+import { NexusError } from '../../shared/errors.js';
+import { ClusterServiceClient } from '../../shared/gen/nexus/v1/cluster.js';
+import { FileServiceClient } from '../../shared/gen/nexus/v1/file.js';
+import { FsServiceClient } from '../../shared/gen/nexus/v1/fs.js';
+import { IdentityServiceClient } from '../../shared/gen/nexus/v1/identity.js';
+import { ImageServiceClient } from '../../shared/gen/nexus/v1/image.js';
+import { LambdaServiceClient } from '../../shared/gen/nexus/v1/lambda.js';
+import { MetricsServiceClient } from '../../shared/gen/nexus/v1/metrics.js';
+import { NodeServiceClient } from '../../shared/gen/nexus/v1/node.js';
+import { StateServiceClient } from '../../shared/gen/nexus/v1/state.js';
+import type { ChunkRoute } from '../../shared/transfer/route.js';
+import { callError, streamMessages, type UnaryMethod, type WhenBroken } from '../../shared/rpc/calls.js';
+import { AS_USER_METADATA, CODE_KEY } from '../../shared/rpc/status.js';
+import { answersNow, flagOf, notAnswering } from './silent-controller.js';
+
+/** Of a call that answers at once. */
+const QUICK_DEADLINE_MS = 30_000;
+/** Of a call that waits for a node or an image. */
+export const SLOW_DEADLINE_MS = 15 * 60 * 1000;
+const CONNECT_TIMEOUT_MS = 5000;
+/**
+ * How a connection is tried while a call runs, and how long a controller may take to answer that: one on a busy machine
+ * does within seconds, whatever the call itself waits for.
+ */
+const KEEP_ALIVE = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 15_000 };
+/** A controller that dies leaves only a broken connection behind. */
+const ENDED = 'the controller ended in the middle of the call; see nexus status';
+
+export interface Controller {
+  readonly node: NodeServiceClient;
+  readonly file: FileServiceClient;
+  readonly fs: FsServiceClient;
+  readonly identity: IdentityServiceClient;
+  readonly image: ImageServiceClient;
+  readonly lambda: LambdaServiceClient;
+  readonly metrics: MetricsServiceClient;
+  readonly state: StateServiceClient;
+  readonly cluster: ClusterServiceClient;
+  /** How chunks reach the nodes; undefined: at their own addresses. */
+  readonly chunkRoute: ChunkRoute | undefined;
+  /** One request, one answer. `method` is e.g. `controller.node.createNode`. */
+  call<Request, Response>(
+    client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs?: number,
+  ): Promise<Response>;
+  /** As `call`, and not ended by the command's signal: for what is cleaned up because of it. */
+  callDetached<Request, Response>(
+    client: Client,
+    method: UnaryMethod<Request, Response>,
+    request: Request,
+    deadlineMs: number,
+  ): Promise<Response>;
+  /** The messages of a server stream; ends quietly when the command was interrupted. */
+  messages<Response>(
+    stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
+  ): AsyncGenerator<Response>;
+  /** The answer of a client stream, as a promise. */
+  answerOf<Request, Response>(
+    start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
+  ): { readonly stream: ClientWritableStream<Request>; readonly answer: Promise<Response> };
+  close(): Promise<void>;
+}
+
+export const notRunning = (settings: Settings): NexusError =>
+  new NexusError(
+    'unavailable',
+    `the cluster "${settings.instance}" is not running; start it with: nexus up${flagOf(settings)}`,
+  );
+
+/** Codes: unavailable when nobody listens, deadline_exceeded when somebody does and does not answer. */
+export async function openController(settings: Settings, signal: AbortSignal, asUser?: string): Promise<Controller> {
+  if (!existsSync(settings.socket)) throw notRunning(settings);
+  return await openClients({
+    target: `unix:${settings.socket}`,
+    channel: credentials.createInsecure(),
+    options: { ...KEEP_ALIVE, interceptors: asUser === undefined ? [] : [actFor(asUser)] },
+    signal,
+    // A connection that was given up because nothing came over it, or one that a controller's end has closed.
+    whenBroken: async () => ((await answersNow(settings.socket)) === false ? notAnswering(settings).message : ENDED),
+    whenSilent: (isListening) => (isListening ? notAnswering(settings) : notRunning(settings)),
+  });
+}
+
+export interface ClientOptions {
+  /** As gRPC names it. */
+  readonly target: string;
+  readonly channel: ChannelCredentials;
+  readonly options: Partial<GrpcOptions>;
+  readonly signal: AbortSignal;
+  /** What is thrown when there is no connection; `isListening`: none was refused, either, in all the time. */
+  readonly whenSilent: (isListening: boolean) => NexusError | Promise<NexusError>;
+  readonly chunkRoute?: ChunkRoute;
+  /** The word on a connection that breaks while a call runs; default: that the controller has ended. */
+  readonly whenBroken?: WhenBroken;
+}
+
+/** Clients of all services on one connection. */
+export async function openClients(given: ClientOptions): Promise<Controller> {
+  const { target, channel, signal, whenSilent, chunkRoute, whenBroken = () => ENDED } = given;
+  // Each call listens while it runs, and `node rm a b c ...` runs many at once.
+  setMaxListeners(0, signal);
+  // Proxy settings of the environment are for the web.
+  const options = { 'grpc.enable_http_proxy': 0, ...given.options };
+  const clients = {
+    node: new NodeServiceClient(target, channel, options),
+    file: new FileServiceClient(target, channel, options),
+    fs: new FsServiceClient(target, channel, options),
+    identity: new IdentityServiceClient(target, channel, options),
+    image: new ImageServiceClient(target, channel, options),
+    lambda: new LambdaServiceClient(target, channel, options),
+    metrics: new MetricsServiceClient(target, channel, options),
+    state: new StateServiceClient(target, channel, options),
+    cluster: new ClusterServiceClient(target, channel, options),
+  };
+  const close = (): void => {
+    for (const client of Object.values(clients)) client.close();
+  };
+  const outcome = await connected(clients.cluster, signal);
+  if (outcome !== 'ready') {
+    close();
+    if (signal.aborted) throw interruption(signal);
+    throw await whenSilent(outcome === 'late');
+  }
+  return {
+    ...clients,
+    chunkRoute,
+    call: (client, method, request, deadlineMs = QUICK_DEADLINE_MS) =>
+      unaryCall(client, method, request, { deadlineMs, signal, whenBroken }),
+    callDetached: (client, method, request, deadlineMs) =>
+      unaryCall(client, method, request, { deadlineMs, signal: new AbortController().signal, whenBroken }),
+    messages: (stream) => streamMessages(stream, signal, whenBroken),
+    answerOf: (start) => clientStream(start, whenBroken),
+    close: () => {
+      close();
+      return Promise.resolve();
+    },
+  };
+}
+
+/** Names the user on every call, streams included. */
+const actFor =
+  (user: string): Interceptor =>
+  (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start: (metadata, listener, next) => {
+        metadata.set(AS_USER_METADATA, user);
+        next(metadata, listener);
+      },
+    });
+
+/** gRPC itself would go on trying where the first attempt has shown that nobody listens. */
+function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refused' | 'late'> {
+  const channel = client.getChannel();
+  const deadline = Date.now() + CONNECT_TIMEOUT_MS;
+  return new Promise((resolve) => {
+    const settle = (outcome: 'ready' | 'refused' | 'late'): void => {
+      signal.removeEventListener('abort', onAbort);
+      resolve(outcome);
+    };
+    const onAbort = (): void => {
+      settle('refused');
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    const look = (isLate: boolean): void => {
+      const state = channel.getConnectivityState(true);
+      if (state === connectivityState.READY) settle('ready');
+      else if (state === connectivityState.TRANSIENT_FAILURE || state === connectivityState.SHUTDOWN) settle('refused');
+      else if (isLate) settle('late');
+      else channel.watchConnectivityState(state, deadline, (error) => look(error !== undefined));
+    };
+    look(false);
+  });
+}
+
+/** By which signal, where that is known. */
+const interruption = ({ reason }: AbortSignal): NexusError =>
+  reason instanceof NexusError ? reason : new NexusError('cancelled', 'interrupted');
+
+function unaryCall<Request, Response>(
+  client: Client,
+  method: UnaryMethod<Request, Response>,
+  request: Request,
+  { deadlineMs, signal, whenBroken }: { deadlineMs: number; signal: AbortSignal; whenBroken: WhenBroken },
+): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => {
+      call.cancel();
+    };
+    const call = method.call(
+      client,
+      request,
+      new Metadata(),
+      { deadline: Date.now() + deadlineMs },
+      (error, response) => {
+        signal.removeEventListener('abort', cancel);
+        if (error === null) resolve(response);
+        else if (signal.aborted) reject(interruption(signal));
+        else
+          callError(error, whenBroken).then(
+            (known) => reject(isOurs(known, error) ? late(deadlineMs, error) : known),
+            reject,
+          );
+      },
+    );
+    signal.addEventListener('abort', cancel, { once: true });
+    if (signal.aborted) cancel();
+  });
+}
+
+/** Whether the deadline is ours: what the controller itself did not finish in time it says in its own words. */
+const isOurs = ({ code }: NexusError, { metadata }: ServiceError): boolean =>
+  code === 'deadline_exceeded' && metadata.get(CODE_KEY).length === 0;
+
+const late = (deadlineMs: number, cause: unknown): NexusError =>
+  new NexusError(
+    'deadline_exceeded',
+    `the controller has not answered for ${deadlineMs / 1000} s, and may still do what it was asked; see nexus status and nexus events`,
+    {},
+    { cause },
+  );
+
+/** `start` gets the callback that grpc-js wants. */
+function clientStream<Request, Response>(
+  start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
+  whenBroken: WhenBroken,
+): { readonly stream: ClientWritableStream<Request>; readonly answer: Promise<Response> } {
+  let settle = (_error: ServiceError | null, _response: Response): void => undefined;
+  const answer = new Promise<Response>((resolve, reject) => {
+    settle = (error, response) => {
+      if (error === null) resolve(response);
+      else callError(error, whenBroken).then(reject, reject);
+    };
+  });
+  const stream = start((error, response) => {
+    settle(error, response);
+  });
+  return { stream, answer };
+}

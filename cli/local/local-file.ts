@@ -1,0 +1,56 @@
+/**
+ * A file of the caller's that a command reads. Nothing here may block: a thread that waits in the kernel, for a named pipe's
+ * writer or a terminal's line, can't be interrupted, and the process can't end before it.
+ */
+import { constants, openSync } from 'node:fs';
+import { open, stat, type FileHandle } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { NexusError } from '../../shared/errors.js';
+import { systemError } from './system-error.js';
+
+const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
+/** The null device, which is read as an empty file. */
+const DEV_NULL = 0x103;
+
+/** The one who asked for it closes, or destroys, what it is. */
+export type LocalFile =
+  | { readonly kind: 'file'; readonly file: FileHandle; readonly size: number }
+  /** A pipe. Destroying it ends every wait for it. */
+  | { readonly kind: 'pipe'; readonly stream: Readable };
+
+/** Codes: not_found, permission_denied, invalid_argument (a folder; `advice` says what to do with one; a device, a socket). */
+export async function openForReading(path: string, advice: string): Promise<LocalFile> {
+  const unopened = (thrown: unknown): Error =>
+    systemError(thrown, `cannot read ${path === '' ? '""' : path}`, 'give the path of a file that you can read');
+  const found = await stat(path).catch((thrown: unknown) => {
+    throw unopened(thrown);
+  });
+  if (found.isDirectory()) throw new NexusError('invalid_argument', `${path} is a folder; ${advice}`);
+  if (found.isFIFO()) {
+    try {
+      // A writer may come later, and `cat` would wait for it, too.
+      return { kind: 'pipe', stream: new Socket({ fd: openSync(path, O_RDONLY | O_NONBLOCK), writable: false }) };
+    } catch (thrown) {
+      throw unopened(thrown);
+    }
+  }
+  if (!found.isFile() && found.rdev !== DEV_NULL) throw notAFile(path);
+  const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).catch((thrown: unknown) => {
+    throw unopened(thrown);
+  });
+  const { size } = await file.stat();
+  return { kind: 'file', file, size };
+}
+
+/** The system's refusal to read on, which tells of no file; what is none of the system's stays as it is. */
+export const unreadable = (what: string, thrown: unknown): unknown =>
+  thrown instanceof Error && 'errno' in thrown
+    ? systemError(thrown, `cannot read ${what}`, 'give a file that can be read to its end')
+    : thrown;
+
+const notAFile = (path: string): NexusError =>
+  new NexusError(
+    'invalid_argument',
+    `${path} is neither file nor pipe; send what it gives to standard input: cat ${path} | nexus ... -`,
+  );

@@ -1,0 +1,83 @@
+/** What a command sends: a file of the caller's, a pipe, or standard input. */
+import { fstatSync } from 'node:fs';
+import { PassThrough, Readable } from 'node:stream';
+import { NexusError } from '../../shared/errors.js';
+import { MIB } from '../../shared/limits.js';
+import { fileSource, piecesOf, streamSource, type ByteSource } from '../../shared/transfer/source.js';
+import type { Context } from '../runner/context.js';
+import { openForReading, unreadable } from './local-file.js';
+
+export interface OpenSource extends AsyncDisposable {
+  readonly bytes: ByteSource;
+  /** 0: unknown. */
+  readonly size: number;
+}
+
+/** `path` may be `-`. Codes: those of openForReading; `adviceForFolder` says what to do with a folder. */
+export async function openSource(path: string, context: Context, adviceForFolder: string): Promise<OpenSource> {
+  if (path === '-') return ofStream(standardInput(context), 'standard input', context.signal, () => undefined);
+  const opened = await openForReading(path, adviceForFolder);
+  if (opened.kind === 'pipe') return ofStream(opened.stream, path, context.signal, () => opened.stream.destroy());
+  const { file, size } = opened;
+  return { bytes: named(fileSource(file, path), path), size, [Symbol.asyncDispose]: () => file.close() };
+}
+
+/** As openSource, in pieces of 1 MiB at the most, well below gRPC's limit of 4; the caller destroys it. */
+export async function openPieces(path: string, context: Context, adviceForFolder: string): Promise<Readable> {
+  if (path === '-') return inOurWords(standardInput(context), 'standard input');
+  const opened = await openForReading(path, adviceForFolder);
+  if (opened.kind === 'pipe') return inOurWords(opened.stream, path);
+  const { file } = opened;
+  const pieces = Readable.from(piecesOf(named(fileSource(file, path), path), MIB), {
+    objectMode: true,
+    highWaterMark: 1,
+  });
+  return pieces.once('close', () => void file.close());
+}
+
+/** Fails with what `unreadable` says; destroying either ends both. */
+function inOurWords(stream: Readable, what: string): Readable {
+  const pieces = new PassThrough({ highWaterMark: MIB });
+  // Whoever reads then, or later, gets it; before that it must not end the process.
+  pieces.on('error', () => undefined);
+  stream.once('error', (thrown) => pieces.destroy(unreadable(what, thrown) as Error));
+  pieces.once('close', () => stream.destroy());
+  return stream.pipe(pieces);
+}
+
+const named = (source: ByteSource, what: string): ByteSource => ({
+  fill: (buffer) =>
+    source.fill(buffer).catch((thrown: unknown) => {
+      throw unreadable(what, thrown);
+    }),
+});
+
+/** Code: invalid_argument. Node gives an empty stream for a folder, which would be stored as an empty file. */
+function standardInput({ streams }: Context): Readable {
+  const stdin = streams.stdin as Readable & { readonly fd?: number };
+  if (stdin.fd === undefined || !fstatSync(stdin.fd).isDirectory()) return stdin;
+  throw new NexusError(
+    'invalid_argument',
+    'standard input is a folder; give a file, or a pipe: tar c FOLDER | nexus ... -',
+  );
+}
+
+/** An interrupt ends it, too: a pipe that nothing comes from would be waited for. */
+function ofStream(stream: Readable, what: string, signal: AbortSignal, close: () => void): OpenSource {
+  const cancel = (): void => {
+    stream.destroy(signal.reason as Error);
+  };
+  // Whoever reads at that moment gets the error; at any other it must not end the process.
+  stream.on('error', () => undefined);
+  signal.addEventListener('abort', cancel, { once: true });
+  if (signal.aborted) cancel();
+  return {
+    bytes: named(streamSource(stream as AsyncIterable<Uint8Array>), what),
+    size: 0,
+    [Symbol.asyncDispose]: () => {
+      signal.removeEventListener('abort', cancel);
+      close();
+      return Promise.resolve();
+    },
+  };
+}

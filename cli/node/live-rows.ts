@@ -1,0 +1,56 @@
+/**
+ * What `nexus top` shows, asked for again and again beside whoever shows it, so that keys work while an answer is
+ * awaited. A controller that does not answer leaves the last figures standing; `ageMs` tells how old they are.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { toNexusError, type NexusError } from '../../shared/errors.js';
+import type { Controller } from '../connect/connection.js';
+import type { TopRow } from './metrics-text.js';
+import { rowsOf } from './node-rows.js';
+
+const REFRESH_MS = 1000;
+
+export class LiveRows implements Disposable {
+  /** Undefined until the first answer. */
+  rows: readonly TopRow[] | undefined;
+  /** Of the last answer. */
+  answeredAt = new Date();
+  /** Other than an answer that is late; nothing more is asked then. A connection that stays silent is given up as any. */
+  failure: NexusError | undefined;
+  readonly #end = new AbortController();
+
+  /** `onChange` is called after each answer and on a failure; it must not throw. */
+  constructor(
+    private readonly controller: Controller,
+    private readonly onChange: () => void,
+  ) {
+    void this.#ask();
+  }
+
+  /** Since the last answer, or since it was first asked. */
+  get ageMs(): number {
+    return Date.now() - this.answeredAt.getTime();
+  }
+
+  async #ask(): Promise<void> {
+    while (!this.#end.signal.aborted && this.failure === undefined) {
+      await this.#askOnce();
+      this.onChange();
+      await delay(REFRESH_MS, undefined, { signal: this.#end.signal }).catch(() => undefined);
+    }
+  }
+
+  async #askOnce(): Promise<void> {
+    try {
+      this.rows = await rowsOf(this.controller);
+      this.answeredAt = new Date();
+    } catch (thrown) {
+      const error = toNexusError(thrown);
+      if (error.code !== 'deadline_exceeded') this.failure = error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#end.abort();
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * What a running command has at hand: settings, the controller, printing, and the signal that Ctrl-C raises.
+ * Opened once per command line and disposed of at its end, whatever the end.
+ */
+import { NexusError } from '../../shared/errors.js';
+import { readSettingsPipe } from '../../shared/config/sources.js';
+import type { SettingName, Settings } from '../../shared/config/settings.js';
+import type { OutputFormat } from './command.js';
+import type { Controller } from '../connect/connection.js';
+import { Interrupts } from '../terminal/interrupts.js';
+import { writeTo, type Streams } from '../terminal/streams.js';
+import { assertLocal, choosePlace, sessionFor, type Place } from '../connect/place.js';
+import { locateInstance, type Target } from '../connect/target.js';
+import { visibleLines } from '../terminal/visible.js';
+
+export interface ContextOptions {
+  readonly instance: string | undefined;
+  readonly config: string | undefined;
+  /** For whom the administrator acts. */
+  readonly asUser: string | undefined;
+  /** Of the gateway to go through. */
+  readonly url: string | undefined;
+  /** This machine's cluster, wherever the person is logged in. */
+  readonly local: boolean;
+  readonly output: OutputFormat;
+  /** The whole command line, for the case that it has to be run again as root. */
+  readonly argv: readonly string[];
+}
+
+/** The command was carried out by a child process (sudo, a foreground controller); only its exit code is left to pass on. */
+export class ReplacedByChild extends Error {
+  constructor(readonly exitCode: number) {
+    super('carried out by a child process');
+  }
+}
+
+export class Context implements AsyncDisposable {
+  readonly interrupts: Interrupts;
+  #place: Place | undefined;
+  #target: Target | undefined;
+  #configText: string | undefined;
+  #controller: Controller | undefined;
+
+  constructor(
+    readonly options: ContextOptions,
+    readonly streams: Streams,
+  ) {
+    this.interrupts = new Interrupts(streams.env);
+  }
+
+  /** Aborted by Ctrl-C, SIGTERM and SIGHUP. */
+  get signal(): AbortSignal {
+    return this.interrupts.signal;
+  }
+
+  get output(): OutputFormat {
+    return this.options.output;
+  }
+
+  get settings(): Settings {
+    return this.target().settings;
+  }
+
+  /** Where the command goes: to this machine's cluster, or through a gateway. Codes: those of choosePlace. */
+  get place(): Place {
+    return (this.#place ??= choosePlace(this.options, this.streams.env));
+  }
+
+  /** A pipe as the settings file gives its text once, and may keep whoever asks waiting. Throws what ends the wait. */
+  async readConfigPipe(): Promise<void> {
+    const path = this.options.config ?? this.streams.env['NEXUS_CONFIG'];
+    if (path !== undefined && path !== '') this.#configText = await readSettingsPipe(path, this.signal);
+  }
+
+  /**
+   * Which instance of this machine is meant and whether this user may reach it. `flags` are settings that the command
+   * itself takes. Code: failed_precondition (the command was to go elsewhere).
+   */
+  target(flags: Partial<Record<SettingName, string>> = {}): Target {
+    assertLocal(this.place);
+    this.#target ??= locateInstance({
+      flags: { ...flags, ...(this.options.instance === undefined ? {} : { instance: this.options.instance }) },
+      file: this.options.config,
+      text: this.#configText,
+      env: this.streams.env,
+    });
+    return this.#target;
+  }
+
+  /**
+   * The running controller. Codes: unavailable (not running), permission_denied (needs root, and sudo can't help),
+   * unauthenticated (through a gateway, without a login).
+   */
+  async connect(): Promise<Controller> {
+    this.#controller ??= await this.#open();
+    return this.#controller;
+  }
+
+  async #open(): Promise<Controller> {
+    if (this.place.kind === 'gateway') {
+      const { url, token, ca_file: caFile } = sessionFor(this.place.url, this.streams.env);
+      const { openGateway } = await import('../connect/gateway-connection.js');
+      return await openGateway({ url, token, caFile }, this.signal);
+    }
+    await this.becomeRootIfNeeded();
+    const { openController } = await import('../connect/connection.js');
+    return await openController(this.settings, this.signal, this.options.asUser);
+  }
+
+  /** Runs the same command line through sudo when the target belongs to root and the caller is not root. */
+  async becomeRootIfNeeded(): Promise<void> {
+    if (!this.target().needsRoot) return;
+    const { runAsRoot } = await import('../connect/elevate.js');
+    throw new ReplacedByChild(await runAsRoot(this.options.argv, this.streams));
+  }
+
+  /** A result: as JSON or YAML when asked for, else the text that `asText` makes of it. */
+  async print<T>(value: T, asText: (value: T) => string | Promise<string>): Promise<void> {
+    const { render } = await import('../terminal/output.js');
+    const text = this.output === 'table' ? visibleLines(await asText(value)) : render(value, this.output);
+    if (text !== '') await writeTo(this.streams.stdout, `${text}\n`);
+  }
+
+  /** What goes on while a person waits; never on standard output, which belongs to results. */
+  note(text: string): void {
+    this.streams.stderr.write(visibleLines(`${text}\n`));
+  }
+
+  /** Throws `cancelled` if Ctrl-C has been pressed. */
+  throwIfInterrupted(): void {
+    if (this.signal.aborted) throw new NexusError('cancelled', 'interrupted');
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.interrupts[Symbol.dispose]();
+    await this.#controller?.close();
+  }
+}
+
+export const openContext = (options: ContextOptions, streams: Streams): Context => new Context(options, streams);

@@ -1,0 +1,210 @@
+/**
+ * Starts a node that has its volume, in named steps: configuration, container, link, first heartbeat. Each step leaves its
+ * inverse on the caller's undo stack.
+ */
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { AgentConfig } from '../../../shared/config/agent-config.js';
+import { NexusError } from '../../../shared/errors.js';
+import type { UndoStack } from '../../../shared/undo.js';
+import type { ListeningSocket } from '../../host/listening.js';
+import { isAlive } from '../../host/process-identity.js';
+import { writeSecret } from '../../host/secret-file.js';
+import type { Hosting } from '../../hosting/port.js';
+import { identityOf, started, volumePlaceOf } from '../../hosting/record.js';
+import type { ProcessIdentity } from '../../hosting/runtime.js';
+import type { NodeRecord } from '../../store/port/store.js';
+import type { NodeContext } from '../context.js';
+import { howItEnded, startAdvice, startLine } from '../watch/ending.js';
+import { nodeConfigDir, nodeRunDir } from '../paths.js';
+import type { AgentView } from '../registry.js';
+import { runSteps, type Step, type StepTime } from './steps.js';
+
+/** How often a starting container is looked at, so that one that ended is not waited for. */
+const DEATH_POLL_MS = 20;
+
+/** What the steps of a start have come to. */
+interface Starting {
+  readonly context: NodeContext;
+  readonly node: NodeRecord;
+  readonly hosting: Hosting;
+  readonly signal: AbortSignal;
+  identity: ProcessIdentity;
+  /** The first heartbeat, which may come while a step still runs. */
+  heard: Promise<AgentView>;
+}
+
+/** A start, step by step; each leaves what it made to be undone, in the reverse order. */
+export const START_STEPS: readonly Step<Starting>[] = [
+  {
+    name: 'check-volume',
+    do: async ({ context, node, hosting }) => {
+      await hosting.volumes.assertFree(volumePlaceOf(node));
+      context.registry.forgetAgent(node.id);
+    },
+  },
+  {
+    name: 'write-configuration',
+    do: ({ context, node, hosting }) => writeConfig(context, node, hosting),
+    undo: {
+      'remove the runtime folder': ({ context, node }) =>
+        rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true }),
+    },
+  },
+  {
+    name: 'create-container',
+    do: async (starting) => {
+      starting.identity = await createContainer(starting);
+    },
+    undo: {
+      'remove the container': ({ node, hosting }) => hosting.runtime.remove(node.id),
+      'wait for the volume': ({ node, hosting }) => hosting.volumes.waitReleased(volumePlaceOf(node)),
+      'let the log end': ({ node, hosting }) => hosting.logs.settle(hosting.logOf(node), true),
+    },
+  },
+  {
+    name: 'attach-link',
+    do: ({ node, hosting, identity: { pid }, signal }) =>
+      hosting.network.attach({ slot: node.hosting.slot, ip: node.ip, pid }, signal),
+    undo: { 'remove the link': ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
+  },
+  {
+    name: 'start-container',
+    do: async (starting) => {
+      const { node, hosting, signal } = starting;
+      starting.heard = firstHeartbeat(starting);
+      // Awaited in the next step; a failure of `start` must not leave it unhandled.
+      starting.heard.catch(() => undefined);
+      await hosting.runtime.start(node.id, signal);
+    },
+  },
+  {
+    name: 'hear-agent',
+    do: async ({ heard }) => {
+      await heard;
+    },
+  },
+  {
+    name: 'store-running',
+    do: async ({ context, node, identity, heard }) => {
+      const { receiptKey } = await heard;
+      await context.registry.move(node.id, 'Running', '', {
+        hosting: started(node.hosting, identity),
+        receiptKey: receiptKey.toString('base64'),
+      });
+    },
+  },
+];
+
+/** The node is Creating before and Running after. Returns what each step took. */
+export async function bringUp(
+  context: NodeContext,
+  node: NodeRecord,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<readonly StepTime[]> {
+  const { clock, log } = context;
+  const nobody = Promise.reject<AgentView>(new Error('nothing was started'));
+  nobody.catch(() => undefined);
+  const starting: Starting = {
+    context,
+    node,
+    hosting: context.hostings.of(node),
+    signal,
+    identity: identityOf(node),
+    heard: nobody,
+  };
+  return await runSteps('start', START_STEPS, starting, { undo, clock, log, about: { node: node.name } });
+}
+
+async function createContainer({ context, node, hosting, signal }: Starting): Promise<ProcessIdentity> {
+  const spec = await hosting.containerSpec(node);
+  const log = await hosting.logs.open(hosting.logOf(node), startLine(context.clock.now()));
+  let statusSocket: ListeningSocket | undefined;
+  try {
+    statusSocket = await hosting.listenForAgent(node);
+    return await hosting.runtime.create({ ...spec, output: log.output, statusSocket: statusSocket?.fd }, signal);
+  } finally {
+    statusSocket?.close();
+    log.close();
+  }
+}
+
+async function writeConfig(context: NodeContext, node: NodeRecord, hosting: Hosting): Promise<void> {
+  const { settings, bus } = context;
+  const configDir = nodeConfigDir(settings, node.id);
+  await mkdir(nodeRunDir(settings, node.id), { recursive: true, mode: 0o700 });
+  await mkdir(configDir, { recursive: true, mode: 0o755 });
+  await mkdir(join(settings.stateDir, 'logs'), { recursive: true, mode: 0o700 });
+  const config: AgentConfig = {
+    nodeId: node.id,
+    nodeName: node.name,
+    instance: settings.instance,
+    natsUrl: bus.url,
+    ...hosting.agentPlaces(node),
+    tokenPublicKey: context.tokenPublicKey.toString('base64'),
+    host: node.ip,
+    port: settings.dataPort,
+  };
+  const uid = hosting.agentUid(node);
+  await writeNames(configDir, node);
+  await writeSecret(join(configDir, 'agent.json'), JSON.stringify(config), uid);
+  await writeSecret(join(configDir, 'agent.creds'), await bus.issueCredentials(node.id), uid);
+}
+
+/**
+ * What the first stage puts at /etc, over whatever the image brought from where it was built. No name server can be
+ * reached from a node: the one that is named refuses at once, while one of the image's is waited for at each look-up.
+ */
+async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
+  const folder = join(configDir, 'etc');
+  await mkdir(folder, { recursive: true, mode: 0o755 });
+  const hosts = ['127.0.0.1 localhost', '::1 localhost ip6-localhost ip6-loopback', `${node.ip} ${node.name}`];
+  const resolver = ['# A node has no name servers.', 'nameserver 127.0.0.1', 'options timeout:1 attempts:1'];
+  const files = { hosts, hostname: [node.name], 'resolv.conf': resolver };
+  for (const [name, lines] of Object.entries(files)) {
+    await writeFile(join(folder, name), `${lines.join('\n')}\n`, { mode: 0o644 });
+  }
+}
+
+/** Resolves with the first heartbeat; rejects when the container ends, time is up or the caller goes. */
+function firstHeartbeat({ context, node, hosting, identity, signal }: Starting): Promise<AgentView> {
+  const { registry, settings } = context;
+  return new Promise((resolve, reject) => {
+    const done = (): void => {
+      clearInterval(poll);
+      clearTimeout(timer);
+      stopWaiting();
+      signal.removeEventListener('abort', onAbort);
+    };
+    const fail = (error: Error): void => {
+      done();
+      reject(error);
+    };
+    const onAbort = (): void => {
+      fail(signal.reason as Error);
+    };
+    const stopWaiting = registry.onNextHeartbeat(node.id, (view) => {
+      done();
+      resolve(view);
+    });
+    const poll = setInterval(() => {
+      if (isAlive(identity)) return;
+      done();
+      howItEnded(hosting.logs, hosting.logOf(node)).then(({ text }) => {
+        const why = startAdvice(text, node.name, hosting.volumes.pathOf(node.id));
+        reject(new NexusError('failed_precondition', `the node ended while it started: ${why}`));
+      }, reject);
+    }, DEATH_POLL_MS);
+    const timer = setTimeout(() => {
+      fail(
+        new NexusError(
+          'deadline_exceeded',
+          `the agent was not heard within ${settings.nodeStartTimeoutMs} ms; see nexus node logs, or raise node-start-timeout-ms`,
+        ),
+      );
+    }, settings.nodeStartTimeoutMs);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+  });
+}

@@ -1,0 +1,134 @@
+/** `node create`: intent into the store, then volume, container, link and agent; a failure at any step undoes all. */
+import { randomUUID } from 'node:crypto';
+import { NexusError, toNexusError } from '../../../shared/errors.js';
+import { failpoint } from '../../../shared/failpoint.js';
+import { newNodeId } from '../../../shared/ids.js';
+import { GIB, MIB } from '../../../shared/limits.js';
+import { UndoStack } from '../../../shared/undo.js';
+import { volumePlaceOf } from '../../hosting/record.js';
+import type { NodeRecord } from '../../store/port/store.js';
+import { noRoom } from '../../hosting/volume-errors.js';
+import { bringUp } from './bring-up.js';
+import type { NodeContext } from '../context.js';
+import { removeLogs } from '../watch/log-bounds.js';
+import { runSteps, stepsInWords, type Step, type StepTime } from './steps.js';
+
+/** Checked by the edge's schema for form and range; what the host can bear is checked here. */
+export interface CreateNodeRequest {
+  readonly name: string;
+  readonly memoryMb: number;
+  readonly cpuWeight: number;
+  readonly pidsLimit: number;
+  readonly storageBytes: number;
+  readonly image: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** The first step: a name and a place are the node's from here on. */
+export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
+  await assertHostCanBear(context, request);
+  const { registry, clock } = context;
+  const hosting = context.hostings.own;
+  const id = newNodeId();
+  const record = await registry.reserve(hosting.slots, (slot) => ({
+    id,
+    name: request.name,
+    ...hosting.placeIn(slot, randomUUID()),
+    status: 'Creating',
+    statusReason: '',
+    desired: 'running',
+    memoryMb: request.memoryMb,
+    cpuWeight: request.cpuWeight,
+    pidsLimit: request.pidsLimit,
+    storageBytes: request.storageBytes,
+    image: request.image,
+    labels: request.labels,
+    cordoned: false,
+    draining: false,
+    receiptKey: '',
+    createdAt: clock.now(),
+  }));
+  failpoint(`create/${RESERVE_STEP}`);
+  return record;
+}
+
+interface Making {
+  readonly context: NodeContext;
+  readonly node: NodeRecord;
+  readonly undo: UndoStack;
+  readonly signal: AbortSignal;
+}
+
+export const RESERVE_STEP = 'reserve';
+
+/** What comes before a node's first start. */
+export const CREATE_STEPS: readonly Step<Making>[] = [
+  {
+    name: 'make-volume',
+    do: async ({ context, node, signal }) => {
+      const { id: nodeId, storageBytes: sizeBytes, hosting } = node;
+      await context.hostings.of(node).volumes.create({ nodeId, sizeBytes, uuid: hosting.volumeUuid }, signal);
+    },
+    undo: {
+      'remove the volume': ({ context, node }) => context.hostings.of(node).volumes.remove(volumePlaceOf(node)),
+      'remove the log': ({ context, node }) => removeLogs(context.settings, node.id),
+      'release the reservation': ({ context, node, undo }) => release(context, node, undo),
+    },
+  },
+];
+
+/**
+ * Codes besides the ports' own: cancelled. On failure nothing is left, not even the reservation. Only where undoing
+ * itself fails the node stays, Removing.
+ */
+export async function createNode(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+  const { registry, clock, log } = context;
+  const about = { node: node.name };
+  try {
+    await using undo = new UndoStack(log);
+    const made = await runSteps('create', CREATE_STEPS, { context, node, undo, signal }, { undo, clock, log, about });
+    const times = [...made, ...(await bringUp(context, node, undo, signal))];
+    undo.commit();
+    await context.events.append('node.started', node.name, startedText(node, times));
+    return registry.expect(node.id);
+  } catch (error) {
+    const failure = toNexusError(error).during(`create node ${node.name}`);
+    if (registry.get(node.id) !== undefined) {
+      const said = `${failure.message}; what is left of the node is removed as soon as it can be`;
+      await context.events.append('node.failed', node.name, said);
+      throw new NexusError(failure.code, said, failure.details, { cause: error });
+    }
+    await context.events.append('node.removed', node.name, `${failure.message}; nothing of the node is left`);
+    throw failure;
+  }
+}
+
+/** Of an event. */
+export const startedText = ({ name }: NodeRecord, times: readonly StepTime[]): string =>
+  `node ${name} was started: ${stepsInWords(times)}`;
+
+/**
+ * Without its record what could not be undone would belong to nobody, and the next node would be given its slot. So
+ * the record stays until `node rm`, or the next start of the controller, has removed the rest.
+ */
+async function release({ registry }: NodeContext, node: NodeRecord, undo: UndoStack): Promise<void> {
+  if (!undo.hasFailed) {
+    await registry.remove(node.id);
+    return;
+  }
+  const reason = `its creation failed and could not be undone whole; try again with: nexus node rm ${node.name}`;
+  await registry.move(node.id, 'Removing', reason, { desired: 'removed' });
+}
+
+async function assertHostCanBear(context: NodeContext, request: CreateNodeRequest): Promise<void> {
+  await context.hostings.own.rootfsOf(request.image);
+  if (request.memoryMb * MIB > context.hostMemoryBytes) {
+    const has = `${(context.hostMemoryBytes / GIB).toFixed(1)}G`;
+    throw new NexusError(
+      'resource_exhausted',
+      `${request.memoryMb}M of memory is more than this machine has (${has}); choose a smaller --mem`,
+    );
+  }
+  const free = await context.hostings.own.volumes.freeBytes();
+  if (request.storageBytes > free) throw noRoom(request.storageBytes, free, context.settings.stateDir);
+}

@@ -1,0 +1,110 @@
+/**
+ * Why a node's container ended, as far as its log tells: nobody can wait for a process that is not his child, and what
+ * was killed says nothing. So the agent has a closing line, and the container's init one about the agent; where both
+ * are missing, it was killed. Lines before the last start belong to earlier runs and tell nothing.
+ */
+import { open } from 'node:fs/promises';
+import { STARTING_FIELD, type AgentEnding } from '../../../shared/agent-ending.js';
+import { KIB } from '../../../shared/limits.js';
+import { plainText } from '../../../shared/plain-text.js';
+import type { LogPlace, LogWriters } from '../../log/port.js';
+
+export interface Ending {
+  /** For people; without a full stop. */
+  readonly text: string;
+  /** It had no say in it. */
+  readonly wasKilled: boolean;
+}
+
+/** A closing line with its stack is far shorter. */
+const TAIL_BYTES = 64 * KIB;
+
+/** The line that a run of the node begins with. */
+export function startLine(atMs: number): string {
+  const head = { level: 30, time: new Date(atMs).toISOString(), pid: process.pid, name: 'controller' };
+  const line = { ...head, [STARTING_FIELD]: true, msg: 'the node is starting' };
+  return `${JSON.stringify(line)}\n`;
+}
+
+/** To be asked when the container has ended; its last words may still be on their way to the log. */
+export async function howItEnded(logs: Pick<LogWriters, 'settle'>, place: LogPlace): Promise<Ending> {
+  await logs.settle(place);
+  return endingOf(await readTail(place.path));
+}
+
+/** Pure; `log` may begin in the middle of a line. */
+export function endingOf(log: string): Ending {
+  const lines = log.split('\n').filter((line) => line.trim() !== '');
+  const run = lines.slice(lines.findLastIndex((line) => fieldsOf(line)[STARTING_FIELD] === true) + 1);
+  const closing = run.map(fieldsOf).findLast((fields) => fields['ending'] !== undefined);
+  if (closing !== undefined) return ofClosingLine(closing['ending'] as AgentEnding, String(closing['msg']));
+  const init = run.map(ofInitLine).findLast((ending) => ending !== undefined);
+  if (init !== undefined) return init;
+  return ofLastWords(run);
+}
+
+const ofClosingLine = (ending: AgentEnding, message: string): Ending =>
+  ending === 'asked'
+    ? { text: 'its agent was asked to end by a signal that Nexus did not send', wasKilled: false }
+    : { text: plainText(message), wasKilled: false };
+
+/** What tini says of its child with -v. */
+const INIT_LINE =
+  /^\[INFO +tini \(\d+\)\] Main child exited (?:normally \(with status '(\d+)'\)|with signal \(with signal '(.+)'\))/;
+
+function ofInitLine(line: string): Ending | undefined {
+  const [, status, signal] = INIT_LINE.exec(line) ?? [];
+  if (signal !== undefined)
+    return { text: `its agent was ended by a signal: ${signal}`, wasKilled: signal === 'Killed' };
+  if (status === undefined) return undefined;
+  return { text: `its agent ended with exit code ${status} and did not say why`, wasKilled: false };
+}
+
+const STAGE = /^first-stage: /;
+const LOST_VOLUME = /^the volume(?:'s file system is damaged| has no ext4 file system)/;
+
+/**
+ * The reason that a node ended while it started, with what to do. A volume that can't be mounted is the one thing that starting
+ * again does not help. Pure.
+ */
+export function startAdvice(text: string, node: string, image: string): string {
+  if (!LOST_VOLUME.test(text)) return text;
+  return (
+    `${text}; what has copies elsewhere is safe: give the volume up with nexus node rm ${node}, which tells what only it has; ` +
+    `to try to save that: cp --sparse=always ${image} ${image}.before && e2fsck -y ${image}, then nexus node start ${node}`
+  );
+}
+
+/** Text that is not the agent's log comes from the first stage, or from Node.js itself when it breaks down. */
+function ofLastWords(run: readonly string[]): Ending {
+  const lastOfAgent = run.findLastIndex((line) => fieldsOf(line)['name'] === 'agent');
+  // A line that begins as the log's own do and can't be read was cut off: half of one tells people nothing.
+  const words = run.slice(lastOfAgent + 1).filter((line) => !line.startsWith('[INFO  tini') && !line.startsWith('{'));
+  const said = words.findLast((line) => /^(\w*Error|FATAL ERROR)\b/.test(line)) ?? words.at(-1);
+  if (said !== undefined) return { text: plainText(said.replace(STAGE, '')), wasKilled: false };
+  return { text: 'it was killed before its agent could say why', wasKilled: true };
+}
+
+function fieldsOf(line: string): Readonly<Record<string, unknown>> {
+  if (!line.startsWith('{')) return {};
+  try {
+    const fields: unknown = JSON.parse(line);
+    return typeof fields === 'object' && fields !== null ? (fields as Record<string, unknown>) : {};
+  } catch {
+    // Cut off in the middle, by a kill or by the bound of what is read.
+    return {};
+  }
+}
+
+async function readTail(path: string): Promise<string> {
+  const file = await open(path).catch(() => undefined);
+  if (file === undefined) return '';
+  try {
+    const { size } = await file.stat();
+    const from = Math.max(0, size - TAIL_BYTES);
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(TAIL_BYTES), 0, TAIL_BYTES, from);
+    return buffer.subarray(0, bytesRead).toString('utf8');
+  } finally {
+    await file.close().catch(() => undefined);
+  }
+}

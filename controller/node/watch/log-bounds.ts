@@ -1,0 +1,37 @@
+/**
+ * Keeps the logs of nodes within their bound that have no writer: of those that an earlier version has started, whose
+ * agents append to the file themselves. A line that is written as the log begins anew may be lost.
+ */
+import { existsSync } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import type { Settings } from '../../../shared/config/settings.js';
+import type { NodeId } from '../../../shared/ids.js';
+import { MIB } from '../../../shared/limits.js';
+import { beginLogAnew } from '../../../shared/log-files.js';
+import { logRecord, nodeLog } from '../paths.js';
+
+type Bounds = Pick<Settings, 'stateDir' | 'runDir' | 'logMaxMb' | 'logFiles'>;
+
+/** Between two looks: what is written meanwhile is by how much a log may be longer. */
+export const LOG_BOUNDS_PERIOD_MS = 1000;
+
+/** Called by the daemon's loop. */
+export async function boundLogs(settings: Bounds, nodes: readonly NodeId[]): Promise<void> {
+  for (const id of nodes) {
+    if (existsSync(logRecord(settings, id))) continue;
+    const path = nodeLog(settings, id);
+    const size = await stat(path).then(
+      (found) => found.size,
+      () => 0,
+    );
+    if (size > settings.logMaxMb * MIB) await beginLogAnew(path, settings.logFiles);
+  }
+}
+
+/** The log of a node that goes, and those before it. */
+export async function removeLogs(settings: Bounds, node: NodeId): Promise<void> {
+  const path = nodeLog(settings, node);
+  const names: string[] = await readdir(dirname(path)).catch(() => []);
+  for (const name of names) if (name.startsWith(basename(path))) await rm(join(dirname(path), name), { force: true });
+}

@@ -1,0 +1,69 @@
+/**
+ * Agents that say what can't be true: counted for each node, told as an event now and then, and a warning for as long as
+ * it goes on. What they said is dropped; nothing else is held against the node, whose agent may only be out of date.
+ */
+import type { Clock } from '../../../shared/clock.js';
+import type { NodeId } from '../../../shared/ids.js';
+import { plainText } from '../../../shared/plain-text.js';
+import type { EventLog } from '../../events/log.js';
+
+/** Between two events of one node: an agent may say nonsense thousands of times a second. */
+const EVENT_PERIOD_MS = 60_000;
+/** Without further nonsense the warning ends. */
+const WARNED_FOR_MS = 60_000;
+
+interface Record {
+  rejected: number;
+  fault: string;
+  lastAt: number;
+  toldAt: number;
+}
+
+export class Misconduct {
+  readonly #records = new Map<NodeId, Record>();
+
+  constructor(
+    private readonly events: EventLog,
+    private readonly clock: Clock,
+  ) {}
+
+  note(node: NodeId, name: string, fault: string): void {
+    const now = this.clock.monotonic();
+    const record = this.#records.get(node) ?? { rejected: 0, fault: '', lastAt: now, toldAt: -Infinity };
+    this.#records.set(node, record);
+    record.rejected += 1;
+    record.fault = plainText(fault);
+    record.lastAt = now;
+    if (now - record.toldAt < EVENT_PERIOD_MS) return;
+    record.toldAt = now;
+    void this.events.append(
+      'node.misconduct',
+      name,
+      `what the agent of node ${name} says is rejected: ${record.fault}`,
+    );
+  }
+
+  /** Messages and answers rejected since this controller started. */
+  rejected(node: NodeId): number {
+    return this.#records.get(node)?.rejected ?? 0;
+  }
+
+  warning(node: NodeId, name: string): string[] {
+    const record = this.#records.get(node);
+    if (record === undefined || this.clock.monotonic() - record.lastAt > WARNED_FOR_MS) return [];
+    const advice = `nexus node restart ${name} gives it a fresh agent; if it goes on, do not trust what runs in the node`;
+    return [
+      `node ${name} misbehaves: ${record.rejected} message(s) of its agent were rejected, the last because ${record.fault}; ${advice}`,
+    ];
+  }
+
+  /** Its agent is a new one: what an earlier one said is counted, and no longer warned of. */
+  beginAnew(node: NodeId): void {
+    const record = this.#records.get(node);
+    if (record !== undefined) record.lastAt = -Infinity;
+  }
+
+  forget(node: NodeId): void {
+    this.#records.delete(node);
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * Brings host and store together after a start of the controller, whatever it was doing when it ended: adopts living
+ * nodes, finishes what was cut off, takes down what nobody wants. Only names of this instance are ever touched.
+ */
+import { isAlive } from '../../host/process-identity.js';
+import { isNodeId, type NodeId } from '../../../shared/ids.js';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ended, identityOf, wasStartedInThisBoot } from '../../hosting/record.js';
+import type { NodeRecord } from '../../store/port/store.js';
+import type { NodeContext } from '../context.js';
+import type { NodeService } from '../service.js';
+import { dismantle } from '../life/take-down.js';
+
+/** What shall become of a node: pure, from its record and what the host shows. */
+export type BootPlan = 'adopt' | 'erase' | 'finish-stop' | 'start' | 'fail' | 'leave';
+
+export function planBoot(node: NodeRecord, isRunning: boolean, isSameBoot: boolean): BootPlan {
+  switch (node.status) {
+    case 'Removing':
+      return 'erase';
+    case 'Creating':
+      // A first creation that nobody was told of is undone; a later start is done again.
+      return node.receiptKey === '' ? 'erase' : 'start';
+    case 'Stopping':
+      return node.desired === 'running' ? 'start' : 'finish-stop';
+    case 'Running':
+    case 'Suspect':
+    case 'Lost':
+      if (isRunning) return 'adopt';
+      return isSameBoot ? 'fail' : 'start';
+    case 'Stopped':
+      return node.desired === 'running' ? 'start' : 'leave';
+    case 'Failed':
+      return 'leave';
+  }
+}
+
+export async function reconcileAtBoot(service: NodeService, signal: AbortSignal): Promise<void> {
+  const { registry, log } = service.context;
+  const nodes = registry.list();
+  await removeLeftovers(service, new Set(nodes.map((node) => node.id)));
+  const results = await Promise.allSettled(
+    nodes.map(async (node) => {
+      const plan = planBoot(node, isAlive(identityOf(node)), wasStartedInThisBoot(node));
+      log.info({ node: node.name, status: node.status, plan }, 'reconciling');
+      await service.exclusively(node.id, () => apply(service, node, plan, signal));
+    }),
+  );
+  results.forEach((result, index) => {
+    // The node is Failed, with the reason, or still in the state that the next start tries again.
+    if (result.status === 'rejected')
+      log.error({ err: result.reason as Error, node: nodes[index]?.name }, 'reconcile failed');
+  });
+}
+
+async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, signal: AbortSignal): Promise<void> {
+  const { context } = service;
+  switch (plan) {
+    case 'adopt':
+      await endOrphans(context, node);
+      if (!context.registry.assumeHeard(node.id)) await nextHeartbeat(context, node, signal);
+      return;
+    case 'erase':
+      await service.finishRemoval(node);
+      await context.events.append(
+        'node.removed',
+        node.name,
+        `the cut-off work on node ${node.name} was undone; the node is gone`,
+      );
+      return;
+    case 'finish-stop':
+      await dismantle(context, node);
+      await context.registry.move(node.id, 'Stopped', '', { hosting: ended(node.hosting) });
+      return;
+    case 'fail':
+      await context.registry.move(node.id, 'Failed', 'its container ended while the controller was away', {
+        hosting: ended(node.hosting),
+      });
+      await dismantle(context, node);
+      return;
+    case 'start':
+      await dismantle(context, node);
+      // Through Stopped: the transitions know no short cut from a dead container to a new one.
+      await context.registry.update(node.id, { status: 'Stopped', hosting: ended(node.hosting) });
+      await service.startLocked(context.registry.expect(node.id), signal);
+      return;
+    case 'leave':
+      await dismantle(context, node);
+  }
+}
+
+/**
+ * Commands whose input and output went with an earlier controller: nobody can hear them or end them by a key any more,
+ * and whoever waited for them was told that they are cut off.
+ */
+async function endOrphans({ hostings, events, log }: NodeContext, node: NodeRecord): Promise<void> {
+  const { runtime } = hostings.of(node);
+  try {
+    for (const command of await runtime.endCommands(node.id, ORPHAN_GRACE_MS, 'orphaned')) {
+      await events.append(
+        'node.command-ended',
+        node.name,
+        `a command on node ${node.name} was ended, because the controller that held it had ended: ${command.slice(0, MOST_SHOWN)}`,
+      );
+    }
+  } catch (error) {
+    log.warn({ err: error, node: node.name }, 'commands of an earlier controller could not be ended');
+  }
+}
+
+/** The start waits for them. */
+const ORPHAN_GRACE_MS = 5000;
+const MOST_SHOWN = 200;
+
+/**
+ * Resolves when the agent has been heard, which it is after it has told its free room, or when it has been silent for so
+ * long that the watch has its own opinion: who asks for room as soon as the controller is up must not meet nodes that
+ * seem full.
+ */
+function nextHeartbeat({ registry, hostings }: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stopWaiting();
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    };
+    const stopWaiting = registry.onNextHeartbeat(node.id, done);
+    const timer = setTimeout(done, hostings.of(node).liveness.suspectAfterMs);
+    signal.addEventListener('abort', done);
+  });
+}
+
+/**
+ * Containers, links and runtime folders with our names that no node in the store has. Volumes are never guessed at.
+ * One that can't be removed must not keep the nodes waiting: the next start finds it again.
+ */
+async function removeLeftovers(service: NodeService, known: ReadonlySet<NodeId>): Promise<void> {
+  const { hostings, registry, settings, log } = service.context;
+  const remove = async (what: string, work: () => Promise<void>): Promise<void> => {
+    log.warn({ what }, 'removing what no node has');
+    await work().catch((error: unknown) => {
+      log.error({ err: error, what }, 'it could not be removed; the next start tries again');
+    });
+  };
+  const slots = new Set(registry.list().map(({ hosting }) => hosting.slot));
+  for (const { runtime, network } of hostings.all) {
+    for (const id of await runtime.list()) {
+      if (!known.has(id)) await remove(`container ${id}`, () => runtime.remove(id));
+    }
+    for (const slot of await network.list()) {
+      if (!slots.has(slot)) await remove(`link ${slot}`, () => network.detach(slot));
+    }
+  }
+  const folders: string[] = await readdir(settings.runDir).catch(() => []);
+  for (const name of folders.filter(isNodeId)) {
+    const folder = join(settings.runDir, name);
+    if (!known.has(name)) await remove(folder, () => rm(folder, { recursive: true, force: true }));
+  }
+}

@@ -1,0 +1,156 @@
+/** Watches the agents: their messages into the registry, their ends and their silence into states. */
+import type { AgentHeartbeat, AgentReport } from '../../../shared/gen/nexus/v1/agent.js';
+import type { NodeId } from '../../../shared/ids.js';
+import { HEARTBEAT_INTERVAL_MS } from '../../../shared/limits.js';
+import type { BusListener } from '../../bus/port.js';
+import { isAlive } from '../../host/process-identity.js';
+import { identityOf } from '../../hosting/record.js';
+import { checkHeartbeat, checkReport } from './agent-messages.js';
+import { howItEnded } from './ending.js';
+import { ownDelay, verdict } from './liveness.js';
+import type { NodeService } from '../service.js';
+import { isListening } from '../state.js';
+
+export const WATCH_PERIOD_MS = 500;
+/** After the bus said that a connection closed: how long the process is looked at before heartbeats take over. */
+const DEATH_WATCH_MS = 250;
+const DEATH_POLL_MS = 2;
+/**
+ * Whoever was heard so lately lives: the bus tells at once when a connection closes, and to look at the process of each
+ * of a hundred nodes twice a second was a sixth of all that this process had to do at rest.
+ */
+const HEARD_LATELY_MS = 1.5 * HEARTBEAT_INTERVAL_MS;
+
+export class NodeWatch implements BusListener {
+  #lastTick: number;
+  #busIsAvailable = true;
+  readonly #failing = new Set<NodeId>();
+  readonly #judging = new Set<NodeId>();
+
+  constructor(private readonly service: NodeService) {
+    this.#lastTick = service.context.clock.monotonic();
+  }
+
+  heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void {
+    const { registry, clock } = this.service.context;
+    const heard = checkHeartbeat(node, heartbeat, clock.now());
+    if (heard.fault !== undefined) {
+      this.#reject(node, heard.fault);
+      return;
+    }
+    const { report } = heard.message;
+    const told = report === undefined ? undefined : checkReport(report, clock.now());
+    if (told?.fault !== undefined) this.#reject(node, told.fault);
+    registry.heard(node, { ...heard.message, report: told?.message });
+    const status = registry.get(node)?.status;
+    if (status === 'Suspect' || status === 'Lost') this.#settle(this.#judge(node));
+  }
+
+  report(node: NodeId, report: AgentReport): void {
+    const { registry, metrics, clock } = this.service.context;
+    const { message, fault } = checkReport(report, clock.now());
+    if (fault !== undefined) {
+      this.#reject(node, fault);
+      return;
+    }
+    registry.reported(node, message);
+    if (registry.get(node) !== undefined) metrics.add(node, message);
+  }
+
+  garbled(node: NodeId, what: string): void {
+    this.#reject(node, what);
+  }
+
+  disconnected(node: NodeId): void {
+    this.#settle(this.#watchDeath(node));
+  }
+
+  available(isAvailable: boolean): void {
+    this.#busIsAvailable = isAvailable;
+    if (isAvailable) this.service.context.registry.forgiveSilence();
+  }
+
+  /** Called every WATCH_PERIOD_MS by the daemon. */
+  async tick(): Promise<void> {
+    const { clock, registry, metrics, causes } = this.service.context;
+    metrics.keepOnly(new Set(registry.list().map(({ id }) => id)));
+    const now = clock.monotonic();
+    const late = ownDelay(now - this.#lastTick, WATCH_PERIOD_MS);
+    this.#lastTick = now;
+    for (const node of registry.list()) {
+      if (!isListening(node.status)) continue;
+      const silentForMs = now - (registry.agent(node.id)?.heardAt ?? -Infinity);
+      if (silentForMs > HEARD_LATELY_MS && !isAlive(identityOf(node))) await this.#fail(node.id);
+      else if (this.#busIsAvailable && causes.silenceCounts && late === 0) await this.#judge(node.id);
+    }
+  }
+
+  /** One at a time for each node: heartbeats that come in a burst must not each report the same change. */
+  async #judge(id: NodeId): Promise<void> {
+    if (this.#judging.has(id)) return;
+    this.#judging.add(id);
+    try {
+      await this.#judgeOnce(id);
+    } finally {
+      this.#judging.delete(id);
+    }
+  }
+
+  async #judgeOnce(id: NodeId): Promise<void> {
+    const { registry, clock } = this.service.context;
+    const node = registry.get(id);
+    const agent = registry.agent(id);
+    if (node === undefined || agent === undefined || !isListening(node.status)) return;
+    const silentForMs = clock.monotonic() - agent.heardAt;
+    const due = verdict(node.status, silentForMs, this.service.context.hostings.of(node).liveness);
+    if (due === undefined) return;
+    const silence = `the agent has been silent for ${(silentForMs / 1000).toFixed(1)} s`;
+    await registry.move(id, due, due === 'Running' ? '' : silence);
+  }
+
+  /** The advisory comes some milliseconds before or after the last of the container is gone. */
+  async #watchDeath(id: NodeId): Promise<void> {
+    const { registry, clock } = this.service.context;
+    const deadline = clock.monotonic() + DEATH_WATCH_MS;
+    while (clock.monotonic() < deadline) {
+      const node = registry.get(id);
+      if (node === undefined || !isListening(node.status)) return;
+      if (!isAlive(identityOf(node))) {
+        await this.#fail(id);
+        return;
+      }
+      await clock.sleep(DEATH_POLL_MS);
+    }
+  }
+
+  async #fail(id: NodeId): Promise<void> {
+    if (this.#failing.has(id)) return;
+    this.#failing.add(id);
+    try {
+      const { registry, hostings } = this.service.context;
+      const node = registry.get(id);
+      if (node === undefined) return;
+      const { runtime, logs, logOf } = hostings.of(node);
+      const { text, wasKilled } = await howItEnded(logs, logOf(node));
+      const outOfMemory = wasKilled && (await runtime.wasOutOfMemory(id));
+      const reason = outOfMemory
+        ? 'its container ended: out of memory; give it more with nexus node resize --mem'
+        : `its container ended: ${text}`;
+      await this.service.fail(id, reason);
+    } finally {
+      this.#failing.delete(id);
+    }
+  }
+
+  #reject(id: NodeId, fault: string): void {
+    const { registry } = this.service.context;
+    const node = registry.get(id);
+    if (node !== undefined) registry.misconduct.note(id, node.name, fault);
+  }
+
+  #settle(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.service.context.log.error({ err: error }, 'watching a node failed; the next tick tries again');
+    });
+  }
+}

@@ -1,0 +1,126 @@
+/** Rules of the virtual file system that every store keeps, whatever it is made of. Pure. */
+import { NexusError } from '../../../shared/errors.js';
+import type { EntryRecord, Names, Sums } from './fs.js';
+import type { FileKind } from './store.js';
+
+export const pathOf = (names: Names): string => `/${names.join('/')}`;
+
+export const nothingAt = (names: Names): NexusError =>
+  new NexusError('not_found', `there is nothing at ${pathOf(names)}; nexus fs ls shows what there is`);
+
+const noFolder = (names: Names): NexusError =>
+  new NexusError('not_found', `there is no folder ${pathOf(names)}; make it first: nexus fs mkdir -p ${pathOf(names)}`);
+
+const fileInTheWay = (names: Names): NexusError =>
+  new NexusError('failed_precondition', `${pathOf(names)} is a file, not a folder; choose another path`);
+
+export const somethingAt = (names: Names, type: EntryRecord['type']): NexusError =>
+  new NexusError(
+    'already_exists',
+    type === 'folder'
+      ? `there is a folder ${pathOf(names)} already`
+      : `there is a file ${pathOf(names)} already; replace it with --overwrite, or choose another path`,
+  );
+
+export const folderInTheWay = (names: Names): NexusError =>
+  new NexusError('failed_precondition', `${pathOf(names)} is a folder; choose another path, or one within it`);
+
+export const notEmpty = (names: Names): NexusError =>
+  new NexusError(
+    'failed_precondition',
+    `${pathOf(names)} is not empty; remove it with everything in it: nexus fs rm -r ${pathOf(names)}`,
+  );
+
+export const folderGone = (name: string): NexusError =>
+  new NexusError('not_found', `the folder that ${name} was to be in was removed meanwhile; upload it to another place`);
+
+/** A file of the virtual file system that nobody has given a path. */
+export const assertPlaced = (kind: FileKind, parentId: string): void => {
+  if (kind === 'raw' || parentId !== '') return;
+  throw new NexusError('failed_precondition', 'the upload has no path yet; place it before its commit');
+};
+
+export const fileMeanwhile = (name: string): NexusError =>
+  new NexusError(
+    'already_exists',
+    `somebody else stored a file as ${name} meanwhile; replace it with --overwrite, or choose another path`,
+  );
+
+export const isContent = (id: string): NexusError =>
+  new NexusError('failed_precondition', `file ${id} is the content of a path; remove that: nexus fs rm PATH`);
+
+/** `found` is what `find` gives for the path. */
+export function expectEntry(found: readonly EntryRecord[], path: Names): EntryRecord {
+  assertWayIsFolders(found, path);
+  const last = found[path.length - 1];
+  if (last === undefined) throw nothingAt(path);
+  return last;
+}
+
+/** The folder at the path; undefined is the topmost one. */
+export function expectFolder(found: readonly EntryRecord[], path: Names): EntryRecord | undefined {
+  assertWayIsFolders(found, path);
+  if (found.length < path.length) throw noFolder(path.slice(0, found.length + 1));
+  const last = found[path.length - 1];
+  if (last?.type === 'file') throw fileInTheWay(path);
+  return last;
+}
+
+/** Nothing can be below a file. */
+export function assertWayIsFolders(found: readonly EntryRecord[], path: Names): void {
+  const last = found.at(-1);
+  if (last?.type === 'file' && found.length < path.length) throw fileInTheWay(path.slice(0, found.length));
+}
+
+/**
+ * Whether `source` may become `to`. `onTheWay` are the entries along the new path, the entry that is there included;
+ * `isTargetEmpty` counts only where that is a folder.
+ */
+export function assertMayMove(
+  source: EntryRecord,
+  from: Names,
+  to: Names,
+  onTheWay: readonly EntryRecord[],
+  options: { readonly overwrite: boolean; readonly isTargetEmpty: boolean },
+): void {
+  const target = onTheWay[to.length - 1];
+  if (target?.id === source.id)
+    throw new NexusError('failed_precondition', `${pathOf(to)} is what is to be moved; give another path`);
+  if (onTheWay.some(({ id }) => id === source.id)) {
+    throw new NexusError('failed_precondition', `${pathOf(from)} can't be moved into itself; choose a path outside it`);
+  }
+  if (target === undefined) return;
+  if (target.type === 'folder') {
+    if (source.type === 'file') throw folderInTheWay(to);
+    if (!options.isTargetEmpty) throw notEmpty(to);
+    return;
+  }
+  if (source.type === 'folder') throw fileInTheWay(to);
+  if (!options.overwrite) throw somethingAt(to, 'file');
+}
+
+/** Whether the account may hold `used + reserved` after a change that adds to it. `limit` 0: none. */
+export function assertWithinQuota(
+  owner: string,
+  after: { readonly used: number; readonly reserved: number },
+  limit: number,
+): void {
+  if (limit === 0 || after.used + after.reserved <= limit) return;
+  const over = after.used + after.reserved - limit;
+  throw new NexusError(
+    'resource_exhausted',
+    `the quota of ${owner} is ${limit} bytes, and this needs ${over} more; remove files, or ask an administrator for more: nexus user set-quota`,
+    { quota: limit, used: after.used, reserved: after.reserved, over },
+  );
+}
+
+export const NOTHING: Sums = { files: 0, folders: 0, bytes: 0 };
+
+export const sumsOf = (entry: EntryRecord): Sums =>
+  entry.type === 'file' ? { files: 1, folders: 0, bytes: entry.size } : { files: 0, folders: 1, bytes: 0 };
+
+export const addSums = (one: Sums, other: Sums): Sums => ({
+  files: one.files + other.files,
+  folders: one.folders + other.folders,
+  bytes: one.bytes + other.bytes,
+});

@@ -1,0 +1,21 @@
+/** What holds for nodes in any implementation of the store. */
+import { NexusError } from '../../../shared/errors.js';
+import type { NodeId } from '../../../shared/ids.js';
+
+/** Code: resource_exhausted. */
+export function lowestFreeSlot(used: readonly number[], slots: number): number {
+  const taken = new Set(used);
+  for (let slot = 0; slot < slots; slot++) if (!taken.has(slot)) return slot;
+  throw new NexusError(
+    'resource_exhausted',
+    `all ${slots} node addresses are in use; remove a node with: nexus node rm NAME, or set a larger subnet`,
+    { slots },
+  );
+}
+
+export const nameTaken = (name: string): NexusError =>
+  new NexusError('already_exists', `there is a node named ${name} already; choose another name or remove it first`, {
+    name,
+  });
+
+export const noSuchNode = (id: NodeId): NexusError => new NexusError('not_found', `there is no node ${id}`, { id });

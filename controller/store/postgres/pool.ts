@@ -1,0 +1,36 @@
+/**
+ * The driver's pool, with two things added. A connection that was not had in time fails with a code: the driver gives its
+ * own time-outs none, and they could not be told from defects. And a connection always has somebody who hears of its end:
+ * the pool stops listening when it hands one out and the receiver begins a moment later, and an end that is read in
+ * between (in the same bytes as the answer that made it ready) would end the process.
+ */
+import pg from 'pg';
+import { NexusError } from '../../../shared/errors.js';
+
+type OnConnected = (error: Error | undefined, client: pg.PoolClient | undefined, release: () => void) => void;
+
+class CodedPool extends pg.Pool {
+  constructor(config?: pg.PoolConfig) {
+    super(config);
+    // Nothing is lost by it: what is asked of a broken connection fails, and the pool takes none back.
+    this.on('connect', (client) => client.on('error', () => undefined));
+  }
+
+  override connect(): Promise<pg.PoolClient>;
+  override connect(callback: OnConnected): void;
+  override connect(callback?: OnConnected): Promise<pg.PoolClient> | undefined {
+    if (callback === undefined) return super.connect();
+    super.connect((error, client, release) => {
+      callback(error === undefined ? undefined : coded(error), client, release);
+    });
+    return undefined;
+  }
+}
+
+const coded = (error: Error): Error =>
+  error instanceof NexusError || 'code' in error
+    ? error
+    : new NexusError('unavailable', 'PostgreSQL gave no connection in time; try again', {}, { cause: error });
+
+/** For TypeORM's `driver`. A copy would load what the driver only offers. */
+export const postgresDriver: unknown = Object.create(pg, { Pool: { value: CodedPool } });

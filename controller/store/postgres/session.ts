@@ -1,0 +1,80 @@
+/**
+ * The one session that writes to a schema of PostgreSQL. It holds an advisory lock for as long as it lives, so that a
+ * second controller is refused; and a session that takes the place of a broken one has the lock before its first
+ * transaction. It is renewed at once, not at the next write: an idle controller must not be without the lock.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import type { DataSource } from 'typeorm';
+import { NexusError } from '../../../shared/errors.js';
+import type { Logger } from '../../../shared/log.js';
+
+/** The session of a controller that was killed ends at once; one that is in the middle of a commit a moment later. */
+const LOCK_TIMEOUT_MS = 5000;
+/** Between attempts to reach a server that is away. */
+const RENEWAL_PERIOD_MS = 500;
+/** First key of our advisory locks, which are one namespace for all programs of a database: "nexu". */
+const LOCK_CLASS = 0x6e657875;
+
+export class WritingSession {
+  #source: DataSource | undefined;
+  #loss: NexusError | undefined;
+
+  constructor(
+    private readonly schema: string,
+    private readonly log: Logger,
+    private readonly lost: (error: NexusError) => void = () => undefined,
+  ) {}
+
+  /** What a new connection does before its first transaction. Code: already_exists (another controller has the lock). */
+  async begin(client: pg.Client): Promise<void> {
+    // What this controller knows is stale, even if the other one has gone again.
+    if (this.#loss !== undefined) throw this.#loss;
+    await takeLock(client, this.schema);
+    // Asked first: creating wants a right on the database that whoever prepared the schema need not have given.
+    const { rows } = await client.query<{ there: boolean }>('SELECT to_regnamespace($1) IS NOT NULL AS there', [
+      this.schema,
+    ]);
+    if (rows[0]?.there !== true) await client.query(`CREATE SCHEMA "${this.schema}"`);
+    client.once('end', () => void this.#renew());
+  }
+
+  /** From now on a session that breaks is renewed. */
+  keep(source: DataSource): void {
+    this.#source = source;
+  }
+
+  letGo(): void {
+    this.#source = undefined;
+  }
+
+  async #renew(): Promise<void> {
+    for (let source = this.#source; source !== undefined; source = this.#source) {
+      try {
+        // Makes a connection, which begins with the lock.
+        await source.query('SELECT 1');
+        return;
+      } catch (error) {
+        if (error instanceof NexusError && error.code === 'already_exists') {
+          this.#loss = error;
+          this.log.error({ schema: this.schema }, 'another controller has taken the database over');
+          this.lost(error);
+          return;
+        }
+      }
+      await delay(RENEWAL_PERIOD_MS);
+    }
+  }
+}
+
+async function takeLock(client: pg.Client, schema: string): Promise<void> {
+  await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);
+  try {
+    await client.query('SELECT pg_advisory_lock($1, hashtext($2))', [LOCK_CLASS, schema]);
+  } catch (error) {
+    if (!(error instanceof pg.DatabaseError) || error.code !== '55P03') throw error;
+    const message = `another controller uses the schema ${schema} of this PostgreSQL database; end it, or give each instance a database of its own`;
+    throw new NexusError('already_exists', message, {}, { cause: error });
+  }
+  await client.query('RESET lock_timeout');
+}

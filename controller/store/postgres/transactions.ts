@@ -1,0 +1,120 @@
+/**
+ * Transactions of the PostgreSQL connection that writes.
+ *
+ * The server's answers count, not TypeORM's memory of them: a COMMIT of a failed transaction is answered with "ROLLBACK",
+ * without an error. And a connection that breaks within a COMMIT leaves open whether it was done: the server, which keeps
+ * the fate of each transaction, is asked by the next session, and only where it can't be reached the outcome stays unknown.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import { QueryFailedError, type DataSource } from 'typeorm';
+import { NexusError } from '../../../shared/errors.js';
+import type { Transaction, Transactions } from '../typeorm/write-queue.js';
+
+/** Writers wait meanwhile, and couldn't write either: a server that restarts is back by then. */
+const OUTCOME_TIMEOUT_MS = 10_000;
+const OUTCOME_POLL_MS = 200;
+const ROLLBACK_TIMEOUT_MS = 5000;
+
+/** A COMMIT was sent and not answered. */
+class Unanswered {
+  constructor(
+    readonly transaction: string,
+    readonly error: unknown,
+  ) {}
+}
+
+export class PostgresTransactions implements Transactions {
+  /** `outcomeTimeoutMs`: how long the fate of an unanswered COMMIT is asked for. */
+  constructor(
+    private readonly source: DataSource,
+    private readonly outcomeTimeoutMs = OUTCOME_TIMEOUT_MS,
+  ) {}
+
+  async run<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result> {
+    const { result, unanswered } = await this.#attempt(work);
+    if (unanswered === undefined) return result;
+    switch (await this.#fateOf(unanswered.transaction)) {
+      case 'committed':
+        return result;
+      case 'aborted':
+        throw unanswered.error;
+      case 'unknown':
+        throw new NexusError(
+          'unavailable',
+          'the connection to the database broke while the change was being stored, and whether it was stored is not known; look before you try again',
+          { outcome: 'unknown' },
+          { cause: unanswered.error },
+        );
+    }
+  }
+
+  /** The one connection is free again when it returns, so that the transaction's fate can be asked of the next. */
+  async #attempt<Result>(
+    work: (transaction: Transaction) => Promise<Result>,
+  ): Promise<{ readonly result: Result; readonly unanswered: Unanswered | undefined }> {
+    const runner = this.source.createQueryRunner();
+    try {
+      const client = (await runner.connect()) as pg.PoolClient;
+      try {
+        await runner.startTransaction();
+        const assertOpen = (): void => {
+          if (client.getTransactionStatus() !== 'T') throw rolledBack();
+        };
+        const result = await work({ manager: runner.manager, assertOpen });
+        assertOpen();
+        return { result, unanswered: await commit(client) };
+      } finally {
+        await leaveClean(client).catch(() => undefined);
+      }
+    } finally {
+      await runner.release().catch(() => undefined);
+    }
+  }
+
+  async #fateOf(transaction: string): Promise<'committed' | 'aborted' | 'unknown'> {
+    const deadline = performance.now() + this.outcomeTimeoutMs;
+    do {
+      // A new session has the schema's lock, which the broken one has let go with its end: its fate is settled by then.
+      const rows = await this.source
+        .query<{ fate: string | null }[]>('SELECT txid_status($1) AS "fate"', [transaction])
+        .catch(() => undefined);
+      const fate = rows?.[0]?.fate;
+      if (fate === 'committed' || fate === 'aborted') return fate;
+      await delay(OUTCOME_POLL_MS);
+    } while (performance.now() < deadline);
+    return 'unknown';
+  }
+}
+
+async function commit(client: pg.PoolClient): Promise<Unanswered | undefined> {
+  const { rows } = await ask<{ id: string | null }>(client, 'SELECT txid_current_if_assigned()::text AS "id"');
+  const id = rows[0]?.id;
+  try {
+    const { command } = await ask(client, 'COMMIT');
+    if (command !== 'COMMIT') throw rolledBack();
+    return undefined;
+  } catch (error) {
+    // What the server refuses in a session that goes on is undone; and what has written nothing has no fate.
+    const isAnswered = error instanceof NexusError || client.getTransactionStatus() === 'I';
+    if (isAnswered || id === undefined || id === null) throw error;
+    return new Unanswered(id, error);
+  }
+}
+
+/** As TypeORM does it, whose failures the adapter translates. */
+const ask = <Row extends pg.QueryResultRow>(client: pg.PoolClient, sql: string): Promise<pg.QueryResult<Row>> =>
+  client.query<Row>(sql).catch((error: unknown) => {
+    throw new QueryFailedError(sql, [], error as Error);
+  });
+
+/** A connection goes back to the pool without a transaction, or not at all. */
+async function leaveClean(client: pg.PoolClient): Promise<void> {
+  if (client.getTransactionStatus() === 'I') return;
+  const rollback: pg.QueryConfig & { query_timeout: number } = { text: 'ROLLBACK', query_timeout: ROLLBACK_TIMEOUT_MS };
+  await client.query(rollback).catch(() => undefined);
+  if (client.getTransactionStatus() !== 'I') void (client as unknown as pg.Client).end().catch(() => undefined);
+}
+
+const rolledBack = (): NexusError =>
+  new NexusError('aborted', 'the database rolled the change back, and nothing of it is stored; try again');

@@ -1,0 +1,48 @@
+/** What SQLite's result codes mean to Nexus: one table, matched by the driver's code and never by text. */
+import { QueryFailedError } from 'typeorm';
+import { NexusError, type ErrorCode } from '../../../shared/errors.js';
+
+interface Meaning {
+  readonly code: ErrorCode;
+  readonly says: string;
+}
+
+/** By primary result code; extended ones (SQLITE_IOERR_READ, ...) fall back on it. */
+const MEANINGS: Readonly<Record<string, Meaning>> = {
+  SQLITE_NOTADB: {
+    code: 'data_loss',
+    says: 'the file is damaged or no SQLite database; restore it from a backup, or move it away to start empty',
+  },
+  SQLITE_CORRUPT: {
+    code: 'data_loss',
+    says: 'the database is damaged; restore it from a backup, or move it away to start empty',
+  },
+  SQLITE_BUSY: {
+    code: 'unavailable',
+    says: 'the database is locked by another program; end that program (another controller, a sqlite3 shell)',
+  },
+  SQLITE_LOCKED: { code: 'unavailable', says: 'the database is locked; try again' },
+  SQLITE_FULL: { code: 'resource_exhausted', says: 'the disk is full; make room on it' },
+  SQLITE_READONLY: { code: 'permission_denied', says: 'the database cannot be written; check its owner and mode' },
+  SQLITE_CANTOPEN: {
+    code: 'permission_denied',
+    says: 'the database cannot be opened; check that its folder exists and its mode',
+  },
+  SQLITE_PERM: { code: 'permission_denied', says: 'the database cannot be accessed; check its owner and mode' },
+  SQLITE_IOERR: { code: 'internal', says: 'the disk failed to read or write the database; check the disk' },
+  SQLITE_CONSTRAINT_UNIQUE: { code: 'already_exists', says: 'it exists already' },
+  SQLITE_CONSTRAINT_PRIMARYKEY: { code: 'already_exists', says: 'it exists already' },
+};
+
+/** A thrown value of the driver (bare or wrapped by TypeORM) as a NexusError; others pass unchanged. */
+export function translateSqliteError(thrown: unknown, path: string): unknown {
+  const cause: unknown = thrown instanceof QueryFailedError ? thrown.driverError : thrown;
+  const code = codeOf(cause);
+  const meaning = MEANINGS[code] ?? MEANINGS[code.split('_').slice(0, 2).join('_')];
+  if (meaning === undefined) return thrown;
+  const message = meaning.code === 'already_exists' ? meaning.says : `${path}: ${meaning.says}`;
+  return new NexusError(meaning.code, message, { sqlite_code: code }, { cause: thrown });
+}
+
+const codeOf = (thrown: unknown): string =>
+  thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string' ? thrown.code : '';

@@ -1,0 +1,111 @@
+/**
+ * Writes in the order they were asked for, one at a time, those that wait for each other in one transaction: what makes
+ * a commit slow is the disk's sync, and all that wait can share it. Each write of a group has a savepoint of its own, so
+ * that one which fails is undone alone; none is told that it is done before the group is durable.
+ */
+import type { EntityManager } from 'typeorm';
+import { NexusError } from '../../../shared/errors.js';
+
+/** Others wait while a group runs: it is to be no longer than a few hundred milliseconds. */
+const MAX_GROUP = 64;
+/** Beyond it the disk is hopelessly behind. */
+const MAX_WAITING = 10_000;
+
+export interface Transaction {
+  readonly manager: EntityManager;
+  /**
+   * Throws unless the database itself says that the transaction is open. A database that has ended it (SQLite does so on
+   * a full disk) would take the next statement as a transaction of its own, and a savepoint's release as its commit.
+   */
+  assertOpen(): void;
+}
+
+/**
+ * Transactions whose state is asked of the layer that knows it, the database's own connection, and never of what a
+ * library above it remembers. One runs at a time.
+ */
+export interface Transactions {
+  /**
+   * Resolves when the database has said that the work is committed. Rejects when it is undone; or, where nobody could be
+   * asked any more, with `unavailable` and the detail `outcome: unknown`.
+   */
+  run<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>;
+}
+
+type Work = (manager: EntityManager) => Promise<unknown>;
+
+interface Waiting {
+  readonly work: Work;
+  readonly done: (result: unknown) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+type Outcome = { readonly result: unknown } | { readonly error: unknown };
+
+export class WriteQueue {
+  readonly #waiting: Waiting[] = [];
+  #draining: Promise<void> | undefined;
+
+  constructor(private readonly transactions: Transactions) {}
+
+  /** Codes, besides the work's own: resource_exhausted, unavailable (with `outcome: unknown`). */
+  add<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
+    if (this.#waiting.length >= MAX_WAITING) {
+      const message = `${MAX_WAITING} writes wait for the database already; try again when it has caught up`;
+      return Promise.reject(new NexusError('resource_exhausted', message));
+    }
+    return new Promise<Result>((resolve, reject) => {
+      this.#waiting.push({ work, done: resolve as Waiting['done'], failed: reject });
+      this.#draining ??= this.#drain();
+    });
+  }
+
+  /** Resolves when nothing waits and nothing runs. */
+  async idle(): Promise<void> {
+    while (this.#draining !== undefined) await this.#draining;
+  }
+
+  async #drain(): Promise<void> {
+    // Those that are asked for in the same breath become one group.
+    await Promise.resolve();
+    for (let group = this.#waiting.splice(0, MAX_GROUP); group.length > 0; group = this.#waiting.splice(0, MAX_GROUP))
+      await this.#run(group);
+    this.#draining = undefined;
+  }
+
+  async #run(group: readonly Waiting[]): Promise<void> {
+    try {
+      const [only] = group;
+      const outcomes =
+        only !== undefined && group.length === 1
+          ? [{ result: await this.transactions.run(({ manager }) => only.work(manager)) }]
+          : await this.transactions.run((transaction) => eachOnItsOwn(transaction, group));
+      outcomes.forEach((outcome: Outcome, at) => {
+        if ('error' in outcome) group[at]?.failed(outcome.error);
+        else group[at]?.done(outcome.result);
+      });
+    } catch (error) {
+      for (const { failed } of group) failed(error);
+    }
+  }
+}
+
+async function eachOnItsOwn({ manager, assertOpen }: Transaction, group: readonly Waiting[]): Promise<Outcome[]> {
+  const outcomes: Outcome[] = [];
+  for (const { work } of group) {
+    assertOpen();
+    await manager.query('SAVEPOINT one_write');
+    try {
+      outcomes.push({ result: await work(manager) });
+    } catch (error) {
+      // A database that has ended the whole transaction by itself (a full disk) refuses this, and the group fails with it.
+      await manager.query('ROLLBACK TO SAVEPOINT one_write').catch(() => {
+        throw error;
+      });
+      outcomes.push({ error });
+    }
+    assertOpen();
+    await manager.query('RELEASE SAVEPOINT one_write');
+  }
+  return outcomes;
+}
