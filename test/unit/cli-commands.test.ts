@@ -159,7 +159,7 @@ describe('standard input', function () {
     }) as unknown as UntypedHandleCall;
     await using controller = await FakeController.start({ importImage: silent, importState: silent });
     await using opened = await open(place);
-    const child = spawn(process.execPath, ['--import=tsx', 'cli/main.ts', ...words.split(' ')], {
+    const child = spawn(process.execPath, [await cliBundle(), ...words.split(' ')], {
       env: { ...process.env, ...controller.env },
       stdio: [opened.fd, 'ignore', 'pipe'],
     });
