@@ -29,8 +29,10 @@ import { Functions } from './lambda/functions.js';
 import { Invocations } from './lambda/invocations.js';
 import { Lambda } from './lambda/use-cases.js';
 import { HostRoom } from './host/room.js';
-import { rememberChoices } from './host/choices.js';
+import { assertSameDatabase, rememberChoices } from './host/choices.js';
+import { isAlive } from './host/process-identity.js';
 import { claimForStart } from './host/first-start.js';
+import { identityOf } from './hosting/record.js';
 import { leaveInheritance } from './host/inherited.js';
 import { awaitInstance } from './host/instance-lock.js';
 import { createLoop, type Loop } from './host/loop.js';
@@ -153,6 +155,7 @@ async function start(settings: Settings, { log, sink }: ProcessLog, asked: Abort
   };
   deferUnlessUp('take the state folder back', await claimForStart(settings.stateDir, 0o700));
   deferUnlessUp('take the runtime folder back', await claimForStart(settings.runDir, 0o711));
+  assertSameDatabase(settings);
   const store = await makeStore(settings, log);
   let isPurged = false;
   const end: EndDatabase = (database) => (isPurged ? database.erase() : database.close());
@@ -160,7 +163,8 @@ async function start(settings: Settings, { log, sink }: ProcessLog, asked: Abort
   const events = new EventLog(store.events, systemClock, log);
   const registry = new NodeRegistry(store.nodes, events, systemClock);
   await registry.load();
-  await rememberChoices(settings, registry.list().length > 0, log);
+  const living = registry.list().filter((node) => isAlive(identityOf(node)));
+  await rememberChoices(settings, { all: registry.list().length, running: living.length }, log);
 
   const identity = await openIdentity(settings, log, running, end, events);
   const tokenKey = await loadTokenKey(settings.stateDir);

@@ -1,27 +1,159 @@
-/** What was chosen for a cluster's nodes, kept beside its state for the next start. */
+/**
+ * What was chosen for a cluster's nodes, kept beside its state for the next start. Of all settings these are part of the
+ * state: another value would make nodes fail, or show another cluster. What is remembered holds no secrets.
+ */
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { CHOICES_FILE, rememberedRuntime } from '../../shared/config/choices.js';
-import type { Settings } from '../../shared/config/settings.js';
+import { CHOICES_FILE, rememberedChoices } from '../../shared/config/choices.js';
+import { abilitiesOf } from '../../shared/config/runtimes.js';
+import { keyName, type SettingName, type Settings } from '../../shared/config/settings.js';
 import { NexusError } from '../../shared/errors.js';
+import { isNodeId } from '../../shared/ids.js';
 import type { Logger } from '../../shared/log.js';
 import { writeSecret } from './secret-file.js';
 
+/** While there are nodes: their records, links and cgroups say it. */
+const WITH_NODES = ['runtime', 'instance', 'subnet'] as const satisfies readonly SettingName[];
+/** While there are volumes: what is in them belongs to these users, also when the nodes are yet to be imported. */
+const WITH_VOLUMES = ['nodeUidBase'] as const satisfies readonly SettingName[];
+/** While nodes run: they were told at their start, and are told anew at the next. */
+const WITH_RUNNING_NODES = ['natsUrl', 'natsPort', 'dataPort', 'runDir'] as const satisfies readonly SettingName[];
+
+type Choice =
+  (typeof WITH_NODES)[number] | (typeof WITH_VOLUMES)[number] | (typeof WITH_RUNNING_NODES)[number] | 'databaseUrl';
+export type ChoiceSettings = Pick<Settings, Choice | 'stateDir'>;
+
+/**
+ * Before the store is opened: another database would look like a cluster without nodes. Code: failed_precondition, naming
+ * the way out.
+ */
+export function assertSameDatabase(settings: ChoiceSettings): void {
+  const { stateDir } = settings;
+  const remembered = rememberedChoices(stateDir);
+  // What an earlier version wrote names none, and has its nodes where there are some.
+  const isEarlier = remembered['runtime'] !== undefined && existsSync(join(stateDir, 'nexus.db'));
+  const before = remembered['databaseUrl'] ?? (isEarlier ? SQLITE : undefined);
+  const now = databaseOf(settings);
+  if (before === undefined || before === now) return;
+  const volumes = volumesIn(stateDir);
+  if (volumes === 0) return;
+  throw new NexusError(
+    'failed_precondition',
+    `the nodes of this cluster (${volumes} with volumes in ${stateDir}) are in the database ${before}, and ${now} was asked for; set database-url as it was${before === SQLITE ? ' (to nothing)' : ''}. To move the cluster: with the old one, nexus state export FILE and nexus down; then remove ${join(stateDir, CHOICES_FILE)}, start with the new one, and nexus state import FILE`,
+  );
+}
+
 /** To be called with the instance's lock held. Code: failed_precondition, naming the way out. */
 export async function rememberChoices(
-  { stateDir, runtime }: Pick<Settings, 'stateDir' | 'runtime'>,
-  hasNodes: boolean,
+  settings: ChoiceSettings,
+  nodes: { readonly all: number; readonly running: number },
   log: Logger,
 ): Promise<void> {
-  const before = rememberedRuntime(stateDir);
-  if (before === runtime) return;
-  if (hasNodes && before !== undefined)
-    throw new NexusError(
-      'failed_precondition',
-      `the nodes of this cluster were made with the runtime ${before}, and ${runtime} was asked for; leave that out, or remove the nodes first (nexus node rm, or nexus down --purge)`,
+  const { stateDir } = settings;
+  const before = rememberedChoices(stateDir);
+  const now = choicesOf(settings);
+  if (nodes.all > 0) {
+    assertOwnNodes(settings, Object.keys(before).length > 0);
+    assertSame(WITH_NODES, before, now, ({ name, was, is }) =>
+      name === 'runtime'
+        ? `the nodes of this cluster were made with the runtime ${was}, and ${is} was asked for; leave that out, or remove the nodes first (nexus node rm, or nexus down --purge)`
+        : `the nodes of this cluster were made with ${keyName(name)} ${was}, and ${is} was asked for; set it to ${was} again, or remove the nodes first (nexus node rm, or nexus down --purge)`,
     );
-  await writeSecret(join(stateDir, CHOICES_FILE), `${JSON.stringify({ runtime })}\n`).catch((error: unknown) => {
+  }
+  if (volumesIn(stateDir) > 0) {
+    assertSame(
+      WITH_VOLUMES,
+      before,
+      now,
+      ({ name, was, is }) =>
+        `what is in the volumes of this cluster belongs to users of ${keyName(name)} ${was}, and ${is} was asked for; set it to ${was} again, or remove the nodes first (nexus node rm, or nexus down --purge)`,
+    );
+  }
+  if (nodes.running > 0) {
+    assertSame(
+      WITH_RUNNING_NODES,
+      before,
+      now,
+      ({ name, was, is }) =>
+        `${nodes.running === 1 ? 'a node' : `${nodes.running} nodes`} of this cluster ${nodes.running === 1 ? 'runs' : 'run'} with ${keyName(name)} ${was}, and ${is} was asked for; start with ${was} and end them with nexus down: the next start takes another one over`,
+    );
+  }
+  if (Object.entries(now).every(([name, value]) => before[name] === value)) return;
+  await writeSecret(join(stateDir, CHOICES_FILE), `${JSON.stringify(now)}\n`).catch((error: unknown) => {
     // A cluster of before this file was there, on a full disk: it can run all the same.
-    if (!hasNodes) throw error;
-    log.warn({ err: error }, 'the runtime of the nodes could not be remembered');
+    if (nodes.all === 0) throw error;
+    log.warn({ err: error }, 'what was chosen for the nodes could not be remembered');
   });
 }
+
+interface Difference {
+  readonly name: Choice;
+  readonly was: string;
+  readonly is: string;
+}
+
+function assertSame(
+  names: readonly Choice[],
+  before: Readonly<Record<string, string>>,
+  now: Readonly<Record<Choice, string>>,
+  say: (difference: Difference) => string,
+): void {
+  for (const name of names) {
+    const was = before[name];
+    // What an earlier version did not remember is remembered from now on.
+    if (was !== undefined && was !== now[name])
+      throw new NexusError('failed_precondition', say({ name, was, is: now[name] }));
+  }
+}
+
+/** A database elsewhere outlives the state folder, and could be met by another one. */
+function assertOwnNodes(settings: ChoiceSettings, isKnown: boolean): void {
+  const { stateDir, databaseUrl } = settings;
+  const volumes = join(stateDir, 'volumes');
+  if (isKnown || databaseUrl === undefined || existsSync(volumes)) return;
+  throw new NexusError(
+    'failed_precondition',
+    `the nodes in the database ${databaseOf(settings)} have their volumes in another state folder, and ${stateDir} was asked for, which has none; set state-dir as it was, or, if that folder is lost, make the empty folder ${volumes} to start without them`,
+  );
+}
+
+function volumesIn(stateDir: string): number {
+  try {
+    return readdirSync(join(stateDir, 'volumes')).filter((name) => isNodeId(name.replace(/\..*$/, ''))).length;
+  } catch {
+    return 0;
+  }
+}
+
+const SQLITE = 'SQLite in the state folder';
+
+/** As far as it tells one database from another: neither user nor password. */
+function databaseOf({ databaseUrl }: Pick<Settings, 'databaseUrl'>): string {
+  if (databaseUrl === undefined) return SQLITE;
+  // What is no URL is refused by the store.
+  if (!URL.canParse(databaseUrl)) return withoutUser(databaseUrl);
+  const { hostname, port, pathname, searchParams } = new URL(databaseUrl);
+  const host = searchParams.get('host') ?? decodeURIComponent(hostname);
+  return `postgresql://${host}:${port || '5432'}${pathname}`;
+}
+
+const withoutUser = (url: string): string => url.replace(/\/\/[^/]*@/, '//');
+
+function choicesOf(settings: ChoiceSettings): Record<Choice, string> {
+  const { runtime, instance, subnet, nodeUidBase, natsUrl, natsPort, dataPort, runDir } = settings;
+  return {
+    runtime,
+    instance,
+    subnet,
+    nodeUidBase: abilitiesOf(runtime).needsRoot ? String(nodeUidBase) : NO_USERS,
+    databaseUrl: databaseOf(settings),
+    natsUrl: natsUrl === undefined ? OWN_SERVER : withoutUser(natsUrl),
+    natsPort: natsUrl === undefined ? String(natsPort) : OUTSIDE,
+    dataPort: String(dataPort),
+    runDir,
+  };
+}
+
+const OWN_SERVER = '(its own server)';
+const OUTSIDE = '(outside)';
+const NO_USERS = '(none)';

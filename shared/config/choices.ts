@@ -1,6 +1,6 @@
 /**
- * The runtime that the cluster's nodes were made with: it holds as long as they are there, so it is remembered in the state
- * folder. A start that says nothing takes it; the controller refuses one that says something else while there are nodes.
+ * What was chosen for a cluster's nodes, in the state folder: it holds as long as they are there. A start that names no
+ * runtime takes the remembered one; the controller refuses one that says something else (controller/host/choices.ts).
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,12 +8,18 @@ import { isRuntimeName, type RuntimeName } from './runtimes.js';
 
 export const CHOICES_FILE = 'choices.json';
 
-/** Undefined: none is remembered, or this user may not see it. */
-export function rememberedRuntime(stateDir: string): RuntimeName | undefined {
+/** Text by the name of the setting. Empty: none is remembered, or this user may not see it. */
+export function rememberedChoices(stateDir: string): Readonly<Record<string, string>> {
   try {
-    const { runtime } = JSON.parse(readFileSync(join(stateDir, CHOICES_FILE), 'utf8')) as { runtime?: unknown };
-    return isRuntimeName(runtime) ? runtime : undefined;
+    const parsed: unknown = JSON.parse(readFileSync(join(stateDir, CHOICES_FILE), 'utf8'));
+    if (typeof parsed !== 'object' || parsed === null) return {};
+    return Object.fromEntries(Object.entries(parsed).filter(([, value]) => typeof value === 'string'));
   } catch {
-    return undefined;
+    return {};
   }
+}
+
+export function rememberedRuntime(stateDir: string): RuntimeName | undefined {
+  const { runtime } = rememberedChoices(stateDir);
+  return isRuntimeName(runtime) ? runtime : undefined;
 }

@@ -83,6 +83,22 @@ describe('a cluster on PostgreSQL', function () {
     writers.close();
   });
 
+  it('is not started without its database, nor with another state folder', async () => {
+    await on().killController();
+    const without = await on().tryController({ NEXUS_DATABASE_URL: '' });
+    expect(without.code).to.equal(1);
+    expect(without.output)
+      .to.include('are in the database postgresql://')
+      .and.include('SQLite in the state folder was asked for');
+    expect(without.output).not.to.include(readPassword());
+    expect(existsSync(join(on().stateDir, 'nexus.db'))).to.equal(false);
+    const elsewhere = await on().tryController({ NEXUS_STATE_DIR: join(on().folder, 'elsewhere') });
+    expect(elsewhere.code).to.equal(1);
+    expect(elsewhere.output).to.include('have their volumes in another state folder');
+    await on().startController();
+    expect(await on().json<NodeJson[]>('node', 'ls')).to.have.length.above(0);
+  });
+
   it('refuses another controller on the same schema from another state folder', async () => {
     const other = new TestCluster({
       env: {

@@ -212,7 +212,8 @@ describe('a start that fails', function () {
 
   it('does not come from a runtime that is not said again, and comes from another one that is said', async () => {
     const cluster = new TestCluster({ env: {} });
-    const { NEXUS_RUNTIME: _chosen, ...env } = cluster.env;
+    const { NEXUS_RUNTIME: _chosen, ...plain } = cluster.env;
+    let env: NodeJS.ProcessEnv = plain;
     const nexus = async (...words: string[]): Promise<{ code: number; stderr: string; stdout: string }> => {
       const args = [join(PROJECT, 'dist', 'cli', 'main.js'), ...words];
       const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -231,6 +232,17 @@ describe('a start that fails', function () {
     const refused = await nexus('up', '--runtime', 'runc');
     expect(refused.code).to.equal(4);
     expect(refused.stderr).to.include('were made with the runtime process, and runc was asked for');
+    env = { ...plain, NEXUS_SUBNET: '127.9.9.0/24' };
+    const elsewhere = await nexus('up');
+    expect(elsewhere.code).to.equal(4);
+    expect(elsewhere.stderr).to.match(/were made with subnet 127\.\d+\.\d+\.0\/24, and 127\.9\.9\.0\/24 was asked for/);
+    // What nodes are told at their start is taken over by those that have been stopped.
+    env = { ...plain, NEXUS_NATS_PORT: '4333', NEXUS_DATA_PORT: '7500' };
+    await ok('up');
+    expect(JSON.parse(await ok('node', 'inspect', 'kept', '-o', 'json'))).to.include({ status: 'Running' });
+    expect(await ok('node', 'exec', 'kept', '--', 'echo', 'alive')).to.equal('alive\n');
+    await ok('down');
+    env = plain;
     await ok('up');
     expect(JSON.parse(await ok('status', '-o', 'json'))).to.include({ runtime: 'process' });
     expect(JSON.parse(await ok('node', 'inspect', 'kept', '-o', 'json'))).to.include({ status: 'Running' });
@@ -243,8 +255,14 @@ describe('a start that fails', function () {
     const cluster = await TestCluster.start();
     await cluster.ok('node', 'create', 'stays', '--storage', '64M');
     await cluster.killController();
-    const failing = await cluster.tryController({ NEXUS_NATS_URL: 'nats://127.0.0.1:1' });
+    const refused = await cluster.tryController({ NEXUS_NATS_URL: 'nats://127.0.0.1:1' });
+    expect(refused.code).to.equal(1);
+    expect(refused.output).to.include(
+      'a node of this cluster runs with nats-url (its own server), and nats://127.0.0.1:1',
+    );
+    const failing = await cluster.tryController({ NEXUS_SOCKET: '/dev/null/in-a-file.sock' });
     expect(failing.code).to.equal(1);
+    expect(failing.output).not.to.include('was asked for');
     expect(existsSync(`/sys/class/net/nx-${cluster.instance}`)).to.equal(true);
     await cluster.startController();
     expect(await cluster.ok('node', 'exec', 'stays', '--', 'echo', 'alive')).to.equal('alive\n');
