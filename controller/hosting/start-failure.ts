@@ -7,6 +7,8 @@ export interface StartFailure {
   readonly exitCode: number;
   /** One line for people, on the command's standard error; without its end. */
   readonly words: string;
+  /** The program is there, and what the kernel would run it with is not: the file itself says what that is. */
+  readonly lacksInterpreter?: true;
 }
 
 type Command = Pick<ExecSpec, 'command' | 'uid' | 'workingDir'>;
@@ -26,12 +28,30 @@ export const notExecutable = (command: Command): StartFailure => ({
   words: `nexus: ${programOf(command)} cannot be run in the node: it is no executable file, or user ${command.uid} may not reach it`,
 });
 
+/** What runc's process in the node says of the kernel's refusal, when runc itself has ended; see command-keeper.ts. */
+export const BY_FIRST_PROCESS = 'in the node: ';
+
+export const noInterpreter = (command: Command, interpreter: string): StartFailure => ({
+  exitCode: 127,
+  words: `nexus: ${programOf(command)} cannot be run in the node: there is no interpreter ${interpreter}`,
+  lacksInterpreter: true,
+});
+
+function refusalIn(said: string, command: Command): StartFailure | undefined {
+  if (/no such file or directory/.test(said)) return noInterpreter(command, 'or loader for it');
+  if (/permission denied|exec format error/.test(said)) return notExecutable(command);
+  return undefined;
+}
+
 /** Undefined where it says nothing of the kind: the exit code is the command's own then. */
 export function failureIn(runcLog: string, exitCode: number, command: Command): StartFailure | undefined {
   const last = runcLog.trim().split('\n').at(-1) ?? '';
   const said = /level=error msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"');
   if (said === undefined) return undefined;
-  if (!said.startsWith('exec failed') && exitCode !== RUNC_FAILED) return undefined;
+  const isRefusal = said.startsWith(BY_FIRST_PROCESS);
+  if (!isRefusal && !said.startsWith('exec failed') && exitCode !== RUNC_FAILED) return undefined;
+  const refusal = isRefusal ? refusalIn(said, command) : undefined;
+  if (refusal !== undefined) return refusal;
   if (said.includes('chdir to cwd')) {
     const folder = shown(command.workingDir);
     const why = /no such file/.test(said) ? 'there is no such folder in the node' : 'it is no folder that it may enter';

@@ -271,6 +271,40 @@ for (const { name, needsRoot, open } of RUNTIMES) {
         expect(named).to.deep.equal([127, 'nexus: there is no program nosuch in the node\r\n']);
       });
 
+      it('whose interpreter is not there exits with 127 and names it, with a terminal and without', async () => {
+        const { id } = await createAndStart();
+        const run = async (command: string[], tty = false): Promise<[number, string]> => {
+          const handle = await runtime.exec(id, execSpec(command, { tty, workingDir: '/tmp' }));
+          const output = collect(handle);
+          handle.endInput();
+          return [await handle.exited, output.stdout + output.stderr];
+        };
+        const files = {
+          script: '#!/no/such\\necho hi\\n',
+          spaced: '#! /no/such -x\\n',
+          windows: '#!/bin/sh\\r\\necho hi\\r\\n',
+          whole: '#!/bin/sh\\necho "exec /x: no such file or directory" >&2; exit 1\\n',
+          plain: 'echo hi\\n',
+        };
+        for (const [name, text] of Object.entries(files))
+          expect(await run(['sh', '-c', `printf '${text}' >${name} && chmod +x ${name}`])).to.deep.equal([0, '']);
+        for (const tty of [false, true]) {
+          const end = tty ? '\r\n' : '\n';
+          const lacks = (program: string, what: string): [number, string] => [
+            127,
+            `nexus: ${program} cannot be run in the node: there is no interpreter ${what}${end}`,
+          ];
+          expect(await run(['/tmp/script', 'x'], tty)).to.deep.equal(lacks('/tmp/script', '/no/such'));
+          expect(await run(['./spaced'], tty)).to.deep.equal(lacks('./spaced', '/no/such'));
+          expect(await run(['/tmp/windows'], tty)).to.deep.equal(lacks('/tmp/windows', '/bin/sh\\r'));
+          // What a command itself says is its own.
+          expect(await run(['/tmp/whole'], tty)).to.deep.equal([1, `exec /x: no such file or directory${end}`]);
+        }
+        const [code, said] = await run(['/tmp/plain']);
+        expect(code).to.equal(126);
+        expect(said).to.match(/^nexus: \/tmp\/plain cannot be run in the node: it is no executable file, [^\n]*\n$/);
+      });
+
       it('can open its output by name, as its user, too', async () => {
         const result = await run(['sh', '-c', 'echo words >/dev/stderr'], { uid: 1000 });
         expect(result).to.deep.equal({ code: 0, stdout: '', stderr: 'words\n' });

@@ -3,7 +3,7 @@ import { memoryShares, PAGE_BYTES } from './memory-shares.js';
 import type { ContainerLimits, ContainerSpec, ExecSpec } from '../runtime.js';
 import { nodeSeccomp } from './seccomp.js';
 import { deviceOf } from '../volumes.js';
-import { noProgram, notExecutable } from '../start-failure.js';
+import { noInterpreter, noProgram, notExecutable } from '../start-failure.js';
 
 /** Paths inside a node. Everything of Nexus is below one folder, so that any root file system can be an image. */
 export const IN_NODE = {
@@ -220,10 +220,8 @@ const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly 
     busybox,
     'sh',
     '-c',
-    `${busybox} stty onlcr; ${EXPECT_PROGRAM}; shift 2; exec "$@"`,
-    spec.command[0] ?? '',
-    noProgram(spec).words,
-    notExecutable(spec).words,
+    `${busybox} stty onlcr; ${EXPECT_PROGRAM}; shift 3; exec "$@"`,
+    ...expected(spec),
     busybox,
     'env',
     '-i',
@@ -232,10 +230,34 @@ const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly 
   ];
 };
 
-/** In a shell whose $0 is the program, and $1 and $2 the words for one that is not there or can't be run. */
+/** `process.json` of what says, on its output, why the kernel does not run a program; in its environment, as its user. */
+export const ociDiagnosis = (spec: ExecSpec): object => ({
+  ...ociExecProcess({ ...spec, tty: false }),
+  args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', '-c', `${EXPECT_PROGRAM}; exit 0`, ...expected(spec)],
+});
+
+/** $0 and the rest of EXPECT_PROGRAM: the program, and the words for one that is not there, can't be run, or lacks another. */
+const expected = (spec: ExecSpec): readonly string[] => [
+  spec.command[0] ?? '',
+  noProgram(spec).words,
+  notExecutable(spec).words,
+  noInterpreter(spec, '').words,
+];
+
+/** The kernel itself reads no more of a script's first line. */
+const MOST_FIRST_LINE = 255;
+
 const EXPECT_PROGRAM = [
   'case $0 in',
-  '*/*) if [ ! -e "$0" ]; then echo "$1"; exit 127; fi; if [ -d "$0" ] || [ ! -x "$0" ]; then echo "$2"; exit 126; fi;;',
-  '*) if ! command -v -- "$0" >/dev/null; then echo "$1"; exit 127; fi;;',
+  '*/*) file=$0; if [ ! -e "$0" ]; then echo "$1"; exit 127; fi; if [ -d "$0" ] || [ ! -x "$0" ]; then echo "$2"; exit 126; fi;;',
+  '*) if ! file=$(command -v -- "$0"); then echo "$1"; exit 127; fi;;',
+  'esac;',
+  `line=; if [ -f "$file" ] && [ -r "$file" ]; then IFS= read -r -n ${MOST_FIRST_LINE} line <"$file"; fi;`,
+  'case $line in "#!"*)',
+  'line=${line#??}; line=${line#"${line%%[! \t]*}"}; name=${line%%[ \t]*};',
+  'if [ -n "$name" ] && [ ! -e "$name" ]; then',
+  // As of a file that came from Windows, where the carriage return is part of the name.
+  'case $name in *"\r") name=${name%?}\\\\r;; esac;',
+  'printf "%s%s\\n" "$3" "$name"; exit 127; fi;;',
   'esac',
 ].join(' ');

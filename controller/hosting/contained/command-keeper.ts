@@ -7,9 +7,13 @@
  */
 import { NexusError } from '../../../shared/errors.js';
 import { ownOomScore } from '../../host/process-identity.js';
+import { BY_FIRST_PROCESS } from '../start-failure.js';
 
-/** Command line of the keeper of `runc exec --detach --pid-file <pidFile> ...`; `runc` are the words from `runc` on. */
-export const keeperCommand = (pidFile: string, runc: readonly string[]): readonly string[] => [
+/**
+ * Command line of the keeper of `runc exec --detach --pid-file <pidFile> ...`; `runc` are the words from `runc` on, and
+ * `log` is its log file, to which the keeper adds what runc could not write there any more.
+ */
+export const keeperCommand = (pidFile: string, log: string, runc: readonly string[]): readonly string[] => [
   'perl',
   '-e',
   KEEPER,
@@ -18,6 +22,8 @@ export const keeperCommand = (pidFile: string, runc: readonly string[]): readonl
   // where whoever started the controller made it higher, may be forbidden.
   String(Math.max(COMMAND_OOM_SCORE, ownOomScore())),
   pidFile,
+  log,
+  BY_FIRST_PROCESS,
   ...runc,
 ];
 
@@ -47,14 +53,14 @@ use strict;
 use Errno qw(EAGAIN EINTR);
 use Fcntl qw(F_SETFL O_NONBLOCK);
 
-my ($prctl, $score, $pid_file, @runc) = @ARGV;
-my ($SUBREAPER, $DEATHSIG, $KILL, $FIONREAD, $PIECE, $NOHANG) = (36, 1, 9, 0x541B, 65536, 1);
+my ($prctl, $score, $pid_file, $log, $by_first, @runc) = @ARGV;
+my ($SUBREAPER, $DEATHSIG, $KILL, $FIONREAD, $PIECE, $NOHANG, $BEGINS_SOON) = (36, 1, 9, 0x541B, 65536, 1, 0.01);
 syscall(int($prctl), $SUBREAPER, 1, 0, 0, 0) == 0 or die "prctl: $!\n";
 pipe(my $in, my $to_in) && pipe(my $from_out, my $out) && pipe(my $from_err, my $err) && pipe(my $woken, my $wake)
   or die "pipe: $!\n";
 
 # Signals are the command's; those that come before it is there wait for it.
-my ($command, $code, @early, %ended) = (0);
+my ($command, $begun, $code, @early, %ended) = (0, 0);
 sub pass {
   my ($name) = @_;
   # Once it is waited for, its number may be another's.
@@ -86,7 +92,7 @@ close $_ for $in, $out, $err;
 my @copies = (
   { from => \*STDIN, to => $to_in, held => '' },
   { from => $from_out, to => \*STDOUT, held => '' },
-  # Until runc has ended what is there may be its own words.
+  # Until the command has begun what is there may be runc's words.
   { from => $from_err, to => \*STDERR, held => '', waits => 1 },
 );
 fcntl($_, F_SETFL, O_NONBLOCK) for $woken, $wake, map { ($_->{from}, $_->{to}) } @copies;
@@ -119,20 +125,43 @@ sub give {
   substr($copy->{held}, 0, $put) = '';
   end_copy($copy) if $copy->{held} eq '' && !$copy->{from};
 }
+# The process is runc's own until the command takes its place, and ends with runc's words where the kernel refuses that.
+# True once it is decided: the command has begun, or can't any more.
+sub is_decided {
+  return 1 if $begun;
+  open(my $file, '<', "/proc/$command/stat") or return 0;
+  my ($name, $state) = (<$file> // '') =~ /^\d+ \((.*)\) (\S)/s or return 0;
+  $begun = $name ne 'runc:[2:INIT]';
+  return $begun || $state eq 'Z';
+}
+sub reap_all {
+  my ($which) = @_;
+  while ((my $pid = waitpid($which, $NOHANG)) > 0) { $ended{$pid} = $?; }
+}
+sub say_why_not {
+  sysread $copies[2]{from}, my $words, $PIECE;
+  ($words //= '') =~ s/\s+/ /g;
+  $words =~ s/([\\"])/\\$1/g;
+  if (open my $file, '>>', $log) { print {$file} qq(level=error msg="$by_first$words"\n); close $file; }
+  stop_reading($copies[2]);
+}
 sub reap {
-  while ((my $pid = waitpid(-1, $NOHANG)) > 0) { $ended{$pid} = $?; }
+  reap_all($runc) if !defined $ended{$runc};
   if (!$command && defined $ended{$runc}) {
     # What runc could not start it has no process id of; its own code says so, and its log has the words for people.
     if ($ended{$runc} != 0) {
       stop_reading($copies[2]);
       return finish($ended{$runc});
     }
-    $copies[2]{waits} = 0;
     open(my $file, '<', $pid_file) or return finish(126 << 8);
     $command = int(<$file>);
     pass($_) for @early;
   }
-  return if !$command || !defined $ended{$command};
+  # Looked at before it is waited for: nobody can say after that whose it was.
+  return if !$command || !is_decided();
+  reap_all($begun ? -1 : $command);
+  return if !defined $ended{$command};
+  say_why_not() if !$begun && ($ended{$command} & 127) == 0;
   finish($ended{$command});
 }
 sub finish {
@@ -149,13 +178,16 @@ sub finish {
 }
 
 until (defined $code && !grep { $_->{from} || $_->{to} } @copies) {
+  $copies[2]{waits} = 0 if $copies[2]{waits} && $command && (defined $code || (is_decided() && $begun));
   my ($reads, $writes) = ('', '');
   vec($reads, fileno $woken, 1) = 1;
   for (@copies) {
     if ($_->{held} ne '') { vec($writes, fileno $_->{to}, 1) = 1; }
     elsif ($_->{from} && !$_->{waits}) { vec($reads, fileno $_->{from}, 1) = 1; }
   }
-  next if select($reads, $writes, undef, undef) < 0;
+  # Nothing tells that the command begins, right after runc's end.
+  my $most = $command && $copies[2]{waits} ? $BEGINS_SOON : undef;
+  next if select($reads, $writes, undef, $most) < 0;
   for my $copy (@copies) {
     if ($copy->{held} ne '') { give($copy) if vec($writes, fileno $copy->{to}, 1); }
     elsif ($copy->{from} && !$copy->{waits}) { take($copy) if vec($reads, fileno $copy->{from}, 1); }

@@ -22,6 +22,8 @@ export interface OciExec {
   readonly args: readonly string[];
   /** Where runc writes the command's process id. */
   readonly pidFile: string;
+  /** Where its own words go. */
+  readonly log: string;
   readonly cgroup: ExecCgroup;
 }
 
@@ -78,9 +80,9 @@ function controlOf(
   };
 }
 
-function pipedExec({ program, global, args, pidFile, cgroup }: OciExec): ExecHandle {
-  const words = [program, ...global, 'exec', '--detach', '--pid-file', pidFile, ...args];
-  const [keeper = '', ...rest] = keeperCommand(pidFile, words);
+function pipedExec({ program, global, args, pidFile, log, cgroup }: OciExec): ExecHandle {
+  const words = [program, ...global, '--log', log, 'exec', '--detach', '--pid-file', pidFile, ...args];
+  const [keeper = '', ...rest] = keeperCommand(pidFile, log, words);
   const child = spawn(keeper, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
   const { atEnd, ...control } = controlOf(cgroup, child);
   return pipedHandle(child, atEnd, control);
@@ -94,9 +96,9 @@ function pipedExec({ program, global, args, pidFile, cgroup }: OciExec): ExecHan
  */
 const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@" 2>/dev/null';
 
-function terminalExec({ program, global, args, cgroup }: OciExec, spec: ExecSpec): ExecHandle {
+function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: ExecSpec): ExecHandle {
   const score = String(Math.max(COMMAND_OOM_SCORE, ownOomScore()));
-  const runc = ['--adjust', score, '--', program, ...global, 'exec', ...args];
+  const runc = ['--adjust', score, '--', program, ...global, '--log', log, 'exec', ...args];
   const terminal: IPty = spawnInTerminal('sh', ['-c', PLAIN_TERMINAL, 'sh', ...runc], {
     name: spec.env['TERM'] ?? 'xterm',
     cols: spec.columns,

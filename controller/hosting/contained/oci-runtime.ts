@@ -10,8 +10,9 @@ import { basename, join } from 'node:path';
 import { NexusError } from '../../../shared/errors.js';
 import { notStarted, runCommand, tryCommand } from '../../../shared/exec.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
+import { plainText } from '../../../shared/plain-text.js';
 import { toolFailure } from '../../../shared/tool-failure.js';
-import { ociConfig, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
+import { ociConfig, ociDiagnosis, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
 import { CgroupTree, COMMANDS, detectCgroupLayout } from './cgroup.js';
 import { endGroups } from '../end-commands.js';
 import { memoryShares } from './memory-shares.js';
@@ -39,6 +40,9 @@ export interface OciOptions {
 const CREATE_TIMEOUT_MS = 20_000;
 /** The kernel ends a pid namespace within milliseconds of its first process; more means an unkillable disk wait. */
 const DEATH_TIMEOUT_MS = 10_000;
+/** It reads the first line of a file. */
+const DIAGNOSIS_TIMEOUT_MS = 5000;
+const MOST_DIAGNOSIS = 600;
 const AGENT_CHILD = 'agent';
 /** The cgroup of what commands left running when they ended: the node's, and no controller's. */
 const BACKGROUND = join(COMMANDS, 'background');
@@ -219,18 +223,35 @@ export class OciRuntime implements ContainerRuntime {
       processes: () => this.#cgroups.processes(nodeId, child),
       release: async (exitCode: number) => {
         const said = await readFile(ownLog, 'utf8').catch(() => '');
+        const failure = failureIn(said, exitCode, spec);
+        const words = failure?.lacksInterpreter === true ? await this.#diagnose(nodeId, child, spec) : '';
         await this.#cgroups.moveAll(nodeId, child, BACKGROUND);
         this.#heldCommands.delete(child);
         for (const file of [processFile, ownLog, pidFile]) await rm(file, { force: true });
         await this.#cgroups.pruneCommands(nodeId, this.#heldCommands);
-        return failureIn(said, exitCode, spec);
+        return failure !== undefined && words !== '' ? { ...failure, words } : failure;
       },
     };
     const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
-    return spawnExec(
-      { program: this.options.program, global: this.#arguments('--log', ownLog), args, pidFile, cgroup },
-      spec,
-    );
+    const { program } = this.options;
+    return spawnExec({ program, global: this.#arguments(), args, pidFile, log: ownLog, cgroup }, spec);
+  }
+
+  /** What the program lacks, read in the node as the command's user; empty where that can't be told. */
+  async #diagnose(nodeId: NodeId, child: string, spec: ExecSpec): Promise<string> {
+    const processFile = join(this.#bundleDir(nodeId), `${basename(child)}.why.json`);
+    try {
+      await writeFile(processFile, JSON.stringify(ociDiagnosis(spec)), { mode: 0o600 });
+      const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
+      const { stdout } = await tryCommand(this.options.program, this.#arguments('exec', ...args), {
+        timeoutMs: DIAGNOSIS_TIMEOUT_MS,
+      });
+      return plainText(stdout.trim(), MOST_DIAGNOSIS);
+    } catch {
+      return '';
+    } finally {
+      await rm(processFile, { force: true }).catch(() => undefined);
+    }
   }
 
   async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
@@ -248,7 +269,7 @@ export class OciRuntime implements ContainerRuntime {
     // An orphan has nobody else to take these away.
     if (which === 'orphaned') {
       for (const child of await groups()) {
-        for (const suffix of ['json', 'log', 'pid'])
+        for (const suffix of ['json', 'log', 'pid', 'why.json'])
           await rm(join(this.#bundleDir(nodeId), `${basename(child)}.${suffix}`), { force: true });
       }
     }
