@@ -25,7 +25,8 @@ const ADAPTERS = [
 ].join('|');
 
 /** What chooses adapters: the processes' mains, and the profile of each kind of hosting. */
-const MAIN = '^(controller|agent|gateway|cli)/(main|adapters|hosting/profiles|hosting/[a-z]+/profile)[.]ts$';
+const MAIN =
+  '^(controller|agent|gateway|cli)/(main|adapters|compose/adapters|hosting/profiles|hosting/[a-z]+/profile)[.]ts$';
 const TESTS = '^test/';
 
 /** @type {import('dependency-cruiser').IConfiguration} */
@@ -55,7 +56,7 @@ module.exports = {
     {
       name: 'only-main-names-adapters',
       comment:
-        'Use cases speak to ports; which technology is behind them is decided in one place (main.ts, adapters.ts).',
+        'Use cases speak to ports; which technology is behind them is decided in one place (main.ts, compose/, profiles of hosting).',
       severity: 'error',
       from: { pathNot: [MAIN, TESTS, ADAPTERS] },
       to: { path: ADAPTERS },
@@ -66,14 +67,14 @@ module.exports = {
         'An adapter may be split over files of its own capability; another capability is reached by its port. How a ' +
         'database is opened and written is one for all stores.',
       severity: 'error',
-      from: { path: '^((?:controller|agent|gateway|cli|shared)/[^/]+)/' },
+      from: { path: '^((?:controller|agent|gateway|cli|shared)/[^/]+)/', pathNot: MAIN },
       to: { path: ADAPTERS, pathNot: ['^$1/', '^controller/store/typeorm/(database|open)'] },
     },
     {
       name: 'use-case-imports-edge',
       comment: 'rpc -> use cases -> ports: what lies inward does not know how it is called.',
       severity: 'error',
-      from: { path: '^controller/', pathNot: ['^controller/rpc/', MAIN] },
+      from: { path: '^controller/', pathNot: ['^controller/(rpc|compose)/', MAIN] },
       to: { path: '^controller/rpc/' },
     },
     {

@@ -1,36 +1,37 @@
 /**
- * The concrete adapters behind the controller's ports, chosen by the settings: this file and main.ts alone name them.
+ * The concrete adapters behind the controller's ports, chosen by the settings: this file and the profiles of hosting alone
+ * name them.
  */
 import { join } from 'node:path';
-import { systemClock } from '../shared/clock.js';
-import { abilitiesOf } from '../shared/config/runtimes.js';
-import type { Settings } from '../shared/config/settings.js';
-import type { Logger } from '../shared/log.js';
-import { MIB } from '../shared/limits.js';
-import type { UndoStack } from '../shared/undo.js';
-import { loadAccounts } from './bus/credentials.js';
-import { externalAccess, NatsBus, ownServerAccess } from './bus/nats.js';
-import { NatsServer } from './bus/nats-server.js';
-import type { EventLog } from './events/log.js';
-import { serviceUserIds } from '../shared/host/service-user.js';
-import type { Places } from './hosting/port.js';
-import { IdentityKeys } from './identity/keys.js';
-import { OutboxMailer } from './identity/outbox.js';
-import { ScryptHasher } from './identity/passwords.js';
-import type { Mailer } from './identity/port.js';
-import { SmtpMailer } from './identity/smtp.js';
-import { openIdentityStore } from './identity/typeorm.js';
-import { IdentityUseCases } from './identity/use-cases.js';
-import { BASE_IMAGE, FolderImages } from './image/folder-images.js';
-import type { ImageStore } from './image/port.js';
-import { NoSandboxes } from './lambda/sandbox/none.js';
-import type { SandboxRuntime } from './lambda/sandbox/port.js';
-import { launcherFolder, TemplateSandboxes } from './lambda/sandbox/template.js';
-import type { LogWriters } from './log/port.js';
-import { WriterProcesses } from './log/writer-process.js';
-import type { Store } from './store/port/store.js';
-import { databaseLocation } from './store/typeorm/open.js';
-import { openStore } from './store/typeorm/store.js';
+import { systemClock } from '../../shared/clock.js';
+import { abilitiesOf } from '../../shared/config/runtimes.js';
+import type { Settings } from '../../shared/config/settings.js';
+import type { Logger } from '../../shared/log.js';
+import { MIB } from '../../shared/limits.js';
+import { loadAccounts } from '../bus/credentials.js';
+import { externalAccess, NatsBus, ownServerAccess } from '../bus/nats.js';
+import { NatsServer } from '../bus/nats-server.js';
+import type { EventLog } from '../events/log.js';
+import { serviceUserIds } from '../../shared/host/service-user.js';
+import type { Places } from '../hosting/port.js';
+import { IdentityKeys } from '../identity/keys.js';
+import { OutboxMailer } from '../identity/outbox.js';
+import { ScryptHasher } from '../identity/passwords.js';
+import type { Mailer } from '../identity/port.js';
+import { SmtpMailer } from '../identity/smtp.js';
+import { openIdentityStore } from '../identity/typeorm.js';
+import { IdentityUseCases } from '../identity/use-cases.js';
+import { BASE_IMAGE, FolderImages } from '../image/folder-images.js';
+import type { ImageStore } from '../image/port.js';
+import { NoSandboxes } from '../lambda/sandbox/none.js';
+import type { SandboxRuntime } from '../lambda/sandbox/port.js';
+import { launcherFolder, TemplateSandboxes } from '../lambda/sandbox/template.js';
+import type { LogWriters } from '../log/port.js';
+import { WriterProcesses } from '../log/writer-process.js';
+import type { Store } from '../store/port/store.js';
+import type { Starting } from './starting.js';
+import { databaseLocation } from '../store/typeorm/open.js';
+import { openStore } from '../store/typeorm/store.js';
 
 export const makeStore = (settings: Settings, log: Logger): Promise<Store> =>
   openStore({ ...databaseLocation(settings, 'nexus', endForLoss), log });
@@ -61,24 +62,16 @@ export async function makeSandboxes(
   });
 }
 
-/** How a database is ended: closed, or erased by a purge. */
-export type EndDatabase = (database: { close(): Promise<void>; erase(): Promise<void> }) => Promise<void>;
-
-export async function openIdentity(
-  settings: Settings,
-  log: Logger,
-  running: UndoStack,
-  end: EndDatabase,
-  events: EventLog,
-): Promise<IdentityUseCases> {
+export async function openIdentity(starting: Starting, events: EventLog): Promise<IdentityUseCases> {
+  const { settings, log } = starting;
   const store = await openIdentityStore({ ...databaseLocation(settings, 'auth', endForLoss), log });
-  running.defer('close the accounts', () => end(store));
+  starting.defer('close the accounts', () => starting.endDatabase(store));
   const keys = await IdentityKeys.load(join(settings.stateDir, 'identity-keys.json'), systemClock);
   const mailer = await makeMailer(settings);
   log.info({ destination: mailer.destination }, `mail goes to ${mailer.destination}`);
   const hasher = new ScryptHasher();
   const identity = new IdentityUseCases({ store, hasher, mailer, keys, clock: systemClock, log, settings, events });
-  running.defer('send the mail that waits', () => identity.close());
+  starting.defer('send the mail that waits', () => identity.close());
   return identity;
 }
 

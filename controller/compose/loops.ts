@@ -1,0 +1,35 @@
+/** The controller's periodic work as one table: what runs, how often, and what keeps it from running. */
+import { systemClock } from '../../shared/clock.js';
+import { createLoop, type Loop } from '../host/loop.js';
+import type { Starting } from './starting.js';
+
+export interface LoopRow {
+  readonly name: string;
+  readonly periodMs: number;
+  tick(signal: AbortSignal): Promise<void>;
+}
+
+/** Loops by their names. They are made before anything runs, and stop when the start is unwound. */
+export class Loops {
+  readonly #loops = new Map<string, Loop>();
+
+  constructor(private readonly starting: Starting) {}
+
+  add(rows: readonly LoopRow[]): void {
+    const { log } = this.starting;
+    for (const { name, periodMs, tick } of rows) {
+      const loop = createLoop(name, periodMs, tick, { clock: systemClock, log });
+      this.starting.defer(`stop the loop: ${name}`, () => loop.stop());
+      this.#loops.set(name, loop);
+    }
+  }
+
+  /** Runs it as soon as its current run, if any, is over. Nothing happens before it was added. */
+  kick(name: string): void {
+    this.#loops.get(name)?.kick();
+  }
+
+  start(): void {
+    for (const { start } of this.#loops.values()) start();
+  }
+}

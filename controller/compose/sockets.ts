@@ -1,0 +1,30 @@
+/** The ways in: the admin socket, and the gateway's, which are served by the same use cases behind different edges. */
+import { join } from 'node:path';
+import { gatewaySocket } from '../../shared/config/settings.js';
+import { serviceUserIds } from '../../shared/host/service-user.js';
+import { CallStatistics } from '../rpc/call-statistics.js';
+import { GatewayEdge, LocalEdge } from '../rpc/edge.js';
+import { exchangeOver } from '../rpc/exchange.js';
+import { SocketServer } from '../rpc/server.js';
+import { servicesFor, type UseCases } from '../rpc/services.js';
+import type { Starting } from './starting.js';
+
+/** The admin socket first. They stop when the start is unwound. */
+export async function makeSockets(starting: Starting, useCases: UseCases): Promise<readonly SocketServer[]> {
+  const { settings, log, places } = starting;
+  const { identity, store } = useCases;
+  const calls = new CallStatistics();
+  // Files that came back with a state may be of users whose accounts did not: they can still be reached.
+  const isKnownUser = async (user: string): Promise<boolean> =>
+    (await identity.administration.exists(user)) || (await store.fs.account(user)) !== undefined;
+  const protoDir = join(places.dist, 'proto');
+  const gatewayPlace = { path: gatewaySocket(settings), group: (await serviceUserIds(settings.serviceUser))?.gid };
+  const forAdministrator = servicesFor(useCases, new LocalEdge(log, isKnownUser, calls));
+  const forGateway = servicesFor(useCases, new GatewayEdge(log, identity.sessions, calls));
+  const servers = [
+    new SocketServer({ path: settings.socket }, forAdministrator, protoDir),
+    new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
+  ];
+  for (const server of servers) starting.defer('stop a socket', () => server.stop());
+  return servers;
+}
