@@ -2,7 +2,7 @@
 import { NexusError } from '../shared/errors.js';
 import { isChunkId, type ChunkId, type NodeId } from '../shared/ids.js';
 import { AgentCommand, AgentReply } from '../shared/gen/nexus/v1/agent.js';
-import type { Clock } from '../shared/clock.js';
+import type { Clock } from '../shared/async/clock.js';
 import { originMessage, originOfMessage } from '../shared/chunk-origin.js';
 import type { SigningKey } from '../shared/chunk-token.js';
 import { checkChunks } from './chunk/check.js';

@@ -10,7 +10,7 @@ import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
 import type { AgentEnding } from '../shared/agent-ending.js';
 import { subjectsOf } from '../shared/bus/subjects.js';
-import { systemClock } from '../shared/clock.js';
+import { systemClock } from '../shared/async/clock.js';
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
 import type { NodeId } from '../shared/ids.js';

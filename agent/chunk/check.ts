@@ -1,6 +1,6 @@
 /** Reads chunks back and compares them with what the catalogue says they are: scrub, and the check of a suspicion. */
 import { createHash } from 'node:crypto';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';

@@ -3,7 +3,7 @@
  * than it can write. What comes is checked like any write; a source that fails is followed by the next.
  */
 import { request, type IncomingMessage } from 'node:http';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { chunkPath, refusalIn } from '../../shared/data-plane.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';

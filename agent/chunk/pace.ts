@@ -1,5 +1,5 @@
 /** Holds background work to a rate, so that repair and scrub leave the disk and the network to people. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 
 /** Shorter waits are not worth a timer; they add up and are waited for later. */
 const LEAST_WAIT_MS = 5;

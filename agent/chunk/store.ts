@@ -6,7 +6,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import type { AgentLog } from '../log.js';
@@ -14,7 +14,7 @@ import type { VolumeHealth } from '../volume/health.js';
 import { isDamage } from '../volume/errors.js';
 import type { Volume } from '../volume/port.js';
 import { listChunks, recoverInventory, type ListedChunk } from './inventory.js';
-import { KeyLock } from './key-lock.js';
+import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
 import { ChunkLayout, readSidecar, syncFolder, writeDurably, type ChunkFacts } from './layout.js';
 import { Tombstones } from './tombstones.js';
 import { RoomLedger } from './room.js';
@@ -49,7 +49,7 @@ export class ChunkStore {
   readonly #counters: ChunkCounters = { chunks: 0, bytes: 0, reads: 0, writes: 0, checksumFailures: 0 };
   readonly #layout: ChunkLayout;
   readonly #tombstones: Tombstones;
-  readonly #lock = new KeyLock();
+  readonly #lock = new KeyedMutex<ChunkId>();
   readonly #writers = new Writers();
   readonly #room: RoomLedger;
 

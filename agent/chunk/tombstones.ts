@@ -6,7 +6,7 @@
 import { constants } from 'node:fs';
 import { mkdir, open, readFile, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { isChunkId, type ChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS, KIB } from '../../shared/limits.js';
 import { syncFolder } from './layout.js';

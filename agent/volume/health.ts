@@ -3,7 +3,7 @@
  * in the thread pool, so that neither transfers nor heartbeats wait for a disk that hangs: what takes too long is itself
  * the finding.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
 import type { AgentLog } from '../log.js';
 import { errnoOf, isDamage } from './errors.js';

@@ -3,8 +3,12 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import { command } from '../runner/command.js';
 import type { Controller } from '../connect/connection.js';
 import type { Attack, Step, StepResult } from './selftest/attack.js';
-import { ATTACKS } from './selftest/suite.js';
+import { FILES, KERNEL, NETWORK } from './selftest/beyond.js';
+import { EXHAUSTION } from './selftest/exhaustion.js';
+import { PROCESSES, TRACES } from './selftest/within.js';
 import { table, widthOf } from '../terminal/output.js';
+
+const ATTACKS: readonly Attack[] = [...FILES, ...KERNEL, ...NETWORK, ...PROCESSES, ...EXHAUSTION, ...TRACES];
 
 export const selftest = command({
   summary: 'try to break out of a sandbox',

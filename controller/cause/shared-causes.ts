@@ -3,7 +3,7 @@
  * shows. While one of them is ill the silence of agents says nothing about nodes: the cause is named once, nodes are not
  * judged, and what waits for it starts again when it is back. Mends both as far as they are ours.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import type { AgentBus } from '../bus/port.js';

@@ -3,7 +3,7 @@
  * name them.
  */
 import { join } from 'node:path';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { abilitiesOf } from '../../shared/config/runtimes.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';

@@ -1,6 +1,6 @@
 /** The instance itself: its lock, its folders, its store with events and nodes, and the keys that it signs with. */
 import type { SigningKey } from '../../shared/chunk-token.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { EventLog } from '../events/log.js';
 import { assertSameDatabase, rememberChoices } from '../host/choices.js';
 import { claimForStart } from '../host/first-start.js';

@@ -1,5 +1,5 @@
 /** The controller's periodic work as one table: what runs, how often, and what keeps it from running. */
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { createLoop, type Loop } from '../host/loop.js';
 import type { Starting } from './starting.js';
 

@@ -1,7 +1,7 @@
 /** The nodes: their hosting, the bus, the sandboxes on them, and who watches and mends them. */
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import { NETWORK_PERIOD_MS, PULSE_PERIOD_MS, SharedCauses } from '../cause/shared-causes.js';
 import { HostRoom } from '../host/room.js';

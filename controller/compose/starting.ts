@@ -5,7 +5,7 @@
 import type { Settings } from '../../shared/config/settings.js';
 import { toNexusError } from '../../shared/errors.js';
 import type { Logger, ProcessLog } from '../../shared/log.js';
-import type { UndoStack } from '../../shared/undo.js';
+import type { UndoStack } from '../../shared/async/undo.js';
 import type { Places } from '../hosting/port.js';
 
 export class Starting {

@@ -1,5 +1,5 @@
 /** What is stored on the nodes: files, their upkeep, virtual file systems, functions, and the state as a document. */
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { VERSION } from '../../shared/version.js';
 import { FileMaintenance } from '../file/maintenance.js';
 import { Room } from '../file/room.js';

@@ -1,5 +1,5 @@
 /** What happens in the cluster, in order: kept in the store (bounded there) and told to whoever listens. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { plainText } from '../../shared/plain-text.js';
 import type { EventRecord, EventStore } from '../store/port/store.js';

@@ -1,6 +1,6 @@
 /** What the file use cases work with. */
 import type { SigningKey } from '../../shared/chunk-token.js';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import type { EventLog } from '../events/log.js';

@@ -4,7 +4,7 @@
  */
 import { Mutex } from 'async-mutex';
 import { NexusError } from '../../shared/errors.js';
-import { failpoint } from '../../shared/failpoint.js';
+import { failpoint } from '../../shared/async/failpoint.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
 import { MAX_OPEN_UPLOADS, MAX_OPEN_UPLOADS_PER_USER } from '../../shared/limits.js';
 import type { ChunkRecord, FileRecord, ReceivedChunk, UploadPlace, UploadRecord } from '../store/port/store.js';

@@ -1,5 +1,5 @@
 /** The daemon's periodic work: named, one run at a time, never silently dead. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 
 export interface Loop {

@@ -1,5 +1,5 @@
 /** What the use cases of identity stand on. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import type { IdentityKeys } from './keys.js';

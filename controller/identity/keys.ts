@@ -14,7 +14,7 @@ import {
 import { readFile, stat } from 'node:fs/promises';
 import { Mutex } from 'async-mutex';
 import { z } from 'zod';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { writeSecret } from '../host/secret-file.js';
 

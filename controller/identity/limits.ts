@@ -4,7 +4,7 @@
  * outlives a restart. Accounts are counted by what the caller wrote, whether such an account exists or not.
  */
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { afterCommit } from '../file/after-commit.js';

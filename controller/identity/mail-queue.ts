@@ -6,7 +6,7 @@
  * delivery that turns out to be slow leaves its place to others and goes on beside them, and where too many do, one of the
  * domain with the most of them is given up. So a mail never waits for others for longer than a few times `SLOW_AFTER_MS`.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { MailStatistics, type MailEvents } from './mail-statistics.js';

@@ -2,7 +2,7 @@
  * What became of mail, for status, metrics and events: a code that does not arrive looks to its user like a wrong address.
  * Outsiders choose the addresses, so failures name neither these nor their domains, and are told once per period.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 
 export interface MailEvents {
   append(type: string, subject: string, message: string): Promise<void>;

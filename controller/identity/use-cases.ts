@@ -1,5 +1,5 @@
 /** All that identity does, on one set of ports. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { Administration } from './administration.js';
 import type { IdentityDeps, IdentitySettings } from './deps.js';

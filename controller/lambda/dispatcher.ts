@@ -2,7 +2,7 @@
  * Gives invocations their place on a node, first come, first served among those that can go now: a user at the limit, or
  * a call that waits for one node, keeps nobody else waiting. The queue and each wait are bounded.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { planPlacement, type LambdaNode } from './plan.js';

@@ -6,7 +6,7 @@
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Names } from '../store/port/fs.js';
 import type { FsUseCases } from '../vfs/use-cases.js';

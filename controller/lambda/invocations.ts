@@ -1,5 +1,5 @@
 /** What a caller can run: code that comes along, or a function of its own; with files of its own. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import type { Names } from '../store/port/fs.js';

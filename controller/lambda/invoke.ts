@@ -2,7 +2,7 @@
  * One invocation from request to result: a place on a node, a sandbox (warm or made for it), the code, and the end of the
  * sandbox, whatever happens. A caller that goes away ends its sandbox.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';

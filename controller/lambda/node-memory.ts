@@ -2,7 +2,7 @@
  * What the processes of nodes use that are no sandboxes, where sandboxes are: what an agent reports holds both together,
  * and is seconds old, so that a node would look full after a sandbox that was. Elsewhere the report is right.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { SandboxRuntime } from './sandbox/port.js';
 

@@ -2,7 +2,7 @@
  * Prewarmed sandboxes: each waits on a node, has run nothing and serves one invocation. Refilled in the background, a few
  * at a time; a node that has no room for one is left alone.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { Logger } from '../../shared/log.js';

@@ -2,7 +2,7 @@
  * Every sandbox on every node, from the moment its making begins: so that a node can be left with nothing of it behind,
  * and no sandbox comes up on a node that is going.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { Sandbox, SandboxLimits, SandboxRuntime } from './sandbox/port.js';

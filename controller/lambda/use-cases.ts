@@ -1,5 +1,5 @@
 /** Lambda as the rest of the controller sees it: invocations, the pool's upkeep, and nodes that go. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { abilitiesOf } from '../../shared/config/runtimes.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { NodeId } from '../../shared/ids.js';

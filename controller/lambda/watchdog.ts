@@ -3,7 +3,7 @@
  * reason counts; what the code still says after it is not passed on. What it hands back is kept until its end, when it is
  * known to be whole.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { handedBack } from './event-text.js';
 import { MAX_RESULT_BYTES } from './limits.js';
 import type { Sandbox, SandboxEnd, SandboxStream } from './sandbox/port.js';

@@ -1,5 +1,5 @@
 /** What the node verbs work with: the ports and the few settings that concern them. */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
 import type { NodeId } from '../../shared/ids.js';

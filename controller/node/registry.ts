@@ -4,7 +4,7 @@
  * joined with what their agents were last heard saying. Status changes go through `move`, which keeps to the legal
  * transitions and tells the event log.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';

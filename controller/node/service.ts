@@ -2,12 +2,13 @@
  * The verbs of a node, one lock per node: whoever comes second waits and then finds the state that the first left.
  * Starts are bounded in number, because a machine that starts everything at once starts nothing in time.
  */
-import { Mutex, Semaphore } from 'async-mutex';
+import { Semaphore } from 'async-mutex';
+import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
-import { failpoint } from '../../shared/failpoint.js';
+import { failpoint } from '../../shared/async/failpoint.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
-import { UndoStack } from '../../shared/undo.js';
+import { UndoStack } from '../../shared/async/undo.js';
 import { ended } from '../hosting/record.js';
 import type { ExecHandle, ExecSpec } from '../hosting/runtime.js';
 import type { FileRecord, NodeRecord } from '../store/port/store.js';
@@ -26,7 +27,7 @@ const CONCURRENT_STARTS = 4;
 const CONCURRENT_STOPS = 8;
 
 export class NodeService {
-  readonly #locks = new Map<NodeId, Mutex>();
+  readonly #locks = new KeyedMutex<NodeId>();
   readonly #cutOff = new Set<NodeId>();
   /** Of nodes among them that are to start by themselves: why they have not. */
   readonly #putOff = new Map<NodeId, string>();
@@ -125,7 +126,6 @@ export class NodeService {
       await this.context.events.append('node.removed', node.name, `node ${node.name} was removed${lost}`);
       return node;
     });
-    this.#locks.delete(removed.id);
     return { node: removed, lostFiles };
   }
 
@@ -338,9 +338,7 @@ export class NodeService {
   }
 
   async #locked<T>(id: NodeId, work: () => Promise<T>): Promise<T> {
-    const lock = this.#locks.get(id) ?? new Mutex();
-    this.#locks.set(id, lock);
-    return await lock.runExclusive(async () => {
+    return await this.#locks.run(id, async () => {
       try {
         return await work();
       } catch (error) {
@@ -358,7 +356,7 @@ export class NodeService {
     const { registry, log } = this.context;
     for (const id of await registry.readUncertain()) this.#cutOff.add(id);
     for (const id of [...this.#cutOff]) {
-      if (this.#locks.get(id)?.isLocked() === true) continue;
+      if (this.#locks.isLocked(id)) continue;
       this.#cutOff.delete(id);
       // A failure puts it back.
       await this.#locked(id, () => this.#finish(id)).catch((error: unknown) => {

@@ -25,6 +25,9 @@ export interface Caller {
   readonly session?: Principal;
 }
 
+/** Whose things a caller may name by id: a user's own; undefined: everybody's. Others' are as good as not there. */
+export const scopeOf = (caller: Caller): string | undefined => (caller.isAdministrator ? undefined : caller.user);
+
 export interface Edge {
   readonly log: Logger;
   /** Every call is counted here. */

@@ -20,9 +20,8 @@ import type { FileUseCases } from '../file/use-cases.js';
 import type { NodeRegistry } from '../node/registry.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { ChunkRecord, FileRecord, UploadRecord } from '../store/port/store.js';
-import type { Edge } from './edge.js';
+import { scopeOf, type Edge } from './edge.js';
 import { unary } from './handlers.js';
-import { scopeOf } from './scope.js';
 import { fileUpkeepHandlers } from './upkeep.js';
 import { parseRequest } from './validate.js';
 

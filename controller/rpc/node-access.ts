@@ -2,7 +2,7 @@
  * Whose nodes a caller may manage: an administrator's are all. Users see every node; where the settings let them have
  * some, they create, start, stop and remove their own, which a label tells.
  */
-import { Mutex } from 'async-mutex';
+import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeRegistry } from '../node/registry.js';
 import type { NodeRecord } from '../store/port/store.js';
@@ -13,7 +13,7 @@ const OWNER_LABEL = 'owner';
 
 export class NodeAccess {
   /** One creation of a user at a time, so that two can't both take the last place. */
-  readonly #creations = new Map<string, Mutex>();
+  readonly #creations = new KeyedMutex<string>();
 
   constructor(
     private readonly registry: NodeRegistry,
@@ -44,16 +44,10 @@ export class NodeAccess {
     if (caller.isAdministrator) return await create(labels);
     this.#assertUsersMayHaveNodes();
     const { user } = caller;
-    const turn = this.#creations.get(user) ?? new Mutex();
-    this.#creations.set(user, turn);
-    try {
-      return await turn.runExclusive(async () => {
-        this.#assertHasRoom(user);
-        return await create({ ...labels, [OWNER_LABEL]: user });
-      });
-    } finally {
-      if (!turn.isLocked()) this.#creations.delete(user);
-    }
+    return await this.#creations.run(user, async () => {
+      this.#assertHasRoom(user);
+      return await create({ ...labels, [OWNER_LABEL]: user });
+    });
   }
 
   #assertHasRoom(user: string): void {

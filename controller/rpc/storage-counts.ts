@@ -2,7 +2,7 @@
  * Sums over all files and copies, for figures that anybody may ask for at any moment. Where they take long, because there
  * are many, they are kept for a while: counting never takes more than a twentieth of this process's time.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import type { ReplicaState, StorageTotals, Store } from '../store/port/store.js';
 
 /** For so many times what the counting took. */

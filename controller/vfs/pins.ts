@@ -6,7 +6,7 @@
  * Content goes in a transaction that claims it first; what is claimed can't be pinned until the transaction has ended, so
  * that no lease is ever given for what is about to vanish.
  */
-import type { Clock } from '../../shared/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { newLeaseId, type FileId, type LeaseId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';

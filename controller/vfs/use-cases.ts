@@ -1,6 +1,6 @@
 /** The virtual file systems as the edge sees them: each user's own tree, within its quota. */
 import { NexusError } from '../../shared/errors.js';
-import { failpoint } from '../../shared/failpoint.js';
+import { failpoint } from '../../shared/async/failpoint.js';
 import type { LeaseId, UploadId } from '../../shared/ids.js';
 import { afterCommit } from '../file/after-commit.js';
 import type { FileDeps } from '../file/deps.js';

@@ -7,7 +7,7 @@ import { expect } from 'chai';
 import { writeSecret } from '../../controller/host/secret-file.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
 import { writeCard } from '../../controller/hosting/volume-cards.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { nodeId } from '../support/records.js';
 import { SmallDisk } from '../support/small-disk.js';
 import { skipWithout } from '../support/system.js';

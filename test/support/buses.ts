@@ -13,7 +13,7 @@ import { FakeLogWriters } from '../fakes/log-writers.js';
 import { NatsServer } from '../../controller/bus/nats-server.js';
 import type { AgentBus } from '../../controller/bus/port.js';
 import { subjectsOf } from '../../shared/bus/subjects.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import { createLogger } from '../../shared/log.js';

@@ -1,6 +1,6 @@
 /** The file use cases on fakes: a store in memory, nodes that sign, a clock that stands still until it is moved. */
 import { generateSigningKey } from '../../shared/chunk-token.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import type { NodeId, UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';

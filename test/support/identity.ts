@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { createLogger, type Logger } from '../../shared/log.js';
 import type { Origin, Session } from '../../controller/identity/deps.js';
 import { FakeIdentityStore } from '../fakes/identity-store.js';

@@ -26,7 +26,7 @@ import { FakeRuntime } from '../fakes/runtime.js';
 import { FakeStore } from '../fakes/store.js';
 import type { NodeRecord, NodeStore } from '../../controller/store/port/store.js';
 import { FakeVolumes } from '../fakes/volumes.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { loadSettings, type Settings } from '../../shared/config/settings.js';
 import { FakeScript } from '../fakes/script.js';
 import { AgentHeartbeat, type AgentCommand } from '../../shared/gen/nexus/v1/agent.js';

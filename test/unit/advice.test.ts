@@ -23,7 +23,7 @@ import { isGroup, type Group, type Leaf } from '../../cli/runner/command-group.j
 import { COMMANDS } from '../../cli/runner/command-tree.js';
 import { GLOBAL_FLAGS } from '../../cli/runner/command.js';
 import { checkCompleteness, scanArguments } from '../../cli/runner/scan.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { createLogger } from '../../shared/log.js';
 import { PROJECT } from '../support/cluster.js';
 import { nodeId } from '../support/records.js';

@@ -18,7 +18,7 @@ import {
   verifyReceipt,
   type ChunkTokenClaims,
 } from '../../shared/chunk-token.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import type { ErrorReply, StoredReply } from '../../shared/data-plane.js';
 import { newChunkId, newNodeId, type ChunkId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';

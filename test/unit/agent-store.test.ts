@@ -11,7 +11,7 @@ import { createAgentLog } from '../../agent/log.js';
 import { DirectoryVolume } from '../../agent/volume/directory.js';
 import { FakeVolume } from '../fakes/agent-volume.js';
 import type { Volume } from '../../agent/volume/port.js';
-import { systemClock, type Clock } from '../../shared/clock.js';
+import { systemClock, type Clock } from '../../shared/async/clock.js';
 import { toNexusError } from '../../shared/errors.js';
 import { newChunkId, type ChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS, KIB, MIB } from '../../shared/limits.js';

@@ -9,7 +9,7 @@ import { awaitInstance, lockInstance, type InstanceLock } from '../../controller
 import { createLoop } from '../../controller/host/loop.js';
 import { somebodyListens } from '../../controller/rpc/server.js';
 import { FsUseCases } from '../../controller/vfs/use-cases.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { MIB } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';
 import { codeOf } from '../support/codes.js';

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { loadAccounts } from '../../controller/bus/credentials.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
 import { SessionFile } from '../../cli/connect/session-file.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { rememberedRuntime } from '../../shared/config/choices.js';
 import { refusalIn, storedReplyIn } from '../../shared/data-plane.js';
 import { codeOf, errorOf } from '../support/codes.js';

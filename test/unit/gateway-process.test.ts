@@ -10,7 +10,7 @@ import { expect } from 'chai';
 import { pino } from 'pino';
 import { GatewayProcess } from '../../controller/gateway/process.js';
 import { identify } from '../../controller/host/process-identity.js';
-import { systemClock, type Clock } from '../../shared/clock.js';
+import { systemClock, type Clock } from '../../shared/async/clock.js';
 import { loadSettings } from '../../shared/config/settings.js';
 import { eventually } from '../support/cluster.js';
 

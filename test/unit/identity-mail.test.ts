@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { expect } from 'chai';
 import { pino } from 'pino';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { createLogger } from '../../shared/log.js';
 import { FakeMailer } from '../fakes/mailer.js';
 import { MailQueue } from '../../controller/identity/mail-queue.js';

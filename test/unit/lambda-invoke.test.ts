@@ -9,7 +9,7 @@ import { MAX_RESULT_BYTES } from '../../controller/lambda/limits.js';
 import { FakeSandboxes } from '../fakes/sandboxes.js';
 import type { SandboxEnd } from '../../controller/lambda/sandbox/port.js';
 import { LambdaStatistics } from '../../controller/lambda/statistics.js';
-import { systemClock, type Clock } from '../../shared/clock.js';
+import { systemClock, type Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';

@@ -12,7 +12,7 @@ import { FakeStore } from '../fakes/store.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';
 import { historyText, metricsText, sortRows, topText } from '../../cli/node/metrics-text.js';
 import { nodeLines } from '../../cli/cluster/status-page.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { createLogger } from '../../shared/log.js';
 import { MIB } from '../../shared/limits.js';

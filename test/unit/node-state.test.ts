@@ -6,7 +6,7 @@ import { assertMove, isListening, mayMove, NODE_STATUSES } from '../../controlle
 import { EventLog } from '../../controller/events/log.js';
 import { FakeStore } from '../fakes/store.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { AgentHeartbeat } from '../../shared/gen/nexus/v1/agent.js';
 import { newNodeId } from '../../shared/ids.js';
 import { createLogger } from '../../shared/log.js';

@@ -8,7 +8,7 @@ import { NodeWatch } from '../../controller/node/watch/watch.js';
 import { FakeStore } from '../fakes/store.js';
 import { FakeBus } from '../fakes/agent-bus.js';
 import { FakeNetwork } from '../fakes/network.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { createLogger } from '../../shared/log.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';

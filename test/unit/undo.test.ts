@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { createLogger } from '../../shared/log.js';
-import { UndoStack } from '../../shared/undo.js';
+import { UndoStack } from '../../shared/async/undo.js';
 
 const log = createLogger('test', 'silent');
 

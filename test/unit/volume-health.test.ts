@@ -5,7 +5,7 @@ import { toAgentError } from '../../agent/volume/errors.js';
 import { FakeVolume } from '../fakes/agent-volume.js';
 import { VolumeHealth } from '../../agent/volume/health.js';
 import { examine, flagsOf, type Prober } from '../../agent/volume/probe.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { eventually } from '../support/cluster.js';
 

@@ -5,7 +5,7 @@ import { NodeService } from '../../controller/node/service.js';
 import { ClusterStorageNodes } from '../../controller/node/storage-nodes.js';
 import { MEND_AFTER_MS, VolumeWatch } from '../../controller/node/watch/volume-watch.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';
-import { systemClock } from '../../shared/clock.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { MIB } from '../../shared/limits.js';
 import { codeOf } from '../support/codes.js';

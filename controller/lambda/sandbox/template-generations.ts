@@ -4,7 +4,7 @@
  * some time and some forks, in the background, and ends with its last sandbox. One that does not answer any more is ended
  * at once with all that is left of it: whoever waits is told, and the next one comes from a fresh template.
  */
-import type { Clock } from '../../../shared/clock.js';
+import type { Clock } from '../../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 import type { TemplateLauncher } from './template-launcher.js';

@@ -3,7 +3,7 @@
  * container of its own costs a hundred, and shares the template's memory. The isolation is the same: see program/sandbox.py.
  */
 import { join } from 'node:path';
-import { systemClock } from '../../../shared/clock.js';
+import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { KIB, MIB } from '../../../shared/limits.js';

@@ -6,7 +6,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { AgentConfig } from '../../../shared/config/agent-config.js';
 import { NexusError } from '../../../shared/errors.js';
-import type { UndoStack } from '../../../shared/undo.js';
+import type { UndoStack } from '../../../shared/async/undo.js';
 import type { ListeningSocket } from '../../host/listening.js';
 import { isAlive } from '../../host/process-identity.js';
 import { writeSecret } from '../../host/secret-file.js';

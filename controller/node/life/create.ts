@@ -1,10 +1,10 @@
 /** `node create`: intent into the store, then volume, container, link and agent; a failure at any step undoes all. */
 import { randomUUID } from 'node:crypto';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
-import { failpoint } from '../../../shared/failpoint.js';
+import { failpoint } from '../../../shared/async/failpoint.js';
 import { newNodeId } from '../../../shared/ids.js';
 import { GIB, MIB } from '../../../shared/limits.js';
-import { UndoStack } from '../../../shared/undo.js';
+import { UndoStack } from '../../../shared/async/undo.js';
 import { volumePlaceOf } from '../../hosting/record.js';
 import type { NodeRecord } from '../../store/port/store.js';
 import { noRoom } from '../../hosting/volume-errors.js';

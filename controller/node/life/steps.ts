@@ -2,10 +2,10 @@
  * Work in named steps: each is a failpoint, leaves its inverses on an undo stack before it begins, and is timed. A slow
  * one is a line of the log.
  */
-import type { Clock } from '../../../shared/clock.js';
-import { failpoint } from '../../../shared/failpoint.js';
+import type { Clock } from '../../../shared/async/clock.js';
+import { failpoint } from '../../../shared/async/failpoint.js';
 import type { Logger } from '../../../shared/log.js';
-import type { UndoStack } from '../../../shared/undo.js';
+import type { UndoStack } from '../../../shared/async/undo.js';
 
 export interface Step<State> {
   /** In the imperative; its failpoint is `<list>/<name>`, reached when the step is done. */

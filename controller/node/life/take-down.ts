@@ -4,7 +4,7 @@
  */
 import { rm } from 'node:fs/promises';
 import { toNexusError } from '../../../shared/errors.js';
-import { UndoStack } from '../../../shared/undo.js';
+import { UndoStack } from '../../../shared/async/undo.js';
 import { isAlive } from '../../host/process-identity.js';
 import type { Hosting } from '../../hosting/port.js';
 import { identityOf, volumePlaceOf } from '../../hosting/record.js';

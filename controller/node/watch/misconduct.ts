@@ -2,7 +2,7 @@
  * Agents that say what can't be true: counted for each node, told as an event now and then, and a warning for as long as
  * it goes on. What they said is dropped; nothing else is held against the node, whose agent may only be out of date.
  */
-import type { Clock } from '../../../shared/clock.js';
+import type { Clock } from '../../../shared/async/clock.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { plainText } from '../../../shared/plain-text.js';
 import type { EventLog } from '../../events/log.js';

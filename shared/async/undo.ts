@@ -2,7 +2,7 @@
  * Undo stack for work in several steps: after each step record its inverse; leaving the scope without `commit()`
  * runs the inverses, newest first. Every inverse runs, whatever the others do; inverses must be idempotent.
  */
-import type { Logger } from './log.js';
+import type { Logger } from '../log.js';
 
 interface Inverse {
   readonly name: string;
