@@ -254,21 +254,27 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     await cluster().ok('file', 'upload', path('refused'), '--replicas', '3');
   });
 
+  const areDeleted = (): Promise<unknown> =>
+    eventually(
+      () => cluster().json<{ storage: { pending_deletes: number } }>('status'),
+      ({ storage }) => storage.pending_deletes === 0,
+    );
+
   it('one that the node has filled to the last block: deletions last, and it starts', async () => {
-    // What was removed before is room again with the next report.
+    for (const { id } of await cluster().json<{ id: string }[]>('file', 'ls')) await cluster().ok('file', 'rm', id);
+    await areDeleted();
+    // What was removed is room again with the next report.
+    const since = Date.now();
     await eventually(
-      () => cluster().json<{ report?: { volume_free_bytes: number } }[]>('node', 'ls'),
-      (nodes) => nodes.every(({ report }) => (report?.volume_free_bytes ?? 0) > 2 * CHUNK_SIZE_BYTES),
+      () => cluster().json<{ report?: { at: string } }[]>('node', 'ls'),
+      (nodes) => nodes.every(({ report }) => Date.parse(report?.at ?? '') > since),
     );
     const ids = [await store('first', 1), await store('second', 1), await store('third', 1)];
     const fill = 'i=0; while dd if=/dev/zero of=/data/fill.$i bs=1k count=1000 2>/dev/null; do i=$((i+1)); done';
     const last = 'while dd if=/dev/zero of=/data/last.$i bs=1k count=1 2>/dev/null; do i=$((i+1)); done';
     for (const name of ['a', 'b', 'c']) await cluster().ok('node', 'exec', name, '--', 'sh', '-c', `${fill}; ${last}`);
     for (const id of ids) await cluster().ok('file', 'rm', id);
-    await eventually(
-      () => cluster().json<{ storage: { pending_deletes: number } }>('status'),
-      ({ storage }) => storage.pending_deletes === 0,
-    );
+    await areDeleted();
     for (const name of ['a', 'b', 'c']) {
       await cluster().run('node', 'exec', name, '--', 'sh', '-c', `i=again; ${fill.replace('.$i', '.again.$i')}`);
       await cluster().ok('node', 'restart', name);
