@@ -6,7 +6,7 @@ import { credentials, type UntypedHandleCall } from '@grpc/grpc-js';
 import { GRPC_BOUNDS, GrpcEdge, type GrpcBounds } from '../../gateway/grpc/edge.js';
 import { speaksHttp2 } from '../../gateway/grpc/preface.js';
 import { REQUEST_BYTES, Shares } from '../../shared/shares.js';
-import { createLogger } from '../../shared/log.js';
+import { createLogger, type Logger } from '../../shared/log.js';
 import { FakeController } from './fake-controller.js';
 
 const FIRST_MESSAGE_MS = 300;
@@ -24,11 +24,12 @@ export class GrpcGateway implements AsyncDisposable {
     readonly controller: FakeController,
     handle: RequestListener,
     bounds: Partial<GrpcBounds>,
+    log: Logger,
   ) {
     this.#http = createHttpServer(handle);
     this.edge = new GrpcEdge({
       socketPath: controller.socket,
-      log: createLogger('test', 'silent'),
+      log,
       firstMessageMs: FIRST_MESSAGE_MS,
       bounds: { ...GRPC_BOUNDS, ...bounds },
       bodies: new Shares(REQUEST_BYTES),
@@ -48,8 +49,9 @@ export class GrpcGateway implements AsyncDisposable {
     answers: Readonly<Record<string, UntypedHandleCall>>,
     handle: RequestListener = (_request, response) => response.end('plain'),
     bounds: Partial<GrpcBounds> = {},
+    log = createLogger('test', 'silent'),
   ): Promise<GrpcGateway> {
-    const gateway = new GrpcGateway(await FakeController.start(answers), handle, bounds);
+    const gateway = new GrpcGateway(await FakeController.start(answers), handle, bounds, log);
     gateway.#tcp.listen(0, '127.0.0.1');
     await once(gateway.#tcp, 'listening');
     return gateway;

@@ -151,7 +151,9 @@ describeWithCluster(
       const limits = { version, timeout_ms: 10 ** 9, memory_mb: 64, size: 1, deployed_at: 1 };
       const put = (path: string, input: string): Promise<Ended> =>
         cluster().runWith({ input }, 'fs', 'upload', '-', `/.functions/one/${path}`, '--overwrite');
-      for (const manifest of ['{', JSON.stringify(limits)]) {
+      // As a deployment writes it, but for its size.
+      const long = JSON.stringify({ ...limits, timeout_ms: 1000 }).padEnd(5000, ' ');
+      for (const manifest of ['{', JSON.stringify(limits), long]) {
         await put('manifest.json', manifest);
         const listed = await cluster().json<{ name: string; problem: string }[]>('lambda', 'ls');
         expect(listed.map(({ name }) => name)).to.deep.equal(['one', 'two']);

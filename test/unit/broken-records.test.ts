@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { loadAccounts } from '../../controller/bus/credentials.js';
+import { identify, identityIn } from '../../controller/host/process-identity.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
 import { SessionFile } from '../../cli/connect/session-file.js';
 import { systemClock } from '../../shared/async/clock.js';
@@ -48,6 +49,16 @@ describe('a broken record', () => {
     for (let index = 0; index < 1001; index += 1) mkdirSync(join(folder, `0-${index}.eml`));
     await outbox.send({ to: 'ann@example.org', subject: 's', text: 't' });
     expect(readdirSync(folder).filter((name) => !name.startsWith('0-'))).to.have.length(1);
+  });
+
+  it('of a process, half written by a controller that was killed, is none', () => {
+    const own = identify(process.pid);
+    const whole = JSON.stringify({ ...own, args: ['sleep', '9'] });
+    expect(identityIn(whole)).to.include(own);
+    for (let length = 0; length < whole.length; length += 1)
+      expect(identityIn(whole.slice(0, length)), whole.slice(0, length)).to.equal(undefined);
+    for (const text of ['null', '[]', '{"pid":"1","startTicks":"1"}', '{"pid":1}'])
+      expect(identityIn(text), text).to.equal(undefined);
   });
 
   it('of choices is none', () => {

@@ -15,6 +15,7 @@ import {
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
 import { expect } from 'chai';
+import { pino } from 'pino';
 import { NexusError } from '../../shared/errors.js';
 import { ClusterServiceClient, type WatchEventsResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { IdentityServiceClient } from '../../shared/gen/nexus/v1/identity.js';
@@ -86,6 +87,41 @@ describe('gRPC through the gateway', () => {
     ] as const)
       expect((await failure(whoAmI(bench, metadata))).code, JSON.stringify(metadata)).to.equal(code);
     expect(calls).to.equal(0);
+  });
+
+  it('logs some of the calls of an address that were refused, and all that were not', async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = pino(
+      { level: 'info' },
+      { write: (line: string) => void lines.push(JSON.parse(line) as Record<string, unknown>) },
+    );
+    const whoAmIRefuses = answer(() => {
+      throw new NexusError('unauthenticated', 'log in first');
+    });
+    const listNodes = answer(() => ({ nodes: [] }));
+    await using bench = await GrpcGateway.start({ whoAmI: whoAmIRefuses, listNodes }, undefined, {}, log);
+    const refused = async (address: string): Promise<void> => {
+      expect((await failure(whoAmI(bench, { 'x-forwarded-for': address }))).code).to.equal('unauthenticated');
+    };
+    const written = (status: string): number => lines.filter((line) => line['status'] === status).length;
+    for (let count = 0; count < 40; count += 1) await refused('192.0.2.1');
+    // A period may end in between, on a machine with much else to do.
+    expect(written('16')).to.be.within(1, 20);
+    const ofOne = written('16');
+    await refused('192.0.2.2');
+    expect(written('16')).to.equal(ofOne + 1);
+    const metadata = new Metadata();
+    metadata.set('x-forwarded-for', '192.0.2.1');
+    const client = bench.client(NodeServiceClient);
+    for (let count = 0; count < 20; count += 1) {
+      const code = await new Promise<number>((resolve) => {
+        client.listNodes({}, metadata, (error) => {
+          resolve(error?.code ?? 0);
+        });
+      });
+      expect(code).to.equal(0);
+    }
+    expect(written('0')).to.equal(20);
   });
 
   it('gives back errors as they were thrown', async () => {

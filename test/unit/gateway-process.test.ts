@@ -236,6 +236,34 @@ describe('the process of the gateway', () => {
     expect(bench.started).to.deep.equal([pid]);
   });
 
+  it('whose record was half written when its controller was killed is in the way of the next, until it ends', async () => {
+    await using bench = new Bench(LISTENS, await freePort());
+    await bench.until(() => bench.gateway.status.ready);
+    const { pid } = bench.gateway.status;
+    const file = join(bench.folder, 'gateway.d', 'gateway.json');
+    const whole = readFileSync(file, 'utf8');
+    // Killed while it replaced an older one: that one counts.
+    writeFileSync(`${file}.0badc0de.tmp`, whole.slice(0, 20));
+    const adopting = bench.another();
+    await bench.until(() => adopting.status.ready, adopting);
+    expect(adopting.status.pid).to.equal(pid);
+    for (const text of ['', '{', 'null', '{}', whole.slice(0, -1)]) {
+      writeFileSync(file, text);
+      const next = bench.another();
+      await next.tick();
+      expect(next.status.problem, text).to.match(/^something else listens on .*; end that, or set gateway-port /);
+    }
+    process.kill(pid, 'SIGKILL');
+    await eventually(
+      () => identify(pid),
+      (left) => left === undefined,
+    );
+    const last = bench.another();
+    await bench.until(() => last.status.ready && last.status.pid !== pid, last);
+    expect(bench.started).to.deep.equal([pid, last.status.pid]);
+    await last.stop();
+  });
+
   it('outlives its controller, is adopted by the next one, and replaced by one with other settings', async () => {
     await using bench = new Bench(LISTENS, await freePort());
     await bench.until(() => bench.gateway.status.ready);
