@@ -1,5 +1,6 @@
 /** `nexus down` */
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { NexusError } from '../../shared/errors.js';
 import { command } from '../runner/command.js';
 import type { Context } from '../runner/context.js';
@@ -37,6 +38,15 @@ export const down = command({
     context.throwIfInterrupted();
     await controller.close();
     await untilGone(context, controllerPid);
+    const left = input.purge ? [settings.stateDir, settings.runDir].flatMap(leftBelow) : [];
+    const files = left.filter((path) => !path.endsWith('/'));
+    if (files.length > 0) {
+      throw new NexusError(
+        'failed_precondition',
+        `cluster "${settings.instance}" is stopped, and ${files.length} file(s) of it could not be removed (${files.slice(0, 3).join(', ')}); find out what holds them, then remove them by hand`,
+      );
+    }
+    for (const folder of left) context.note(`${folder} is empty and stays: something is mounted there`);
     const done = input.purge ? 'is stopped and removed' : 'is stopped; its data is kept';
     await context.print(
       { instance: settings.instance, stopped: true, purged: input.purge },
@@ -45,6 +55,17 @@ export const down = command({
     return 0;
   },
 });
+
+/** What is left of a folder: files, and folders that are empty with a slash at their end. */
+function leftBelow(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  const entries = readdirSync(folder, { withFileTypes: true });
+  if (entries.length === 0) return [`${folder}/`];
+  return entries.flatMap((entry) => {
+    const path = join(folder, entry.name);
+    return entry.isDirectory() ? leftBelow(path) : [path];
+  });
+}
 
 async function untilGone(context: Context, pid: number): Promise<void> {
   const deadline = Date.now() + GONE_TIMEOUT_MS;

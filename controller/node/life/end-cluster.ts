@@ -1,6 +1,6 @@
 /** The end of a cluster: every node stops or goes, then the controller itself. */
-import { rm } from 'node:fs/promises';
 import { toNexusError } from '../../../shared/errors.js';
+import { removeTree } from '../../host/remove-tree.js';
 import type { NodeService } from '../service.js';
 
 type Tell = (progress: string) => Promise<void>;
@@ -34,8 +34,8 @@ export async function endCluster(
   setImmediate(() => {
     void stop(async () => {
       if (!purge) return;
-      await rm(settings.stateDir, { recursive: true, force: true });
-      await rm(settings.runDir, { recursive: true, force: true });
+      // The command line, which has its answer already, looks at what is left.
+      for (const folder of [settings.stateDir, settings.runDir]) await removeTree(folder);
     });
   });
 }
