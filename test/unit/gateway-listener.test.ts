@@ -2,15 +2,20 @@
 import { once } from 'node:events';
 import type { RequestListener } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { expect } from 'chai';
 import { Listener } from '../../gateway/listener.js';
 import { Connections } from '../../shared/connections.js';
 import { MIB } from '../../shared/limits.js';
+import { CERTIFICATE, CERTIFICATE_KEY } from '../support/certificate.js';
 import { eventually } from '../support/cluster.js';
 
 const STALL_MS = 300;
 const limits = { headerTimeoutMs: 2000, drainMs: 100, stallMs: STALL_MS };
 const noGrpc = { accept: (socket: Socket) => void socket.destroy(), running: 0, drain: () => {}, close: () => {} };
+
+/** A connection that was closed says nothing more: without a limit the test would wait for ever. */
+const bounded = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(20_000) });
 
 class Port implements AsyncDisposable {
   readonly sockets: Socket[] = [];
@@ -18,9 +23,13 @@ class Port implements AsyncDisposable {
   closed = 0;
   readonly #clients: Socket[] = [];
 
-  private constructor(private readonly listener: Listener) {}
+  private constructor(
+    private readonly listener: Listener,
+    private readonly connections: Connections,
+  ) {}
 
-  static async open(handle: RequestListener, bounds = { perPeer: 10, inAll: 20 }): Promise<Port> {
+  static async open(handle: RequestListener, tls?: { readonly cert: Buffer; readonly key: Buffer }): Promise<Port> {
+    const connections = new Connections({ perPeer: 10, inAll: 20 });
     let port: Port | undefined = undefined as Port | undefined;
     const listener = new Listener(
       (request, response) => {
@@ -30,9 +39,9 @@ class Port implements AsyncDisposable {
         handle(request, response);
       },
       noGrpc,
-      { host: '127.0.0.1', port: 0, tls: undefined, limits, connections: new Connections(bounds) },
+      { host: '127.0.0.1', port: 0, tls, limits, connections },
     );
-    port = new Port(listener);
+    port = new Port(listener, connections);
     await listener.listen();
     return port;
   }
@@ -43,6 +52,19 @@ class Port implements AsyncDisposable {
     this.#clients.push(socket);
     socket.write(request);
     return socket;
+  }
+
+  /** Over TLS; answers once a request may be sent, which none is. */
+  async secureClient(localAddress: string): Promise<Socket> {
+    const socket = connectTls({ socket: this.client(localAddress, ''), ca: CERTIFICATE, servername: 'localhost' });
+    socket.on('error', () => undefined);
+    await once(socket, 'secureConnect', bounded());
+    return socket;
+  }
+
+  /** Connections that gave way to others. */
+  get gaveWay(): number {
+    return this.connections.closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -73,6 +95,35 @@ describe('the port of the gateway', () => {
     expect(String(answer[0])).to.include('200 OK');
     // An idle connection gives way to a new one of its own client.
     expect(String((await once(port.client('127.0.0.2'), 'data'))[0])).to.include('200 OK');
+  });
+
+  it('bounds the connections of a client over TLS: those without a request give way, that with one stays', async () => {
+    let answerHeld = (): void => undefined;
+    await using port = await Port.open(
+      (request, response) => {
+        if (request.url === '/held') answerHeld = () => response.end('held');
+        else response.end('done');
+      },
+      { cert: Buffer.from(CERTIFICATE), key: Buffer.from(CERTIFICATE_KEY) },
+    );
+    const held = await port.secureClient('127.0.0.2');
+    held.write('GET /held HTTP/1.1\r\nHost: x\r\n\r\n');
+    const untilHeld = answerHeld;
+    await eventually(
+      () => answerHeld,
+      (answer) => answer !== untilHeld,
+    );
+    // Before the handshake they count, too.
+    for (let at = 0; at < 15; at += 1) port.client('127.0.0.2', '');
+    await eventually(
+      () => port.gaveWay,
+      (count) => count === 6,
+    );
+    const newest = await port.secureClient('127.0.0.2');
+    newest.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    expect(String((await once(newest, 'data', bounded()))[0])).to.include('200 OK');
+    answerHeld();
+    expect(String((await once(held, 'data', bounded()))[0])).to.include('held');
   });
 
   it('lets one go that asks for nothing more', async () => {
