@@ -28,9 +28,10 @@ const CONCURRENT_STOPS = 8;
 
 export class NodeService {
   readonly #locks = new KeyedMutex<NodeId>();
-  readonly #cutOff = new Set<NodeId>();
-  /** Of nodes among them that are to start by themselves: why they have not. */
-  readonly #putOff = new Map<NodeId, string>();
+  /** Nodes that a failed verb has left between two states, with what cut it off. */
+  readonly #cutOff = new Map<NodeId, string>();
+  /** What became of a start, where the store refused to note it. */
+  readonly #unstored = new Map<NodeId, StartOutcome>();
   readonly #starts = new Semaphore(CONCURRENT_STARTS);
   readonly #stops = new Semaphore(CONCURRENT_STOPS);
   /** Nodes that are suspended must not be taken for waiting ones. */
@@ -283,6 +284,7 @@ export class NodeService {
     return await this.#starts.runExclusive(async () => {
       signal.throwIfAborted();
       const beganAt = clock.monotonic();
+      this.#unstored.delete(node.id);
       const creating = await registry.move(node.id, 'Creating', '', { desired: 'running' });
       try {
         await using undo = new UndoStack(this.context.log);
@@ -294,27 +296,30 @@ export class NodeService {
         const failure = toNexusError(error).during(`start node ${node.name}`);
         log.error({ err: error, node: node.name }, 'a node could not be started');
         // The failure is what there is to tell; `finishCutOff` brings the node to rest.
-        const unstored = (refusal: unknown): void => {
-          log.error({ err: refusal, node: node.name }, 'the state of a node could not be stored');
-        };
+        const unstored =
+          (outcome: StartOutcome) =>
+          (refusal: unknown): void => {
+            this.#unstored.set(node.id, outcome);
+            log.error({ err: refusal, node: node.name }, 'the state of a node could not be stored');
+          };
         if (signal.aborted && failure.code === 'cancelled') {
           const why = `its start was given up: ${toNexusError(signal.reason).message}`;
-          await registry.move(node.id, 'Stopped', why, { desired: afterCancel }).catch(unstored);
+          const givenUp = { status: 'Stopped', reason: why, desired: afterCancel } as const;
+          await registry.move(node.id, 'Stopped', why, { desired: afterCancel }).catch(unstored(givenUp));
           throw failure;
         }
         // Where the machine has run out of something, of disk above all, the failure itself says so.
         const isUsedUp = failure.code === 'resource_exhausted';
         const cause = isUsedUp ? undefined : await causes.explain(beganAt).catch(() => undefined);
         if (!isUsedUp && cause === undefined) {
-          await registry.move(node.id, 'Failed', failure.message).catch(unstored);
+          const failed = { status: 'Failed', reason: failure.message, desired: 'running' } as const;
+          await registry.move(node.id, 'Failed', failure.message).catch(unstored(failed));
           throw failure;
         }
         // Not its fault: the reconcile loop starts it when that is over, also after a restart of the controller.
-        const putOff = `${cause?.problem ?? failure.message}; node ${node.name} starts by itself when that is over`;
-        await registry.move(node.id, 'Stopped', putOff).catch((refusal: unknown) => {
-          this.#putOff.set(node.id, putOff);
-          unstored(refusal);
-        });
+        const putOff = waitingFor(node, cause?.problem ?? failure.message);
+        const waiting = { status: 'Stopped', reason: putOff, desired: 'running' } as const;
+        await registry.move(node.id, 'Stopped', putOff).catch(unstored(waiting));
         if (isUsedUp) throw new NexusError(failure.code, putOff, failure.details, { cause: error });
         throw new NexusError('unavailable', `${failure.message}: ${putOff}`, {}, { cause: error });
       }
@@ -342,7 +347,9 @@ export class NodeService {
       try {
         return await work();
       } catch (error) {
-        if (isBetween(this.context.registry.get(id)?.status)) this.#cutOff.add(id);
+        const isFirst = !this.#cutOff.has(id);
+        if (isFirst && isBetween(this.context.registry.get(id)?.status))
+          this.#cutOff.set(id, toNexusError(error).message);
         throw error;
       }
     });
@@ -354,21 +361,27 @@ export class NodeService {
    */
   async finishCutOff(): Promise<void> {
     const { registry, log } = this.context;
-    for (const id of await registry.readUncertain()) this.#cutOff.add(id);
-    for (const id of [...this.#cutOff]) {
+    for (const id of await registry.readUncertain()) {
+      if (!this.#cutOff.has(id)) this.#cutOff.set(id, 'whether its state was stored was not known');
+    }
+    for (const [id, why] of [...this.#cutOff]) {
       if (this.#locks.isLocked(id)) continue;
       this.#cutOff.delete(id);
-      // A failure puts it back.
-      await this.#locked(id, () => this.#finish(id)).catch((error: unknown) => {
+      await this.#locked(id, () => this.#finish(id, why)).catch((error: unknown) => {
+        // What cut it off first is what there is to tell, not what keeps it from rest.
+        if (this.#cutOff.has(id)) this.#cutOff.set(id, why);
         log.warn({ node: id, said: toNexusError(error).message }, 'a node could not be brought to rest; tried again');
       });
     }
   }
 
-  async #finish(id: NodeId): Promise<void> {
+  async #finish(id: NodeId, why: string): Promise<void> {
     const { registry, events } = this.context;
     const node = registry.get(id);
-    if (node === undefined || !isBetween(node.status)) return;
+    if (node === undefined || !isBetween(node.status)) {
+      this.#unstored.delete(id);
+      return;
+    }
     if (node.status === 'Removing' || (node.status === 'Creating' && node.receiptKey === '')) {
       await this.finishRemoval(node);
       await events.append('node.removed', node.name, `what was left of node ${node.name} was removed`);
@@ -376,13 +389,27 @@ export class NodeService {
     }
     await dismantle(this.context, node);
     const patch = { hosting: ended(node.hosting) };
-    const putOff = this.#putOff.get(id);
-    if (node.status === 'Stopping') await registry.move(id, 'Stopped', '', patch);
-    else if (putOff !== undefined) await registry.move(id, 'Stopped', putOff, patch);
-    else await registry.move(id, 'Failed', 'its start failed, and that could not be stored at once', patch);
-    this.#putOff.delete(id);
+    const outcome = node.status === 'Creating' ? this.#unstored.get(id) : undefined;
+    // Only what failed for its own sake is Failed; a start that was cut off before it could is done again.
+    const { status, reason, desired } = outcome ?? {
+      status: 'Stopped',
+      reason: node.desired === 'running' ? waitingFor(node, `its start was cut off: ${why}`) : '',
+      desired: node.desired,
+    };
+    await registry.move(id, status, reason, { ...patch, desired });
+    this.#unstored.delete(id);
   }
 }
+
+interface StartOutcome {
+  readonly status: 'Stopped' | 'Failed';
+  readonly reason: string;
+  readonly desired: NodeRecord['desired'];
+}
+
+/** For a node that `isWaiting`. */
+const waitingFor = ({ name }: NodeRecord, problem: string): string =>
+  `${problem}; node ${name} starts by itself when that is over`;
 
 /** On the way from one state to another: a verb has it, or has been cut off. */
 const isBetween = (status: NodeStatus | undefined): boolean =>

@@ -100,6 +100,7 @@ describe('a node verb that the store has cut off', () => {
     expect(await codeOf(() => bench.service.start('web', never))).to.equal('failed_precondition');
     expect(await states()).to.deep.equal(['Creating']);
     expect(await recovered()).to.deep.equal(['Failed']);
+    expect(bench.context.registry.resolve('web').statusReason).to.match(/the volume is damaged$/);
     expect(await bench.runtime.list()).to.deep.equal([]);
   });
 

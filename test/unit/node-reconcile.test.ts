@@ -5,9 +5,11 @@ import { expect } from 'chai';
 import { isAlive } from '../../controller/host/process-identity.js';
 import { nodeRunDir } from '../../controller/node/paths.js';
 import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
+import { NodeMender } from '../../controller/node/watch/mend.js';
 import { bootId, ended, identityOf, started } from '../../controller/hosting/record.js';
 import type { NodePatch, NodeRecord } from '../../controller/store/port/store.js';
 import { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import { NexusError } from '../../shared/errors.js';
 import { newNodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
@@ -180,6 +182,24 @@ describe('reconciling at the start of the controller', () => {
       expect(statusOf(record)).to.equal('Running');
       expect(bench.script.calls.filter((call) => call.startsWith('volume.remove'))).to.deep.equal([]);
     });
+
+    for (const status of ['Creating', 'Stopping'] as const) {
+      it(`of a restart (${status}) that meets a full disk is made up for when the disk has room again`, async () => {
+        const record = recordOf(0, { status });
+        await open(record);
+        await leaveAll(record);
+        bench.script.failNext('store.update', 2, new NexusError('resource_exhausted', 'the disk is full'));
+        await reconcile();
+        expect(statusOf(record)).to.equal(status);
+        for (let turn = 0; turn < 3; turn += 1) await bench.service.finishCutOff();
+        expect(bench.context.registry.expect(record.id)).to.deep.include({
+          status: 'Stopped',
+          statusReason: 'its start was cut off: the disk is full; node node-0 starts by itself when that is over',
+        });
+        await new NodeMender(bench.service).tick(never);
+        expect(statusOf(record)).to.equal('Running');
+      });
+    }
 
     it('of a removal is finished, though the container still lives', async () => {
       const record = recordOf(0, { status: 'Removing', desired: 'removed' });
