@@ -17,7 +17,7 @@ import { bringUp } from './life/bring-up.js';
 import { unconfirmedOn } from './confirm-copies.js';
 import type { NodeContext } from './context.js';
 import { createNode, reserveNode, startedText, type CreateNodeRequest } from './life/create.js';
-import { isListening, isWaiting, type NodeStatus } from './state.js';
+import { adviceToStart, isListening, isWaiting, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase, eraseFromHost } from './life/take-down.js';
 import { assertMayEnd, conditionOf } from './watch/volume-condition.js';
 
@@ -249,7 +249,7 @@ export class NodeService {
     if (!isListening(node.status)) {
       throw new NexusError(
         'failed_precondition',
-        `node ${node.name} is ${node.status}; start it with: nexus node start ${node.name}`,
+        `node ${node.name} is ${node.status}; ${adviceToStart(node.name, node.status)}`,
       );
     }
     return this.context.hostings.of(node).runtime.exec(node.id, spec);

@@ -5,7 +5,7 @@ import type { AgentChunk, NodeServiceServer } from '../../shared/gen/nexus/v1/no
 import { NexusError } from '../../shared/errors.js';
 import { chunkPage } from '../node/chunk-page.js';
 import type { NodeContext } from '../node/context.js';
-import { isListening } from '../node/state.js';
+import { adviceToStart, isListening } from '../node/state.js';
 import type { NodeRecord } from '../store/port/store.js';
 import type { Edge } from './edge.js';
 import { unary } from './handlers.js';
@@ -51,7 +51,7 @@ function listening(record: NodeRecord): NodeRecord {
   if (isListening(status)) return record;
   throw new NexusError(
     'failed_precondition',
-    `node ${name} is ${status} and has no agent; start it with: nexus node start ${name}`,
+    `node ${name} is ${status} and has no agent; ${adviceToStart(name, status)}`,
   );
 }
 

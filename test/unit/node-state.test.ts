@@ -8,8 +8,11 @@ import { FakeStore } from '../fakes/store.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { AgentHeartbeat } from '../../shared/gen/nexus/v1/agent.js';
+import { NexusError } from '../../shared/errors.js';
 import { newNodeId } from '../../shared/ids.js';
 import { createLogger } from '../../shared/log.js';
+import { NodeBench } from '../support/nodes.js';
+import { nodeRecord } from '../support/records.js';
 
 const record = (patch: Partial<NodeRecord>): NodeRecord =>
   ({ status: 'Running', desired: 'running', receiptKey: 'key', ...patch }) as NodeRecord;
@@ -27,6 +30,25 @@ describe('node states', () => {
 
   it('name node and both states when a move is refused', () => {
     expect(() => assertMove('web', 'Stopped', 'Running')).to.throw('node web is Stopped and cannot become Running');
+  });
+
+  it('that are passing are waited for: nobody is sent to start a node that is being started', async () => {
+    const spec = { command: ['true'], tty: false, columns: 80, rows: 24, env: {}, uid: 0, workingDir: '/' };
+    const said: Partial<Record<NodeRecord['status'], RegExp>> = {
+      Creating: /^node web is Creating; it is being started: wait until nexus node ls shows it Running$/,
+      Stopping: /is being stopped; when it is Stopped, start it with: nexus node start web$/,
+      Stopped: /^node web is Stopped; start it with: nexus node start web$/,
+      Failed: /^node web is Failed; start it with: nexus node start web$/,
+      Removing: /is being removed; use another node$/,
+    };
+    for (const status of NODE_STATUSES.filter((candidate) => !isListening(candidate))) {
+      const bench = await NodeBench.open([{ ...nodeRecord('web', 0), status }]);
+      try {
+        expect(() => bench.service.exec('web', spec), status).to.throw(NexusError, said[status]);
+      } finally {
+        await bench.dispose();
+      }
+    }
   });
 });
 
