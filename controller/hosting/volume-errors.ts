@@ -2,6 +2,7 @@
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { formatBytes } from '../../shared/format-bytes.js';
 import { MIN_STORAGE_BYTES } from '../../shared/limits.js';
+import type { VolumeRoom } from './volumes.js';
 
 /** For the system's error at making `path`; anything but "it exists" stays what it is. */
 export function volumeExists(path: string, cause: unknown): NexusError {
@@ -14,10 +15,11 @@ export function volumeIsGone(path: string, cause: unknown): NexusError {
   return new NexusError('data_loss', `the volume ${path} is gone`, {}, { cause });
 }
 
-export function noRoom(sizeBytes: number, freeBytes: number, folder: string): NexusError {
+export function noRoom(sizeBytes: number, { folder, freeBytes, keptBytes }: VolumeRoom): NexusError {
   const advice = freeBytes < MIN_STORAGE_BYTES ? 'make room on it' : 'choose a smaller --storage';
+  const kept = keptBytes === 0 ? '' : ` (${formatBytes(keptBytes)} are kept free for the host itself)`;
   return new NexusError(
     'resource_exhausted',
-    `a volume of ${formatBytes(sizeBytes)} does not fit: the disk under ${folder} has ${formatBytes(Math.max(0, freeBytes))} left for volumes; ${advice}`,
+    `a volume of ${formatBytes(sizeBytes)} does not fit: the disk under ${folder} has ${formatBytes(freeBytes)} left for volumes${kept}; ${advice}`,
   );
 }

@@ -19,7 +19,7 @@ export interface VolumePlace {
 }
 
 export interface VolumeProvisioner {
-  /** Fails with resource_exhausted where `freeBytes` is less than the volume's size. */
+  /** Fails with resource_exhausted where `room` is less than the volume's size. */
   create(spec: VolumeSpec, signal: AbortSignal): Promise<void>;
   pathOf(nodeId: NodeId): string;
   /** Makes sure that nobody has it and that the node's loop device is free. */
@@ -35,8 +35,17 @@ export interface VolumeProvisioner {
   describe(nodeId: NodeId, card: string): Promise<void>;
   /** The volumes that are there and were described, in order of id. */
   described(): Promise<readonly { readonly nodeId: NodeId; readonly card: string }[]>;
-  /** Bytes that new volumes could still take on the host. */
-  freeBytes(): Promise<number>;
+  room(): Promise<VolumeRoom>;
+}
+
+/** What the host has for new volumes. */
+export interface VolumeRoom {
+  /** Where they are: it may be a file system of its own. */
+  readonly folder: string;
+  /** Bytes that new ones could still take. */
+  readonly freeBytes: number;
+  /** Bytes of the file system that stay free besides. */
+  readonly keptBytes: number;
 }
 
 /** For kinds of hosting whose volumes have one. */

@@ -10,7 +10,7 @@ import type { VolumeProvisioner, VolumeSpec } from '../../controller/hosting/vol
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
-import { codeOf } from '../support/codes.js';
+import { codeOf, errorOf } from '../support/codes.js';
 import { residueOf, testInstance } from '../support/residue.js';
 import { skipWithoutSystem } from '../support/system.js';
 import { VOLUMES, type OpenedVolumes } from '../support/volumes.js';
@@ -73,8 +73,10 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
     });
 
     it('are not made larger than the disk has room for', async () => {
-      const sizeBytes = (await volumes.freeBytes()) + GIB;
-      expect(await codeOf(() => volumes.create(specOf({ sizeBytes }), never))).to.equal('resource_exhausted');
+      const { folder, freeBytes } = await volumes.room();
+      const error = await errorOf(() => volumes.create(specOf({ sizeBytes: freeBytes + GIB }), never));
+      expect(error.code).to.equal('resource_exhausted');
+      expect(error.message).to.include(folder);
       expect(opened.stored()).to.deep.equal([]);
     });
 
@@ -121,7 +123,7 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
     });
 
     it('have some room on this machine', async () => {
-      expect(await volumes.freeBytes()).to.be.greaterThan(64 * MIB);
+      expect((await volumes.room()).freeBytes).to.be.greaterThan(64 * MIB);
     });
 
     if (usesLoopDevices) {

@@ -5,11 +5,13 @@
 import { NexusError } from '../../shared/errors.js';
 import { FakeScript } from './script.js';
 import type { NodeId } from '../../shared/ids.js';
-import { GIB } from '../../shared/limits.js';
+import { GIB, MIB } from '../../shared/limits.js';
+import { noRoom } from '../../controller/hosting/volume-errors.js';
 import {
   deviceOf,
   type VolumePlace,
   type VolumeProvisioner,
+  type VolumeRoom,
   type VolumeSpec,
 } from '../../controller/hosting/volumes.js';
 
@@ -40,7 +42,7 @@ export class FakeVolumes implements VolumeProvisioner {
   create(spec: VolumeSpec, signal: AbortSignal): Promise<void> {
     return this.script.run('volume.create', spec.nodeId, () => {
       if (signal.aborted) throw new NexusError('cancelled', 'making the volume was cancelled');
-      if (spec.sizeBytes > this.free) throw new NexusError('resource_exhausted', 'the disk is too small');
+      if (spec.sizeBytes > this.free) throw noRoom(spec.sizeBytes, this.#room);
       if (this.volumes.has(spec.nodeId)) throw new NexusError('already_exists', `${spec.nodeId} has a volume`);
       this.volumes.set(spec.nodeId, spec);
     });
@@ -84,7 +86,11 @@ export class FakeVolumes implements VolumeProvisioner {
     });
   }
 
-  freeBytes(): Promise<number> {
-    return this.script.run('volume.freeBytes', '', () => this.free);
+  room(): Promise<VolumeRoom> {
+    return this.script.run('volume.room', '', () => this.#room);
+  }
+
+  get #room(): VolumeRoom {
+    return { folder: '/fake/volumes', freeBytes: this.free, keptBytes: 256 * MIB };
   }
 }

@@ -77,6 +77,15 @@ describe('the creation of a node', () => {
     expect(seen).to.include({ 'runtime.remove': true, 'volume.waitReleased': true, 'volume.remove': false });
   });
 
+  it('that the host has no room for names the disk of the volumes, and what is kept free', async () => {
+    bench.volumes.free = 0;
+    const error = await errorOf(create);
+    expect(error.code).to.equal('resource_exhausted');
+    expect(error.message).to.include(
+      'the disk under /fake/volumes has 0 B left for volumes (256 MB are kept free for the host itself); make room on it',
+    );
+  });
+
   it('is undone when the agent is never heard', async () => {
     bench.agentsSpeak = false;
     const error = await errorOf(create);

@@ -11,7 +11,7 @@ import { MIB } from '../../../shared/limits.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { readCards, removeCard, writeCard } from '../volume-cards.js';
 import { noRoom, volumeExists, volumeIsGone } from '../volume-errors.js';
-import { deviceOf, type VolumePlace, type VolumeProvisioner, type VolumeSpec } from '../volumes.js';
+import { deviceOf, type VolumePlace, type VolumeProvisioner, type VolumeRoom, type VolumeSpec } from '../volumes.js';
 
 /** Unmounting flushes the volume; a slow disk may take its time. */
 const RELEASE_TIMEOUT_MS = 30_000;
@@ -28,8 +28,8 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 
   async create(spec: VolumeSpec, signal: AbortSignal): Promise<void> {
-    const freeBytes = await this.freeBytes();
-    if (spec.sizeBytes > freeBytes) throw noRoom(spec.sizeBytes, freeBytes, this.folder);
+    const room = await this.room();
+    if (spec.sizeBytes > room.freeBytes) throw noRoom(spec.sizeBytes, room);
     const path = this.pathOf(spec.nodeId);
     const file = await open(path, 'wx', 0o600).catch((error: unknown) => {
       throw volumeExists(path, error);
@@ -125,10 +125,11 @@ export class ImageFileVolumes implements VolumeProvisioner {
     return image !== undefined && loop !== undefined && !holds(loop, image);
   }
 
-  async freeBytes(): Promise<number> {
+  async room(): Promise<VolumeRoom> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     const { bavail, bsize } = await statfs(this.folder);
-    return Math.max(0, bavail * bsize - HOST_RESERVE_BYTES);
+    const freeBytes = Math.max(0, bavail * bsize - HOST_RESERVE_BYTES);
+    return { folder: this.folder, freeBytes, keptBytes: HOST_RESERVE_BYTES };
   }
 }
 

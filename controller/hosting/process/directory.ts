@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { NodeId } from '../../../shared/ids.js';
 import { readCards, removeCard, writeCard } from '../volume-cards.js';
 import { volumeExists, volumeIsGone, noRoom } from '../volume-errors.js';
-import type { VolumePlace, VolumeProvisioner, VolumeSpec } from '../volumes.js';
+import type { VolumePlace, VolumeProvisioner, VolumeRoom, VolumeSpec } from '../volumes.js';
 
 export class DirectoryVolumes implements VolumeProvisioner {
   constructor(private readonly folder: string) {}
@@ -15,8 +15,8 @@ export class DirectoryVolumes implements VolumeProvisioner {
   }
 
   async create(spec: VolumeSpec): Promise<void> {
-    const freeBytes = await this.freeBytes();
-    if (spec.sizeBytes > freeBytes) throw noRoom(spec.sizeBytes, freeBytes, this.folder);
+    const room = await this.room();
+    if (spec.sizeBytes > room.freeBytes) throw noRoom(spec.sizeBytes, room);
     const path = this.pathOf(spec.nodeId);
     await mkdir(path, { mode: 0o700 }).catch((error: unknown) => {
       throw volumeExists(path, error);
@@ -50,9 +50,9 @@ export class DirectoryVolumes implements VolumeProvisioner {
     return (await readCards(this.folder)).filter(({ nodeId }) => existsSync(this.pathOf(nodeId)));
   }
 
-  async freeBytes(): Promise<number> {
+  async room(): Promise<VolumeRoom> {
     await mkdir(this.folder, { recursive: true, mode: 0o700 });
     const { bavail, bsize } = await statfs(this.folder);
-    return bavail * bsize;
+    return { folder: this.folder, freeBytes: bavail * bsize, keptBytes: 0 };
   }
 }

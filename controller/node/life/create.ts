@@ -129,6 +129,6 @@ async function assertHostCanBear(context: NodeContext, request: CreateNodeReques
       `${request.memoryMb}M of memory is more than this machine has (${has}); choose a smaller --mem`,
     );
   }
-  const free = await context.hostings.own.volumes.freeBytes();
-  if (request.storageBytes > free) throw noRoom(request.storageBytes, free, context.settings.stateDir);
+  const room = await context.hostings.own.volumes.room();
+  if (request.storageBytes > room.freeBytes) throw noRoom(request.storageBytes, room);
 }

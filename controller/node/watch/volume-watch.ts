@@ -114,7 +114,7 @@ export class VolumeWatch {
   async #lookAtHost(): Promise<void> {
     const { hostings, clock } = this.service.context;
     const { volumes } = hostings.own;
-    this.#hostHasRoom = (await volumes.freeBytes().catch(() => 0)) > 0;
+    this.#hostHasRoom = ((await volumes.room().catch(() => undefined))?.freeBytes ?? 0) > 0;
     if (!this.#hostHasRoom) this.#fullAt = clock.monotonic();
   }
 
