@@ -35,6 +35,12 @@ export interface Warning {
 
 export const warn = (kind: WarningKind, text: string): Warning => ({ kind, text });
 
+/** Names that a warning shows. */
+const MOST_NAMED = 3;
+
+export const someOf = (names: readonly string[]): string =>
+  names.slice(0, MOST_NAMED).join(', ') + (names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '');
+
 /** What only says again, for each node and file, that something they all depend on is away; its advice would not help. */
 const EXPLAINED: readonly WarningKind[] = [
   'node-lost',

@@ -1,5 +1,5 @@
 /** What an operator should know about nodes, each with what to do. Pure. */
-import { warn, type Warning, type WarningKind } from '../cause/warnings.js';
+import { someOf, warn, type Warning, type WarningKind } from '../cause/warnings.js';
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { isReadable, isWritable, type VolumeCondition } from '../../shared/volume-state.js';
 import type { NodeRecord } from '../store/port/store.js';
@@ -26,10 +26,11 @@ export interface WatchedNode {
 const FULL_VOLUME_PERCENT = 90;
 const FULL_MEMORY_PERCENT = 95;
 
-export function nodeWarnings(nodes: readonly WatchedNode[]): Warning[] {
+/** `isHostShort`: the host's disk is nearly full, of which there is a warning besides. */
+export function nodeWarnings(nodes: readonly WatchedNode[], isHostShort: boolean): Warning[] {
   return [
     ...nodes.flatMap((node) => [...stateWarning(node), ...volumeWarning(node), ...roomWarnings(node)]),
-    ...placeWarning(nodes),
+    ...placeWarning(nodes, isHostShort),
   ];
 }
 
@@ -90,12 +91,28 @@ function roomWarnings({ record: { name, status }, report }: WatchedNode): Warnin
   return warnings;
 }
 
+const ROOM_FIRST = "make room on the host's disk, which is nearly full";
+
 /** Of a cluster that has nodes, but none that takes anything. */
-function placeWarning(nodes: readonly WatchedNode[]): Warning[] {
+function placeWarning(nodes: readonly WatchedNode[], isHostShort: boolean): Warning[] {
   const takes = ({ record, volume }: WatchedNode): boolean =>
     record.status === 'Running' && !record.cordoned && !record.draining && isWritable(volume.state);
   if (nodes.length === 0 || nodes.some(takes)) return [];
-  return [warn('no-place', 'no node takes new data: start or uncordon one, or add one with nexus node create NAME')];
+  // Their own warnings say how; who runs and takes data but for its volume is neither to be started nor uncordoned.
+  const unfit = nodes.filter(
+    ({ record, volume }) =>
+      hasFigures(record.status) && !record.cordoned && !record.draining && !isWritable(volume.state),
+  );
+  const volumes = `the volumes of ${someOf(unfit.map(({ record }) => record.name))}`;
+  const mend = isHostShort ? `${ROOM_FIRST}, then ${volumes} can be mended` : `mend ${volumes}`;
+  const advice = [
+    ...(unfit.length === 0 ? [] : [mend]),
+    ...(unfit.length === 0 && isHostShort ? [ROOM_FIRST] : []),
+    ...(unfit.length === nodes.length ? [] : ['start or uncordon one']),
+    // Another one would be on the same disk.
+    ...(isHostShort ? [] : ['add one with nexus node create NAME']),
+  ];
+  return [warn('no-place', `no node takes new data: ${advice.join(', or ')}`)];
 }
 
 /** Whole percent, rounded down; 0 where there is no limit. */

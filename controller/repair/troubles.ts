@@ -2,7 +2,7 @@
  * Files that a survey of all chunks found in trouble: counted for status and metrics, and told to their owners once.
  * What each file is follows the same rules as file/health.ts.
  */
-import type { FileId } from '../../shared/ids.js';
+import type { FileId, NodeId } from '../../shared/ids.js';
 import { worse, type FileHealth } from '../file/health.js';
 import type { StoredChunk } from '../store/port/replicas.js';
 import type { RepairDeps } from './deps.js';
@@ -21,19 +21,24 @@ export interface TroubleSummary {
   /** Some of the files, the worst first. */
   readonly lostFiles: readonly FileId[];
   readonly filesInTrouble: Readonly<Record<Trouble, number>>;
+  /** Nodes that have whole copies of what can't be read. */
+  readonly lostOn: readonly NodeId[];
 }
 
 export const NO_TROUBLE: TroubleSummary = {
   lostFiles: [],
   filesInTrouble: { unavailable: 0, damaged: 0, lost: 0 },
+  lostOn: [],
 };
 
 /** Of one survey. */
 export class Troubles {
   readonly #files = new Map<FileId, Trouble>();
+  readonly #holders = new Set<NodeId>();
 
   /** A chunk without a whole copy that can be read now. */
   add({ fileId, replicas }: StoredChunk): void {
+    for (const { nodeId, state } of replicas) if (state === 'ready') this.#holders.add(nodeId);
     const has = (state: string): boolean => replicas.some((copy) => copy.state === state);
     const trouble = has('ready') ? 'unavailable' : has('corrupt') ? 'damaged' : 'lost';
     const known = this.#files.get(fileId);
@@ -46,7 +51,7 @@ export class Troubles {
     for (const trouble of this.#files.values()) filesInTrouble[trouble] += 1;
     const of = (wanted: Trouble): FileId[] => [...this.#files].filter(([, is]) => is === wanted).map(([id]) => id);
     const worstFirst = [...of('lost'), ...of('damaged'), ...of('unavailable')];
-    return { lostFiles: worstFirst.slice(0, NAMED_FILES), filesInTrouble };
+    return { lostFiles: worstFirst.slice(0, NAMED_FILES), filesInTrouble, lostOn: [...this.#holders] };
   }
 
   /** What became damaged or lost since `before`; of a great loss the rest is in the list of files. */

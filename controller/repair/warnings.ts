@@ -1,5 +1,5 @@
 /** What an operator should know about copies that are missing, with what to do. Pure. */
-import { warn, type Warning } from '../cause/warnings.js';
+import { someOf, warn, type Warning } from '../cause/warnings.js';
 
 export interface WatchedRepair {
   /** Chunks that can't be read now. */
@@ -8,9 +8,11 @@ export interface WatchedRepair {
   readonly lostFiles: readonly string[];
   readonly filesInTrouble: { readonly unavailable: number; readonly damaged: number; readonly lost: number };
   readonly blocked: readonly string[];
+  /** Names of the nodes that have copies of them. */
+  readonly holders: readonly string[];
 }
 
-export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked }: WatchedRepair): Warning[] {
+export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked, holders }: WatchedRepair): Warning[] {
   const { unavailable, damaged, lost } = filesInTrouble;
   const counts = [
     ...(lost > 0 ? [`${lost} lost`] : []),
@@ -18,7 +20,9 @@ export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked 
     ...(unavailable > 0 ? [`${unavailable} unavailable`] : []),
   ];
   const advice = [
-    ...(unavailable > 0 ? ['start or restart the nodes that are down'] : []),
+    ...(unavailable > 0
+      ? [`start or restart the nodes that ${holders.length === 0 ? 'are down' : `have them: ${someOf(holders)}`}`]
+      : []),
     ...(lost + damaged > 0 ? ['nexus file ls --lost lists what to store again from where it came'] : []),
   ];
   return [

@@ -164,13 +164,15 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
 function warnings({ context, snapshot, upkeep, gateway, ownLog, mail }: ClusterDeps): readonly Warning[] {
   const { registry, hostings, causes } = context;
   const { problem } = gateway();
+  const repair = upkeep.repair.status();
+  const hostWarnings = context.hostRoom.warnings;
   return withCause(causes.current, [
     ...snapshot.warnings.map((text) => warn('database-lost', text)),
     ...logWarnings(ownLog).map((text) => warn('log-unwritten', text)),
     ...mail.warnings.map((text) => warn('mail', text)),
     ...(problem === '' ? [] : [warn('gateway-down', `the gateway is not up: ${problem}`)]),
-    ...repairWarnings(upkeep.repair.status()),
-    ...context.hostRoom.warnings.map((text) => warn('host-disk', text)),
+    ...repairWarnings({ ...repair, holders: repair.lostOn.flatMap((id) => registry.get(id)?.name ?? []) }),
+    ...hostWarnings.map((text) => warn('host-disk', text)),
     ...registry
       .list()
       .flatMap(({ id, name }) => registry.misconduct.warning(id, name))
@@ -181,6 +183,7 @@ function warnings({ context, snapshot, upkeep, gateway, ownLog, mail }: ClusterD
         const agent = registry.agent(record.id);
         return { record, report: agent?.report, volume: conditionOf(agent) };
       }),
+      hostWarnings.length > 0,
     ),
   ]);
 }

@@ -43,7 +43,7 @@ function node(
   state: WatchedNode['volume']['state'] = 'ok',
 ): Warning[] {
   const record = { name: 'a', status, statusReason: 'because', cordoned: false, draining: false };
-  return nodeWarnings([{ record, report: { ...ROOMY, ...report }, volume: { state, reason: 'because' } }]);
+  return nodeWarnings([{ record, report: { ...ROOMY, ...report }, volume: { state, reason: 'because' } }], false);
 }
 
 const trouble = { unavailable: 1, damaged: 1, lost: 1 };
@@ -80,9 +80,15 @@ const CASES: Readonly<Record<WarningKind, () => readonly Warning[]>> = {
   'gateway-down': () =>
     ofKind('gateway-down', [silentGateway(7, '/run/nexus/gateway.log'), endedGateway('signal SIGKILL', '/run/x.log')]),
   'chunks-unreadable': () =>
-    repairWarnings({ lostChunks: 3, lostFiles: ['1', '2', '3'], blocked: [], filesInTrouble: trouble }),
+    repairWarnings({ lostChunks: 3, lostFiles: ['1', '2', '3'], blocked: [], holders: ['a'], filesInTrouble: trouble }),
   'repair-blocked': () =>
-    repairWarnings({ lostChunks: 0, lostFiles: [], blocked: ['no room; add one'], filesInTrouble: trouble }),
+    repairWarnings({
+      lostChunks: 0,
+      lostFiles: [],
+      blocked: ['no room; add one'],
+      holders: [],
+      filesInTrouble: trouble,
+    }),
   'host-disk': () => ofKind('host-disk', roomWarning(DISK, 90)),
   'runtime-caveat': () => ofKind('runtime-caveat', new ProcessRuntime({ runDir: '', agentScript: '' }).caveats),
   'node-failed': () => node('Failed'),

@@ -66,7 +66,7 @@ describe('the upkeep of files', () => {
       const there = (await copies(file.id)).filter(([holder]) => holder === bench.id(0)).length;
       expect(there).to.be.greaterThan(0);
       await tick();
-      const stopped = { lackingChunks: 0, lostChunks: there, lostFiles: [file.id] };
+      const stopped = { lackingChunks: 0, lostChunks: there, lostFiles: [file.id], lostOn: [bench.id(0)] };
       expect(bench.upkeep.repair.status()).to.deep.include(stopped);
       expect(await events())
         .to.include('repair.blocked')
@@ -74,7 +74,7 @@ describe('the upkeep of files', () => {
       bench.nodes.change(bench.id(0), { readable: true, schedulable: true });
       bench.upkeep.wake();
       await tick();
-      expect(bench.upkeep.repair.status()).to.deep.include({ lostChunks: 0, lostFiles: [] });
+      expect(bench.upkeep.repair.status()).to.deep.include({ lostChunks: 0, lostFiles: [], lostOn: [] });
     });
 
     it('counts the files that are in trouble, and tells owners once of what is damaged or lost', async () => {

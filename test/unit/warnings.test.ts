@@ -38,12 +38,14 @@ const repair = ({
   lostChunks: 0,
   lostFiles: [],
   blocked: [],
+  holders: [],
   filesInTrouble: { unavailable, damaged, lost },
   ...rest,
 });
 
 const textsOf = (warnings: readonly Warning[]): string[] => warnings.map(({ text }) => text);
-const nodeWarnings = (nodes: readonly WatchedNode[]): string[] => textsOf(warningsOfNodes(nodes));
+const nodeWarnings = (nodes: readonly WatchedNode[], isHostShort = false): string[] =>
+  textsOf(warningsOfNodes(nodes, isHostShort));
 const repairWarnings = (repair: WatchedRepair): string[] => textsOf(warningsOfRepair(repair));
 
 describe('warnings', () => {
@@ -108,6 +110,18 @@ describe('warnings', () => {
     ]);
   });
 
+  it('send nobody to start, uncordon or add a node where the volumes are what fails', () => {
+    const readOnly = [node('a', { volume: 'read-only' }), node('b', { volume: 'read-only' })];
+    const place = (nodes: readonly WatchedNode[], isHostShort: boolean) =>
+      nodeWarnings(nodes, isHostShort).filter((text) => text.startsWith('no node takes new data'));
+    expect(place(readOnly, true)).to.deep.equal([
+      "no node takes new data: make room on the host's disk, which is nearly full, then the volumes of a, b can be mended",
+    ]);
+    expect(place([...readOnly, node('c', { status: 'Stopped' })], false)).to.deep.equal([
+      'no node takes new data: mend the volumes of a, b, or start or uncordon one, or add one with nexus node create NAME',
+    ]);
+  });
+
   it('of damaged and lost files do not send to nodes that run', () => {
     const [lost] = repairWarnings(repair({ lostChunks: 1, lostFiles: ['3f2a'], damaged: 1 }));
     expect(lost).to.equal(
@@ -117,9 +131,17 @@ describe('warnings', () => {
 
   it('tell of chunks that cannot be reached, and why copies cannot be made', () => {
     const [lost, blocked] = repairWarnings(
-      repair({ lostChunks: 2, lostFiles: ['a', 'b', 'c'], unavailable: 3, blocked: ['no room; add one'] }),
+      repair({
+        lostChunks: 2,
+        lostFiles: ['a', 'b', 'c'],
+        unavailable: 3,
+        blocked: ['no room; add one'],
+        holders: ['n1', 'n2', 'n3', 'n4', 'n5'],
+      }),
     );
-    expect(lost).to.match(/of 3 unavailable file\(s\): a, b, c \.\.\.; start or restart the nodes that are down$/);
+    expect(lost).to.match(
+      /of 3 unavailable file\(s\): a, b, c \.\.\.; start or restart the nodes that have them: n1, n2, n3 and 2 more$/,
+    );
     expect(blocked).to.match(/cannot be repaired: no room; add one$/);
   });
 
