@@ -5,6 +5,9 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
+/** Room on a disk with less than which a log line, or a file of a database, finds none: it counts as full. */
+export const FULL_DISK_BYTES = 64 * KIB;
+
 /** Bytes in every chunk but a file's last: large enough to amortise a round trip, small enough to hold a few in memory. */
 export const CHUNK_SIZE_BYTES = 10 * MIB;
 

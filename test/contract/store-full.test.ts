@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { expect } from 'chai';
 import { DataSource, type EntityManager } from 'typeorm';
+import { translateSqliteError } from '../../controller/store/sqlite/errors.js';
 import { SqliteTransactions } from '../../controller/store/sqlite/transactions.js';
 import { WriteQueue } from '../../controller/store/typeorm/write-queue.js';
 import { createLogger } from '../../shared/log.js';
@@ -129,6 +130,16 @@ describe('writes to SQLite when its room ends', () => {
     await write(3);
     expect(connections).to.equal(2);
     expect(stored()).to.deep.equal([1, 3]);
+  });
+
+  it('takes a failure of the disk for want of room where it has none', () => {
+    const thrown = Object.assign(new Error('disk I/O error'), { code: 'SQLITE_IOERR_SHMSIZE' });
+    // It never has a free byte.
+    expect(translateSqliteError(thrown, '/proc/nexus.db')).to.deep.include({
+      code: 'resource_exhausted',
+      message: '/proc/nexus.db: the disk is full; make room on it',
+    });
+    expect(translateSqliteError(thrown, path)).to.deep.include({ code: 'internal' });
   });
 
   const expectRefusal = async (work: Promise<unknown>, code: string): Promise<void> => {

@@ -1,6 +1,9 @@
 /** What SQLite's result codes mean to Nexus: one table, matched by the driver's code and never by text. */
+import { statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { QueryFailedError } from 'typeorm';
 import { NexusError, type ErrorCode } from '../../../shared/errors.js';
+import { FULL_DISK_BYTES } from '../../../shared/limits.js';
 
 interface Meaning {
   readonly code: ErrorCode;
@@ -37,11 +40,22 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
 /** A thrown value of the driver (bare or wrapped by TypeORM) as a NexusError; others pass unchanged. */
 export function translateSqliteError(thrown: unknown, path: string): unknown {
   const cause: unknown = thrown instanceof QueryFailedError ? thrown.driverError : thrown;
-  const code = codeOf(cause);
+  const found = codeOf(cause);
+  const code = found.startsWith('SQLITE_IOERR') && isFull(dirname(path)) ? 'SQLITE_FULL' : found;
   const meaning = MEANINGS[code] ?? MEANINGS[code.split('_').slice(0, 2).join('_')];
   if (meaning === undefined) return thrown;
   const message = meaning.code === 'already_exists' ? meaning.says : `${path}: ${meaning.says}`;
-  return new NexusError(meaning.code, message, { sqlite_code: code }, { cause: thrown });
+  return new NexusError(meaning.code, message, { sqlite_code: found }, { cause: thrown });
+}
+
+/** Files beside the database that can't be made or grown are a failure of the disk to SQLite, also for want of room. */
+function isFull(folder: string): boolean {
+  try {
+    const { bavail, bfree, bsize } = statfsSync(folder);
+    return (process.getuid?.() === 0 ? bfree : bavail) * bsize < FULL_DISK_BYTES;
+  } catch {
+    return false;
+  }
 }
 
 const codeOf = (thrown: unknown): string =>
