@@ -13,7 +13,7 @@ import { CONTROLLER_LOG } from '../shared/config/instance.js';
 import { keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
 import { NexusError, toNexusError } from '../shared/errors.js';
 import { MIB } from '../shared/limits.js';
-import { createProcessLog, type ProcessLog } from '../shared/log.js';
+import { createProcessLog, orLastWord, type ProcessLog } from '../shared/log.js';
 import { UndoStack } from '../shared/async/undo.js';
 import { VERSION } from '../shared/version.js';
 import { openInstance } from './compose/instance.js';
@@ -36,7 +36,7 @@ const IDENTITY_UPKEEP_PERIOD_MS = 60_000;
 const GATEWAY_PERIOD_MS = 200;
 
 async function main(): Promise<void> {
-  const settings = loadSettings({ flags: flags(), file: undefined });
+  const settings = orLastWord('controller', () => loadSettings({ flags: flags() }));
   const processLog = openLog(settings);
   const { log } = processLog;
   const asked = new AbortController();

@@ -11,7 +11,7 @@ import { toNexusError } from '../shared/errors.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
 import { GATEWAY_LOG } from '../shared/config/instance.js';
 import { MIB } from '../shared/limits.js';
-import { createProcessLog, type ProcessLog } from '../shared/log.js';
+import { createProcessLog, orLastWord, type ProcessLog } from '../shared/log.js';
 import { REQUEST_BYTES, Shares } from '../shared/shares.js';
 import { createApp } from './app.js';
 import { ChunkRelay } from './chunks/relay.js';
@@ -24,7 +24,7 @@ import { readersOf } from './metrics/readers.js';
 import { dropPrivileges } from './privileges.js';
 
 async function main(): Promise<void> {
-  const settings = loadSettings({ flags: flags() });
+  const settings = orLastWord('gateway', () => loadSettings({ flags: flags() }));
   const processLog = openLog(settings);
   const { log, sink } = processLog;
   try {

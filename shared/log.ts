@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { fstatSync, statSync } from 'node:fs';
 import { pino, type Logger } from 'pino';
+import { toNexusError } from './errors.js';
 import { beginLogAnew } from './log-files.js';
 import { dropNotice, LogSink, type FileBound } from './log-sink.js';
 
@@ -38,6 +39,17 @@ const standardOutput = {
     process.stdout.write(line);
   },
 };
+
+/** For what comes before a process has its log, as its settings do: a failure is its one line, and ends it with exit code 1. */
+export function orLastWord<Result>(name: string, work: () => Result): Result {
+  try {
+    return work();
+  } catch (error) {
+    const { code, details, message } = toNexusError(error);
+    createLogger(name, 'error').fatal({ code, details }, message);
+    process.exit(1);
+  }
+}
 
 export interface ProcessLog {
   readonly log: Logger;

@@ -1,6 +1,7 @@
 /** Starting and awaiting the controller's process. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import { mkdir, open, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
@@ -9,7 +10,7 @@ import { AWAITING_LOCK, CONTROLLER_LOG } from '../../shared/config/instance.js';
 import type { Settings } from '../../shared/config/settings.js';
 import { isErrorCode, NexusError } from '../../shared/errors.js';
 import { raiseLimits } from '../../shared/host/limits.js';
-import { KIB } from '../../shared/limits.js';
+import { FULL_DISK_BYTES } from '../../shared/limits.js';
 import type { Context } from '../runner/context.js';
 import { openController, type Controller } from '../connect/connection.js';
 import { controllerProgram } from '../local/project.js';
@@ -25,8 +26,8 @@ const PATIENCE_MS = 3000;
 const OTHERS_TIMEOUT_MS = 60_000;
 /** A log on a full disk says nothing: the controller is asked now and then, whatever its log says. */
 const ASK_PERIOD_MS = 1000;
-/** With less a log line, or a database, has no room. */
-const FULL_BYTES = 64 * KIB;
+/** Characters of an error of Node itself that are quoted. */
+const MOST_SAID = 200;
 /** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
 const NODE_FLAGS = ['--max-semi-space-size=2', NO_DEBUGGER];
 
@@ -63,6 +64,7 @@ async function pidOf(controller: Controller): Promise<number | undefined> {
 
 /** Detached, in a session of its own, with its output in <state>/controller.log. Returns when it serves. */
 export async function startController(context: Context, settings: Settings): Promise<Controller> {
+  assertConfigStays(context);
   await raiseLimits();
   const made = await mkdir(settings.stateDir, { recursive: true, mode: 0o700 });
   const path = controllerLog(settings);
@@ -154,7 +156,7 @@ async function notStarted(context: Context, settings: Settings, isOthers: boolea
 /** Why there is nothing in the log, where that is so. */
 async function wordOnDisk(folder: string): Promise<string> {
   const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize < FULL_BYTES ? `; the disk under ${folder} is full: make room on it, then try again` : '';
+  return bavail * bsize < FULL_DISK_BYTES ? `; the disk under ${folder} is full: make room on it, then try again` : '';
 }
 
 /** A first start that failed leaves nothing, unless there is more to read than the error says. */
@@ -177,13 +179,35 @@ function settingFlags(settings: Settings): string[] {
   ].flat();
 }
 
+/**
+ * The settings file is read here and again by the controller, which has neither these descriptors nor what a pipe gave.
+ * Code: invalid_argument.
+ */
+export function assertConfigStays(context: Context): void {
+  const config = configOf(context);
+  if (config === undefined) return;
+  const path = resolve(config);
+  const isPassing =
+    /^\/(dev\/(fd\/|std)|proc\/)/.test(path) || statSync(path, { throwIfNoEntry: false })?.isFIFO() === true;
+  if (!isPassing) return;
+  throw new NexusError(
+    'invalid_argument',
+    `settings file ${config}: the controller needs one that stays, no pipe or open descriptor; write it to a file`,
+  );
+}
+
+function configOf({ options, streams }: Context): string | undefined {
+  const config = options.config ?? streams.env['NEXUS_CONFIG'];
+  return config === '' ? undefined : config;
+}
+
 /** What would act before the controller's first line is left out; the rest it sorts out itself. */
 function controllerEnvironment(context: Context): NodeJS.ProcessEnv {
   const { env } = context.streams;
   const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !/^(NODE_(?!EXTRA_CA_CERTS)|LD_)/.test(name)));
-  const config = context.options.config ?? env['NEXUS_CONFIG'];
+  const config = configOf(context);
   // It does not run in this folder.
-  return { ...kept, ...(config === undefined || config === '' ? {} : { NEXUS_CONFIG: resolve(config) }) };
+  return { ...kept, ...(config === undefined ? {} : { NEXUS_CONFIG: resolve(config) }) };
 }
 
 /** What was said since the log had `before` bytes. One that has become shorter began anew meanwhile. */
@@ -213,11 +237,17 @@ async function startFailure(settings: Settings, before: number): Promise<NexusEr
     // Not a log line: an error of Node itself.
   }
   const word = await wordOnDisk(settings.stateDir);
-  return new NexusError('internal', `the controller ended at once; see ${path}: ${last}${word}`);
+  // Cut short, or with a stack: for those who read logs.
+  const said = lines.findLast((line) => /^[A-Za-z]*Error\b/.test(line))?.slice(0, MOST_SAID);
+  return new NexusError(
+    word === '' ? 'internal' : 'resource_exhausted',
+    `the controller ended at once; see ${path}${said === undefined || word !== '' ? '' : `: ${said}`}${word}`,
+  );
 }
 
 /** In the foreground, with its log on this terminal; the exit code is the controller's. */
 export async function runController(context: Context, settings: Settings): Promise<number> {
+  assertConfigStays(context);
   await raiseLimits();
   const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
     stdio: 'inherit',

@@ -4,7 +4,7 @@ import { NexusError } from '../../shared/errors.js';
 import { command, type AnyCommand } from '../runner/command.js';
 import type { Context } from '../runner/context.js';
 import type { Controller } from '../connect/connection.js';
-import { findController, runController, startController } from './daemon.js';
+import { assertConfigStays, findController, runController, startController } from './daemon.js';
 import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { statusShape } from '../runner/shapes.js';
 
@@ -33,6 +33,7 @@ export const up = command({
   ],
   run: async (input, context) => {
     const { settings } = locate(context, input.runtime);
+    assertConfigStays(context);
     await context.becomeRootIfNeeded();
     if (input.foreground && input.demo)
       throw new NexusError('invalid_argument', '--demo and --foreground exclude each other');
@@ -78,6 +79,7 @@ export const daemon: AnyCommand = command({
   examples: [['nexus daemon', 'as root']],
   run: async (input, context) => {
     const { settings } = locate(context, input.runtime);
+    assertConfigStays(context);
     await context.becomeRootIfNeeded();
     return await runController(context, settings);
   },

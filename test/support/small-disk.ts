@@ -25,7 +25,8 @@ export class SmallDisk {
   }
 
   remove(): void {
-    execFileSync('umount', [this.path]);
+    // Lazy: a process that has just ended is gone a moment before the kernel has closed its files.
+    execFileSync('umount', ['--lazy', this.path]);
     rmdirSync(this.path);
   }
 }

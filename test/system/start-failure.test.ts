@@ -210,6 +210,48 @@ describe('a start that fails', function () {
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });
 
+  it('is told as what it is on a disk that was filled after a clean end, however often it is tried', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nexus-full-'));
+    const disk = new SmallDisk(join(folder, 'disk'), 64);
+    const stateDir = join(disk.path, 'state');
+    const cluster = new TestCluster({ runtime: 'process', env: { NEXUS_STATE_DIR: stateDir } });
+    try {
+      await cluster.ok('up');
+      await cluster.ok('down');
+      disk.fill();
+      for (let attempt = 0; attempt < 4; attempt++) {
+        const { code, stderr } = await cluster.run('up');
+        expect(stderr)
+          .to.match(/^nexus: .*the disk .*is full.*\n$/)
+          .and.not.include('{"');
+        expect(code, stderr).to.equal(4);
+      }
+      disk.free();
+      await cluster.ok('up');
+    } finally {
+      disk.free();
+      await cluster.run('down', '--purge');
+      disk.remove();
+      rmSync(folder, { recursive: true });
+      rmSync(cluster.folder, { recursive: true });
+    }
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
+  it('for a wrong setting is one line of the log, without a stack', async () => {
+    for (const program of ['controller', 'gateway']) {
+      const child = spawn(process.execPath, [join(PROJECT, 'dist', program, 'main.js')], {
+        env: { PATH: process.env['PATH'], NEXUS_CONFIG: '/nonexistent/nexus.yaml' },
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+      const ended = once(child, 'exit') as Promise<[number]>;
+      const [stdout, stderr, [code]] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+      expect([code, stderr], program).to.deep.equal([1, '']);
+      expect(stdout.trim().split('\n'), program).to.have.length(1);
+      expect(JSON.parse(stdout), program).to.deep.include({ level: 60, code: 'invalid_argument' });
+    }
+  });
+
   it('does not come from a runtime that is not said again, and comes from another one that is said', async () => {
     const cluster = new TestCluster({ env: {} });
     const { NEXUS_RUNTIME: _chosen, ...plain } = cluster.env;
