@@ -47,9 +47,10 @@ export const upload = command({
     const isFolder = input.source !== '-' && (await stat(input.source).catch(() => undefined))?.isDirectory() === true;
     const controller = await context.connect();
     const target = await targetOf(controller, input.source, input.path);
-    return isFolder
-      ? await uploadFolder(controller, context, input.source, target, options)
-      : await uploadOne(controller, context, input.source, target, options);
+    const store = isFolder ? uploadFolder : uploadOne;
+    return await store(controller, context, input.source, target, options).catch(async (thrown: unknown) => {
+      throw target === input.path ? thrown : await ofOwnName(controller, input, thrown);
+    });
   },
 });
 
@@ -67,6 +68,25 @@ async function targetOf(controller: Controller, source: string, path: string): P
   throw new NexusError(
     'invalid_argument',
     `${path} is a folder; say what the file is to be called: ${childPath(path, 'NAME')}`,
+  );
+}
+
+/** Into a folder: a refusal of the path is one of what the source is called here, unless it is of the folder's. */
+async function ofOwnName(
+  controller: Controller,
+  { source, path }: { readonly source: string; readonly path: string },
+  thrown: unknown,
+): Promise<unknown> {
+  if (!(thrown instanceof NexusError) || thrown.details['field'] !== 'path') return thrown;
+  const isFolders = await findEntry(controller, path).then(
+    () => false,
+    () => true,
+  );
+  if (isFolders) return thrown;
+  const name = visible(basename(resolve(source)));
+  return new NexusError(
+    thrown.code,
+    `"${name}" can't be its name in the cluster; say another one: ${childPath(path, 'NAME')}`,
   );
 }
 

@@ -6,7 +6,7 @@ import { constants, openSync } from 'node:fs';
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { NexusError } from '../../shared/errors.js';
+import { errnoOf, NexusError } from '../../shared/errors.js';
 import { systemError } from './system-error.js';
 
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
@@ -22,6 +22,7 @@ export type LocalFile =
 /** Codes: not_found, permission_denied, invalid_argument (a folder; `advice` says what to do with one; a device, a socket). */
 export async function openForReading(path: string, advice: string): Promise<LocalFile> {
   const unopened = (thrown: unknown): Error =>
+    notUtf8(thrown, path) ??
     systemError(thrown, `cannot read ${path === '' ? '""' : path}`, 'give the path of a file that you can read');
   const found = await stat(path).catch((thrown: unknown) => {
     throw unopened(thrown);
@@ -35,7 +36,7 @@ export async function openForReading(path: string, advice: string): Promise<Loca
       throw unopened(thrown);
     }
   }
-  if (!found.isFile() && found.rdev !== DEV_NULL) throw notAFile(path);
+  if (!found.isFile() && found.rdev !== DEV_NULL) throw notAFile(path, found.isSocket());
   const file = await open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY).catch((thrown: unknown) => {
     throw unopened(thrown);
   });
@@ -49,8 +50,21 @@ export const unreadable = (what: string, thrown: unknown): unknown =>
     ? systemError(thrown, `cannot read ${what}`, 'give a file that can be read to its end')
     : thrown;
 
-const notAFile = (path: string): NexusError =>
+const notAFile = (path: string, isSocket: boolean): NexusError =>
   new NexusError(
     'invalid_argument',
-    `${path} is neither file nor pipe; send what it gives to standard input: cat ${path} | nexus ... -`,
+    isSocket
+      ? `${path} is a socket, which can't be read as a file; give a file or a pipe`
+      : `${path} is neither file nor pipe; send what it gives to standard input: cat ${path} | nexus ... -`,
   );
+
+/** Node has put U+FFFD where the bytes of an argument were not UTF-8, and no file is called like that. */
+const notUtf8 = (thrown: unknown, path: string): NexusError | undefined =>
+  errnoOf(thrown) !== 'ENOENT' || !path.includes('\ufffd')
+    ? undefined
+    : new NexusError(
+        'not_found',
+        `cannot read ${path}: its name is not UTF-8; send it to standard input: nexus ... - <FILE (file upload: - --name NAME)`,
+        {},
+        { cause: thrown },
+      );

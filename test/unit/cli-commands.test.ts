@@ -1,7 +1,8 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
@@ -664,6 +665,44 @@ describe('a failure of one of several', () => {
     expect((await controller.run(['file', 'upload', path, '--name', 'a/b'])).stderr).to.equal(
       'nexus: --name: must be a plain file name\n',
     );
+  });
+});
+
+describe('a settings file that does not stay', () => {
+  it('starts no controller, which would read it again', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'nexus-config-'));
+    try {
+      const pipe = join(folder, 'pipe');
+      execFileSync('mkfifo', [pipe]);
+      for (const line of [['up'], ['up', '--foreground'], ['daemon']]) {
+        const [outcome] = await Promise.all([
+          runNexus([...line, '--config', pipe], { NEXUS_RUNTIME: 'process', NEXUS_STATE_DIR: join(folder, 'state') }),
+          writeFile(pipe, 'default-replicas: 2\n'),
+        ]);
+        expect(outcome).to.deep.equal({
+          exitCode: 2,
+          stdout: '',
+          stderr: `nexus: settings file ${pipe}: the controller needs one that stays, no pipe or open descriptor; write it to a file\n`,
+        });
+      }
+      expect(await readdir(folder)).to.deep.equal(['pipe']);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+describe('a file of the caller’s that can’t be opened', () => {
+  it('is told of with what helps: a name that is not UTF-8, a socket', async () => {
+    await using controller = await FakeController.start({});
+    const told = await controller.run(['file', 'upload', join(controller.folder, 'bad\ufffd')]);
+    expect(told.exitCode).to.equal(3);
+    expect(told.stderr).to.match(/bad\ufffd: its name is not UTF-8; send it to standard input: .* - --name NAME\)\n$/);
+    expect(await controller.run(['file', 'upload', controller.socket])).to.deep.equal({
+      exitCode: 2,
+      stdout: '',
+      stderr: `nexus: ${controller.socket} is a socket, which can't be read as a file; give a file or a pipe\n`,
+    });
   });
 });
 

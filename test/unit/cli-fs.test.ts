@@ -208,6 +208,27 @@ describe('nexus fs', () => {
     });
   });
 
+  it('says of a name that the source has here, and nobody typed as PATH, that it is the wrong one', async () => {
+    const wrong = ({ path }: { path: string }): unknown => {
+      const problem = 'must hold no control characters';
+      if (path.includes('\n')) throw new NexusError('invalid_argument', `path: ${problem}`, { field: 'path', problem });
+      return { entry: entry(path, 'folder') };
+    };
+    const answers = { statEntry: answer(wrong), makeFolder: answer(wrong), openFsUpload: answer(wrong) };
+    await using(answers, async (controller) => {
+      const [file, folder] = ['a\nb', 'c\nd'].map((name) => join(controller.folder, name)) as [string, string];
+      await writeFile(file, '');
+      await mkdir(folder);
+      const own = (name: string): string =>
+        `nexus: "${name}" can't be its name in the cluster; say another one: /NAME\n`;
+      expect((await controller.run(['fs', 'upload', file, '/'])).stderr).to.equal(own('a?b'));
+      expect((await controller.run(['fs', 'upload', folder, '/'])).stderr).to.equal(own('c?d'));
+      expect((await controller.run(['fs', 'upload', file, '/e\nf/'])).stderr).to.equal(
+        'nexus: PATH: must hold no control characters\n',
+      );
+    });
+  });
+
   it('says of a file that is stored that it is, also where its entry cannot be looked at afterwards', async () => {
     let isStored = false;
     const answers = {
