@@ -40,7 +40,7 @@ const standardOutput = {
   },
 };
 
-/** For what comes before a process has its log, as its settings do: a failure is its one line, and ends it with exit code 1. */
+/** Runs work that precedes the log, such as loading settings: a failure is one line and exit code 1. */
 export function orLastWord<Result>(name: string, work: () => Result): Result {
   try {
     return work();

@@ -56,7 +56,7 @@ export const down = command({
   },
 });
 
-/** What is left of a folder: files, and folders that are empty with a slash at their end. */
+/** Lists the leftovers of a folder: files, and empty folders with a slash at their end. */
 function leftBelow(folder: string): string[] {
   if (!existsSync(folder)) return [];
   const entries = readdirSync(folder, { withFileTypes: true });

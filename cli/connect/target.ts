@@ -15,7 +15,7 @@ export interface Target {
 export interface TargetSources {
   readonly flags: Partial<Record<SettingName, string>>;
   readonly file: string | undefined;
-  /** What is in the file, where it has been read already. */
+  /** The file's content, if it has been read already. */
   readonly text?: string | undefined;
   readonly env: NodeJS.ProcessEnv;
   readonly uid?: number;

@@ -38,7 +38,7 @@ export async function openPieces(path: string, context: Context, adviceForFolder
 /** Fails with what `unreadable` says; destroying either ends both. */
 function inOurWords(stream: Readable, what: string): Readable {
   const pieces = new PassThrough({ highWaterMark: MIB });
-  // Whoever reads then, or later, gets it; before that it must not end the process.
+  // Delivered to a reader, now or later. Unheard, the error event would end the process.
   pieces.on('error', () => undefined);
   stream.once('error', (thrown) => pieces.destroy(unreadable(what, thrown) as Error));
   pieces.once('close', () => stream.destroy());

@@ -13,7 +13,7 @@ const NODES = {
 } as const;
 const MAX_GRACE_MS = 600_000;
 
-/** Of these the controller finishes what it has begun, whoever waits for it. */
+/** The controller finishes these once begun, even if the caller goes away. */
 const GOES_ON = 'what had begun goes on; nexus node ls tells how it ended';
 
 /** One interrupted call tells by itself what becomes of it; of several `eachNode` does. */

@@ -3,7 +3,7 @@
  * name, or they mean several of ours, and then the refusal says which. Help and completion offer our own words alone.
  */
 
-/** What is typed instead; a text is said to the person, as there is more than one way or none. */
+/** The words to use instead; a text is shown where there is more than one way, or none. */
 type Alias = readonly string[] | string;
 type Aliases = Readonly<Record<string, Alias>>;
 

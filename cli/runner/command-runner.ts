@@ -141,7 +141,7 @@ function locate(argv: readonly string[]): Located {
   return { entry, words: wordsOf(way), flags, rest: argv.slice(at) };
 }
 
-/** What a verb that stands before the kind of thing means. Code: invalid_argument. */
+/** Resolves a verb that stands before its noun, as in kubectl. Code: invalid_argument. */
 function kindBehind(verb: string, [kind = '', name = '-']: readonly string[]): readonly string[] {
   const isOfOne = verb === 'get' && !name.startsWith('-');
   const meant = (isOfOne ? aliasOf(['describe'], kind) : undefined) ?? aliasOf([verb], kind);

@@ -42,7 +42,7 @@ export function flagHint(where: string, flag: string): string | undefined {
   return own?.[dashed] ?? FLAG_HINTS['']?.[dashed];
 }
 
-/** What the forms of output of other tools are here. */
+/** Maps output formats of other tools to ours. */
 export const OUTPUT_HINTS: Readonly<Record<string, string>> = {
   wide: 'a table has all columns that fit, and all there are in a pipe: nexus node ls | cat',
   name: SCRIPTS,

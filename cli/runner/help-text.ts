@@ -6,7 +6,7 @@ import { folded } from '../terminal/text-width.js';
 const INDENT = '  ';
 /** Where a line begins that continues another one. */
 const FURTHER = '      ';
-/** What is explained stands above its explanation where that would have less room beside it. */
+/** Puts the term above its explanation where the column beside it would be too narrow. */
 const LEAST_BESIDE = 28;
 
 /** `words` is what was typed to get there, beginning with `nexus`. */

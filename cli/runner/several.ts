@@ -10,7 +10,7 @@ export interface Failure {
   readonly error: NexusError;
 }
 
-/** What is said of one of several: its name, unless the error tells a path that ends with it. */
+/** The error line of one of several: prefixed with its name, unless the message has a path that ends with it. */
 export const namedError = ({ name, error }: Failure): NexusError =>
   name === '' || error.message.includes(`/${name}: `) ? error : error.during(name);
 

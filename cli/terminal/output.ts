@@ -21,12 +21,12 @@ export function render(value: unknown, format: 'json' | 'yaml'): string {
 export interface Column {
   readonly title: string;
   /**
-   * What happens to it when the table is wider than the terminal: `end` and `middle` cut there, with an ellipsis; `words`
+   * How it gives way when the table is wider than the terminal: `end` and `middle` cut there, with an ellipsis; `words`
    * and `anywhere` go on in further lines of the row, broken between words or wherever a line is full. What can be typed is
    * cut in its middle where something else can be typed instead, and never otherwise; prose is never cut.
    */
   readonly flexible?: 'end' | 'middle' | 'words' | 'anywhere';
-  /** What a flexible column keeps where columns can be left out instead (default 8). */
+  /** Least width of a flexible column where other columns can be left out instead (default 8). */
   readonly least?: number;
   /** May be left out when the terminal is too narrow for all: the columns with the lowest numbers go first. */
   readonly leaveOut?: number;

@@ -40,7 +40,7 @@ export class Starting {
     this.asked.throwIfAborted();
   }
 
-  /** For what only waits and makes nothing on the host: the end of the process ends it, too. */
+  /** Stops waiting when asked to end. Only for work that makes nothing on the host, since it is abandoned, not undone. */
   unlessAsked<T>(waiting: Promise<T>): Promise<T> {
     const { asked } = this;
     return new Promise((resolve, reject) => {

@@ -1,4 +1,4 @@
-/** What is stored on the nodes: files, their upkeep, virtual file systems, functions, and the state as a document. */
+/** Composes files, their upkeep, virtual file systems, functions, and the state as a document. */
 import { systemClock } from '../../shared/async/clock.js';
 import { VERSION } from '../../shared/version.js';
 import { FileMaintenance } from '../file/maintenance.js';
@@ -80,7 +80,7 @@ export async function composeStorage(
   const { volumes } = context.hostings.own;
   const path = snapshotPath(settings.stateDir);
   const snapshot = new Snapshot({ source: document, volumes, path, clock: systemClock, log });
-  // What asks agents for something would only note their silence against them.
+  // Loops that ask agents pause meanwhile: they would only note silence that is not the agents' fault.
   const unlessCut = (tick: LoopRow['tick']) => async (signal: AbortSignal) => {
     if (context.causes.silenceCounts) await tick(signal);
   };

@@ -1,5 +1,5 @@
 /**
- * What was chosen for a cluster's nodes, kept beside its state for the next start. Of all settings these are part of the
+ * Choices for a cluster's nodes, kept beside its state for the next start. Of all settings these are part of the
  * state: another value would make nodes fail, or show another cluster. What is remembered holds no secrets.
  */
 import { existsSync, readdirSync } from 'node:fs';
@@ -30,7 +30,7 @@ export type ChoiceSettings = Pick<Settings, Choice | 'stateDir'>;
 export function assertSameDatabase(settings: ChoiceSettings): void {
   const { stateDir } = settings;
   const remembered = rememberedChoices(stateDir);
-  // What an earlier version wrote names none, and has its nodes where there are some.
+  // Files of earlier versions name no database; theirs is the one that has the nodes.
   const isEarlier = remembered['runtime'] !== undefined && existsSync(join(stateDir, 'nexus.db'));
   const before = remembered['databaseUrl'] ?? (isEarlier ? SQLITE : undefined);
   const now = databaseOf(settings);
@@ -100,7 +100,7 @@ function assertSame(
 ): void {
   for (const name of names) {
     const was = before[name];
-    // What an earlier version did not remember is remembered from now on.
+    // Choices that an earlier version did not remember are added.
     if (was !== undefined && was !== now[name])
       throw new NexusError('failed_precondition', say({ name, was, is: now[name] }));
   }
@@ -130,7 +130,7 @@ const SQLITE = 'SQLite in the state folder';
 /** As far as it tells one database from another: neither user nor password. */
 function databaseOf({ databaseUrl }: Pick<Settings, 'databaseUrl'>): string {
   if (databaseUrl === undefined) return SQLITE;
-  // What is no URL is refused by the store.
+  // The store refuses text that is no URL.
   if (!URL.canParse(databaseUrl)) return withoutUser(databaseUrl);
   const { hostname, port, pathname, searchParams } = new URL(databaseUrl);
   const host = searchParams.get('host') ?? decodeURIComponent(hostname);

@@ -1,4 +1,4 @@
-/** What is the same for all kinds of nodes that live on this host: subnet, logs, folders and the bounds of silence. */
+/** Shared by all kinds of nodes that live on this host: subnet, logs, folders and the bounds of silence. */
 import { MIB } from '../../shared/limits.js';
 import type { NodeRecord } from '../store/port/store.js';
 import { nodeConfigDir, nodeLogPlace } from '../node/paths.js';
@@ -20,7 +20,7 @@ export const onThisHost = (
   logOf: ({ id }) => nodeLogPlace(settings, id),
 });
 
-/** What every runtime is told of a node. */
+/** The part of a container's specification that every runtime gets. */
 export const commonSpec = (
   { settings }: Pick<HostingDeps, 'settings'>,
   node: NodeRecord,

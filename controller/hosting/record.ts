@@ -1,5 +1,5 @@
 /**
- * What a node's record holds of the host that it lives on. Only this folder reads more of it than its kind; others ask
+ * The part of a node's record that describes its host. Only this folder reads more of it than its kind; others ask
  * here, or the node's hosting.
  */
 import { readFileSync } from 'node:fs';
@@ -7,7 +7,7 @@ import type { NodeId } from '../../shared/ids.js';
 import type { ProcessIdentity } from './runtime.js';
 import type { VolumePlace } from './volumes.js';
 
-/** Of a node that lives on this host. */
+/** Facts of a node that lives on this host. */
 interface OnThisHost {
   /** 0-based; address, uid, loop device and interface name follow from it. Unique while the node exists. */
   readonly slot: number;
@@ -44,7 +44,7 @@ export const wasStartedInThisBoot = ({ hosting }: Hosted): boolean => hosting.bo
 
 const NO_PROCESS: ProcessIdentity = { pid: 0, startTicks: '' };
 
-/** Of the node's first process; of a node without one an identity that no process has. */
+/** Identity of the node's first process; without one, an identity that no process has. */
 export const identityOf = ({ hosting }: Hosted): ProcessIdentity => hosting.process ?? NO_PROCESS;
 
 export const started = (hosting: HostingRecord, identity: ProcessIdentity): HostingRecord => ({

@@ -28,7 +28,7 @@ export const notExecutable = (command: Command): StartFailure => ({
   words: `nexus: ${programOf(command)} cannot be run in the node: it is no executable file, or user ${command.uid} may not reach it`,
 });
 
-/** What runc's process in the node says of the kernel's refusal, when runc itself has ended; see command-keeper.ts. */
+/** Matches the words of runc's process in the node, after runc itself has ended; see command-keeper.ts. */
 export const BY_FIRST_PROCESS = 'in the node: ';
 
 export const noInterpreter = (command: Command, interpreter: string): StartFailure => ({

@@ -38,7 +38,7 @@ export interface VolumeProvisioner {
   room(): Promise<VolumeRoom>;
 }
 
-/** What the host has for new volumes. */
+/** Room on the host for new volumes. */
 export interface VolumeRoom {
   /** Where they are: it may be a file system of its own. */
   readonly folder: string;

@@ -30,7 +30,7 @@ export class NodeService {
   readonly #locks = new KeyedMutex<NodeId>();
   /** Nodes that a failed verb has left between two states, with what cut it off. */
   readonly #cutOff = new Map<NodeId, string>();
-  /** What became of a start, where the store refused to note it. */
+  /** Outcomes of starts that the store refused to note. */
   readonly #unstored = new Map<NodeId, StartOutcome>();
   readonly #starts = new Semaphore(CONCURRENT_STARTS);
   readonly #stops = new Semaphore(CONCURRENT_STOPS);
@@ -368,7 +368,7 @@ export class NodeService {
       if (this.#locks.isLocked(id)) continue;
       this.#cutOff.delete(id);
       await this.#locked(id, () => this.#finish(id, why)).catch((error: unknown) => {
-        // What cut it off first is what there is to tell, not what keeps it from rest.
+        // Keeps the first cause: later failures only keep the node from coming to rest.
         if (this.#cutOff.has(id)) this.#cutOff.set(id, why);
         log.warn({ node: id, said: toNexusError(error).message }, 'a node could not be brought to rest; tried again');
       });

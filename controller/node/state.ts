@@ -52,7 +52,7 @@ export const isListening = (status: NodeStatus): boolean =>
 /** Whether what an agent reported last is what its node uses now: of one that is Lost nobody knows. */
 export const hasFigures = (status: NodeStatus): boolean => status === 'Running' || status === 'Suspect';
 
-/** What to do about a node that is not up, for whoever needs it so. */
+/** Advice for a caller who needs a node that is not up. */
 export function adviceToStart(name: string, status: NodeStatus): string {
   if (status === 'Creating') return 'it is being started: wait until nexus node ls shows it Running';
   if (status === 'Stopping') return `it is being stopped; when it is Stopped, start it with: nexus node start ${name}`;

@@ -1,5 +1,5 @@
 /**
- * What @nats-io/nkeys uses of tweetnacl, by Node's own OpenSSL; the build puts it in that package's place
+ * The part of tweetnacl that @nats-io/nkeys uses, on Node's own OpenSSL; the build puts it in that package's place
  * (deploy/build.mjs). tweetnacl computes in JavaScript, which was a third of the processor time of a controller's start
  * and a part of each agent's. The curve keys of nkeys, which nobody here has, are not there.
  */

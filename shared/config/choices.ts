@@ -1,5 +1,5 @@
 /**
- * What was chosen for a cluster's nodes, in the state folder: it holds as long as they are there. A start that names no
+ * Choices for a cluster's nodes, in the state folder: it holds as long as they are there. A start that names no
  * runtime takes the remembered one; the controller refuses one that says something else (controller/host/choices.ts).
  */
 import { readFileSync } from 'node:fs';

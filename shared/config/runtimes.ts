@@ -1,12 +1,12 @@
 /**
- * What can be asked for as `--runtime`, and the kind of hosting that it means. Facts that the command line and `nexus
+ * Values of `--runtime`, and the kind of hosting that each means. Facts that the command line and `nexus
  * doctor` need before a controller runs; everything else of a kind of hosting is below controller/hosting/.
  */
 
 /** How a node lives on a host. A node's record says its own. */
 export type HostingKind = 'contained' | 'process';
 
-/** What nodes of one kind can do; nobody else compares kinds or names of runtimes. */
+/** Abilities of one kind of node; no other code compares kinds or names of runtimes. */
 export interface HostingAbilities {
   /** Nodes start from an image, which is their root file system. */
   readonly images: boolean;

@@ -257,7 +257,7 @@ export interface SettingSources {
   readonly env?: NodeJS.ProcessEnv;
   /** Settings file; `/etc/nexus/nexus.yaml` is read when it exists and this is unset. */
   readonly file?: string;
-  /** What is in the file, where it has been read already. */
+  /** The file's content, if it has been read already. */
   readonly text?: string | undefined;
   readonly uid?: number;
 }

@@ -25,7 +25,7 @@ export interface Sources {
   readonly env: NodeJS.ProcessEnv;
   /** Undefined: `/etc/nexus/nexus.yaml`, when it exists. */
   readonly file: string | undefined;
-  /** What is in the file, where it has been read already. */
+  /** The file's content, if it has been read already. */
   readonly text?: string | undefined;
 }
 
@@ -54,7 +54,7 @@ interface SettingsFile {
 }
 
 /**
- * What a pipe gives that is named as the settings file, waited for as other waits are; undefined where it is none. Throws
+ * Reads the settings from a pipe, with a wait that signals end; undefined if the path is not a pipe. Throws
  * the reason of `signal`. Code: deadline_exceeded.
  */
 export async function readSettingsPipe(path: string, signal: AbortSignal): Promise<string | undefined> {

@@ -297,7 +297,7 @@ for (const { name, needsRoot, open } of RUNTIMES) {
           expect(await run(['/tmp/script', 'x'], tty)).to.deep.equal(lacks('/tmp/script', '/no/such'));
           expect(await run(['./spaced'], tty)).to.deep.equal(lacks('./spaced', '/no/such'));
           expect(await run(['/tmp/windows'], tty)).to.deep.equal(lacks('/tmp/windows', '/bin/sh\\r'));
-          // What a command itself says is its own.
+          // A command's own words stay as they are.
           expect(await run(['/tmp/whole'], tty)).to.deep.equal([1, `exec /x: no such file or directory${end}`]);
         }
         const [code, said] = await run(['/tmp/plain']);

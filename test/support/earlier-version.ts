@@ -35,7 +35,7 @@ function earlierNode({ hosting, ...common }: Record<string, unknown>): Record<st
   };
 }
 
-/** Of a controller that does not run. */
+/** The controller must not run. */
 export function takeBack(path: string): void {
   const present = new Sqlite(path);
   const earlierPath = `${path}.earlier`;

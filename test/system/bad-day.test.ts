@@ -73,7 +73,7 @@ describeWithCluster('a bad day', { gateway: true, env: { NEXUS_UPLOAD_TTL_MS: '2
         made.uploadsRefused += 1;
         if (faults.controllerEnds !== ends) doubtfulNames.add(name);
       }
-      // What other suites do meanwhile needs the processors, too.
+      // Leaves processor time to suites that run beside this one.
       await delay(200);
       if (acknowledged.size > MOST_FILES) await remove();
     }

@@ -1,5 +1,5 @@
 /**
- * What the cluster has acknowledged is there, and what it has refused is not, while the disks under its state and under its
+ * Everything acknowledged is there, and nothing that was refused, while the disks under its state and under its
  * volumes fill up and are freed at random moments: without a restart, and after one. NEXUS_PROMISES_SEED repeats a run.
  */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';

@@ -278,7 +278,7 @@ describe('a start that fails', function () {
     const elsewhere = await nexus('up');
     expect(elsewhere.code).to.equal(4);
     expect(elsewhere.stderr).to.match(/were made with subnet 127\.\d+\.\d+\.0\/24, and 127\.9\.9\.0\/24 was asked for/);
-    // What nodes are told at their start is taken over by those that have been stopped.
+    // Stopped nodes take over settings that nodes get at their start.
     env = { ...plain, NEXUS_NATS_PORT: '4333', NEXUS_DATA_PORT: '7500' };
     await ok('up');
     expect(JSON.parse(await ok('node', 'inspect', 'kept', '-o', 'json'))).to.include({ status: 'Running' });

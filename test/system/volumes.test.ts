@@ -263,7 +263,7 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
   it('one that the node has filled to the last block: deletions last, and it starts', async () => {
     for (const { id } of await cluster().json<{ id: string }[]>('file', 'ls')) await cluster().ok('file', 'rm', id);
     await areDeleted();
-    // What was removed is room again with the next report.
+    // Removed chunks count as room with the next report.
     const since = Date.now();
     await eventually(
       () => cluster().json<{ report?: { at: string } }[]>('node', 'ls'),

@@ -49,7 +49,7 @@ const BACKGROUND = join(COMMANDS, 'background');
 
 export class OciRuntime implements ContainerRuntime {
   readonly caveats = [];
-  /** Of the host's cgroups. */
+  /** Layout of the host's cgroups. */
   readonly layout: 'v1' | 'v2';
   readonly #stateDir: string;
   /** The root of every first stage; see STAGE_MOUNT_POINTS. */
@@ -237,7 +237,7 @@ export class OciRuntime implements ContainerRuntime {
     return spawnExec({ program, global: this.#arguments(), args, pidFile, log: ownLog, cgroup }, spec);
   }
 
-  /** What the program lacks, read in the node as the command's user; empty where that can't be told. */
+  /** Names the interpreter or loader that the program lacks, read in the node as the command's user; empty if unknown. */
   async #diagnose(nodeId: NodeId, child: string, spec: ExecSpec): Promise<string> {
     const processFile = join(this.#bundleDir(nodeId), `${basename(child)}.why.json`);
     try {

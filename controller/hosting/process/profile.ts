@@ -9,7 +9,7 @@ import { DirectoryVolumes } from './directory.js';
 import { LoopbackNetwork } from './loopback.js';
 import { ProcessRuntime } from './process-runtime.js';
 
-/** Of the controller itself: its agents can't be given another user's. */
+/** The controller's own uid: without root, agents can't get another. */
 const ownUid = (): number => process.getuid?.() ?? 0;
 
 export const plainProcess: HostingProfile = {

@@ -23,7 +23,7 @@ import { runSteps, type Step, type StepTime } from './steps.js';
 /** How often a starting container is looked at, so that one that ended is not waited for. */
 const DEATH_POLL_MS = 20;
 
-/** What the steps of a start have come to. */
+/** Results of the steps of a start so far. */
 interface Starting {
   readonly context: NodeContext;
   readonly node: NodeRecord;
@@ -153,7 +153,7 @@ async function writeConfig(context: NodeContext, node: NodeRecord, hosting: Host
 }
 
 /**
- * What the first stage puts at /etc, over whatever the image brought from where it was built. No name server can be
+ * Writes the files that the first stage puts at /etc, over whatever the image brought from where it was built. No name server can be
  * reached from a node: the one that is named refuses at once, while one of the image's is waited for at each look-up.
  */
 async function writeNames(configDir: string, node: NodeRecord): Promise<void> {

@@ -61,7 +61,7 @@ interface Making {
 
 export const RESERVE_STEP = 'reserve';
 
-/** What comes before a node's first start. */
+/** Steps before a node's first start. */
 export const CREATE_STEPS: readonly Step<Making>[] = [
   {
     name: 'make-volume',
@@ -103,7 +103,7 @@ export async function createNode(context: NodeContext, node: NodeRecord, signal:
   }
 }
 
-/** Of an event. */
+/** Text of the event `node.started`. */
 export const startedText = ({ name }: NodeRecord, times: readonly StepTime[]): string =>
   `node ${name} was started: ${stepsInWords(times)}`;
 

@@ -76,7 +76,7 @@ export const DISMANTLE_STEPS: readonly Step<Leaving>[] = [
   },
 ];
 
-/** What the store knows goes last, so that a cut-off removal is known and finished later. */
+/** The record goes last, so that a cut-off removal is known and finished later. */
 export const REMOVE_STEPS: readonly Step<Leaving>[] = [
   { name: 'remove-volume', do: removeVolume },
   { name: 'forget-replicas', do: ({ context, node }) => context.files.forgetNode(node.id) },

@@ -1,4 +1,4 @@
-/** What a node's record holds of its host goes into one column: each kind of hosting has facts of its own. */
+/** Puts the host's part of a node's record into one column: each kind of hosting has facts of its own. */
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /** Portable to SQLite and PostgreSQL. Ticks, boot ids and UUIDs need no escapes in JSON. */
