@@ -17,7 +17,7 @@ export interface Accounts {
   readonly nodes: KeyPair;
 }
 
-/** Seeds are made at the first start and kept in <state>/nats.keys (mode 0600). */
+/** Seeds are created at the first start and kept in <state>/nats.keys (mode 0600). */
 export async function loadAccounts(stateDir: string): Promise<Accounts> {
   const path = join(stateDir, 'nats.keys');
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
@@ -30,7 +30,7 @@ export async function loadAccounts(stateDir: string): Promise<Accounts> {
       const key = (seed: string): KeyPair => fromSeed(Buffer.from(seed));
       return { operator: key(seeds.operator), system: key(seeds.system), nodes: key(seeds.nodes) };
     } catch {
-      // Not as the cause: its words could hold a part of a seed.
+      // Not as the cause: the parser's message could contain a part of a seed.
       const advice = 'restore it from a backup, or move it away and start every node again: they get new credentials';
       throw new NexusError('data_loss', `${path} is damaged; ${advice}`);
     }
@@ -43,10 +43,10 @@ export async function loadAccounts(stateDir: string): Promise<Accounts> {
   return made;
 }
 
-/** An account token without limits would allow nothing at all: each has to be lifted by name. */
-/** nats-server's own two seconds are too few for an agent that signs in on a busy or emulated processor, again and again. */
+/** nats-server's default of two seconds is too short for agents on a busy or emulated processor. */
 const SIGN_IN_TIMEOUT_SECONDS = 30;
 
+/** An account token without limits allows nothing: each limit has to be lifted by name. */
 const UNLIMITED = { conn: -1, leaf: 0, subs: -1, data: -1, payload: -1, imports: 0, exports: 0, wildcards: true };
 
 /** The configuration of our own server; it holds public tokens only. */
@@ -77,15 +77,15 @@ export async function serverConfig(
   ].join('\n');
 }
 
-/** For the controller itself: everything in the nodes' account. */
+/** Credentials of the controller itself: everything in the nodes' account. */
 export const controllerCredentials = (accountKey: KeyPair, issuer?: string): Promise<string> =>
   userCredentials('controller', accountKey, issuer, {});
 
-/** For the controller's look at connections: the system account's advisories, listening only. */
+/** Credentials to watch connections: subscribe to the system account's advisories, and nothing else. */
 export const advisoryCredentials = (accounts: Accounts): Promise<string> =>
   userCredentials('advisories', accounts.system, undefined, { pub: { deny: ['>'] } });
 
-/** For one agent: publish its own heartbeat and report, hear its own commands, answer each once. */
+/** Credentials of one agent: publish its own heartbeats and reports, receive its own commands, answer each once. */
 export function agentCredentials(
   node: NodeId,
   instance: string,
@@ -100,7 +100,7 @@ export function agentCredentials(
   });
 }
 
-/** An agent may answer a command within a minute, in the protocol's nanoseconds. */
+/** Time for an agent to answer a command: one minute, in the protocol's nanoseconds. */
 const RESPONSE_WINDOW_NS = 60_000_000_000;
 
 async function userCredentials(

@@ -20,7 +20,7 @@ export interface NatsServerOptions {
   readonly port: number;
   readonly runDir: string;
   readonly accounts: Accounts;
-  /** Who the server runs as; undefined: the same user as the controller. */
+  /** User that the server runs as; undefined: the controller's own. */
   readonly user: { readonly uid: number; readonly gid: number } | undefined;
   readonly clock: Clock;
   readonly log: Logger;
@@ -28,7 +28,7 @@ export interface NatsServerOptions {
 }
 
 const READY_TIMEOUT_MS = 10_000;
-/** Between two starts of a server that keeps dying; doubled with each up to the longest. */
+/** Delay before a dead server starts again; doubled with each failure, up to LONGEST_DELAY_MS. */
 const RESTART_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 3200;
 const STOP_TIMEOUT_MS = 5000;
@@ -37,9 +37,9 @@ const PROBE_TIMEOUT_MS = 1000;
 export class NatsServer {
   #child: ChildProcess | undefined;
   #stopping = false;
-  /** A start, or the pause before it, is under way. */
+  /** Set while the server starts or waits to start. */
   #isStarting = false;
-  /** Starts in a row that came to nothing. */
+  /** Failed starts in a row. */
   #failures = 0;
   readonly #folder: string;
 
@@ -69,14 +69,14 @@ export class NatsServer {
     await this.#refuseTakenPort();
     this.#isStarting = true;
     await this.#launch().catch(async (error: unknown) => {
-      // The controller does not start: nothing may start the server again behind its back.
+      // The controller's start fails: the server must not restart by itself.
       await this.stop();
       throw error;
     });
     this.#isStarting = false;
   }
 
-  /** For one that hangs, or did not come back: it is killed, and another started. Idempotent while that goes on. */
+  /** Kills a server that hangs or did not come back, and starts another. Idempotent meanwhile. */
   replace(): void {
     const child = this.#child;
     if (this.#stopping) return;
@@ -110,7 +110,7 @@ export class NatsServer {
     return join(this.#folder, 'nats.conf');
   }
 
-  /** The record is not in nats-server's own folder: whom it names may be ended. */
+  /** The record is outside nats-server's own folder: the controller ends whatever process it names. */
   get #logPlace(): LogPlace {
     return { path: join(this.#folder, 'nats.log'), record: join(this.options.runDir, 'nats-log.json') };
   }
@@ -126,7 +126,8 @@ export class NatsServer {
     try {
       if (this.#stopping) return;
       child = spawn('nats-server', ['-c', this.#configFile], {
-        // In a session of its own: Ctrl-C in a terminal is for the controller, which ends it in order.
+        // In a session of its own: Ctrl-C in a terminal must reach only the controller, which stops the server in
+        // order.
         detached: true,
         cwd: '/',
         stdio: ['ignore', output.output, output.output],
@@ -166,7 +167,7 @@ export class NatsServer {
           log.error({ err: error }, 'nats-server did not come back; trying again');
           this.#isStarting = false;
           this.#failures += 1;
-          // A start that hangs leaves a process, and one that could not be made has no end to be told of.
+          // A start that hangs leaves a process, whose end triggers the next start. Without one, start again here.
           if (this.#child?.kill('SIGKILL') !== true) this.#relaunch();
         },
       );
@@ -203,7 +204,10 @@ export class NatsServer {
     );
   }
 
-  /** A server that a killed controller left: known by its pid file and by our configuration among its arguments. */
+  /**
+   * Ends a server that a killed controller left behind: identified by its pid file, and by our configuration among its
+   * arguments.
+   */
   async #endPredecessor(): Promise<void> {
     const pid = Number(await readFile(this.#pidFile, 'utf8').catch(() => '0'));
     const identity = pid > 0 ? identify(pid) : undefined;

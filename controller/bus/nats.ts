@@ -23,13 +23,13 @@ import type { Accounts } from './credentials.js';
 import type { NatsServer } from './nats-server.js';
 import type { AgentBus, BusListener } from './port.js';
 
-/** How the bus is reached and who may sign for it. */
+/** Address of the bus, and the keys that sign for it. */
 export interface BusAccess {
   readonly url: string;
   readonly accountKey: KeyPair;
-  /** Set where `accountKey` is only a signing key of the account. */
+  /** Set if `accountKey` is only a signing key of the account. */
   readonly issuerAccount: string | undefined;
-  /** Credentials for disconnect advisories; undefined: heartbeats alone tell. */
+  /** Credentials for disconnect advisories; undefined: only missing heartbeats show a disconnect. */
   readonly advisoryCreds: string | undefined;
 }
 
@@ -71,7 +71,7 @@ const readNamed = (setting: string, path: string): Promise<string> =>
     throw new NexusError('invalid_argument', `setting ${setting}: ${path}: ${why}`, {}, { cause: error });
   });
 
-/** An agent sends three or four a second, and some more when its volume changes its state or its connection is new. */
+/** An agent sends three or four messages a second, and a few more when its volume's state changes or it reconnects. */
 const PERIOD_SECONDS = 5;
 const MESSAGES_PER_PERIOD = 250;
 
@@ -79,12 +79,12 @@ export class NatsBus implements AgentBus {
   #connection: NatsConnection | undefined;
   #advisories: NatsConnection | undefined;
   #isUp = true;
-  /** Whether the last pulse came back. */
+  /** Whether the last pulse was answered. */
   #isAnswering = true;
-  /** What the requests on their way are told when the connection is lost. */
+  /** Rejects the requests in flight when the connection is lost. */
   readonly #onOutage = new Set<(error: Error) => void>();
   readonly #subjects;
-  /** In the present period, of each agent that was heard. */
+  /** Messages of each agent in the current period. */
   readonly #received = new Map<NodeId, { readonly since: number; messages: number }>();
 
   constructor(
@@ -125,7 +125,7 @@ export class NatsBus implements AgentBus {
   }
 
   async request(node: NodeId, command: AgentCommand, timeoutMs: number): Promise<AgentReply> {
-    // The client would keep the command and send it after the outage, when nobody waits for it any more.
+    // The client would queue the command and send it after the outage, when nobody waits for it any more.
     if (this.#connection === undefined || !this.#isUp) {
       throw new NexusError('unavailable', 'the bus is not connected; the controller is trying to reach it');
     }
@@ -171,7 +171,7 @@ export class NatsBus implements AgentBus {
     await this.server?.stop();
   }
 
-  /** An answer that was on its way when the connection broke never comes. */
+  /** Rejects when the connection breaks: a reply in flight never arrives. */
   #orOutage<Result>(work: Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#onOutage.add(reject);
@@ -228,7 +228,7 @@ export class NatsBus implements AgentBus {
 
   #deliver(message: Msg, listener: BusListener): void {
     const { node, kind } = parseAgentSubject(message.subject);
-    // Before it is read: what an agent sends beyond that must not cost the others their turn.
+    // Checked before decoding: excess messages of one agent must not delay the others.
     if (this.#isFlood(node)) {
       listener.garbled(node, `it sends more than ${MESSAGES_PER_PERIOD / PERIOD_SECONDS} messages a second`);
       return;
@@ -253,7 +253,7 @@ export class NatsBus implements AgentBus {
   }
 }
 
-/** Code: unavailable: what does not make sense is no answer. */
+/** Code: unavailable (an invalid reply counts as none). */
 function decodedReply(node: NodeId, data: Uint8Array): AgentReply {
   try {
     const reply = AgentReply.decode(data);
@@ -264,7 +264,7 @@ function decodedReply(node: NodeId, data: Uint8Array): AgentReply {
   }
 }
 
-/** The server vouches for the token in its advisory; the connection's name could say anything. */
+/** The server vouches for the token in its advisory; the client chooses the connection's name itself. */
 function nodeOfAdvisory(message: Msg): NodeId | undefined {
   const { client } = message.json<{ client?: { jwt?: string } }>();
   if (client?.jwt === undefined) return undefined;

@@ -1,6 +1,6 @@
 /**
- * The controller's way to its agents: what they publish, commands that they answer, and word of a closed connection.
- * While the bus is down `request` fails with `unavailable`; listeners stay and hear again by themselves afterwards.
+ * The controller's connection to its agents: their messages, commands that they answer, and notice of closed
+ * connections. While the bus is down `request` fails with `unavailable`; listeners resume by themselves afterwards.
  */
 import type { NodeId } from '../../shared/ids.js';
 import type { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
@@ -8,32 +8,32 @@ import type { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../.
 export interface BusListener {
   heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void;
   report(node: NodeId, report: AgentReport): void;
-  /** What the agent sent is no message at all. */
+  /** A message was dropped: it can't be decoded, or the agent sends too many. `what` is the reason. */
   garbled(node: NodeId, what: string): void;
-  /** The agent's connection closed, for whatever reason. */
+  /** The agent's connection closed, for any reason. */
   disconnected(node: NodeId): void;
-  /** The controller itself lost (false) or regained (true) the bus: silence means nothing in between. */
+  /** The controller itself lost (false) or regained (true) the bus; agents' silence in between means nothing. */
   available(isAvailable: boolean): void;
 }
 
 export interface AgentBus {
-  /** Once, before any agent is started. */
+  /** Called once, before any agent is started. */
   start(listener: BusListener): Promise<void>;
   /**
-   * Codes: unavailable (the bus is down, or no agent answers), deadline_exceeded, or what the agent replied. Where it is
-   * the agent that does not answer, `silentAgent` of the details names it.
+   * Codes: unavailable (the bus is down, or no agent answers), deadline_exceeded, or the agent's own. If the agent did
+   * not answer, `silentAgent` in the details has its node.
    */
   request(node: NodeId, command: AgentCommand, timeoutMs: number): Promise<AgentReply>;
   /**
-   * Whether a message makes its way through the server and back within `timeoutMs`: a server that hangs keeps its
-   * connections. Never rejects. After a pulse without an answer `request` fails at once, until one is answered.
+   * Whether a message returns through the server within `timeoutMs`: a hanging server keeps its connections open. Never
+   * rejects. After an unanswered pulse `request` fails at once, until a pulse is answered.
    */
   pulse(timeoutMs: number): Promise<boolean>;
-  /** Ends our own server, whatever it does, and starts another; resolves before that one serves. False: it is not ours. */
+  /** Kills our own server and starts another; resolves before the new one is ready. False: the server is external. */
   replaceServer(): Promise<boolean>;
-  /** Credentials file text for one agent: they allow its own subjects and nothing else. */
+  /** Returns the text of a credentials file for one agent: it allows the agent's own subjects only. */
   issueCredentials(node: NodeId): Promise<string>;
-  /** Where agents connect to. */
+  /** URL that agents connect to. */
   readonly url: string;
   /** Process id of our own server, 0 when it is external. */
   readonly serverPid: number;

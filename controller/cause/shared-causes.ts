@@ -1,7 +1,7 @@
 /**
- * What all nodes depend on, watched for itself: the bus by a message through it and back, the network by what the kernel
- * shows. While one of them is ill the silence of agents says nothing about nodes: the cause is named once, nodes are not
- * judged, and what waits for it starts again when it is back. Mends both as far as they are ours.
+ * Watches what all nodes depend on: the bus, by sending a message through it and back, and the network, by the kernel's
+ * state. While one of them is broken, the silence of agents says nothing about nodes: the cause is reported once, nodes
+ * are not judged, and work that waits for it restarts afterwards. Repairs both as far as they are ours.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
@@ -14,9 +14,9 @@ export type CauseKind = 'bus' | 'network';
 
 export interface SharedCause {
   readonly kind: CauseKind;
-  /** What is wrong, in a few words: nothing in it is secret. */
+  /** The problem in a few words; contains no secrets. */
   readonly problem: string;
-  /** What happens about it, or what to do. */
+  /** Automatic repair under way, or advice. */
   readonly remedy: string;
   /** Ms since 1970. */
   readonly since: number;
@@ -28,19 +28,19 @@ export interface CauseDeps {
   readonly events: EventLog;
   readonly clock: Clock;
   readonly log: Logger;
-  /** The silence of agents so far is not theirs; they have `settleMs` beyond the usual to be heard. */
+  /** Restarts the count of agents' silence, as it is not their fault, with `settleMs` added. */
   readonly forgive: (settleMs: number) => void;
 }
 
-/** A round trip takes less than a millisecond; beyond this agents may have spoken without being heard. */
+/** A round trip takes less than a millisecond; beyond this, messages of agents may have been missed. */
 export const PULSE_TIMEOUT_MS = 1000;
 export const PULSE_PERIOD_MS = 500;
 export const NETWORK_PERIOD_MS = 1000;
-/** Shorter gaps are a busy machine, and nothing that anybody could do something about. */
+/** Shorter gaps come from a busy machine, and need no action. */
 const NAMED_AFTER_MS = 2500;
-/** A server of ours that passes nothing on for so long hangs. */
+/** A server of ours that passes no message on for this long hangs. */
 const HUNG_AFTER_MS = 10_000;
-/** Agents that lost their connection try again each half second, and on a busy machine need some for it. */
+/** Agents reconnect every half second, and need longer on a busy machine. */
 const SETTLE_MS = 5000;
 
 export class SharedCauses {
@@ -52,14 +52,14 @@ export class SharedCauses {
   #lastReplacement = '';
   #isNetworkLetGo = false;
   readonly #networkLooks = new Set<Promise<unknown>>();
-  /** The one that ended last, and when. */
+  /** The cause that ended last. */
   #last: { readonly cause: SharedCause; readonly endedAt: number } | undefined;
 
   constructor(private readonly deps: CauseDeps) {
     this.#answeredAt = deps.clock.monotonic();
   }
 
-  /** What people should be told. A network that is broken explains a bus that is not heard. */
+  /** The cause to report. A broken network explains an unreachable bus, so it comes first. */
   get current(): SharedCause | undefined {
     return this.#causes.get('network') ?? this.#causes.get('bus');
   }
@@ -68,26 +68,29 @@ export class SharedCauses {
     return !this.#causes.has(kind);
   }
 
-  /** Whether an agent that is not heard is silent: it may be the bus that is deaf. */
+  /** Whether an agent's silence counts: otherwise the bus may be to blame. */
   get silenceCounts(): boolean {
     return this.#isAnswering && this.#causes.size === 0;
   }
 
-  /** For what needs an agent to be heard. Code: unavailable, with what is wrong. */
+  /** Rejects work that needs an agent while a cause lasts. Code: unavailable, with the problem. */
   assertServed(): void {
     const { current } = this;
     if (current === undefined) return;
     throw new NexusError('unavailable', `${current.problem}; ${current.remedy}; try again when it is back`);
   }
 
-  /** Looks at once: what explains a failure of work that began at this monotonic time. It may be over by now. */
+  /**
+   * Checks at once, and returns the cause of a failure of work that began at this monotonic time. The cause may be
+   * over.
+   */
   async explain(beganAt: number): Promise<SharedCause | undefined> {
     await Promise.all([this.lookAtBus(), this.lookAtNetwork([])]);
     const last = this.#last;
     return this.current ?? (last !== undefined && last.endedAt >= beganAt ? last.cause : undefined);
   }
 
-  /** Every PULSE_PERIOD_MS; calls at the same time share one pulse. Never rejects. */
+  /** Called every PULSE_PERIOD_MS; concurrent calls share one pulse. Never rejects. */
   lookAtBus(): Promise<void> {
     return (this.#pulse ??= this.#lookAtBus().finally(() => {
       this.#pulse = undefined;
@@ -109,7 +112,7 @@ export class SharedCauses {
     const silentForMs = now - this.#answeredAt;
     if (silentForMs < NAMED_AFTER_MS) return;
     await this.#found('bus', 'the bus does not answer', this.#busRemedy());
-    // A server that can't be reached for want of a network would be none the better for being replaced.
+    // Replacing a server that is unreachable because of the network would not help.
     const isOurTurn = silentForMs >= HUNG_AFTER_MS && this.#causes.get('network') === undefined;
     if (isOurTurn && now - this.#replacedAt >= HUNG_AFTER_MS) await this.#replace(now);
   }
@@ -130,8 +133,8 @@ export class SharedCauses {
   }
 
   /**
-   * Every NETWORK_PERIOD_MS; restores what nodes share, and returns the slots whose own link is cut off. Does nothing
-   * after `letNetworkGo`. Never rejects.
+   * Called every NETWORK_PERIOD_MS. Restores the shared network, and returns the slots whose own link is disconnected.
+   * Does nothing after `letNetworkGo`. Never rejects.
    */
   lookAtNetwork(slots: readonly number[]): Promise<readonly number[]> {
     if (this.#isNetworkLetGo) return Promise.resolve([]);
@@ -140,7 +143,7 @@ export class SharedCauses {
     return look;
   }
 
-  /** The network is about to be removed on purpose: nothing restores it from now on. Waits for a look under way. */
+  /** Stops restoring the network, which is about to be removed. Waits for checks under way. */
   async letNetworkGo(): Promise<void> {
     this.#isNetworkLetGo = true;
     await Promise.all(this.#networkLooks);
@@ -157,7 +160,7 @@ export class SharedCauses {
       await this.#found('network', problem, 'it is restored by itself');
       await network.prepare();
       forgive(SETTLE_MS);
-      // Links that were cut off by it are seen now.
+      // Finds links that the outage disconnected.
       const after = await network.inspect(slots);
       if (after.problem === undefined)
         await this.#mended('network', `the network is whole again: ${problem}, and was restored`);
@@ -175,7 +178,7 @@ export class SharedCauses {
     const known = this.#causes.get(kind);
     this.#causes.set(kind, { kind, problem, remedy, since: known?.since ?? clock.now() });
     if (known !== undefined) return;
-    // The bus is named by its own event only where nothing else explains its silence.
+    // The bus gets an event of its own only if the network does not explain its silence.
     if (kind === 'bus' && this.#causes.has('network')) return;
     await events.append(`${kind}.down`, kind, `${problem}; ${remedy}`);
   }

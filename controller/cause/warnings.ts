@@ -1,6 +1,6 @@
 /**
- * Every kind of warning that `nexus status` can show. A kind is added here first: the test of advice has a case for each,
- * which sees that the commands its text names are there. The bad-day run follows what warnings say.
+ * Every kind of warning that `nexus status` can show. Add a new kind here first: the test of advice has a case for
+ * each, which checks that the commands named in its text exist. The bad-day run follows this advice.
  */
 import type { SharedCause } from './shared-causes.js';
 
@@ -29,19 +29,22 @@ export type WarningKind = (typeof WARNING_KINDS)[number];
 
 export interface Warning {
   readonly kind: WarningKind;
-  /** What is wrong, and what to do. */
+  /** The problem, and advice. */
   readonly text: string;
 }
 
 export const warn = (kind: WarningKind, text: string): Warning => ({ kind, text });
 
-/** Names that a warning shows. */
+/** Number of names shown in a warning. */
 const MOST_NAMED = 3;
 
 export const someOf = (names: readonly string[]): string =>
   names.slice(0, MOST_NAMED).join(', ') + (names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '');
 
-/** What only says again, for each node and file, that something they all depend on is away; its advice would not help. */
+/**
+ * Warnings that only repeat, for each node and file, that something shared is away. Hidden then: their advice would not
+ * help.
+ */
 const EXPLAINED: readonly WarningKind[] = [
   'node-lost',
   'node-suspect',
@@ -50,7 +53,7 @@ const EXPLAINED: readonly WarningKind[] = [
   'repair-blocked',
 ];
 
-/** The cause in place of its effects. */
+/** Replaces the effects of a shared cause by the cause itself. */
 export function withCause(cause: SharedCause | undefined, warnings: readonly Warning[]): readonly Warning[] {
   if (cause === undefined) return warnings;
   const text = `${cause.problem} since ${new Date(cause.since).toISOString()}: ${cause.remedy}`;

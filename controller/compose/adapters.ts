@@ -1,6 +1,6 @@
 /**
- * The concrete adapters behind the controller's ports, chosen by the settings: this file and the profiles of hosting alone
- * name them.
+ * The concrete adapters behind the controller's ports, selected by the settings. Only this file and the profiles of
+ * hosting name them.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../shared/async/clock.js';
@@ -82,7 +82,7 @@ async function makeMailer(settings: Settings): Promise<Mailer> {
   return await OutboxMailer.open(settings.outboxDir ?? join(stateDir, 'outbox'), from, systemClock);
 }
 
-/** Somebody else has the database now, and with it the nodes: this controller must not touch them any more. */
+/** Another controller has the database now, and with it the nodes: this one must not touch them any more. */
 function endForLoss(): void {
   process.exitCode = 1;
   process.kill(process.pid, 'SIGTERM');

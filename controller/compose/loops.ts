@@ -1,4 +1,4 @@
-/** The controller's periodic work as one table: what runs, how often, and what keeps it from running. */
+/** The controller's periodic work as one table: the work, its period, and what suspends it. */
 import { systemClock } from '../../shared/async/clock.js';
 import { createLoop, type Loop } from '../host/loop.js';
 import type { Starting } from './starting.js';
@@ -9,7 +9,7 @@ export interface LoopRow {
   tick(signal: AbortSignal): Promise<void>;
 }
 
-/** Loops by their names. They are made before anything runs, and stop when the start is unwound. */
+/** Loops by name. Created before anything runs; stopped when the start is unwound. */
 export class Loops {
   readonly #loops = new Map<string, Loop>();
 
@@ -24,7 +24,7 @@ export class Loops {
     }
   }
 
-  /** Runs it as soon as its current run, if any, is over. Nothing happens before it was added. */
+  /** Runs the loop as soon as its current run, if any, is over. Does nothing before the loop was added. */
   kick(name: string): void {
     this.#loops.get(name)?.kick();
   }

@@ -1,4 +1,4 @@
-/** The nodes: their hosting, the bus, the sandboxes on them, and who watches and mends them. */
+/** Composes the nodes: their hosting, the bus, the sandboxes on them, and the loops that watch and repair them. */
 import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '../../shared/async/clock.js';
@@ -26,7 +26,7 @@ export interface Nodes {
   readonly context: NodeContext;
   readonly service: NodeService;
   readonly lambda: Lambda;
-  /** Rows for the table of loops; what they began is waited for at the end. */
+  /** Rows for the table of loops; work that they began is awaited at the end. */
   loops(): readonly LoopRow[];
 }
 

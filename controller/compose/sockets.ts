@@ -1,4 +1,6 @@
-/** The ways in: the admin socket, and the gateway's, which are served by the same use cases behind different edges. */
+/**
+ * The controller's sockets: the admin socket and the gateway's, which serve the same use cases behind different edges.
+ */
 import { join } from 'node:path';
 import { gatewaySocket } from '../../shared/config/settings.js';
 import { serviceUserIds } from '../../shared/host/service-user.js';
@@ -9,12 +11,12 @@ import { SocketServer } from '../rpc/server.js';
 import { servicesFor, type UseCases } from '../rpc/services.js';
 import type { Starting } from './starting.js';
 
-/** The admin socket first. They stop when the start is unwound. */
+/** Returns the admin socket first. The sockets stop when the start is unwound. */
 export async function makeSockets(starting: Starting, useCases: UseCases): Promise<readonly SocketServer[]> {
   const { settings, log, places } = starting;
   const { identity, store } = useCases;
   const calls = new CallStatistics();
-  // Files that came back with a state may be of users whose accounts did not: they can still be reached.
+  // Imported files may belong to users whose accounts were not imported: they must stay reachable.
   const isKnownUser = async (user: string): Promise<boolean> =>
     (await identity.administration.exists(user)) || (await store.fs.account(user)) !== undefined;
   const protoDir = join(places.dist, 'proto');

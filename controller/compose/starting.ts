@@ -1,6 +1,6 @@
 /**
- * A start of the controller: its settings, its log, and the stack that takes back what was started. A failed start and an
- * orderly end both unwind it; what belongs to nodes that run on is taken back by a failed start only.
+ * A start of the controller: its settings, its log, and the stack that undoes what was started. Both a failed start and
+ * an orderly end unwind it; only a failed start undoes what belongs to nodes that keep running.
  */
 import type { Settings } from '../../shared/config/settings.js';
 import { toNexusError } from '../../shared/errors.js';
@@ -10,7 +10,7 @@ import type { Places } from '../hosting/port.js';
 
 export class Starting {
   isUp = false;
-  /** Set by the end that erases the instance. */
+  /** Set when the instance is to be erased at its end. */
   isPurged = false;
   readonly log: Logger;
 
@@ -35,7 +35,7 @@ export class Starting {
     });
   }
 
-  /** Between two steps of a start. Code: cancelled. */
+  /** Called between two steps of a start. Code: cancelled. */
   throwIfAsked(): void {
     this.asked.throwIfAborted();
   }
@@ -55,7 +55,7 @@ export class Starting {
     });
   }
 
-  /** How the databases end: closed, or erased by a purge. */
+  /** Ends a database: closes it, or erases it after a purge. */
   endDatabase(database: { close(): Promise<void>; erase(): Promise<void> }): Promise<void> {
     return this.isPurged ? database.erase() : database.close();
   }

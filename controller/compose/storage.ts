@@ -34,7 +34,7 @@ export interface Storage {
   readonly loops: readonly LoopRow[];
 }
 
-/** `loops` are kicked where work has come up. */
+/** Kicks `loops` that have new work. */
 export async function composeStorage(
   { settings, log }: Starting,
   { store, events, registry, tokenKey }: Instance,

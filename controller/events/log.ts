@@ -1,10 +1,10 @@
-/** What happens in the cluster, in order: kept in the store (bounded there) and told to whoever listens. */
+/** The cluster's events, in order: kept in the store (bounded there) and passed to listeners. */
 import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { plainText } from '../../shared/plain-text.js';
 import type { EventRecord, EventStore } from '../store/port/store.js';
 
-/** Names of files and users, and words of runc and the kernel, fit; pages do not. */
+/** Enough for names of files and users and messages of runc and the kernel, too little for pages. */
 const MAX_MESSAGE_CHARACTERS = 2000;
 
 export class EventLog {
@@ -17,8 +17,8 @@ export class EventLog {
   ) {}
 
   /**
-   * `type` is dotted (node.running), `subject` the name of what it happened to, `owner` the user who may know of it beside
-   * the administrators. Never fails: it only tells.
+   * `type` is dotted (node.running), `subject` the name of the thing concerned, `owner` the user who may see the event
+   * besides administrators. Never fails: a lost event must not fail what it reports.
    */
   async append(type: string, subject: string, said: string, owner = ''): Promise<void> {
     const message = plainText(said, MAX_MESSAGE_CHARACTERS);

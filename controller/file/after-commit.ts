@@ -1,10 +1,10 @@
 /**
- * What is done after a commit can't undo it: were its failure the answer, the caller would be told that nothing happened
- * and find that it did.
+ * Runs work that follows a commit. Its failure does not undo the commit, so it is logged and not returned: the caller
+ * would believe that nothing happened.
  */
 import type { Logger } from '../../shared/log.js';
 
-/** The result of `work`, or undefined when it failed, which is logged. Never rejects. */
+/** Returns the result of `work`, or undefined when it failed, which is logged. Never rejects. */
 export async function afterCommit<Result>(
   log: Logger,
   what: string,

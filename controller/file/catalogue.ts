@@ -12,7 +12,7 @@ export interface ChunkSource {
   readonly targets: readonly ChunkTarget[];
 }
 
-/** A file with whether its bytes can be had. */
+/** A file, and whether its bytes can be read. */
 export interface ListedFile {
   readonly file: FileRecord;
   readonly health: FileHealth;
@@ -24,15 +24,15 @@ export interface FilePage {
   readonly nextPageToken: string;
 }
 
-/** One more than a refusal names. */
+/** Files of one name that are looked up: one more than an error names, to know that there are more. */
 const MAX_NAMESAKES = 6;
 const CHUNKS_PER_LOOKUP = 1000;
 
-/** `owner` throughout: only what is theirs is found; everybody's without. */
+/** `owner`, in all methods: finds only that user's files; undefined: everybody's. */
 export class Catalogue {
   constructor(private readonly deps: FileDeps) {}
 
-  /** By id, unique prefix of one, or a name that one file has. Codes: not_found, invalid_argument (ambiguous). */
+  /** Finds a file by id, unique prefix of one, or unique name. Codes: not_found, invalid_argument (ambiguous). */
   async resolve(reference: string, owner?: string): Promise<FileRecord> {
     const found = await this.deps.store.findFiles(reference, owner);
     const [file, another] = found;
@@ -55,7 +55,7 @@ export class Catalogue {
     throw new NexusError('invalid_argument', message, { ids });
   }
 
-  /** As `resolve`, with its health. */
+  /** Finds a file as `resolve` does, with its health. */
   async stat(reference: string, owner?: string): Promise<ListedFile> {
     const file = await this.resolve(reference, owner);
     const health = (await healthOfFiles(this.deps, [file.id])).get(file.id);
@@ -63,8 +63,8 @@ export class Catalogue {
   }
 
   /**
-   * Of a page only files whose health is among `only` when it is given: it may then hold fewer, or none, before the
-   * last one. Code: invalid_argument (a page token that is not ours).
+   * Lists a page of files. `only` leaves out files of other health, so that any page may be short or empty. Code:
+   * invalid_argument (a page token that is not ours).
    */
   async list(limit: number, pageToken: string, owner?: string, only?: readonly FileHealth[]): Promise<FilePage> {
     const after = pageToken === '' ? undefined : parsePageToken(pageToken);
@@ -91,7 +91,7 @@ export class Catalogue {
     return { file, chunks };
   }
 
-  /** Why each copy is where it is, by `<chunk id>@<node id>`. */
+  /** Reasons for the placement of each copy, by `<chunk id>@<node id>`. */
   async reasons(chunks: readonly ChunkRecord[]): Promise<ReadonlyMap<string, string>> {
     const reasons = new Map<string, string>();
     for (let at = 0; at < chunks.length; at += CHUNKS_PER_LOOKUP) {
@@ -104,9 +104,9 @@ export class Catalogue {
   }
 
   /**
-   * Copies on nodes that can be asked, with tokens for `holder`. Codes: unavailable when a chunk has none, naming chunk and nodes; data_loss
-   * when no node has it any more. Both are thrown for the chunks up to before `until`, too: a reader learns at the start of
-   * what it could not finish.
+   * Returns the copies on readable nodes, with tokens for `holder`. Codes: unavailable when no node with a copy of a
+   * chunk can be read now, naming chunk and nodes; data_loss when no whole copy is left. Both are also thrown for later
+   * chunks, up to but excluding `until`, so that a reader fails at the start and not midway.
    */
   async sources(
     reference: string,
@@ -131,11 +131,11 @@ export class Catalogue {
     const index = await this.deps.replicas.firstUnreadable(file.id, range, ids);
     if (index === undefined) return;
     const [chunk] = await this.deps.store.chunks(file.id, { from: index, count: 1 });
-    // It may have been repaired or removed since: reading on tells.
+    // It may have been repaired or removed meanwhile; reading on will show.
     if (chunk !== undefined) this.#source(file, chunk, undefined);
   }
 
-  /** A file that was put together from what volumes held may have gaps. Code: data_loss. */
+  /** A file that was rebuilt from the contents of volumes may have gaps. Code: data_loss. */
   async #assertAllThere(file: FileRecord, { from, to }: { readonly from: number; readonly to: number }): Promise<void> {
     for (let at = from; at < to; at += CHUNKS_PER_LOOKUP) {
       const end = Math.min(to, at + CHUNKS_PER_LOOKUP);
@@ -148,7 +148,7 @@ export class Catalogue {
     }
   }
 
-  /** Also content that has been replaced or removed since. Code: not_found. */
+  /** Finds content that has been replaced or removed since, too. Code: not_found. */
   async #leased(lease: LeaseId, owner: string | undefined): Promise<FileRecord> {
     const id = this.deps.pins.use(lease, owner);
     const file = await this.deps.store.getFile(id);
@@ -163,7 +163,7 @@ export class Catalogue {
       .filter((node) => node !== undefined)
       .filter((node) => node.readable);
     if (readable.length === 0) throw this.#unreadable(file, chunk, ready);
-    // Readers try them in this order: each copy is the first for its share of the chunks.
+    // Readers try copies in this order; rotating it spreads first reads evenly over the copies.
     const first = chunk.index % readable.length;
     const ordered = [...readable.slice(first), ...readable.slice(0, first)];
     return { chunk, targets: ordered.map((node) => readTarget(this.deps, chunk, node, holder)) };
@@ -187,7 +187,7 @@ export class Catalogue {
     }
     const holders = ready.map(({ nodeId }) => this.deps.nodes.find(nodeId));
     const names = ready.map(({ nodeId }, at) => holders[at]?.name ?? nodeId);
-    // One that was stopped on purpose needs less than one that is silent or broken.
+    // A node that was stopped on purpose needs a start, a silent or broken one a restart.
     const verb = holders[0]?.standing === 'away' ? 'restart' : 'start';
     const message = `${what} is on ${names.join(', ')} only, which cannot be read now; ${verb} it with: nexus node ${verb} ${names[0] ?? ''}`;
     return new NexusError('unavailable', message, { ...details, nodes: names });

@@ -1,4 +1,4 @@
-/** What the file use cases work with. */
+/** Dependencies of the file use cases. */
 import type { SigningKey } from '../../shared/chunk-token.js';
 import type { Clock } from '../../shared/async/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
@@ -17,7 +17,7 @@ export interface FileDeps {
   readonly replicas: ReplicaStore;
   readonly pins: Pins;
   readonly nodes: NodeDirectory;
-  /** What the nodes' reports do not know yet; one for all who place chunks. */
+  /** Free room less what the nodes' reports do not show yet; shared by everything that places chunks. */
   readonly room: Room;
   readonly signer: SigningKey;
   readonly clock: Clock;

@@ -1,6 +1,6 @@
 /**
- * Whether the bytes of a stored file can be had: derived from its copies and the nodes as they are when somebody asks,
- * so that no record can be out of date. Lists ask for a page of files with two queries, whatever is in trouble.
+ * Health of stored files: derived from the copies and the state of the nodes at the time of the call, so that no record
+ * can be out of date. A page of files takes two queries, however many are in trouble.
  */
 import type { FileId } from '../../shared/ids.js';
 import type { FileStatus } from '../store/port/store.js';
@@ -8,11 +8,11 @@ import type { FileTrouble } from '../store/port/replicas.js';
 import type { FileDeps } from './deps.js';
 
 /**
- * ready: every byte can be read now. unavailable: it can when nodes that are down are back. damaged: of some chunk only
- * damaged copies are left. lost: of some chunk no copy is left. partial: it was put together without some chunks.
+ * ready: every byte can be read now. unavailable: it can when nodes that are down are back. damaged: some chunk has
+ * only damaged copies left. lost: some chunk has no copy left. partial: it was rebuilt without some chunks.
  */
 export type FileHealth = 'ready' | 'unavailable' | 'partial' | 'damaged' | 'lost';
-/** What the outside sees as a file's status. */
+/** Status of a file as clients see it. */
 export type ShownStatus = FileHealth | FileStatus;
 
 /** The worst of its chunks counts: what never comes back outweighs what may. */
@@ -31,7 +31,7 @@ export const worse = (one: FileHealth, other: FileHealth): FileHealth =>
 
 export type HealthDeps = Pick<FileDeps, 'replicas' | 'nodes'>;
 
-/** Of published files; those that are well are not in the answer. At most 1,000 at a time. */
+/** Health of published files, at most 1,000 at a time; the result leaves out those that are ready. */
 export async function healthOfFiles(
   { replicas, nodes }: HealthDeps,
   files: readonly FileId[],

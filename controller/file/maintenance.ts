@@ -1,6 +1,6 @@
 /**
- * What files need in the background: uploads without progress expire, and copies that nobody wants any more are
- * deleted from their nodes, again and again until the agent has confirmed.
+ * Background work for files: expires uploads without progress, and deletes copies that are no longer wanted from their
+ * nodes, again and again until the agent has confirmed.
  */
 import { toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -22,7 +22,7 @@ export class FileMaintenance {
     const { store, clock, events } = this.deps;
     const now = clock.now();
     for (const id of await store.expiredUploads(now)) {
-      // It may have been granted more, or committed, since it was listed.
+      // It may have received grants, or been committed, since it was listed.
       if (!(await store.expireUpload(id, now))) continue;
       await events.append('upload.expired', id, `upload ${id} made no progress and was undone`);
     }
@@ -31,7 +31,7 @@ export class FileMaintenance {
   async #deleteOn(node: NodeId, signal: AbortSignal): Promise<void> {
     const { store, nodes, log } = this.deps;
     while (!signal.aborted) {
-      // A node that is away, or whose volume takes no changes, is asked when it is back.
+      // A node that is away, or whose volume is not writable, is asked when it is back.
       if (nodes.find(node)?.writable !== true) return;
       const doomed = await store.doomedReplicas(DELETES_PER_COMMAND, node);
       if (doomed.length === 0) return;

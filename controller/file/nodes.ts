@@ -1,4 +1,4 @@
-/** The nodes as places for chunks: what the file side needs to know of them, and what it asks of their agents. */
+/** Nodes as places for chunks: what the file side needs to know of them, and the orders that their agents take. */
 import type { KeyObject } from 'node:crypto';
 import type { NexusError } from '../../shared/errors.js';
 import type { ChunkOrigin } from '../../shared/chunk-token.js';
@@ -9,34 +9,34 @@ export interface StorageNode {
   readonly name: string;
   /** host:port of the agent's data server. */
   readonly address: string;
-  /** Running and not cordoned: may be given new chunks. */
+  /** May be given new chunks: running, not cordoned or draining, and with a volume that takes them. */
   readonly schedulable: boolean;
-  /** Why a running one may not, for people; undefined: it may, or is not running, or is cordoned. */
+  /** Why the volume of a node that is otherwise schedulable takes no chunks, for people; undefined: any other case. */
   readonly unfit?: string;
-  /** Its agent is expected to answer, and its volume can be read. */
+  /** The agent is expected to answer, and the volume can be read. */
   readonly readable: boolean;
-  /** Its agent is expected to answer, and to be able to delete. */
+  /** The agent is expected to answer, and to be able to delete. */
   readonly writable: boolean;
   /**
    * here: its copies count (also while it is stopped on purpose); leaving: it is being drained; away: it is Lost, has
    * failed, is being removed, or its volume can't be read.
    */
   readonly standing: 'here' | 'leaving' | 'away';
-  /** As the agent last reported; 0 before its first report. */
+  /** Last reported by the agent; 0 before its first report. */
   readonly capacityBytes: number;
-  /** As the agent last reported, and no more than the host's disk can still give; 0 before its first report. */
+  /** Last reported by the agent, but at most what the host's disk can still give; 0 before the first report. */
   readonly freeBytes: number;
   /** The host's disk has less left for the volume than the volume promises. */
   readonly isBoundByHost?: boolean;
-  /** Infinity: its file system does not count them, or its agent does not tell. */
+  /** Infinity: the file system does not count inodes, or the agent does not report them. */
   readonly freeInodes: number;
-  /** When, by the agent's clock, ms since the epoch. */
+  /** Time of that report by the agent's clock, ms since the epoch. */
   readonly reportedAt: number;
-  /** Checks its receipts; unknown before its first heartbeat. */
+  /** Checks the agent's receipts; undefined before its first heartbeat. */
   readonly receiptKey: KeyObject | undefined;
 }
 
-/** What the catalogue says that a chunk is. */
+/** A chunk's content according to the catalogue. */
 export interface ChunkContent {
   readonly chunkId: ChunkId;
   readonly size: number;
@@ -47,43 +47,43 @@ export interface FetchOrder extends ChunkContent {
   readonly sources: readonly { readonly nodeId: NodeId; readonly address: string; readonly token: string }[];
   /** Bytes a second; 0: no limit. */
   readonly rate: number;
-  /** What the node is to remember of it; undefined: its file has gone. */
+  /** Stored beside the chunk by the agent; undefined: the chunk's file is gone. */
   readonly of: ChunkOrigin | undefined;
 }
 
 export interface FetchOutcome {
-  /** What the agent signed; undefined: the copy could not be made. */
+  /** Signed by the agent; undefined: the copy could not be made. */
   readonly receipt: string | undefined;
   readonly failure: NexusError | undefined;
-  /** Sources that had other bytes than they should. */
+  /** Sources whose bytes differed from the expected ones. */
   readonly corruptNodeIds: readonly NodeId[];
 }
 
 export interface ReplicaFinding {
   readonly chunkId: ChunkId;
-  /** unreadable: a read failed, and what is there is not known. */
+  /** unreadable: a read failed, so that the content is not known. */
   readonly state: 'missing' | 'corrupt' | 'unreadable';
-  /** What is there instead, for people. */
+  /** Describes what is there instead, for people. */
   readonly found: string;
 }
 
 export interface ChunkList {
-  /** In order. */
+  /** In ascending order. */
   readonly ids: readonly ChunkId[];
-  /** Of these, what can't be whole. */
+  /** Those of `ids` that can't be whole. */
   readonly damaged: readonly ChunkId[];
 }
 
 export interface NodeDirectory {
-  /** In order of slot. */
+  /** Nodes in order of slot. */
   snapshot(): readonly StorageNode[];
   find(id: NodeId): StorageNode | undefined;
-  /** The chunks that the agent confirmed as gone. Codes: unavailable, deadline_exceeded. */
+  /** Returns the chunks that the agent confirmed as gone. Codes: unavailable, deadline_exceeded. */
   deleteChunks(node: NodeId, chunkIds: readonly ChunkId[]): Promise<readonly ChunkId[]>;
   /** Makes the node's agent copy a chunk from others. Never rejects. */
   fetchChunk(node: NodeId, order: FetchOrder): Promise<FetchOutcome>;
-  /** The chunks that are not whole on the node, read at `rate` bytes a second (0: no limit). Codes: as deleteChunks. */
+  /** Returns chunks that are not whole, reading at `rate` bytes a second (0: no limit). Codes: as deleteChunks. */
   verifyChunks(node: NodeId, chunks: readonly ChunkContent[], rate: number): Promise<readonly ReplicaFinding[]>;
-  /** What lies on the node's volume, in order of id above `after`; at most `limit`. Codes: as deleteChunks. */
+  /** Chunks on the node's volume in order of id, above `after`; at most `limit`. Codes: as deleteChunks. */
   listChunks(node: NodeId, after: string, limit: number): Promise<ChunkList>;
 }

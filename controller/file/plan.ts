@@ -1,5 +1,5 @@
 /**
- * Where chunks go: pure, from a snapshot of the nodes. Copies are dealt like cards, one node after the other, to the
+ * Places chunks: pure, from a snapshot of the nodes. Copies are dealt like cards, one node after the other, to the
  * schedulable nodes with room: the copies of one chunk are on different nodes, and the nodes' shares differ by one chunk at
  * most. Which copy of a chunk is the first (the one that is sent to, and forwards) changes with each lap.
  */
@@ -12,59 +12,59 @@ export interface Candidate {
   readonly id: NodeId;
   readonly name: string;
   readonly schedulable: boolean;
-  /** Why a running, uncordoned one is not schedulable. */
+  /** Why a running, uncordoned node is not schedulable. */
   readonly unfit?: string;
-  /** Less what is promised to chunks that are still being written. */
+  /** Free bytes less those promised to chunks that are still being written. */
   readonly freeBytes: number;
   /** The host's disk has less left for the volume than the volume promises. */
   readonly isBoundByHost?: boolean;
-  /** Likewise; Infinity: not counted. */
+  /** Free inodes, likewise reduced; Infinity: not counted. */
   readonly freeInodes: number;
 }
 
 /** New places for one chunk whose nodes failed. */
 export interface MoveWish {
   readonly replicas: number;
-  /** As for new chunks: default all. */
+  /** Least number of new copies; default: all. */
   readonly least?: number;
-  /** Where it is, was or just failed. */
+  /** Nodes that have, had or just failed to take a copy. */
   readonly without: ReadonlySet<NodeId>;
 }
 
 export interface PlacementRequest {
   readonly nodes: readonly Candidate[];
-  /** Where the dealing goes on: the number of places dealt so far. */
+  /** Where dealing continues: steps around the nodes so far, skipped ones included. */
   readonly cursor: number;
-  /** New chunks. Where room runs out fewer are placed, but one at least. */
+  /** Number of new chunks. If room runs out, fewer are placed, but at least one. */
   readonly chunks: number;
   readonly replicas: number;
-  /** Copies that a chunk must get at least, where there are not enough nodes any more; default: all. */
+  /** Least number of copies per chunk, where too few nodes are left for all; default: all. */
   readonly least?: number;
   /** Each is granted before any new chunk. */
   readonly moves?: readonly MoveWish[];
 }
 
 export interface Placement {
-  /** For each new chunk its nodes; the first is the one to send to. */
+  /** The nodes of each new chunk; the first is the one to send to. */
   readonly chunks: readonly (readonly NodeId[])[];
-  /** For each move its new nodes. */
+  /** The new nodes of each move. */
   readonly moves: readonly (readonly NodeId[])[];
   readonly cursor: number;
   /** Nodes with room. */
   readonly considered: number;
-  /** Why a node was not considered, by name. */
+  /** Why nodes were not considered, by node name. */
   readonly passedOver: Readonly<Record<string, string>>;
 }
 
-/** Stays free on every volume, so that deletions and the file system's own tables never lack room. */
+/** Bytes kept free on every volume, so that deletions and the file system's own tables never lack room. */
 export const NODE_RESERVE_BYTES = 4 * MIB;
 
-/** Stay free likewise: a node needs some to start, and an agent to write anything. */
+/** Inodes kept free likewise: a node needs some to start, and an agent to write anything. */
 export const NODE_RESERVE_INODES = 64;
-/** A chunk and its sidecar, and the folder that it may be the first one in. */
+/** Inodes of a chunk, its sidecar, and the folder where it is the first chunk. */
 export const INODES_PER_CHUNK = 3;
 
-/** Whole chunks that fit; negative when less than the reserve is free. */
+/** Number of whole chunks that fit; negative when less than the reserve is free. */
 export const roomFor = ({ freeBytes, freeInodes }: Pick<Candidate, 'freeBytes' | 'freeInodes'>): number =>
   Math.min(
     Math.floor((freeBytes - NODE_RESERVE_BYTES) / CHUNK_SIZE_BYTES),
@@ -94,11 +94,11 @@ export function planPlacement(request: PlacementRequest): Placement {
   return { chunks, moves, cursor: dealer.cursor, considered, passedOver };
 }
 
-/** Whether a file of this size could be placed now. Codes: those of planPlacement. */
+/** Checks whether a file of this size could be placed now. Codes: those of planPlacement. */
 export function assertRoomForFile(nodes: readonly Candidate[], replicas: number, sizeBytes: number): void {
   const chunks = Math.max(1, Math.ceil(sizeBytes / CHUNK_SIZE_BYTES));
   planPlacement({ nodes, cursor: 0, chunks: 1, replicas });
-  // A node takes one copy of a chunk, so room beyond the number of chunks is of no use on it.
+  // A node takes one copy of each chunk, so room beyond the number of chunks is of no use.
   const places = nodes
     .filter((node) => node.schedulable)
     .reduce((sum, node) => sum + Math.min(chunks, Math.max(0, roomFor(node))), 0);
@@ -123,7 +123,7 @@ class Dealer {
     this.#room = new Map(this.#ring.map((node) => [node.id, roomFor(node)]));
   }
 
-  /** As many as there are, from `replicas` down to `least`. */
+  /** Deals as many copies as possible, from `replicas` down to `least`. */
   dealAtLeast(least: number, replicas: number, without?: ReadonlySet<NodeId>): NodeId[] | undefined {
     for (let count = replicas; count >= least; count -= 1) {
       const chosen = this.deal(count, without);
@@ -132,7 +132,7 @@ class Dealer {
     return undefined;
   }
 
-  /** The next `replicas` nodes with room; undefined, and nothing dealt, when there are not as many. */
+  /** Deals to the next `replicas` nodes with room; if there are too few, returns undefined and deals nothing. */
   deal(replicas: number, without?: ReadonlySet<NodeId>): NodeId[] | undefined {
     const size = this.#ring.length;
     const chosen: NodeId[] = [];
@@ -162,7 +162,7 @@ class Dealer {
     return why;
   }
 
-  /** Why `deal` found too few nodes. */
+  /** Error for a deal that found too few nodes. */
   refusal(replicas: number, without?: ReadonlySet<NodeId>): NexusError {
     const why = Object.entries(this.passedOver(without)).map(([name, reason]) => `${name}: ${reason}`);
     const details = { passed_over: why.slice(0, 20) };
@@ -201,13 +201,13 @@ class Dealer {
   }
 }
 
-/** More nodes on a disk that is full would have no room either. */
+/** Advises against more nodes on a host disk that is full: they would have no room either. */
 const adviceFor = (nodes: readonly Candidate[]): string =>
   nodes.some(({ isBoundByHost }) => isBoundByHost === true)
     ? "the host's disk under the volumes is nearly full: make room on it"
     : 'remove files or create nodes';
 
-/** What is short, for people. */
+/** Describes the room of a node that has too little: inodes if these run short, else bytes. For people. */
 const freeOf = ({ freeBytes, freeInodes }: Candidate): string =>
   freeInodes - NODE_RESERVE_INODES < INODES_PER_CHUNK
     ? `${Math.max(0, freeInodes)} inodes free`

@@ -1,20 +1,20 @@
 /**
- * What an upload holds of its owner's quota: what it says it needs, and more only when it is granted more. Without a size
- * it holds what it was granted. Pure.
+ * Plans how many bytes an upload reserves of its owner's quota: the announced size, and more only when more chunks are
+ * granted than that needs. Without an announced size, all granted chunks count in full. Pure.
  */
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 
 export interface Reservation {
-  /** Chunks that may be granted; less than wanted where the quota ends. */
+  /** Chunks that may be granted; fewer than wanted where the quota ends. */
   readonly count: number;
-  /** What the upload holds then. */
+  /** Bytes that the upload reserves with these chunks. */
   readonly reserved: number;
 }
 
 /**
- * `room` is what the quota has left, Infinity without one. Where not even one chunk fits but something is left, one is
- * granted and holds that: the file's last may be small, and the commit counts exactly. `reserved` exceeds the room, and is
- * refused by whoever keeps the account, where nothing is left.
+ * `room` is what the quota has left, Infinity without one. If not even one chunk fits but something is left, one is
+ * granted and reserves the rest: the file's last chunk may be small, and the commit counts exactly. If nothing is left,
+ * `reserved` exceeds the room, and the store refuses it.
  */
 export function planReservation(
   upload: { readonly expectedSize: number; readonly granted: number; readonly reserved: number },

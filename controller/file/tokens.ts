@@ -1,4 +1,4 @@
-/** Rights to one chunk each, for a few minutes: what clients show to agents. */
+/** Tokens: each gives a client the right to one chunk at an agent, for a few minutes. */
 import { signClaims, type ChunkOrigin, type ForwardTarget } from '../../shared/chunk-token.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
@@ -13,7 +13,7 @@ export interface ChunkTarget {
   readonly token: string;
 }
 
-/** What the chunk's agents are to remember of it. `expected`: bytes of the whole file as announced, 0: not known. */
+/** Builds what agents store beside the chunk. `expected`: announced bytes of the whole file, 0: not known. */
 export const originOf = (file: FileRecord, index: number, expected: number): ChunkOrigin => ({
   file: file.id,
   index,
@@ -24,7 +24,7 @@ export const originOf = (file: FileRecord, index: number, expected: number): Chu
   created: file.createdAt,
 });
 
-/** One target per node, for at most `size` bytes; the first one's token names the others, to which it forwards. */
+/** Returns one target per node, for at most `size` bytes; the first one's token names the other nodes to forward to. */
 export function writeTargets(
   deps: Pick<FileDeps, 'signer' | 'clock'>,
   chunk: { readonly id: ChunkId; readonly size: number },
@@ -60,7 +60,7 @@ export function writeTargets(
   ];
 }
 
-/** `holder`: the user whom it is for; undefined: the cluster itself. */
+/** `holder`: the user who receives it; undefined: the cluster itself. */
 export function readTarget(
   deps: Pick<FileDeps, 'signer' | 'clock'>,
   chunk: { readonly id: ChunkId; readonly size: number },

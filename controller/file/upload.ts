@@ -26,7 +26,7 @@ export interface ChunkGrant {
 
 export interface GrantRequest {
   readonly count: number;
-  /** The index of the first new chunk, as the sender counts; later than that it has lost a reply. */
+  /** Index of the first new chunk as the sender counts; a lower one than ours means that it lost a reply. */
   readonly fromIndex?: number | undefined;
   readonly retry: readonly { readonly index: number; readonly failedNodeIds: readonly string[] }[];
   readonly receipts: readonly ClaimedReceipt[];
@@ -35,29 +35,29 @@ export interface GrantRequest {
 interface Retry {
   readonly chunk: ChunkRecord;
   readonly failed: readonly NodeId[];
-  /** New places that it needs. */
+  /** New copies that it needs. */
   readonly replicas: number;
   readonly kept: readonly NodeId[];
-  /** A copy is whole already. */
+  /** True if one copy is whole already. */
   readonly hasArrived: boolean;
   readonly without: ReadonlySet<NodeId>;
 }
 
 export class Uploads {
   #cursor = 0;
-  /** Placement and its record are one step: two uploads must not be promised the same room. */
+  /** Makes placement and its record one step: two uploads must not be promised the same room. */
   readonly #placing = new Mutex();
-  /** The same for the number of open uploads. */
+  /** Likewise makes counting open uploads and opening another one step. */
   readonly #opening = new Mutex();
 
   constructor(private readonly deps: FileDeps) {}
 
-  /** For which an upload lives without a sign of its sender. */
+  /** Time in ms that an upload lives without a call of its sender. */
   get leaseMs(): number {
     return this.deps.settings.uploadTtlMs;
   }
 
-  /** At the controller's start: senders that are still there have this time to say so; the others' uploads expire after it. */
+  /** Restarts all leases at the controller's start: senders that still run get time to call, other uploads expire. */
   async renewAll(): Promise<void> {
     await this.deps.store.renewUploads(this.deps.clock.now() + this.leaseMs);
   }
@@ -68,7 +68,7 @@ export class Uploads {
     replicas: number;
     expectedSize: number;
     owner: string;
-    /** The entry that it becomes; none: a raw file. */
+    /** Entry that the upload becomes; undefined: a raw file. */
     entry?: UploadPlace;
   }): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const { clock, settings, store } = this.deps;
@@ -105,8 +105,8 @@ export class Uploads {
   }
 
   /**
-   * At least one new chunk when any are asked for, fewer than asked when room is short. Each call puts the expiry off.
-   * A reply that was lost costs nothing: the chunks it granted can be asked for again as retries without failed nodes.
+   * Grants at least one new chunk if any are asked for, fewer than asked if room is short. Each call extends the
+   * expiry. A lost reply costs nothing: its chunks can be asked for again as retries without failed nodes.
    * Codes: not_found, invalid_argument, permission_denied (a receipt), failed_precondition, resource_exhausted,
    * unavailable (no other node for a retry).
    */
@@ -123,12 +123,12 @@ export class Uploads {
         cursor: this.#cursor,
         chunks: count,
         replicas: upload.replicas,
-        // There were enough when it began: what is lacking when it ends is repair's to add.
+        // There were enough nodes at the start: copies that are lacking at the end are left to repair.
         least: 1,
         moves: retries.map(({ replicas, without, kept, hasArrived }) => ({
           replicas,
           without,
-          // With a copy elsewhere, one less is better than none at all.
+          // With a copy elsewhere, one copy less is better than none.
           least: hasArrived || kept.length > 0 ? 0 : 1,
         })),
       });
@@ -160,7 +160,7 @@ export class Uploads {
     });
   }
 
-  /** Where it is to appear; the last word counts. Codes: not_found, failed_precondition (it is a raw file). */
+  /** Sets the file's path; the last call counts. Codes: not_found, failed_precondition (it is a raw file). */
   async place(id: UploadId, place: UploadPlace, owner?: string): Promise<void> {
     const { file } = await this.#expect(id, owner);
     if (file.kind !== 'fs') {
@@ -187,7 +187,7 @@ export class Uploads {
     return published;
   }
 
-  /** What is not there, or is somebody else's, is a success and left alone. */
+  /** Does nothing, successfully, if the upload does not exist or belongs to another user. */
   async abort(id: UploadId, owner?: string): Promise<void> {
     const { store } = this.deps;
     const upload = await store.getUpload(id);
@@ -195,7 +195,7 @@ export class Uploads {
     if (owner === undefined || file?.owner === owner) await store.abortUpload(id);
   }
 
-  /** An upload of somebody else is as good as not there. */
+  /** Treats another user's upload as absent. Code: not_found. */
   async #expect(id: UploadId, owner: string | undefined): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const upload = await this.deps.store.getUpload(id);
     if (upload === undefined || upload.expiresAt <= this.deps.clock.now()) throw noSuchUpload(id);
@@ -204,7 +204,7 @@ export class Uploads {
     return { upload, file };
   }
 
-  /** As many chunks as the owner's quota has room for; the store refuses what it has none for at all. */
+  /** Plans as many chunks as the owner's quota has room for; with no room at all, the store refuses the grant. */
   async #reserve(upload: UploadRecord, { owner }: FileRecord, wanted: number): Promise<Reservation> {
     const account = await this.deps.fs.account(owner);
     const limit = account?.limit ?? quotaOf(owner, this.deps.settings);
@@ -212,7 +212,7 @@ export class Uploads {
     return planReservation(upload, wanted, room);
   }
 
-  /** The nodes with their room, `received` no longer being on its way. */
+  /** Returns the nodes with their room; bytes in `received` count as promised no longer. */
   async #candidates(received: readonly ReceivedChunk[], upload?: UploadRecord): Promise<Candidate[]> {
     const promised = new Map(await this.deps.store.writingBytes());
     for (const { nodeIds, index } of received) {
@@ -227,8 +227,9 @@ export class Uploads {
   }
 
   /**
-   * What becomes of chunks whose sending failed. A copy on a node that failed is placed anew, away from every node that
-   * the chunk ever was on; copies that are on their way elsewhere keep their place and get fresh tokens.
+   * Plans chunks whose sending failed. Each copy on a failed node gets a new node, none that the chunk was on before;
+   * copies still on their way to other nodes keep their place and get fresh tokens. Codes: invalid_argument,
+   * failed_precondition (stored already).
    */
   async #retries(
     upload: UploadRecord,
@@ -261,7 +262,7 @@ export class Uploads {
     return {
       chunk,
       failed,
-      // Where its nodes were removed altogether, there is nothing to move, and all copies are missing.
+      // If all its nodes were removed, there is nothing to move, and all copies are missing.
       replicas: live.length === 0 ? upload.replicas : failed.length,
       kept: writing.filter((id) => !isFailed(id)),
       hasArrived: arrived.length > 0 || live.some((copy) => copy.state === 'ready'),
@@ -278,7 +279,7 @@ export class Uploads {
   }
 }
 
-/** What the sender asks for that it was granted already, in a reply that did not reach it, and what is new. */
+/** Splits a request into chunks granted before, in a reply that was lost (`again`), and new ones (`more`). */
 function grantedInVain(
   { granted }: UploadRecord,
   { count, fromIndex = granted }: GrantRequest,
@@ -298,7 +299,7 @@ function assertMayOpen({ own, all }: { readonly own: number; readonly all: numbe
   });
 }
 
-/** The whole of a dealing in one line, as it is kept with each of its copies. */
+/** Describes a placement in one line, which is kept with each of its copies. */
 function reasonOf({ considered, passedOver }: Placement): string {
   const others = Object.entries(passedOver).map(([name, why]) => `${name}: ${why}`);
   const rest = others.length === 0 ? '' : `; passed over ${others.slice(0, 5).join(', ')}`;

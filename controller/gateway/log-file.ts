@@ -1,4 +1,7 @@
-/** What the gateway says, in its run folder: it keeps it within a bound itself; read when it has ended, because the last lines tell why. */
+/**
+ * The gateway's output, a file in its run folder that the gateway itself keeps within its bound. Read when the gateway
+ * has ended, because the last lines give the reason.
+ */
 import { open, stat, type FileHandle } from 'node:fs/promises';
 import { KIB } from '../../shared/limits.js';
 
@@ -6,23 +9,23 @@ const TAIL_BYTES = 8 * KIB;
 const LAST_LINES = 5;
 
 export class GatewayLogFile {
-  /** Where the running gateway's lines begin. */
+  /** Offset where the lines of the running gateway begin. */
   #begin = 0;
 
   constructor(readonly path: string) {}
 
-  /** For a gateway that is about to start. The caller closes it. */
+  /** Opens the file for a gateway that is about to start. The caller closes it. */
   async openForNext(): Promise<FileHandle> {
-    // Appended to, so that a log that begins anew in the middle does so for the gateway, too.
+    // Opened for appending: the gateway truncates its log, and must go on writing at the new end.
     const file = await open(this.path, 'a', 0o600);
     this.#begin = (await file.stat()).size;
     return file;
   }
 
-  /** Of the latest gateway; none where it said nothing. */
+  /** Returns the last lines of the latest gateway; empty if it wrote none. */
   async lastLines(): Promise<readonly string[]> {
     const size = await sizeOf(this.path);
-    // A log that is shorter than it was has begun anew meanwhile.
+    // A shorter file was truncated meanwhile.
     const begin = this.#begin > size ? 0 : this.#begin;
     const from = Math.max(begin, size - TAIL_BYTES);
     if (from === size) return [];
@@ -37,7 +40,7 @@ export class GatewayLogFile {
   }
 }
 
-/** What a gateway that could not go on said for people; undefined where Node itself failed, or it was killed. */
+/** Returns the gateway's own message for people about its end; undefined if Node itself failed, or it was killed. */
 export function fatalMessage(lines: readonly string[]): string | undefined {
   const said = /"level":60,.*"msg":("(?:[^"\\]|\\.)*")/.exec(lines.at(-1) ?? '')?.[1];
   return said === undefined ? undefined : (JSON.parse(said) as string);

@@ -1,7 +1,8 @@
 /**
- * The gateway as a child of the controller: started, looked after, and stopped in order. A gateway whose controller was
- * killed lives on and answers 503 until the next one adopts it, so that a restart costs no connection; one of another
- * build or with other settings is replaced. That it can't run is told in the status and stops nothing else.
+ * The gateway as a child of the controller: started, watched, and stopped in order. If the controller is killed, the
+ * gateway lives on and answers 503 until the next controller adopts it, so that a restart costs no connection; a
+ * gateway of another build or with other settings is replaced. If it can't run, the status says so, and nothing else
+ * stops.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -29,7 +30,7 @@ export interface GatewayOptions {
 }
 
 export interface GatewayStatus {
-  /** Empty where none is to run. */
+  /** Empty if no gateway is to run. */
   readonly url: string;
   readonly pid: number;
   readonly ready: boolean;
@@ -37,7 +38,7 @@ export interface GatewayStatus {
   readonly problem: string;
 }
 
-/** What the gateway is told; all as flags, so that it needs nothing of the controller's environment. */
+/** Settings that are passed to the gateway, all as flags, so that it needs nothing of the controller's environment. */
 const TOLD: readonly SettingName[] = [
   'instance',
   'runtime',
@@ -47,24 +48,24 @@ const TOLD: readonly SettingName[] = [
   'logLevel',
   'logMaxMb',
   'logFiles',
-  // `gateway` is whether there is to be one.
+  // `gateway` only decides whether there is a gateway.
   ...SETTING_NAMES.filter((name) => name.startsWith('gateway') && name !== 'gateway'),
 ];
 /** A small young generation: network buffers are garbage soon, and collecting them often keeps memory low. */
 const NODE_FLAGS = ['--max-semi-space-size=4', NO_DEBUGGER];
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 30_000;
-/** One that ran for so long had started well: its end begins the back-off anew. */
+/** A gateway that ran for longer had started well: its end restarts the back-off. */
 const STEADY_AFTER_MS = 60_000;
-/** One that listens later than this has something wrong with it. */
+/** A gateway that does not answer by then is reported as silent. */
 const START_TIMEOUT_MS = 15_000;
-/** Beyond the time that running requests have. */
+/** Added to the time that running requests have to end. */
 const STOP_MARGIN_MS = 5000;
 const PROBE_TIMEOUT_MS = 1000;
-/** Between two looks at one that answers, and the time it has for an answer: under load one may take seconds. */
+/** Interval of health checks, and the time to answer one: under load an answer may take seconds. */
 const HEALTH_PERIOD_MS = 5000;
 const HEALTH_TIMEOUT_MS = 5000;
-/** So many in a row are more than a busy moment. */
+/** Missed health checks in a row that are more than a busy moment. */
 const MISSED_ANSWERS = 2;
 
 interface GatewayRecord {
@@ -76,7 +77,7 @@ export class GatewayProcess {
   readonly #folder: string;
   readonly #log: GatewayLogFile;
   #running: ProcessIdentity | undefined;
-  /** How the running one ends; undefined when an earlier controller started it. */
+  /** Describes how the running gateway ends; undefined if an earlier controller started it. */
   #exit: Promise<string> | undefined;
   #startedAt = 0;
   #isReady = false;
@@ -90,7 +91,7 @@ export class GatewayProcess {
 
   constructor(
     private readonly options: GatewayOptions,
-    /** It has ended: a tick is due. */
+    /** Called when the gateway has ended: a tick is due. */
     private readonly onEnd: () => void,
   ) {
     this.#folder = join(options.settings.runDir, 'gateway.d');
@@ -104,13 +105,13 @@ export class GatewayProcess {
     return { url, pid: this.#running?.pid ?? 0, ready: this.#isReady, problem: this.#problem };
   }
 
-  /** Makes it run where it should and does not. Never fails: what is wrong is in the status. */
+  /** Starts, checks or replaces the gateway as its settings require. Never fails: problems are in the status. */
   tick(): Promise<void> {
     this.#ticking = this.#ticking.then(() => this.#look());
     return this.#ticking;
   }
 
-  /** Running requests have their time to end. Twice is once; afterwards ticks do nothing. */
+  /** Gives running requests time to end. Idempotent; afterwards ticks do nothing. */
   async stop(): Promise<void> {
     this.#isStopping = true;
     await this.#ticking;
@@ -152,7 +153,7 @@ export class GatewayProcess {
         this.options.log.info({ pid: recorded.identity.pid }, 'adopted the gateway of an earlier controller');
         return;
       }
-      // It closes its port at once; what it still does it may end by itself.
+      // It closes its port at once, and finishes its running requests on its own.
       process.kill(recorded.identity.pid, 'SIGTERM');
       await rm(this.#recordFile, { force: true });
     }
@@ -170,7 +171,7 @@ export class GatewayProcess {
     const { program, log, clock } = this.options;
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const output = await this.#log.openForNext();
-    // In a session of its own: what ends the controller's terminal or kills the controller leaves it alone.
+    // Detached, in its own session: it survives the end of the controller's terminal, or a kill of the controller.
     const child = spawn(process.execPath, [...NODE_FLAGS, program, ...this.#arguments()], {
       cwd: '/',
       detached: true,
@@ -184,7 +185,7 @@ export class GatewayProcess {
     this.#startedAt = clock.monotonic();
     this.#isReady = false;
     const identity = identify(child.pid ?? 0);
-    // Gone already: the next tick would find nobody.
+    // It has ended already: the next tick would find no process.
     if (identity === undefined) {
       await this.#ended();
       return;
@@ -208,7 +209,7 @@ export class GatewayProcess {
     }
   }
 
-  /** It may hang, which nobody would be told of by its end. */
+  /** Detects a gateway that hangs, which no exit would report. */
   async #checkHealth({ pid }: ProcessIdentity): Promise<void> {
     const { clock, log } = this.options;
     this.#missed = (await isHealthy(this.status.url, HEALTH_TIMEOUT_MS)) ? 0 : this.#missed + 1;
@@ -231,13 +232,13 @@ export class GatewayProcess {
     log.warn({ pid, exit, lastLines }, `the gateway ended; it is started again in ${again} ms`);
   }
 
-  /** Its port, by whomever. */
+  /** True if anything listens on the gateway's port. */
   #isTaken(): Promise<boolean> {
     const { gatewayHost, gatewayPort } = this.options.settings;
     return isListening(gatewayHost, gatewayPort, PROBE_TIMEOUT_MS);
   }
 
-  /** Answers after how many ms it is tried again. */
+  /** Notes the problem and returns the back-off in ms before the next try. */
   #fail(problem: string): number {
     const backoff = Math.min(MAX_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#failures);
     this.#failures += 1;
@@ -254,7 +255,7 @@ export class GatewayProcess {
     });
   }
 
-  /** Of the build and of all that the gateway is told. */
+  /** Hash of the build and of all flags of the gateway; a running gateway with another one is replaced. */
   async #fingerprint(): Promise<string> {
     const { mtimeMs } = await stat(this.options.program);
     return createHash('sha256')
@@ -262,7 +263,7 @@ export class GatewayProcess {
       .digest('hex');
   }
 
-  /** The gateway that an earlier controller started, if it still runs. The record is root's own: the gateway can't write it. */
+  /** The gateway of an earlier controller, if it still runs. The record is root's, not writable for the gateway. */
   async #recorded(): Promise<GatewayRecord | undefined> {
     const text = await readFile(this.#recordFile, 'utf8').catch(() => '');
     if (text === '') return undefined;
@@ -270,7 +271,7 @@ export class GatewayProcess {
       const record = JSON.parse(text) as GatewayRecord;
       return isAlive(record.identity) ? record : undefined;
     } catch {
-      // Cut off by the end of the controller that wrote it.
+      // The controller that wrote it ended midway.
       return undefined;
     }
   }
@@ -286,11 +287,11 @@ export class GatewayProcess {
   }
 }
 
-/** For people, as the warning has it. */
+/** Text of the status and its warning about a gateway that does not answer. */
 export const silentGateway = (pid: number, log: string): string =>
   `process ${pid} does not answer; see ${log}, or end it with kill -9 ${pid}: it is started again`;
 
-/** The same of one that ended without last words. */
+/** The same for a gateway that ended without a message of its own. */
 export const endedGateway = (exit: string, log: string): string => `it ended (${exit}); see ${log}`;
 
 const hostAndPort = (host: string, port: number): string => `${isIPv6(host) ? `[${host}]` : host}:${port}`;

@@ -12,11 +12,11 @@ import { isNodeId } from '../../shared/ids.js';
 import type { Logger } from '../../shared/log.js';
 import { writeSecret } from './secret-file.js';
 
-/** While there are nodes: their records, links and cgroups say it. */
+/** Fixed while there are nodes: their records, links and cgroups depend on them. */
 const WITH_NODES = ['runtime', 'instance', 'subnet'] as const satisfies readonly SettingName[];
-/** While there are volumes: what is in them belongs to these users, also when the nodes are yet to be imported. */
+/** Fixed while there are volumes: their files belong to these uids, even if the nodes are yet to be imported. */
 const WITH_VOLUMES = ['nodeUidBase'] as const satisfies readonly SettingName[];
-/** While nodes run: they were told at their start, and are told anew at the next. */
+/** Fixed while nodes run: they get these at their start. */
 const WITH_RUNNING_NODES = ['natsUrl', 'natsPort', 'dataPort', 'runDir'] as const satisfies readonly SettingName[];
 
 type Choice =
@@ -24,8 +24,8 @@ type Choice =
 export type ChoiceSettings = Pick<Settings, Choice | 'stateDir'>;
 
 /**
- * Before the store is opened: another database would look like a cluster without nodes. Code: failed_precondition, naming
- * the way out.
+ * Called before the store is opened: another database would look like a cluster without nodes. Code:
+ * failed_precondition, with advice.
  */
 export function assertSameDatabase(settings: ChoiceSettings): void {
   const { stateDir } = settings;
@@ -43,7 +43,7 @@ export function assertSameDatabase(settings: ChoiceSettings): void {
   );
 }
 
-/** To be called with the instance's lock held. Code: failed_precondition, naming the way out. */
+/** Call with the instance's lock held. Code: failed_precondition, with advice. */
 export async function rememberChoices(
   settings: ChoiceSettings,
   nodes: { readonly all: number; readonly running: number },
@@ -80,7 +80,7 @@ export async function rememberChoices(
   }
   if (Object.entries(now).every(([name, value]) => before[name] === value)) return;
   await writeSecret(join(stateDir, CHOICES_FILE), `${JSON.stringify(now)}\n`).catch((error: unknown) => {
-    // A cluster of before this file was there, on a full disk: it can run all the same.
+    // An existing cluster, which may predate this file, can run on a full disk all the same.
     if (nodes.all === 0) throw error;
     log.warn({ err: error }, 'what was chosen for the nodes could not be remembered');
   });
@@ -106,7 +106,7 @@ function assertSame(
   }
 }
 
-/** A database elsewhere outlives the state folder, and could be met by another one. */
+/** Rejects an external database that may belong to another state folder: it outlives its own. */
 function assertOwnNodes(settings: ChoiceSettings, isKnown: boolean): void {
   const { stateDir, databaseUrl } = settings;
   const volumes = join(stateDir, 'volumes');
@@ -127,7 +127,7 @@ function volumesIn(stateDir: string): number {
 
 const SQLITE = 'SQLite in the state folder';
 
-/** As far as it tells one database from another: neither user nor password. */
+/** Identifies a database without user and password. */
 function databaseOf({ databaseUrl }: Pick<Settings, 'databaseUrl'>): string {
   if (databaseUrl === undefined) return SQLITE;
   // The store refuses text that is no URL.

@@ -1,17 +1,18 @@
 /**
- * What a daemon inherits from whoever starts it must not decide how it works, nor what it starts: file mode mask, working
- * folder, open files, environment and resource limits are brought to known values before anything else happens. Signals
- * need nothing: Node unblocks them, and resets them for itself and its children; it also opens closed standard streams.
+ * Resets what a daemon inherits from its parent, so that it affects neither the daemon nor its children: file mode
+ * mask, working folder, open files, environment and resource limits get known values before anything else happens.
+ * Signals need nothing: Node unblocks them, and resets them for itself and its children; it also opens closed standard
+ * streams.
  */
 import { closeSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { raiseLimits } from '../../shared/host/limits.js';
 
-/** What folders and files get is said where they are made; nothing may be taken off. */
+/** Modes are set where files and folders are made; a stricter inherited mask would remove bits from them. */
 const UMASK = 0o022;
 const STANDARD_STREAMS = 3;
 const O_CLOEXEC = 0o2000000;
 
-/** Code: failed_precondition, naming each limit that is too low and can't be raised. To be called first of all. */
+/** Call before anything else. Code: failed_precondition, naming each limit that is too low and can't be raised. */
 export async function leaveInheritance(): Promise<void> {
   process.umask(UMASK);
   process.chdir('/');
@@ -20,7 +21,7 @@ export async function leaveInheritance(): Promise<void> {
   await raiseLimits();
 }
 
-/** Node's own files close themselves in children. What does not was left open by whoever started us. */
+/** Node's own files are close-on-exec. Others were left open by the parent process. */
 function closeInherited(): void {
   for (const name of readdirSync('/proc/self/fd')) {
     const descriptor = Number(name);
@@ -34,11 +35,11 @@ function closeInherited(): void {
   }
 }
 
-/** The rest changes what programs do: TAR_OPTIONS, LD_PRELOAD, MKE2FS_CONFIG, NOTIFY_SOCKET, and what nobody has heard of. */
+/** Other variables change what programs do: TAR_OPTIONS, LD_PRELOAD, MKE2FS_CONFIG, NOTIFY_SOCKET, and unknown ones. */
 const KEPT_VARIABLE =
   /^(NEXUS_\w+|PG[A-Z]+|XDG_\w+|HOME|USER|LOGNAME|TZ|TMPDIR|(http|https|ftp|no|all)_proxy|(HTTPS?|FTP|NO|ALL)_PROXY|SSL_CERT_(FILE|DIR)|NODE_EXTRA_CA_CERTS)$/;
 
-/** Where Debian has programs. Names that are found here are never looked for elsewhere. */
+/** Debian's folders of programs. Names found here are never looked for elsewhere. */
 const SYSTEM_PATH = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'];
 
 /** Exported for the test. */
@@ -51,7 +52,7 @@ export function replaceEnvironment(env: NodeJS.ProcessEnv): void {
   env['LC_ALL'] = 'C.UTF-8';
 }
 
-/** A folder that nobody but root and this user can put programs into. */
+/** Whether only root and this user can put programs into the folder. */
 function isTrusted(folder: string): boolean {
   if (!folder.startsWith('/')) return false;
   try {

@@ -14,7 +14,7 @@ export interface InstanceLock {
   release(): void;
 }
 
-/** Code: already_exists when another controller has this state folder. */
+/** Code: already_exists if another controller holds this state folder. */
 export function lockInstance(stateDir: string, instance: string): InstanceLock {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const database = new Sqlite(join(stateDir, LOCK_FILE), { timeout: 0 });
@@ -34,22 +34,22 @@ export function lockInstance(stateDir: string, instance: string): InstanceLock {
   };
 }
 
-/** A controller that ends gives running calls, nodes' sandboxes and its own children some seconds each. */
+/** An ending controller gives running calls, nodes' sandboxes and its own children some seconds each. */
 const ENDING_BOUND_MS = 60_000;
 const POLL_MS = 50;
 
 export interface LockWait {
   readonly stateDir: string;
   readonly instance: string;
-  /** Whether the holder of the lock serves. One that does will not let go soon. */
+  /** Whether the holder of the lock serves; if so, it will not release it soon. */
   readonly isServing: () => Promise<boolean>;
   readonly clock: Clock;
   readonly log: Logger;
 }
 
 /**
- * As `lockInstance`; waits for a holder that does not serve: one that is ending listens no more, one that is starting not yet. Codes: already_exists
- * when it serves, or does not end in time.
+ * As `lockInstance`, but waits for a holder that does not serve, because it is ending or still starting. Codes:
+ * already_exists if it serves, or does not end in time.
  */
 export async function awaitInstance({ stateDir, instance, isServing, clock, log }: LockWait): Promise<InstanceLock> {
   const deadline = clock.monotonic() + ENDING_BOUND_MS;

@@ -1,9 +1,9 @@
-/** Looks whether a port is served, and listens for a process that can't be trusted with the place itself. */
+/** Checks whether a port is served, and listens for a process that can't be trusted with the path itself. */
 import { once } from 'node:events';
 import { rename } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 
-/** Whether anybody takes connections there. Never fails: what cannot be reached is not there. */
+/** Whether a server accepts connections there. Never fails: an unreachable address counts as not served. */
 export function isListening(host: string, port: number, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createConnection({ host, port, timeout: timeoutMs });
@@ -19,13 +19,12 @@ export function isListening(host: string, port: number, timeoutMs: number): Prom
 
 export interface ListeningSocket {
   readonly fd: number;
-  /** Ends this process's share; the path stays. */
+  /** Closes this process's descriptor; the path stays. */
   close(): void;
 }
 
 /**
- * Listens at `path`, in place of any socket that was there, for a process that gets the descriptor: it takes the
- * connections, this process none.
+ * Listens at `path`, replacing any socket there, for a process that gets the descriptor and accepts the connections.
  */
 export async function listenForAnother(path: string): Promise<ListeningSocket> {
   const server = createServer();
@@ -34,10 +33,10 @@ export async function listenForAnother(path: string): Promise<ListeningSocket> {
   server.listen({ path: own, backlog: BACKLOG });
   await once(server, 'listening');
   await rename(own, path);
-  // Node has no other way to tell it.
+  // Node has no public way to get the descriptor.
   const { fd } = (server as unknown as { readonly _handle: { readonly fd: number } })._handle;
   return { fd, close: () => server.close() };
 }
 
-/** More connections at once wait in the kernel for nobody who inspects a node by hand. */
+/** Maximum of connections waiting in the kernel: ample for people who inspect a node. */
 const BACKLOG = 64;

@@ -3,11 +3,11 @@ import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 
 export interface Loop {
-  /** Once. A loop can be wired, and kicked, long before it is to run. */
+  /** Called once. A loop can be kicked long before it is started. */
   start(): void;
   /** Runs as soon as the current run, if any, is over. */
   kick(): void;
-  /** Waits for the current run. One that was never started runs no more. */
+  /** Waits for the current run. A loop that was never started runs no more. */
   stop(): Promise<void>;
 }
 

@@ -12,7 +12,7 @@ export function isAlive(identity: ProcessIdentity): boolean {
   return identity.pid > 0 && readStat(identity.pid)?.startTicks === identity.startTicks;
 }
 
-/** The identity that a record holds. Half a record, of a controller that was killed while it wrote, is none. */
+/** Reads a recorded identity; undefined if the record is truncated, by the end of a controller that was writing it. */
 export function identityIn(record: string): ProcessIdentity | undefined {
   try {
     const fields = JSON.parse(record) as Partial<ProcessIdentity> | null;
@@ -23,7 +23,9 @@ export function identityIn(record: string): ProcessIdentity | undefined {
   }
 }
 
-/** How soon the kernel ends this process when the host's memory is short, -1000 to 1000; inherited from whoever started it. */
+/**
+ * How soon the kernel kills this process when the host is short of memory, -1000 to 1000; inherited from the parent.
+ */
 export const ownOomScore = (): number => Number(readFileSync('/proc/self/oom_score_adj', 'utf8'));
 
 function readStat(pid: number): { startTicks: string } | undefined {
@@ -36,6 +38,6 @@ function readStat(pid: number): { startTicks: string } | undefined {
   // The name in parentheses may itself hold spaces and parentheses: fields count from the last one.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const state = fields[0] ?? '';
-  // A zombie has released all that it held; whoever should reap it may take its time.
+  // A zombie has released everything; its parent may take its time to reap it.
   return state === 'Z' || state === 'X' ? undefined : { startTicks: fields[19] ?? '' };
 }

@@ -3,15 +3,15 @@ import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
- * Goes on where something can't be removed: a mount point stays, empty, and so do the folders above it. Never rejects;
- * whoever has to know what is left looks afterwards. Links are removed, never followed.
+ * Continues if something can't be removed: a mount point stays, empty, and so do the folders above it. Never rejects;
+ * callers check afterwards what is left. Removes links without following them.
  */
 export async function removeTree(path: string): Promise<void> {
   try {
     await rm(path, { recursive: true, force: true });
     return;
   } catch {
-    // The first thing that can't be removed ends it; what lies beside that is tried one by one.
+    // The first failure ends it; then the folder's entries are tried one by one.
   }
   const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
   for (const entry of entries) {

@@ -1,39 +1,39 @@
 /**
- * The room of the host's disks under what Nexus writes: state, volumes, runtime files. Volumes are sparse files, so what
- * they promise their nodes is only there while the host's disk has it: this says how much of a promise can be kept, and
- * warns before the disk is full.
+ * Free room on the host's disks for Nexus's files: state, volumes, runtime. Volumes are sparse files, so the room that
+ * they promise their nodes depends on the host's disk. This computes how much of a promise can be kept, and warns
+ * before a disk is full.
  */
 import { stat, statfs } from 'node:fs/promises';
 import { formatBytes } from '../../shared/format-bytes.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import type { NodeId } from '../../shared/ids.js';
 
-/** Left for the databases, logs and the volumes' own records when room is promised to chunks. */
+/** Kept for the databases, logs and the volumes' own metadata when room is promised to chunks. */
 const RESERVE_BYTES = 64 * MIB;
-/** A node's start writes less. */
+/** A node's start writes less than this. */
 const FULL_BYTES = 4 * MIB;
-/** A large disk that is nearly full by percent still has room for long. */
+/** A large disk that is nearly full by percentage may still have plenty of room. */
 const PLENTY_BYTES = 10 * GIB;
 
 export interface DiskRoom {
-  /** What lies on it: state, volumes, runtime. */
+  /** Names of the places on this disk: state, volumes, runtime. */
   readonly places: readonly string[];
   readonly path: string;
   readonly totalBytes: number;
   readonly freeBytes: number;
-  /** 0: the file system has no fixed number of them. */
+  /** 0: the file system has no fixed number of inodes. */
   readonly totalInodes: number;
   readonly freeInodes: number;
 }
 
-/** A volume's image, and how much of it the host has not given room to yet. */
+/** A volume's image, and the part of it that the host has not allocated yet. */
 export interface SparseVolume {
   readonly nodeId: NodeId;
   readonly unallocatedBytes: number;
 }
 
 export interface HostRoomOptions {
-  /** By name, in the order in which warnings name them. */
+  /** Paths by name, in the order in which warnings name them. */
   readonly places: Readonly<Record<string, string>>;
   /** Paths of the volumes that are sparse files. */
   readonly volumes: () => readonly { readonly nodeId: NodeId; readonly path: string }[];
@@ -46,7 +46,7 @@ export class HostRoom {
 
   constructor(private readonly options: HostRoomOptions) {}
 
-  /** Measures. What can't be looked at (a folder that is not made yet) is left out. */
+  /** Measures the disks. Leaves out places that can't be read, such as folders not made yet. */
   async tick(): Promise<void> {
     this.#disks = await measure(this.options.places);
     const volumes = await Promise.all(this.options.volumes().map(unallocated));
@@ -58,12 +58,14 @@ export class HostRoom {
     return this.#disks;
   }
 
-  /** Bytes that the host can still give the node's volume, whatever its file system promises; Infinity: all of them. */
+  /**
+   * Bytes that the host can still allocate to the node's volume, whatever its file system promises; Infinity: no limit.
+   */
   of(node: NodeId): number {
     return this.#limits.get(node) ?? Infinity;
   }
 
-  /** Whether one of them takes nothing more, so that work on nodes would only fail. */
+  /** Whether one of the disks is full, so that work on nodes would only fail. */
   get isFull(): boolean {
     return this.#disks.some(
       ({ freeBytes, totalInodes, freeInodes }) => freeBytes < FULL_BYTES || (totalInodes > 0 && freeInodes === 0),
@@ -76,8 +78,8 @@ export class HostRoom {
 }
 
 /**
- * A volume whose blocks the host has given already, or can give, is limited by nothing. Others share what there is, so
- * that all together are promised no more. Pure.
+ * Volumes that are allocated already, or that the host has room for, are not limited. Others share the free room, so
+ * that no more than that is promised in total. Pure.
  */
 export function planLimits(freeBytes: number, volumes: readonly SparseVolume[]): ReadonlyMap<NodeId, number> {
   const left = Math.max(0, freeBytes - RESERVE_BYTES);
@@ -106,7 +108,7 @@ export function roomWarning(disk: DiskRoom, fullPercent: number): string[] {
 
 const percentOf = (part: number, whole: number): number => (whole === 0 ? 0 : Math.floor((part * 100) / whole));
 
-/** Places on one file system are one disk. */
+/** Places on the same file system are one disk. */
 async function measure(places: Readonly<Record<string, string>>): Promise<DiskRoom[]> {
   const disks = new Map<number, DiskRoom>();
   for (const [name, path] of Object.entries(places)) {
@@ -117,7 +119,8 @@ async function measure(places: Readonly<Record<string, string>>): Promise<DiskRo
       disks.set(dev, {
         places: [...(seen?.places ?? []), name],
         path: seen?.path ?? path,
-        // Of what anybody may use: a share is kept for root, which this process is, but no agent.
+        // Count only what all users may use: the file system reserves the rest for root, which is this process but no
+        // agent.
         totalBytes: (blocks - bfree + bavail) * bsize,
         freeBytes: bavail * bsize,
         totalInodes: files,

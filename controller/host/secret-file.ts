@@ -1,6 +1,6 @@
 /**
- * Files that only their owner may read, replaced in one step so that no reader sees half of one: what a full disk cuts
- * short never takes the place of what was whole.
+ * Files that only their owner may read, replaced atomically: no reader sees a partial file, and one truncated by a full
+ * disk never replaces a complete one.
  */
 import { randomBytes } from 'node:crypto';
 import { chown, open, rename, rm } from 'node:fs/promises';
@@ -13,7 +13,7 @@ export async function writeSecret(path: string, text: string, ownerUid?: number)
     await file.writeFile(text);
     await file.sync();
     await file.close();
-    // One's own file needs no chown, which nobody but root may do with a group of another number.
+    // Skip chown for one's own file: only root may set a group of another number.
     if (ownerUid !== undefined && ownerUid !== process.getuid?.()) await chown(temporary, ownerUid, ownerUid);
     await rename(temporary, path);
     await syncFolder(dirname(path));
@@ -24,7 +24,7 @@ export async function writeSecret(path: string, text: string, ownerUid?: number)
   }
 }
 
-/** Without it a power cut could bring the old name's file back. */
+/** Without this a power failure could bring the old file back. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, 'r');
   try {

@@ -1,17 +1,17 @@
 /**
- * The end of commands, each in a group of its own: all of a group's processes are asked, also those that come meanwhile,
- * and killed when their time is up. A process that was stopped is continued, or it would not see that it was asked.
+ * Ends commands, each in a group of its own: asks every process of a group, including those that appear meanwhile, and
+ * kills those left when the time is up. Stopped processes are continued, or the signal would not reach them.
  */
 interface Groups {
-  /** Those that are there now, empty ones included. */
+  /** Current groups, including empty ones. */
   list(): Promise<readonly string[]>;
-  /** Process ids; a negative one is a process group's. */
+  /** Process ids; a negative id is that of a process group. */
   processes(group: string): Promise<readonly number[]>;
-  /** Its command line; asked before its processes are, because afterwards it may be gone. */
+  /** Returns the command line. Called before the processes are asked to end, because it may be gone afterwards. */
   describe(group: string): Promise<string>;
 }
 
-/** Whether a program ends by it unless it has said otherwise; whoever sends one means all of the command. */
+/** Whether the signal ends a program by default; sending one means the whole command. */
 export const asksToEnd = (signal: NodeJS.Signals): boolean =>
   signal === 'SIGTERM' || signal === 'SIGINT' || signal === 'SIGHUP' || signal === 'SIGQUIT';
 
@@ -19,7 +19,10 @@ const POLL_MS = 20;
 /** The kernel takes a killed process apart within milliseconds; more means an unkillable disk wait. */
 const KILL_TIMEOUT_MS = 5000;
 
-/** Returns the command lines of the groups in which a process was found. Never rejects for a process that can't be ended: the container can. */
+/**
+ * Returns the command lines of the groups in which a process was found. Never rejects because a process can't be ended:
+ * the container can.
+ */
 export async function endGroups(groups: Groups, graceMs: number): Promise<readonly string[]> {
   const found = new Map<string, string>();
   const asked = new Set<number>();

@@ -9,24 +9,24 @@ export interface NetworkFabric {
   prepare(): Promise<void>;
   attach(link: LinkSpec, signal: AbortSignal): Promise<void>;
   detach(slot: number): Promise<void>;
-  /** Looks, cheaply and as often as each second, at what the nodes share and at the links of these slots. */
+  /** Checks the shared part and the links of these slots; cheap enough to run every second. */
   inspect(slots: readonly number[]): Promise<NetworkState>;
-  /** Joins a running node to the shared part again, with a new link where the old one is gone. Idempotent. */
+  /** Reconnects a running node to the shared part, with a new link if the old one is gone. Idempotent. */
   relink(link: LinkSpec, signal: AbortSignal): Promise<void>;
   /** Slots of this instance that have a link on the host. */
   list(): Promise<readonly number[]>;
   /** Removes the shared part. */
   dispose(): Promise<void>;
-  /** Where the host itself is reached from the nodes: the bus listens here. */
+  /** Address of the host as the nodes reach it: the bus listens here. */
   readonly hostAddress: string;
-  /** The node's interface whose counters its agent reports; empty: none of its own. */
+  /** Interface whose counters a node's agent reports; empty if the node has none of its own. */
   readonly nodeInterface: string;
 }
 
 export interface NetworkState {
-  /** What is wrong with the shared part, for people; undefined: nothing. `prepare` mends it. */
+  /** Problem of the shared part, for people; undefined if there is none. `prepare` repairs it. */
   readonly problem: string | undefined;
-  /** Slots whose link is cut off from it. */
+  /** Slots whose link is disconnected from the shared part. */
   readonly loose: readonly number[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * A child process over pipes as an ExecHandle, with back-pressure both ways. It ends with its process: what that left
- * running may hold the pipes for ever, and only what is in them already is still output of the command.
+ * A child process over pipes as an ExecHandle, with back-pressure both ways. The handle ends with the process:
+ * processes that it left running may hold the pipes forever, and only data already in the pipes still is its output.
  */
 import type { ChildProcess } from 'node:child_process';
 import { setImmediate } from 'node:timers/promises';
@@ -9,10 +9,10 @@ import { MIB } from '../../shared/limits.js';
 import type { ExecHandle } from './runtime.js';
 import type { StartFailure } from './start-failure.js';
 
-/** More than the system keeps for a reader; beyond it somebody goes on writing. */
+/** More than the kernel buffers for a reader; beyond it some other process is still writing. */
 const MOST_BYTES_AFTER_END = 2 * MIB;
 
-/** `atEnd` is called once, when the process and its output have ended, and may know that the command never began. */
+/** `atEnd` is called once, when the process and its output have ended; it may find that the command never began. */
 export function pipedHandle(
   child: ChildProcess,
   atEnd: (exitCode: number) => Promise<StartFailure | undefined>,
@@ -60,7 +60,7 @@ type OutputListener = Parameters<ExecHandle['onOutput']>[0];
 
 class PipedOutput {
   #bytes = 0;
-  /** Pieces that the listener has not taken yet: the pipe behind them is not being read. */
+  /** Pieces that the listener has not taken yet; the pipes they came from are paused. */
   #pending = 0;
   #onTaken = (): void => undefined;
   #listen: (listener: OutputListener) => void = () => undefined;
@@ -76,7 +76,7 @@ class PipedOutput {
         stream.pause();
         this.#bytes += data.length;
         this.#pending += 1;
-        // The listener's side may be gone; what the command still says is dropped then, so that it can end.
+        // If the listener fails, its side may be gone: drop the remaining output, so that the command can end.
         const resume = (): void => {
           this.#pending -= 1;
           stream.resume();
@@ -87,14 +87,17 @@ class PipedOutput {
     }
   }
 
-  /** On standard error, after all that the command has said. */
+  /** Writes to standard error, after all output of the command. */
   async say(text: string): Promise<void> {
     const listener = await this.#listened;
-    // Nobody may be there to hear it any more.
+    // The reader may be gone already.
     await listener('stderr', Buffer.from(text)).catch(() => undefined);
   }
 
-  /** Until all has been taken that was in the pipes: between two turns of the event loop each pipe with data is read. */
+  /**
+   * Resolves once the pipes are empty: every pipe with data is read between two turns of the event loop. Gives up when
+   * other processes keep writing.
+   */
   async drained(): Promise<void> {
     await this.#listened;
     const before = this.#bytes;

@@ -1,6 +1,6 @@
 /**
- * How nodes of one kind live on a host: their runtime, network, volumes, images, logs, address and the bounds of their
- * agents' silence, behind one value. What differs between kinds is answered here, so that nobody else asks for a kind.
+ * How nodes of one kind live on a host: their runtime, network, volumes, images, logs, addresses and the bounds of
+ * their agents' silence, behind one interface, so that no other code distinguishes kinds.
  */
 import type { AgentConfig } from '../../shared/config/agent-config.js';
 import type { HostingAbilities, HostingKind } from '../../shared/config/runtimes.js';
@@ -16,7 +16,7 @@ import type { HostingRecord } from './record.js';
 import type { ContainerRuntime, ContainerSpec } from './runtime.js';
 import type { VolumeProvisioner } from './volumes.js';
 
-/** Where the built project lies. */
+/** Folder of the built project. */
 export interface Places {
   readonly dist: string;
   readonly project: string;
@@ -34,7 +34,7 @@ export interface HostingDeps {
 export interface HostingProfile {
   readonly kind: HostingKind;
   readonly can: HostingAbilities;
-  /** Looks at the host and changes nothing. Code: failed_precondition (the host can't do it). */
+  /** Checks the host and changes nothing. Code: failed_precondition (the host can't run this kind). */
   open(deps: HostingDeps): Promise<Hosting>;
 }
 
@@ -60,11 +60,11 @@ export interface Hosting {
   readonly logs: LogWriters;
   /** How long an agent may be silent. */
   readonly liveness: LivenessLimits;
-  /** How many nodes have a place. */
+  /** Maximum number of nodes. */
   readonly slots: number;
   /**
-   * Makes what all nodes of the kind share. `undo` is given each thing's inverse before it is made. Idempotent.
-   * Code: failed_precondition, with what to do.
+   * Makes the shared parts of all nodes of the kind. Passes each one's inverse to `undo` before making it. Idempotent.
+   * Code: failed_precondition, with advice.
    */
   prepare(undo: (name: string, run: () => Promise<void>) => void): Promise<void>;
   /** A place for a new volume in this slot, below `slots`. */
@@ -72,21 +72,21 @@ export interface Hosting {
   /** `host:port` of a node's agent. */
   addressOf(node: Pick<NodeRecord, 'ip'>): string;
   logOf(node: Pick<NodeRecord, 'id'>): LogPlace;
-  /** The root file system of a node of this image; empty where nodes have none. Code: not_found. */
+  /** Returns the root file system for a node of this image; empty if nodes have none. Code: not_found. */
   rootfsOf(image: string): Promise<string>;
-  /** User of the host that a node's agent runs as. */
+  /** Uid on the host that a node's agent runs as. */
   agentUid(node: NodeRecord): number;
   agentPlaces(node: NodeRecord): AgentPlaces;
   containerSpec(node: NodeRecord): Promise<Omit<ContainerSpec, 'output' | 'statusSocket'>>;
-  /** The status socket of an agent that can't be trusted to make it; undefined: the agent listens by itself. */
+  /** Makes the status socket for an agent that can't be trusted to do so; undefined if the agent listens by itself. */
   listenForAgent(node: NodeRecord): Promise<ListeningSocket | undefined>;
 }
 
 /** All kinds of hosting that this controller has opened. */
 export interface Hostings {
-  /** New nodes get it. */
+  /** The kind of new nodes. */
   readonly own: Hosting;
   readonly all: readonly Hosting[];
-  /** Code: failed_precondition (the node is of a kind that is not open). */
+  /** Code: failed_precondition (the node's kind is not open). */
   of(node: Pick<NodeRecord, 'name' | 'hosting'>): Hosting;
 }

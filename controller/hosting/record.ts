@@ -37,7 +37,7 @@ export interface Hosted {
   readonly hosting: HostingRecord;
 }
 
-/** A container of an earlier boot is gone, whatever has its process id now. */
+/** Identifies this boot. A container of an earlier boot is gone, even if its process id is in use again. */
 export const bootId = (): string => readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
 
 export const wasStartedInThisBoot = ({ hosting }: Hosted): boolean => hosting.bootId === bootId();
@@ -58,6 +58,6 @@ export const ended = (hosting: HostingRecord): HostingRecord => ({ ...hosting, p
 export const volumePlaceOf = ({ id, hosting }: Hosted): VolumePlace =>
   hosting.kind === 'contained' ? { nodeId: id, loopDevice: hosting.loopDevice } : { nodeId: id };
 
-/** As the interfaces show it: -1 for a node without a loop device. */
+/** Loop device number as the interfaces show it: -1 for a node without one. */
 export const shownLoopDevice = ({ hosting }: Hosted): number =>
   hosting.kind === 'contained' ? hosting.loopDevice : -1;

@@ -1,10 +1,10 @@
 /**
- * A node's container: made, started, looked at, ended. One adapter per technology.
+ * A node's container: create, start, inspect, end. One adapter per technology.
  *
  * Order: create -> (network attach) -> start -> kill -> remove. `remove` may be called at any time, twice, and for a
- * container that never was; it leaves no process, cgroup, mount or file of the container. Calls for different nodes
- * may run concurrently; calls for one node are serialised by the caller (exec excepted).
- * Codes: failed_precondition (the host cannot do it), not_found, internal.
+ * container that never existed; it leaves no process, cgroup, mount or file of the container. Calls for different nodes
+ * may run concurrently; the caller serializes calls for one node (exec excepted). Codes: failed_precondition (the host
+ * cannot do it), not_found, internal.
  */
 import type { Socket } from 'node:net';
 import type { NodeId } from '../../shared/ids.js';
@@ -27,13 +27,19 @@ export interface ContainerSpec {
   /** Image file or folder, as the volume port names it. */
   readonly volumePath: string;
   readonly volumeUuid: string;
-  /** Where nodes attach their volume to one. */
+  /** Loop device for the volume, for kinds of nodes that use one. */
   readonly loopDevice?: number | undefined;
   /** Folder with agent.json and agent.creds. */
   readonly configDir: string;
-  /** Standard output and error of the first stage and the agent; the caller's, who closes it after `create`. */
+  /**
+   * Receives standard output and error of the first stage and the agent. The caller owns it and closes it after
+   * `create`.
+   */
   readonly output: Socket | number;
-  /** A descriptor that listens for the agent, which has it as STATUS_SOCKET_FD; the caller's, who closes it after `create`. */
+  /**
+   * Listening descriptor for the agent, which gets it as STATUS_SOCKET_FD. The caller owns it and closes it after
+   * `create`.
+   */
   readonly statusSocket?: number | undefined;
 }
 
@@ -56,26 +62,26 @@ export interface ExecSpec {
   readonly workingDir: string;
 }
 
-/** A command running in a node. `exited` always resolves; after it no more output comes. */
+/** A command running in a node. `exited` always resolves; no output arrives after it. */
 export interface ExecHandle {
-  /** With a terminal everything arrives as stdout. The promise returned by a listener is the back-pressure. */
+  /** With a terminal all output arrives as stdout. A listener's promise is the back-pressure. */
   onOutput(listener: (stream: 'stdout' | 'stderr', data: Buffer) => Promise<void>): void;
   /** Resolves when the command has taken it. */
   write(data: Uint8Array): Promise<void>;
   endInput(): void;
   resize(columns: number, rows: number): void;
-  /** `name` without SIG. */
+  /** `name`: without SIG. */
   signal(name: string): void;
   /** Ends the command and everything that it started, at once. */
   kill(): Promise<void>;
-  /** As a shell counts: 128 + n for signal n. */
+  /** Exit code as in a shell: 128 + n for signal n. */
   readonly exited: Promise<number>;
 }
 
 export interface ContainerRuntime {
   /** Prepares what all containers share; refuses a host that cannot run them. Idempotent. */
   prepare(): Promise<void>;
-  /** Everything is set up but the first stage does not run yet. */
+  /** Sets everything up; the first stage does not run yet. */
   create(spec: ContainerSpec, signal: AbortSignal): Promise<ProcessIdentity>;
   start(nodeId: NodeId, signal: AbortSignal): Promise<void>;
   /** SIGKILL to the container's first process; success when there is none. */
@@ -87,15 +93,15 @@ export interface ContainerRuntime {
   list(): Promise<readonly NodeId[]>;
   exec(nodeId: NodeId, spec: ExecSpec): Promise<ExecHandle>;
   /**
-   * Ends commands that run in the container: SIGTERM, up to `graceMs`, then SIGKILL; resolves when none of them is left.
-   * `orphaned`: those alone that another controller started, which is gone with their input and output. Returns their
-   * command lines. Success when there is no such container.
+   * Ends commands that run in the container: SIGTERM, up to `graceMs`, then SIGKILL; resolves when none is left.
+   * `orphaned`: only those of an earlier controller, whose input and output ended with it. Returns their command lines.
+   * Success if there is no such container.
    */
   endCommands(nodeId: NodeId, graceMs: number, which?: 'all' | 'orphaned'): Promise<readonly string[]>;
-  /** Whether the kernel killed something in the container for want of memory; asked before `remove`. */
+  /** Whether the kernel killed a process of the container for lack of memory; call before `remove`. */
   wasOutOfMemory(nodeId: NodeId): Promise<boolean>;
   /** Removes what `prepare` made. */
   dispose(): Promise<void>;
-  /** What this runtime does not enforce, for people; empty when it does all. */
+  /** Isolation and limits that this runtime lacks, for people; empty if none. */
   readonly caveats: readonly string[];
 }

@@ -1,13 +1,16 @@
-/** A command that could not begin, as shells count: 127 where there is no such program, 126 where it can't be run. */
+/**
+ * A command that could not begin, with the exit codes of shells: 127 if there is no such program, 126 if it can't be
+ * run.
+ */
 import { toolFailure } from '../../shared/tool-failure.js';
 import { plainText } from '../../shared/plain-text.js';
 import type { ExecSpec } from './runtime.js';
 
 export interface StartFailure {
   readonly exitCode: number;
-  /** One line for people, on the command's standard error; without its end. */
+  /** One line for people, without line end, written to the command's standard error. */
   readonly words: string;
-  /** The program is there, and what the kernel would run it with is not: the file itself says what that is. */
+  /** The program exists, but not its interpreter or loader; the file itself names that. */
   readonly lacksInterpreter?: true;
 }
 
@@ -43,7 +46,7 @@ function refusalIn(said: string, command: Command): StartFailure | undefined {
   return undefined;
 }
 
-/** Undefined where it says nothing of the kind: the exit code is the command's own then. */
+/** Returns undefined if the log shows no such failure: then the exit code is the command's own. */
 export function failureIn(runcLog: string, exitCode: number, command: Command): StartFailure | undefined {
   const last = runcLog.trim().split('\n').at(-1) ?? '';
   const said = /level=error msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"');
@@ -67,5 +70,5 @@ export function failureIn(runcLog: string, exitCode: number, command: Command): 
   return { exitCode: 126, words: `nexus: ${message}` };
 }
 
-/** The exit code of `runc exec` that could not do it. */
+/** Exit code of a `runc exec` that failed itself. */
 const RUNC_FAILED = 255;

@@ -3,7 +3,7 @@ import { NexusError } from '../../shared/errors.js';
 
 export interface Subnet {
   readonly prefixLength: number;
-  /** How many nodes have an address. */
+  /** Maximum number of nodes. */
   readonly slots: number;
   readonly hostAddress: string;
   addressOf(slot: number): string;

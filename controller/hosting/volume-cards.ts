@@ -1,4 +1,4 @@
-/** What a volume's node is, as a small file beside the volume: <volumes>/<id>.json. */
+/** Volume cards: each describes a volume's node in a small file beside the volume, <volumes>/<id>.json. */
 import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isNodeId, type NodeId } from '../../shared/ids.js';
@@ -7,14 +7,14 @@ const SUFFIX = '.json';
 
 const cardPath = (folder: string, node: NodeId): string => join(folder, `${node}${SUFFIX}`);
 
-/** The old one or the new one is there at every moment. */
+/** Replaces the card atomically: a reader gets the old one or the new one. */
 export async function writeCard(folder: string, node: NodeId, card: string): Promise<void> {
   const path = cardPath(folder, node);
   try {
     await writeFile(`${path}.new`, card, { mode: 0o600, flush: true });
     await rename(`${path}.new`, path);
   } catch (error) {
-    // A full disk has cut it short. A disk that fails may keep it, and what failed first is what there is to tell.
+    // A full disk may have truncated the new file. Report the first error, even if a failing disk keeps the file.
     await rm(`${path}.new`, { force: true }).catch(() => undefined);
     throw error;
   }

@@ -1,10 +1,10 @@
-/** What can be wrong with a volume, in the words and codes that all kinds of volumes share. */
+/** Errors of volumes, with the texts and codes that all kinds of volumes share. */
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { formatBytes } from '../../shared/format-bytes.js';
 import { MIN_STORAGE_BYTES } from '../../shared/limits.js';
 import type { VolumeRoom } from './volumes.js';
 
-/** For the system's error at making `path`; anything but "it exists" stays what it is. */
+/** Maps the system's error on making `path`: already_exists if it exists, otherwise unchanged. */
 export function volumeExists(path: string, cause: unknown): NexusError {
   if ((cause as NodeJS.ErrnoException).code !== 'EEXIST') return toNexusError(cause);
   return new NexusError('already_exists', `there is already a volume ${path}`, {}, { cause });

@@ -1,6 +1,6 @@
 /**
- * The host's side of a node's volume: it is made here, and handed to the node, whose agent alone mounts it.
- * `create` refuses what exists; `remove` may be called twice and for what never was. Calls for different nodes may run
+ * The host's side of a node's volume: made here and passed to the node, which alone mounts it. `create` rejects an
+ * existing volume; `remove` may be called twice and for one that never existed. Calls for different nodes may run
  * concurrently. Codes: already_exists, resource_exhausted (no room on the host), failed_precondition (attached
  * elsewhere), data_loss (the volume is gone), deadline_exceeded, cancelled.
  */
@@ -12,7 +12,7 @@ export interface VolumeSpec {
   readonly uuid: string;
 }
 
-/** A node's volume, and the loop device that it is attached to while the node runs; undefined: its kind has none. */
+/** A node's volume, and the loop device that it is attached to while the node runs; undefined for kinds without one. */
 export interface VolumePlace {
   readonly nodeId: NodeId;
   readonly loopDevice?: number | undefined;
@@ -22,33 +22,35 @@ export interface VolumeProvisioner {
   /** Fails with resource_exhausted where `room` is less than the volume's size. */
   create(spec: VolumeSpec, signal: AbortSignal): Promise<void>;
   pathOf(nodeId: NodeId): string;
-  /** Makes sure that nobody has it and that the node's loop device is free. */
+  /** Checks that the volume is not in use and that the node's loop device is free. */
   assertFree(place: VolumePlace): Promise<void>;
   /**
-   * Waits until the ended node has let go of it; nothing of the node may run any more. A device that holds something else
-   * is not waited for.
+   * Waits until an ended node has released its volume; no process of the node may run any more. Does not wait for a
+   * device that holds something else.
    */
   waitReleased(place: VolumePlace): Promise<void>;
-  /** With all that was said of it. */
+  /** Removes the volume and its card. */
   remove(place: VolumePlace): Promise<void>;
-  /** Puts down beside the volume what its node is, in place of what stood there. Code: data_loss (the volume is gone). */
+  /**
+   * Writes the card that describes the volume's node, replacing an earlier one. Code: data_loss (the volume is gone).
+   */
   describe(nodeId: NodeId, card: string): Promise<void>;
-  /** The volumes that are there and were described, in order of id. */
+  /** Existing volumes that have a card, in order of id. */
   described(): Promise<readonly { readonly nodeId: NodeId; readonly card: string }[]>;
   room(): Promise<VolumeRoom>;
 }
 
 /** Room on the host for new volumes. */
 export interface VolumeRoom {
-  /** Where they are: it may be a file system of its own. */
+  /** Folder of the volumes, which may be a file system of its own. */
   readonly folder: string;
-  /** Bytes that new ones could still take. */
+  /** Bytes left for new volumes. */
   readonly freeBytes: number;
-  /** Bytes of the file system that stay free besides. */
+  /** Bytes of the file system that stay free for the host itself. */
   readonly keptBytes: number;
 }
 
-/** For kinds of hosting whose volumes have one. */
+/** Returns the loop device, for kinds of hosting whose volumes have one. */
 export function deviceOf({ loopDevice }: Pick<VolumePlace, 'loopDevice'>): number {
   if (loopDevice === undefined) throw new TypeError('a volume of this kind has a loop device');
   return loopDevice;

@@ -1,10 +1,10 @@
 /**
- * The address that calls are counted by. A household has one IPv4 address and a whole /64 of IPv6: counting single IPv6
- * addresses would count nothing.
+ * The address by which calls are counted. A household has one IPv4 address but a whole /64 of IPv6, so single IPv6
+ * addresses would bound nothing.
  */
 import { isIPv4, isIPv6 } from 'node:net';
 
-/** What calls are counted under that come without a readable address. */
+/** Counts all calls without a readable address together. */
 export const UNKNOWN_ADDRESS = 'unknown';
 
 export function addressGroup(address: string): string {
@@ -19,11 +19,11 @@ export function addressGroup(address: string): string {
     .join(':')}::/64`;
 }
 
-/** Of a call: the admin socket is a place of its own. */
+/** Group of a call's address; the admin socket, which has none, is a group of its own. */
 export const originGroup = (address: string): string => (address === '' ? 'local' : addressGroup(address));
 
 function ipv6Words(address: string): number[] {
-  // The URL parser brings every spelling to one, embedded IPv4 included.
+  // The URL parser normalises every spelling, embedded IPv4 included.
   const canonical = new URL(`http://[${address}]/`).hostname.slice(1, -1);
   const [head = '', tail] = canonical.split('::');
   const words = (part: string): number[] => (part === '' ? [] : part.split(':').map((word) => parseInt(word, 16)));

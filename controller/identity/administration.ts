@@ -1,4 +1,4 @@
-/** What administrators do with accounts and keys. Each change and its line in the audit log are one. */
+/** Accounts and keys, for administrators. A change of an account is stored in one transaction with its audit line. */
 import { NexusError } from '../../shared/errors.js';
 import { LOCAL_ADMINISTRATOR } from '../../shared/users.js';
 import { afterCommit } from '../file/after-commit.js';
@@ -6,7 +6,7 @@ import { auditLine, type IdentityDeps, type Origin } from './deps.js';
 import type { AuditRecord, Role, UserRecord } from './port.js';
 import { canAdminister, passwordComplaint } from './rules.js';
 
-/** Checked by the edge for form; the address is normalised. */
+/** Its form was checked by the edge; the address is normalised. */
 export interface NewUser {
   readonly username: string;
   readonly email: string;
@@ -16,20 +16,20 @@ export interface NewUser {
 
 export interface Page<Item> {
   readonly items: readonly Item[];
-  /** Undefined: there is no more. */
+  /** Undefined: this is the last page. */
   readonly next: string | undefined;
 }
 
 export class Administration {
   constructor(private readonly deps: IdentityDeps) {}
 
-  /** By name, after the given one. */
+  /** Lists by name, after the given one. */
   async listUsers(limit: number, after: string): Promise<Page<UserRecord>> {
     const items = await this.deps.store.users.list({ limit, after });
     return { items, next: items.length < limit ? undefined : items.at(-1)?.username };
   }
 
-  /** The local administrator is somebody, too. */
+  /** True for an account, and for the local administrator, who needs none. */
   async exists(username: string): Promise<boolean> {
     return username === LOCAL_ADMINISTRATOR || (await this.deps.store.users.get(username)) !== undefined;
   }
@@ -64,12 +64,12 @@ export class Administration {
     );
   }
 
-  /** Disabling makes all tokens void that are out, for good. Codes: not_found, failed_precondition (the last administrator). */
+  /** Disabling voids all issued tokens for good. Codes: not_found, failed_precondition (the last administrator). */
   async setDisabled(username: string, disabled: boolean, origin: Origin): Promise<UserRecord> {
     const { store, clock, limits } = this.deps;
     const audit = auditLine(clock, origin, disabled ? 'user.disabled' : 'user.enabled', username);
-    // Also of an account that was enabled: the way in for an owner whom somebody else's attempts keep out. Before the
-    // change: a failure after it would be the answer to something that is stored.
+    // Enabling resets the counts, also of an account that was enabled: the way in for an owner locked out by somebody
+    // else's attempts. Before the change, because a failure after it would hide that it was stored.
     const known = disabled ? undefined : await store.users.get(username);
     if (known !== undefined) await limits.forget([known.username, known.email]);
     return await store.users.update(
@@ -82,19 +82,19 @@ export class Administration {
     );
   }
 
-  /** Answers the new key's id. Code: resource_exhausted. */
+  /** Returns the new key's id. Code: resource_exhausted. */
   async rotateSigningKey(voidOldTokens: boolean, origin: Origin): Promise<string> {
     const { store, keys, clock, settings } = this.deps;
     const kid = await keys.rotate(voidOldTokens ? 0 : settings.tokenTtlMs);
     const detail = voidOldTokens ? `key ${kid}, old tokens void` : `key ${kid}`;
-    // The key is in force: an answer that says otherwise would have it rotated twice.
+    // The key is in force already: an error would make the caller rotate it again.
     await afterCommit(this.deps.log, 'note that the signing key was rotated', () =>
       store.audit.append(auditLine(clock, origin, 'key.rotated', '', detail)),
     );
     return kid;
   }
 
-  /** Newest first, older than `before` (0: from the newest); of one account or (empty) all. */
+  /** Lists newest first, older than `before` (0: from the newest); of one account or (empty) all. */
   async listAudit(limit: number, before: number, username: string): Promise<Page<AuditRecord>> {
     const items = await this.deps.store.audit.list({ limit, before, username });
     return { items, next: items.length < limit ? undefined : items.at(-1)?.id.toString() };
@@ -102,8 +102,8 @@ export class Administration {
 }
 
 /**
- * Through the gateway nobody could make another one any more. Whoever has the admin socket, which asks for no account, can
- * and may.
+ * Refuses to take the last administrator away over the gateway, where nobody could make another one. The admin socket,
+ * which needs no account, still can. Code: failed_precondition.
  */
 function assertNotTheLast(user: UserRecord, otherAdministrators: number, { address }: Origin): void {
   const isLocal = address === '';
@@ -114,7 +114,7 @@ function assertNotTheLast(user: UserRecord, otherAdministrators: number, { addre
   );
 }
 
-/** What comes over the admin socket belongs to this name: an account of it is an administrator's or nobody's. */
+/** Calls over the admin socket act under this name, so its account must be an admin's. Code: invalid_argument. */
 function assertRoleOfLocalAdministrator(username: string, role: Role): void {
   if (username === LOCAL_ADMINISTRATOR && role !== 'admin') {
     throw new NexusError('invalid_argument', `"${username}" is the local administrator and has the role admin`, {

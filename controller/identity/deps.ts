@@ -1,4 +1,4 @@
-/** What the use cases of identity stand on. */
+/** Dependencies of the use cases of identity. */
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
@@ -28,15 +28,15 @@ export interface IdentityDeps {
   readonly log: Logger;
 }
 
-/** Where a call comes from. */
+/** Origin of a call. */
 export interface Origin {
-  /** The user who makes it; empty for somebody without a token. */
+  /** The calling user; empty without a token. */
   readonly actor: string;
   /** Empty on the admin socket. */
   readonly address: string;
 }
 
-/** What a person gets who has proved to be one. */
+/** Issued to a user who has logged in or registered. */
 export interface Session {
   readonly username: string;
   readonly token: string;
@@ -52,6 +52,6 @@ export const auditLine = (clock: Clock, origin: Origin, action: string, username
   detail,
 });
 
-/** The same whether it was wrong, used, expired, locked or never sent. */
+/** One error for a code that was wrong, used, expired, locked or never sent, so that it gives nothing away. */
 export const codeRefused = (): NexusError =>
   new NexusError('unauthenticated', 'the code is wrong, was used or has expired; ask for a new one');

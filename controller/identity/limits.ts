@@ -1,7 +1,7 @@
 /**
- * How often the calls that need no token may be made: by one address, for one account, and by everybody. Bursts are
- * counted in memory, before anything is written; what keeps a guesser out for an hour is counted in the database and so
- * outlives a restart. Accounts are counted by what the caller wrote, whether such an account exists or not.
+ * Limits calls that need no token: per address, per account, and in all. Bursts are counted in memory, before anything
+ * is written; hourly counts against guessing are kept in the database and so outlive a restart. Accounts are counted by
+ * the name in the call, whether such an account exists or not.
  */
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
 import type { Clock } from '../../shared/async/clock.js';
@@ -14,13 +14,13 @@ import type { Count, IdentityStore } from './port.js';
 const HOUR_MS = 3_600_000;
 const MINUTE_SECONDS = 60;
 const EVERYBODY = 'everybody';
-/** For which an address is remembered as an account's own. */
+/** How long an address is remembered as an account's own. */
 const KNOWN_MS = 90 * 24 * HOUR_MS;
 /**
- * Of calls that anybody can make for any account: how often the bound of one address they may be made from all strange
- * addresses in an hour, and the time between two of them after that. For registrations that is the time between two mails
- * to somebody who may not want them. Codes need none: how many can be tried of each is bounded with the code itself
- * (otp.ts).
+ * Bounds for calls that anyone can make for any account, from addresses unknown to the account. All these addresses
+ * together may make `factor` times `authCallsPerAccountPerHour` calls in an hour; after that, one call each `slowMs`.
+ * For registrations that is the time between two mails to somebody who may not want them. Codes need no such bound: the
+ * tries of each are limited (otp.ts).
  */
 const WIDE = {
   login: { factor: 10, slowMs: 30_000 },
@@ -38,13 +38,13 @@ export type LimitedCall = 'registration' | 'login' | 'registration-code' | 'logi
 
 export interface LimitedAttempt {
   readonly call: LimitedCall;
-  /** As the caller wrote it, normalised. */
+  /** As given by the caller, normalised. */
   readonly account: string;
   /** Empty on the admin socket, which has no bound by address. */
   readonly address: string;
 }
 
-/** Whether strangers ask for an account too often in all; and then, whether it is too early for the next of them. */
+/** Whether unknown addresses exceed an account's bound in all; if so, `tooEarly` unless the next call is due. */
 export interface Crowd {
   readonly isCrowded: boolean;
   readonly tooEarly?: NexusError;
@@ -76,15 +76,15 @@ export class Limits {
     if (tooEarly !== undefined) throw tooEarly;
   }
 
-  /** Whether one more mail may go to where a registration was asked for; counts it. Comes after `admit`. */
+  /** Checks, and counts, whether one more mail may go to the address of a registration. Comes after `admit`. */
   registrationMail(account: string, address: string): Promise<Crowd> {
     return this.#crowdFor({ call: 'registration', account, address }, WIDE.registration);
   }
 
   async #admitBurst(address: string): Promise<void> {
     if (address === '') return;
-    // Looked at first and counted last: a new address is remembered only while there is room for everybody, so that
-    // the memory is bounded, and an address that is refused takes no room from the others.
+    // Checked first and counted last: a new address is remembered only while the total bound is not reached, so that
+    // memory is bounded, and a refused address takes no share of the total.
     const everybody = await this.#everybody.get(EVERYBODY);
     if (everybody !== null && everybody.remainingPoints <= 0) throw tooMany('from everywhere', everybody.msBeforeNext);
     await this.#consume(this.#perAddress, addressGroup(address), 'from this address');
@@ -102,7 +102,7 @@ export class Limits {
   }
 
   /**
-   * After the right password: whoever has it could otherwise have codes sent, and try some of each, without end.
+   * Called after the right password, whose holder could otherwise have codes sent, and try some of each, without end.
    * Code: resource_exhausted.
    */
   async admitCode(username: string, account: string, address: string): Promise<void> {
@@ -112,8 +112,8 @@ export class Limits {
   }
 
   /**
-   * The address is the account's own from now on: what others try there never keeps it out. Never rejects: it comes after
-   * what the caller asked for, which is stored, and a code is good for once.
+   * Makes the address the account's own: attempts from elsewhere never keep it out. Never rejects: the call that was
+   * made is stored already, and its code can't be used again.
    */
   async noteSuccess(accounts: readonly string[], address: string): Promise<void> {
     const keys = accounts.map((account) => knownKey(account, address));
@@ -122,7 +122,7 @@ export class Limits {
     );
   }
 
-  /** Takes back what was counted for the account. */
+  /** Removes the counts of the accounts. */
   async forget(accounts: readonly string[]): Promise<void> {
     for (const account of accounts) await this.store.counters.forget(`:${account}`);
   }
@@ -131,7 +131,7 @@ export class Limits {
     return address === '' || (await this.store.counters.has(knownKey(account, address), this.clock.now()));
   }
 
-  /** For one account from one address, so that nobody shuts anybody else out. */
+  /** Counts per account and address, so that nobody can lock others out. */
   async #admitForHour(attempt: LimitedAttempt): Promise<void> {
     const { call, account, address } = attempt;
     const { authCallsPerAccountPerHour: perAccount, authCallsPerAddressPerHour: perAddress } = this.settings;
@@ -142,8 +142,8 @@ export class Limits {
   }
 
   /**
-   * For passwords and registrations from addresses that were never successful there: a wide bound on the account, beyond
-   * which they are slowed down and not locked.
+   * Bounds passwords and registrations for one account from all addresses that never succeeded there. Beyond this wide
+   * bound, calls are slowed down, not locked out.
    */
   async #crowdFor(attempt: LimitedAttempt, wide: { readonly factor: number; readonly slowMs: number }): Promise<Crowd> {
     const { call, account, address } = attempt;
@@ -170,7 +170,7 @@ export class Limits {
     throw tooMany(first.key.startsWith('address:') ? 'from this address' : 'for this account', retryAfterMs);
   }
 
-  /** Once per window: a flood must not fill the audit log. */
+  /** Written once per window: a flood must not fill the audit log. */
   async #auditFirst(
     over: readonly Count[],
     bounds: ReadonlyMap<string, number>,

@@ -1,10 +1,10 @@
 /**
- * Mail leaves after the answer: how long a mail server takes must not tell whether there was something to send. Places
- * are taken before anything is looked up, so that a full queue refuses everybody alike.
+ * Sends mail after the call is answered: the time a mail server takes must not reveal whether there was mail to send.
+ * Places are taken before any lookup, so that a full queue refuses everybody alike.
  *
- * Outsiders choose domains, and so how long a delivery takes. Domains take turns and each has few deliveries at once; a
- * delivery that turns out to be slow leaves its place to others and goes on beside them, and where too many do, one of the
- * domain with the most of them is given up. So a mail never waits for others for longer than a few times `SLOW_AFTER_MS`.
+ * Outsiders choose domains, and so how long a delivery takes. Domains take turns and each has few deliveries at once. A
+ * slow delivery frees its place and goes on beside the others; if too many do, one of the domain with the most of them
+ * is aborted. So a mail never waits for others for longer than a few times `SLOW_AFTER_MS`.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
@@ -13,22 +13,22 @@ import { MailStatistics, type MailEvents } from './mail-statistics.js';
 import type { Mail, Mailer } from './port.js';
 
 const MAX_WAITING = 200;
-/** Beyond it a domain's mail is given up rather than keep others out of the queue. */
+/** Beyond it, mail to a domain is dropped, so that others still find room in the queue. */
 const MAX_WAITING_PER_DOMAIN = 50;
-/** Deliveries that hold others up; most mail servers take a mail in far less than `SLOW_AFTER_MS`. */
+/** Deliveries that count as fast; most mail servers take a mail in far less than `SLOW_AFTER_MS`. */
 const MAX_FAST = 8;
 const SLOW_AFTER_MS = 2000;
 /** Deliveries that are known to be slow. */
 const MAX_SLOW = 16;
 const MAX_RUNNING_PER_DOMAIN = 3;
-/** A mail server that takes longer is taken for broken: the code in the mail lives for five minutes. */
+/** A slower mail server counts as broken: the code in the mail lives for five minutes by default. */
 const SEND_TIMEOUT_MS = 30_000;
-/** Whoever waited for so long has asked for another code. */
+/** Older mail is dropped: its recipient has asked for another code by then. */
 const MAX_AGE_MS = 120_000;
-/** What waits when the controller stops gets so long. */
+/** Time to send waiting mail when the controller stops. */
 const DRAIN_TIMEOUT_MS = 3000;
 
-/** Room for one mail. Given back unless it was used. */
+/** Room for one mail, released unless used. */
 export interface MailPlace extends Disposable {
   post(mail: Mail): void;
 }
@@ -50,14 +50,14 @@ export interface MailQueueDeps {
   readonly mailer: Mailer;
   readonly log: Logger;
   readonly clock: Pick<Clock, 'now' | 'monotonic'>;
-  /** Where failures are told; they name neither addresses nor domains. */
+  /** Receives failures, without addresses or domains. */
   readonly events?: MailEvents;
 }
 
 export class MailQueue {
-  /** By domain; the one that was served last stands last. */
+  /** By domain; the domain served last comes last. */
   readonly #lanes = new Map<string, Waiting[]>();
-  /** In the order in which they began. */
+  /** In order of their start. */
   readonly #running = new Set<Delivery>();
   readonly #idleListeners: (() => void)[] = [];
   readonly statistics: MailStatistics;
@@ -74,7 +74,7 @@ export class MailQueue {
     return [...this.#lanes.values()].reduce((sum, lane) => sum + lane.length, this.#running.size);
   }
 
-  /** Code: unavailable, with `retry_after_ms`: mail can't be sent as fast as it is asked for. */
+  /** Code: unavailable, with `retry_after_ms`: mail is requested faster than it can be sent. */
   reserve(): MailPlace {
     if (this.#placesTaken >= MAX_WAITING) {
       throw new NexusError('unavailable', 'too much mail waits to be sent; try again in a minute', {
@@ -96,12 +96,12 @@ export class MailQueue {
     };
   }
 
-  /** Resolves when nothing waits. */
+  /** Resolves when no mail waits or is being sent. */
   async idle(): Promise<void> {
     if (this.length > 0) await new Promise<void>((resolve) => this.#idleListeners.push(resolve));
   }
 
-  /** Sends what waits, for a few seconds; the rest is dropped, with a line in the log. */
+  /** Sends waiting mail for up to `DRAIN_TIMEOUT_MS`; drops the rest, with a line in the log. */
   async close(): Promise<void> {
     const timer = setTimeout(() => {
       this.#isStopping = true;
@@ -124,7 +124,7 @@ export class MailQueue {
     this.#lanes.set(domain, lane);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    // Not within the call that posts: its answer comes first.
+    // Not within this call, which is to be answered first.
     setImmediate(() => {
       this.#isScheduled = false;
       this.#startNext();
@@ -147,7 +147,7 @@ export class MailQueue {
     return [...this.#running].filter(({ isSlow }) => !isSlow).length;
   }
 
-  /** The next of the domain whose turn it is. Mails to one mailbox keep their order: the last code is the one that counts. */
+  /** Takes the next mail of the domain in turn. Mails to one mailbox keep their order: only the last code counts. */
   #takeNext(): Waiting | undefined {
     const running = [...this.#running];
     for (const [domain, lane] of this.#lanes) {
@@ -162,7 +162,7 @@ export class MailQueue {
     return undefined;
   }
 
-  /** One try: a person who waits for a code asks for another. */
+  /** Tries once: a person who waits for a code asks for another. */
   async #deliver(mail: Mail): Promise<void> {
     const delivery: Delivery = { domain: domainOf(mail.to), to: mail.to, cancel: new AbortController(), isSlow: false };
     this.#running.add(delivery);
@@ -186,7 +186,7 @@ export class MailQueue {
     this.#startNext();
   }
 
-  /** Gives the oldest slow delivery up, of the domain with the most of them. */
+  /** Aborts the oldest slow delivery of the domain with the most of them, if there are too many. */
   #boundSlow(): void {
     const slow = [...this.#running].filter(({ isSlow, cancel }) => isSlow && !cancel.signal.aborted);
     if (slow.length <= MAX_SLOW) return;
@@ -202,7 +202,7 @@ export class MailQueue {
     else this.#failed(failure);
   }
 
-  /** Neither text nor address reaches the log. */
+  /** Neither text nor address of the mail reaches the log. */
   #failed({ code, message }: NexusError): void {
     const { log, mailer } = this.deps;
     log.error({ code, destination: mailer.destination }, `a mail could not be sent: ${message}`);

@@ -1,6 +1,6 @@
 /**
- * What became of mail, for status, metrics and events: a code that does not arrive looks to its user like a wrong address.
- * Outsiders choose the addresses, so failures name neither these nor their domains, and are told once per period.
+ * Counts mail for status, metrics and events: to its user, a code that does not arrive looks like a wrong address.
+ * Outsiders choose the addresses, so failures name neither these nor their domains, and cause one event per period.
  */
 import type { Clock } from '../../shared/async/clock.js';
 
@@ -8,11 +8,11 @@ export interface MailEvents {
   append(type: string, subject: string, message: string): Promise<void>;
 }
 
-/** Failures that status warns of. */
+/** Age up to which status warns of failures. */
 const WARNED_MS = 10 * 60_000;
-/** Between two events. */
+/** Least time between two events. */
 const EVENT_PERIOD_MS = 60_000;
-/** Failures whose times are kept; more than these are as bad. */
+/** Failures whose times are kept; more would not change the warning. */
 const MAX_KEPT = 1000;
 
 export class MailStatistics {
@@ -21,7 +21,7 @@ export class MailStatistics {
   /** Monotonic times of the latest failures. */
   readonly #failures: number[] = [];
   #lastProblem = '';
-  /** Whether one was sent after the last failure. */
+  /** True if a mail was sent after the last failure. */
   #hasSentSince = false;
   #nextEventAt = 0;
   #untold = 0;
@@ -53,7 +53,7 @@ export class MailStatistics {
     void this.events?.append('mail.failed', 'mail', `${many} could not be sent: ${problem}`);
   }
 
-  /** For status: whether mail has failed lately, and what to do. */
+  /** For status: recent failures of mail, and what to do. */
   get warnings(): readonly string[] {
     const from = this.clock.monotonic() - WARNED_MS;
     const lately = this.#failures.filter((at) => at >= from).length;

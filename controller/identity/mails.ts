@@ -1,4 +1,4 @@
-/** What people are written. Whoever can read the mailbox may learn whether an account exists; nobody else does. */
+/** Texts of mails. Whoever can read the mailbox may learn whether an account exists; nobody else does. */
 import type { Mail } from './port.js';
 
 interface CodeMail {
@@ -30,8 +30,8 @@ export const registrationMail = ({ to, instance, username, code, ttlMs }: CodeMa
 });
 
 /**
- * Where so many registrations were asked for that few mails are sent: the code is good for each of them, at the place that
- * it was asked for from, so it names none.
+ * Sent where so many registrations are requested that few mails are sent: the code is good for each of them, at the
+ * place that requested it, so it names no account.
  */
 export const crowdedRegistrationMail = ({ to, instance, code, ttlMs }: Omit<CodeMail, 'username'>): Mail => ({
   to,
@@ -60,7 +60,7 @@ export const loginMail = ({ to, instance, username, code, ttlMs }: CodeMail): Ma
   ),
 });
 
-/** In answer to a registration whose address has an account: the reply itself must not say so. */
+/** Answers a registration whose address has an account: the reply to the call must not reveal that. */
 export const addressTakenMail = (to: string, instance: string): Mail => ({
   to,
   subject: `Your account at ${instance}`,

@@ -1,9 +1,9 @@
 /**
- * What identity keeps on disk (auth.db, apart from the cluster's own state), and how it reaches people.
+ * Ports of identity: its store (auth.db, apart from the cluster's own state), mail, and password hashes.
  *
- * The store: every write is one transaction, durable when its promise resolves; all writes are serialised. What matters
- * for security is written together with its line in the audit log, so that neither is there without the other.
- * Neither passwords nor codes nor tokens reach it, only hashes and token ids.
+ * The store: every write is one transaction, durable when its promise resolves; all writes are serialised. Changes that
+ * matter for security take their line of the audit log, so that neither is there without the other. Passwords, codes
+ * and tokens never reach it, only hashes and token ids.
  */
 
 export type Role = 'user' | 'admin';
@@ -13,7 +13,7 @@ export interface UserRecord {
   readonly username: string;
   /** Normalised (rules.ts); unique. */
   readonly email: string;
-  /** With its parameters and salt (passwords.ts). */
+  /** Includes its parameters and salt (passwords.ts). */
   readonly passwordHash: string;
   readonly role: Role;
   readonly disabled: boolean;
@@ -28,8 +28,8 @@ export type UserPatch = Partial<Pick<UserRecord, 'role' | 'disabled' | 'tokenGen
 export type ChallengePurpose = 'registration' | 'login';
 
 /**
- * A code that was sent and is waited for. One at most per purpose, account and origin: a new one takes the old one's
- * place, and what strangers ask for takes nobody's.
+ * A code that was sent and not used yet. At most one per purpose, account and origin: a new one replaces the old one,
+ * and requests from other origins replace none.
  */
 export interface ChallengeRecord {
   readonly purpose: ChallengePurpose;
@@ -38,14 +38,14 @@ export interface ChallengeRecord {
   /** Random: makes equal codes have different hashes. */
   readonly salt: string;
   readonly codeHash: string;
-  /** Where it was asked from (address.ts). */
+  /** Group of the address that requested it (address.ts). */
   readonly origin: string;
-  /** Codes that were tried from there. */
+  /** Codes tried from that origin. */
   readonly attempts: number;
-  /** And from everywhere else. */
+  /** Codes tried from everywhere else. */
   readonly attemptsElsewhere: number;
   readonly expiresAt: number;
-  /** What a registration is to become; empty for a login. */
+  /** Name and password hash of the account to register; empty for a login. */
   readonly username: string;
   readonly passwordHash: string;
 }
@@ -55,11 +55,11 @@ export interface AuditRecord {
   readonly at: number;
   /** Dotted: login.verified, user.role-changed. */
   readonly action: string;
-  /** Whose account; empty when it is nobody's. */
+  /** The account concerned; empty for none. */
   readonly username: string;
-  /** Who did it; empty for somebody without a token. */
+  /** The user who did it; empty without a token. */
   readonly actor: string;
-  /** Of the client; empty on the admin socket. */
+  /** Address of the client; empty on the admin socket. */
   readonly address: string;
   readonly detail: string;
 }
@@ -69,13 +69,13 @@ export type AuditLine = Omit<AuditRecord, 'id'>;
 export interface UserStore {
   get(username: string): Promise<UserRecord | undefined>;
   getByEmail(email: string): Promise<UserRecord | undefined>;
-  /** By name, after the given one. */
+  /** Lists by name, after the given one. */
   list(page: { readonly limit: number; readonly after: string }): Promise<readonly UserRecord[]>;
   /** Code: already_exists (name or address). */
   create(user: UserRecord, audit: AuditLine): Promise<void>;
   /**
-   * `change` sees the record as it is in the transaction, and how many others could log in as administrators then; what it
-   * throws undoes the transaction and is passed on. Code: not_found.
+   * `change` receives the record as it is in the transaction, and the number of other users who could log in as
+   * administrators then; an error that it throws undoes the transaction and is passed on. Code: not_found.
    */
   update(
     username: string,
@@ -85,12 +85,12 @@ export interface UserStore {
 }
 
 export interface ChallengeStore {
-  /** In place of the one from the same origin. */
+  /** Replaces the challenge of the same origin. */
   put(challenge: ChallengeRecord, audit: AuditLine): Promise<void>;
   /**
-   * Stores it under the newest code that is open for purpose and account, whose expiry it answers; undefined, and nothing
-   * is stored, where there is none or as many as `most` origins share it already. Tries that were made of that code from
-   * the same origin go on to count.
+   * Stores it under the newest open code for purpose and account, and returns the expiry of that code; stores nothing
+   * and returns undefined if there is none, or `most` origins share it already. Earlier tries of that code from the
+   * same origin still count.
    */
   join(
     challenge: Omit<ChallengeRecord, 'salt' | 'codeHash' | 'expiresAt'>,
@@ -98,12 +98,12 @@ export interface ChallengeStore {
     audit: AuditLine,
   ): Promise<number | undefined>;
   /**
-   * One try: of the challenge of this origin if it has not expired, or else of all others of the account: who changed
-   * networks meanwhile gets in. In one transaction it counts as an attempt of each that has not expired and of which fewer
-   * than `maxAttempts` were made from where it was asked for, or `maxElsewhere` from all other places: nobody can use up
-   * the tries of its owner; then the one that `matches` is used up, with all that share its code, and returned. Of two
-   * tries at once with the right code one wins. `matches` is called in every case, with undefined where there is nothing
-   * to try: the caller does the same work.
+   * Tries a code once: against the challenge of this origin if it has not expired, or else against all others of the
+   * account, which admits users who changed networks. In one transaction it counts as an attempt on each that has not
+   * expired and has had fewer than `maxAttempts` tries from its own origin, or `maxElsewhere` from all others, so that
+   * nobody can use up the owner's tries; then the one that `matches` is used up, with all that share its code, and
+   * returned. Of two concurrent tries with the right code one wins. `matches` is called in every case, with undefined
+   * if there is nothing to try, so that the work is the same.
    */
   redeem(attempt: {
     readonly purpose: ChallengePurpose;
@@ -118,7 +118,7 @@ export interface ChallengeStore {
 }
 
 export interface RevocationStore {
-  /** Twice is once. Forgotten after `expiresAt`, when the token is void anyway. */
+  /** Idempotent. Dropped after `expiresAt`, when the token is void anyway. */
   add(tokenId: string, expiresAt: number, audit: AuditLine): Promise<void>;
   has(tokenId: string): Promise<boolean>;
 }
@@ -130,20 +130,20 @@ export interface Count {
   readonly resetsAt: number;
 }
 
-/** Counts that outlive a restart. */
+/** Counters that outlive a restart. */
 export interface CounterStore {
-  /** Adds one to each key's count; a window begins with the first one after the last window's end. Answers in order. */
+  /** Adds one to each key's count and returns all in order; the first count after a window's end begins a new one. */
   count(keys: readonly string[], now: number, windowMs: number): Promise<readonly Count[]>;
-  /** Whether the key has a count whose window has not ended. */
+  /** True if the key has a count whose window has not ended. */
   has(key: string, now: number): Promise<boolean>;
-  /** Forgets all keys that end so. */
+  /** Drops all keys with this ending. */
   forget(ending: string): Promise<void>;
 }
 
 export interface AuditStore {
   /** Appends and trims the log to its bound. */
   append(line: AuditLine): Promise<void>;
-  /** Newest first, older than `before` (0: from the newest), of one account or (empty) all. */
+  /** Lists newest first, older than `before` (0: from the newest), of one account or (empty) all. */
   list(page: {
     readonly limit: number;
     readonly before: number;
@@ -163,7 +163,7 @@ export interface IdentityStore {
   purge(now: number): Promise<void>;
   /** Waits for running writes; idempotent. */
   close(): Promise<void>;
-  /** Closes it and removes all that it holds: for the end of an instance. */
+  /** Closes the store and removes all its content: for the end of an instance. */
   erase(): Promise<void>;
 }
 
@@ -175,14 +175,17 @@ export interface Mail {
 }
 
 export interface Mailer {
-  /** Where mail goes, for the log line at start. */
+  /** Destination of mail, for the log line at start. */
   readonly destination: string;
-  /** Resolves when the mail is in other hands. Called several times at once; gives up when the signal is aborted. Codes: unavailable, failed_precondition (refused). */
+  /**
+   * Resolves when the mail has been accepted for delivery. Called concurrently; ends when the signal is aborted.
+   * Codes: unavailable, failed_precondition (refused).
+   */
   send(mail: Mail, signal: AbortSignal): Promise<void>;
 }
 
 export interface PasswordHasher {
-  /** The hash of no password: checking against it takes the same work. */
+  /** Hash of no password: checking against it takes the same work as against a real one. */
   readonly decoy: string;
   /** Codes: resource_exhausted (too many wait). */
   hash(password: string): Promise<string>;

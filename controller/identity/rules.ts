@@ -1,6 +1,6 @@
 /**
- * What names, passwords and addresses may be. Pure, and the same for everybody: a refusal here tells nothing of whether
- * an account exists.
+ * Rules for names, passwords and addresses. Pure, and the same for everybody: a refusal does not reveal whether an
+ * account exists.
  */
 import { LOCAL_ADMINISTRATOR, USER_NAME_PATTERN } from '../../shared/users.js';
 import type { UserRecord } from './port.js';
@@ -8,22 +8,22 @@ import type { UserRecord } from './port.js';
 /** Longer than any address that mail servers take (RFC 5321: 254). */
 const MAX_EMAIL_CHARACTERS = 254;
 const MAX_LOCAL_PART_CHARACTERS = 64;
-/** As NIST SP 800-63B asks where a second factor follows. */
+/** As required by NIST SP 800-63B where a second factor follows. */
 export const MIN_PASSWORD_CHARACTERS = 8;
 /** Bounds the work of one hash. */
 export const MAX_PASSWORD_CHARACTERS = 128;
 
 /**
- * Nobody can register these: `admin` owns what comes over the admin socket, the others would be taken for the system's
- * own voice.
+ * Names that can't be registered: `admin` owns everything that comes over the admin socket, the others would be taken
+ * for the system itself.
  */
 const RESERVED_NAMES: readonly string[] = [LOCAL_ADMINISTRATOR, 'administrator', 'nexus', 'root', 'system'];
 
-/** By mail, as everybody does who is not on the cluster's own machine. */
+/** True if the user can administer over the network, where a login by mail is needed. */
 export const canAdminister = ({ role, disabled }: Pick<UserRecord, 'role' | 'disabled'>): boolean =>
   role === 'admin' && !disabled;
 
-/** What is wrong with it, or undefined. */
+/** Describes what is wrong; undefined: nothing. */
 export type Complaint = string | undefined;
 
 export const userNameComplaint = (name: string): Complaint =>
@@ -33,7 +33,7 @@ export const userNameComplaint = (name: string): Complaint =>
 
 export const isReserved = (name: string): boolean => RESERVED_NAMES.includes(name);
 
-/** One spelling of what looks the same on every keyboard (NIST SP 800-63B 5.1.1.2). */
+/** Unifies spellings that look the same on every keyboard (NIST SP 800-63B 5.1.1.2). */
 export const normalisePassword = (password: string): string => password.normalize('NFKC');
 
 export function passwordComplaint(password: string, username: string, email: string): Complaint {
@@ -48,13 +48,13 @@ export function passwordComplaint(password: string, username: string, email: str
   return undefined;
 }
 
-/** One spelling per mailbox. Case in local parts tells mailboxes apart nowhere in practice. */
+/** Unifies spellings of a mailbox. In practice, no two mailboxes differ only in the case of the local part. */
 export const normaliseEmail = (email: string): string => email.trim().toLowerCase();
 
 const LOCAL_PART = /^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$/;
 const DOMAIN = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 
-/** Of a normalised address. Plain dot-atoms only: nothing that could end a header line or name a second mailbox. */
+/** Takes a normalised address. Only plain dot-atoms: nothing that could end a header line or name a second mailbox. */
 export function emailComplaint(email: string): Complaint {
   const at = email.lastIndexOf('@');
   const [local, domain] = [email.slice(0, Math.max(at, 0)), email.slice(at + 1)];

@@ -1,8 +1,8 @@
 /**
- * Who a token belongs to, as things stand now, and its end before its time.
+ * Resolves tokens to users, by the current state of accounts, and revokes them.
  *
- * What was found for a token is kept and holds for as long as nothing was written to the accounts and no key was replaced:
- * a logout, a role or a disabled account counts with the next call, and a client that calls often costs no signature check.
+ * A result is cached until anything is written to the accounts or a key is replaced: a logout, a role or a disabled
+ * account counts with the next call, and a client that calls often costs no signature check.
  */
 import { auditLine, type IdentityDeps, type Origin } from './deps.js';
 import type { Role } from './port.js';
@@ -17,9 +17,9 @@ export interface Principal {
   readonly expiresAt: number;
 }
 
-/** Whoever changes the database behind the controller's back is noticed after this. */
+/** Life of a cached result, ms: bounds how long a change of the database from outside goes unnoticed. */
 const MAX_AGE_MS = 5000;
-/** Clients that call often; the oldest goes. */
+/** Tokens whose result is cached; the oldest is dropped. */
 const MAX_KEPT = 4096;
 
 interface Kept {
@@ -30,7 +30,7 @@ interface Kept {
 }
 
 export class Sessions {
-  /** By token. */
+  /** Cached results by token. */
   readonly #kept = new Map<string, Kept>();
 
   constructor(private readonly deps: Pick<IdentityDeps, 'store' | 'tokens' | 'clock'>) {}
@@ -38,7 +38,7 @@ export class Sessions {
   /** Code: unauthenticated. */
   async authenticate(token: string): Promise<Principal> {
     const { clock } = this.deps;
-    // Before anything is read: what changes meanwhile must make this void.
+    // Read first: a change during the lookup must invalidate its result.
     const epoch = this.#epoch();
     const kept = this.#kept.get(token);
     if (kept?.epoch === epoch && clock.monotonic() < kept.until && clock.now() < kept.principal.expiresAt)
@@ -67,7 +67,7 @@ export class Sessions {
     return { username, email: user.email, role: user.role, tokenId, expiresAt };
   }
 
-  /** Twice is once. */
+  /** Idempotent. */
   async logout({ username, tokenId, expiresAt }: Principal, origin: Origin): Promise<void> {
     const { store, clock } = this.deps;
     await store.revocations.add(tokenId, expiresAt, auditLine(clock, origin, 'logout', username));

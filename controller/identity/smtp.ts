@@ -1,4 +1,4 @@
-/** Mail through an SMTP server. Each mail has a connection of its own: there are few, and none is left to grow old. */
+/** Mail through an SMTP server. Each mail has its own connection: there are few, and idle connections go stale. */
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { createTransport } from 'nodemailer';
@@ -11,12 +11,12 @@ export interface SmtpOptions {
   /** starttls: refused unless the server offers it; tls: from the first byte; none: for a server on this machine. */
   readonly security: 'starttls' | 'tls' | 'none';
   readonly login: { readonly user: string; readonly password: string } | undefined;
-  /** PEM of the authority that signed the server's certificate; undefined: those that Node knows. */
+  /** PEM of the authority that signed the server's certificate; undefined: Node's default authorities. */
   readonly certificateAuthority: string | undefined;
   readonly from: string;
 }
 
-/** As in shared/config/settings.ts, with what can't be left out. */
+/** As in shared/config/settings.ts, with mandatory settings required. */
 export interface SmtpSettings {
   readonly host: string;
   readonly from: string;
@@ -29,7 +29,7 @@ export interface SmtpSettings {
 
 const DEFAULT_PORTS = { starttls: 587, tls: 465, none: 25 } as const;
 
-/** Of each step: a server that is slower than this is of no use for codes that live five minutes. */
+/** Per step: a slower server is of no use for codes that live five minutes by default. */
 const STEP_TIMEOUT_MS = 10_000;
 
 export class SmtpMailer implements Mailer {
@@ -54,7 +54,7 @@ export class SmtpMailer implements Mailer {
   }
 
   async send(mail: Mail, signal: AbortSignal): Promise<void> {
-    // Our own socket: what a mail server leaves open can be ended in the middle of a step.
+    // Our own socket, so that a connection that a mail server leaves open can be ended in the middle of a step.
     const socket = new Socket();
     const transport = this.#transport(socket);
     const abort = (): void => {
@@ -86,7 +86,7 @@ export class SmtpMailer implements Mailer {
       connectionTimeout: STEP_TIMEOUT_MS,
       greetingTimeout: STEP_TIMEOUT_MS,
       socketTimeout: STEP_TIMEOUT_MS,
-      // A mail here is plain text; nothing in it may name a file or a page to be fetched.
+      // Mails here are plain text; nothing in them may make nodemailer fetch a file or a page.
       disableFileAccess: true,
       disableUrlAccess: true,
     });
@@ -105,7 +105,7 @@ async function fileText(setting: string, path: string | undefined): Promise<stri
 
 const content = ({ subject, text }: Mail): { subject: string; text: string } => ({ subject, text });
 
-/** The server's own words may hold the address: only its code is passed on. */
+/** The server's message may contain the address: only its code is passed on. */
 function translate(error: unknown, destination: string): NexusError {
   const { code, responseCode } = error as { code?: string; responseCode?: number };
   const isRefused = responseCode !== undefined && responseCode >= 500;

@@ -1,4 +1,4 @@
-/** What administrators are told about accounts; people who register are never told. */
+/** Errors about accounts, for administrators. A registration gets `userTaken` only after its code was accepted. */
 import { NexusError } from '../../shared/errors.js';
 
 export const userTaken = (what: 'name' | 'address', value: string): NexusError =>

@@ -1,6 +1,6 @@
 /**
- * Images as folders. One is unpacked beside its place and renamed into it, so that an image is whole or not there.
- * Device nodes are never unpacked: a node gets its devices from the runtime alone.
+ * Images as folders. An image is unpacked beside its place and renamed into it, so that it is whole or absent. Device
+ * nodes are never unpacked: a node gets its devices from the runtime alone.
  */
 import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
@@ -40,7 +40,7 @@ const manifestSchema = z.object({
   leftOut: z.string().max(10_000).optional(),
 });
 
-/** Pure. An image with a manifest that makes no sense is there all the same: nodes need nothing but its root file system. */
+/** Pure. An image with a malformed manifest is listed all the same: nodes need nothing but its root file system. */
 export function readManifest(name: string, text: string): ImageRecord {
   const known = manifestSchema.safeParse(parseJson(text));
   if (known.success) return { name, ...known.data };
@@ -100,7 +100,7 @@ export class FolderImages implements ImageStore {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       throw error;
     }
-    // It is removed by its new name already; what can't be deleted now the sweep of the next start takes.
+    // The rename has removed it already; files that can't be deleted now are left to the sweep of the next start.
     await rm(doomed, { recursive: true, force: true }).catch(() => undefined);
   }
 
@@ -127,7 +127,7 @@ export class FolderImages implements ImageStore {
       .filter((name) => /^base-image-[a-z]+\.tar$/.test(name))
       .sort()
       .at(-1);
-    // Without it the cluster works with imported images; `nexus image build` makes the base image later.
+    // Without a base image the cluster works with imported images; `nexus image build` makes it later.
     if (prepared === undefined) return;
     await this.importTar(
       BASE_IMAGE,
@@ -171,7 +171,7 @@ export class FolderImages implements ImageStore {
     }
   }
 
-  /** What an import that was cut off left. */
+  /** Removes what interrupted imports and removals left. */
   async #sweepPartial(): Promise<void> {
     const names: string[] = await readdir(this.options.folder).catch(() => []);
     for (const name of names.filter((candidate) => candidate.startsWith('.'))) {
@@ -180,7 +180,7 @@ export class FolderImages implements ImageStore {
   }
 }
 
-/** A link where a mount point belongs would lead the runtime out of the image. */
+/** Rejects links: one at a mount point would lead the runtime out of the image. Code: invalid_argument. */
 async function makeMountPoint(rootfs: string, place: string): Promise<void> {
   const path = join(rootfs, place);
   const found = await lstat(path).catch(() => undefined);
@@ -188,7 +188,7 @@ async function makeMountPoint(rootfs: string, place: string): Promise<void> {
   else if (!found.isDirectory()) throw new NexusError('invalid_argument', `/${place} in the archive is not a folder`);
 }
 
-/** The last words of deploy/base-image.sh are made for people; those of what it calls are not. */
+/** Shows the last line if deploy/base-image.sh wrote it: its lines are meant for people, those of its tools are not. */
 function notBuilt(name: string, exitCode: number, said: string): NexusError {
   const error = toolFailure(`image ${name} cannot be built`, { program: 'base-image.sh', exitCode, said });
   const own = /^base image: (.+)$/.exec(said.trim().split('\n').at(-1) ?? '')?.[1];

@@ -1,26 +1,26 @@
 /**
- * What an import leaves out of an archive, which tar does not tell of by itself: another tar lists the same bytes. Entries
- * below /dev are the runtime's; extended attributes, capabilities and access lists of files mean nothing in a node, which
- * has no way to gain a right.
+ * Counts what an import leaves out of an archive. tar does not report it, so a second tar lists the same bytes. Entries
+ * below /dev are the runtime's; extended attributes, capabilities and access lists of files mean nothing in a node,
+ * which has no way to gain a right.
  */
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-/** Mode with a mark for attributes, owner, size, date, time, name; a name has no line end in this quoting. */
+/** Mode with a mark for attributes, owner, size, date, time, name; this quoting leaves no line end in names. */
 const LINE = /^([a-zA-Z-])\S{9}([*+.]?)\s+\S+\s+\S+\s+\S+\s+\S+\s+(.*)$/;
 const IN_DEV = /^(?:\.\/|\/)?dev\/./;
 
 export class OmissionListing {
-  /** For people, e.g. `entries in /dev: 2`; empty when there is nothing to tell. Never rejects. */
+  /** For people, e.g. `entries in /dev: 2`; empty if nothing was left out. Never rejects. */
   readonly leftOut: Promise<string>;
   readonly #write: (data: string | Buffer) => Promise<void>;
   readonly #end: () => void;
 
-  /** `decoder`: arguments that make tar undo the compression. */
+  /** `decoder`: arguments for tar to decompress. */
   constructor(decoder: readonly string[], signal: AbortSignal) {
     const args = ['--list', '--verbose', '--numeric-owner', '--quoting-style=escape', '--xattrs', '--acls', ...decoder];
     const child = spawn('tar', args, { stdio: ['pipe', 'pipe', 'ignore'], signal });
-    // It may end before its input does; an archive that is none is told of by the tar that unpacks it.
+    // It may end before its input does; a broken archive is reported by the tar that unpacks it.
     child.stdin.on('error', () => undefined);
     child.once('error', () => undefined);
     this.#write = (data) =>
@@ -40,7 +40,7 @@ export class OmissionListing {
     });
   }
 
-  /** Hands on what it reads. */
+  /** Passes on the bytes of `source`, and lists them on the way. */
   async *listen(source: AsyncIterable<string | Buffer>): AsyncGenerator<string | Buffer> {
     try {
       for await (const data of source) {
@@ -53,7 +53,7 @@ export class OmissionListing {
   }
 }
 
-/** Pure; of a line of `tar --list --verbose`. */
+/** Classifies a line of `tar --list --verbose`; undefined: nothing is left out. Pure. */
 export function omissionOf(line: string): string | undefined {
   const [, , mark = '', name = ''] = LINE.exec(line) ?? [];
   if (IN_DEV.test(name)) return 'entries in /dev';

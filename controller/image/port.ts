@@ -8,9 +8,9 @@ export interface ImageRecord {
   readonly createdAt: number;
   /** PRETTY_NAME of its os-release. */
   readonly os: string;
-  /** What of the archive the import left out, for people; empty: nothing. Not there in images of earlier versions. */
+  /** Describes what the import left out of the archive, for people; empty: nothing; undefined: not recorded then. */
   readonly leftOut?: string;
-  /** Why nothing else is known of it, with what to do. */
+  /** Why nothing else is known of the image, and what to do. */
   readonly problem?: string;
 }
 
@@ -20,9 +20,9 @@ export interface ImageStore {
   rootfsOf(name: string): Promise<string>;
   /** Unpacks a tar stream. Codes: already_exists, invalid_argument (not a tar, no usable root file system). */
   importTar(name: string, tar: Readable, signal: AbortSignal): Promise<ImageRecord>;
-  /** Success when it is not there. */
+  /** Succeeds if the image does not exist. */
   remove(name: string): Promise<void>;
-  /** Makes the base image from the host's distribution, telling each line of progress. */
+  /** Makes the base image from the host's distribution, reporting each line of progress. */
   build(name: string, progress: (line: string) => void, signal: AbortSignal): Promise<ImageRecord>;
   /** Imports the prepared base image when there is none yet. */
   ensureBase(): Promise<void>;

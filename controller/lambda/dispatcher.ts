@@ -1,6 +1,6 @@
 /**
- * Gives invocations their place on a node, first come, first served among those that can go now: a user at the limit, or
- * a call that waits for one node, keeps nobody else waiting. The queue and each wait are bounded.
+ * Assigns invocations to nodes, first come, first served among those that can start now: a user at the limit, or a call
+ * that waits for one node, delays nobody else. The queue and each wait are bounded.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
@@ -9,7 +9,7 @@ import { planPlacement, type LambdaNode } from './plan.js';
 
 export interface DispatcherOptions {
   readonly clock: Clock;
-  /** The nodes without what this dispatcher has placed on them. */
+  /** Nodes without what this dispatcher has placed on them. */
   nodes(): readonly Omit<LambdaNode, 'reservedBytes' | 'running'>[];
   readonly concurrency: number;
   readonly userConcurrency: number;
@@ -36,7 +36,7 @@ interface Waiting {
   readonly reject: (error: NexusError) => void;
 }
 
-/** What a refused caller is told to wait: a typical invocation is over by then. */
+/** `retry_after_ms` of a refusal: a typical invocation has ended by then. */
 const RETRY_AFTER_MS = 1000;
 
 export class Dispatcher {
@@ -63,7 +63,7 @@ export class Dispatcher {
     return await this.#wait(request, signal);
   }
 
-  /** Something has changed: an end, a node. */
+  /** Places waiting invocations after a change: one has ended, or a node has changed. */
   kick(): void {
     for (const waiting of [...this.#waiting]) {
       try {
@@ -78,7 +78,7 @@ export class Dispatcher {
     }
   }
 
-  /** Every node with what runs on it. */
+  /** Returns every node with what runs on it. */
   snapshot(): LambdaNode[] {
     return this.options.nodes().map((node) => {
       const here = [...this.#placed].filter((placed) => placed.node === node.id);
@@ -122,7 +122,7 @@ export class Dispatcher {
     if (at >= 0) this.#waiting.splice(at, 1);
   }
 
-  /** Empty when it is not for want of a node. */
+  /** Explains which nodes are full; empty if there is room on a node and only a concurrency limit is reached. */
   #whyFull({ memoryBytes, node }: PlaceRequest): string {
     const plan = planPlacement(this.snapshot(), memoryBytes, node);
     return plan.kind === 'place' ? '' : ` (${listed(plan.reasons)})`;

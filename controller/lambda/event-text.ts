@@ -1,12 +1,12 @@
 /**
- * JSON that goes into a sandbox as an event, and that comes out of one as a result: judged by its text alone, for it is
- * passed on as it was written. Both are held to the same, so that a result can be the next event.
+ * JSON that enters a sandbox as an event, or leaves one as a result. Only the text is checked, because it is passed on
+ * unchanged. Both have the same rules, so that a result can be the next event.
  */
 import { isUtf8 } from 'node:buffer';
 import { jsonDepth, mostDigits } from '../../shared/json-text.js';
 import { MAX_EVENT_DEPTH, MAX_EVENT_DIGITS } from './limits.js';
 
-/** What is wrong with it; undefined: nothing. */
+/** Describes what is wrong with the text; undefined: nothing. */
 export function problemOfEvent(text: string): string | undefined {
   try {
     JSON.parse(text);
@@ -19,14 +19,14 @@ export function problemOfEvent(text: string): string | undefined {
 }
 
 export interface HandedBack {
-  /** JSON text; undefined: nothing was handed back, or nothing that can be passed on. */
+  /** JSON text; undefined: no result, or one that can't be passed on. */
   readonly text?: string;
   readonly problem?: string;
 }
 
 /**
- * Judges what came on a sandbox's result stream. The code itself can write there, so that only one whole line of JSON
- * counts. Without the end of its line it is nothing: whatever wrote it was ended midway, and `12` may be half of `123`.
+ * Checks the bytes of a sandbox's result stream. The code itself can write there, so that only one whole line of JSON
+ * counts. Without a line end there is no result: the writer was killed midway, and `12` may be half of `123`.
  */
 export function handedBack(bytes: Buffer): HandedBack {
   if (bytes.at(-1) !== NEWLINE) return {};

@@ -1,8 +1,8 @@
 /**
  * Named functions: code in its owner's virtual file system, under /.functions/NAME. Each version is a file named by the
- * hash of its content; manifest.json says which one is the newest and how it is run, and is replaced last, so that a
- * function is whole or as it was. Files never change under their id, so what was read once is kept by it. They are their
- * owner's, like all of its files: whatever is read from them is checked as if it came from outside.
+ * hash of its content; manifest.json names the newest one and its limits, and is replaced last, so that a function is
+ * either deployed whole or unchanged. The content of a file id never changes, so reads are cached by id. The files are
+ * their owner's like any other: whatever is read from them is checked like outside input.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -17,7 +17,7 @@ const FOLDER = '.functions';
 const MANIFEST = 'manifest.json';
 const MAX_MANIFEST_BYTES = 4096;
 const VERSION_LENGTH = 12;
-/** What ListFunctions shows at most. */
+/** Most functions that `list` reads, and versions that it counts. */
 const MAX_FUNCTIONS = 1000;
 
 export const FUNCTION_NAME = /^[a-z][a-z0-9-]{0,62}$/;
@@ -40,11 +40,11 @@ export interface FunctionRecord {
   readonly memoryMb: number;
   readonly size: number;
   readonly deployedAt: number;
-  /** That are kept, the newest included. */
+  /** Number of kept versions, the newest included. */
   readonly versions: number;
 }
 
-/** One whose files are not what a deployment writes. */
+/** A function whose files differ from what a deployment writes. */
 export interface BrokenFunction {
   readonly name: string;
   readonly problem: string;
@@ -55,7 +55,7 @@ export interface FunctionLimits {
   readonly memoryMb: number;
 }
 
-/** What is wrong with them; undefined: nothing. Settings may have changed since a function was deployed. */
+/** Describes what is wrong; undefined: nothing. Run again for deployed functions, as settings may have changed. */
 export type CheckLimits = (limits: FunctionLimits) => string | undefined;
 
 export class Functions {
@@ -89,13 +89,13 @@ export class Functions {
       deployed_at: this.clock.now(),
     };
     await this.files.write(user, [FOLDER, name, MANIFEST], Buffer.from(JSON.stringify(manifest)), signal);
-    // It is deployed: what can't be read back now is no failure of that.
+    // It is deployed: a failure to read it back must not fail the call.
     const versions = await this.#versions(user, name).catch(() => 1);
     const { deployed_at: deployedAt, size } = manifest;
     return { name, version, ...limits, size, deployedAt, versions };
   }
 
-  /** Codes: not_found; failed_precondition when it is not what a deployment writes, or beyond the limits of today. */
+  /** Codes: not_found; failed_precondition if its files are not as deployed, or its limits no longer allowed. */
   async find(user: string, name: string, signal: AbortSignal): Promise<FunctionRecord> {
     const text = await this.#read(user, [FOLDER, name, MANIFEST], name, signal, MAX_MANIFEST_BYTES);
     const manifest = manifestSchema.safeParse(parseJson(text.toString('utf8')));
@@ -112,7 +112,7 @@ export class Functions {
     return kept.filter(({ entry }) => entry.name.endsWith('.py')).length;
   }
 
-  /** Codes: not_found; failed_precondition when it is not the code that was deployed. */
+  /** Codes: not_found; failed_precondition if it is not the code that was deployed. */
   async codeOf(user: string, { name, version }: FunctionRecord, signal: AbortSignal): Promise<string> {
     const content = await this.#read(user, codePath(name, version), name, signal, MAX_CODE_BYTES);
     const isDeployed = content.length <= MAX_CODE_BYTES && versionOf(content) === version;
@@ -120,12 +120,12 @@ export class Functions {
     return content.toString('utf8');
   }
 
-  /** One that can't be read does not hide the others. */
+  /** Lists unreadable functions as broken, so that they do not hide the others. */
   async list(user: string, signal: AbortSignal): Promise<(FunctionRecord | BrokenFunction)[]> {
     const found = await this.fs.list(user, [FOLDER], { after: '', limit: MAX_FUNCTIONS }).catch(nothingIfAbsent);
     const records: (FunctionRecord | BrokenFunction)[] = [];
     for (const { entry } of found.filter((one) => FUNCTION_NAME.test(one.entry.name))) {
-      // One that is being deployed for the first time, or removed, is not there.
+      // A function that is being removed, or deployed for the first time, counts as absent.
       const record = await this.find(user, entry.name, signal).catch(brokenOrAbsent(entry.name));
       if (record !== undefined) records.push(record);
     }
@@ -155,7 +155,7 @@ export class Functions {
     return fileId === undefined || fileId === null ? undefined : { fileId, size: size ?? 0 };
   }
 
-  /** Nothing is read of a file that is larger than `most` bytes: its owner could put anything there. */
+  /** Rejects files larger than `most` bytes: owners could put anything there. Codes: not_found, failed_precondition. */
   async #read(user: string, path: Names, name: string, signal: AbortSignal, most: number): Promise<Buffer> {
     const entry = await this.#entry(user, path);
     if (entry === undefined) throw noSuchFunction(name);
@@ -168,7 +168,7 @@ export class Functions {
     return content;
   }
 
-  /** What was kept first goes first. */
+  /** Caches content by file id; the entries added first are dropped first. */
   #keep(id: string, content: Buffer): void {
     if (this.#cache.has(id)) return;
     this.#cache.set(id, content);
@@ -194,7 +194,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** A record that no deployment has written is written anew. */
+/** Treats a damaged or missing file as absent, so that a deployment writes it anew. */
 function nothingIfUnfit(error: unknown): [] {
   return toNexusError(error).code === 'failed_precondition' ? [] : nothingIfAbsent(error);
 }

@@ -1,4 +1,4 @@
-/** What a caller can run: code that comes along, or a function of its own; with files of its own. */
+/** Runs code for a caller, either sent with the call or one of the caller's functions, with files of the caller. */
 import type { Clock } from '../../shared/async/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
@@ -45,7 +45,7 @@ export class Invocations {
     return await this.invoker.run({ ...given, ...bounds, code, event: given.event, files }, onOutput, signal);
   }
 
-  /** Without an event it is null: a function always has one. Code: also not_found. */
+  /** Invokes a function; its event is null if none is given. Codes: those of `run`, not_found, failed_precondition. */
   async invoke(name: string, given: Given, onOutput: OnOutput, signal: AbortSignal): Promise<LambdaResult> {
     const { user } = given;
     const found = await this.functions.find(user, name, signal);
@@ -59,7 +59,7 @@ export class Invocations {
     };
     const result = await this.run(code, bounds, { ...given, event: given.event ?? 'null' }, pass, signal);
     if (result.result !== undefined) tail.addLine(result.result);
-    // A result may be a hundred times what is kept of the output.
+    // A result may be a hundred times the output that is kept.
     const logged = { ...result, result: undefined };
     this.#logs.add(user, name, { atMs, version: found.version, result: logged, output: tail.take() });
     return result;
@@ -70,7 +70,7 @@ export class Invocations {
     this.#logs.forget(user, name);
   }
 
-  /** Oldest first. Code: not_found. */
+  /** Returns the latest `limit` invocations, oldest first. Code: not_found. */
   async logsOf(user: string, name: string, limit: number, signal: AbortSignal): Promise<readonly LoggedInvocation[]> {
     await this.functions.find(user, name, signal);
     return this.#logs.last(user, name, limit);

@@ -1,14 +1,15 @@
 /**
- * What the processes of nodes use that are no sandboxes, where sandboxes are: what an agent reports holds both together,
- * and is seconds old, so that a node would look full after a sandbox that was. Elsewhere the report is right.
+ * Memory that a node's processes use outside of sandboxes, measured on nodes with sandboxes. The agent's report
+ * includes them and is seconds old, so that a node would look full after its sandboxes have ended. Elsewhere the report
+ * is right.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { SandboxRuntime } from './sandbox/port.js';
 
-/** Ticks may come with every invocation; this costs a few files a node. */
+/** Least time between measurements: ticks may come with every invocation, and one reads a few files per node. */
 const PERIOD_MS = 500;
-/** After a node's last sandbox: two reports of its agent. */
+/** How long measuring goes on after a node's last sandbox: two reports of its agent. */
 const KEPT_MS = 10_000;
 
 interface Watched {
@@ -25,12 +26,12 @@ export class NodeMemory {
     private readonly clock: Clock,
   ) {}
 
-  /** Undefined: not known here. */
+  /** Undefined: not measured; use the agent's report. */
   besidesSandboxes(node: NodeId): number | undefined {
     return this.#watched.get(node)?.bytes;
   }
 
-  /** `nodes`: that have sandboxes now. Never rejects. */
+  /** `nodes`: those that have sandboxes now. Never rejects. */
   async tick(nodes: readonly NodeId[]): Promise<void> {
     const now = this.clock.monotonic();
     if (now - this.#measuredAtMs < PERIOD_MS) return;

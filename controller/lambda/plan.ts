@@ -1,8 +1,8 @@
 /**
- * Where an invocation goes: pure. Sandboxes that run beside each other have their whole limits reserved: together they
- * can't bring their node out of memory, so that what one does never ends another. A node that can't hold the whole limit
- * takes an invocation that is alone there; if its memory runs out before the limit, nobody else's code pays. Then nodes
- * are scored: the whole limit fits, a prewarmed sandbox waits, the most free memory for each that already runs there.
+ * Places invocations on nodes: pure. Sandboxes that run beside each other have their whole limits reserved: together
+ * they can't exhaust their node's memory, so that none can end another. A node that can't hold the whole limit takes an
+ * invocation only if it is alone there; if memory runs out before the limit, nobody else's code suffers. Nodes are
+ * scored in this order: the whole limit fits, a prewarmed sandbox waits, the most free memory per invocation.
  */
 import type { NodeId } from '../../shared/ids.js';
 import { LEAST_SHARE, WARM_SANDBOX_BYTES } from './limits.js';
@@ -10,23 +10,23 @@ import { LEAST_SHARE, WARM_SANDBOX_BYTES } from './limits.js';
 export interface LambdaNode {
   readonly id: NodeId;
   readonly name: string;
-  /** Running, and neither cordoned nor draining nor being left. */
+  /** Why the node takes no invocations: it is not Running, or is cordoned or draining; undefined: it takes them. */
   readonly unfit: string | undefined;
   readonly memoryBytes: number;
-  /** By whatever is no sandbox. */
+  /** Memory used by everything except sandboxes; the agent's reported total where that is not measured. */
   readonly usedBytes: number;
-  /** The limits of the invocations that run on it, together. */
+  /** Sum of the limits of the invocations that run on it. */
   readonly reservedBytes: number;
   readonly running: number;
-  /** Prewarmed sandboxes that wait on it. */
+  /** Prewarmed sandboxes waiting on it. */
   readonly warm: number;
 }
 
 export type PlacementPlan =
   | { readonly kind: 'place'; readonly node: LambdaNode; readonly reason: string }
-  /** What a node uses changes all the time, and room comes back when something ends. */
+  /** No room now: the use of memory changes all the time, and room returns when an invocation ends. */
   | { readonly kind: 'wait'; readonly reasons: Readonly<Record<string, string>> }
-  /** No node could ever take it as things are. */
+  /** No node could take it in the present state of nodes. */
   | { readonly kind: 'refuse'; readonly reasons: Readonly<Record<string, string>> };
 
 const leastFor = (memoryBytes: number): number => Math.ceil(memoryBytes * LEAST_SHARE);
@@ -34,7 +34,7 @@ const leastFor = (memoryBytes: number): number => Math.ceil(memoryBytes * LEAST_
 const freeOf = (node: LambdaNode): number =>
   node.memoryBytes - node.usedBytes - node.reservedBytes - node.warm * WARM_SANDBOX_BYTES;
 
-/** `only`: the node that the caller names. */
+/** `only`: the node that the caller requested. */
 export function planPlacement(nodes: readonly LambdaNode[], memoryBytes: number, only?: NodeId): PlacementPlan {
   const reasons: Record<string, string> = {};
   const fit: LambdaNode[] = [];
@@ -80,8 +80,8 @@ const reasonFor = (node: LambdaNode): string =>
 const megabytes = (bytes: number): string => `${Math.floor(bytes / 2 ** 20)} MB`;
 
 /**
- * How the pool's sandboxes are spread: one after the other to the node with the fewest that could run one alone. What is
- * reserved does not count: those that wait there are for what comes after.
+ * Spreads the pool's sandboxes: each goes to the node with the fewest, among nodes that could run one alone. Reserved
+ * memory does not count: waiting sandboxes are for later invocations.
  */
 export function planPool(
   nodes: readonly LambdaNode[],

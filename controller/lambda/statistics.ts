@@ -1,10 +1,10 @@
-/** What lambda has done since the controller started: counters, and a histogram as Prometheus has them. */
+/** Statistics of lambda since the controller started: counters, and a latency histogram for Prometheus. */
 import { Histogram, type LatencyBucket } from '../metrics/histogram.js';
 
 export const REASONS = ['exit', 'timeout', 'out_of_memory', 'output_limit', 'cancelled'] as const;
 export type Reason = (typeof REASONS)[number];
 
-/** Seconds: around the few milliseconds of a warm start, and up to the longest code. */
+/** Seconds: from the few milliseconds of a warm start up to the longest code. */
 const BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, Number.POSITIVE_INFINITY] as const;
 
 export class LambdaStatistics {

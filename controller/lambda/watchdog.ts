@@ -1,7 +1,7 @@
 /**
- * Watches one invocation: its output passes through here, and whatever goes beyond a limit ends the sandbox. The first
- * reason counts; what the code still says after it is not passed on. What it hands back is kept until its end, when it is
- * known to be whole.
+ * Watches one invocation: its output passes through here, and exceeding a limit ends the sandbox. The first reason
+ * counts; output after it is not passed on. The result is kept until the end of the sandbox, when it is known to be
+ * whole.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import { handedBack } from './event-text.js';
@@ -9,17 +9,17 @@ import { MAX_RESULT_BYTES } from './limits.js';
 import type { Sandbox, SandboxEnd, SandboxStream } from './sandbox/port.js';
 import type { Reason } from './statistics.js';
 
-/** What ended the sandbox that neither the code nor its caller is to blame for. */
+/** Causes of an end that are the fault of neither the code nor its caller. */
 export type Interruption = 'node' | 'node_memory' | 'runtime';
 
 export type Verdict = SandboxEnd & {
   readonly reason: Reason;
   readonly interruption: Interruption | undefined;
-  /** JSON text of what the handler returned; undefined unless the code came to its own end. */
+  /** JSON text that the handler returned; undefined if there is none, or the code did not end by itself. */
   readonly result: string | undefined;
 };
 
-/** By reason, where the code did not end itself: as timeout(1) has it, and as a shell counts SIGKILL. */
+/** Exit codes by reason, where the code did not end by itself: as of timeout(1), and of a shell for SIGKILL. */
 const EXIT_CODES: Readonly<Partial<Record<Reason, number>>> = {
   timeout: 124,
   out_of_memory: 137,
@@ -32,7 +32,7 @@ export type OnOutput = (stream: Stream, data: Buffer) => void;
 
 export interface WatchLimits {
   readonly timeoutMs: number;
-  /** Of both streams and the result together. */
+  /** Bytes of both streams and the result together. */
   readonly outputBytes: number;
 }
 
@@ -53,7 +53,7 @@ export class Watchdog {
     private readonly signal: AbortSignal,
   ) {}
 
-  /** Counts from here on. */
+  /** Starts the timeout, and reacts to the caller's signal from now on. */
   arm(clock: Clock): void {
     this.signal.addEventListener('abort', this.#onAbort, { once: true });
     if (this.signal.aborted) this.#onAbort();
@@ -76,7 +76,7 @@ export class Watchdog {
     if (isOver) this.#end('output_limit');
   };
 
-  /** Nothing is left of the sandbox when it resolves. */
+  /** Resolves when nothing is left of the sandbox. */
   async verdict(): Promise<Verdict> {
     const end = await this.sandbox.ended;
     this.#over.abort();
@@ -97,7 +97,7 @@ export class Watchdog {
     if (data.length > 0) this.pass(stream, data);
   }
 
-  /** In one buffer, which grows by doubling: code that writes byte by byte must not cost an object for each. */
+  /** Keeps the result in one buffer that doubles as it grows: writing byte by byte must not cost an object for each. */
   #keep(data: Buffer): void {
     const end = this.#resultBytes + data.length;
     if (end > this.#result.length) {
@@ -112,7 +112,7 @@ export class Watchdog {
   #interruptionOf({ outOfMemory, isLost }: SandboxEnd): Interruption | undefined {
     if (outOfMemory === 'node') return 'node_memory';
     if (outOfMemory === 'limit') return undefined;
-    // Nobody but those who take a node away ends a sandbox while its code runs.
+    // Apart from this watchdog, only closing a node ends a sandbox while its code runs.
     if (this.sandbox.wasEnded) return 'node';
     return isLost ? 'runtime' : undefined;
   }

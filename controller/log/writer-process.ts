@@ -1,6 +1,6 @@
 /**
- * A small process for each log: log-writer.c, which opens the files and gives its privileges up. It takes 60 KiB of memory,
- * so that a hundred nodes can have one each. Its input is one of a pair of sockets.
+ * Runs one small process per log: log-writer.c, which opens the files and drops its privileges. It takes 60 KiB of
+ * memory, so that each of a hundred nodes can have one. Its input is one of a pair of sockets.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
@@ -16,20 +16,22 @@ import type { LogInput, LogPlace, LogWriters } from './port.js';
 
 export interface WriterOptions {
   readonly program: string;
-  /** Who the writers run as; undefined: the same user as the controller. */
+  /** User that the writers run as; undefined: the controller's own. */
   readonly user: UserIds | undefined;
   readonly maxBytes: number;
-  /** Files that are kept, the present one included. */
+  /** Number of files kept, including the current one. */
   readonly files: number;
   readonly bytesPerSecond?: number;
   readonly burstBytes?: number;
 }
 
-/** A day of the busiest log is a fraction of it; more is a fault, or somebody's will. */
+/** Far above the busiest log's average over a day; more is a fault or an attack. */
 const BYTES_PER_SECOND = 64 * KIB;
 /** Lines that explain a failure come together. */
 const BURST_BYTES = MIB;
-/** From the last byte of the input to the end; what is read at the most until then takes a tenth of a second. */
+/**
+ * Time from the last byte of the input to the writer's end; it reads its remaining input within a tenth of a second.
+ */
 const SETTLE_TIMEOUT_MS = 2000;
 const POLL_MS = 5;
 
@@ -47,17 +49,17 @@ export class WriterProcesses implements LogWriters {
 
   async open(place: LogPlace, first: string): Promise<LogInput> {
     await this.settle(place, true);
-    // From now on this log is a writer's.
+    // The record marks the log as having a writer from now on.
     await writeFile(place.record, '', { mode: 0o600 });
     const child = spawn(this.options.program, this.#arguments(place.path), {
-      // In a session of its own: what ends the controller's terminal, or the controller, leaves it alone.
+      // In a session of its own, so that the end of the controller or its terminal does not end it.
       detached: true,
       cwd: '/',
       stdio: ['pipe', 'ignore', 'pipe'],
       env: {},
     });
     const input = child.stdin as Socket;
-    // It may end before it has taken everything; its end says why.
+    // The writer may end before it has read everything; its exit shows why.
     input.on('error', () => undefined);
     try {
       await untilReady(child);
@@ -76,7 +78,7 @@ export class WriterProcesses implements LogWriters {
   async settle({ record }: LogPlace, mustEnd = false): Promise<void> {
     const identity = await recorded(record);
     if (identity === undefined || (await hasEnded(identity)) || !mustEnd) return;
-    // Somebody still holds its input: whoever that is must not write to a log that is another's, or gone.
+    // Another process still holds its input, and must not write to a log that is removed or has a new writer.
     try {
       process.kill(identity.pid, 'SIGKILL');
     } catch {
@@ -92,7 +94,7 @@ export class WriterProcesses implements LogWriters {
   }
 }
 
-/** It closes its standard error when it has opened its files. */
+/** The writer closes its standard error once it has opened its files. */
 async function untilReady(child: ChildProcess): Promise<void> {
   let said = '';
   await new Promise<void>((resolve, reject) => {

@@ -1,6 +1,6 @@
 /**
- * The only way by which figures of a node are handed out as those of now. A node that is down or Lost has a state and no
- * figures: what it reported last would be taken for what it uses.
+ * The only way to return a node's figures as current. A node that is down or Lost has a state and no figures: its last
+ * report would be taken for its present use.
  */
 import { NexusError } from '../../shared/errors.js';
 import { hasFigures, type NodeStatus } from '../node/state.js';
@@ -10,11 +10,11 @@ import type { Sample } from './sample.js';
 
 type Reporting = Pick<NodeRecord, 'id' | 'name' | 'status'>;
 
-/** Undefined as well while the node has not reported yet. */
+/** Undefined also if the node has not reported yet. */
 export const latestFigures = (history: MetricsHistory, { id, status }: Reporting): Sample | undefined =>
   hasFigures(status) ? history.latest(id) : undefined;
 
-/** Code: failed_precondition, with what to do. */
+/** Code: failed_precondition, with advice. */
 export function assertFigures({ name, status }: Reporting): void {
   if (hasFigures(status)) return;
   throw new NexusError('failed_precondition', `node ${name} is ${status} and ${adviceFor(status, name)}`);

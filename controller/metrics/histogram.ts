@@ -1,7 +1,7 @@
-/** How long things took, as Prometheus has histograms: counts of all that took no longer than each bound. */
+/** Durations as a Prometheus histogram: counts of all that took no longer than each bound. */
 export interface LatencyBucket {
   readonly le: number;
-  /** Of all that took no longer. */
+  /** Durations of at most `le` seconds (cumulative). */
   readonly count: number;
 }
 

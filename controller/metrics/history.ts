@@ -1,4 +1,4 @@
-/** What the agents reported in the last hour, in memory: gone with the controller, and bounded for every node. */
+/** The agents' reports of the last hour, in memory: lost with the controller, and bounded for every node. */
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import { REPORT_INTERVAL_MS } from '../../shared/limits.js';
@@ -14,7 +14,7 @@ export class MetricsHistory {
   readonly #series = new Map<NodeId, Series>();
   readonly #listeners = new Set<Listener>();
 
-  /** A report that is no newer than the last one counts for nothing. */
+  /** Ignores a report that is no newer than the last one. */
   add(node: NodeId, report: AgentReport): void {
     const series = this.#series.get(node) ?? new Series(SAMPLES_PER_NODE);
     const before = series.latest();
@@ -34,7 +34,7 @@ export class MetricsHistory {
     return this.#series.get(node)?.since(sinceMs) ?? [];
   }
 
-  /** Calls with every new sample; returns how to stop. A listener must not throw, nor wait. */
+  /** Calls `listener` with every new sample; returns a function that stops it. A listener must not throw, nor wait. */
   listen(listener: Listener): () => void {
     this.#listeners.add(listener);
     return () => {
@@ -42,7 +42,7 @@ export class MetricsHistory {
     };
   }
 
-  /** Of nodes that are gone nothing is kept. */
+  /** Drops the history of all other nodes. */
   keepOnly(nodes: ReadonlySet<NodeId>): void {
     for (const node of this.#series.keys()) if (!nodes.has(node)) this.#series.delete(node);
   }

@@ -1,4 +1,4 @@
-/** One report of an agent, with what follows from it and the one before. Pure. */
+/** One report of an agent, with the rates computed from it and the previous one. Pure. */
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 
 /** The order in which a series stores them. */
@@ -28,12 +28,12 @@ export const SAMPLE_FIELDS = [
 ] as const;
 
 type Field = (typeof SAMPLE_FIELDS)[number];
-/** What follows from two reports. */
+/** Fields computed from two reports. */
 type Rate = 'cpuPercent' | 'networkRxRate' | 'networkTxRate';
 
 /**
- * Bytes, microseconds, and bytes a second for rates; `cpuPercent` 100 is one core fully used. Rates are undefined in the
- * first report that this controller hears of a node: 0 would say that it rests.
+ * Bytes, microseconds, and bytes per second for rates; `cpuPercent` 100 is one core fully used. Rates are undefined in
+ * the first report of a node that this controller receives: 0 would mean that it is idle.
  */
 export type Sample = Readonly<Record<Exclude<Field, Rate>, number> & Record<Rate, number | undefined>>;
 
@@ -72,5 +72,5 @@ export function sampleOf(before: Sample | undefined, report: AgentReport): Sampl
   };
 }
 
-/** As Prometheus has it: a counter that went back began again at 0, so all of it is new. */
+/** As in Prometheus: a counter that decreased was reset to 0, so its whole value is new. */
 const increase = (before: number, after: number): number => (after >= before ? after - before : after);

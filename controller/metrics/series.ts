@@ -1,7 +1,10 @@
-/** The samples of one node in a ring of plain numbers: an hour of a hundred nodes costs 10 MB, as objects it would be 30. */
+/**
+ * The samples of one node in a ring of plain numbers: an hour of a hundred nodes takes 10 MB, instead of 30 MB as
+ * objects.
+ */
 import { SAMPLE_FIELDS, type Sample } from './sample.js';
 
-/** What is not known is NaN in the ring. */
+/** The ring stores unknown values as NaN. */
 const known = (value: number | undefined): number | undefined => (Number.isNaN(value) ? undefined : value);
 const WIDTH = SAMPLE_FIELDS.length;
 
@@ -10,7 +13,7 @@ export class Series {
   #count = 0;
   #next = 0;
 
-  /** The oldest gives way when `most` are there. */
+  /** Drops the oldest sample when there are `most`. */
   constructor(private readonly most: number) {
     this.#numbers = new Float64Array(most * WIDTH);
   }
@@ -27,7 +30,7 @@ export class Series {
     return this.#count === 0 ? undefined : this.#at(this.#count - 1);
   }
 
-  /** Those taken at `sinceMs` or later, oldest first. */
+  /** Samples taken at `sinceMs` or later, oldest first. */
   since(sinceMs: number): Sample[] {
     const samples: Sample[] = [];
     for (let index = this.#count - 1; index >= 0; index -= 1) {

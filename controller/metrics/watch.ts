@@ -1,4 +1,6 @@
-/** Figures as they come, for one who watches: of all nodes until that one goes, of one node until it has none any more. */
+/**
+ * Streams new figures to a watcher: of all nodes until the watcher leaves, or of one node until it has none any more.
+ */
 import type { NodeContext } from '../node/context.js';
 import { noNodeCalled } from '../node/registry.js';
 import type { NodeStatus } from '../node/state.js';
@@ -6,22 +8,22 @@ import type { NodeRecord } from '../store/port/store.js';
 import { assertFigures } from './figures.js';
 import type { Sample } from './sample.js';
 
-/** For a watcher that reads slowly; beyond it the oldest figures are left out, since newer ones replace them. */
+/** Limits the figures that wait for a slow watcher; beyond it the oldest are dropped, since newer ones replace them. */
 const MAX_WAITING = 1000;
 
 const PASSING: ReadonlySet<NodeStatus> = new Set(['Creating', 'Stopping', 'Removing']);
 
 export interface FiguresWatch {
-  /** As somebody named it; empty: all nodes. */
+  /** The node as the caller named it; empty: all nodes. */
   readonly reference: string;
   readonly signal: AbortSignal;
-  /** What is awaited before the next. */
+  /** Awaited before the next figures are sent. */
   readonly send: (node: NodeRecord, sample: Sample) => Promise<void>;
 }
 
 /**
- * Ends when `signal` is aborted. Codes, of one node, at once and as soon as it comes to that: not_found,
- * failed_precondition (it is down or Lost).
+ * Ends when `signal` is aborted. Codes for a single node, at the start or later: not_found, failed_precondition (it is
+ * down or Lost).
  */
 export async function watchFigures(
   { metrics, registry, events }: Pick<NodeContext, 'metrics' | 'registry' | 'events'>,
@@ -61,7 +63,7 @@ export async function watchFigures(
   }
 }
 
-/** What is neither up nor down yet is waited for. */
+/** Tolerates nodes between two states. Code: failed_precondition (any other node without figures). */
 function assertWatchable(node: NodeRecord): void {
   if (!PASSING.has(node.status)) assertFigures(node);
 }

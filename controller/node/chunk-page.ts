@@ -1,6 +1,6 @@
 /**
- * A page of what a node says that it holds. The list has to be in order and as long as it may be, or whoever walks it would
- * never come to an end; an entry that makes no sense counts as damaged and leaves the others as they are.
+ * Checks a page of the chunks that a node reports to hold. The list must be in order and no longer than allowed, or
+ * reading it page by page would never end. An entry that makes no sense counts as damaged; the rest stay valid.
  */
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkOrigin, StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
@@ -19,7 +19,7 @@ export interface PageRequest {
   readonly timeoutMs: number;
 }
 
-/** Codes: those of the bus; unavailable, too, when the list is none. */
+/** Codes: those of the bus; also unavailable when the list is invalid. */
 export async function chunkPage(
   { bus, registry }: Pick<NodeContext, 'bus' | 'registry'>,
   node: NodeId,
@@ -43,7 +43,7 @@ export async function chunkPage(
   });
 }
 
-/** Pure. The id has been checked. */
+/** Checks everything but the id, which has been checked before. Pure. */
 export function checkChunk(chunk: StoredChunk): HeldChunk {
   const chunkId = chunk.chunkId as ChunkId;
   const nothing = { chunkId, size: 0n, md5: '', origin: undefined };
@@ -56,7 +56,7 @@ export function checkChunk(chunk: StoredChunk): HeldChunk {
 }
 
 const MOST = BigInt(Number.MAX_SAFE_INTEGER);
-/** What a JavaScript date can be, in ms. */
+/** Latest time that a JavaScript date can hold, in ms. */
 const LAST_DATE_MS = 8_640_000_000_000_000n;
 const MAX_OWNER_CHARACTERS = 64;
 

@@ -1,6 +1,6 @@
 /**
- * Before the copies on a node go: do the nodes that have the others still hold them? The catalogue remembers what once
- * was; a volume may have failed a moment ago. Each holder lists what it finds on its volume now.
+ * Checks, before the copies on a node are deleted, that the other holders still have theirs. The catalogue may be out
+ * of date, as a volume may have failed a moment ago, so each holder lists what is on its volume now.
  */
 import { toNexusError } from '../../shared/errors.js';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
@@ -12,13 +12,15 @@ const NAMED_FILES = 100;
 
 export interface Unconfirmed {
   readonly chunks: number;
-  /** Some of the files that they belong to. */
+  /** Some of the files that the chunks belong to. */
   readonly files: readonly FileId[];
-  /** Why holders could not be asked, with their names. */
+  /** Holders that could not be asked, each with the reason. */
   readonly silent: readonly string[];
 }
 
-/** Chunks with a whole copy on `node` of which none of `holders` lists another one. Never rejects for a holder's sake. */
+/**
+ * Finds chunks with a whole copy on `node` of which none of `holders` lists another. Failing holders don't reject it.
+ */
 export async function unconfirmedOn(
   context: NodeContext,
   node: NodeId,
@@ -58,7 +60,7 @@ async function* listed({ bus }: NodeContext, holder: NodeId): AsyncGenerator<Chu
     const { chunks } = await bus.request(holder, { listChunks: { after, limit: PAGE } }, LIST_TIMEOUT_MS);
     for (const { chunkId } of chunks) yield chunkId as ChunkId;
     const last = chunks.at(-1)?.chunkId ?? '';
-    // An agent that does not go on would be asked for ever.
+    // Stop if the agent does not advance: it would be asked forever.
     if (chunks.length < PAGE || last <= after) return;
     after = last;
   }

@@ -1,4 +1,4 @@
-/** What the node verbs work with: the ports and the few settings that concern them. */
+/** Shared dependencies of the node verbs: the ports and the few settings that concern them. */
 import type { Clock } from '../../shared/async/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
 import type { Logger } from '../../shared/log.js';
@@ -13,9 +13,9 @@ import type { FileStore } from '../store/port/store.js';
 import type { ReplicaStore } from '../store/port/replicas.js';
 import type { NodeRegistry } from './registry.js';
 
-/** What lives on nodes besides their own containers, and has to go before these do. */
+/** Work on nodes besides their own containers, such as sandboxes. It has to end before the containers do. */
 export interface NodeGuests {
-  /** Nothing of it is left on the node when this resolves; what runs may go on for `graceMs`. Idempotent. */
+  /** Resolves when none of it is left on the node; running work gets up to `graceMs` to end. Idempotent. */
   leave(node: NodeId, graceMs: number): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export interface NodeContext {
   readonly settings: Settings;
   /** Raw Ed25519 key that agents check chunk tokens with. */
   readonly tokenPublicKey: Buffer;
-  /** Memory of this machine, bytes: no node may be given more. */
+  /** Memory of this machine, bytes: the upper bound of a node's memory. */
   readonly hostMemoryBytes: number;
   readonly hostRoom: HostRoom;
 }

@@ -1,4 +1,4 @@
-/** Where a node's files are on the host. */
+/** Paths of a node's files on the host. */
 import { join } from 'node:path';
 import type { Settings } from '../../shared/config/settings.js';
 import type { NodeId } from '../../shared/ids.js';

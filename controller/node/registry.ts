@@ -1,8 +1,7 @@
 /**
- * The controller's nodes: records as in the store (this process is their only writer, so a copy in memory is exact, but
- * for a write whose outcome is unknown: what that was about is read again)
- * joined with what their agents were last heard saying. Status changes go through `move`, which keeps to the legal
- * transitions and tells the event log.
+ * The controller's nodes: records as in the store, joined with the last messages of their agents. The copy in memory is
+ * exact, because this process is the only writer; after a write of unknown outcome the record is read again. Status
+ * changes go through `move`, which allows only legal transitions and appends an event.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
@@ -14,7 +13,10 @@ import { Misconduct } from './watch/misconduct.js';
 import { hasUnknownOutcome, type NodePatch, type NodeRecord, type NodeStore } from '../store/port/store.js';
 import { assertMove, type NodeStatus } from './state.js';
 
-/** What is known of a node's agent; all of it is gone when the controller restarts, and heard again within seconds. */
+/**
+ * Last known facts of a node's agent. In memory only: after a restart of the controller heartbeats bring them back
+ * within seconds.
+ */
 export interface AgentView {
   readonly instance: string;
   readonly version: string;
@@ -25,7 +27,7 @@ export interface AgentView {
   readonly report: AgentReport | undefined;
 }
 
-/** `reference`: as somebody named it. */
+/** `reference`: the name or id as the caller wrote it. */
 export const noNodeCalled = (reference: string): NexusError =>
   new NexusError('not_found', `there is no node "${reference}"; nexus node ls lists them`);
 
@@ -34,7 +36,7 @@ type HeartbeatWaiter = (view: AgentView) => void;
 export class NodeRegistry {
   readonly #records = new Map<NodeId, NodeRecord>();
   readonly #agents = new Map<NodeId, AgentView>();
-  /** A write about them may or may not have been stored. */
+  /** Nodes for which a write may or may not have been stored. */
   readonly #uncertain = new Set<NodeId>();
   readonly #waiters = new Map<NodeId, HeartbeatWaiter>();
   readonly misconduct: Misconduct;
@@ -59,14 +61,14 @@ export class NodeRegistry {
     return this.#records.get(id);
   }
 
-  /** The record as it is now. Code: not_found. */
+  /** Returns the current record. Code: not_found. */
   expect(id: NodeId): NodeRecord {
     const record = this.#records.get(id);
     if (record === undefined) throw new NexusError('not_found', `node ${id} is gone`);
     return record;
   }
 
-  /** By name, id or unique prefix of an id. Codes: not_found, invalid_argument (ambiguous). */
+  /** Finds a node by name, id or unique prefix of an id. Codes: not_found, invalid_argument (ambiguous). */
   resolve(reference: string): NodeRecord {
     const all = this.list();
     const named = all.find((record) => record.name === reference);
@@ -119,7 +121,7 @@ export class NodeRegistry {
     this.forget(id);
   }
 
-  /** In memory alone: for the end of an instance, whose store goes as a whole. */
+  /** Forgets a node in memory only: for the end of an instance, whose store is removed as a whole. */
   forget(id: NodeId): void {
     this.#records.delete(id);
     this.misconduct.forget(id);
@@ -136,7 +138,7 @@ export class NodeRegistry {
     }
   }
 
-  /** Reads again what a write of unknown outcome was about, as soon as the store answers; the nodes it has read. */
+  /** Reads nodes again after writes of unknown outcome, once the store answers. Returns the nodes that it has read. */
   async readUncertain(): Promise<readonly NodeId[]> {
     const read: NodeId[] = [];
     for (const id of [...this.#uncertain]) {
@@ -153,15 +155,15 @@ export class NodeRegistry {
     return this.#agents.get(id);
   }
 
-  /** For a node that is about to be started: what an earlier agent said counts no more. */
+  /** Call before a node is started: the state of an earlier agent no longer counts. */
   forgetAgent(id: NodeId): void {
     this.#agents.delete(id);
     this.misconduct.beginAnew(id);
   }
 
   /**
-   * A node adopted after a restart counts as heard now, and becomes Suspect if it then stays silent. What its agent has
-   * said already stays. Returns whether it has.
+   * Counts a node adopted after a restart as heard now; it becomes Suspect if its agent then stays silent. A heartbeat
+   * that has already arrived is kept. Returns whether there was one.
    */
   assumeHeard(id: NodeId): boolean {
     if (this.#agents.has(id)) return true;
@@ -193,15 +195,15 @@ export class NodeRegistry {
     this.#waiters.get(id)?.(view);
   }
 
-  /** Before the first heartbeat it counts for nothing: that one tells the same. */
+  /** Ignores reports before the first heartbeat, which carries the same. */
   reported(id: NodeId, report: AgentReport): void {
     const view = this.#agents.get(id);
     if (view !== undefined) this.#agents.set(id, { ...view, report });
   }
 
   /**
-   * The silence of an agent is not its fault while the bus was away: it counts from `settleMs` from now on. A node that
-   * was Lost while the bus still answered has to be heard itself: nothing is to be placed on it before.
+   * Restarts the count of each agent's silence at `settleMs` from now, as the bus was away. Nodes that were Lost before
+   * stay so until heard: nothing may be placed on them.
    */
   forgiveSilence(settleMs = 0): void {
     const from = this.clock.monotonic() + settleMs;
@@ -211,7 +213,7 @@ export class NodeRegistry {
     }
   }
 
-  /** Calls once with the next heartbeat of a node; returns how to stop waiting. */
+  /** Calls `waiter` once with the node's next heartbeat; returns a function that cancels it. */
   onNextHeartbeat(id: NodeId, waiter: HeartbeatWaiter): () => void {
     this.#waiters.set(id, waiter);
     return () => {

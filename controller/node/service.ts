@@ -1,6 +1,6 @@
 /**
- * The verbs of a node, one lock per node: whoever comes second waits and then finds the state that the first left.
- * Starts are bounded in number, because a machine that starts everything at once starts nothing in time.
+ * The verbs of a node, serialized by one lock per node: a second caller waits and finds the state that the first left.
+ * Concurrent starts are limited, because a machine that starts everything at once starts nothing in time.
  */
 import { Semaphore } from 'async-mutex';
 import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
@@ -28,13 +28,13 @@ const CONCURRENT_STOPS = 8;
 
 export class NodeService {
   readonly #locks = new KeyedMutex<NodeId>();
-  /** Nodes that a failed verb has left between two states, with what cut it off. */
+  /** Nodes that a failed verb left between two states, with the reason. */
   readonly #cutOff = new Map<NodeId, string>();
-  /** Outcomes of starts that the store refused to note. */
+  /** Outcomes of starts that the store failed to record. */
   readonly #unstored = new Map<NodeId, StartOutcome>();
   readonly #starts = new Semaphore(CONCURRENT_STARTS);
   readonly #stops = new Semaphore(CONCURRENT_STOPS);
-  /** Nodes that are suspended must not be taken for waiting ones. */
+  /** Set while the cluster ends: suspended nodes must not be started as if their start had been put off. */
   #isEnding = false;
 
   constructor(readonly context: NodeContext) {}
@@ -65,7 +65,7 @@ export class NodeService {
     });
   }
 
-  /** `signal` counts until it begins: half of a restart would take a node away that may have served. */
+  /** `signal` only counts until the restart begins: stopping half-way could take down a node that was serving. */
   restart(reference: string, signal: AbortSignal): Promise<NodeRecord> {
     return this.#onNode(reference, (node) => {
       signal.throwIfAborted();
@@ -73,7 +73,7 @@ export class NodeService {
     });
   }
 
-  /** Where `isWanted` still holds once it is the caller's turn; `tell` is called before it begins. */
+  /** Restarts if `isWanted` still holds once the lock is acquired; calls `tell` before it begins. */
   async restartIf(id: NodeId, isWanted: () => boolean, tell: () => Promise<void>): Promise<void> {
     await this.#locked(id, async () => {
       const node = this.context.registry.get(id);
@@ -83,9 +83,9 @@ export class NodeService {
     });
   }
 
-  /** Not cut off by its caller's end or the controller's own; stop and start have time limits of their own. */
+  /** Not aborted when the caller leaves or the controller ends; stop and start have timeouts of their own. */
   async #restartLocked(node: NodeRecord): Promise<NodeRecord> {
-    // Before anything is stopped: a node that serves without the bus must not be taken down for one that can't start.
+    // Check before stopping: a node that serves without the bus must not be replaced by one that can't start.
     this.context.causes.assertServed();
     if (isListening(node.status)) assertMayEnd(node.name, conditionOf(this.context.registry.agent(node.id)));
     const grace = this.context.settings.nodeStopGraceMs;
@@ -94,7 +94,7 @@ export class NodeService {
     return await this.#startLocked(stopped, new AbortController().signal);
   }
 
-  /** Starts a node whose start was put off; does nothing where it is not waiting any more. */
+  /** Starts a node whose start was put off; does nothing if it no longer waits. */
   async startWaiting(id: NodeId, signal: AbortSignal): Promise<void> {
     await this.#locked(id, async () => {
       const node = this.context.registry.get(id);
@@ -102,7 +102,7 @@ export class NodeService {
     });
   }
 
-  /** For the cluster's own end: the node is to run again at the next start. */
+  /** Stops a node because the cluster ends, so that the next start runs it again. */
   suspend(node: NodeRecord): Promise<NodeRecord> {
     this.#isEnding = true;
     return this.#onNode(node.id, async (current) => {
@@ -122,7 +122,7 @@ export class NodeService {
       await this.context.registry.move(node.id, 'Removing', '', { desired: 'removed' });
       failpoint('remove/marked');
       await this.finishRemoval(this.context.registry.expect(node.id));
-      // Everybody sees what happens to nodes: whose files were lost is told to their owners alone (file.lost).
+      // Everybody can read events of nodes, so this one has no file names; the owners get those (file.lost).
       const lost = files.length === 0 ? '' : `, and with it parts of ${files.length} file(s)`;
       await this.context.events.append('node.removed', node.name, `node ${node.name} was removed${lost}`);
       return node;
@@ -131,8 +131,8 @@ export class NodeService {
   }
 
   /**
-   * For the end of the cluster, store and all: what the store refuses to note (its disk may be full, and `down --purge` is
-   * the way to room) is logged and holds nothing up.
+   * Removes a node because the whole cluster goes, store included. Failures of the store (the disk may be full, and
+   * `down --purge` is the way to free it) are logged and ignored.
    */
   purge(reference: string): Promise<void> {
     return this.#onNode(reference, async (node) => {
@@ -151,7 +151,7 @@ export class NodeService {
     });
   }
 
-  /** What the catalogue says of the others is confirmed by those who should have it. */
+  /** Asks the other holders for the copies that the catalogue lists. Code: failed_precondition (not all confirmed). */
   async #assertCopiesElsewhere(node: NodeRecord): Promise<void> {
     const { chunks, files, silent } = await unconfirmedOn(this.context, node.id, this.#holders());
     if (chunks === 0) return;
@@ -163,7 +163,7 @@ export class NodeService {
     );
   }
 
-  /** Nodes whose copies count when another one goes: not those that may never come back, or whose volume fails. */
+  /** Nodes whose copies count when another node goes: not those that may never come back, or whose volume fails. */
   #holders(): NodeId[] {
     const away: readonly NodeStatus[] = ['Lost', 'Failed', 'Removing'];
     const { registry } = this.context;
@@ -173,7 +173,7 @@ export class NodeService {
     return nodes.map((node) => node.id);
   }
 
-  /** The caller has the lock, or nobody else can know the node yet. */
+  /** The caller holds the lock, or the node is not visible to anybody else yet. */
   async finishRemoval(node: NodeRecord): Promise<void> {
     await this.#stops.runExclusive(async () => {
       await askToEnd(this.context, node, REMOVAL_GRACE_MS);
@@ -183,7 +183,7 @@ export class NodeService {
 
   setCordoned(reference: string, cordoned: boolean): Promise<NodeRecord> {
     return this.#onNode(reference, async (node) => {
-      // To uncordon a node is also to call its drain off.
+      // Uncordoning a node also cancels its drain.
       const after = await this.context.registry.update(
         node.id,
         cordoned ? { cordoned } : { cordoned, draining: false },
@@ -195,7 +195,7 @@ export class NodeService {
     });
   }
 
-  /** Cordons it too: what is moved off must not come back. Repair does the rest. */
+  /** Also cordons the node, so that moved copies don't come back. Repair moves them. */
   startDrain(reference: string): Promise<NodeRecord> {
     return this.#onNode(reference, async (node) => {
       if (node.draining) return node;
@@ -225,7 +225,7 @@ export class NodeService {
           : Promise.resolve();
       await setLimits(wanted);
       const after = await this.context.registry.update(node.id, limits).catch(async (error: unknown) => {
-        // What is answered as failed must not be in force.
+        // The call fails, so the new limits must not stay in force.
         await setLimits(node).catch((left: unknown) => {
           this.context.log.error({ err: left, node: node.name }, 'the earlier limits of a node could not be set again');
         });
@@ -243,7 +243,7 @@ export class NodeService {
     });
   }
 
-  /** Not under the lock: commands run beside each other and must not keep a stop waiting. */
+  /** Not under the lock: commands run concurrently and must not delay a stop. */
   exec(reference: string, spec: ExecSpec): Promise<ExecHandle> {
     const node = this.context.registry.resolve(reference);
     if (!isListening(node.status)) {
@@ -255,7 +255,9 @@ export class NodeService {
     return this.context.hostings.of(node).runtime.exec(node.id, spec);
   }
 
-  /** A container that ended by itself: what is left of it goes, the volume stays, the node is Failed. */
+  /**
+   * Handles a container that ended by itself: removes the rest of it, keeps the volume, and sets the node to Failed.
+   */
   async fail(id: NodeId, reason: string): Promise<void> {
     await this.#locked(id, async () => {
       const node = this.context.registry.get(id);
@@ -274,7 +276,7 @@ export class NodeService {
     return await this.#startLocked(node, signal);
   }
 
-  /** A start that `signal` cuts off is undone: the node is Stopped, as before, and is to be what `afterCancel` says. */
+  /** Undoes a start that `signal` aborts: the node is Stopped again, and `afterCancel` becomes its desired state. */
   async #startLocked(
     node: NodeRecord,
     signal: AbortSignal,
@@ -295,7 +297,7 @@ export class NodeService {
       } catch (error) {
         const failure = toNexusError(error).during(`start node ${node.name}`);
         log.error({ err: error, node: node.name }, 'a node could not be started');
-        // The failure is what there is to tell; `finishCutOff` brings the node to rest.
+        // Report the failure itself; `finishCutOff` brings the node to rest.
         const unstored =
           (outcome: StartOutcome) =>
           (refusal: unknown): void => {
@@ -308,7 +310,7 @@ export class NodeService {
           await registry.move(node.id, 'Stopped', why, { desired: afterCancel }).catch(unstored(givenUp));
           throw failure;
         }
-        // Where the machine has run out of something, of disk above all, the failure itself says so.
+        // If the machine has run out of something, above all disk, the failure itself says so.
         const isUsedUp = failure.code === 'resource_exhausted';
         const cause = isUsedUp ? undefined : await causes.explain(beganAt).catch(() => undefined);
         if (!isUsedUp && cause === undefined) {
@@ -316,7 +318,7 @@ export class NodeService {
           await registry.move(node.id, 'Failed', failure.message).catch(unstored(failed));
           throw failure;
         }
-        // Not its fault: the reconcile loop starts it when that is over, also after a restart of the controller.
+        // Not the node's fault: the reconcile loop starts it once the cause has gone, also after a restart.
         const putOff = waitingFor(node, cause?.problem ?? failure.message);
         const waiting = { status: 'Stopped', reason: putOff, desired: 'running' } as const;
         await registry.move(node.id, 'Stopped', putOff).catch(unstored(waiting));
@@ -338,7 +340,7 @@ export class NodeService {
 
   async #onNode<T>(reference: string, work: (node: NodeRecord) => Promise<T>): Promise<T> {
     const { id } = this.context.registry.resolve(reference);
-    // Read again under the lock: it may have been removed or moved while we waited.
+    // Read again under the lock: the node may have been removed or moved meanwhile.
     return await this.#locked(id, () => work(this.context.registry.expect(id)));
   }
 
@@ -356,8 +358,8 @@ export class NodeService {
   }
 
   /**
-   * Brings nodes to rest that a failed verb has left between two states, because the store refused to note the next one (a
-   * full disk) or undoing failed. Called again and again by the watch.
+   * Brings nodes to rest that a failed verb left between two states, because the store failed to record the next state
+   * (full disk) or undoing failed. The watch calls it repeatedly.
    */
   async finishCutOff(): Promise<void> {
     const { registry, log } = this.context;
@@ -368,7 +370,7 @@ export class NodeService {
       if (this.#locks.isLocked(id)) continue;
       this.#cutOff.delete(id);
       await this.#locked(id, () => this.#finish(id, why)).catch((error: unknown) => {
-        // Keeps the first cause: later failures only keep the node from coming to rest.
+        // Keep the first reason: later failures only delay the node's coming to rest.
         if (this.#cutOff.has(id)) this.#cutOff.set(id, why);
         log.warn({ node: id, said: toNexusError(error).message }, 'a node could not be brought to rest; tried again');
       });
@@ -390,7 +392,7 @@ export class NodeService {
     await dismantle(this.context, node);
     const patch = { hosting: ended(node.hosting) };
     const outcome = node.status === 'Creating' ? this.#unstored.get(id) : undefined;
-    // Only what failed for its own sake is Failed; a start that was cut off before it could is done again.
+    // Only a start that failed by itself leads to Failed; one that was cut off before is repeated.
     const { status, reason, desired } = outcome ?? {
       status: 'Stopped',
       reason: node.desired === 'running' ? waitingFor(node, `its start was cut off: ${why}`) : '',
@@ -407,15 +409,15 @@ interface StartOutcome {
   readonly desired: NodeRecord['desired'];
 }
 
-/** For a node that `isWaiting`. */
+/** Reason in the status of a node that `isWaiting`. */
 const waitingFor = ({ name }: NodeRecord, problem: string): string =>
   `${problem}; node ${name} starts by itself when that is over`;
 
-/** On the way from one state to another: a verb has it, or has been cut off. */
+/** Between two states: a verb is working on the node, or was cut off. */
 const isBetween = (status: NodeStatus | undefined): boolean =>
   status === 'Creating' || status === 'Stopping' || status === 'Removing';
 
-/** What a removal gives an agent: its data is going anyway. */
+/** Grace for the agent of a removed node: short, as its data is deleted anyway. */
 const REMOVAL_GRACE_MS = 2000;
 
 function changedLimits(before: NodeRecord, after: NodeRecord): string[] {

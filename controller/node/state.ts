@@ -1,4 +1,4 @@
-/** The life of a node: its states and the only legal moves between them. */
+/** A node's states, and the only legal transitions between them. */
 import { NexusError } from '../../shared/errors.js';
 
 export const NODE_STATUSES = [
@@ -15,8 +15,9 @@ export const NODE_STATUSES = [
 export type NodeStatus = (typeof NODE_STATUSES)[number];
 
 /**
- * Creating covers a first start and every later one: the container is being made and its agent has not been heard.
- * Suspect and Lost are degrees of silence of a living container; Failed means that the container ended by itself.
+ * Creating covers the first start and every later one: the container is being made and its agent has not been heard.
+ * Suspect and Lost are degrees of silence of a living container; Failed: the container ended by itself, or could not
+ * start.
  */
 const NEXT: Readonly<Record<NodeStatus, readonly NodeStatus[]>> = {
   Creating: ['Running', 'Stopping', 'Stopped', 'Failed', 'Removing'],
@@ -41,15 +42,15 @@ export function assertMove(name: string, from: NodeStatus, to: NodeStatus): void
   });
 }
 
-/** It should run, and its start was put off until what all nodes need is back. */
+/** Whether the node should run and its start was put off until a shared cause has gone. */
 export const isWaiting = ({ status, desired }: { readonly status: NodeStatus; readonly desired: string }): boolean =>
   status === 'Stopped' && desired === 'running';
 
-/** Whether agents are expected to be heard in this state. */
+/** Whether agents are expected to send heartbeats in this state. */
 export const isListening = (status: NodeStatus): boolean =>
   status === 'Running' || status === 'Suspect' || status === 'Lost';
 
-/** Whether what an agent reported last is what its node uses now: of one that is Lost nobody knows. */
+/** Whether the agent's last report shows the node's present use; unknown for a Lost node. */
 export const hasFigures = (status: NodeStatus): boolean => status === 'Running' || status === 'Suspect';
 
 /** Advice for a caller who needs a node that is not up. */

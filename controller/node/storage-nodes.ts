@@ -45,7 +45,7 @@ export class ClusterStorageNodes implements NodeDirectory {
       { deleteChunks: { chunkIds: [...chunkIds] } },
       DELETE_TIMEOUT_MS,
     );
-    // What was not asked for was not deleted in our name.
+    // Ignore ids that were not requested: a faulty agent could list any.
     const asked = new Set<string>(chunkIds);
     return reply.deletedChunkIds.filter((id) => asked.has(id)) as ChunkId[];
   }

@@ -1,4 +1,4 @@
-/** What an operator should know about nodes, each with what to do. Pure. */
+/** Warnings about nodes for the operator, each with advice. Pure. */
 import { someOf, warn, type Warning, type WarningKind } from '../cause/warnings.js';
 import type { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { isReadable, isWritable, type VolumeCondition } from '../../shared/volume-state.js';
@@ -7,7 +7,7 @@ import { hasFigures } from './state.js';
 
 export interface WatchedNode {
   readonly record: Pick<NodeRecord, 'name' | 'status' | 'statusReason' | 'cordoned' | 'draining'>;
-  /** Of its agent; undefined before the first one. */
+  /** Last report of the node's agent; undefined before the first one. */
   readonly report:
     | Pick<
         AgentReport,
@@ -93,7 +93,7 @@ function roomWarnings({ record: { name, status }, report }: WatchedNode): Warnin
 
 const ROOM_FIRST = "make room on the host's disk, which is nearly full";
 
-/** Of a cluster that has nodes, but none that takes anything. */
+/** Warns when the cluster has nodes, but none that accepts data. */
 function placeWarning(nodes: readonly WatchedNode[], isHostShort: boolean): Warning[] {
   const takes = ({ record, volume }: WatchedNode): boolean =>
     record.status === 'Running' && !record.cordoned && !record.draining && isWritable(volume.state);

@@ -1,4 +1,4 @@
-/** What repair, scrub, inventory, drain and rebalance work with. */
+/** Dependencies of repair, scrub, inventory, drain and rebalance. */
 import type { Settings } from '../../shared/config/settings.js';
 import type { FileDeps } from '../file/deps.js';
 import type { MarkStore } from '../store/port/replicas.js';

@@ -1,7 +1,7 @@
 /**
- * What a chunk needs, and where copies go: pure, from a snapshot of the nodes. A copy counts when it is whole and its
- * node stays; one on a node that is being drained serves as a source until the others are there; one on a node that
- * is Lost or Failed counts for nothing until the node is back, when whatever is too many goes.
+ * Judges how many copies a chunk lacks, and plans where they go: pure, from a snapshot of the nodes. A copy counts if
+ * it is whole and its node stays; a copy on a draining node is a source until enough others exist; a copy on a node
+ * that is Lost or Failed does not count until the node is back, when copies beyond the wanted number are removed.
  */
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { roomFor } from '../file/plan.js';
@@ -10,23 +10,23 @@ import type { StoredChunk } from '../store/port/replicas.js';
 
 export interface Verdict {
   readonly chunk: StoredChunk;
-  /** Copies still to be begun. */
+  /** Copies still to be started. */
   readonly lacking: number;
-  /** Whole copies that can be reached or will be when their node starts; the fewer, the more urgent. */
+  /** Whole copies that can be reached now or once their node starts; the fewer, the more urgent. */
   readonly left: number;
-  /** Nodes that can be read from now. */
+  /** Nodes with a whole copy that can be read now. */
   readonly sources: readonly NodeId[];
-  /** Whole copies that are too many, in the order in which they go. */
+  /** Whole copies beyond the wanted number, in the order of their removal. */
   readonly surplus: readonly NodeId[];
-  /** Copies known to be damaged or gone, where a whole one is elsewhere. */
+  /** Copies known to be damaged or gone, if a whole one is elsewhere. */
   readonly bad: readonly NodeId[];
-  /** A draining node that the copy is made for; undefined: it is a repair. */
+  /** The draining node that the copy replaces; undefined: it is a repair. */
   readonly movesOff: NodeId | undefined;
 }
 
 export type NodesById = ReadonlyMap<NodeId, StorageNode>;
 
-/** `wanders` names the copy that a rebalance is moving away from, which then is the one too many. */
+/** `wanders`: the node that a rebalance moves the chunk off; its copy is the first to be removed as surplus. */
 export function judge(chunk: StoredChunk, nodes: NodesById, wanders?: NodeId): Verdict {
   const ready = chunk.replicas.filter((copy) => copy.state === 'ready').map((copy) => copy.nodeId);
   const standing = (id: NodeId): StorageNode['standing'] => nodes.get(id)?.standing ?? 'away';
@@ -50,19 +50,19 @@ export function judge(chunk: StoredChunk, nodes: NodesById, wanders?: NodeId): V
   };
 }
 
-/** The one that is moved away from first, then the fullest. */
+/** Sorts the copy that is moved away first, then by the least free bytes. */
 function byFullness(ids: readonly NodeId[], nodes: NodesById, wanders: NodeId | undefined): NodeId[] {
   const free = (id: NodeId): number => (id === wanders ? -Infinity : (nodes.get(id)?.freeBytes ?? 0));
   return [...ids].sort((one, other) => free(one) - free(other));
 }
 
-/** Most endangered first; drains come after repairs, as nothing is lost while they wait. */
+/** Sorts the most endangered first; drains come after repairs, as nothing is lost while they wait. */
 export const byUrgency = (one: Verdict, other: Verdict): number =>
   Number(one.movesOff !== undefined) - Number(other.movesOff !== undefined) ||
   one.left - other.left ||
   (one.chunk.id < other.chunk.id ? -1 : 1);
 
-/** One more failure, and it is gone. */
+/** True if one more failure would lose the chunk. */
 export const isEndangered = ({ left, chunk }: Verdict): boolean => left === 1 && chunk.wanted > 1;
 
 export interface PlannedCopy {
@@ -79,7 +79,7 @@ export interface CopyPlan {
   readonly blocked: ReadonlyMap<ChunkId, string>;
 }
 
-/** Copies in the given order, each to the node with most room that has none. `avoid` names pairs that failed lately. */
+/** Plans copies in the given order, each to the roomiest node without one. `avoid` names pairs that failed lately. */
 export function planCopies(
   verdicts: readonly Verdict[],
   nodes: NodesById,

@@ -1,7 +1,7 @@
 /**
- * Keeps every chunk at its number of copies. A survey walks all chunks and judges each against the nodes as they are;
- * what lacks copies gets them, most endangered first, and what is too many or damaged goes. It runs when something has
- * happened (a node came or went, a copy was found bad) and now and then without a reason.
+ * Keeps every chunk at its number of copies. A survey judges all chunks by the present state of the nodes; lacking
+ * copies are made, most endangered first, and surplus or damaged ones removed. It runs after events (a node came or
+ * went, a copy was found bad), and at intervals without one.
  */
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import type { StorageNode } from '../file/nodes.js';
@@ -20,29 +20,29 @@ import {
 import type { Suspicions } from './suspicions.js';
 import { NO_TROUBLE, Troubles, type TroubleSummary } from './troubles.js';
 
-/** Chunks judged at once: some milliseconds of work between two turns of everybody else. */
+/** Chunks judged at once: some milliseconds of work before other tasks get their turn. */
 const WALK_PAGE = 1000;
-/** Chunks that a survey keeps; the rest is found by the next one. */
+/** Chunks that a survey keeps; the next survey finds the rest. */
 const MAX_BACKLOG = 5000;
-/** Between surveys when all is quiet: everything that matters also tells. */
+/** Between surveys when nothing is lacking: important events trigger one anyway. */
 const QUIET_SURVEY_MS = 300_000;
-/** Between surveys while something is lacking. */
+/** Between surveys while copies are lacking. */
 const BUSY_SURVEY_MS = 1000;
-/** Copies that one node takes at once. */
+/** Concurrent copies to one node. */
 const COPIES_PER_TARGET = 2;
 
-/** With the files that the lost chunks belong to. */
+/** Includes the files that the lost chunks belong to. */
 export interface RepairStatus extends TroubleSummary {
-  /** Chunks of the last survey without their number of copies, for whatever reason. */
+  /** Chunks that lacked copies in the last survey, for any reason; at most MAX_BACKLOG. */
   readonly lackingChunks: number;
-  /** Of these, chunks with one whole copy that can be reached. */
+  /** Those of `lackingChunks` with one whole copy left that can be reached. */
   readonly endangeredChunks: number;
-  /** Chunks without a whole copy that can be read now, nodes that were stopped on purpose included. */
+  /** Chunks without a whole copy that can be read now, also where nodes were stopped on purpose. */
   readonly lostChunks: number;
-  /** Bytes still to be copied, of those that can be. */
+  /** Bytes still to be copied by the planned copies. */
   readonly remainingBytes: number;
   readonly running: number;
-  /** Since the backlog began. */
+  /** Copied since the backlog began. */
   readonly copiedChunks: number;
   readonly copiedBytes: number;
   /** Bytes a second, over the same time. */
@@ -67,31 +67,31 @@ interface Survey {
 
 export class Repair {
   readonly copier: Copier;
-  /** Chunks that a rebalance is moving, and from where. */
+  /** Chunks that a rebalance is moving, with the node that they leave. */
   readonly wandering = new Map<ChunkId, NodeId>();
   #isDue = true;
   #nextSurveyAt = 0;
   #episode: Episode | undefined;
   #lost = 0;
-  /** Of the survey before; undefined: there was none, and what is lost was told by an earlier controller. */
+  /** Troubles of the previous survey; undefined: first survey, whose losses an earlier controller has reported. */
   #troubles: Troubles | undefined;
   #status: RepairStatus = NOTHING_TO_DO;
   #nodes: NodesById = new Map();
   /** Surveys made so far. */
   surveys = 0;
-  /** Since the controller's start, for repairs, drains and rebalances alike. */
+  /** Copied since the controller's start, by repairs, drains and rebalances alike. */
   readonly copied = { chunks: 0, bytes: 0 };
 
   constructor(
     private readonly deps: RepairDeps,
     suspicions: Suspicions,
-    /** There are copies to delete. */
+    /** Called when there are copies to delete. */
     private readonly kickDeletion: () => void,
   ) {
     this.copier = new Copier(deps, suspicions);
   }
 
-  /** Something has happened: look at the next tick, and soon, when copies are being made. */
+  /** Requests a survey after an event: at the next tick, and soon if copies are being made. */
   wake(): void {
     this.#isDue = true;
   }
@@ -100,7 +100,7 @@ export class Repair {
     return { ...this.#status, running: this.copier.running };
   }
 
-  /** One at a time. */
+  /** Not to be called concurrently. */
   async tick(signal: AbortSignal): Promise<void> {
     const { clock } = this.deps;
     if (!this.#isDue && clock.monotonic() < this.#nextSurveyAt) return;
@@ -114,11 +114,11 @@ export class Repair {
     await this.#copyAll(plan.copies, signal);
     const isQuiet = survey.verdicts.every((verdict) => verdict.lacking === 0);
     this.#nextSurveyAt = clock.monotonic() + (isQuiet ? QUIET_SURVEY_MS : BUSY_SURVEY_MS);
-    // What was copied may leave copies that are too many, or a node drained.
+    // The copies may have made others surplus, or drained a node.
     if (plan.copies.length > 0) this.#isDue = true;
   }
 
-  /** Of an earlier controller, or of a failure in between. */
+  /** Abandons copies that were begun and are not running: an earlier controller's, or left by a failure. */
   async #giveUpLeftovers(): Promise<void> {
     for (const copy of await this.deps.replicas.begun()) {
       if (this.copier.isRunning(copy.chunkId, copy.nodeId)) continue;
@@ -224,7 +224,7 @@ export class Repair {
     return { copiedChunks, copiedBytes, rate: seconds > 0 ? copiedBytes / seconds : 0 };
   }
 
-  /** Several at a time; ends early when something new may be more urgent than what is left. */
+  /** Copies concurrently; ends early when an event may have made something more urgent than what is left. */
   async #copyAll(copies: readonly PlannedCopy[], signal: AbortSignal): Promise<void> {
     const waiting = [...copies];
     const startedAt = this.deps.clock.monotonic();
@@ -260,7 +260,7 @@ export class Repair {
     await this.#trimAfter(copy);
   }
 
-  /** A drained node's copy goes as soon as the others are there, so that its room and its end come early. */
+  /** Removes a draining node's copy as soon as enough others exist, which frees room and ends the drain early. */
   async #trimAfter({ chunk }: PlannedCopy): Promise<void> {
     const now = await this.deps.replicas.find(chunk.id);
     if (now !== undefined) await this.#trim(judge(now, this.#nodes, this.wandering.get(chunk.id)), this.#nodes);

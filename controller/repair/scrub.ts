@@ -1,6 +1,6 @@
 /**
- * Reads all copies back, node by node, at a bounded rate, and has what is damaged repaired. A node is due again after
- * the interval; when it was last done is remembered over restarts. On demand it begins at once.
+ * Reads all copies back, node by node, at a bounded rate, and has damaged ones repaired. A node is due again after the
+ * interval; the time of its last scrub survives restarts. On demand it begins at once.
  */
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -10,7 +10,7 @@ import type { StoredChunk } from '../store/port/replicas.js';
 import type { RepairDeps } from './deps.js';
 import type { Suspicions } from './suspicions.js';
 
-/** One command should take about this long, so that a stop is not waited for. */
+/** Intended time of one command, so that a stop need not wait for long. */
 const BATCH_MS = 2000;
 const HOUR_MS = 3_600_000;
 
@@ -24,7 +24,7 @@ export interface ScrubProgress {
 }
 
 export interface ScrubOrder {
-  /** undefined: all that can be read. */
+  /** undefined: all nodes that can be read. */
   readonly node: NodeId | undefined;
   /** Bytes a second on each node; 0: as fast as it goes. */
   readonly rate: number;
@@ -34,7 +34,7 @@ export interface ScrubOrder {
 
 export class Scrub {
   readonly #scrubbing = new Set<NodeId>();
-  /** Since the controller's start. */
+  /** Counted since the controller's start. */
   checkedBytes = 0;
   badCopies = 0;
 
@@ -47,7 +47,7 @@ export class Scrub {
     return this.#scrubbing.size;
   }
 
-  /** Codes: failed_precondition (no node to read, or one is being scrubbed already), and those of the nodes. */
+  /** Codes: failed_precondition (no readable node, or a node is being scrubbed already), and those of the nodes. */
   async run(order: ScrubOrder): Promise<void> {
     const nodes = this.deps.nodes
       .snapshot()
@@ -62,14 +62,14 @@ export class Scrub {
     await Promise.all(nodes.map((node) => this.#scrub(node, order)));
   }
 
-  /** Whoever is due. */
+  /** Scrubs the nodes that are due, one after the other; none if the interval is 0. */
   async tick(signal: AbortSignal): Promise<void> {
     const { settings, nodes, marks, clock, log } = this.deps;
     if (settings.scrubIntervalHours === 0) return;
     for (const node of nodes.snapshot()) {
       if (!node.readable || this.#scrubbing.has(node.id) || signal.aborted) continue;
       const last = await marks.get(markOf(node.id));
-      // A new node has nothing that was ever at rest: its turn comes after one interval.
+      // A new node has no old copies: its first scrub is due after one interval.
       if (last === undefined) await marks.set(markOf(node.id), clock.now());
       if (last === undefined || clock.now() - last < settings.scrubIntervalHours * HOUR_MS) continue;
       const rate = settings.scrubRateMb * MIB;

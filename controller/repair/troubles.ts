@@ -1,27 +1,27 @@
 /**
- * Files that a survey of all chunks found in trouble: counted for status and metrics, and told to their owners once.
- * What each file is follows the same rules as file/health.ts.
+ * Files with unreadable chunks, found by a survey of all chunks: counted for status and metrics, and reported to their
+ * owners once. Each file's trouble follows the rules of file/health.ts.
  */
 import type { FileId, NodeId } from '../../shared/ids.js';
 import { worse, type FileHealth } from '../file/health.js';
 import type { StoredChunk } from '../store/port/replicas.js';
 import type { RepairDeps } from './deps.js';
 
-/** What a file is of which some chunk can't be read. */
+/** State of a file with at least one unreadable chunk. */
 type Trouble = Exclude<FileHealth, 'ready' | 'partial'>;
 
-/** Files that a warning names. */
+/** Files named in a warning. */
 const NAMED_FILES = 3;
-/** Files that one survey counts: some megabytes. */
+/** Files counted in one survey: takes some megabytes. */
 const MAX_TROUBLED = 100_000;
-/** Events of one survey: the history is bounded and has other things to remember. */
+/** Events of one survey: the history is bounded and must keep room for others. */
 const MAX_TOLD = 20;
 
 export interface TroubleSummary {
   /** Some of the files, the worst first. */
   readonly lostFiles: readonly FileId[];
   readonly filesInTrouble: Readonly<Record<Trouble, number>>;
-  /** Nodes that have whole copies of what can't be read. */
+  /** Nodes with whole copies of unreadable chunks. */
   readonly lostOn: readonly NodeId[];
 }
 
@@ -31,12 +31,12 @@ export const NO_TROUBLE: TroubleSummary = {
   lostOn: [],
 };
 
-/** Of one survey. */
+/** The troubled files of one survey. */
 export class Troubles {
   readonly #files = new Map<FileId, Trouble>();
   readonly #holders = new Set<NodeId>();
 
-  /** A chunk without a whole copy that can be read now. */
+  /** Adds a chunk without a whole copy that can be read now. */
   add({ fileId, replicas }: StoredChunk): void {
     for (const { nodeId, state } of replicas) if (state === 'ready') this.#holders.add(nodeId);
     const has = (state: string): boolean => replicas.some((copy) => copy.state === state);
@@ -54,7 +54,7 @@ export class Troubles {
     return { lostFiles: worstFirst.slice(0, NAMED_FILES), filesInTrouble, lostOn: [...this.#holders] };
   }
 
-  /** What became damaged or lost since `before`; of a great loss the rest is in the list of files. */
+  /** Reports files damaged or lost since `before`, at most MAX_TOLD; the list of files has the rest. */
   async tellOwners({ events, store }: Pick<RepairDeps, 'events' | 'store'>, before: Troubles): Promise<void> {
     let told = 0;
     for (const [id, trouble] of this.#files) {

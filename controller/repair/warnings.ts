@@ -1,14 +1,14 @@
-/** What an operator should know about copies that are missing, with what to do. Pure. */
+/** Warnings for operators about missing copies, with advice. Pure. */
 import { someOf, warn, type Warning } from '../cause/warnings.js';
 
 export interface WatchedRepair {
   /** Chunks that can't be read now. */
   readonly lostChunks: number;
-  /** Some of their files, the worst first. */
+  /** Some of the files in trouble, the worst first. */
   readonly lostFiles: readonly string[];
   readonly filesInTrouble: { readonly unavailable: number; readonly damaged: number; readonly lost: number };
   readonly blocked: readonly string[];
-  /** Names of the nodes that have copies of them. */
+  /** Names of the nodes that have copies of these chunks. */
   readonly holders: readonly string[];
 }
 

@@ -1,13 +1,13 @@
 /**
- * Who may call what: one rule for every RPC of every service. An RPC without a rule is refused on every socket that asks
- * for proof, and a test walks over all services to find one. What a rule can't say, because it depends on the thing that
- * is asked for (whose file, whose node), its handler checks.
+ * Access rules: one for every RPC of every service. An RPC without a rule is refused on every socket that requires
+ * authentication; a test looks for such RPCs in all services. Conditions that depend on the requested object (whose
+ * file, whose node) are checked by the handler.
  */
 import { NexusError } from '../../shared/errors.js';
 
 /**
- * public: anybody who reaches the socket; user: whoever has an account; node manager: administrators, and users for
- * nodes of their own where the settings let them have some (node-access.ts checks); administrator: nobody else.
+ * public: everybody who reaches the socket; user: everybody with an account; node manager: administrators, and users
+ * for their own nodes if the settings allow them some (checked in node-access.ts); administrator: nobody else.
  */
 export type Requirement = 'public' | 'user' | 'node manager' | 'administrator';
 
@@ -91,7 +91,7 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     WatchEvents: 'user',
     Shutdown: 'administrator',
   },
-  // Each of the calls in it has its own rule.
+  // Each call inside the stream has its own rule.
   'nexus.v1.ExchangeService': {
     Exchange: 'public',
   },
@@ -112,7 +112,7 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
   },
 };
 
-/** What an RPC of administrators does, for those whom it is refused. */
+/** Names the action of each administrators' RPC in the error for callers who may not use it. */
 export const ADMINISTRATORS: Readonly<Record<string, string>> = {
   CordonNode: 'cordon nodes',
   UncordonNode: 'uncordon nodes',
@@ -140,7 +140,7 @@ export const ADMINISTRATORS: Readonly<Record<string, string>> = {
   ListAudit: 'read the audit log',
 };
 
-/** `method` is the full path, e.g. /nexus.v1.FileService/ListFiles. Undefined: there is no rule. */
+/** `method` is the full path, e.g. /nexus.v1.FileService/ListFiles. Undefined: no rule. */
 export function requirementOf(method: string): Requirement | undefined {
   const [, service = '', name = ''] = method.split('/');
   const rules = Object.hasOwn(ACCESS, service) ? ACCESS[service] : undefined;

@@ -1,4 +1,4 @@
-/** The part of NodeService that asks an agent about itself; nothing is kept and nothing changed. */
+/** The part of NodeService that queries an agent; it stores and changes nothing. */
 import { z } from 'zod';
 import type { StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
 import type { AgentChunk, NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
@@ -13,9 +13,9 @@ import { parseRequest } from './validate.js';
 
 /** An agent answers within milliseconds, or hangs. */
 const INSPECT_TIMEOUT_MS = 5000;
-/** A thousand small files are read for a page, from a disk that may be busy. */
+/** Time for reading a thousand small files per page from a disk that may be busy. */
 const LIST_TIMEOUT_MS = 30_000;
-/** As many as an agent lists in one answer. */
+/** An agent's own limit for one answer. */
 const MAX_PAGE = 1000;
 
 const listSchema = z.object({
@@ -55,7 +55,7 @@ function listening(record: NodeRecord): NodeRecord {
   );
 }
 
-/** The bus knows nodes by id; whoever asked knows the name. Codes: unchanged. */
+/** Replaces the node's id, which the bus reports, by the name that the caller knows. Codes: unchanged. */
 async function named<Answer>({ id, name }: NodeRecord, ask: () => Promise<Answer>): Promise<Answer> {
   try {
     return await ask();

@@ -1,11 +1,11 @@
-/** What the cluster stores and how repairs go, as status and metrics both tell it. */
+/** Storage and repair summaries, shared by status and metrics. */
 import type { RepairSummary, StorageSummary } from '../../shared/gen/nexus/v1/cluster.js';
 import type { NodeContext } from '../node/context.js';
 import { hasFigures } from '../node/state.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { StorageTotals } from '../store/port/store.js';
 
-/** Room is that of the nodes that are heard, as far as the host's disk can give it. */
+/** Capacity and free room count Running and Suspect nodes only; free room is limited by the host's disk. */
 export function storageShape(
   totals: StorageTotals,
   { registry, hostRoom }: Pick<NodeContext, 'registry' | 'hostRoom'>,

@@ -35,18 +35,18 @@ export interface ClusterDeps {
   readonly snapshot: { readonly warnings: readonly string[] };
   readonly mail: { readonly warnings: readonly string[] };
   readonly gateway: () => GatewaySummary;
-  /** Ends the controller in order, telling its steps. */
+  /** Ends the controller in order, and reports each step to `tell`. */
   readonly shutdown: (purge: boolean, tell: (progress: string) => Promise<void>) => Promise<void>;
 }
 
-/** How the controller's own log does. */
+/** State of the controller's own log. */
 export interface WatchedLog {
   readonly dropped: number;
-  /** Empty: nothing is wrong. */
+  /** Empty if there is none. */
   readonly problem: string;
 }
 
-/** New events that wait for a slow watcher; beyond it the watcher is told to come again. */
+/** Limits the new events that wait for a slow watcher; beyond it the watcher's stream ends and it has to reconnect. */
 const MAX_WAITING_EVENTS = 1000;
 
 export function clusterServiceHandlers(deps: ClusterDeps, edge: Edge): ClusterServiceServer {
@@ -104,7 +104,10 @@ const tooSlow = (last: number): NexusError =>
     after_id: last,
   });
 
-/** Nodes are everybody's; files, which events name, are their owners'; what holds the cluster together is for those who run it. */
+/**
+ * Events of nodes are visible to everybody, those of files to their owners, and those of the cluster's upkeep to
+ * administrators.
+ */
 const mayBeSeen = ({ type, owner }: EventRecord, caller: Caller): boolean =>
   caller.isAdministrator || type.startsWith('node.') || (owner !== '' && owner === caller.user);
 

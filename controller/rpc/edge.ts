@@ -1,6 +1,6 @@
 /**
- * The edge of one socket: who is calling, and what every handler of that socket shares. The same handlers stand behind
- * the admin socket, whose callers are the local administrator, and behind the gateway's, which asks for proof.
+ * The edge of one socket: authenticates callers and holds the state shared by that socket's handlers. The same handlers
+ * serve the admin socket, whose callers are the local administrator, and the gateway's, which requires authentication.
  */
 import { isIP } from 'node:net';
 import type { Metadata } from '@grpc/grpc-js';
@@ -15,35 +15,37 @@ import { assertMayCall, requirementOf } from './access.js';
 import { CallStatistics } from './call-statistics.js';
 
 export interface Caller {
-  /** Whose files these are; empty for somebody without a token, who reaches public calls only. */
+  /** Owner of the caller's files; empty for a caller without a token, who reaches public calls only. */
   readonly user: string;
-  /** May do everything, to everybody's things. */
+  /** May do everything, with everybody's files and nodes. */
   readonly isAdministrator: boolean;
-  /** Of the gateway's client; none on the admin socket. */
+  /** Address of the gateway's client; absent on the admin socket. */
   readonly address?: string;
-  /** What the caller has proved to be; none on the admin socket and for public calls. */
+  /** The authenticated identity; absent on the admin socket and for public calls. */
   readonly session?: Principal;
 }
 
-/** Whose things a caller may name by id: a user's own; undefined: everybody's. Others' are as good as not there. */
+/**
+ * Limits look-ups by id to a user's own files and nodes; undefined: everybody's. Those of others count as not found.
+ */
 export const scopeOf = (caller: Caller): string | undefined => (caller.isAdministrator ? undefined : caller.user);
 
 export interface Edge {
   readonly log: Logger;
-  /** Every call is counted here. */
+  /** Counts every call. */
   readonly calls: CallStatistics;
-  /** Streams that last until their reader ends them, by user. */
+  /** Limits streams that last until their reader ends them, per user. */
   readonly streams: Shares;
-  /** Bytes of requests for code to run, by user. */
+  /** Limits the bytes of requests for code to run, per user. */
   readonly bodies: Shares;
   /** `method` is the full path, e.g. /nexus.v1.FileService/ListFiles. Codes: unauthenticated, permission_denied. */
   admit(method: string, metadata: Metadata): Promise<Caller>;
 }
 
-/** Some megabytes at most; the others are looked up again. */
+/** Takes some megabytes at most; further users are looked up for each call. */
 const MAX_REMEMBERED_USERS = 10_000;
 
-/** Whoever can open the admin socket is the administrator, and may act for a user, with that user's rights. */
+/** A caller on the admin socket is the administrator, and may act for a user, with that user's rights. */
 export class LocalEdge implements Edge {
   readonly streams = new Shares(OPEN_STREAMS);
   readonly bodies = new Shares(REQUEST_BYTES);
@@ -51,12 +53,12 @@ export class LocalEdge implements Edge {
 
   constructor(
     readonly log: Logger,
-    /** Whether somebody of that name has an account, or has stored something. */
+    /** Whether the user has an account, or has stored something. */
     private readonly isKnown: (user: string) => Promise<boolean>,
     readonly calls: CallStatistics = new CallStatistics(),
   ) {}
 
-  /** Codes: permission_denied, invalid_argument, not_found (of the user to act for). */
+  /** Codes: permission_denied, invalid_argument, not_found (the user to act for). */
   async admit(method: string, metadata: Metadata): Promise<Caller> {
     const [name] = metadata.get(AS_USER_METADATA);
     if (name === undefined) return { user: LOCAL_ADMINISTRATOR, isAdministrator: true };
@@ -70,7 +72,9 @@ export class LocalEdge implements Edge {
     return { user, isAdministrator };
   }
 
-  /** A name that was mistyped must not become the owner of anything. Accounts stay, so what was found is remembered. */
+  /**
+   * Rejects mistyped names, which must not become owners. Accounts are never removed, so users found are remembered.
+   */
   async #assertKnown(user: string): Promise<void> {
     if (this.#known.has(user)) return;
     if (!(await this.isKnown(user)))
@@ -80,8 +84,8 @@ export class LocalEdge implements Edge {
 }
 
 /**
- * Callers of the gateway's socket prove with each call who they are. The gateway is trusted with the address of its
- * client and with nothing else: it can't make up a user.
+ * Callers on the gateway's socket authenticate with each call. The gateway is only trusted with its client's address:
+ * it can't impersonate a user.
  */
 export class GatewayEdge implements Edge {
   readonly streams = new Shares(OPEN_STREAMS);

@@ -1,7 +1,7 @@
 /**
- * Serves many unary calls in one stream. Each goes to the same handler, behind the same edge, as if it had come alone;
- * what the stream adds is only how it travels. It is for the gateway itself: a stream that came through the gateway from
- * one of its clients could make up their addresses, and is refused.
+ * Serves many unary calls in one stream. Each is handled as if it had come alone, by the same handler behind the same
+ * edge; only the transport differs. For the gateway only: a stream that a client sent through the gateway could forge
+ * client addresses, and is refused.
  */
 import { EventEmitter } from 'node:events';
 import {
@@ -32,13 +32,13 @@ import {
 } from '../../shared/rpc/status.js';
 import type { RegisteredService } from './server.js';
 
-/** Calls of one stream that are being answered; the gateway's own limits are far below. */
+/** Limits the calls of one stream that are being answered; the gateway's own limits are far lower. */
 const MAX_RUNNING = 8192;
-/** Of their requests, together. */
+/** Limits the total size of their requests. */
 const MAX_RUNNING_BYTES = 64 * MIB;
-/** As for a message of its own, with room for what is around it. */
+/** The limit of a single message, less room for the reply around it. */
 const MAX_RESPONSE_BYTES = 4 * MIB - 4096;
-/** What a reply takes besides its bytes, about. */
+/** Approximate size of a reply besides its content. */
 const REPLY_BYTES = 64;
 
 interface Target {
@@ -110,7 +110,7 @@ function metadataOf({ token, clientAddress, requestId }: ExchangedCall): Metadat
 class Conversation {
   readonly #running = new Map<number, ExchangedUnaryCall>();
   readonly #replies: Batch<ExchangedReply>;
-  /** Of requests that are being answered. */
+  /** Total size of the requests being answered. */
   #runningBytes = 0;
   #isFinishing = false;
 
@@ -130,7 +130,7 @@ class Conversation {
     stream.on('end', () => {
       this.finish();
     });
-    // 'cancelled' follows.
+    // The event 'cancelled' follows.
     stream.on('error', () => undefined);
     this.onEnd(() => {
       for (const call of this.#running.values()) call.emit('cancelled');
@@ -143,7 +143,7 @@ class Conversation {
     this.stream.once('finish', listener);
   }
 
-  /** Takes no more calls and ends when those that are running have been answered. */
+  /** Accepts no more calls, and ends once the running ones are answered. */
   finish(): void {
     this.#isFinishing = true;
     this.#endIfDone();
@@ -175,7 +175,7 @@ class Conversation {
     this.#running.set(id, call);
     const bytes = given.request.length;
     this.#runningBytes += bytes;
-    // handlers.ts reads of a call no more than this one has, and answers with a whole status.
+    // handlers.ts uses no more of a call than this object has, and answers with a complete status.
     handle(call as unknown as ServerUnaryCall<unknown, unknown>, (error, response) => {
       this.#running.delete(id);
       this.#runningBytes -= bytes;

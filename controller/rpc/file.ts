@@ -1,4 +1,4 @@
-/** FileService: requests checked, use cases called, records shown. */
+/** FileService: validates requests, calls use cases, converts records. */
 import { z } from 'zod';
 import type {
   ChunkLocation,
@@ -27,10 +27,10 @@ import { parseRequest } from './validate.js';
 
 const DEFAULT_SOURCES_PER_PAGE = 64;
 const MAX_FILES_PER_PAGE = 1000;
-/** Of one call; a client hands receipts over with each next grant. */
+/** Receipts in one call; a client sends them along with each next grant. */
 const MAX_RECEIPTS_PER_CALL = 4096;
 
-/** C0 and C1: either kind can steer a terminal that lists the name. */
+/** C0 and C1: both can control a terminal that lists the name. */
 const CONTROL = /\p{Cc}/u;
 
 const uploadId = z
@@ -44,7 +44,7 @@ const bytes = z
 const count = z.number().int();
 const receipts = z.array(z.object({ index: count, receipt: z.string().max(4096) })).max(MAX_RECEIPTS_PER_CALL);
 
-/** A file's id, the beginning of one, or a name. */
+/** A file's id, a prefix of one, or a name. */
 const reference = z.string().min(1, 'must not be empty').max(MAX_FILE_NAME_BYTES, 'is longer than a name');
 const fileSchema = z.object({ file: reference });
 const locateSchema = z.object({ file: reference, why: z.boolean() });
@@ -176,7 +176,7 @@ export function fileServiceHandlers(
 
 const targetShape = (target: ChunkTarget): ChunkTarget => ({ ...target });
 
-/** Without a health the status is the record's own: nobody looked at the copies. */
+/** Without `health` the status is the record's own: the copies were not checked. */
 export const fileShape = (file: FileRecord, health: ShownStatus = file.status): File => ({
   id: file.id,
   name: file.name,

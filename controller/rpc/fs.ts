@@ -1,4 +1,4 @@
-/** FsService: requests checked, use cases called, entries shown. */
+/** FsService: validates requests, calls use cases, converts entries. */
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
@@ -15,9 +15,9 @@ import { serverStream, unary } from './handlers.js';
 import { parseRequest } from './validate.js';
 
 const MAX_ENTRIES_PER_PAGE = 1000;
-/** Messages are at most 4 MiB. */
+/** Stays below gRPC's limit of 4 MiB for a message. */
 const MAX_PAGE_BYTES = 3 * MIB;
-/** Of an entry, besides its name and path. */
+/** Estimated size of an entry in a message, besides its name and path. */
 const ENTRY_BYTES = 256;
 const MAX_DEPTH = 4096;
 const MAX_QUOTA_BYTES = 2 ** 50;
@@ -30,7 +30,7 @@ const listSchema = z.object({
   pageSize: integer
     .max(MAX_ENTRIES_PER_PAGE, `must be at most ${MAX_ENTRIES_PER_PAGE}`)
     .transform((value) => value || MAX_ENTRIES_PER_PAGE),
-  // A name, as base64url: what comes next is asked for by the last one seen.
+  // A name, as base64url: the last one of the previous page.
   pageToken: z
     .string()
     .max(2 * MAX_NAME_BYTES)
@@ -71,7 +71,7 @@ const setQuotaSchema = z.object({
     .transform(Number),
 });
 
-/** `hasUser` tells whether an account of that name exists. */
+/** `hasUser`: whether an account of that name exists. */
 export function fsServiceHandlers(
   fs: FsUseCases,
   hasUser: (name: string) => Promise<boolean>,
@@ -84,7 +84,7 @@ export function fsServiceHandlers(
   const shownOne = async (placed: PlacedEntry): Promise<FsEntry | undefined> => (await shown([placed]))[0];
   return {
     makeFolder: unary(edge, async ({ path, parents }, { caller }) => {
-      // `mkdir -p /` is content with what is there.
+      // `mkdir -p /` succeeds: the folder exists.
       const names = parents ? parsePath(path) : parseOwnPath(path);
       const made =
         names.length === 0 ? await fs.stat(caller.user, names) : await fs.makeFolder(caller.user, names, parents);
@@ -158,7 +158,7 @@ export function fsServiceHandlers(
   };
 }
 
-/** A page of long paths ends early: it would not fit into a message. */
+/** Ends a page of long paths early, so that it fits into a message. */
 function withinOneMessage(entries: readonly FsEntry[]): FsEntry[] {
   let bytes = 0;
   const end = entries.findIndex((entry) => {

@@ -22,12 +22,12 @@ interface Call {
   getPath(): string;
 }
 
-/** What a caller may call its request: nothing that could forge a line of the log. */
+/** Request ids that a caller may choose: nothing that could forge a line of the log. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 
 /**
- * Runs a call for the caller that the edge admits. All that is logged on the way carries the request's id; `failed` gets
- * what is to be answered, when that is an error.
+ * Runs a call for the caller that the edge admits. All log lines of the call carry the request's id; `failed` receives
+ * the error to answer with.
  */
 export function admitted<Result>(
   edge: Edge,
@@ -84,7 +84,7 @@ export function unary<Request, Response>(
 }
 
 export interface StreamContext<Response> extends CallContext {
-  /** Resolves when the transport wants more: awaiting it is the back-pressure. */
+  /** Resolves when the transport accepts more: awaiting it is the back-pressure. */
   send(response: Response): Promise<void>;
 }
 
@@ -138,8 +138,8 @@ export function sendOn<Message>(sink: Sink<Message>, message: Message, signal: A
 }
 
 /**
- * Faults of ours go to the log with their stack, and what a program of the system said when it failed; refusals of the
- * caller's input do not.
+ * Logs internal errors with their stack, and with the output of a system program that failed; does not log rejected
+ * input.
  */
 function reported(thrown: unknown, log: Logger, method: string): NexusError {
   const error = toNexusError(thrown);

@@ -1,4 +1,4 @@
-/** IdentityService: requests checked, use cases called, records shown. */
+/** IdentityService: validates requests, calls use cases, converts records. */
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { AuditEntry, IdentityServiceServer, Session, User } from '../../shared/gen/nexus/v1/identity.js';
@@ -19,11 +19,11 @@ const complaining = (complaint: (text: string) => string | undefined) => (text: 
 };
 const username = z.string().superRefine(complaining(userNameComplaint));
 const email = z.string().max(300, 'is too long').transform(normaliseEmail).superRefine(complaining(emailComplaint));
-/** Four UTF-16 units for each character at most; the exact rule needs the name and address, too. */
+/** At most four UTF-16 units per character; the exact rule also needs the name and address. */
 const password = z.string().max(4 * MAX_PASSWORD_CHARACTERS, `must have at most ${MAX_PASSWORD_CHARACTERS} characters`);
 const code = z.string().trim().regex(CODE_PATTERN, 'must be six digits');
 const role = z.enum(['user', 'admin'], 'must be user or admin');
-/** What somebody logs in with: a name or an address, whichever has an @ in it. */
+/** Login name: an email address if it contains an @, otherwise a username. */
 const account = z.string().transform((text, context) => {
   const parsed = (text.includes('@') ? email : username).safeParse(text);
   if (parsed.success) return parsed.data;

@@ -1,4 +1,4 @@
-/** What the outside may ask of lambda: forms, ranges and defaults. */
+/** Request schemas of LambdaService: forms, ranges and defaults. */
 import { z } from 'zod';
 import type { Settings } from '../../shared/config/settings.js';
 import { MIN_LAMBDA_MEMORY_MB } from '../../shared/limits.js';
@@ -30,7 +30,7 @@ export const logsSchema = z.object({
     .transform((limit) => limit || DEFAULT_LOGS),
 });
 
-/** Zero is how protobuf says "not given". */
+/** Zero means "not given" in protobuf. */
 const orDefault = (value: number, least: number, most: number, unit: string) =>
   z
     .number()
@@ -46,7 +46,7 @@ const limitsSchema = ({ lambdaTimeoutMs, lambdaMaxTimeoutMs, lambdaMemoryMb, lam
     })
     .prefault({ timeoutMs: 0, memoryMb: 0 });
 
-/** Of a function that is stored: what `deploy` would say to them today. */
+/** Checks the limits of a stored function as `deploy` would now; returns the problem, if there is one. */
 export const limitsCheck =
   (settings: Settings): CheckLimits =>
   (limits) => {
@@ -54,7 +54,7 @@ export const limitsCheck =
     return issue === undefined ? undefined : `${issue.path[0] === 'memoryMb' ? 'memory' : 'time'} ${issue.message}`;
   };
 
-/** With the bounds of the settings. */
+/** The schemas with the bounds from the settings. */
 export function schemas(settings: Settings) {
   const limits = limitsSchema(settings);
   const input = z
@@ -64,7 +64,7 @@ export function schemas(settings: Settings) {
         .refine(({ length }) => length <= MAX_STDIN_BYTES, `must be at most ${MAX_STDIN_BYTES} bytes`),
       event: z
         .string()
-        // What is too long is not read any further.
+        // Skip parsing a text that is too long.
         .refine((text) => bytesOf(text) <= MAX_EVENT_BYTES, {
           error: `must be at most ${MAX_EVENT_BYTES} bytes`,
           abort: true,

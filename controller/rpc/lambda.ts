@@ -1,4 +1,4 @@
-/** LambdaService: requests checked, code run, output and results shown. */
+/** LambdaService: validates requests, runs code, converts output and results. */
 import type { Settings } from '../../shared/config/settings.js';
 import type {
   LambdaFunction,
@@ -84,14 +84,14 @@ export function lambdaServiceHandlers(deps: LambdaEdgeDeps, edge: Edge): LambdaS
   };
 }
 
-/** Of what is kept while the code waits for a place and runs. */
+/** Size of the input that is held while the code waits for a place and runs. */
 const bytesOf = (input: LambdaInput | undefined): number => (input?.stdin.length ?? 0) + (input?.event?.length ?? 0);
 
-/** A sandbox writes no more than its limit of output, so what waits for a slow reader is bounded. */
+/** A sandbox's output is limited, so the part that waits for a slow reader is bounded. */
 async function streamed({ send }: StreamContext<Part>, work: (pass: OnOutput) => Promise<LambdaResult>): Promise<void> {
   let sending = Promise.resolve();
   const result = await work((stream, data) => {
-    // Once the caller is gone every send fails, which the end of the call reports.
+    // Once the caller is gone every send fails; the end of the call reports that.
     sending = sending.then(() => send({ [stream]: data })).catch(() => undefined);
   });
   await sending;

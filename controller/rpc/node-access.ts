@@ -1,6 +1,6 @@
 /**
- * Whose nodes a caller may manage: an administrator's are all. Users see every node; where the settings let them have
- * some, they create, start, stop and remove their own, which a label tells.
+ * Which nodes a caller may manage: administrators, all. Users see every node; if the settings allow them some, they
+ * create, start, stop and remove their own, which carry a label.
  */
 import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
 import { NexusError } from '../../shared/errors.js';
@@ -8,11 +8,11 @@ import type { NodeRegistry } from '../node/registry.js';
 import type { NodeRecord } from '../store/port/store.js';
 import type { Caller } from './edge.js';
 
-/** On nodes of users: the user's name. Only administrators can set it otherwise. */
+/** Name of the user who owns the node. Only administrators can set it otherwise. */
 const OWNER_LABEL = 'owner';
 
 export class NodeAccess {
-  /** One creation of a user at a time, so that two can't both take the last place. */
+  /** Serializes a user's creations, so that two can't both take the last place. */
   readonly #creations = new KeyedMutex<string>();
 
   constructor(
@@ -20,7 +20,7 @@ export class NodeAccess {
     private readonly nodesPerUser: number,
   ) {}
 
-  /** The node, if the caller may manage it. Codes: permission_denied, and those of the look-up. */
+  /** Returns the node if the caller may manage it. Codes: permission_denied, and those of the look-up. */
   managed(caller: Caller, reference: string): NodeRecord {
     if (!caller.isAdministrator) this.#assertUsersMayHaveNodes();
     const node = this.registry.resolve(reference);
@@ -28,14 +28,14 @@ export class NodeAccess {
     throw new NexusError('permission_denied', `node ${node.name} is not yours`);
   }
 
-  /** As `managed`; only administrators may lose files, which can be anybody's. */
+  /** As `managed`; only administrators may use `force`, which can lose anybody's files. */
   removable(caller: Caller, reference: string, force: boolean): NodeRecord {
     const node = this.managed(caller, reference);
     if (!force || caller.isAdministrator) return node;
     throw new NexusError('permission_denied', 'only administrators may remove a node together with files on it');
   }
 
-  /** Runs `create` with the labels that the node is to have. Codes: permission_denied, resource_exhausted. */
+  /** Passes the new node's labels to `create`. Codes: permission_denied, resource_exhausted. */
   async creating<Result>(
     caller: Caller,
     labels: Readonly<Record<string, string>>,

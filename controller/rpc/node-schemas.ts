@@ -1,4 +1,4 @@
-/** What the outside may ask of nodes: forms, ranges and defaults. */
+/** Request schemas of NodeService: forms, ranges and defaults. */
 import { z } from 'zod';
 import { isSignalName } from '../../shared/exec.js';
 import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
@@ -19,7 +19,7 @@ import {
 
 const label = (what: string): z.ZodString => z.string().regex(LABEL_PATTERN, `${what} must be ${LABEL_RULE}`);
 
-/** Zero is how protobuf says "not given". */
+/** Zero means "not given" in protobuf. */
 const orDefault = (value: number): z.ZodPreprocess<z.ZodNumber> =>
   z.preprocess((given) => (given === 0 ? value : given), z.number().int());
 

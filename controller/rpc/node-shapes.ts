@@ -1,4 +1,4 @@
-/** A node as the outside sees it. */
+/** A node as callers receive it. */
 import type { Node, NodeReport } from '../../shared/gen/nexus/v1/node.js';
 import type { Hosting } from '../hosting/port.js';
 import { identityOf, shownLoopDevice } from '../hosting/record.js';
@@ -7,7 +7,7 @@ import { hasFigures, isListening } from '../node/state.js';
 import { conditionOf } from '../node/watch/volume-condition.js';
 import type { NodeRecord } from '../store/port/store.js';
 
-/** `cpuPercent` goes with the agent's last report. */
+/** `cpuPercent` belongs to the agent's last report. */
 export function nodeShape(
   record: NodeRecord,
   agent: AgentView | undefined,

@@ -1,4 +1,4 @@
-/** NodeService: requests checked, verbs called, records shown. */
+/** NodeService: validates requests, calls verbs, converts records. */
 import type { NodeServiceServer, Node } from '../../shared/gen/nexus/v1/node.js';
 import { latestFigures } from '../metrics/figures.js';
 import type { NodeService } from '../node/service.js';
@@ -15,7 +15,7 @@ import { nodeShape } from './node-shapes.js';
 import { nodeUpkeepHandlers } from './upkeep.js';
 import { parseRequest } from './validate.js';
 
-/** More would not be read; the list of files has them all. */
+/** Limits the lost files named in an answer; the list of files has them all. */
 const MAX_LOST_NAMED = 100;
 
 export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: Edge): NodeServiceServer {

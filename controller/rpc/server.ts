@@ -1,6 +1,6 @@
 /**
- * gRPC over a Unix socket that only its owner, or a group besides, may open. A socket file that nobody listens on is
- * replaced; one that answers never is.
+ * gRPC over a Unix socket that only its owner, or one group besides, may open. A stale socket file is replaced; one
+ * with a listening server never is.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, rm } from 'node:fs/promises';
@@ -15,23 +15,23 @@ import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 
 export interface RegisteredService {
-  /** The file that defines it, below the folder of the protos. */
+  /** The file below the folder of the protos that defines the service. */
   readonly proto: string;
   readonly definition: ServiceDefinition;
   readonly handlers: UntypedServiceImplementation;
-  /** Called when the server stops: for calls that would not end by themselves. */
+  /** Called when the server stops, to end calls that would not end by themselves. */
   readonly stop?: () => void;
 }
 
-/** Running calls may finish for so long when the server stops. */
+/** Time for running calls to finish when the server stops. */
 const DRAIN_TIMEOUT_MS = 5000;
 const MAX_MESSAGE_BYTES = 4 * MIB;
-/** HTTP/2's own 64 KiB would make a stream that many calls share wait for its reader. */
+/** With HTTP/2's default of 64 KiB a stream that many calls share would wait for its reader. */
 const FLOW_CONTROL_BYTES = MIB;
 
 export interface SocketPlace {
   readonly path: string;
-  /** Who besides the owner may open it: a group id. */
+  /** Group id that may open the socket besides the owner. */
   readonly group?: number;
 }
 
@@ -69,7 +69,7 @@ export class SocketServer {
       throw new NexusError('already_exists', `a controller already listens on ${path}; nexus down stops it`);
     }
     await rm(path, { force: true });
-    // Between bind and chmod the socket is there already: it must never be open to others.
+    // The socket exists between bind and chmod already: it must never be open to others.
     const before = process.umask(0o177);
     try {
       await new Promise<void>((resolve, reject) => {
@@ -92,7 +92,7 @@ export class SocketServer {
     for (const name of this.#names) this.#health.setStatus(name, isServing ? 'SERVING' : 'NOT_SERVING');
   }
 
-  /** Takes no connections from the first call on; resolves, for every caller, when running calls have ended. */
+  /** Accepts no connections from the first call on; resolves for every caller when running calls have ended. */
   stop(): Promise<void> {
     return (this.#stopping ??= this.#stop());
   }
@@ -114,13 +114,13 @@ export class SocketServer {
   }
 }
 
-/** Throws when it could not describe one of `protos`: that would be a build that is not whole. */
+/** Throws if one of `protos` is missing in the description: the build is incomplete. */
 function reflectionOf(protoDir: string, protos: readonly string[]): ReflectionService {
   const { file: files } = fromBinary(FileDescriptorSetSchema, readFileSync(join(protoDir, 'nexus.binpb')));
   const unknown = protos.find((proto) => !files.some(({ name }) => name === proto));
   if (unknown !== undefined) throw new NexusError('internal', `nexus.binpb does not describe ${unknown}; build again`);
   const fileDescriptorProtos = files.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file)));
-  // Of a definition it reads the files and nothing else.
+  // The service reads only the files of a definition.
   const definition = { format: 'Protocol Buffer 3 EnumDescriptorProto', type: {}, fileDescriptorProtos } as const;
   return new ReflectionService({ nexus: definition });
 }
@@ -128,7 +128,7 @@ function reflectionOf(protoDir: string, protos: readonly string[]): ReflectionSe
 /** Its full name, e.g. nexus.v1.NodeService: the first part of the path of each of its methods. */
 const nameOf = (definition: ServiceDefinition): string => Object.values(definition)[0]?.path.split('/')[1] ?? '';
 
-/** Whether a server takes connections there. Code: failed_precondition when that cannot be seen. */
+/** Whether a server accepts connections at the path. Code: failed_precondition if that can't be determined. */
 export function somebodyListens(path: string): Promise<boolean> {
   if (!existsSync(path)) return Promise.resolve(false);
   return new Promise((resolve, reject) => {

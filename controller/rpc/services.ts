@@ -40,7 +40,7 @@ export interface UseCases {
   readonly cluster: Pick<ClusterDeps, 'snapshot' | 'startedAt' | 'ownLog' | 'gateway' | 'shutdown'>;
 }
 
-/** A file of proto/ to a service: reflection reads it. */
+/** Maps proto files to services, for reflection. */
 export function servicesFor(
   { store, nodes, files, fs, upkeep, lambda, identity, document, cluster }: UseCases,
   edge: Edge,

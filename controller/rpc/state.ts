@@ -1,4 +1,4 @@
-/** StateService: the state out, in, and made anew. */
+/** StateService: exports, imports and rebuilds the state. */
 import type { sendUnaryData, ServerReadableStream } from '@grpc/grpc-js';
 import { NexusError } from '../../shared/errors.js';
 import type {
@@ -17,9 +17,9 @@ import { rebuildState, type RebuildDeps, type Rebuilt } from '../state/rebuild.j
 import type { Edge } from './edge.js';
 import { admitted, serverStream } from './handlers.js';
 
-/** A million files with one chunk each. */
+/** Enough for a million files with one chunk each. */
 const MAX_DOCUMENT_BYTES = 512 * MIB;
-/** Of a message, in characters; far below gRPC's 4 MiB whatever they are. */
+/** UTF-16 units in one message: at most 1.5 MiB, far below gRPC's 4 MiB. */
 const PIECE_CHARACTERS = 512 * 1024;
 
 export function stateServiceHandlers(deps: RebuildDeps, source: DocumentSource, edge: Edge): StateServiceServer {
@@ -75,7 +75,7 @@ const importedShape = ({ nodes, files, entries, warnings }: Imported): ImportSta
   warnings: [...warnings],
 });
 
-/** A plan starts no node, so what the nodes hold that would be adopted is not in it. */
+/** A plan starts no node, so it does not include the contents of nodes that would be adopted. */
 export function rebuildSummary({ nodes, files, warnings }: Rebuilt, isPlan: boolean): RebuildSummary {
   const unseen =
     isPlan && nodes.length > 0

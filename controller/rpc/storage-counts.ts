@@ -1,11 +1,11 @@
 /**
- * Sums over all files and copies, for figures that anybody may ask for at any moment. Where they take long, because there
- * are many, they are kept for a while: counting never takes more than a twentieth of this process's time.
+ * Sums over all files and copies, for figures that anybody may request at any time. If counting takes long, the result
+ * is cached: counting never takes more than a twentieth of this process's time.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import type { ReplicaState, StorageTotals, Store } from '../store/port/store.js';
 
-/** For so many times what the counting took. */
+/** Cache lifetime as a multiple of the time that counting took. */
 const KEPT_FACTOR = 20;
 
 export interface Counts {
@@ -22,7 +22,7 @@ export class StorageCounts {
     private readonly clock: Clock,
   ) {}
 
-  /** Who asks while it counts waits for the same. */
+  /** Callers during a count share its result. */
   read(): Promise<Counts> {
     if (this.#counting === undefined || this.clock.monotonic() > this.#keptUntil) this.#counting = this.#count();
     return this.#counting;

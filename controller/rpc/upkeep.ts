@@ -1,4 +1,4 @@
-/** The part of FileService and NodeService that looks after stored files: reports, scrub, rebalance, drain. */
+/** The part of FileService and NodeService for the upkeep of stored files: reports, scrub, rebalance, drain. */
 import { z } from 'zod';
 import type { FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
 import type { NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
@@ -49,7 +49,7 @@ export function fileUpkeepHandlers(upkeep: Upkeep, registry: NodeRegistry, edge:
   };
 }
 
-/** Invocations on a node that is drained may go on for so long; most end within seconds. */
+/** Time for invocations on a drained node to end; most do so within seconds. */
 const DRAIN_GRACE_MS = 30_000;
 
 export function nodeUpkeepHandlers(

@@ -1,6 +1,6 @@
 /**
- * The edge's check of a request: a zod schema, and one error that names the field in the way the caller wrote it. Its
- * details hold `field` and `problem` apart, for callers whose own users know the field by another name.
+ * Validates a request with a zod schema, and reports one error that names the field as the caller wrote it. Its details
+ * hold `field` and `problem` separately, for callers whose users know the field by another name.
  */
 import type { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
@@ -10,8 +10,8 @@ export function parseRequest<Schema extends z.ZodType>(schema: Schema, request: 
   if (result.success) return result.data;
   const issue = result.error.issues[0];
   const field = (issue?.path.map(String).join('.') ?? '').replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-  // Of a wrong key zod's own message only says that there is one.
+  // For an invalid key zod's own message lacks the reason, which is in the nested issue.
   const problem = (issue?.code === 'invalid_key' ? issue.issues[0]?.message : issue?.message) ?? 'invalid';
-  // A rule about several fields together names them itself.
+  // A rule about several fields names them itself.
   throw new NexusError('invalid_argument', field === '' ? problem : `${field}: ${problem}`, { field, problem });
 }

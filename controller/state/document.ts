@@ -1,9 +1,10 @@
 /**
- * What the cluster keeps as one JSON document: nodes, accounts, entries of the virtual file systems, and files with where
- * their chunks lie. One record to a line, so that people can read it and tools can compare two. No secrets are in it.
+ * The cluster's state as one JSON document: nodes, accounts, entries of the virtual file systems, and files with the
+ * places of their chunks. One record per line, so that people can read it and tools can compare two. It contains no
+ * secrets.
  *
- * It is read page by page while the cluster goes on: each record is whole, two records may be of different moments.
- * Entries come before files, so that a file's entry is never missing for a file that is there.
+ * It is read page by page while the cluster goes on: each record is consistent, but two records may be of different
+ * moments. Entries come before files, so that no file lacks an entry that existed.
  */
 import { z } from 'zod';
 import type { EntryId, FileId } from '../../shared/ids.js';
@@ -80,7 +81,7 @@ export type StateDocument = z.infer<typeof documentSchema>;
 
 const time = (ms: number): string => new Date(ms).toISOString();
 
-/** What a node is, apart from what becomes of it: also what lies beside its volume. */
+/** Describes a node without its status; also the content of the card beside its volume. */
 export const nodeCard = (node: NodeRecord): NodeCard => ({
   id: node.id,
   name: node.name,
@@ -130,7 +131,7 @@ const fileShape = ({ file, chunks }: ArchivedFile): z.infer<typeof fileSchema> =
     index,
     size,
     md5,
-    // Copies that are being written or deleted are nothing to come back to.
+    // Copies that are being written or deleted are not worth restoring.
     replicas: replicas.flatMap(({ nodeId, state }) =>
       state === 'ready' || state === 'missing' || state === 'corrupt' ? [{ node: nodeId, state }] : [],
     ),
@@ -162,7 +163,7 @@ export async function* documentPieces({ archive, nodes, head }: DocumentSource):
     (after) => archive.entries(after as EntryId, ROWS_PER_PAGE),
     (row) => row.id,
   )) {
-    // What has been detached is being removed.
+    // Leave out detached entries: they are being removed.
     const kept = page.filter((entry) => !entry.parentId.startsWith('#'));
     for (const { fileId } of kept) if (fileId !== null) contents.add(fileId);
     yield rows(kept.map(entryShape), isFirst);
@@ -176,7 +177,7 @@ export async function* documentPieces({ archive, nodes, head }: DocumentSource):
   yield '\n]}\n';
 }
 
-/** `isFirst` until a page had something in it that was written. */
+/** `isFirst`: no row has been written yet. */
 function rows(shapes: readonly object[], isFirst: boolean): string {
   return shapes.map((shape, at) => `${isFirst && at === 0 ? '' : ','}\n${JSON.stringify(shape)}`).join('');
 }

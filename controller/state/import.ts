@@ -1,4 +1,4 @@
-/** Puts a document back into a cluster that has nothing, and starts its nodes on the volumes that are still there. */
+/** Restores a document into an empty cluster, and starts its nodes on the volumes that still exist. */
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeService } from '../node/service.js';
 import type { ArchiveStore } from '../store/port/archive.js';
@@ -17,7 +17,7 @@ export interface StateDeps {
   readonly service: NodeService;
 }
 
-/** Codes: invalid_argument (no such document), failed_precondition (something is there already). */
+/** Codes: invalid_argument (not a valid document), failed_precondition (the cluster is not empty). */
 export async function importState({ archive, service }: StateDeps, json: string): Promise<Imported> {
   const document = parseDocument(json);
   const { own } = service.context.hostings;
@@ -45,7 +45,7 @@ export async function importState({ archive, service }: StateDeps, json: string)
   };
 }
 
-/** Everything is stored by now: what fails from here on is a warning. */
+/** Everything is stored by now, so later failures are only warnings. */
 async function takeUp(service: NodeService, nodes: readonly NodeRecord[]): Promise<string[]> {
   try {
     await service.context.registry.load();
@@ -55,7 +55,7 @@ async function takeUp(service: NodeService, nodes: readonly NodeRecord[]): Promi
   return await startAll(service, nodes);
 }
 
-/** Those that are to run; answers what went wrong. */
+/** Starts the nodes whose desired state is running; returns the failures as warnings. */
 export async function startAll(service: NodeService, nodes: readonly NodeRecord[]): Promise<string[]> {
   const wanted = nodes.filter((node) => node.desired === 'running');
   const never = new AbortController().signal;

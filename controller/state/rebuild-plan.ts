@@ -1,13 +1,13 @@
 /**
- * Files from chunks: each chunk's sidecar says which part of which file it is. Nothing says that a file was ever whole, so
- * the verdict follows from what fits. Pure.
+ * Files from chunks: each chunk's sidecar names its file and its index there. Nothing records that a file was complete,
+ * so the verdict depends on how its chunks fit. Pure.
  */
 import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import type { ChunkId, FileId, NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import type { ArchivedFile } from '../store/port/archive.js';
 
-/** A copy that lies on a volume and that the catalogue does not know. */
+/** A copy found on a volume that is not in the catalogue. */
 export interface FoundCopy {
   readonly nodeId: NodeId;
   readonly chunkId: ChunkId;
@@ -17,8 +17,8 @@ export interface FoundCopy {
 }
 
 /**
- * whole: its chunks follow one another, and the last is shorter than the others or they add up to what was expected.
- * unproved: they follow one another, all full, and nobody said how many there were to be. partial: some are missing.
+ * whole: the chunks are consecutive, and the last is shorter than the others or they add up to the expected size.
+ * unproved: consecutive, all full, and no size was expected. partial: some are missing.
  */
 export type Verdict = 'whole' | 'unproved' | 'partial';
 
@@ -58,7 +58,7 @@ export function planRebuild(copies: readonly FoundCopy[]): RebuildPlan {
   return { files: files.sort((a, b) => (a.file.id < b.file.id ? -1 : 1)), warnings };
 }
 
-/** What most copies of a chunk say it is; the others are left alone. */
+/** Decides by majority among the copies of a chunk. Copies that differ are left alone, with a warning. */
 function agree(copies: readonly FoundCopy[], warnings: string[]): Chunk {
   const votes = new Map<string, FoundCopy[]>();
   for (const copy of copies) {
@@ -91,7 +91,7 @@ function onePerIndex(chunks: readonly Chunk[], warnings: string[]): Chunk[] {
 function rebuild(id: FileId, chunks: readonly Chunk[]): RebuiltFile {
   const last = chunks.at(-1);
   if (last === undefined) throw new Error('a file without chunks');
-  // A repair knows the size of a file that was committed; the sender may have known none.
+  // A repair records the size of a committed file; the original upload may not have known it.
   const expected = Math.max(...chunks.map((chunk) => chunk.of.expected));
   const chunksCount = Math.max(last.of.index + 1, Math.ceil(expected / CHUNK_SIZE_BYTES));
   const there = new Set(chunks.map((chunk) => chunk.of.index));

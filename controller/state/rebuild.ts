@@ -1,6 +1,6 @@
 /**
- * The state from the volumes: nodes from the cards beside them, raw files from what the agents find on them. Folders,
- * accounts' limits and empty files are in no volume, so they do not come back this way.
+ * Rebuilds the state from the volumes: nodes from the cards beside them, raw files from the chunks that agents find on
+ * them. Folders, limits of accounts and empty files are on no volume, so they are not restored.
  */
 import { originOfMessage } from '../../shared/chunk-origin.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
@@ -23,13 +23,13 @@ export interface RebuildDeps extends StateDeps {
 }
 
 export interface Rebuilt {
-  /** Names of the nodes that were adopted, or would be. */
+  /** Names of the nodes that were adopted; with `plan`, of those that would be. */
   readonly nodes: readonly string[];
   readonly files: readonly RebuiltFile[];
   readonly warnings: readonly string[];
 }
 
-/** With `plan` nothing is changed, and only nodes that run already are looked at. Never stops for one bad volume. */
+/** With `plan` nothing is changed, and only running nodes are examined. A bad volume only leads to a warning. */
 export async function rebuildState(
   deps: RebuildDeps,
   options: { readonly plan: boolean; readonly signal: AbortSignal },
@@ -64,7 +64,7 @@ export async function rebuildState(
   return { nodes: adopted.map((node) => node.name), files, warnings: [...warnings, ...planned.warnings] };
 }
 
-/** Nodes whose volumes are there and that the cluster does not know. One whose slot is taken gets another. */
+/** Returns nodes whose volumes exist and that the cluster does not know. One whose slot is taken gets another. */
 async function adoptable(service: NodeService, warnings: string[]): Promise<NodeRecord[]> {
   const { registry, hostings } = service.context;
   const { own } = hostings;
@@ -116,7 +116,7 @@ async function* unknownOn(
     );
     yield (
       chunks
-        // Of what is damaged nothing is known that a file could be made of.
+        // Skip damaged chunks: they say nothing reliable about a file.
         .filter((chunk) => !known.has(chunk.chunkId) && chunk.damage === '')
         .map(({ chunkId, size, md5, origin }) => ({
           nodeId: node,

@@ -1,6 +1,6 @@
 /**
- * A document back into records: checked as a whole first, because a catalogue that contradicts itself would be believed
- * later. Entries that lead nowhere are left out and told; content without an entry becomes a file of its own.
+ * Converts a document back into records. The whole document is checked first, because the catalogue is trusted later.
+ * Unreachable entries are left out, with a warning; content without an entry becomes a file of its own.
  */
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, EntryId, FileId, NodeId } from '../../shared/ids.js';
@@ -72,7 +72,7 @@ function isName(name: string): boolean {
   }
 }
 
-/** Of a partial file some chunks are missing; those that are there are as they must be all the same. */
+/** Checks that a file's chunks fit together. A partial file may lack some. Code: invalid_argument. */
 function assertWhole({ id, size, status, chunks_count: count, chunks }: StateDocument['files'][number]): void {
   const indices = new Set(chunks.map(({ index }) => index));
   if (indices.size < chunks.length || chunks.some(({ index }) => index >= count)) {
@@ -97,10 +97,10 @@ function parseJson(json: string): unknown {
   }
 }
 
-/** Finds the place of a slot, which may be another than where the document was written. */
+/** Finds the place of a slot, which may differ from that on the original host. */
 export type Placing = Pick<Hosting, 'placeIn'>;
 
-/** Stopped, whatever it was: whoever puts it back starts it. */
+/** Makes a Stopped node, whatever its state was; the caller starts it. */
 export const nodeOf = (card: NodeCard, slot: number, placing: Placing): NodeRecord => ({
   id: card.id as NodeId,
   name: card.name,
@@ -125,7 +125,10 @@ export interface Restorable {
   readonly warnings: readonly string[];
 }
 
-/** What of a document can be put back: entries that lead to the top and whose content is there, copies on nodes that are. */
+/**
+ * Selects what can be restored: entries with a path to the top and existing content, and copies on the document's
+ * nodes.
+ */
 export function contentOf(document: StateDocument, placing: Placing): Restorable {
   const nodes = document.nodes.map((card) => nodeOf(card, card.slot, placing));
   const nodeIds = new Set<string>(nodes.map((node) => node.id));
@@ -180,7 +183,7 @@ export function contentOf(document: StateDocument, placing: Placing): Restorable
 
 type Entries = StateDocument['entries'];
 
-/** Those that a way leads to from their owner's topmost folder; each content has one entry, its owner's. */
+/** Entries with a path to their owner's topmost folder. Each content has only one entry, and the same owner. */
 function reachable({ entries, files }: StateDocument): Entries {
   const byParent = new Map<string, Entries>();
   for (const entry of entries) {

@@ -1,8 +1,8 @@
 /**
- * nexus.json in the state folder: the same document as `nexus state export` gives, written anew a moment after each change,
- * and the cards beside the volumes. Whole at every moment: a new file takes the old one's place.
+ * Maintains nexus.json in the state folder, and the cards beside the volumes. nexus.json is the document of `nexus
+ * state export`, rewritten shortly after each change; a new file replaces the old one atomically.
  *
- * One that tells of more than an empty database is what is left of a lost one: it stays until something is stored again,
+ * If the database is empty and the file is not, the database was lost: the file stays until something is stored again,
  * and is then kept under another name.
  */
 import { mkdir, open, rename, rm } from 'node:fs/promises';
@@ -15,7 +15,7 @@ import type { NodeRecord } from '../store/port/store.js';
 import type { VolumeProvisioner } from '../hosting/volumes.js';
 import { documentPieces, nodeCard, type DocumentSource } from './document.js';
 
-/** A large state takes long to put together; the controller is not to do that for more than this share of its time. */
+/** A large state takes long to assemble; this is the maximum share of the controller's time for it. */
 const SHARE_OF_TIME = 1 / 20;
 
 const HEAD_BYTES = 64 * KIB;
@@ -32,12 +32,12 @@ export class Snapshot {
   #written = -1;
   #notBefore = 0;
   readonly #cards = new Map<string, string>();
-  /** undefined: not looked at yet. */
+  /** undefined: not checked yet. */
   #isOfLostDatabase: boolean | undefined;
 
   constructor(private readonly deps: SnapshotDeps) {}
 
-  /** Writes when something has changed and the last time is not too near. */
+  /** Writes the file if something has changed and the last write is long enough ago. */
   async tick(): Promise<void> {
     const { source, clock } = this.deps;
     await this.#describe(source.nodes());
@@ -49,7 +49,7 @@ export class Snapshot {
     this.#notBefore = clock.monotonic() + busyMs / SHARE_OF_TIME;
   }
 
-  /** What to do about a database that was lost; empty: it was not. */
+  /** Advice if the database was lost; otherwise empty. */
   get warnings(): readonly string[] {
     if (this.#isOfLostDatabase !== true) return [];
     return [lostDatabase(this.deps.path)];
@@ -70,7 +70,7 @@ export class Snapshot {
     return false;
   }
 
-  /** Answers how long it took to put the document together, without what the disk took. */
+  /** Returns how long it took to assemble the document, without the time for the disk. */
   async #write(): Promise<number> {
     const { path, source, clock } = this.deps;
     let busyMs = 0;
@@ -98,7 +98,7 @@ export class Snapshot {
     return busyMs;
   }
 
-  /** A volume whose node can't be told apart any more would be of no use to a rebuild. */
+  /** Keeps the cards up to date: a rebuild can't use a volume whose node is unknown. */
   async #describe(nodes: readonly NodeRecord[]): Promise<void> {
     const { volumes, log } = this.deps;
     const known = new Set<string>(nodes.map((node) => node.id));
@@ -117,7 +117,7 @@ export class Snapshot {
   }
 }
 
-/** Its first record comes within the first kilobytes. */
+/** Whether the file has a record; the first one is within the first kilobytes. */
 async function tellsOfSomething(path: string): Promise<boolean> {
   const file = await open(path, 'r').catch(() => undefined);
   if (file === undefined) return false;
@@ -131,6 +131,6 @@ async function tellsOfSomething(path: string): Promise<boolean> {
 
 export const snapshotPath = (stateDir: string): string => join(stateDir, 'nexus.json');
 
-/** Advice on an empty database beside a snapshot that tells of something. */
+/** Advice for an empty database beside a snapshot with records. */
 export const lostDatabase = (path: string): string =>
   `the database is empty, and ${path} tells of nodes and files; nexus state import ${path} puts them back, or move it away to start anew`;

@@ -1,17 +1,16 @@
 /**
- * Who is reading which content. A reader's lease keeps a file that is replaced or removed meanwhile; it lasts as long as
- * the reader asks for chunks. Leases live in memory: a controller that restarts ends them, and readers of replaced
- * content with them.
+ * Leases of readers. A lease keeps content that is replaced or removed meanwhile, for as long as its reader asks for
+ * chunks. Leases live in memory: a restart of the controller ends them, and with them reads of replaced content.
  *
- * Content goes in a transaction that claims it first; what is claimed can't be pinned until the transaction has ended, so
- * that no lease is ever given for what is about to vanish.
+ * Content is removed in a transaction that claims it first; claimed content can't be pinned until the transaction has
+ * ended, so that no lease is ever given for content that is about to vanish.
  */
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { newLeaseId, type FileId, type LeaseId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
 
-/** After the last page of chunks whoever reads has tokens for this long, and nothing more to ask for. */
+/** After the last page of chunks a reader's tokens are valid for this long, and no further call renews the lease. */
 const LEASE_MS = CHUNK_TOKEN_TTL_MS;
 const MAX_LEASES = 10_000;
 const MAX_LEASES_PER_USER = 500;
@@ -28,7 +27,7 @@ export class Pins {
 
   constructor(private readonly clock: Pick<Clock, 'monotonic'>) {}
 
-  /** Undefined: the file is going at this moment. Code: resource_exhausted. */
+  /** Undefined: the file is being removed. Code: resource_exhausted. */
   pin(file: FileId, user: string): LeaseId | undefined {
     if (this.#claimed.has(file)) return undefined;
     this.#forgetExpired();
@@ -44,7 +43,7 @@ export class Pins {
     return id;
   }
 
-  /** The file of a lease, which lasts longer for being used. Code: not_found. */
+  /** Returns the file of a lease and extends the lease. Code: not_found. */
   use(id: LeaseId, user: string | undefined): FileId {
     const lease = this.#leases.get(id);
     const now = this.clock.monotonic();
@@ -55,12 +54,12 @@ export class Pins {
     return lease.file;
   }
 
-  /** What has ended, or is another's, is left alone. */
+  /** Ends a lease; does nothing if it has ended or is another user's. */
   unpin(id: LeaseId, user: string): void {
     if (this.#leases.get(id)?.user === user) this.#leases.delete(id);
   }
 
-  /** Runs a transaction that takes content away. What it claimed is free again when it has ended, well or not. */
+  /** Runs a transaction that removes content. Its claims are released when it has ended, even if it failed. */
   async during<Result>(transaction: (claim: (file: FileId) => boolean) => Promise<Result>): Promise<Result> {
     const claimed: FileId[] = [];
     try {

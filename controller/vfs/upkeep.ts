@@ -1,16 +1,16 @@
-/** What removals leave to be done: subtrees taken away in steps, and content that had readers when its entry went. */
+/** Finishes removals: deletes detached subtrees in steps, and content that had readers when its entry was removed. */
 import { toNexusError } from '../../shared/errors.js';
 import type { FileId } from '../../shared/ids.js';
 import type { FileDeps } from '../file/deps.js';
 import type { Sums } from '../store/port/fs.js';
 import { addSums, NOTHING } from '../store/port/fs-rules.js';
 
-/** Entries that go in one transaction: other callers wait for it. */
+/** Entries removed in one transaction: other callers wait for it. */
 const ENTRIES_PER_STEP = 500;
 
 type Deps = Pick<FileDeps, 'fs' | 'pins' | 'clock' | 'log'>;
 
-/** Safe to run twice at once: each step takes what is left. */
+/** Safe to run concurrently: each step takes what is left. */
 export async function reapAll({ fs, pins, clock }: Omit<Deps, 'log'>, group: string): Promise<Sums> {
   let sums = NOTHING;
   for (;;) {
@@ -23,7 +23,7 @@ export async function reapAll({ fs, pins, clock }: Omit<Deps, 'log'>, group: str
 export class FsUpkeep {
   constructor(
     private readonly deps: Deps,
-    /** There are chunks to delete. */
+    /** Called when there are chunks to delete. */
     private readonly kick: () => void,
   ) {}
 

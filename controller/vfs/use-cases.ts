@@ -22,7 +22,7 @@ import {
 import type { FileRecord, UploadPlace, UploadRecord } from '../store/port/store.js';
 import { reapAll } from './upkeep.js';
 
-/** With where it is. */
+/** An entry and its path. */
 export interface PlacedEntry {
   readonly entry: EntryRecord;
   readonly path: string;
@@ -30,20 +30,20 @@ export interface PlacedEntry {
 
 export interface QuotaView {
   readonly user: string;
-  /** Bytes; 0: none. */
+  /** Bytes; 0: no limit. */
   readonly limit: number;
   readonly used: number;
   readonly reserved: number;
-  /** What summing up gives, when asked for. */
+  /** Sums computed anew, if requested. */
   readonly recounted: { readonly used: number; readonly reserved: number } | undefined;
 }
 
-/** Of an upload whose path is told later. */
+/** Place of an upload whose path is given later. */
 const UNPLACED: UploadPlace = { parentId: '', entryName: '', overwrite: false };
-/** What agents remember of chunks that came before the path. */
+/** Name that agents store with chunks that come before the path. */
 const UNPLACED_NAME = 'unnamed';
 const ENTRIES_PER_PAGE = 256;
-/** A file that is being replaced is there again after one transaction. */
+/** Attempts to pin: a file that is being replaced is available again after one transaction. */
 const PIN_ATTEMPTS = 200;
 const PIN_RETRY_MS = 5;
 
@@ -51,7 +51,7 @@ export class FsUseCases {
   constructor(
     private readonly deps: FileDeps,
     readonly uploads: Uploads,
-    /** There are chunks to delete. */
+    /** Called when there are chunks to delete. */
     private readonly kick: () => void,
   ) {}
 
@@ -65,21 +65,21 @@ export class FsUseCases {
     return { entry: expectEntry(await this.deps.fs.find(user, path), path), path: pathOf(path) };
   }
 
-  /** Of a file its own entry. `after` is the last name of the page before. */
+  /** Lists a folder; for a file, returns its own entry. `after`: last name of the previous page. */
   async list(user: string, path: Names, page: { after: string; limit: number }): Promise<readonly PlacedEntry[]> {
     const { entry, path: at } = await this.stat(user, path);
     if (entry.type === 'file') return [{ entry, path: at }];
     return placed(await this.deps.fs.children(entry.id, page), path);
   }
 
-  /** Of each of these entries, in their order, whether its bytes can be had; a folder is always ready. */
+  /** Returns the health of each entry, in the given order; a folder is always ready. */
   async health(placed: readonly PlacedEntry[]): Promise<readonly FileHealth[]> {
     const ids = placed.flatMap(({ entry }) => (entry.fileId === null ? [] : [entry.fileId]));
     const health = await healthOfFiles(this.deps, ids);
     return placed.map(({ entry }) => (entry.fileId === null ? 'ready' : (health.get(entry.fileId) ?? 'ready')));
   }
 
-  /** Each folder before what is in it, a page at a time. `maxDepth` 0: all levels. */
+  /** Yields entries a page at a time, each folder before its content. `maxDepth` 0: all levels. */
   async *walk(user: string, path: Names, maxDepth: number): AsyncGenerator<readonly PlacedEntry[]> {
     const { entry } = await this.stat(user, path);
     if (entry.type === 'file') return;
@@ -96,7 +96,7 @@ export class FsUseCases {
     }
   }
 
-  /** A folder's own entry does not count; a file is one. */
+  /** Sums up a folder without its own entry, or a single file. */
   async usage(user: string, path: Names): Promise<Sums> {
     const { entry } = await this.stat(user, path);
     if (entry.type === 'file') return sumsOf(entry);
@@ -116,7 +116,7 @@ export class FsUseCases {
   }
 
   /**
-   * Refuses what the commit would refuse, as far as can be seen now; without a path, that is left to placeUpload.
+   * Rejects what the commit would reject, as far as that is known now; without a path, placeUpload does so.
    * Codes: also those of Uploads.open.
    */
   async openUpload(
@@ -155,7 +155,7 @@ export class FsUseCases {
     return { parentId, entryName: name, overwrite };
   }
 
-  /** Pins what is there now. Codes: not_found, failed_precondition (a folder), resource_exhausted. */
+  /** Pins the present content. Codes: not_found, failed_precondition (a folder), resource_exhausted, unavailable. */
   async openDownload(user: string, path: Names): Promise<PlacedEntry & { file: FileRecord; lease: LeaseId }> {
     const { fs, store, pins, clock } = this.deps;
     for (let attempt = 0; attempt < PIN_ATTEMPTS; attempt += 1) {
@@ -181,12 +181,12 @@ export class FsUseCases {
     return { entry, path: pathOf(to) };
   }
 
-  /** What is below goes in steps; it is out of sight from the first on. */
+  /** Detaches the entry with all below it at once, then deletes these in steps. */
   async remove(user: string, path: Names, recursive: boolean): Promise<Sums> {
     const { fs, pins, events, clock } = this.deps;
     const { sums, group } = await pins.during((claim) => fs.detach(user, path, { recursive, claim, now: clock.now() }));
     failpoint('fs/detached');
-    // The upkeep goes on with what a failure leaves: all of it is out of the tree already.
+    // Upkeep finishes what a failure leaves: all of it is detached from the tree already.
     const reap = (root: NonNullable<typeof group>): Promise<Sums | undefined> =>
       afterCommit(this.deps.log, 'take away all that was in a removed folder', () => reapAll(this.deps, root));
     const all = group === undefined ? sums : addSums(sums, (await reap(group)) ?? NOTHING);
@@ -212,7 +212,7 @@ export class FsUseCases {
     return { user, limit, used: account?.used ?? 0, reserved: account?.reserved ?? 0, recounted };
   }
 
-  /** It has no row of its own; it is as old as the account. */
+  /** Makes the entry of the top folder, which has no row of its own and is as old as the account. */
   async #top(user: string): Promise<EntryRecord> {
     const at = (await this.deps.fs.account(user))?.createdAt ?? this.deps.clock.now();
     const place = { id: topOf(user) as EntryRecord['id'], owner: user, parentId: '', name: '/' };

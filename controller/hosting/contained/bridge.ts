@@ -16,7 +16,7 @@ export interface BridgeOptions {
   readonly instance: string;
   readonly bridge: string;
   readonly subnet: Subnet;
-  /** Port of the bus on the bridge's address; undefined: it is elsewhere. */
+  /** Port of the bus on the bridge's address; undefined if the bus is elsewhere. */
   readonly busPort: number | undefined;
 }
 
@@ -24,14 +24,14 @@ const NODE_INTERFACE = 'eth0';
 const LINKS = '/sys/class/net';
 /** IFF_UP of if.h. */
 const FLAG_UP = 1;
-/** BR_STATE_FORWARDING of if_bridge.h: a port whose own end or the node's is down has another one. */
+/** BR_STATE_FORWARDING of if_bridge.h. A port has another state while one of the link's ends is down. */
 const FORWARDING = '3';
 
 export class BridgeNetwork implements NetworkFabric {
   readonly nodeInterface = NODE_INTERFACE;
   readonly hostAddress: string;
   readonly #linkPrefix: string;
-  /** Slots whose port did not forward when it was looked at last: a link that is just being made does not yet. */
+  /** Slots whose port did not forward at the last check: a new link takes a moment to do so. */
   #closed = new Set<number>();
 
   constructor(private readonly options: BridgeOptions) {
@@ -52,7 +52,7 @@ export class BridgeNetwork implements NetworkFabric {
     if (busPort !== undefined) await guardBus({ instance, bridge, port: busPort });
   }
 
-  /** Two networks with the same addresses would take each other's packets without a word. */
+  /** Rejects a subnet that another network has: both would silently receive each other's packets. */
   async #refuseForeignSubnet(): Promise<void> {
     const { stdout } = await runCommand('ip', ['-json', '-4', 'address', 'show'], {
       failure: 'the addresses of this machine cannot be read',
@@ -101,7 +101,7 @@ export class BridgeNetwork implements NetworkFabric {
     });
   }
 
-  /** From /sys and /proc alone: a process each second for it would cost more than all else at rest. */
+  /** Reads /sys and /proc only: one process per second would cost more than everything else at rest. */
   async inspect(slots: readonly number[]): Promise<NetworkState> {
     const { bridge } = this.options;
     const folder = `${LINKS}/${bridge}`;
@@ -139,7 +139,7 @@ export class BridgeNetwork implements NetworkFabric {
       return;
     }
     await this.detach(link.slot);
-    // Its other end may have been moved away from under its name.
+    // The host's end may have been moved or renamed; then the node's end still exists.
     await tryCommand('nsenter', [...inNode(link), 'ip', 'link', 'delete', 'dev', NODE_INTERFACE], { signal });
     await this.attach(link, signal);
   }
@@ -175,8 +175,9 @@ export class BridgeNetwork implements NetworkFabric {
 const inNode = ({ pid }: LinkSpec): string[] => [`--net=/proc/${pid}/ns/net`];
 
 /**
- * Fixed and our own. A bridge without one takes the lowest of its ports', which changes as nodes come and go; and a link
- * that is made anew would have another. Everybody would send to the old address until his neighbour table forgets it.
+ * Derives a fixed hardware address from the name. Otherwise a bridge takes the lowest address of its ports, which
+ * changes as nodes come and go, and a link made anew gets another one; packets would then go to the old address until
+ * the neighbour tables expire.
  */
 function hardwareAddress(name: string): string {
   const bytes = createHash('sha256').update(name).digest().subarray(0, 5);
@@ -184,7 +185,7 @@ function hardwareAddress(name: string): string {
   return ['02', ...Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0'))].join(':');
 }
 
-/** Whether packets to it are for this host, which they are while one of its interfaces that is up has it. */
+/** Whether packets to the address are for this host: one of its interfaces has the address and is up. */
 async function hasAddress(address: string): Promise<boolean> {
   const leaf = new RegExp(`\\|-- ${address.replaceAll('.', '\\.')}\\n +/32 host LOCAL`);
   return leaf.test(await readFile('/proc/net/fib_trie', 'utf8'));

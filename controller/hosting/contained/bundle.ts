@@ -15,15 +15,15 @@ export const IN_NODE = {
 } as const;
 
 /**
- * Folders of the root that the first stage runs in: places to mount on and nothing else, so that it can't come upon a
- * file of the image or of the node's volume. The node's own root is put together in there.
+ * Folders of the root that the first stage runs in. They are mount points and nothing else, so that the stage can't
+ * find files of the image or of the node's volume. It assembles the node's own root there.
  */
 export const STAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', '.nexus', 'image', 'volume', 'root'] as const;
 
-/** Folders an image must have before it can be a read-only root: places to mount on. */
+/** Folders that an image needs as mount points before it can be a read-only root. */
 export const IMAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', 'data', 'mnt', '.nexus'] as const;
 
-/** What the first stage needs to mount the volume and to let go of everything. The agent keeps none of it. */
+/** Capabilities with which the first stage mounts the volume and drops its privileges. The agent keeps none. */
 const FIRST_STAGE_CAPABILITIES = [
   'CAP_SYS_ADMIN',
   'CAP_CHOWN',
@@ -44,7 +44,7 @@ const EXEC_CAPABILITIES = [
   'CAP_NET_BIND_SERVICE',
 ];
 
-/** What commands in a node are found in, also those that a person starts by hand with runc. */
+/** PATH of commands in a node, including those that a person starts by hand with runc. */
 const EXEC_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 const LOOP_MAJOR = 7;
@@ -76,7 +76,7 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
         `NEXUS_VOLUME_UUID=${spec.volumeUuid}`,
         `NEXUS_AGENT_UID=${spec.agentUid}`,
       ],
-      // Inheritable: what the last privileged step keeps once the bounding set is empty.
+      // Inheritable: the last privileged step keeps these once the bounding set is empty.
       capabilities: {
         bounding: capabilities,
         effective: capabilities,
@@ -89,9 +89,9 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
     linux: {
       namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
       cgroupsPath: host.cgroupsPath,
-      // Of the node's own IPC namespace.
+      // Applies to the node's own IPC namespace.
       sysctl: { 'kernel.shmall': String(memoryShares(spec.limits.memoryBytes).segmentsBytes / PAGE_BYTES) },
-      // The rule is for exactly this node's loop device: attaching any other is refused by the kernel.
+      // Allows exactly this node's loop device: the kernel refuses to attach any other.
       devices: [
         {
           path: `/dev/loop${loopDevice}`,
@@ -131,8 +131,8 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
 }
 
 /**
- * The `linux.resources` part of the limits. No swap: a memory limit is a limit of memory. On cgroup v2 the weight is
- * given as it is; as v1 shares runc would squeeze it by a formula.
+ * Builds the `linux.resources` part for the limits. No swap, so that a memory limit limits memory. cgroup v2 gets the
+ * weight unchanged: given v1 shares, runc would convert them by a formula.
  */
 export function ociLimits(limits: ContainerLimits, layout: 'v1' | 'v2'): object {
   return {
@@ -144,7 +144,7 @@ export function ociLimits(limits: ContainerLimits, layout: 'v1' | 'v2'): object 
   };
 }
 
-/** The kernel refuses less. */
+/** The kernel's minimum. */
 const LEAST_V1_SHARES = 2;
 
 function mounts(spec: ContainerSpec, host: BundleHost): object[] {
@@ -163,7 +163,7 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
   });
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] },
-    // For device nodes and links, which take no block.
+    // Holds device nodes and links only, which take no blocks.
     tmpfs('/dev', 'strictatime', 'mode=755', 'size=64k'),
     {
       destination: '/dev/pts',
@@ -190,7 +190,7 @@ export function ociExecProcess(spec: ExecSpec): object {
   const env = {
     PATH: EXEC_PATH,
     HOME: spec.uid === 0 ? '/root' : '/',
-    // Read by interactive shells of the base image: a prompt that names the node.
+    // Read by the base image's interactive shells: a prompt with the node's name.
     ENV: '/etc/shrc',
     ...spec.env,
   };
@@ -200,7 +200,7 @@ export function ociExecProcess(spec: ExecSpec): object {
     ...(spec.tty ? { consoleSize: { width: spec.columns, height: spec.rows } } : {}),
     user: { uid: spec.uid, gid: spec.uid, umask: NODE_UMASK },
     args: spec.tty ? withTerminal(spec, environment) : spec.command,
-    // Not runc's: for whoever has to say which command this is.
+    // Ignored by runc; the controller reads it to name the command.
     command: spec.command,
     env: environment,
     cwd: spec.workingDir,
@@ -210,9 +210,9 @@ export function ociExecProcess(spec: ExecSpec): object {
 }
 
 /**
- * runc takes ONLCR away from the terminal that it makes in the node. Programs, and people who type stty, expect a terminal
- * as it always is; so it is given back before the command begins, in an environment that no shell has touched. A program
- * that is not there, or can't be run, is told in the words of start-failure.ts, as runc is not asked to start it here.
+ * runc switches ONLCR off on the terminal that it makes in the node. Programs and users expect it on, so it is restored
+ * before the command begins, in an environment that no shell has changed. The wrapper also reports a missing or
+ * unusable program in the words of start-failure.ts, because runc does not start the program here.
  */
 const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly string[] => {
   const busybox = `${IN_NODE.runtime}/bin/busybox`;
@@ -230,13 +230,19 @@ const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly 
   ];
 };
 
-/** `process.json` of what says, on its output, why the kernel does not run a program; in its environment, as its user. */
+/**
+ * Builds `process.json` for a diagnosis that prints why the kernel does not run a program, in the program's environment
+ * and as its user.
+ */
 export const ociDiagnosis = (spec: ExecSpec): object => ({
   ...ociExecProcess({ ...spec, tty: false }),
   args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', '-c', `${EXPECT_PROGRAM}; exit 0`, ...expected(spec)],
 });
 
-/** $0 and the rest of EXPECT_PROGRAM: the program, and the words for one that is not there, can't be run, or lacks another. */
+/**
+ * $0 and further arguments of EXPECT_PROGRAM: the program, and the messages if it is missing, can't be run, or lacks
+ * its interpreter.
+ */
 const expected = (spec: ExecSpec): readonly string[] => [
   spec.command[0] ?? '',
   noProgram(spec).words,
@@ -244,7 +250,7 @@ const expected = (spec: ExecSpec): readonly string[] => [
   noInterpreter(spec, '').words,
 ];
 
-/** The kernel itself reads no more of a script's first line. */
+/** The kernel reads no more of a script's first line either. */
 const MOST_FIRST_LINE = 255;
 
 const EXPECT_PROGRAM = [
@@ -256,7 +262,7 @@ const EXPECT_PROGRAM = [
   'case $line in "#!"*)',
   'line=${line#??}; line=${line#"${line%%[! \t]*}"}; name=${line%%[ \t]*};',
   'if [ -n "$name" ] && [ ! -e "$name" ]; then',
-  // As of a file that came from Windows, where the carriage return is part of the name.
+  // Scripts from Windows end the line with a carriage return, which becomes part of the name.
   'case $name in *"\r") name=${name%?}\\\\r;; esac;',
   'printf "%s%s\\n" "$3" "$name"; exit 127; fi;;',
   'esac',

@@ -1,7 +1,7 @@
 /**
- * A node's cgroup is a parent with the limits on it; agent, commands and sandboxes are its children, and each command
- * has a child of `commands`. runc makes and limits the parent; this makes the children, limits the memory of all commands
- * together and moves processes into them, on cgroup v2 and on v1 (and hybrid).
+ * A node's cgroup is a parent that carries the limits. Its children are the agent, the commands and the sandboxes, and
+ * each command has a child of `commands`. runc makes and limits the parent; this makes the children, limits the memory
+ * of all commands together and moves processes, on cgroup v2 and on v1 (and hybrid).
  */
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { NexusError } from '../../../shared/errors.js';
 
 const ROOT = '/sys/fs/cgroup';
-/** v1 controllers whose limits or counters nodes use; a child in these is enough to tell its processes apart. */
+/** v1 controllers whose limits or counters nodes use; their children are enough to distinguish a node's processes. */
 const V1_CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids'] as const;
 
 /** The parent of all commands of a node. */
@@ -17,7 +17,7 @@ export const COMMANDS = 'commands';
 
 export type CgroupLayout = 'v1' | 'v2';
 
-/** Code: failed_precondition when a controller that nodes need is not there. */
+/** Code: failed_precondition if a required controller is missing. */
 export async function detectCgroupLayout(root = ROOT): Promise<CgroupLayout> {
   const unified = await readFile(join(root, 'cgroup.controllers'), 'utf8').catch(() => undefined);
   const available = new Set(unified?.split(/\s+/) ?? (await readdir(root)));
@@ -43,18 +43,18 @@ export class CgroupTree {
     return `${this.parent}/${node}`;
   }
 
-  /** Makes the child if it is not there and moves the process into it. */
+  /** Makes the child if it is missing, and moves the process into it. */
   async moveInto(node: string, child: string, pid: number): Promise<void> {
     await this.makeChild(node, child);
     for (const folder of this.#folders(node, child)) await writeFile(join(folder, 'cgroup.procs'), String(pid));
   }
 
-  /** Never makes the parent: that of a node which was removed a moment ago would stay behind. Code: ENOENT, from the system. */
+  /** Never makes the parent: it would stay behind if the node was just removed. Code: ENOENT, from the system. */
   async makeChild(node: string, child: string): Promise<void> {
     for (const folder of this.#folders(node, child)) await mkdir(folder).catch(ignore('EEXIST'));
   }
 
-  /** Sets the weight of a running node's parent; v1 counts it in shares of the same size. */
+  /** Sets the weight of a running node's parent; on v1 as the same number of shares. */
   async setCpuWeight(node: string, weight: number): Promise<void> {
     const file =
       this.layout === 'v2'
@@ -63,7 +63,7 @@ export class CgroupTree {
     await writeFile(file, String(weight));
   }
 
-  /** Limits the memory of all commands together; their common parent is made if it is not there. Code: ENOENT, EBUSY. */
+  /** Limits the memory of all commands together; makes their common parent if it is missing. Codes: ENOENT, EBUSY. */
   async limitCommands(node: string, bytes: number): Promise<void> {
     await this.makeChild(node, COMMANDS);
     const path = join(this.pathOf(node), COMMANDS);
@@ -74,7 +74,7 @@ export class CgroupTree {
     await writeFile(file, String(bytes));
   }
 
-  /** Moves the processes of one child, if there are any, into another; a fork between two looks is found by the next one. */
+  /** Moves all processes of one child into another, in rounds: forks during a round are found in the next. */
   async moveAll(node: string, from: string, to: string): Promise<void> {
     for (let round = 0; round < MAX_MOVE_ROUNDS; round += 1) {
       const pids = await this.processes(node, from);
@@ -83,7 +83,7 @@ export class CgroupTree {
     }
   }
 
-  /** Names of the cgroups of commands, those whose processes have ended included; as children of the node's. */
+  /** Names of the cgroups of commands, including ended ones, relative to the node's. */
   async commands(node: string): Promise<string[]> {
     const [folder = ''] = this.#folders(node, COMMANDS);
     const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
@@ -104,18 +104,18 @@ export class CgroupTree {
   }
 
   /**
-   * Has the kernel tell the memory of each child apart, as v1 does by itself: a command that was killed for want of
-   * memory must not count as the agent's end. Only possible while no process is in the parent itself.
+   * Makes the kernel count memory per child, as v1 always does: a command killed for lack of memory must not count as
+   * the agent's end. Only possible while the parent itself has no process.
    */
   async tellMemoryApart(node: string): Promise<void> {
     if (this.layout === 'v1') return;
     await writeFile(join(this.root, this.pathOf(node), 'cgroup.subtree_control'), '+memory');
   }
 
-  /** How many processes of the child, or of the parent itself, died for want of memory; 0 when the cgroup is gone. */
+  /** Number of processes of the child, or of the parent itself, killed for lack of memory; 0 if the cgroup is gone. */
   async oomKills(node: string, child: string): Promise<number> {
     if (this.layout === 'v2') {
-      // The parent's file counts what all children lost; it is all there is where they are not told apart.
+      // The parent's file counts the losses of all children; it is the only one if they are not counted separately.
       const own = await this.#text(this.pathOf(node), child, 'memory.events');
       return oomKillsIn(own ?? (await this.#text(this.pathOf(node), 'memory.events')));
     }
@@ -128,8 +128,8 @@ export class CgroupTree {
   }
 
   /**
-   * Removes cgroups of commands whose processes have all ended; one with processes is left for later. `kept` are those
-   * of commands that have not ended: one that is being started has no process yet, and would lose its cgroup under it.
+   * Removes cgroups of commands whose processes have all ended, and skips those with processes. `kept`: commands that
+   * have not ended, including those that are being started and have no process yet.
    */
   async pruneCommands(node: string, kept: ReadonlySet<string>): Promise<void> {
     for (const parent of this.#folders(node, COMMANDS)) {
@@ -156,7 +156,7 @@ export class CgroupTree {
     return V1_CONTROLLERS.map((controller) => join(this.root, controller, this.pathOf(node), child));
   }
 
-  /** runc makes its path in every hierarchy that is mounted, not only in those with limits. */
+  /** runc makes its path in every mounted hierarchy, not only in those with limits. */
   #everyHierarchy(path: string): string[] {
     if (this.layout === 'v2') return [join(this.root, path)];
     return V1_HIERARCHIES.map((hierarchy) => join(this.root, hierarchy, path));
@@ -189,7 +189,7 @@ async function removeFolders(folder: string): Promise<void> {
   await removeWhenEmpty(folder);
 }
 
-/** Processes that were killed a moment ago still count until the kernel has taken them apart. */
+/** Killed processes still count until the kernel has cleaned them up. */
 async function removeWhenEmpty(folder: string): Promise<void> {
   const deadline = performance.now() + EMPTY_TIMEOUT_MS;
   for (;;) {
@@ -205,7 +205,7 @@ async function removeWhenEmpty(folder: string): Promise<void> {
   }
 }
 
-/** Each round leaves what was forked during it; more rounds than a node may have processes is a fault of the kernel's. */
+/** A round misses processes forked during it. More rounds than a node may have processes mean a kernel fault. */
 const MAX_MOVE_ROUNDS = 1000;
 
 const EMPTY_TIMEOUT_MS = 5000;

@@ -1,25 +1,25 @@
 /**
- * The parent of a command over pipes. `runc exec` itself would not do: it ends when nobody holds the command's output any
- * more, be it a process that the command left running. So runc runs detached, and this takes the command over from it
- * (as the nearest subreaper), copies its streams, and ends when the command itself ends, with its exit code, once all is
- * copied that was in the pipes then. In perl, because Node can neither wait for a process that it did not start nor make
- * a pipe; sockets, which Node gives its children, can't be opened as /dev/stderr.
+ * The parent of a command over pipes. `runc exec` itself can't be: it only ends once no process holds the command's
+ * output any more, including those that the command left running. So runc runs detached, and the keeper adopts the
+ * command (as the nearest subreaper), copies its streams, and ends with the command, with its exit code, once it has
+ * copied what was in the pipes then. It is in perl, because Node can neither wait for a process that it did not start
+ * nor make a pipe; sockets, which Node gives its children, can't be opened as /dev/stderr.
  */
 import { NexusError } from '../../../shared/errors.js';
 import { ownOomScore } from '../../host/process-identity.js';
 import { BY_FIRST_PROCESS } from '../start-failure.js';
 
 /**
- * Command line of the keeper of `runc exec --detach --pid-file <pidFile> ...`; `runc` are the words from `runc` on, and
- * `log` is its log file, to which the keeper adds what runc could not write there any more.
+ * Command line of the keeper of `runc exec --detach --pid-file <pidFile> ...`. `runc`: the words from `runc` on; `log`:
+ * runc's log file, to which the keeper appends failures after runc has ended.
  */
 export const keeperCommand = (pidFile: string, log: string, runc: readonly string[]): readonly string[] => [
   'perl',
   '-e',
   KEEPER,
   String(prctlNumber()),
-  // When the node runs out of memory its commands die before its agent: what they start inherits the score. To lower it,
-  // where whoever started the controller made it higher, may be forbidden.
+  // When the node runs out of memory its commands must be killed before its agent; their children inherit the score. A
+  // higher score of the controller is kept, because lowering one may be forbidden.
   String(Math.max(COMMAND_OOM_SCORE, ownOomScore())),
   pidFile,
   log,
@@ -29,7 +29,7 @@ export const keeperCommand = (pidFile: string, log: string, runc: readonly strin
 
 export const COMMAND_OOM_SCORE = 500;
 
-/** Where prctl has this number, the request for a pipe's bytes has the one that the keeper uses. */
+/** prctl's number by architecture: those on which FIONREAD has the number that the keeper uses. */
 const PRCTL: Partial<Record<string, number>> = {
   x64: 157,
   arm64: 167,

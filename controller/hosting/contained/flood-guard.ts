@@ -1,9 +1,9 @@
 /**
- * Bounds, in the kernel, on what each node may send to the bus, and on its connections there. Root in a node can read its
- * agent's credentials and publish with them as fast as the network goes: without bounds one node would hold up the server,
- * the controller and with them all others. Packets over the bound are dropped, and the sender's connection slows down.
+ * Limits, in the kernel, what each node may send to the bus, and its connections there. Root in a node can read its
+ * agent's credentials and publish at the speed of the network: without limits one node would block the server, the
+ * controller and thereby all other nodes. Packets over the limit are dropped, which slows the sender's connection down.
  *
- * A table of nftables for each instance, `nexus-<instance>`. Codes: those of `toolFailure`.
+ * One nftables table per instance, `nexus-<instance>`. Codes: those of `toolFailure`.
  */
 import { KIB, MIB } from '../../../shared/limits.js';
 import { runCommand, tryCommand } from '../../../shared/exec.js';
@@ -14,19 +14,19 @@ export interface GuardOptions {
   readonly port: number;
 }
 
-/** An agent says about 5 KiB a second; its answers to commands are 1 MiB at the most. */
+/** An agent sends about 5 KiB per second; its answers to commands are at most 1 MiB. */
 const BYTES_PER_SECOND = 512 * KIB;
 const BURST_BYTES = 2 * MIB;
-/** An agent has one, and another for a moment when it comes back. */
+/** An agent has one, and briefly another when it reconnects. */
 const CONNECTIONS = 16;
-/** Senders that are counted at once: a node can use any address of its subnet. */
+/** Maximum number of senders tracked at once: a node can use any address of its subnet. */
 const SENDERS = 65_535;
 
-/** Sets the bound, in place of an earlier one. */
+/** Sets the limits, replacing earlier ones. */
 export async function guardBus({ instance, bridge, port }: GuardOptions): Promise<void> {
   const table = `ip nexus-${instance}`;
   const limit = `limit rate over ${BYTES_PER_SECOND} bytes/second burst ${BURST_BYTES} bytes`;
-  // One transaction. A table has to be there to be deleted.
+  // One transaction. A table must exist to be deleted.
   const rules = `
     add table ${table}
     delete table ${table}
@@ -48,7 +48,7 @@ export async function guardBus({ instance, bridge, port }: GuardOptions): Promis
   });
 }
 
-/** Success when there is none. */
+/** Succeeds if there is none. */
 export async function removeGuard(instance: string): Promise<void> {
   await tryCommand('nft', ['delete', 'table', 'ip', `nexus-${instance}`]);
 }

@@ -13,9 +13,9 @@ import { readCards, removeCard, writeCard } from '../volume-cards.js';
 import { noRoom, volumeExists, volumeIsGone } from '../volume-errors.js';
 import { deviceOf, type VolumePlace, type VolumeProvisioner, type VolumeRoom, type VolumeSpec } from '../volumes.js';
 
-/** Unmounting flushes the volume; a slow disk may take its time. */
+/** Unmounting flushes the volume, which a slow disk may take long for. */
 const RELEASE_TIMEOUT_MS = 30_000;
-/** Left to the host when a volume's full size is checked against the free disk. */
+/** Kept free for the host when a volume's full size is checked against the free disk. */
 const HOST_RESERVE_BYTES = 256 * MIB;
 /** LOOP_CTL_REMOVE, linux/loop.h. */
 const LOOP_CTL_REMOVE = 0x4c81;
@@ -86,14 +86,14 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 
   /**
-   * A first stage that was killed after it had attached the device, and before it had mounted it, leaves it so for ever.
-   * One that is still mounted is let go by the kernel when the last process has: for it this changes nothing.
+   * Detaches the device if a first stage was killed between attaching and mounting it: nothing else would. A device
+   * that is still mounted is not affected: the kernel releases it with the last process that uses it.
    */
   async #detachLeftover(nodeId: NodeId, loopDevice: number): Promise<void> {
     const image = await stat(this.pathOf(nodeId)).catch(() => undefined);
     const name = `/dev/loop${loopDevice}`;
     const isOurs = (await attachedLoops()).some((loop) => loop.name === name && loop.inode === image?.ino);
-    // Fails when the kernel was quicker; whether it has gone is looked at anyway.
+    // Fails if the kernel was quicker; the caller checks again anyway.
     if (isOurs) await tryCommand('losetup', ['--detach', name]);
   }
 
@@ -110,7 +110,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
       throw volumeIsGone(path, error);
     });
     await writeCard(this.folder, nodeId, card);
-    // It may have been removed meanwhile.
+    // The volume may have been removed meanwhile.
     if (!existsSync(this.pathOf(nodeId))) await removeCard(this.folder, nodeId);
   }
 
@@ -118,7 +118,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
     return (await readCards(this.folder)).filter(({ nodeId }) => existsSync(this.pathOf(nodeId)));
   }
 
-  /** Whether the device has something else. An image that is gone may still be attached: it counts as ours. */
+  /** Whether the device holds something else. A deleted image may still be attached: it counts as ours. */
   async #isForeign(nodeId: NodeId, loopDevice: number): Promise<boolean> {
     const image = await stat(this.pathOf(nodeId)).catch(() => undefined);
     const loop = (await attachedLoops()).find((candidate) => candidate.name === `/dev/loop${loopDevice}`);
@@ -133,7 +133,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
   }
 }
 
-/** Read without a promise: it is one small kernel file, asked again and again while a volume is let go. */
+/** Synchronous: one small kernel file, polled while a volume is being released. */
 function isAttached(loopDevice: number): boolean {
   try {
     readFileSync(`/sys/block/loop${loopDevice}/loop/backing_file`);
@@ -146,16 +146,16 @@ function isAttached(loopDevice: number): boolean {
 interface AttachedLoop {
   readonly name: string;
   readonly inode: number;
-  /** Of the file system that the inode is on: `major:minor`. */
+  /** Device of the file system that holds the inode: `major:minor`. */
   readonly fileSystem: string;
 }
 
-/** By inode, not by path: a volume attached inside a node has no path that the host could see. */
+/** Compares inodes, not paths: a volume attached inside a node has no path visible to the host. */
 function holds(loop: AttachedLoop, image: { readonly ino: number; readonly dev: number }): boolean {
   return loop.inode === image.ino && loop.fileSystem === deviceName(image.dev);
 }
 
-/** A device number as losetup writes it; the kernel packs major and minor in a way of its own. */
+/** Formats a device number as losetup does; the kernel packs major and minor in its own way. */
 const deviceName = (dev: number): string => {
   const major = (dev >> 8) & 0xfff;
   const minor = (dev & 0xff) | ((dev >> 12) & 0xfff00);
@@ -176,8 +176,8 @@ async function attachedLoops(): Promise<AttachedLoop[]> {
 }
 
 /**
- * The kernel keeps a detached device's node until told otherwise; there is no command for it, so perl makes the ioctl.
- * While somebody looks at the device (as every `losetup --list` on the host does) it is busy, for moments only.
+ * Removes the device node, which the kernel otherwise keeps after detaching. No command does so, hence the ioctl in
+ * perl. The device is briefly busy while another process reads it (as every `losetup --list` on the host does).
  */
 async function removeLoopDevice(loopDevice: number): Promise<void> {
   if (!existsSync(`/sys/block/loop${loopDevice}`)) return;

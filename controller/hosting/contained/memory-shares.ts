@@ -1,23 +1,23 @@
 /**
- * How a node's memory is shared: pure. What outlives the process that made it (files in /tmp and /dev/shm, segments of
- * System V, pages of a file without a name) is charged to the node's commands for as long as it is there, so a limit on
- * all of them together leaves the agent what it needs; and what can be named is bounded further, so that commands which
- * look and remove still find room.
+ * Divides a node's memory. Pure. Memory that outlives the process that made it (files in /tmp and /dev/shm, System V
+ * segments, pages of an unnamed file) is charged to the node's commands while it exists, so a limit on all of them
+ * together leaves the agent its share. Memory with a name is limited further, so that commands which inspect and remove
+ * it still have room.
  */
 import { MIB } from '../../../shared/limits.js';
 
 export interface MemoryShares {
-  /** Limit of all commands of a node together, with what they leave behind. */
+  /** Limit of all commands of a node together, including what they leave behind. */
   readonly commandsBytes: number;
   /** Size of /tmp. */
   readonly tmpBytes: number;
   /** Size of /dev/shm. */
   readonly sharedBytes: number;
-  /** All segments of System V together. */
+  /** Total size of all System V segments. */
   readonly segmentsBytes: number;
 }
 
-/** An agent at rest takes about half of it; 32 transfers at once take the other. */
+/** An idle agent uses about half of it; 32 concurrent transfers use the other half. */
 const MOST_FOR_AGENT_BYTES = 48 * MIB;
 const AGENT_SHARE = 3 / 8;
 

@@ -1,4 +1,4 @@
-/** One `runc exec` as an ExecHandle: over pipes, or inside a pseudo terminal of ours that runc passes on. */
+/** One `runc exec` as an ExecHandle: over pipes, or in a pseudo terminal of the controller that runc forwards. */
 import { spawn } from 'node:child_process';
 import { spawn as spawnInTerminal, type IPty } from 'node-pty';
 import { ownOomScore } from '../../host/process-identity.js';
@@ -10,19 +10,19 @@ import type { StartFailure } from '../start-failure.js';
 
 interface ExecCgroup {
   processes(): Promise<number[]>;
-  /** Called once, after the command's end; answers why, where the command could not be started at all. */
+  /** Called once, after the command's end. Returns the reason if the command could not be started at all. */
   release(exitCode: number): Promise<StartFailure | undefined>;
 }
 
 export interface OciExec {
   readonly program: string;
-  /** Before `exec`. */
+  /** runc's arguments before `exec`. */
   readonly global: readonly string[];
-  /** After it. */
+  /** Arguments after `exec`. */
   readonly args: readonly string[];
   /** Where runc writes the command's process id. */
   readonly pidFile: string;
-  /** Where its own words go. */
+  /** File for runc's own messages. */
   readonly log: string;
   readonly cgroup: ExecCgroup;
 }
@@ -30,7 +30,7 @@ export interface OciExec {
 export const spawnExec = (exec: OciExec, spec: ExecSpec): ExecHandle =>
   spec.tty ? terminalExec(exec, spec) : pipedExec(exec);
 
-/** Nothing in the command's own cgroup survives: a fork between two looks is found by the next one. */
+/** Kills everything in the command's cgroup, in rounds: forks during a round are found in the next. */
 async function killAll(cgroup: ExecCgroup): Promise<void> {
   for (let round = 0; round < MAX_KILL_ROUNDS; round += 1) {
     const pids = await cgroup.processes();
@@ -52,7 +52,7 @@ function sendTo(pids: readonly number[], signal: NodeJS.Signals): void {
   }
 }
 
-/** The ends and signals of a command whose parent, which passes signals on, is `parent`. */
+/** Exit and signals of a command whose parent process, which forwards signals, is `parent`. */
 function controlOf(
   cgroup: ExecCgroup,
   parent: { kill(signal: NodeJS.Signals): unknown },
@@ -68,7 +68,7 @@ function controlOf(
     signal: (name) => {
       const signal = `SIG${name}` as NodeJS.Signals;
       wasAsked ||= asksToEnd(signal);
-      // These two nobody can pass on.
+      // SIGKILL and SIGSTOP can't be forwarded.
       if (name === 'KILL') void kill();
       else if (name === 'STOP') void cgroup.processes().then((pids) => sendTo(pids, signal));
       else parent.kill(signal);
@@ -89,10 +89,11 @@ function pipedExec({ program, global, args, pidFile, log, cgroup }: OciExec): Ex
 }
 
 /**
- * runc gives the terminal in the node its own way of ending lines, and has this one make the carriage returns. The one in
- * the node shall make them (see withTerminal in bundle.ts), as it may be told not to, and this one nothing, echo included.
- * A byte says that it is so: what is typed before, an end of input above all, would be taken for this terminal's.
- * runc's own words, which its log has as well, are not the command's: those come from the terminal in the node.
+ * runc switches the node's terminal to line ends of its own, and expects this one to add carriage returns. Instead the
+ * node's terminal shall add them (see withTerminal in bundle.ts), because programs can change that, and this one
+ * nothing, not even an echo. A byte reports that this is set: earlier input, above all an end of input, would be
+ * interpreted by this terminal. runc's messages are dropped here, as its log has them: the command's output comes from
+ * the terminal in the node.
  */
 const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@" 2>/dev/null';
 
@@ -109,7 +110,7 @@ function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: Exe
   const { atEnd, ...control } = controlOf(cgroup, {
     kill: (signal) => {
       terminal.kill(signal);
-      // One that is stopped would not see that it was asked to end.
+      // A stopped process would not receive the signal.
       if (asksToEnd(signal)) terminal.kill('SIGCONT');
     },
   });
@@ -120,7 +121,7 @@ function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: Exe
     });
   }).then(async (code) => {
     const failure = await atEnd(code);
-    // Nobody may be there to hear it any more.
+    // The reader may be gone already.
     if (failure !== undefined) await say(Buffer.from(`${failure.words}\r\n`)).catch(() => undefined);
     return failure?.exitCode ?? code;
   });

@@ -38,13 +38,15 @@ export interface OciOptions {
 }
 
 const CREATE_TIMEOUT_MS = 20_000;
-/** The kernel ends a pid namespace within milliseconds of its first process; more means an unkillable disk wait. */
+/**
+ * The kernel ends a pid namespace within milliseconds of its first process; longer means an uninterruptible disk wait.
+ */
 const DEATH_TIMEOUT_MS = 10_000;
-/** It reads the first line of a file. */
+/** Time limit for reading the first line of a file. */
 const DIAGNOSIS_TIMEOUT_MS = 5000;
 const MOST_DIAGNOSIS = 600;
 const AGENT_CHILD = 'agent';
-/** The cgroup of what commands left running when they ended: the node's, and no controller's. */
+/** Cgroup of processes that ended commands left running: it belongs to the node, not to a controller. */
 const BACKGROUND = join(COMMANDS, 'background');
 
 export class OciRuntime implements ContainerRuntime {
@@ -52,13 +54,13 @@ export class OciRuntime implements ContainerRuntime {
   /** Layout of the host's cgroups. */
   readonly layout: 'v1' | 'v2';
   readonly #stateDir: string;
-  /** The root of every first stage; see STAGE_MOUNT_POINTS. */
+  /** Root folder of every first stage; see STAGE_MOUNT_POINTS. */
   readonly #stageRoot: string;
   readonly #cgroups: CgroupTree;
-  /** Tells commands of this controller from those of an earlier one. */
+  /** Distinguishes commands of this controller from those of an earlier one. */
   readonly #tag = randomBytes(4).toString('hex');
   #execs = 0;
-  /** Cgroups of commands that are started or run; their names are unique over all nodes. */
+  /** Cgroups of commands that are starting or running; their names are unique across all nodes. */
   readonly #heldCommands = new Set<string>();
 
   private constructor(
@@ -97,7 +99,7 @@ export class OciRuntime implements ContainerRuntime {
     for (const place of STAGE_MOUNT_POINTS) {
       const folder = join(this.#stageRoot, place);
       await mkdir(folder, { recursive: true });
-      // runc gives a file system in memory the mode of the folder that it is mounted on.
+      // runc gives a tmpfs the mode of the folder that it is mounted on.
       await chmod(folder, place === 'tmp' ? 0o1777 : 0o755);
     }
   }
@@ -116,8 +118,8 @@ export class OciRuntime implements ContainerRuntime {
     await this.#runCreate(spec, bundle, pidFile, signal);
     const identity = identify(Number(await readFile(pidFile, 'utf8')));
     if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
-    // What the controller is spared when memory is short must not be the node's. Not by the bundle: runc would give that
-    // score to commands, too, which are to go before the agent.
+    // Undo an OOM score that protects the controller: it must not protect the node. Not set in the bundle, because runc
+    // would apply it to commands, too, which must be killed before the agent.
     if (ownOomScore() < 0) await writeFile(`/proc/${identity.pid}/oom_score_adj`, '0');
     await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
     await this.#cgroups.tellMemoryApart(spec.nodeId);
@@ -126,13 +128,14 @@ export class OciRuntime implements ContainerRuntime {
   }
 
   /**
-   * The program hands its own standard streams to the container, so they are the log's, not pipes of ours. It is not cut off
-   * when the caller goes: half a container has no state to remove it by, and its processes would make cgroups after us.
+   * The runtime passes its own standard streams on to the container, so they go to the log, not into pipes of the
+   * controller. It is not aborted when the caller leaves: a partly made container has no state to remove it by, and its
+   * processes would make cgroups after the removal.
    */
   async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
     const ownLog = join(bundle, 'runc.log');
     await rm(ownLog, { force: true });
-    // The descriptors from 3 on: the status socket alone.
+    // Descriptors from 3 on: only the status socket.
     const inherited = spec.statusSocket === undefined ? [] : [spec.statusSocket];
     const options = ['--bundle', bundle, '--pid-file', pidFile, '--preserve-fds', String(inherited.length)];
     const args = this.#arguments('--log', ownLog, 'create', ...options, spec.nodeId);
@@ -207,7 +210,7 @@ export class OciRuntime implements ContainerRuntime {
     const processFile = join(this.#bundleDir(nodeId), `${name}.json`);
     this.#heldCommands.add(child);
     try {
-      // The parent is not there in a node that an earlier version has made.
+      // Nodes made by an earlier version lack the parent.
       for (const folder of [COMMANDS, child]) {
         await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, folder));
       }
@@ -216,7 +219,7 @@ export class OciRuntime implements ContainerRuntime {
       this.#heldCommands.delete(child);
       throw error;
     }
-    // The program's own words are taken from a file: what is on standard error is the command's.
+    // The runtime's own messages go to a file: standard error is the command's.
     const ownLog = join(this.#bundleDir(nodeId), `${name}.log`);
     const pidFile = join(this.#bundleDir(nodeId), `${name}.pid`);
     const cgroup = {
@@ -266,7 +269,7 @@ export class OciRuntime implements ContainerRuntime {
       },
       graceMs,
     );
-    // An orphan has nobody else to take these away.
+    // The controller that would have removed an orphan's files is gone.
     if (which === 'orphaned') {
       for (const child of await groups()) {
         for (const suffix of ['json', 'log', 'pid', 'why.json'])
@@ -282,12 +285,14 @@ export class OciRuntime implements ContainerRuntime {
     try {
       return ((JSON.parse(text) as { command?: string[] }).command ?? [name]).join(' ');
     } catch {
-      // Cut off by the end of the controller that wrote it.
+      // Truncated by the end of the controller that wrote it.
       return name;
     }
   }
 
-  /** Where less than the commands hold is refused by the kernel, as on v1, this says so. */
+  /**
+   * Limits the commands' memory. Code: failed_precondition where the kernel refuses less than they use now, as on v1.
+   */
   async #limitCommands(nodeId: NodeId, limits: ContainerLimits): Promise<void> {
     try {
       await this.#cgroups.limitCommands(nodeId, memoryShares(limits.memoryBytes).commandsBytes);
@@ -319,7 +324,7 @@ export class OciRuntime implements ContainerRuntime {
     return ['--root', this.#stateDir, ...args];
   }
 
-  /** What fails because there is no such container says so: runc's own exit code is the same for everything. */
+  /** Maps failures to not_found if there is no such container: runc's exit code is the same for every failure. */
   async #onContainer(nodeId: NodeId, work: () => Promise<unknown>): Promise<void> {
     try {
       await work();
@@ -331,13 +336,13 @@ export class OciRuntime implements ContainerRuntime {
 
   async #state(nodeId: NodeId): Promise<{ status: string; pid: number } | undefined> {
     const result = await tryCommand(this.options.program, this.#arguments('state', nodeId));
-    // A state folder cut off in the middle of a create has no readable state; `remove` deletes it as a folder.
+    // A create that was cut off leaves a state folder without readable state; `remove` deletes the folder.
     if (result.exitCode !== 0) return undefined;
     return JSON.parse(result.stdout) as { status: string; pid: number };
   }
 }
 
-/** Polls, because a process that is not our child can't be waited for. */
+/** Polls, because only a parent can wait for a process. */
 async function waitForEnd(identity: ProcessIdentity): Promise<void> {
   const deadline = performance.now() + DEATH_TIMEOUT_MS;
   while (isAlive(identity)) {

@@ -64,7 +64,7 @@ export const contained: HostingProfile = {
         volumePath: volumes.pathOf(node.id),
         loopDevice: volumePlaceOf(node).loopDevice,
       }),
-      // Through a socket in its own root, a node could lead whoever inspects it to any other socket of the host.
+      // With a socket in its own root, a node could redirect whoever inspects it to any other socket of the host.
       listenForAgent: ({ id }) => listenForAnother(nodeSocket(settings, id)),
     };
   },

@@ -1,7 +1,7 @@
 /**
- * System calls that nothing in a node needs and that reach beyond it. A refusal list, not an allow-list: a node is a
- * general machine for its owner, bounded first of all by missing capabilities; this closes what does not ask for one.
- * The first stage runs under the same profile, so mount and pivot_root stay; exec'd commands lack the capability.
+ * System calls that nothing in a node needs and that reach beyond it. A deny list, not an allow list: a node is a
+ * general machine for its owner, restricted mainly by missing capabilities; this blocks the calls that need none. The
+ * first stage runs under the same profile, so mount and pivot_root stay allowed; exec'd commands lack the capability.
  */
 interface SeccompRule {
   readonly names: readonly string[];
@@ -42,9 +42,9 @@ const RULES: readonly SeccompRule[] = [
   refuse('process_vm_readv', 'process_vm_writev', 'kcmp', 'pidfd_getfd', 'process_madvise'),
   // Moving pages between NUMA nodes of the host.
   refuse('move_pages', 'migrate_pages', 'mbind', 'set_mempolicy', 'get_mempolicy'),
-  // The new mount interface: the first stage uses the old one, nobody else mounts.
+  // The new mount interface: the first stage uses the old one, and nothing else mounts.
   refuse('fsopen', 'fsconfig', 'fsmount', 'fspick', 'open_tree', 'move_mount', 'mount_setattr'),
-  // A new user namespace would hand out capabilities again.
+  // A new user namespace would grant capabilities again.
   refuse('setns'),
   ...NAMESPACE_FLAGS.flatMap((flag) => [refuseFlag('unshare', 0, flag), refuseFlag('clone', 0, flag)]),
   // clone3 hides its flags from a filter; ENOSYS makes the C library fall back to clone.
@@ -58,7 +58,9 @@ const RULES: readonly SeccompRule[] = [
   })),
 ];
 
-/** `linux.seccomp` of the OCI runtime specification. 32-bit system calls are refused by leaving their tables out. */
+/**
+ * Builds `linux.seccomp` of the OCI runtime specification. 32-bit system calls are refused by leaving out their tables.
+ */
 export function nodeSeccomp(architecture: NodeJS.Architecture): object {
   const name = architecture === 'arm64' ? 'SCMP_ARCH_AARCH64' : 'SCMP_ARCH_X86_64';
   return { defaultAction: 'SCMP_ACT_ALLOW', architectures: [name], syscalls: RULES };

@@ -42,7 +42,7 @@ export class DirectoryVolumes implements VolumeProvisioner {
   async describe(nodeId: NodeId, card: string): Promise<void> {
     await this.assertFree({ nodeId });
     await writeCard(this.folder, nodeId, card);
-    // It may have been removed meanwhile.
+    // The volume may have been removed meanwhile.
     if (!existsSync(this.pathOf(nodeId))) await removeCard(this.folder, nodeId);
   }
 

@@ -22,20 +22,23 @@ export interface ProcessRuntimeOptions {
   readonly agentScript: string;
 }
 
-/** <run>/<id>/exec-<tag>-<n>.json, and background-<tag>-<n>.json when the command has ended and left others running. */
+/**
+ * Record in <run>/<id>/exec-<tag>-<n>.json; background-<tag>-<n>.json once the command has ended and left others
+ * running.
+ */
 interface RecordedCommand extends ProcessIdentity {
   readonly args: readonly string[];
 }
 
 /**
  * A plain process can't be held before its first instruction. So a shell waits for a line on its standard input and
- * then becomes the agent, with the same pid and start time; if the controller dies before, the shell ends, too.
+ * then becomes the agent, with the same pid and start time; if the controller ends before, so does the shell.
  */
 const HOLD = 'read -r go && exec "$@" < /dev/null';
 const IDENTITY_FILE = 'process.json';
 const DEATH_TIMEOUT_MS = 5000;
 
-/** The number is not given to another while the group has processes; one that has it all the same is seen by its start. */
+/** The kernel does not reuse the number while the group has processes; a reused one differs in its start time. */
 function hasGroup(first: ProcessIdentity): boolean {
   if (identify(first.pid) !== undefined) return isAlive(first);
   try {
@@ -53,7 +56,7 @@ export class ProcessRuntime implements ContainerRuntime {
   /** Created and not yet started. */
   readonly #held = new Map<NodeId, ChildProcess>();
   readonly #execs = new Map<NodeId, Set<ExecHandle>>();
-  /** Tells commands of this controller from those of an earlier one. */
+  /** Distinguishes commands of this controller from those of an earlier one. */
   readonly #tag = randomBytes(4).toString('hex');
   #commands = 0;
 
@@ -80,7 +83,7 @@ export class ProcessRuntime implements ContainerRuntime {
       env: { PATH: process.env['PATH'], NEXUS_AGENT_CONFIG: join(spec.configDir, 'agent.json') },
     });
     child.unref();
-    // It may have ended before it is let go; that is seen by its identity.
+    // The shell may have ended before it is released; its identity shows that.
     child.stdin?.on('error', () => undefined);
     await new Promise((resolve, reject) => {
       child.once('spawn', resolve);
@@ -168,7 +171,7 @@ export class ProcessRuntime implements ContainerRuntime {
       child.kill(given);
       if (!asksToEnd(given)) return;
       wasAsked = true;
-      // One that is stopped would not see that it was asked to end.
+      // A stopped process would not receive the signal.
       child.kill('SIGCONT');
     };
     let refusal: NodeJS.ErrnoException | undefined;
@@ -184,7 +187,7 @@ export class ProcessRuntime implements ContainerRuntime {
     return handle;
   }
 
-  /** Until it has ended: a node that is removed takes its commands along. */
+  /** Tracks a command until it ends, so that removing its node ends it, too. */
   #remember(nodeId: NodeId, handle: ExecHandle): void {
     const handles = this.#execs.get(nodeId) ?? new Set();
     this.#execs.set(nodeId, handles.add(handle));
@@ -195,8 +198,8 @@ export class ProcessRuntime implements ContainerRuntime {
   }
 
   /**
-   * Known to the next controller, should this one end before it. Written at once: a handle that is returned later may
-   * have lost what its command said meanwhile.
+   * Records the command for the next controller, in case this one ends first. Synchronous: the caller must get its
+   * handle at once, or it may miss output.
    */
   #record(nodeId: NodeId, pid: number | undefined, spec: ExecSpec, exited: Promise<number>): void {
     const identity = identify(pid ?? 0);
@@ -205,7 +208,7 @@ export class ProcessRuntime implements ContainerRuntime {
     const file = join(this.#nodeDir(nodeId), `exec-${this.#tag}-${this.#commands}.json`);
     writeFileSync(file, JSON.stringify({ ...identity, args: spec.command }), { mode: 0o600 });
     const background = join(this.#nodeDir(nodeId), `background-${this.#tag}-${this.#commands}.json`);
-    // The node may have gone, and the record with it.
+    // The node may be gone, and the record with it.
     void exited.then(() => (hasGroup(identity) ? rename(file, background) : rm(file))).catch(() => undefined);
   }
 
@@ -219,7 +222,7 @@ export class ProcessRuntime implements ContainerRuntime {
     return await endGroups({ list, processes, describe }, graceMs);
   }
 
-  /** Of commands that run, and of what others left running when they ended. */
+  /** Lists the records of running commands, and of processes that ended commands left running. */
   async #records(nodeId: NodeId): Promise<string[]> {
     const names: string[] = await readdir(this.#nodeDir(nodeId)).catch(() => []);
     return names.filter((name) => /^(exec|background)-/.test(name));
@@ -230,7 +233,9 @@ export class ProcessRuntime implements ContainerRuntime {
     return text === undefined ? undefined : (identityIn(text) as RecordedCommand | undefined);
   }
 
-  /** Its process group, of which the command is the first; the record of none that is there goes. */
+  /**
+   * Returns the command's process group, of which the command is the first process; removes the record of an ended one.
+   */
   async #processes(nodeId: NodeId, name: string): Promise<number[]> {
     const found = await this.#recorded(nodeId, name);
     if (found !== undefined && hasGroup(found)) return [-found.pid];
@@ -259,7 +264,7 @@ export class ProcessRuntime implements ContainerRuntime {
       throw new NexusError('not_found', `node ${nodeId} has no process`);
   }
 
-  /** Of the living process. */
+  /** Identity of the node's process; undefined unless it is alive. */
   async #identity(nodeId: NodeId): Promise<ProcessIdentity | undefined> {
     const text = await readFile(this.#identityFile(nodeId), 'utf8').catch(() => undefined);
     if (text === undefined) return undefined;

@@ -1,6 +1,6 @@
 /**
- * The cgroup of each sandbox: a child of its node's, so that the node's limits hold for all of them together, with limits
- * of its own. Processes of it are found here whatever became of the controller that started them.
+ * The cgroup of each sandbox: a child of its node's, so that the node's limits hold for all of them together, with
+ * limits of its own. It finds a sandbox's processes even after the controller that started them has gone.
  */
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -9,14 +9,14 @@ import type { CgroupLayout } from '../../hosting/contained/cgroup.js';
 import type { OutOfMemory } from './port.js';
 
 const ROOT = '/sys/fs/cgroup';
-/** cpuacct: what a sandbox uses shows in its node's figures. */
+/** cpuacct: makes a sandbox's CPU time part of its node's figures. */
 const V1_CONTROLLERS = ['memory', 'cpu', 'cpuacct', 'pids'] as const;
 const PREFIX = 'lambda-';
 
 const CPU_PERIOD_USEC = 100_000;
 const EMPTY_TIMEOUT_MS = 5000;
 const EMPTY_POLL_MS = 2;
-/** How far below its limit a cgroup of v1 may stay when it is refused memory there: the kernel charges by batches. */
+/** On v1, a cgroup may be refused memory this far below its limit: the kernel charges by batches. */
 const V1_SLACK_BYTES = 1024 * 1024;
 
 export interface CgroupLimits {
@@ -34,12 +34,12 @@ export interface CgroupUsage {
 export class SandboxCgroups {
   constructor(
     readonly layout: CgroupLayout,
-    /** The instance's, as in an OCI configuration: absolute below the hierarchy's root, e.g. /nexus. */
+    /** The instance's parent cgroup, as in an OCI configuration: absolute below the hierarchy's root, e.g. /nexus. */
     private readonly parent: string,
     private readonly root = ROOT,
   ) {}
 
-  /** Code: unavailable when the node's cgroup is not there. */
+  /** Code: unavailable if the node's cgroup does not exist. */
   async make(node: string, name: string, limits: CgroupLimits): Promise<void> {
     try {
       if (this.layout === 'v2') await this.#delegate(node);
@@ -47,7 +47,7 @@ export class SandboxCgroups {
       await Promise.all(this.#limitFiles(node, name, limits).map(([file, value]) => writeFile(file, value)));
       await this.setMemory(node, name, limits.memoryBytes);
     } catch (error) {
-      // The next start of the controller removes the rest of it.
+      // Remains are removed at the next start of the controller.
       await this.remove(node, name).catch(() => undefined);
       throw new NexusError('unavailable', 'the cgroup of the node takes no sandbox', { node }, { cause: error });
     }
@@ -57,7 +57,7 @@ export class SandboxCgroups {
     const memory = this.#folder('memory', node, name);
     if (this.layout === 'v2') {
       await writeFile(join(memory, 'memory.max'), String(bytes));
-      // Not there on a kernel without swap.
+      // Absent on a kernel without swap.
       await writeFile(join(memory, 'memory.swap.max'), '0').catch(ignore('ENOENT', 'EACCES'));
       return;
     }
@@ -74,9 +74,9 @@ export class SandboxCgroups {
     }
   }
 
-  /** Below the root of the hierarchies: what a process writes 0 into to move itself there. */
+  /** Files, relative to the root of the hierarchies, into which a process writes 0 to move itself into the cgroup. */
   entrances(node: string, name: string): string[] {
-    // A single thread that moves itself costs no wait for the whole machine; on v2 only processes can move.
+    // Moving a single thread avoids a wait for the whole machine; on v2 only processes can move.
     const file = this.layout === 'v2' ? 'cgroup.procs' : 'tasks';
     return this.#folders(node, name).map((folder) => join(folder, file).slice(this.root.length + 1));
   }
@@ -91,12 +91,12 @@ export class SandboxCgroups {
     ]);
     const peakMemoryBytes = Number(peak);
     if (fieldOf(events, 'oom_kill') === 0) return { peakMemoryBytes, outOfMemory: false };
-    // v2 counts apart whether it was this limit that was reached; on v1 only the most that was used tells.
+    // v2 counts separately whether this limit was reached; on v1 only the peak usage shows that.
     const isOwn = isV2 ? fieldOf(events, 'oom') > 0 : peakMemoryBytes >= Number(limit) - V1_SLACK_BYTES;
     return { peakMemoryBytes, outOfMemory: isOwn ? 'limit' : 'node' };
   }
 
-  /** What the node's other children can't do without; undefined where the kernel does not tell them apart. */
+  /** Working set of the node's other child cgroups, bytes; undefined if none reports its memory. */
   async besides(node: string): Promise<number | undefined> {
     const parent = this.#folder('memory', node, '');
     const children = await readdir(parent, { withFileTypes: true }).catch(() => []);
@@ -113,7 +113,7 @@ export class SandboxCgroups {
     return used === '' ? undefined : Math.max(0, Number(used) - droppable);
   }
 
-  /** Kills whatever is in it. Success when it is not there. Code: deadline_exceeded. */
+  /** Kills all its processes and removes it. Succeeds if it does not exist. Code: deadline_exceeded. */
   async remove(node: string, name: string): Promise<void> {
     const deadline = performance.now() + EMPTY_TIMEOUT_MS;
     for (const folder of this.#folders(node, name)) {
@@ -125,7 +125,7 @@ export class SandboxCgroups {
     }
   }
 
-  /** Of every sandbox that any controller has made on the node. */
+  /** Names of all sandboxes that any controller has made on the node. */
   async list(node: string): Promise<string[]> {
     const found = await Promise.all(
       this.#folders(node, '').map((folder): Promise<string[]> => readdir(folder).catch(() => [])),
@@ -137,7 +137,7 @@ export class SandboxCgroups {
     return `${PREFIX}${controllerPid}-${count}`;
   }
 
-  /** Children have limits only where the parent hands its controllers on. */
+  /** Gives children their limits: these only hold if the parent delegates its controllers. */
   async #delegate(node: string): Promise<void> {
     await writeFile(join(this.root, this.parent, node, 'cgroup.subtree_control'), '+memory +pids +cpu');
   }
@@ -176,7 +176,7 @@ const textOf = (folder: string, file: string): Promise<string> => readFile(join(
 
 const fieldOf = (text: string, key: string): number => Number(new RegExp(`^${key} (\\d+)$`, 'm').exec(text)?.[1] ?? 0);
 
-/** Removes it if it is empty. */
+/** Removes the folder if it is empty. */
 async function isGone(folder: string): Promise<boolean> {
   try {
     await rmdir(folder);

@@ -1,7 +1,7 @@
 /**
- * What code in a sandbox may ask of the kernel: an allow-list, each group with its reason. Everything else answers EPERM,
- * and a system call of another architecture (32-bit, x32) ends the process. To allow one more: its number into
- * syscall-numbers.ts, its name here, and a row in the escape suite that shows what it can't do.
+ * System calls that code in a sandbox may make: an allow-list, each group with its reason. All others fail with EPERM
+ * (NOT_THERE: ENOSYS), and a system call of another architecture (32-bit, x32) ends the process. To allow another one,
+ * add its number to syscall-numbers.ts, its name here, and a row to the escape suite that shows what it can't do.
  */
 import type { SyscallName } from './syscall-numbers.js';
 
@@ -221,8 +221,8 @@ export const ALLOWED: readonly AllowedGroup[] = [
 ];
 
 /**
- * The value of argument `argument`, after `& mask`, must be one of `values`; only its lower 32 bits count for them. Of
- * several rules with one name all must hold.
+ * The value of argument `argument`, after `& mask`, must be one of `values`; only the lower 32 bits are compared.
+ * Where several rules have one name, all of them must hold.
  */
 interface ArgumentRule {
   readonly name: SyscallName;
@@ -230,7 +230,7 @@ interface ArgumentRule {
   readonly argument: number;
   readonly mask: number;
   readonly values: readonly number[];
-  /** The upper 32 bits must be zero, too: the argument is a pointer. */
+  /** The argument is a pointer: its upper 32 bits must be zero, too. */
   readonly isPointer?: true;
 }
 
@@ -241,7 +241,7 @@ const AF_UNIX = 1;
 const HARMLESS_REQUESTS = [0x541b, 0x5421, 0x5450, 0x5451, 0x5401, 0x5413];
 // SO_REUSEADDR, SNDBUF, RCVBUF, KEEPALIVE, RCVTIMEO, SNDTIMEO and the latter two once more, asm-generic/socket.h.
 const HARMLESS_SOCKET_OPTIONS = [2, 7, 8, 9, 20, 21, 66, 67];
-// SO_TYPE, ERROR, ACCEPTCONN, PROTOCOL, DOMAIN: what libraries ask of a socket that they are given.
+// SO_TYPE, ERROR, ACCEPTCONN, PROTOCOL, DOMAIN: libraries read these from a socket that they are given.
 const HARMLESS_SOCKET_FACTS = [3, 4, 30, 38, 39];
 const MSG_OOB = 1;
 // F_DUPFD, GETFD, SETFD, GETFL, SETFL, GETLK, SETLK, SETLKW, their three for open file descriptions, DUPFD_CLOEXEC,
@@ -325,5 +325,5 @@ export const ALLOWED_WITH: readonly ArgumentRule[] = [
   },
 ];
 
-/** Hides its flags from a filter; "no such call" makes the C library fall back to clone. */
+/** clone3 passes its flags in memory, which a filter can't read; ENOSYS makes the C library fall back to clone. */
 export const NOT_THERE: readonly SyscallName[] = ['clone3'];

@@ -7,12 +7,12 @@ import { plainText } from '../../../shared/plain-text.js';
 import type { SandboxCgroups } from './cgroup.js';
 import type { Invocation, Sandbox, SandboxEnd } from './port.js';
 
-/** What a killed process would report; for a sandbox whose launcher ended before it could tell. */
+/** Exit code of a killed process; used for a sandbox whose launcher ended before it could report one. */
 const KILLED = 137;
-/** The launcher answers a kill within milliseconds; where it does not, the cgroup is emptied from here. */
+/** The launcher reacts to a kill within milliseconds; if not, connections are closed and the cgroup is killed. */
 const KILL_TIMEOUT_MS = 2000;
 const KEPT_ERROR_BYTES = 2000;
-/** v1 kills one process at a time; by then the rest of the sandbox follows. */
+/** v1 kills one process at a time; the rest of the sandbox is killed within this interval. */
 const MEMORY_POLL_MS = 200;
 
 export interface Connections {
@@ -56,7 +56,7 @@ export class TemplateSandbox implements Sandbox {
     this.ended = this.#follow();
   }
 
-  /** Codes: internal, with what went wrong, when it ends before; unavailable when its template did; deadline_exceeded. */
+  /** Codes: internal, with the reason, if it ends before; unavailable if its template ended; deadline_exceeded. */
   async waitReady(timeoutMs: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<'late'>((resolve) => {
@@ -105,9 +105,9 @@ export class TemplateSandbox implements Sandbox {
     input.end(stdin);
   }
 
-  /** As `memory.oom.group` has it on v2: what lost a process for want of memory ends as a whole. */
+  /** Does on v1 what `memory.oom.group` does on v2: if one process is killed for want of memory, all are. */
   #endWhenShortOfMemory(): void {
-    // It may have ended while its limit was set.
+    // The sandbox may have ended while its limit was set.
     if (this.#isOver) return;
     const { nodeId, cgroup } = this.place;
     const look = async (): Promise<void> => {
@@ -164,7 +164,7 @@ export class TemplateSandbox implements Sandbox {
     return { exitCode: exitCodeIn(report), ...usage, isLost: report === '' };
   }
 
-  /** The first byte says that the interpreter is up; what comes later is the code's. */
+  /** The first byte reports that the interpreter is up; all later ones come from the code. */
   #receive(piece: Buffer): void {
     if (this.#onOutput !== undefined) this.#onOutput('stdout', piece);
     else this.#markReady();
@@ -173,12 +173,12 @@ export class TemplateSandbox implements Sandbox {
 
 function exitCodeIn(report: string): number {
   if (report === '') return KILLED;
-  // Half a report comes of a launcher that was killed while it wrote.
+  // A launcher that was killed while it wrote leaves half a report.
   const [, code] = /^\{"exit_code": ?(\d{1,3})\}\s*$/.exec(report) ?? [];
   return code === undefined ? KILLED : Number(code);
 }
 
-/** An error is followed by the close; a process that dies with input unread resets the connection. */
+/** Waits for close, which follows every error: a process that dies with unread input resets the connection. */
 const closed = (socket: Socket): Promise<void> =>
   new Promise((resolve) => {
     socket.on('error', () => undefined);
@@ -187,7 +187,7 @@ const closed = (socket: Socket): Promise<void> =>
     });
   });
 
-/** Waits for room; a sandbox that has ended takes everything. */
+/** Resolves when the bytes are written; at once if the sandbox has ended. */
 const written = (socket: Socket, bytes: Uint8Array): Promise<void> =>
   new Promise((resolve) => {
     if (socket.destroyed) resolve();

@@ -1,6 +1,7 @@
 /**
- * Sandboxes forked from a template: an interpreter that is up and has run nothing. A fork costs milliseconds where a
- * container of its own costs a hundred, and shares the template's memory. The isolation is the same: see program/sandbox.py.
+ * Sandboxes forked from a template: an interpreter that is up and has run nothing. A fork costs milliseconds and
+ * shares the template's memory; a container of its own would cost a hundred. The isolation is the same: see
+ * program/sandbox.py.
  */
 import { join } from 'node:path';
 import { systemClock } from '../../../shared/async/clock.js';
@@ -20,16 +21,16 @@ export interface TemplateOptions extends Omit<LauncherPlaces, 'image'> {
   readonly cgroupParent: string;
   /** Root file system with python3. Code: not_found. */
   image(): Promise<string>;
-  /** Host uid of the first sandbox; each living one has its own, and no other instance the same. */
+  /** Host uid of the first sandbox; each living one has its own, which no other instance uses. */
   readonly uidBase: number;
-  /** For a template, for a sandbox, and for an answer of a template. */
+  /** Time for a template to start, for a sandbox to start, and for a template to answer. */
   readonly startTimeoutMs: number;
   readonly log: Logger;
-  /** For tests: how soon a template is replaced. */
+  /** For tests: when a template is replaced. */
   readonly life?: TemplateLife;
 }
 
-/** Of one sandbox: its interpreter, its threads and what it starts. */
+/** Processes and threads of one sandbox: the interpreter, its threads and what it starts. */
 const PIDS = 64;
 const CPU_PERCENT = 100;
 const TMP_BYTES = 16 * MIB;
@@ -37,7 +38,7 @@ const TMP_FILES = 4096;
 /** setrlimit(2); memory and processes are bounded by the cgroup. */
 const RLIMITS = { NOFILE: 256, FSIZE: TMP_BYTES, CORE: 0, MEMLOCK: 64 * KIB, MSGQUEUE: 0, SIGPENDING: 256 };
 
-/** A start costs a third of a second of one core. */
+/** A template's start costs a third of a second of one core. */
 const TEMPLATE_LIFE: TemplateLife = { forks: 1000, ms: 10 * 60 * 1000 };
 
 export class TemplateSandboxes implements SandboxRuntime {
@@ -74,7 +75,7 @@ export class TemplateSandboxes implements SandboxRuntime {
     return this.#cgroups.besides(node);
   }
 
-  /** Where the template ends meanwhile, the sandbox is made from the next one. */
+  /** If the template ends meanwhile, the sandbox is made from the next one. */
   async create(nodeId: NodeId, limits: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
     try {
       return await this.#make(nodeId, limits, signal);
@@ -139,5 +140,5 @@ export class TemplateSandboxes implements SandboxRuntime {
   }
 }
 
-/** Where the launcher's sockets are, below the instance's run folder; a dot keeps it apart from nodes' folders. */
+/** Folder of the launcher's sockets, below the instance's run folder; the dot keeps it apart from nodes' folders. */
 export const launcherFolder = (runDir: string): string => join(runDir, 'lambda.sandboxes');

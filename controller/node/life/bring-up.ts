@@ -1,6 +1,6 @@
 /**
- * Starts a node that has its volume, in named steps: configuration, container, link, first heartbeat. Each step leaves its
- * inverse on the caller's undo stack.
+ * Starts a node that has its volume, in named steps: configuration, container, link, first heartbeat. Each step puts
+ * its inverse on the caller's undo stack.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ import { nodeConfigDir, nodeRunDir } from '../paths.js';
 import type { AgentView } from '../registry.js';
 import { runSteps, type Step, type StepTime } from './steps.js';
 
-/** How often a starting container is looked at, so that one that ended is not waited for. */
+/** Interval at which a starting container is checked, so that one that ended is not waited for. */
 const DEATH_POLL_MS = 20;
 
 /** Results of the steps of a start so far. */
@@ -30,11 +30,11 @@ interface Starting {
   readonly hosting: Hosting;
   readonly signal: AbortSignal;
   identity: ProcessIdentity;
-  /** The first heartbeat, which may come while a step still runs. */
+  /** The first heartbeat, which may arrive during a step. */
   heard: Promise<AgentView>;
 }
 
-/** A start, step by step; each leaves what it made to be undone, in the reverse order. */
+/** The steps of a start. On failure each step's result is undone, in reverse order. */
 export const START_STEPS: readonly Step<Starting>[] = [
   {
     name: 'check-volume',
@@ -73,7 +73,7 @@ export const START_STEPS: readonly Step<Starting>[] = [
     do: async (starting) => {
       const { node, hosting, signal } = starting;
       starting.heard = firstHeartbeat(starting);
-      // Awaited in the next step; a failure of `start` must not leave it unhandled.
+      // Awaited in the next step. The no-op catch stops Node reporting an unhandled rejection if `start` fails.
       starting.heard.catch(() => undefined);
       await hosting.runtime.start(node.id, signal);
     },
@@ -96,7 +96,7 @@ export const START_STEPS: readonly Step<Starting>[] = [
   },
 ];
 
-/** The node is Creating before and Running after. Returns what each step took. */
+/** Moves the node from Creating to Running. Returns the time that each step took. */
 export async function bringUp(
   context: NodeContext,
   node: NodeRecord,
@@ -153,8 +153,8 @@ async function writeConfig(context: NodeContext, node: NodeRecord, hosting: Host
 }
 
 /**
- * Writes the files that the first stage puts at /etc, over whatever the image brought from where it was built. No name server can be
- * reached from a node: the one that is named refuses at once, while one of the image's is waited for at each look-up.
+ * Writes the files that the first stage puts into /etc, replacing those of the image. Nodes can't reach a name server:
+ * the address given here refuses at once, while a look-up at the image's server would time out.
  */
 async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
   const folder = join(configDir, 'etc');
@@ -167,7 +167,7 @@ async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
   }
 }
 
-/** Resolves with the first heartbeat; rejects when the container ends, time is up or the caller goes. */
+/** Resolves with the first heartbeat; rejects if the container ends, the time is up or the caller leaves. */
 function firstHeartbeat({ context, node, hosting, identity, signal }: Starting): Promise<AgentView> {
   const { registry, settings } = context;
   return new Promise((resolve, reject) => {

@@ -1,4 +1,7 @@
-/** `node create`: intent into the store, then volume, container, link and agent; a failure at any step undoes all. */
+/**
+ * `node create`: stores the intent, then makes volume, container, link and agent; a failure at any step undoes
+ * everything.
+ */
 import { randomUUID } from 'node:crypto';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
 import { failpoint } from '../../../shared/async/failpoint.js';
@@ -13,7 +16,7 @@ import type { NodeContext } from '../context.js';
 import { removeLogs } from '../watch/log-bounds.js';
 import { runSteps, stepsInWords, type Step, type StepTime } from './steps.js';
 
-/** Checked by the edge's schema for form and range; what the host can bear is checked here. */
+/** The edge's schema has checked form and range; the capacity of the host is checked here. */
 export interface CreateNodeRequest {
   readonly name: string;
   readonly memoryMb: number;
@@ -24,7 +27,7 @@ export interface CreateNodeRequest {
   readonly labels: Readonly<Record<string, string>>;
 }
 
-/** The first step: a name and a place are the node's from here on. */
+/** First step: reserves the node's name and slot. */
 export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
   await assertHostCanBear(context, request);
   const { registry, clock } = context;
@@ -78,8 +81,8 @@ export const CREATE_STEPS: readonly Step<Making>[] = [
 ];
 
 /**
- * Codes besides the ports' own: cancelled. On failure nothing is left, not even the reservation. Only where undoing
- * itself fails the node stays, Removing.
+ * Codes besides the ports' own: cancelled. A failure leaves nothing, not even the reservation. Only if undoing fails
+ * does the node stay, as Removing.
  */
 export async function createNode(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
   const { registry, clock, log } = context;
@@ -108,8 +111,8 @@ export const startedText = ({ name }: NodeRecord, times: readonly StepTime[]): s
   `node ${name} was started: ${stepsInWords(times)}`;
 
 /**
- * Without its record what could not be undone would belong to nobody, and the next node would be given its slot. So
- * the record stays until `node rm`, or the next start of the controller, has removed the rest.
+ * Keeps the record if undoing failed, because otherwise the rest would belong to no node, and the next node would get
+ * its slot. `node rm` or the next start of the controller removes the rest and the record.
  */
 async function release({ registry }: NodeContext, node: NodeRecord, undo: UndoStack): Promise<void> {
   if (!undo.hasFailed) {

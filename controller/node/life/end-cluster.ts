@@ -1,4 +1,4 @@
-/** The end of a cluster: every node stops or goes, then the controller itself. */
+/** Ends a cluster: every node stops or is removed, then the controller ends. */
 import { toNexusError } from '../../../shared/errors.js';
 import { removeTree } from '../../host/remove-tree.js';
 import type { NodeService } from '../service.js';
@@ -6,8 +6,8 @@ import type { NodeService } from '../service.js';
 type Tell = (progress: string) => Promise<void>;
 
 /**
- * `nexus down`: nodes stop and will start again with the next `up`; with purge all that Nexus made is removed.
- * `stop` ends the controller, with what it is given as its last step.
+ * `nexus down`: stops the nodes, which start again with the next `up`; with purge everything that Nexus made is
+ * removed. `stop` ends the controller and runs its argument as the last step.
  */
 export async function endCluster(
   service: NodeService,
@@ -21,7 +21,7 @@ export async function endCluster(
     registry.list().map(async (node) => {
       await tell(`${verb} node ${node.name}`);
       await (purge ? service.purge(node.id) : service.suspend(node)).catch((error: unknown) => {
-        // It was being removed, or its creation undone, before our turn came.
+        // The node was removed, or its creation undone, while this call waited.
         if (toNexusError(error).code !== 'not_found') throw error;
       });
     }),
@@ -30,11 +30,11 @@ export async function endCluster(
   await causes.letNetworkGo();
   for (const { network } of hostings.all) await network.dispose();
   await tell('stopping the bus and the controller');
-  // The answer must be out before the socket goes: the rest happens once this call has ended.
+  // The answer must be sent before the socket closes, so the rest happens after this call.
   setImmediate(() => {
     void stop(async () => {
       if (!purge) return;
-      // The command line, which has its answer already, looks at what is left.
+      // The command line, which has its answer already, checks what is left.
       for (const folder of [settings.stateDir, settings.runDir]) await removeTree(folder);
     });
   });

@@ -1,6 +1,6 @@
 /**
- * Work in named steps: each is a failpoint, leaves its inverses on an undo stack before it begins, and is timed. A slow
- * one is a line of the log.
+ * Work in named steps: each is a failpoint, puts its inverses on an undo stack before it begins, and is timed. Slow
+ * steps are logged.
  */
 import type { Clock } from '../../../shared/async/clock.js';
 import { failpoint } from '../../../shared/async/failpoint.js';
@@ -8,10 +8,10 @@ import type { Logger } from '../../../shared/log.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
 
 export interface Step<State> {
-  /** In the imperative; its failpoint is `<list>/<name>`, reached when the step is done. */
+  /** An imperative; the step's failpoint is `<list>/<name>`, reached when the step is done. */
   readonly name: string;
   do(state: State): Promise<void>;
-  /** Inverses by name, in the order in which they run; each is idempotent and runs whatever the others do. */
+  /** Inverses by name, in the order in which they run. Each is idempotent and runs even if others fail. */
   readonly undo?: Readonly<Record<string, (state: State) => Promise<void>>>;
 }
 
@@ -20,7 +20,7 @@ export interface StepTime {
   readonly ms: number;
 }
 
-/** A step that takes longer is worth a line of the log: on an idle machine none takes a tenth of it. */
+/** Steps that take longer are logged; on an idle machine none takes a tenth of it. */
 const SLOW_STEP_MS = 2000;
 
 interface StepDeps {
@@ -31,7 +31,7 @@ interface StepDeps {
   readonly about: Readonly<Record<string, string>>;
 }
 
-/** Rejects with the error of the step that failed; undoing is the owner of the stack's. */
+/** Rejects with the error of the failed step; the owner of the stack undoes the others. */
 export async function runSteps<State>(
   list: string,
   steps: readonly Step<State>[],

@@ -1,6 +1,6 @@
 /**
- * Takes a node's container off the host: asks the agent to finish, ends what does not, and waits until the volume is
- * let go. Every part is idempotent, so that a controller that died in the middle simply does it again.
+ * Takes a node's container off the host: asks the agent to end, kills it if it does not, and waits until the volume is
+ * released. Every part is idempotent: after a crash of the controller it is simply repeated.
  */
 import { rm } from 'node:fs/promises';
 import { toNexusError } from '../../../shared/errors.js';
@@ -15,15 +15,15 @@ import { nodeRunDir } from '../paths.js';
 import { runSteps, type Step } from './steps.js';
 
 const DEATH_POLL_MS = 5;
-/** For the agent, when others have used up the grace: it has to answer and to close its files. */
+/** Minimum for the agent, if others used up the grace: it has to answer and close its files. */
 const LEAST_AGENT_GRACE_MS = 1000;
-/** After an agent has said that it will end. */
+/** Extra time for an agent that has confirmed to end. */
 const EXIT_SLACK_MS = 1000;
 
 /**
- * Ends all that runs on the node: sandboxes and commands have `graceMs` to end by their own will, and the agent what they
- * leave of it; true when the agent has ended. Commands first, because the end of the agent, which is the child of the
- * container's first process, is that of everything in it.
+ * Ends everything that runs on the node. Sandboxes and commands have `graceMs` to end by themselves, and the agent the
+ * rest of that time. Commands come first, because when the agent ends, so does the container's first process, its
+ * parent, and with it everything in the container. Returns whether the agent has ended.
  */
 export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: number): Promise<boolean> {
   const { clock, log, bus, guests } = context;
@@ -36,7 +36,7 @@ export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: 
     runtime.endCommands(node.id, graceMs),
   ]);
   if (commands.status === 'rejected') log.warn({ node: node.name, err: commands.reason as Error }, 'its commands');
-  // Whole ms: the message takes no others.
+  // Whole ms: the message has no fractions.
   const left = Math.ceil(Math.max(LEAST_AGENT_GRACE_MS, endsAt - clock.monotonic()));
   try {
     await bus.request(node.id, { shutdown: { graceMs: left } }, left);
@@ -58,7 +58,7 @@ interface Leaving {
   readonly hosting: Hosting;
 }
 
-/** Container, link and runtime folder go; volume and reservation stay. */
+/** Removes container, link and runtime folder; keeps volume and reservation. */
 export const DISMANTLE_STEPS: readonly Step<Leaving>[] = [
   { name: 'send-guests-away', do: ({ context, node }) => context.guests.leave(node.id, 0) },
   { name: 'remove-container', do: ({ node, hosting }) => hosting.runtime.remove(node.id) },
@@ -76,7 +76,7 @@ export const DISMANTLE_STEPS: readonly Step<Leaving>[] = [
   },
 ];
 
-/** The record goes last, so that a cut-off removal is known and finished later. */
+/** The record goes last, so that a removal that was cut off is found and finished later. */
 export const REMOVE_STEPS: readonly Step<Leaving>[] = [
   { name: 'remove-volume', do: removeVolume },
   { name: 'forget-replicas', do: ({ context, node }) => context.files.forgetNode(node.id) },
@@ -91,19 +91,19 @@ async function removeVolume({ context, node, hosting }: Leaving): Promise<void> 
 export const dismantle = (context: NodeContext, node: NodeRecord): Promise<void> =>
   takeDown('dismantle', DISMANTLE_STEPS, context, node);
 
-/** All of it but what the store knows. */
+/** Removes the node from the host, but not from the store. */
 export async function eraseFromHost(context: NodeContext, node: NodeRecord): Promise<void> {
   await dismantle(context, node);
   await removeVolume({ context, node, hosting: context.hostings.of(node) });
 }
 
-/** Everything of the node goes. */
+/** Removes everything of the node. */
 export async function erase(context: NodeContext, node: NodeRecord): Promise<void> {
   await dismantle(context, node);
   await takeDown('remove', REMOVE_STEPS, context, node);
 }
 
-/** Nothing of it is undone: what was cut off goes on at the next start. */
+/** Nothing is undone on failure: the next start continues. */
 async function takeDown(
   list: string,
   steps: readonly Step<Leaving>[],

@@ -1,12 +1,12 @@
 /**
- * What agents say is checked here before anything is made of it. A node's root can read its agent's credentials, so that
- * a message proves who may have sent it and nothing else: its numbers, times and texts may be anything. Pure.
+ * Checks messages of agents before they are used. Root in a node can read its agent's credentials, so a message proves
+ * only who may have sent it: its numbers, times and texts may be anything. Pure.
  */
 import type { AgentHeartbeat, AgentReport } from '../../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { plainText } from '../../../shared/plain-text.js';
 
-/** What is wrong with a message, for people. */
+/** Reason for rejecting a message, for people. */
 export type Fault = string;
 
 export type Checked<Message> =
@@ -14,7 +14,7 @@ export type Checked<Message> =
 
 /** More than any counter or disk will have; beyond it numbers lose their last digits. */
 const MOST = BigInt(Number.MAX_SAFE_INTEGER);
-/** By how much the clock of another machine may be ahead. */
+/** Maximum by which the clock of another machine may be ahead. */
 const CLOCK_SKEW_MS = 60_000;
 const RECEIPT_KEY_BYTES = 32;
 const MOST_WORD_CHARACTERS = 64;
@@ -25,7 +25,7 @@ export function checkReport(report: AgentReport, nowMs: number): Checked<AgentRe
   return { message: { ...report, volumeReason: plainText(report.volumeReason) }, fault: undefined };
 }
 
-/** A heartbeat with a wrong report is one without a report: that the agent lives is true all the same. */
+/** Drops a faulty report but keeps its heartbeat: it still proves that the agent lives. */
 export function checkHeartbeat(node: NodeId, heartbeat: AgentHeartbeat, nowMs: number): Checked<AgentHeartbeat> {
   const fault = faultOfHeartbeat(node, heartbeat, nowMs);
   return fault === undefined ? { message: heartbeat, fault } : { message: undefined, fault };

@@ -1,7 +1,7 @@
 /**
- * Why a node's container ended, as far as its log tells: nobody can wait for a process that is not his child, and what
- * was killed says nothing. So the agent has a closing line, and the container's init one about the agent; where both
- * are missing, it was killed. Lines before the last start belong to earlier runs and tell nothing.
+ * Why a node's container ended, as far as its log shows. A process can only be waited for by its parent, and a killed
+ * one logs nothing. So the agent logs a closing line, and the container's init one about the agent; if both are
+ * missing, the agent was killed. Lines before the last start belong to earlier runs and are ignored.
  */
 import { open } from 'node:fs/promises';
 import { STARTING_FIELD, type AgentEnding } from '../../../shared/agent-ending.js';
@@ -12,21 +12,21 @@ import type { LogPlace, LogWriters } from '../../log/port.js';
 export interface Ending {
   /** For people; without a full stop. */
   readonly text: string;
-  /** It had no say in it. */
+  /** Killed by a signal it could not handle (SIGKILL or OOM). */
   readonly wasKilled: boolean;
 }
 
-/** A closing line with its stack is far shorter. */
+/** Far longer than a closing line with its stack. */
 const TAIL_BYTES = 64 * KIB;
 
-/** The line that a run of the node begins with. */
+/** Returns the log line that begins a run of the node. */
 export function startLine(atMs: number): string {
   const head = { level: 30, time: new Date(atMs).toISOString(), pid: process.pid, name: 'controller' };
   const line = { ...head, [STARTING_FIELD]: true, msg: 'the node is starting' };
   return `${JSON.stringify(line)}\n`;
 }
 
-/** To be asked when the container has ended; its last words may still be on their way to the log. */
+/** Call after the container has ended: waits until the log is complete. */
 export async function howItEnded(logs: Pick<LogWriters, 'settle'>, place: LogPlace): Promise<Ending> {
   await logs.settle(place);
   return endingOf(await readTail(place.path));
@@ -48,7 +48,7 @@ const ofClosingLine = (ending: AgentEnding, message: string): Ending =>
     ? { text: 'its agent was asked to end by a signal that Nexus did not send', wasKilled: false }
     : { text: plainText(message), wasKilled: false };
 
-/** What tini says of its child with -v. */
+/** tini's line about the end of its child, logged with -v. */
 const INIT_LINE =
   /^\[INFO +tini \(\d+\)\] Main child exited (?:normally \(with status '(\d+)'\)|with signal \(with signal '(.+)'\))/;
 
@@ -64,8 +64,8 @@ const STAGE = /^first-stage: /;
 const LOST_VOLUME = /^the volume(?:'s file system is damaged| has no ext4 file system)/;
 
 /**
- * The reason that a node ended while it started, with what to do. A volume that can't be mounted is the one thing that starting
- * again does not help. Pure.
+ * Returns why a starting node ended, with advice if its volume can't be mounted: starting again does not help then.
+ * Pure.
  */
 export function startAdvice(text: string, node: string, image: string): string {
   if (!LOST_VOLUME.test(text)) return text;
@@ -75,10 +75,10 @@ export function startAdvice(text: string, node: string, image: string): string {
   );
 }
 
-/** Text that is not the agent's log comes from the first stage, or from Node.js itself when it breaks down. */
+/** Finds the last text that is not the agent's own log: from the first stage, or from Node.js when it crashes. */
 function ofLastWords(run: readonly string[]): Ending {
   const lastOfAgent = run.findLastIndex((line) => fieldsOf(line)['name'] === 'agent');
-  // A line that begins as the log's own do and can't be read was cut off: half of one tells people nothing.
+  // Skip a truncated line of the agent's log: half of its JSON explains nothing.
   const words = run.slice(lastOfAgent + 1).filter((line) => !line.startsWith('[INFO  tini') && !line.startsWith('{'));
   const said = words.findLast((line) => /^(\w*Error|FATAL ERROR)\b/.test(line)) ?? words.at(-1);
   if (said !== undefined) return { text: plainText(said.replace(STAGE, '')), wasKilled: false };
@@ -91,7 +91,7 @@ function fieldsOf(line: string): Readonly<Record<string, unknown>> {
     const fields: unknown = JSON.parse(line);
     return typeof fields === 'object' && fields !== null ? (fields as Record<string, unknown>) : {};
   } catch {
-    // Cut off in the middle, by a kill or by the bound of what is read.
+    // Truncated by a kill, or by the bound on what is read.
     return {};
   }
 }

@@ -1,4 +1,4 @@
-/** Tells from an agent's silence whether its node is well: pure, so that time can be played in tests. */
+/** Derives a node's health from its agent's silence. Pure, so that tests control the time. */
 import type { NodeStatus } from '../state.js';
 
 export interface LivenessLimits {
@@ -7,8 +7,8 @@ export interface LivenessLimits {
 }
 
 /**
- * What a listening node's status should be; undefined when the silence says nothing new. One that is Lost stays so until
- * it is heard: that a new controller counts its silence from its own start makes it no better.
+ * Returns the status that a listening node should have; undefined if it keeps its own. A Lost node never becomes
+ * Suspect, although a new controller counts its silence from its own start: only a heartbeat ends Lost.
  */
 export function verdict(
   status: NodeStatus,
@@ -24,7 +24,7 @@ export const OWN_DELAY_TOLERANCE_MS = 750;
 
 /**
  * Milliseconds by which the controller itself was held up between two ticks. Heartbeats that arrived meanwhile may
- * still wait in a socket: they must be read before anybody is called silent.
+ * still wait in a socket, and must be read before a node counts as silent.
  */
 export function ownDelay(elapsedMs: number, periodMs: number): number {
   const late = elapsedMs - periodMs;

@@ -1,6 +1,6 @@
 /**
- * Keeps the logs of nodes within their bound that have no writer: of those that an earlier version has started, whose
- * agents append to the file themselves. A line that is written as the log begins anew may be lost.
+ * Limits the size of node logs that have no writer: those of nodes started by an earlier version, whose agents append
+ * to the file themselves. A line written while the log is rotated may be lost.
  */
 import { existsSync } from 'node:fs';
 import { readdir, rm, stat } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { logRecord, nodeLog } from '../paths.js';
 
 type Bounds = Pick<Settings, 'stateDir' | 'runDir' | 'logMaxMb' | 'logFiles'>;
 
-/** Between two looks: what is written meanwhile is by how much a log may be longer. */
+/** Check interval: a log may exceed its limit by the output of this time. */
 export const LOG_BOUNDS_PERIOD_MS = 1000;
 
 /** Called by the daemon's loop. */
@@ -29,7 +29,7 @@ export async function boundLogs(settings: Bounds, nodes: readonly NodeId[]): Pro
   }
 }
 
-/** The log of a node that goes, and those before it. */
+/** Removes the log of a removed node, with its older files. */
 export async function removeLogs(settings: Bounds, node: NodeId): Promise<void> {
   const path = nodeLog(settings, node);
   const names: string[] = await readdir(dirname(path)).catch(() => []);

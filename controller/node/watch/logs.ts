@@ -1,6 +1,6 @@
 /**
- * A node's log as a stream: what is there of it and of the logs before it, or the last lines of that, and on request what
- * comes. A log that is full is copied to the next name and begins anew in place, so that its descriptor stays the right one.
+ * Streams a node's log: the log and its older files, or their last lines, and on request new output. A full log is
+ * copied to the next name and truncated in place, so that its descriptor stays valid.
  */
 import { watch } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -21,9 +21,9 @@ export interface LogRequest {
 }
 
 const PIECE_BYTES = 64 * KIB;
-/** A line's time of day is among so many bytes. */
+/** Enough bytes to contain a line's time, which makes them unique. */
 const MARK_BYTES = 256;
-/** A follow looks again at least this often, should the file system keep an event to itself. */
+/** A follow checks at least this often, in case the file system misses an event. */
 const LOOK_AGAIN_MS = 1000;
 
 type Send = (data: Buffer) => Promise<void>;
@@ -35,7 +35,7 @@ export async function followLog(settings: Settings, id: NodeId, request: LogRequ
   try {
     file = await open(path);
   } catch (error) {
-    // A node that has not been started yet has said nothing.
+    // A node that was never started has no log.
     if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !request.follow) return;
     throw error;
   }
@@ -44,7 +44,7 @@ export async function followLog(settings: Settings, id: NodeId, request: LogRequ
     while (request.follow && !request.signal.aborted && request.isThere()) {
       await nextChange(path, request.signal);
       if (!(await cursor.isIn(file))) {
-        // It has begun anew: what had not been seen of it is in the copy, unless a person has emptied it.
+        // The log was truncated: the unsent rest is in the copy, unless a person has emptied the log.
         await withFile(before, async (copy) => {
           if (await cursor.isIn(copy)) await cursor.send(copy, send, request.signal);
         });
@@ -57,7 +57,10 @@ export async function followLog(settings: Settings, id: NodeId, request: LogRequ
   }
 }
 
-/** How far a log is sent, and the last bytes before: by them a log that has begun anew is told, however long it is already. */
+/**
+ * Position up to which a log was sent, and the last bytes before it: they show whether the log was truncated, however
+ * long it is again.
+ */
 class Cursor {
   #before = Buffer.alloc(0);
 
@@ -86,7 +89,10 @@ class Cursor {
   }
 }
 
-/** Sends what is asked for of the log and of those before it, `older` with the newest first; returns how far the log is sent. */
+/**
+ * Sends the requested part of the log and of its older files (`older`: newest first). Returns the position reached in
+ * the log.
+ */
 async function sendPast(
   file: FileHandle,
   older: readonly string[],
@@ -114,7 +120,7 @@ async function sendPast(
   return cursor;
 }
 
-/** Does nothing where there is no such file. */
+/** Does nothing if there is no such file. */
 async function withFile(path: string, work: (file: FileHandle) => Promise<void>): Promise<void> {
   const file = await open(path).catch(() => undefined);
   if (file === undefined) return;
@@ -125,7 +131,7 @@ async function withFile(path: string, work: (file: FileHandle) => Promise<void>)
   }
 }
 
-/** Reads backwards, piece by piece, until enough line ends have been seen; `missing`: lines that the file does not have. */
+/** Reads backwards until enough line ends were seen. `missing`: number of lines that the file lacks. */
 async function startOfLastLines(
   file: FileHandle,
   size: number,

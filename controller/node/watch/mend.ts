@@ -1,7 +1,6 @@
 /**
- * The part of the reconcile loop that runs while the controller does: joins nodes to the network again that were cut off
- * from it, and starts nodes whose start had failed for a cause that they share with all others, or because the machine
- * had run out of something, once that has gone.
+ * The part of reconcile that runs all the time: reconnects nodes to the network, and starts nodes whose start failed
+ * for a shared cause or for lack of a resource of the machine, once that is over.
  */
 import { toNexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
@@ -10,7 +9,7 @@ import type { NodeRecord } from '../../store/port/store.js';
 import type { NodeService } from '../service.js';
 import { isListening, isWaiting } from '../state.js';
 
-/** After a start that failed before the next one. */
+/** Minimum between a failed start and the next one. */
 const START_PERIOD_MS = 10_000;
 
 export class NodeMender {
@@ -19,7 +18,7 @@ export class NodeMender {
 
   constructor(private readonly service: NodeService) {}
 
-  /** Every NETWORK_PERIOD_MS. */
+  /** Called every NETWORK_PERIOD_MS. */
   async tick(signal: AbortSignal): Promise<void> {
     const { registry, causes, clock, hostRoom } = this.service.context;
     const linked = registry.list().filter(({ status }) => isListening(status));
@@ -35,7 +34,7 @@ export class NodeMender {
     );
   }
 
-  /** Under the node's lock: it may be stopping, which takes its link away. */
+  /** Under the node's lock: a stop in progress removes the link. */
   async #relink({ id, name }: NodeRecord, signal: AbortSignal): Promise<void> {
     const { registry, hostings, events, log } = this.service.context;
     try {

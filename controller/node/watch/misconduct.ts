@@ -1,15 +1,15 @@
 /**
- * Agents that say what can't be true: counted for each node, told as an event now and then, and a warning for as long as
- * it goes on. What they said is dropped; nothing else is held against the node, whose agent may only be out of date.
+ * Agents that send impossible data: counted per node, reported as an event now and then, and shown as a warning while
+ * it continues. The data is dropped; nothing else happens to the node, whose agent may only be out of date.
  */
 import type { Clock } from '../../../shared/async/clock.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { plainText } from '../../../shared/plain-text.js';
 import type { EventLog } from '../../events/log.js';
 
-/** Between two events of one node: an agent may say nonsense thousands of times a second. */
+/** Minimum between two events of a node: an agent may send nonsense thousands of times per second. */
 const EVENT_PERIOD_MS = 60_000;
-/** Without further nonsense the warning ends. */
+/** The warning ends after this time without further nonsense. */
 const WARNED_FOR_MS = 60_000;
 
 interface Record {
@@ -57,7 +57,7 @@ export class Misconduct {
     ];
   }
 
-  /** Its agent is a new one: what an earlier one said is counted, and no longer warned of. */
+  /** Call for a new agent: faults of the earlier one stay counted, but are no longer warned of. */
   beginAnew(node: NodeId): void {
     const record = this.#records.get(node);
     if (record !== undefined) record.lastAt = -Infinity;

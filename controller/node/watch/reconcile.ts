@@ -12,7 +12,7 @@ import type { NodeContext } from '../context.js';
 import type { NodeService } from '../service.js';
 import { dismantle } from '../life/take-down.js';
 
-/** What shall become of a node: pure, from its record and what the host shows. */
+/** What a restarted controller does with a node. Pure: depends on its record and on what the host shows. */
 export type BootPlan = 'adopt' | 'erase' | 'finish-stop' | 'start' | 'fail' | 'leave';
 
 export function planBoot(node: NodeRecord, isRunning: boolean, isSameBoot: boolean): BootPlan {
@@ -20,7 +20,7 @@ export function planBoot(node: NodeRecord, isRunning: boolean, isSameBoot: boole
     case 'Removing':
       return 'erase';
     case 'Creating':
-      // A first creation that nobody was told of is undone; a later start is done again.
+      // Undo a creation that nobody was told about; repeat a later start.
       return node.receiptKey === '' ? 'erase' : 'start';
     case 'Stopping':
       return node.desired === 'running' ? 'start' : 'finish-stop';
@@ -81,7 +81,7 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
       return;
     case 'start':
       await dismantle(context, node);
-      // Through Stopped: the transitions know no short cut from a dead container to a new one.
+      // Move through Stopped: a dead container has no direct transition to a new one.
       await context.registry.update(node.id, { status: 'Stopped', hosting: ended(node.hosting) });
       await service.startLocked(context.registry.expect(node.id), signal);
       return;
@@ -91,8 +91,8 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
 }
 
 /**
- * Commands whose input and output went with an earlier controller: nobody can hear them or end them by a key any more,
- * and whoever waited for them was told that they are cut off.
+ * Ends commands whose input and output were lost with an earlier controller. Nobody can read or interrupt them any
+ * more, and their callers were told that they are cut off.
  */
 async function endOrphans({ hostings, events, log }: NodeContext, node: NodeRecord): Promise<void> {
   const { runtime } = hostings.of(node);
@@ -109,14 +109,13 @@ async function endOrphans({ hostings, events, log }: NodeContext, node: NodeReco
   }
 }
 
-/** The start waits for them. */
+/** Short, because the controller's start waits for them. */
 const ORPHAN_GRACE_MS = 5000;
 const MOST_SHOWN = 200;
 
 /**
- * Resolves when the agent has been heard, which it is after it has told its free room, or when it has been silent for so
- * long that the watch has its own opinion: who asks for room as soon as the controller is up must not meet nodes that
- * seem full.
+ * Resolves when the agent has been heard (its free room is then known), or has been silent for so long that the watch
+ * judges it. Otherwise a caller who needs room right after the start would find nodes that seem full.
  */
 function nextHeartbeat({ registry, hostings }: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
@@ -133,8 +132,8 @@ function nextHeartbeat({ registry, hostings }: NodeContext, node: NodeRecord, si
 }
 
 /**
- * Containers, links and runtime folders with our names that no node in the store has. Volumes are never guessed at.
- * One that can't be removed must not keep the nodes waiting: the next start finds it again.
+ * Removes containers, links and runtime folders of this instance that belong to no node in the store, and no volumes.
+ * One that can't be removed does not delay the nodes: the next start finds it again.
  */
 async function removeLeftovers(service: NodeService, known: ReadonlySet<NodeId>): Promise<void> {
   const { hostings, registry, settings, log } = service.context;

@@ -1,11 +1,14 @@
-/** A node's volume as its agent last told it. Pure. What comes from an agent is checked: a node's root can speak for it. */
+/**
+ * The condition of a node's volume, as its agent reported it last. Pure. Reports are checked: root in a node can forge
+ * them.
+ */
 import { NexusError } from '../../../shared/errors.js';
 import { VOLUME_OK, VOLUME_STATES, type VolumeCondition, type VolumeState } from '../../../shared/volume-state.js';
 import type { AgentView } from '../registry.js';
 
 const MAX_REASON_CHARACTERS = 200;
 
-/** Agents that tell nothing do not try their volume: it is taken for well. */
+/** A volume counts as healthy if its agent reports nothing about it: such agents do not test it. */
 export function conditionOf(agent: Pick<AgentView, 'report'> | undefined): VolumeCondition {
   const { volumeState = '', volumeReason = '' } = agent?.report ?? {};
   if (volumeState === '') return VOLUME_OK;
@@ -14,10 +17,16 @@ export function conditionOf(agent: Pick<AgentView, 'report'> | undefined): Volum
   return { state, reason };
 }
 
-/** Whether new chunks may be planned on it. A full one has no room, which the figures say more exactly. */
+/**
+ * Whether new chunks may be placed on it. A full volume is not excluded: its free room, which the figures show,
+ * decides.
+ */
 export const takesChunks = (state: VolumeState): boolean => state === 'ok' || state === 'full';
 
-/** A process that waits for a disk without an answer can't be killed: the node would be gone. Code: failed_precondition. */
+/**
+ * Rejects ending a node whose volume hangs: processes that wait for the disk can't be killed, so the node would be
+ * lost. Code: failed_precondition.
+ */
 export function assertMayEnd(node: string, { state }: VolumeCondition): void {
   if (state !== 'hung') return;
   throw new NexusError(

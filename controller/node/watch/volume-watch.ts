@@ -1,8 +1,8 @@
 /**
- * Watches the volumes under living agents: tells when one fails and when it is well again, and mends what a new mount
- * mends. A restart unmounts the file system, and the node's first stage checks it (repairing only what is safe) before it
- * mounts it again. Attempts are few and ever further apart; what they don't mend stays as it is, with its warning. What a
- * full disk has done is no fault of the volume: however often the disk fills up, its volumes are mended once it has room.
+ * Watches the volumes of living agents: reports when one fails and when it recovers, and restarts the node where that
+ * repairs it. A restart unmounts the file system, and the node's first stage checks it (repairing only what is safe)
+ * before it mounts it again. Attempts are few and at growing intervals; after the last one the warning stays. A full
+ * host disk is not the volume's fault: however often it fills up, volumes are repaired once it has room.
  */
 import { toNexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
@@ -12,24 +12,24 @@ import type { NodeService } from '../service.js';
 import { hasFigures } from '../state.js';
 import { conditionOf } from './volume-condition.js';
 
-/** Before each attempt; no more than these. */
+/** Wait before each attempt; there are no further attempts. */
 export const MEND_AFTER_MS: readonly number[] = [3000, 15_000, 60_000, 300_000];
-/** Well for so long: the next failure is a new one. */
+/** After this long in good condition the next failure counts as a new one. */
 const FORGIVEN_AFTER_MS = 600_000;
-/** A disk that was full so shortly before a volume failed, or later, explains the failure. */
+/** A host disk that was full this shortly before a volume failed, or later, explains the failure. */
 const EXPLAINED_FOR_MS = 5000;
-/** Attempts that count as made where the disk explains the failure: never given up, and not as fast as the first time. */
+/** Attempts counted as made when a full disk explains the failure: never given up, but slower than the first time. */
 const ATTEMPTS_WHEN_EXPLAINED = 1;
-/** An agent that says something else each time must not fill the event log. */
+/** Minimum between two events of a node: an agent whose reports keep changing must not fill the event log. */
 const EVENT_PERIOD_MS = 5000;
 
-/** What a restart mends: a disk that hangs would only keep the node from ending. */
+/** States that a restart can repair. With a hanging disk it would only keep the node from ending. */
 const isMendable = (state: VolumeState): boolean => state === 'read-only' || state === 'failing';
 
 interface Watched {
   announced: VolumeCondition;
   announcedAt: number;
-  /** Monotonic ms since when the condition is what it is. */
+  /** `since`: monotonic ms of the last change of `state`, or of the last attempt to repair it. */
   state: VolumeState;
   since: number;
   attempts: number;
@@ -72,13 +72,13 @@ export class VolumeWatch {
     if (condition.state !== 'ok' && this.#fullAt >= watched.since - EXPLAINED_FOR_MS)
       watched.attempts = Math.min(watched.attempts, ATTEMPTS_WHEN_EXPLAINED);
     await this.#announce(node, watched, condition, now);
-    // While no agent is heard a restart would only take the node away.
+    // While a shared cause silences agents, a restart would only take the node away.
     if (this.service.context.causes.current !== undefined) return;
     if (watched.isMending || !isMendable(condition.state) || node.desired !== 'running') return;
     const wait = MEND_AFTER_MS[watched.attempts];
-    // On a full disk the next write would end the same way.
+    // On a full host disk the next write would fail the same way.
     if (wait === undefined || now - watched.since < wait || !this.#hostHasRoom) return;
-    // Where copies can still be read one node goes after the other; the next tick looks again.
+    // Restart one node at a time while copies can still be read; the next tick checks again.
     if (isReadable(condition.state) && this.#mending.size > 0) return;
     this.#begin(node, watched);
   }
@@ -123,7 +123,7 @@ export class VolumeWatch {
     watched.isMending = true;
     const mending = this.#mend(node, watched).finally(() => {
       watched.isMending = false;
-      // What is bad from now on is so in spite of the attempt.
+      // Restart the clock: from here on the volume is bad despite the attempt.
       watched.since = this.service.context.clock.monotonic();
       this.#mending.delete(mending);
     });

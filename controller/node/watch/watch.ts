@@ -12,12 +12,12 @@ import type { NodeService } from '../service.js';
 import { isListening } from '../state.js';
 
 export const WATCH_PERIOD_MS = 500;
-/** After the bus said that a connection closed: how long the process is looked at before heartbeats take over. */
+/** How long to poll the process after the bus reported a closed connection; then heartbeats decide. */
 const DEATH_WATCH_MS = 250;
 const DEATH_POLL_MS = 2;
 /**
- * Whoever was heard so lately lives: the bus tells at once when a connection closes, and to look at the process of each
- * of a hundred nodes twice a second was a sixth of all that this process had to do at rest.
+ * A node heard from this recently counts as alive. The bus reports a closed connection at once, and checking the
+ * processes of a hundred nodes twice a second took a sixth of this process's load at rest.
  */
 const HEARD_LATELY_MS = 1.5 * HEARTBEAT_INTERVAL_MS;
 
@@ -85,7 +85,7 @@ export class NodeWatch implements BusListener {
     }
   }
 
-  /** One at a time for each node: heartbeats that come in a burst must not each report the same change. */
+  /** Judges each node once at a time: heartbeats that arrive in a burst must not each report the same change. */
   async #judge(id: NodeId): Promise<void> {
     if (this.#judging.has(id)) return;
     this.#judging.add(id);
@@ -108,7 +108,7 @@ export class NodeWatch implements BusListener {
     await registry.move(id, due, due === 'Running' ? '' : silence);
   }
 
-  /** The advisory comes some milliseconds before or after the last of the container is gone. */
+  /** Polls, since the advisory arrives some milliseconds before or after the end of the container's last process. */
   async #watchDeath(id: NodeId): Promise<void> {
     const { registry, clock } = this.service.context;
     const deadline = clock.monotonic() + DEATH_WATCH_MS;

@@ -5,7 +5,7 @@ export class Repair0003 implements MigrationInterface {
   readonly name = 'Repair1795594000000';
 
   async up(runner: QueryRunner): Promise<void> {
-    // Not by TypeORM's addColumn, which makes a new table and copies all rows on SQLite.
+    // Not TypeORM's addColumn, which on SQLite makes a new table and copies all rows.
     await runner.query('ALTER TABLE nodes ADD COLUMN draining boolean NOT NULL DEFAULT false');
     await runner.query("ALTER TABLE replicas ADD COLUMN reason text NOT NULL DEFAULT ''");
     await runner.createTable(

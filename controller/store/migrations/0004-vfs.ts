@@ -14,7 +14,7 @@ export class Vfs0004 implements MigrationInterface {
 
   async up(runner: QueryRunner): Promise<void> {
     const isPostgres = runner.dataSource.options.type === 'postgres';
-    // Names and parents are in the order of their bytes everywhere, which is SQLite's own.
+    // Names and parents sort in byte order on both databases, as is SQLite's default.
     const byBytes = isPostgres ? { collation: 'C' } : {};
     await runner.query("ALTER TABLE files ADD COLUMN kind text NOT NULL DEFAULT 'raw'");
     await runner.query('ALTER TABLE uploads ADD COLUMN reserved bigint NOT NULL DEFAULT 0');
@@ -22,7 +22,7 @@ export class Vfs0004 implements MigrationInterface {
     await runner.query("ALTER TABLE uploads ADD COLUMN entry_name text NOT NULL DEFAULT ''");
     await runner.query('ALTER TABLE uploads ADD COLUMN overwrite boolean NOT NULL DEFAULT false');
     await runner.query('CREATE INDEX files_owner ON files (owner, kind, created_at, id)');
-    // The few that are not ready: uploads, and what readers still have.
+    // Only the few retired files, whose content readers still use.
     await runner.query("CREATE INDEX files_retired ON files (id) WHERE status = 'retired'");
     await runner.createTable(
       new Table({
@@ -56,7 +56,7 @@ export class Vfs0004 implements MigrationInterface {
         ],
       }),
     );
-    // Files of earlier versions count from now on.
+    // Counts the files of earlier versions.
     await runner.query(
       `INSERT INTO accounts (owner, used, reserved, created_at)
        SELECT owner, SUM(size), 0, MIN(created_at) FROM files WHERE status = 'ready' GROUP BY owner`,

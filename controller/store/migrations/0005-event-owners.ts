@@ -1,4 +1,7 @@
-/** Whose an event is, so that users may see those of their own files. Earlier ones stay for administrators alone. */
+/**
+ * Owners of events, so that users can read those of their own files. Earlier events stay visible to administrators
+ * only.
+ */
 import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 export class EventOwners0005 implements MigrationInterface {

@@ -1,4 +1,4 @@
-/** Everything that is kept, to be written down page by page and to be put back. */
+/** Reads out everything that is stored, page by page, and puts it back. */
 import type { EntryId, FileId } from '../../../shared/ids.js';
 import type { Account, EntryRecord } from './fs.js';
 import type { ChunkRecord, FileRecord, NodeRecord } from './store.js';
@@ -10,7 +10,7 @@ export interface ArchivedFile {
 }
 
 export type ArchivedEntry = Omit<EntryRecord, 'size'>;
-/** Sums follow from the files. */
+/** Without the sums, which follow from the files. */
 export type ArchivedAccount = Pick<Account, 'owner' | 'limit' | 'createdAt'>;
 
 export interface ArchiveContent {
@@ -21,18 +21,18 @@ export interface ArchiveContent {
 }
 
 export interface ArchiveStore {
-  /** Grows with every write: the same number means that nothing has changed. */
+  /** Grows with every write: an equal number means that nothing has changed. */
   revision(): number;
   accounts(): Promise<readonly ArchivedAccount[]>;
-  /** In order of id, above `after` ('' for the start); those in a user's tree, not what is being removed. */
+  /** Entries in order of id, above `after` ('' for the start), including those that are being removed. */
   entries(after: EntryId | '', limit: number): Promise<readonly ArchivedEntry[]>;
   /** As `entries`. */
   files(after: FileId | '', limit: number): Promise<readonly ArchivedFile[]>;
-  /** Nothing is stored, and nothing being uploaded or removed. */
+  /** Whether nothing is stored, being uploaded or being removed. */
   isEmpty(): Promise<boolean>;
   /**
-   * Puts all of it in, in one transaction, and adds the files to their owners' accounts.
-   * Code: already_exists (a part of it is there).
+   * Inserts everything in one transaction, and adds the files to their owners' accounts. Code: already_exists (for any
+   * part).
    */
   restore(content: ArchiveContent): Promise<void>;
 }

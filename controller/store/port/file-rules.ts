@@ -1,4 +1,4 @@
-/** Rules of files that every store keeps, whatever it is made of. */
+/** Rules of files that every implementation of the store keeps. */
 import { NexusError } from '../../../shared/errors.js';
 import { CHUNK_SIZE_BYTES } from '../../../shared/limits.js';
 import type { ChunkRecord } from './store.js';
@@ -13,8 +13,8 @@ export const movedMeanwhile = (chunk: string): NexusError =>
   new NexusError('aborted', `chunk ${chunk} was stored or placed elsewhere meanwhile; ask for a grant again`);
 
 /**
- * What a chunk of an upload takes at most: its part of the size that was announced, or a full chunk where none was, or
- * more comes than that.
+ * Maximum size of a chunk of an upload: its part of the announced size, or a full chunk if no size was announced or the
+ * upload exceeds it.
  */
 export function announcedBytes(expectedSize: number, index: number): number {
   const rest = expectedSize - index * CHUNK_SIZE_BYTES;
@@ -22,8 +22,8 @@ export function announcedBytes(expectedSize: number, index: number): number {
 }
 
 /**
- * Every chunk is there, all but the last are full, and their sizes add up.
- * Codes: failed_precondition, naming the first chunk that is wrong.
+ * Checks that every chunk is there, all but the last are full, and their sizes add up. Codes: failed_precondition,
+ * naming the first wrong chunk.
  */
 export function checkComplete(
   chunks: readonly ChunkRecord[],

@@ -1,4 +1,4 @@
-/** Rules of the virtual file system that every store keeps, whatever it is made of. Pure. */
+/** Rules of the virtual file system that every implementation of the store keeps. Pure. */
 import { NexusError } from '../../../shared/errors.js';
 import type { EntryRecord, Names, Sums } from './fs.js';
 import type { FileKind } from './store.js';
@@ -34,7 +34,7 @@ export const notEmpty = (names: Names): NexusError =>
 export const folderGone = (name: string): NexusError =>
   new NexusError('not_found', `the folder that ${name} was to be in was removed meanwhile; upload it to another place`);
 
-/** A file of the virtual file system that nobody has given a path. */
+/** Rejects a file of the virtual file system without a path. */
 export const assertPlaced = (kind: FileKind, parentId: string): void => {
   if (kind === 'raw' || parentId !== '') return;
   throw new NexusError('failed_precondition', 'the upload has no path yet; place it before its commit');
@@ -49,7 +49,7 @@ export const fileMeanwhile = (name: string): NexusError =>
 export const isContent = (id: string): NexusError =>
   new NexusError('failed_precondition', `file ${id} is the content of a path; remove that: nexus fs rm PATH`);
 
-/** `found` is what `find` gives for the path. */
+/** Returns the entry at `path`; `found` is the result of `find` for it. */
 export function expectEntry(found: readonly EntryRecord[], path: Names): EntryRecord {
   assertWayIsFolders(found, path);
   const last = found[path.length - 1];
@@ -57,7 +57,7 @@ export function expectEntry(found: readonly EntryRecord[], path: Names): EntryRe
   return last;
 }
 
-/** The folder at the path; undefined is the topmost one. */
+/** Returns the folder at the path; undefined is the topmost folder. */
 export function expectFolder(found: readonly EntryRecord[], path: Names): EntryRecord | undefined {
   assertWayIsFolders(found, path);
   if (found.length < path.length) throw noFolder(path.slice(0, found.length + 1));
@@ -66,15 +66,15 @@ export function expectFolder(found: readonly EntryRecord[], path: Names): EntryR
   return last;
 }
 
-/** Nothing can be below a file. */
+/** Rejects a path that leads through a file. */
 export function assertWayIsFolders(found: readonly EntryRecord[], path: Names): void {
   const last = found.at(-1);
   if (last?.type === 'file' && found.length < path.length) throw fileInTheWay(path.slice(0, found.length));
 }
 
 /**
- * Whether `source` may become `to`. `onTheWay` are the entries along the new path, the entry that is there included;
- * `isTargetEmpty` counts only where that is a folder.
+ * Checks whether `source` may become `to`. `onTheWay`: entries along the new path, including an existing one at its
+ * end; `isTargetEmpty` only matters if that one is a folder.
  */
 export function assertMayMove(
   source: EntryRecord,
@@ -99,7 +99,7 @@ export function assertMayMove(
   if (!options.overwrite) throw somethingAt(to, 'file');
 }
 
-/** Whether the account may hold `used + reserved` after a change that adds to it. `limit` 0: none. */
+/** Checks a change that adds to an account: it may hold `used + reserved` afterwards. `limit` 0: no limit. */
 export function assertWithinQuota(
   owner: string,
   after: { readonly used: number; readonly reserved: number },

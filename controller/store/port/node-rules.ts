@@ -1,4 +1,4 @@
-/** What holds for nodes in any implementation of the store. */
+/** Rules and errors of nodes that every implementation of the store shares. */
 import { NexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
 

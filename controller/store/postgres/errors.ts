@@ -1,4 +1,4 @@
-/** What PostgreSQL's SQLSTATEs, and failures to reach it, mean to Nexus: one table, matched by code and never by text. */
+/** Maps PostgreSQL's SQLSTATEs and connection failures to Nexus codes. One table, matched by code and never by text. */
 import { QueryFailedError, QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError } from 'typeorm';
 import { NexusError, type ErrorCode } from '../../../shared/errors.js';
 
@@ -13,7 +13,7 @@ const UNREACHABLE: Meaning = {
 };
 const BROKEN: Meaning = { code: 'unavailable', says: 'the connection to the server broke; try again' };
 
-/** By SQLSTATE or errno; others fall back on their class, the first two characters. */
+/** By SQLSTATE or errno; unlisted ones use the entry of their class, the first two characters. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   '23505': { code: 'already_exists', says: 'it exists already' },
   '25006': { code: 'permission_denied', says: 'the server takes no writes; is it a standby?' },
@@ -45,15 +45,15 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   EPIPE: BROKEN,
 };
 
-/** A thrown value of the driver (bare or wrapped by TypeORM) as a NexusError; others pass unchanged. */
+/** Translates a value thrown by the driver (bare or wrapped by TypeORM) into a NexusError; returns others unchanged. */
 export function translatePostgresError(thrown: unknown, name: string): unknown {
   const cause: unknown = thrown instanceof QueryFailedError ? thrown.driverError : thrown;
   if (cause instanceof NexusError) return cause;
   const code = codeOf(cause);
-  // TypeORM takes the connection of work in progress away when it breaks, and says only that.
+  // When a connection breaks, TypeORM releases its runner under running work, and reports only that.
   const isTaken =
     thrown instanceof QueryRunnerAlreadyReleasedError || thrown instanceof QueryRunnerProviderAlreadyReleasedError;
-  // The server gives every error of a statement a code: one without is the client's word that the connection is gone.
+  // The server's errors always have a code. Without one the error is the client's: the connection is gone.
   const meaning =
     isTaken || (code === '' && thrown instanceof QueryFailedError)
       ? BROKEN

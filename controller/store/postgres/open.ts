@@ -1,7 +1,7 @@
 /**
  * PostgreSQL: one schema of a database, one connection that writes and a few that read.
  *
- * Whoever writes has the lock of the schema, because both are of one session: see postgres-session.ts.
+ * The writing session also holds the schema's lock, so that a writer always has it: see session.ts.
  */
 import { readFile, stat } from 'node:fs/promises';
 import type pg from 'pg';
@@ -18,25 +18,25 @@ import { migrate, TypeormDatabase, type Tables } from '../typeorm/database.js';
 export interface PostgresLocation {
   /** postgresql://USER@HOST[:PORT]/DATABASE, without a password. */
   readonly url: string;
-  /** Its owner alone may read it; undefined: the server asks for none. */
+  /** Readable by its owner only; undefined: the server requires no password. */
   readonly passwordFile: string | undefined;
-  /** Made when it is not there. Lower-case letters, digits and "_" only. */
+  /** Created if missing. Lower-case letters, digits and "_" only. */
   readonly schema: string;
-  /** Called once, when another controller has taken the schema after this one had lost its session. */
+  /** Called once if this controller lost its session and another one has taken the schema. */
   readonly lost?: (error: NexusError) => void;
   /** See PostgresTransactions. */
   readonly outcomeTimeoutMs?: number;
 }
 
-/** Longer than the wait for the lock, twice: a writer may stand behind the renewal of the session. */
+/** Twice the wait for the lock, and more: a writer may queue behind the renewal of the session. */
 const CONNECT_TIMEOUT_MS = 15_000;
-/** No statement of ours takes a second on a million chunks; a server that hangs must not take the controller along. */
+/** No statement of ours takes a second on a million chunks; a hanging server must not block the controller. */
 const STATEMENT_TIMEOUT_MS = 60_000;
-/** The server ends a statement before; without an answer by then the server or the way to it is gone. */
+/** The server aborts a statement earlier; without an answer by then the server or the network is gone. */
 const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5000;
-/** A connection whose other end vanished without a word is found out within seconds. */
+/** Detects within seconds that the other end of a connection has silently gone. */
 const KEEP_ALIVE_AFTER_MS = 10_000;
-/** Statements are short; more would only wait for the same disk. */
+/** Statements are short; more connections would only wait for the same disk. */
 const READING_CONNECTIONS = 4;
 /** Opens (and migrates) the schema. Codes: see `openDatabase`. */
 export async function openPostgres(location: PostgresLocation, tables: Tables, log: Logger): Promise<TypeormDatabase> {
@@ -91,7 +91,7 @@ interface SourceSpec {
   readonly password: string | undefined;
   readonly schema: string;
   readonly tables: Tables;
-  /** Undefined: for reading. */
+  /** Undefined for reading connections. */
   readonly session: WritingSession | undefined;
   readonly log: Logger;
 }
@@ -102,7 +102,7 @@ function dataSourceOptions({ server, password, schema, tables, session, log }: S
   const parameters = {
     search_path: `"${schema}"`,
     statement_timeout: STATEMENT_TIMEOUT_MS,
-    // What is acknowledged is on disk, whatever the server's default.
+    // Acknowledged commits are on disk, whatever the server's default.
     synchronous_commit: 'on',
     default_transaction_read_only: isWriter ? 'off' : 'on',
   };
@@ -128,7 +128,7 @@ function dataSourceOptions({ server, password, schema, tables, session, log }: S
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
       query_timeout: ANSWER_TIMEOUT_MS,
-      // An idle writer keeps its session: it is what holds the lock.
+      // An idle writer keeps its session, because the session holds the lock.
       idleTimeoutMillis: isWriter ? 0 : 60_000,
       ...(isWriter ? { onConnect: (client: pg.Client) => session.begin(client) } : {}),
     },
@@ -139,7 +139,9 @@ function dataSourceOptions({ server, password, schema, tables, session, log }: S
   };
 }
 
-/** Names sort by their bytes, as on SQLite: listings and their pages must not depend on the server's locale. */
+/**
+ * Checks that names sort in byte order, as on SQLite: listings and their pages must not depend on the server's locale.
+ */
 async function assertFit(source: DataSource, name: string, log: Logger): Promise<void> {
   const [found] = await source.query<{ collation: string; encoding: string; fsync: string }[]>(
     `SELECT datcollate AS "collation", pg_encoding_to_char(encoding) AS "encoding", current_setting('fsync') AS "fsync"

@@ -1,8 +1,8 @@
 /**
- * The driver's pool, with two things added. A connection that was not had in time fails with a code: the driver gives its
- * own time-outs none, and they could not be told from defects. And a connection always has somebody who hears of its end:
- * the pool stops listening when it hands one out and the receiver begins a moment later, and an end that is read in
- * between (in the same bytes as the answer that made it ready) would end the process.
+ * The driver's pool with two additions. A connection that can't be had in time fails with a code: the driver gives its
+ * own time-outs none, so they would look like defects. And a connection always has a listener for its end: the pool
+ * removes its own when it gives a connection to a caller, who adds one a moment later; an end that is read in between
+ * (in the same bytes as the answer that made it ready) would end the process.
  */
 import pg from 'pg';
 import { NexusError } from '../../../shared/errors.js';
@@ -12,7 +12,7 @@ type OnConnected = (error: Error | undefined, client: pg.PoolClient | undefined,
 class CodedPool extends pg.Pool {
   constructor(config?: pg.PoolConfig) {
     super(config);
-    // Nothing is lost by it: what is asked of a broken connection fails, and the pool takes none back.
+    // Nothing is lost: requests on a broken connection fail, and the pool takes none back.
     this.on('connect', (client) => client.on('error', () => undefined));
   }
 
@@ -32,5 +32,5 @@ const coded = (error: Error): Error =>
     ? error
     : new NexusError('unavailable', 'PostgreSQL gave no connection in time; try again', {}, { cause: error });
 
-/** For TypeORM's `driver`. A copy would load what the driver only offers. */
+/** For TypeORM's `driver`. Inherits from pg, because a copy would load pg's optional parts. */
 export const postgresDriver: unknown = Object.create(pg, { Pool: { value: CodedPool } });

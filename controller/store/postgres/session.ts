@@ -1,7 +1,7 @@
 /**
- * The one session that writes to a schema of PostgreSQL. It holds an advisory lock for as long as it lives, so that a
- * second controller is refused; and a session that takes the place of a broken one has the lock before its first
- * transaction. It is renewed at once, not at the next write: an idle controller must not be without the lock.
+ * The only session that writes to a schema of PostgreSQL. It holds an advisory lock while it lives, so that a second
+ * controller is refused. A session that replaces a broken one takes the lock before its first transaction, and at once
+ * instead of at the next write: an idle controller must not be without the lock.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
@@ -9,9 +9,9 @@ import type { DataSource } from 'typeorm';
 import { NexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 
-/** The session of a controller that was killed ends at once; one that is in the middle of a commit a moment later. */
+/** The session of a killed controller ends at once, or just after a commit in progress. */
 const LOCK_TIMEOUT_MS = 5000;
-/** Between attempts to reach a server that is away. */
+/** Interval between attempts to reach a server that is away. */
 const RENEWAL_PERIOD_MS = 500;
 /** First key of our advisory locks, which are one namespace for all programs of a database: "nexu". */
 const LOCK_CLASS = 0x6e657875;
@@ -26,12 +26,16 @@ export class WritingSession {
     private readonly lost: (error: NexusError) => void = () => undefined,
   ) {}
 
-  /** What a new connection does before its first transaction. Code: already_exists (another controller has the lock). */
+  /**
+   * Prepares a new connection before its first transaction: takes the lock and makes the schema if it is missing. Code:
+   * already_exists (another controller has the lock).
+   */
   async begin(client: pg.Client): Promise<void> {
-    // What this controller knows is stale, even if the other one has gone again.
+    // Another controller had the lock, so what this one knows is stale, even if the other has gone again.
     if (this.#loss !== undefined) throw this.#loss;
     await takeLock(client, this.schema);
-    // Asked first: creating wants a right on the database that whoever prepared the schema need not have given.
+    // Checked first: CREATE SCHEMA needs a right on the database, which this user may lack if the schema was prepared
+    // for it.
     const { rows } = await client.query<{ there: boolean }>('SELECT to_regnamespace($1) IS NOT NULL AS there', [
       this.schema,
     ]);
@@ -39,7 +43,7 @@ export class WritingSession {
     client.once('end', () => void this.#renew());
   }
 
-  /** From now on a session that breaks is renewed. */
+  /** Renews broken sessions from now on. */
   keep(source: DataSource): void {
     this.#source = source;
   }

@@ -1,9 +1,9 @@
 /**
- * Transactions of the PostgreSQL connection that writes.
+ * Transactions of PostgreSQL's writing connection.
  *
- * The server's answers count, not TypeORM's memory of them: a COMMIT of a failed transaction is answered with "ROLLBACK",
- * without an error. And a connection that breaks within a COMMIT leaves open whether it was done: the server, which keeps
- * the fate of each transaction, is asked by the next session, and only where it can't be reached the outcome stays unknown.
+ * The server's answers count, not TypeORM's own count of transactions: the COMMIT of a failed transaction is answered
+ * with "ROLLBACK", without an error. If a connection breaks during a COMMIT, its outcome is open: the next session asks
+ * the server, which keeps the outcome of each transaction. Only if the server can't be reached does it stay unknown.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
@@ -11,7 +11,7 @@ import { QueryFailedError, type DataSource } from 'typeorm';
 import { NexusError } from '../../../shared/errors.js';
 import type { Transaction, Transactions } from '../typeorm/write-queue.js';
 
-/** Writers wait meanwhile, and couldn't write either: a server that restarts is back by then. */
+/** Other writers wait meanwhile, and could not write anyway; a restarting server is back by then. */
 const OUTCOME_TIMEOUT_MS = 10_000;
 const OUTCOME_POLL_MS = 200;
 const ROLLBACK_TIMEOUT_MS = 5000;
@@ -25,7 +25,7 @@ class Unanswered {
 }
 
 export class PostgresTransactions implements Transactions {
-  /** `outcomeTimeoutMs`: how long the fate of an unanswered COMMIT is asked for. */
+  /** `outcomeTimeoutMs`: how long to ask for the outcome of an unanswered COMMIT. */
   constructor(
     private readonly source: DataSource,
     private readonly outcomeTimeoutMs = OUTCOME_TIMEOUT_MS,
@@ -49,7 +49,7 @@ export class PostgresTransactions implements Transactions {
     }
   }
 
-  /** The one connection is free again when it returns, so that the transaction's fate can be asked of the next. */
+  /** Releases the only connection before it returns, so that the next one can ask for the transaction's outcome. */
   async #attempt<Result>(
     work: (transaction: Transaction) => Promise<Result>,
   ): Promise<{ readonly result: Result; readonly unanswered: Unanswered | undefined }> {
@@ -75,7 +75,7 @@ export class PostgresTransactions implements Transactions {
   async #fateOf(transaction: string): Promise<'committed' | 'aborted' | 'unknown'> {
     const deadline = performance.now() + this.outcomeTimeoutMs;
     do {
-      // A new session has the schema's lock, which the broken one has let go with its end: its fate is settled by then.
+      // A new session has the schema's lock, which the broken one released at its end: the outcome is final by then.
       const rows = await this.source
         .query<{ fate: string | null }[]>('SELECT txid_status($1) AS "fate"', [transaction])
         .catch(() => undefined);
@@ -95,20 +95,21 @@ async function commit(client: pg.PoolClient): Promise<Unanswered | undefined> {
     if (command !== 'COMMIT') throw rolledBack();
     return undefined;
   } catch (error) {
-    // What the server refuses in a session that goes on is undone; and what has written nothing has no fate.
+    // If the server answered with an error and the session goes on, the transaction is undone. Without an id it wrote
+    // nothing, so there is no outcome to find out.
     const isAnswered = error instanceof NexusError || client.getTransactionStatus() === 'I';
     if (isAnswered || id === undefined || id === null) throw error;
     return new Unanswered(id, error);
   }
 }
 
-/** As TypeORM does it, whose failures the adapter translates. */
+/** Wraps errors as TypeORM does, because the adapter translates those. */
 const ask = <Row extends pg.QueryResultRow>(client: pg.PoolClient, sql: string): Promise<pg.QueryResult<Row>> =>
   client.query<Row>(sql).catch((error: unknown) => {
     throw new QueryFailedError(sql, [], error as Error);
   });
 
-/** A connection goes back to the pool without a transaction, or not at all. */
+/** Returns a connection to the pool without an open transaction, or closes it. */
 async function leaveClean(client: pg.PoolClient): Promise<void> {
   if (client.getTransactionStatus() === 'I') return;
   const rollback: pg.QueryConfig & { query_timeout: number } = { text: 'ROLLBACK', query_timeout: ROLLBACK_TIMEOUT_MS };

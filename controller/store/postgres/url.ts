@@ -1,9 +1,9 @@
-/** The address of a PostgreSQL database, as libpq writes it; what would be ignored silently is refused. */
+/** Parses the address of a PostgreSQL database in libpq's form; rejects parameters that would be ignored silently. */
 import { readFileSync } from 'node:fs';
 import { NexusError } from '../../../shared/errors.js';
 
 export interface PostgresServer {
-  /** A name, an address, or the folder of a Unix socket. */
+  /** A host name, an address, or the folder of a Unix socket. */
   readonly host: string;
   readonly port: number;
   readonly user: string;
@@ -56,7 +56,7 @@ function certificate(path: string): string {
   }
 }
 
-/** The URL itself is not repeated: it might hold a password. */
+/** Does not repeat the URL, which could contain a password. */
 const wrong = (why: string, cause?: unknown): NexusError =>
   new NexusError(
     'invalid_argument',

@@ -1,4 +1,4 @@
-/** What SQLite's result codes mean to Nexus: one table, matched by the driver's code and never by text. */
+/** Maps SQLite's result codes to Nexus codes. One table, matched by the driver's code and never by text. */
 import { statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { QueryFailedError } from 'typeorm';
@@ -10,7 +10,7 @@ interface Meaning {
   readonly says: string;
 }
 
-/** By primary result code; extended ones (SQLITE_IOERR_READ, ...) fall back on it. */
+/** By primary result code; extended ones (SQLITE_IOERR_READ, ...) use the entry of theirs. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   SQLITE_NOTADB: {
     code: 'data_loss',
@@ -37,7 +37,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   SQLITE_CONSTRAINT_PRIMARYKEY: { code: 'already_exists', says: 'it exists already' },
 };
 
-/** A thrown value of the driver (bare or wrapped by TypeORM) as a NexusError; others pass unchanged. */
+/** Translates a value thrown by the driver (bare or wrapped by TypeORM) into a NexusError; returns others unchanged. */
 export function translateSqliteError(thrown: unknown, path: string): unknown {
   const cause: unknown = thrown instanceof QueryFailedError ? thrown.driverError : thrown;
   const found = codeOf(cause);
@@ -48,7 +48,7 @@ export function translateSqliteError(thrown: unknown, path: string): unknown {
   return new NexusError(meaning.code, message, { sqlite_code: found }, { cause: thrown });
 }
 
-/** Files beside the database that can't be made or grown are a failure of the disk to SQLite, also for want of room. */
+/** Whether the disk is full: SQLite reports an I/O failure when it can't make or grow files beside the database. */
 function isFull(folder: string): boolean {
   try {
     const { bavail, bfree, bsize } = statfsSync(folder);

@@ -14,11 +14,11 @@ import { translateSqliteError } from './errors.js';
 import { SqliteTransactions } from './transactions.js';
 import { migrate, TypeormDatabase, type Tables } from '../typeorm/database.js';
 
-/** Wait for a lock that another program holds, ms: a backup tool's read lock passes in far less. */
+/** Time to wait for a lock of another program, ms: a backup tool releases its read lock far sooner. */
 const BUSY_TIMEOUT_MS = 2000;
 
 export interface SqliteLocation {
-  /** The database file; made, with mode 0600, when it is not there. Its folder must exist. */
+  /** The database file; created with mode 0600 if missing. Its folder must exist. */
   readonly path: string;
 }
 
@@ -46,7 +46,7 @@ export async function openSqlite({ path }: SqliteLocation, tables: Tables, log: 
     translate: (thrown) => translateSqliteError(thrown, path),
     close: async () => {
       await reader.destroy();
-      // The last connection to close moves the log into the database file.
+      // The last connection to close merges the log into the database file.
       if (writer.isInitialized) await writer.destroy();
     },
     erase: async () => {

@@ -1,9 +1,9 @@
 /**
- * Transactions of the SQLite connection that writes.
+ * Transactions of SQLite's writing connection.
  *
- * SQLite ends a transaction by itself when a statement fails for want of disk, memory or I/O. TypeORM then counts a
- * transaction that is gone, for good: what it later calls a commit is a savepoint's release, and is lost with the process.
- * So the connection itself is asked before each acknowledgement, and after a failure nothing of TypeORM's count is kept.
+ * SQLite ends a transaction by itself when a statement fails for lack of disk, memory or I/O. TypeORM then permanently
+ * counts a transaction that is gone: what it later calls a commit only releases a savepoint, and is lost with the
+ * process. So the connection itself is asked before each acknowledgement, and TypeORM's count is reset after a failure.
  */
 import type Sqlite from 'better-sqlite3';
 import type { DataSource } from 'typeorm';
@@ -14,7 +14,7 @@ import type { Transaction, Transactions } from '../typeorm/write-queue.js';
 /** The parts of TypeORM's driver for better-sqlite3 that this depends on. */
 interface Driver {
   readonly databaseConnection: Sqlite.Database;
-  /** The one runner of the connection, with TypeORM's count of transactions; made anew when there is none. */
+  /** The connection's only runner, with TypeORM's count of transactions; TypeORM makes a new one if it is undefined. */
   queryRunner: unknown;
 }
 
@@ -25,7 +25,7 @@ export class SqliteTransactions implements Transactions {
   ) {}
 
   async run<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result> {
-    // Closed by an earlier failure that could not be undone.
+    // Closed after an earlier failure that could not be undone.
     if (!this.source.isInitialized) await this.source.initialize();
     try {
       const runner = this.source.createQueryRunner();
@@ -62,7 +62,7 @@ export class SqliteTransactions implements Transactions {
     } catch (error) {
       this.log.warn({ err: error }, 'SQLite could not roll a write back; its connection is opened anew');
     }
-    // Also where closing fails it is opened anew: what failed first is what there is to tell.
+    // Reopen the connection even if closing fails; the first error is the one to report.
     if (this.#isOpen()) await this.source.destroy().catch(() => undefined);
   }
 }

@@ -1,4 +1,7 @@
-/** Accounts: what each user stores and holds reserved. Changed only within the transaction of what changes it. */
+/**
+ * Accounts: the bytes that each user stores and has reserved. Changed only in the transaction of the files or uploads
+ * concerned.
+ */
 import type { EntityManager } from 'typeorm';
 import { assertWithinQuota } from '../port/fs-rules.js';
 import type { Account } from '../port/fs.js';
@@ -36,8 +39,8 @@ export async function ensureAccount(manager: EntityManager, owner: string, now: 
 }
 
 /**
- * Adds to an account that is there. A change that adds in all is refused beyond the account's own limit or, where it has
- * none, `limit`; one that takes away never is. Code: resource_exhausted.
+ * Adds to an existing account. An increase is rejected beyond the account's own limit or, if it has none, `limit`; a
+ * decrease never is. Code: resource_exhausted.
  */
 export async function charge(
   manager: EntityManager,

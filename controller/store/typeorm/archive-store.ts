@@ -1,4 +1,4 @@
-/** Reading out and putting back whole tables. */
+/** Reads whole tables, and writes them back. */
 import type { EntityManager } from 'typeorm';
 import type { EntryId, FileId } from '../../../shared/ids.js';
 import type { ArchiveContent, ArchivedAccount, ArchivedEntry, ArchivedFile, ArchiveStore } from '../port/archive.js';
@@ -88,7 +88,7 @@ export class TypeormArchiveStore implements ArchiveStore {
 }
 
 async function restoreFiles(manager: EntityManager, files: readonly ArchivedFile[]): Promise<void> {
-  // Without reading back what the columns' defaults are: that is a condition of a thousand parts.
+  // Without reading the columns' defaults back, which would take a condition of a thousand parts.
   await manager
     .createQueryBuilder()
     .insert()

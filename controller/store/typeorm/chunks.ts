@@ -1,6 +1,6 @@
 /**
- * Rows of chunks and their copies: the steps that the transactions of file-store.ts are made of. SQL is what SQLite and
- * PostgreSQL both understand.
+ * Rows of chunks and their copies: the steps of the transactions in file-store.ts. The SQL is valid for both SQLite and
+ * PostgreSQL.
  */
 import { In, type EntityManager } from 'typeorm';
 import { NexusError } from '../../../shared/errors.js';
@@ -16,7 +16,7 @@ import type {
   ReplicaRecord,
 } from '../port/store.js';
 
-/** SQLite takes 32,766 variables in a statement; rows are written in groups well below that. */
+/** Well below the 32,766 variables that SQLite accepts in a statement. */
 const ROWS_PER_STATEMENT = 1000;
 
 type Moved = Parameters<FileStore['recordGrants']>[1]['moved'][number];
@@ -29,7 +29,7 @@ export async function chunksWhere(manager: EntityManager, fileId: FileId, condit
   return chunksOfRows(rows).get(fileId) ?? [];
 }
 
-/** Of each file those within its end. */
+/** Returns each file's chunks, without those beyond its end. */
 export async function chunksOfFiles(
   manager: EntityManager,
   files: readonly { readonly id: FileId; readonly chunksCount: number }[],
@@ -58,7 +58,7 @@ const chunkRows = (manager: EntityManager, condition: string): Promise<Row[]> =>
       ORDER BY file_id, chunk_index, node_id`,
   );
 
-/** In order, as the rows are. */
+/** Keeps the order of the rows. */
 function chunksOfRows(rows: readonly Row[]): Map<FileId, ChunkRecord[]> {
   const byId = new Map<ChunkId, ChunkRecord & { replicas: { nodeId: NodeId; state: ReplicaRow['state'] }[] }>();
   for (const row of rows) {
@@ -83,7 +83,7 @@ function chunksOfRows(rows: readonly Row[]): Map<FileId, ChunkRecord[]> {
   return byFile;
 }
 
-/** Parameter markers differ between the databases; a hex id needs none. */
+/** Parameter markers differ between the databases; a checked hex id can go into the statement itself. */
 export function checkedId(id: string): string {
   if (!/^[0-9a-f]+$/.test(id)) throw new NexusError('internal', 'an id that is not hex reached the store');
   return id;
@@ -146,13 +146,13 @@ export async function doomFile(manager: EntityManager, fileId: FileId): Promise<
   await manager.query(
     `UPDATE replicas SET state = 'deleting' WHERE chunk_id IN (SELECT id FROM chunks WHERE file_id = '${id}')`,
   );
-  // A chunk that never had, or no longer has, a copy is nobody's to delete.
+  // No agent has to delete a chunk without copies, so its row can go.
   await manager.query(
     `DELETE FROM chunks WHERE file_id = '${id}' AND NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)`,
   );
 }
 
-/** Of the given chunks, those without a copy that belong to no file any more. */
+/** Deletes those of the given chunks that have no copy and belong to no file (it is gone, or ends before them). */
 export async function forgetBareChunks(manager: EntityManager, ids: readonly ChunkId[]): Promise<void> {
   for (const part of parts([...new Set(ids)])) {
     await manager

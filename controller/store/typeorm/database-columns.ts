@@ -1,7 +1,7 @@
 /** Kinds of columns for entities, of types that SQLite and PostgreSQL both know. */
 import type { EntitySchemaColumnOptions } from 'typeorm';
 
-/** PostgreSQL hands 64-bit numbers out as text; sizes and times stay below 2^53. */
+/** PostgreSQL returns 64-bit numbers as text; sizes and times stay below 2^53. */
 export const bigint = (name: string): EntitySchemaColumnOptions => ({
   type: 'bigint',
   name,

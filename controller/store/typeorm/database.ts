@@ -1,10 +1,10 @@
 /**
- * A database under TypeORM, whichever it is: one connection that writes, others that read.
+ * A database under TypeORM, of either kind: one connection that writes, others that read.
  *
- * All TypeORM transactions of one SQLite data source share one connection, so a rollback would take concurrent, already
- * fulfilled writes with it: every write goes through one queue on the writing connection, on PostgreSQL too, so that what
- * a transaction has read holds until it ends. Reads have connections of their own and see committed rows only; each read
- * is one statement, hence one snapshot.
+ * All TypeORM transactions of one SQLite data source share one connection, so a rollback would also undo concurrent
+ * writes that were already acknowledged. So every write goes through one queue on the writing connection, also on
+ * PostgreSQL, where it means that what a transaction has read holds until it ends. Reads have connections of their own
+ * and see committed rows only; each read is one statement, hence one snapshot.
  */
 import type { DataSource, EntityManager, EntitySchema, MigrationInterface } from 'typeorm';
 import { NexusError } from '../../../shared/errors.js';
@@ -12,34 +12,34 @@ import type { Logger } from '../../../shared/log.js';
 import { hasUnknownOutcome } from '../port/store.js';
 import { WriteQueue, type Transactions } from './write-queue.js';
 
-/** What the parts of a store work on. */
+/** The database as the parts of a store use it. */
 export interface Database {
-  /** How many writes there were, or may have been. */
+  /** Number of writes that happened, or may have happened. */
   readonly writes: number;
   /**
-   * Runs `work` alone, whole or not at all; it is durable when the promise resolves, undone when it rejects (unless
-   * `hasUnknownOutcome` says otherwise of the error).
+   * Runs `work` alone, completely or not at all: durable when the promise resolves, undone when it rejects (unless
+   * `hasUnknownOutcome` is true of the error).
    */
   write<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result>;
   /** `work` must be one statement. */
   read<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result>;
 }
 
-/** The tables of one database, and how they came to be. */
+/** The tables of one database, and their migrations. */
 export interface Tables {
   readonly entities: readonly EntitySchema[];
   readonly migrations: readonly (new () => MigrationInterface)[];
 }
 
-/** What differs between the databases. */
+/** The parts that differ between SQLite and PostgreSQL. */
 export interface Connections {
   readonly transactions: Transactions;
   readonly reader: DataSource;
-  /** A thrown value of the driver as a NexusError; others unchanged. */
+  /** Translates a value thrown by the driver into a NexusError; returns others unchanged. */
   readonly translate: (thrown: unknown) => unknown;
   /** Closes both; called once, when nothing is being written. */
   readonly close: () => Promise<void>;
-  /** Removes all that the database holds; called after `close`. */
+  /** Removes the database's content; called after `close`. */
   readonly erase: () => Promise<void>;
 }
 
@@ -87,14 +87,14 @@ export class TypeormDatabase implements Database {
     return (this.#closing ??= this.#queue.idle().then(() => this.connections.close()));
   }
 
-  /** Closes it and removes everything in it: for the end of an instance. */
+  /** Closes the database and removes its content: for the end of an instance. */
   async erase(): Promise<void> {
     await this.close();
     await this.connections.erase();
   }
 }
 
-/** `name` is how messages call the database. Code: failed_precondition (written by a newer Nexus). */
+/** `name`: the database's name in messages. Code: failed_precondition (written by a newer Nexus). */
 export async function migrate(source: DataSource, name: string, log: Logger): Promise<void> {
   const known = new Set(source.migrations.map((migration) => migration.name));
   const unknown = (await appliedMigrations(source)).filter((applied) => !known.has(applied));
@@ -115,7 +115,7 @@ async function appliedMigrations(source: DataSource): Promise<readonly string[]>
     const rows = (await runner.query('SELECT name FROM migrations')) as readonly { name: string }[];
     return rows.map((row) => row.name);
   } finally {
-    // Of PostgreSQL there is one connection to write on, which the migrations need next.
+    // PostgreSQL has a single connection for writing, which the migrations need next.
     await runner.release().catch(() => undefined);
   }
 }

@@ -1,6 +1,6 @@
 /**
- * How the records lie in tables. EntitySchema with explicit column types: decorators would need type metadata that
- * the test runner does not emit.
+ * The tables of the records. EntitySchema with explicit column types: decorators would need type metadata that the test
+ * runner does not emit.
  */
 import { EntitySchema } from 'typeorm';
 import type { ChunkId, FileId, NodeId } from '../../../shared/ids.js';
@@ -19,7 +19,7 @@ export interface ReplicaRow {
   readonly chunkId: ChunkId;
   readonly nodeId: NodeId;
   readonly state: ReplicaState;
-  /** Why it is there, for people. */
+  /** Why the copy is where it is, for people. */
   readonly reason: string;
 }
 
@@ -28,10 +28,10 @@ export interface MarkRow {
   readonly value: number;
 }
 
-/** The slot of a node's hosting is a column of its own, which is unique. */
+/** The slot of a node's hosting has a unique column of its own. */
 export type NodeRow = Omit<NodeRecord, 'hosting'> & {
   readonly slot: number;
-  /** The rest of it, as JSON. */
+  /** The rest of the hosting, as JSON. */
   readonly hosting: string;
 };
 

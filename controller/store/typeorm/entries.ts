@@ -1,4 +1,4 @@
-/** Rows of entries: the steps that the transactions of fs-store.ts and file-store.ts are made of. */
+/** Rows of entries: the steps of the transactions in fs-store.ts and file-store.ts. */
 import type { EntityManager } from 'typeorm';
 import { newEntryId, type EntryId, type FileId } from '../../../shared/ids.js';
 import { topOf, type EntryRecord, type EntryType, type Names, type Page, type Replacing } from '../port/fs.js';
@@ -37,7 +37,7 @@ const recordOf = (row: Row): EntryRecord => ({
   modifiedAt: Number(row.modifiedAt),
 });
 
-/** The whole way in one statement, hence in one snapshot. */
+/** Reads the whole path in one statement, hence in one snapshot. */
 export async function findChain(manager: EntityManager, owner: string, path: Names): Promise<EntryRecord[]> {
   const [first, ...others] = path;
   if (first === undefined) return [];
@@ -95,7 +95,7 @@ type NewEntry = Omit<EntryRecord, 'size'>;
 
 export const insertEntry = (manager: EntityManager, entry: NewEntry): Promise<void> => insertEntries(manager, [entry]);
 
-/** Not more than fit into one statement: `parts` makes groups of them. */
+/** At most as many as fit into one statement; `parts` makes such groups. */
 export async function insertEntries(manager: EntityManager, entries: readonly NewEntry[]): Promise<void> {
   await query(
     manager,
@@ -118,12 +118,12 @@ export async function deleteEntry(manager: EntityManager, id: EntryId): Promise<
   await query(manager, 'DELETE FROM entries WHERE id = ?', [id]);
 }
 
-/** What is in a folder has changed; of a topmost folder nothing is kept. */
+/** Sets the folder's time of change. A topmost folder has no row, so nothing happens. */
 export async function touch(manager: EntityManager, folder: string, now: number): Promise<void> {
   await query(manager, 'UPDATE entries SET modified_at = ? WHERE id = ?', [now, folder]);
 }
 
-/** The file goes with its bytes: out of the catalogue, out of the account, off the nodes. */
+/** Removes the file: from the catalogue, the account and the nodes. */
 export async function dropFile(
   manager: EntityManager,
   file: { readonly id: FileId; readonly owner: string; readonly size: number },
@@ -133,7 +133,7 @@ export async function dropFile(
   await query(manager, 'DELETE FROM files WHERE id = ?', [file.id]);
 }
 
-/** Content whose entry goes: at once, or when its last reader has ended. */
+/** Removes the content of a removed entry at once, or retires it until its last reader has ended. */
 export async function releaseContent(
   manager: EntityManager,
   entry: Pick<EntryRecord, 'fileId' | 'owner' | 'size'>,
@@ -145,7 +145,7 @@ export async function releaseContent(
   else await query(manager, "UPDATE files SET status = 'retired' WHERE id = ?", [fileId]);
 }
 
-/** The entry of an upload that is being committed. Its folder may have moved since it was opened, and may have gone. */
+/** Makes the entry of an upload that is being committed. Its folder may have moved, or may be gone. */
 export async function publishEntry(
   manager: EntityManager,
   file: FileRecord,
@@ -169,7 +169,7 @@ export async function publishEntry(
   await touch(manager, parentId, now);
 }
 
-/** Not within what was detached and is still being taken away. */
+/** Whether the folder is in a user's tree, and not in a detached one that is being removed. */
 async function isInTree(manager: EntityManager, folder: string): Promise<boolean> {
   if (folder.startsWith('~')) return true;
   const [top] = await query<{ parent: string }>(

@@ -104,7 +104,7 @@ export class TypeormFileStore implements FileStore {
       checkComplete(chunks, change);
       const file = await manager.findOneByOrFail(FileEntity, { id: upload.fileId });
       assertPlaced(file.kind, upload.parentId);
-      // Grants that were never used, and copies that were never signed for, go.
+      // Dooms grants that were not used, and copies that were not signed for.
       const surplus = chunks.filter((chunk) => chunk.index >= change.chunksCount);
       await setStates(
         manager,
@@ -169,9 +169,9 @@ export class TypeormFileStore implements FileStore {
   }
 
   findFiles(prefix: string, owner?: string): Promise<readonly FileRecord[]> {
-    // Ids are hex: whatever else was typed matches nothing, and nothing of it is a pattern.
+    // Ids are hex: other text matches nothing, and must not act as a pattern.
     if (!/^[0-9a-f]+$/.test(prefix)) return Promise.resolve([]);
-    // A range, unlike LIKE, is found by the primary key. No hex digit sorts behind "g".
+    // A range uses the primary key's index, unlike LIKE. No hex digit sorts after "g".
     const where = {
       id: Between(prefix, `${prefix}g`) as unknown as FileId,
       status: In(['ready', 'partial']) as unknown as 'ready',
@@ -195,7 +195,7 @@ export class TypeormFileStore implements FileStore {
         .where("file.status IN ('ready', 'partial') AND file.kind = 'raw'");
       if (page.owner !== undefined) query.andWhere('file.owner = :owner', { owner: page.owner });
       if (page.after !== undefined) {
-        // Compared as a row, so that the index on both columns leads straight to the page.
+        // Compared as a row, so that the index on both columns finds the page directly.
         query.andWhere('(file.createdAt, file.id) > (:at, :id)', {
           at: page.after.createdAt,
           id: page.after.id,
@@ -286,9 +286,9 @@ export class TypeormFileStore implements FileStore {
 }
 
 /**
- * Files of the chunks that have a ready copy on the node and none on the others. Here and below the copies of one chunk are looked
- * up by the chunk alone: with "state = 'ready'" among the conditions SQLite may take the index on the state, which
- * nearly all rows share, and walk through all of them for each chunk.
+ * Selects the files of chunks with a ready or corrupt copy on the node and no ready one on the others. Here and below,
+ * the copies of a chunk are looked up by the chunk alone: given "state = 'ready'" as a condition, SQLite may use the
+ * index on the state, which nearly all rows share, and scan all of them for each chunk.
  */
 const chunksOnlyOn = (node: string, others: readonly string[]): string => `
   SELECT chunks.file_id FROM chunks JOIN replicas ON replicas.chunk_id = chunks.id
@@ -296,7 +296,7 @@ const chunksOnlyOn = (node: string, others: readonly string[]): string => `
      (SELECT COUNT(CASE WHEN state = 'ready' AND node_id IN (${others.join(', ') || 'NULL'}) THEN 1 END)
         FROM replicas other WHERE other.chunk_id = chunks.id)`;
 
-/** As announcedBytes has it. Copies that repair makes belong to no upload, and are full chunks. */
+/** Same rule as announcedBytes. Copies made by repair belong to no upload and count as full chunks. */
 const WRITING = `
   SELECT replicas.node_id AS "node", SUM(CASE
       WHEN uploads.id IS NULL OR uploads.expected_size <= chunks.chunk_index * CAST(${CHUNK_SIZE_BYTES} AS bigint)

@@ -219,7 +219,10 @@ const folderEntry = (owner: string, parentId: string, name: string, now: number)
   modifiedAt: now,
 });
 
-/** Puts up to `limit` of a detached folder's entries beside it. Ids are unique there, names would not be. */
+/**
+ * Moves up to `limit` entries of a detached folder into its group. They are named by id there, because names might not
+ * be unique.
+ */
 async function flatten(manager: EntityManager, group: string, folder: EntryRecord, limit: number): Promise<number> {
   const entries = await childrenOf(manager, folder.id, { after: '', limit }, false);
   await query(

@@ -1,4 +1,4 @@
-/** Nodes. The unique indexes on name and slot are what two racing creations meet. */
+/** Nodes. The unique indexes on name and slot decide between concurrent creations. */
 import type { EntityManager } from 'typeorm';
 import type { NodeId } from '../../../shared/ids.js';
 import type { HostingRecord } from '../../hosting/record.js';
@@ -55,7 +55,7 @@ async function find(manager: EntityManager, id: NodeId): Promise<NodeRecord | nu
   return row === null ? null : nodeRecord(row);
 }
 
-/** As the table has it. */
+/** Converts a node to its row. */
 export function nodeRow({ hosting, ...common }: NodeRecord): NodeRow {
   const { slot, ...facts } = hosting;
   return { ...common, slot, hosting: JSON.stringify(facts) };

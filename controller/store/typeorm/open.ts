@@ -1,4 +1,4 @@
-/** Opens a database where the settings want it: a file of SQLite in the state folder, or a schema of PostgreSQL. */
+/** Opens the database that the settings select: a file of SQLite in the state folder, or a schema of PostgreSQL. */
 import { join } from 'node:path';
 import type { Settings } from '../../../shared/config/settings.js';
 import { DEFAULT_INSTANCE } from '../../../shared/config/instance.js';
@@ -17,9 +17,9 @@ export const openDatabase = (location: DatabaseLocation, tables: Tables, log: Lo
   'path' in location ? openSqlite(location, tables, log) : openPostgres(location, tables, log);
 
 /**
- * `name` is `nexus` or `auth`: <state>/<name>.db, or the schema of that name, which carries the instance's name where it
- * is not the default one, so that two instances may share a PostgreSQL database and never meet in it. `lost` is called when
- * another controller has taken it over.
+ * `name` is `nexus` or `auth`: the database is <state>/<name>.db, or the schema of that name. The schema's name
+ * includes the instance's unless that is the default, so that several instances can share a PostgreSQL database. `lost`
+ * is called when another controller has taken it over.
  */
 export function databaseLocation(
   settings: Pick<Settings, 'databaseUrl' | 'databasePasswordFile' | 'stateDir' | 'instance'>,

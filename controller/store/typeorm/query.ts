@@ -1,7 +1,7 @@
-/** Raw statements for both databases: `?` stands for a parameter, which PostgreSQL wants numbered. */
+/** Raw statements for both databases: `?` marks a parameter and is numbered for PostgreSQL. */
 import type { EntityManager } from 'typeorm';
 
-/** The statement must hold no `?` but its parameters. */
+/** The statement must contain no `?` except for parameters. */
 export function query<Row>(manager: EntityManager, sql: string, parameters: readonly unknown[] = []): Promise<Row[]> {
   let count = 0;
   const isPostgres = manager.dataSource.options.type === 'postgres';

@@ -1,4 +1,4 @@
-/** Copies of published chunks in tables. SQL is what SQLite and PostgreSQL both understand; ids are hex, checked. */
+/** Copies of published chunks in tables. The SQL is valid for both SQLite and PostgreSQL; ids are checked hex. */
 import { In, type EntityManager } from 'typeorm';
 import { NexusError } from '../../../shared/errors.js';
 import type { ChunkId, FileId, NodeId } from '../../../shared/ids.js';
@@ -8,7 +8,7 @@ import type { CopyOf, FileTrouble, MarkStore, ReplicaStore, StoredChunk } from '
 import { checkedId, forgetBareChunks } from './chunks.js';
 import type { Database } from './database.js';
 
-/** Chunks that a published file has: grants beyond its end are on their way out. */
+/** Condition for chunks of a published file: grants beyond its end are being removed. */
 const PUBLISHED = `files.id = chunks.file_id AND files.status IN ('ready', 'partial') AND chunks.chunk_index < files.chunks_count`;
 
 interface Row {
@@ -37,7 +37,7 @@ interface TroubleRow {
 const wholeOn = (nodes: readonly NodeId[]): string =>
   `CASE WHEN state = 'ready' AND node_id IN (${quoted(nodes) || 'NULL'}) THEN 1 END`;
 
-/** Grouped twice, so that one row comes back for each file in trouble and none for the others. */
+/** Grouped twice, so that only files in trouble return a row. */
 const troublesOf = (files: readonly FileId[], readable: readonly NodeId[]): string => `
   SELECT file AS "file", COUNT(CASE WHEN whole > 0 THEN 1 END) AS "unreachable",
          COUNT(CASE WHEN whole = 0 AND corrupt > 0 THEN 1 END) AS "damaged",
@@ -212,7 +212,7 @@ export class TypeormReplicaStore implements ReplicaStore {
   #change(copy: CopyOf, from: readonly ReplicaState[], to: ReplicaState): Promise<boolean> {
     return this.database.write(async (manager) => {
       const changed = await setState(manager, copy, from, to);
-      // The file may have been removed, and its chunk forgotten with all other copies, meanwhile.
+      // The file may have been removed meanwhile, and its chunk's other copies forgotten.
       if (changed && to === 'deleting') await forgetBareChunks(manager, [copy.chunkId]);
       return changed;
     });

@@ -1,33 +1,34 @@
 /**
- * Writes in the order they were asked for, one at a time, those that wait for each other in one transaction: what makes
- * a commit slow is the disk's sync, and all that wait can share it. Each write of a group has a savepoint of its own, so
- * that one which fails is undone alone; none is told that it is done before the group is durable.
+ * Writes in the order of their requests, one at a time. Writes that wait together share one transaction, because a
+ * commit's cost is the disk's sync. Each write of a group has a savepoint of its own, so that a failed one is undone
+ * alone; none is acknowledged before the group is durable.
  */
 import type { EntityManager } from 'typeorm';
 import { NexusError } from '../../../shared/errors.js';
 
-/** Others wait while a group runs: it is to be no longer than a few hundred milliseconds. */
+/** Others wait while a group runs, so it should take no more than a few hundred milliseconds. */
 const MAX_GROUP = 64;
-/** Beyond it the disk is hopelessly behind. */
+/** With more writes waiting the disk is hopelessly behind. */
 const MAX_WAITING = 10_000;
 
 export interface Transaction {
   readonly manager: EntityManager;
   /**
-   * Throws unless the database itself says that the transaction is open. A database that has ended it (SQLite does so on
-   * a full disk) would take the next statement as a transaction of its own, and a savepoint's release as its commit.
+   * Throws unless the database itself reports an open transaction. A database that has ended it (as SQLite does on a
+   * full disk) would treat the next statement as a transaction of its own, and the release of a savepoint as its
+   * commit.
    */
   assertOpen(): void;
 }
 
 /**
- * Transactions whose state is asked of the layer that knows it, the database's own connection, and never of what a
- * library above it remembers. One runs at a time.
+ * Transactions whose state is read from the database's own connection, never from a library's memory of it. One runs at
+ * a time.
  */
 export interface Transactions {
   /**
-   * Resolves when the database has said that the work is committed. Rejects when it is undone; or, where nobody could be
-   * asked any more, with `unavailable` and the detail `outcome: unknown`.
+   * Resolves when the database confirms the commit. Rejects when the work is undone or, if the outcome can't be
+   * determined, with `unavailable` and the detail `outcome: unknown`.
    */
   run<Result>(work: (transaction: Transaction) => Promise<Result>): Promise<Result>;
 }
@@ -60,13 +61,13 @@ export class WriteQueue {
     });
   }
 
-  /** Resolves when nothing waits and nothing runs. */
+  /** Resolves when no write waits or runs. */
   async idle(): Promise<void> {
     while (this.#draining !== undefined) await this.#draining;
   }
 
   async #drain(): Promise<void> {
-    // Those that are asked for in the same breath become one group.
+    // Writes requested in the same turn form one group.
     await Promise.resolve();
     for (let group = this.#waiting.splice(0, MAX_GROUP); group.length > 0; group = this.#waiting.splice(0, MAX_GROUP))
       await this.#run(group);
@@ -98,7 +99,7 @@ async function eachOnItsOwn({ manager, assertOpen }: Transaction, group: readonl
     try {
       outcomes.push({ result: await work(manager) });
     } catch (error) {
-      // A database that has ended the whole transaction by itself (a full disk) refuses this, and the group fails with it.
+      // A database that ended the whole transaction by itself (full disk) rejects this, and the group fails with it.
       await manager.query('ROLLBACK TO SAVEPOINT one_write').catch(() => {
         throw error;
       });
