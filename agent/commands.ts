@@ -1,4 +1,4 @@
-/** What the controller can tell an agent to do. A command is answered once it is done; errors travel in the reply. */
+/** Carries out the controller's commands. Each is answered once it is done; errors travel in the reply. */
 import { NexusError } from '../shared/errors.js';
 import { isChunkId, type ChunkId, type NodeId } from '../shared/ids.js';
 import { AgentCommand, AgentReply } from '../shared/gen/nexus/v1/agent.js';
@@ -35,7 +35,7 @@ export const MAX_CHUNKS_PER_COMMAND = 1000;
 type FetchCommand = NonNullable<AgentCommand['fetchChunk']>;
 type VerifyCommand = NonNullable<AgentCommand['verifyChunks']>;
 
-/** The controller waits for answers; more at once than this is a defect. */
+/** Commands at once. The controller waits for answers, so more than this is a defect. */
 const MAX_RUNNING = 32;
 
 const NOTHING: AgentReply = AgentReply.fromPartial({});
@@ -91,7 +91,7 @@ export class CommandResponder {
     );
   }
 
-  /** What could not be deleted is left out of the answer, and the controller asks again. */
+  /** Returns the ids of the deleted chunks; the controller asks again for the rest. Code: invalid_argument. */
   async #delete(ids: readonly string[]): Promise<Partial<AgentReply>> {
     if (ids.length > MAX_CHUNKS_PER_COMMAND) {
       throw new NexusError('invalid_argument', `at most ${MAX_CHUNKS_PER_COMMAND} chunks can be deleted at once`);
@@ -107,11 +107,11 @@ export class CommandResponder {
       } catch (error) {
         failed ??= error;
         health?.suspect(error);
-        // The others would fail for the same reason.
+        // The remaining deletions would fail for the same reason.
         if (isOfVolume(error)) break;
       }
     }
-    // One line for all: the same is asked for again until it is done.
+    // One line for all: the controller repeats the request until all are deleted.
     const { length } = deletedChunkIds;
     if (failed !== undefined) log.warn({ asked: ids.length, deleted: length, err: failed }, 'not all could be deleted');
     return { deletedChunkIds };

@@ -1,7 +1,8 @@
 /**
- * The agent of one node: owns the volume, stores chunks, reports. Its last line in the log says why it ended, and has
- * the field `ending`; only a kill leaves none.
- * Order: volume and chunks, data server, bus, heartbeats; the end is the reverse, with running transfers finished.
+ * The agent of one node: owns the volume, stores chunks, reports. The last line of its log gives the reason for its end
+ * and has the field `ending`; only a kill leaves none.
+ * It starts volume and chunks, data server, bus, heartbeats, in this order. At the end running transfers finish,
+ * heartbeats stop, then the servers and the bus are closed.
  */
 import '../shared/debugger-signal.js';
 import { randomBytes } from 'node:crypto';
@@ -41,7 +42,7 @@ import { MountedVolume } from './volume/mounted.js';
 import type { Volume } from './volume/port.js';
 import { FileProber } from './volume/probe.js';
 
-/** What running transfers get when the end is asked for by a signal, which names no time. */
+/** Grace of running transfers, in ms, when a signal ends the agent: unlike the command, it names none. */
 const SIGNAL_GRACE_MS = 5000;
 
 async function main(): Promise<void> {
@@ -52,7 +53,7 @@ async function main(): Promise<void> {
   process.on('exit', () => {
     sink.finish();
   });
-  // First of all: a signal that comes while the volume is read or the bus is away must not go unheard.
+  // Before anything else: a signal must not be lost while the volume is read or the bus is away.
   const ended = endRequest();
   const fail = (what: string, thrown: unknown): never => {
     const { code, message } = toAgentError(thrown);
@@ -60,7 +61,7 @@ async function main(): Promise<void> {
     process.exit(1);
   };
   process.on('uncaughtException', (thrown) => fail('go on', thrown));
-  // Node itself would write it to a standard error that may hold the process.
+  // Node itself would write it to standard error, where a blocked reader can stall the process.
   process.removeAllListeners('warning');
   process.on('warning', (warning) => {
     log.warn({ err: warning }, 'a warning of Node.js');
@@ -84,7 +85,7 @@ async function run(
   const startedAtMs = Date.now();
   if (config.volume.kind === 'directory') await claimFolder(config.dataDir);
   const cgroup = cgroupReader(config);
-  // A folder's bound is kept by the store that fills it: each needs the other.
+  // The volume needs the store's usage for its bound, and the store needs the volume.
   let storedBytes = (): number => 0;
   const volume = makeVolume(config, () => storedBytes());
   let tellHealth = (): void => undefined;
@@ -123,7 +124,7 @@ async function run(
       now,
     });
   const commands = new CommandLog();
-  // Filled once connected; what is said before is for nobody.
+  // Set once connected; messages before that are dropped.
   const link: { bus?: AgentBus } = {};
   const sources: StatusSources = {
     identity,
@@ -147,7 +148,7 @@ async function run(
   const subjects = subjectsOf(config.instance);
   let reported: NodeUsage | undefined;
   const beat = (): void => {
-    // The volume's state is known without asking it: a report may wait for a disk that hangs.
+    // Known without asking the volume: a report may wait for a disk that hangs.
     const report = reported === undefined ? undefined : { ...reported, condition: health.condition };
     link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, report));
   };
@@ -162,7 +163,7 @@ async function run(
   };
   const { url, credsFile } = { url: config.natsUrl, credsFile: config.credsFile };
   const clientName = `nexus-agent ${nodeName}`;
-  // After a break the controller should not have to wait for the next beat.
+  // Sent on each connection, so that after a break the controller need not wait for the next interval.
   const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: beat });
   const timers: NodeJS.Timeout[] = [];
   const joinBus = async (bus: AgentBus): Promise<void> => {
@@ -170,7 +171,7 @@ async function run(
     const inspect = (): Promise<string> => inspection(sources);
     const responder = new CommandResponder({ ...context, inspect, shutdown: ended.ask, commands });
     bus.serve(subjects.command(nodeId), (request) => responder.answer(request));
-    // The report first: a node that counts as running should have told its free room.
+    // Report first: a node that counts as running should have reported its free room.
     await report();
     beat();
     timers.push(
@@ -182,7 +183,7 @@ async function run(
       'the agent is up',
     );
   };
-  // There may be no bus for a long time; the wish to end is heard meanwhile.
+  // The bus may be away for a long time; meanwhile a request to end must work.
   await Promise.race([connecting.then(joinBus), ended.asked]);
 
   const graceMs = await ended.asked;
@@ -213,7 +214,7 @@ interface EndRequest {
   readonly ask: (graceMs: number) => void;
 }
 
-/** The wish to end, by signal or by command; the first one counts. */
+/** A request to end, by signal or by command; the first one counts. */
 function endRequest(): EndRequest {
   let ask = (_graceMs: number): void => undefined;
   const asked = new Promise<number>((resolve) => {

@@ -1,4 +1,4 @@
-/** What the agent tells without being asked: that it lives, and what its node uses. */
+/** Messages that the agent sends unasked: heartbeats, and reports of its node's usage. */
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { AgentHeartbeat, AgentReport } from '../shared/gen/nexus/v1/agent.js';
 import type { CgroupReader, CgroupUsage } from './cgroup/port.js';
@@ -7,7 +7,7 @@ import { readNetworkUsage, type NetworkUsage } from './network/interface.js';
 import type { VolumeCondition } from '../shared/volume-state.js';
 import type { VolumeUsage } from './volume/port.js';
 
-/** This process, as every heartbeat tells it. */
+/** Identifies this process in every heartbeat. */
 export interface AgentIdentity {
   readonly nodeId: string;
   /** Random, new with each process. */
@@ -50,7 +50,7 @@ export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
   return { atMs: sources.now(), cgroup, volume, condition, network, chunks, logLinesDropped };
 }
 
-/** `reported`: what the last report said; a controller that starts anew should not have to wait for the next. */
+/** `reported`: the last report, repeated here so that a restarted controller need not wait for the next. */
 export function encodeHeartbeat(identity: AgentIdentity, draining: boolean, reported?: NodeUsage): Uint8Array {
   return AgentHeartbeat.encode({
     ...identity,

@@ -1,4 +1,4 @@
-/** Reads chunks back and compares them with what the catalogue says they are: scrub, and the check of a suspicion. */
+/** Reads chunks back and compares them with the catalogue: for scrubs, and for checks of a suspicion. */
 import { createHash } from 'node:crypto';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
@@ -17,16 +17,16 @@ export interface CheckOrder {
 
 export interface Finding {
   readonly chunk: ChunkId;
-  /** unreadable: what it holds is not known; the volume as a whole can be read. */
+  /** unreadable: the content is unknown, although the volume as a whole can be read. */
   readonly state: 'missing' | 'corrupt' | 'unreadable';
-  /** What is there instead, for people. */
+  /** Describes what is there instead, for people. */
   readonly found: string;
 }
 
-/** Read at once: a compromise between calls and what a node with little memory can spare. */
+/** Bytes per read: a compromise between few calls and what a node with little memory can spare. */
 const PIECE_BYTES = MIB / 4;
 
-/** The chunks that are not whole, in the order of the request. */
+/** Returns the chunks that are not whole, in the order of the request. */
 export async function checkChunks(store: ChunkStore, clock: Clock, order: CheckOrder): Promise<Finding[]> {
   const pace = new Pace(clock, order.rate);
   const buffer = Buffer.allocUnsafe(PIECE_BYTES);
@@ -69,7 +69,7 @@ async function checkOne(
   return { chunk, state: 'corrupt', found: `${size} bytes with MD5 ${md5}, not ${expected.size} with ${expected.md5}` };
 }
 
-/** A chunk that could not be read is not a corrupt one: its bytes may be as they were. */
+/** A chunk that could not be read is not reported as corrupt: its bytes may be intact. */
 function findingOf(chunk: ChunkId, error: unknown): Finding {
   if (error instanceof NexusError && error.code === 'not_found')
     return { chunk, state: 'missing', found: 'it is not on the volume' };

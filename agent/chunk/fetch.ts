@@ -1,6 +1,6 @@
 /**
- * Copies a chunk from another agent to this one: repair, drain and rebalance. This side pulls, so that it takes no more
- * than it can write. What comes is checked like any write; a source that fails is followed by the next.
+ * Copies a chunk from another agent to this one: repair, drain and rebalance. This side pulls, so that it receives no
+ * more than it can write. The content is checked like any write; if a source fails, the next one is tried.
  */
 import { request, type IncomingMessage } from 'node:http';
 import type { Clock } from '../../shared/async/clock.js';
@@ -38,17 +38,17 @@ export interface FetchContext {
 
 export interface Fetched {
   readonly facts: ChunkFacts;
-  /** Sources that had other bytes than they should. */
+  /** Sources whose bytes differed from the expected ones. */
   readonly corruptNodeIds: readonly string[];
 }
 
-/** A source that does not take the connection is given up for the next. */
+/** Time for a source to answer the request; then the next source is tried. */
 const CONNECT_TIMEOUT_MS = 5000;
-/** Of silence from a source: one that was killed does not even say that it is gone. */
+/** Longest silence of a source: a node that was killed may never close its connection. */
 const STALL_TIMEOUT_MS = 5000;
 const MAX_ERROR_CHARACTERS = 4096;
 
-/** Codes: those of the store, or what the last source said; `corrupt_node_ids` in the details as in the result. */
+/** Codes: those of the store, or those of the last source; the details have `corrupt_node_ids` as the result has. */
 export async function fetchChunk(context: FetchContext, order: FetchOrder): Promise<Fetched> {
   using _transfer = context.transfers.begin();
   const corruptNodeIds: string[] = [];
@@ -57,10 +57,10 @@ export async function fetchChunk(context: FetchContext, order: FetchOrder): Prom
     try {
       return { facts: await fetchFrom(context, order, source), corruptNodeIds };
     } catch (thrown) {
-      // Only of this node's own volume does an errno come: what a source says arrives as a code.
+      // Only this node's own volume fails with an errno: failures of a source arrive as codes.
       if (isOfVolume(thrown)) throw toAgentError(thrown);
       last = toAgentError(thrown).during(`from node ${source.nodeId}`);
-      // A full volume or a second writer is no source's fault, and the next one would meet the same.
+      // A full volume or a second writer is not the source's fault: every other source would fail as well.
       if (last.code === 'resource_exhausted' || last.code === 'aborted') break;
       if (last.code === 'data_loss') corruptNodeIds.push(source.nodeId);
     }
@@ -99,7 +99,7 @@ function get(source: FetchSource, chunk: ChunkId): Promise<IncomingMessage> {
       port,
       path: chunkPath(chunk),
       headers: { authorization: `Bearer ${source.token}` },
-      // A connection for each chunk: agents come and go, and a stale pooled one would fail a healthy source.
+      // One connection per chunk: agents come and go, and a stale pooled one would fail a healthy source.
       agent: false,
       timeout: STALL_TIMEOUT_MS,
     });

@@ -1,16 +1,16 @@
 /**
- * Who may still write how much. Room is promised before the first byte, so that two writes that ask at once can't both
- * get the last of it; what has reached the volume is in its own figures from then on and is promised no longer.
+ * Accounts for the volume's room. It is promised before the first byte, so that two concurrent writes can't both get
+ * the last of it. Bytes that have reached the volume show in its own figures and count as promised no longer.
  */
 import { NexusError } from '../../shared/errors.js';
 import { RESERVED_BYTES, RESERVED_INODES } from '../volume/probe.js';
 import type { Volume } from '../volume/port.js';
 
-/** A chunk, its sidecar, and the folder that the first one of its kind needs. */
+/** Inodes of a chunk, its sidecar, and the folder where it is the first chunk. */
 const INODES_PER_WRITE = 3;
 
 export interface Room {
-  /** So many of the promised bytes are in a temporary file now. */
+  /** Counts promised bytes as temporary, once they are in a temporary file. */
   take(bytes: number): void;
   /** Idempotent. */
   readonly release: () => void;

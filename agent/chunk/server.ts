@@ -1,6 +1,6 @@
 /**
- * The agent's HTTP/1.1 data server: chunks for those who hold a token, status pages for everyone. What each route takes
- * and answers is in shared/data-plane.ts. Time, header size, connections and transfers are bounded.
+ * The agent's HTTP/1.1 data server: chunks for holders of a token, status pages for everyone. shared/data-plane.ts
+ * describes each route. Time, header size, connections and transfers are bounded.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { Connections, type ConnectionBounds } from '../../shared/connections.js';
@@ -22,15 +22,15 @@ export interface StatusPage {
   render(query: URLSearchParams): Promise<string>;
 }
 
-/** By path: /healthz, /inspect, /chunks, /metrics. Whoever reaches the agent may read them: they hold nothing secret. */
+/** Status pages by path: /healthz, /inspect, /chunks, /metrics. Public to all who reach the agent: none is secret. */
 export type StatusPages = Readonly<Record<string, StatusPage>>;
 
 const HEADERS_TIMEOUT_MS = 10_000;
-/** Longer than what clients pool for, so that the client is the one who closes. */
+/** Longer than clients keep idle connections, so that the client closes first. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 /** Limits connections per address; the host with all its users counts as one. Transfers are fewer, and an idle one gives way. */
 const CONNECTIONS: ConnectionBounds = { perPeer: 256, inAll: 512 };
-/** A path is as long as headers may be; more than this tells nothing. */
+/** A path may be as long as the headers; characters beyond this would add nothing to the log. */
 const MAX_LOGGED_PATH = 100;
 const RETRY_AFTER_S = '1';
 const CHUNKS_PREFIX = '/chunks/';
@@ -69,7 +69,7 @@ function boundedServer(log: AgentLog, onFailure: (thrown: unknown) => void, hand
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
   };
   const server = createServer(limits, (request, response) => {
-    // What goes wrong on the connection is seen by whoever reads or writes; an event nobody hears would end the agent.
+    // Reads and writes report a broken connection themselves; an unhandled error event would end the agent.
     request.on('error', () => undefined);
     response.on('error', () => undefined);
     handle(request, response).catch((error: unknown) => {
@@ -118,7 +118,7 @@ async function servePage(
   response.end(request.method === 'HEAD' ? undefined : body);
 }
 
-/** Anybody who reaches the port can make a request fail, as often as they like. */
+/** Sampled per peer: anyone who reaches the port can make requests fail, as often as they like. */
 function logFailure(log: AgentLog, refusals: LogSampler, request: IncomingMessage, error: NexusError): void {
   const peer = request.socket.remoteAddress ?? 'local';
   const sample = refusals.admit(peer);
@@ -133,7 +133,7 @@ function logFailure(log: AgentLog, refusals: LogSampler, request: IncomingMessag
 
 function answerError(request: IncomingMessage, response: ServerResponse, error: NexusError): void {
   if (response.headersSent || response.destroyed) {
-    // Too late for a status: a connection that breaks off is the one sign of a body that is not whole.
+    // Too late for a status: breaking the connection is the only sign that the body is not whole.
     response.destroy();
     return;
   }
@@ -144,6 +144,6 @@ function answerError(request: IncomingMessage, response: ServerResponse, error: 
     ...(error.code === 'unavailable' ? { 'retry-after': RETRY_AFTER_S } : {}),
   });
   response.end(body);
-  // The rest of the body is read away, so that the sender gets to see the answer instead of a broken connection.
+  // Drains the rest of the body, so that the sender receives the answer instead of a broken connection.
   request.resume();
 }

@@ -25,7 +25,7 @@ import { Writers, type Writer } from './writers.js';
 export interface ChunkCounters {
   chunks: number;
   bytes: number;
-  /** Since the agent's start, as the two below. */
+  /** Counted since the agent's start, like the two below. */
   reads: number;
   writes: number;
   checksumFailures: number;
@@ -41,7 +41,7 @@ export interface ChunkStoreOptions {
   readonly volume: Volume;
   readonly clock: Clock;
   readonly log: AgentLog;
-  /** Gets to know of each chunk that was made durable. */
+  /** Notified of each chunk that was made durable, and of errors of the volume. */
   readonly health?: Pick<VolumeHealth, 'wrote' | 'suspect'>;
 }
 
@@ -59,7 +59,7 @@ export class ChunkStore {
     this.#room = new RoomLedger(options.volume);
   }
 
-  /** To be called once, before anything else. What can't be read for damage of the file system is told and passed over. */
+  /** To be called once, before anything else. Logs and skips what a damaged file system makes unreadable. */
   async recover(): Promise<void> {
     const pass = (error: unknown): void => {
       if (!isDamage(error)) throw error;
@@ -74,12 +74,12 @@ export class ChunkStore {
     return this.#counters;
   }
 
-  /** Bytes that chunks and unfinished writes take. */
+  /** Bytes used by chunks and unfinished writes. */
   get storedBytes(): number {
     return this.#counters.bytes + this.#room.temporaryBytes;
   }
 
-  /** undefined: there is no such chunk. Code: data_loss. */
+  /** undefined: the chunk does not exist. Code: data_loss. */
   async find(chunk: ChunkId): Promise<ChunkFacts | undefined> {
     return await readSidecar(this.#layout, chunk);
   }
@@ -108,7 +108,7 @@ export class ChunkStore {
     }
   }
 
-  /** A chunk that is damaged in a way that shows at once counts as absent: writing it again repairs it. */
+  /** Damage that shows at once makes a chunk count as absent: writing it again repairs it. */
   async #whole(chunk: ChunkId): Promise<ChunkFacts | undefined> {
     const facts = await this.find(chunk).catch((error: unknown) => {
       if (error instanceof NexusError) return undefined;
@@ -177,7 +177,7 @@ export class ChunkStore {
         await syncFolder(this.#layout.folder(chunk));
       } catch (error) {
         await rm(temporarySidecar, { force: true }).catch(() => undefined);
-        // On a volume that fails this fails, too; the first failure is the one to tell.
+        // Fails too on a failing volume; the first failure is the one to report.
         await this.#remove(chunk, before).catch(() => undefined);
         throw error;
       }
@@ -188,7 +188,7 @@ export class ChunkStore {
     return facts;
   }
 
-  /** The chunk first: a crash in between leaves a sidecar alone, which does not count. */
+  /** Removes the chunk first: a crash in between leaves a sidecar alone, which does not count. */
   async #remove(chunk: ChunkId, countedBytes: number | undefined): Promise<void> {
     await rm(this.#layout.chunk(chunk), { force: true });
     await rm(this.#layout.sidecar(chunk), { force: true });
@@ -200,7 +200,7 @@ export class ChunkStore {
     this.#counters.bytes += bytes;
   }
 
-  /** What a chunk has in the counters; undefined: it is not in them. */
+  /** Bytes that the counters have for a chunk; undefined: it is not counted, as the chunk or its sidecar is missing. */
   async #countedBytes(chunk: ChunkId): Promise<number | undefined> {
     const [size, described] = await Promise.all([
       sizeOf(this.#layout.chunk(chunk)),
@@ -233,14 +233,14 @@ export class ChunkStore {
     return { facts, file };
   }
 
-  /** A chunk was found damaged. */
+  /** Counts a chunk that was found damaged. */
   countCorrupt(): void {
     this.#counters.checksumFailures += 1;
   }
 
   /**
-   * Idempotent. A write of the chunk that is under way will not commit, nor a later one, not even after a restart: for
-   * as long as a token can live.
+   * Idempotent. Running and later writes of the chunk will not commit, not even after a restart, for as long as a token
+   * can live.
    */
   async delete(chunk: ChunkId): Promise<void> {
     this.#tombstones.add(chunk);
@@ -249,17 +249,17 @@ export class ChunkStore {
       await this.#remove(chunk, await this.#countedBytes(chunk));
       await syncFolder(this.#layout.folder(chunk));
     });
-    // After the chunk: on a full volume its room is what this needs.
+    // Saved after the removal: on a full volume it needs the room of the chunk.
     await this.#tombstones.save(chunk);
   }
 
-  /** At most `limit` chunks above `after`, in order of id. */
+  /** Lists at most `limit` chunks above `after`, in order of id. */
   async list(after: string, limit: number): Promise<ListedChunk[]> {
     return await listChunks(this.#layout, after, limit);
   }
 }
 
-/** undefined: there is no such file. */
+/** undefined: the file does not exist. */
 const sizeOf = (path: string): Promise<number | undefined> =>
   stat(path).then(
     ({ size }) => size,

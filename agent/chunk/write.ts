@@ -1,6 +1,6 @@
 /**
- * One write of a chunk: what passes is compared with what the sender promised, and only then published. The server and
- * the store meet here.
+ * One write of a chunk: checks the content against what the sender announced, and only then publishes it. The server
+ * and the store meet here.
  */
 import { createHash } from 'node:crypto';
 import type { ChunkOrigin } from '../../shared/chunk-token.js';
@@ -9,21 +9,21 @@ import type { ChunkId } from '../../shared/ids.js';
 import type { ChunkFacts } from './layout.js';
 import type { TemporaryFile } from './temporary-file.js';
 
-/** What the sender promised. */
+/** Content as the sender announced it. */
 export interface ExpectedChunk {
   readonly size: number;
   /** Lower-case hex. */
   readonly md5: string;
-  /** What the controller's token says of it. */
+  /** Origin of the chunk, from the controller's token or command. */
   readonly of?: ChunkOrigin;
 }
 
 export interface ChunkWriteSteps {
-  /** Aborted when a later writer is to have its place. */
+  /** Aborted when a later writer takes this one's place. */
   readonly signal: AbortSignal;
   /** Makes the checked content durable under its name. */
   publish(): Promise<ChunkFacts>;
-  /** Called when the content was not what was promised. */
+  /** Called when the MD5 differs from the announced one. */
   onMismatch(): void;
   /** Called once, at the end, whatever happened. */
   onEnd(): void;
@@ -42,18 +42,18 @@ export class ChunkWrite {
     private readonly steps: ChunkWriteSteps,
   ) {}
 
-  /** Whether this node has the chunk already, so that nothing is written. */
+  /** True if this node has the chunk already, so that nothing is written. */
   get repeated(): boolean {
     return this.file === undefined;
   }
 
-  /** Aborted, with the error to end with, when a later writer is to have its place. */
+  /** Aborted, with the error to end with, when a later writer takes this one's place. */
   get superseded(): AbortSignal {
     return this.steps.signal;
   }
 
   /**
-   * A promise to wait for before the next piece, when the volume is slower than the sender. Codes: invalid_argument,
+   * Returns a promise to await before the next piece if the volume is slower than the sender. Codes: invalid_argument,
    * aborted.
    */
   write(piece: Buffer): Promise<void> | undefined {
@@ -91,7 +91,7 @@ export class ChunkWrite {
     });
   }
 
-  /** Leaves nothing behind of what was not committed. Idempotent. */
+  /** Removes whatever was not committed. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;

@@ -5,9 +5,9 @@
 export interface VolumeUsage {
   readonly totalBytes: number;
   readonly usedBytes: number;
-  /** What an unprivileged writer can still use. */
+  /** Bytes that an unprivileged writer can still use. */
   readonly freeBytes: number;
-  /** 0: the file system does not count them. */
+  /** 0: the file system does not count inodes. */
   readonly totalInodes: number;
   readonly freeInodes: number;
 }
@@ -15,6 +15,6 @@ export interface VolumeUsage {
 export interface Volume {
   /** Folder that holds the agent's data. */
   readonly dataDir: string;
-  /** Codes: whatever the operating system says, e.g. not_found. */
+  /** Codes: those of the operating system's errors, e.g. not_found. */
   usage(): Promise<VolumeUsage>;
 }

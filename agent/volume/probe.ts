@@ -1,6 +1,6 @@
 /**
- * Tries a volume. What it writes lies in a file that is there already, so that trying needs neither a free block nor a
- * free inode and says the same on a full volume.
+ * Tries a volume. It writes to a file that exists already, so that trying needs neither a free block nor a free inode
+ * and gives the same result on a full volume.
  */
 import { open, readFile } from 'node:fs/promises';
 import { constants } from 'node:fs';
@@ -17,11 +17,11 @@ export const RESERVED_BYTES = MIB;
 export const RESERVED_INODES = 32;
 
 export interface Prober {
-  /** What the mount table says, which costs next to nothing; undefined: nothing bad. Does not touch the volume. */
+  /** State of the mount, from the mount table: cheap, without touching the volume. undefined: nothing bad. */
   flags(): Promise<'read-only' | 'shut down' | undefined>;
-  /** Writes, makes durable and reads back. Throws what the system says. */
+  /** Writes a record, makes it durable and reads it back. Throws the system's error. */
   write(): Promise<void>;
-  /** Throws what the system says. */
+  /** Reads the record. Throws the system's error. */
   read(): Promise<void>;
 }
 
@@ -64,20 +64,20 @@ export class FileProber implements Prober {
   }
 }
 
-/** Of the mount that `path` lies on: pure, from /proc/self/mountinfo. */
+/** State of the mount that holds `path`. Pure; `mountInfo` is the text of /proc/self/mountinfo. */
 export function flagsOf(mountInfo: string, path: string): 'read-only' | 'shut down' | undefined {
   let best: { point: string; options: readonly string[] } | undefined;
   for (const line of mountInfo.split('\n')) {
     const fields = line.split(' ');
     const point = fields[4] ?? '';
     const isAbove = path === point || path.startsWith(point === '/' ? '/' : `${point}/`);
-    // Of several at one place the last one is on top.
+    // Where several mounts share a mount point, the last one is on top.
     if (point === '' || !isAbove || point.length < (best?.point.length ?? 0)) continue;
     const options = [...(fields[5] ?? '').split(','), ...(fields.at(-1) ?? '').split(',')];
     best = { point, options };
   }
   if (best?.options.includes('shutdown') === true) return 'shut down';
-  // A file system that met an error says emergency_ro since kernel 6.15, and ro before.
+  // After an error, a file system shows emergency_ro since kernel 6.15, and ro before.
   return best?.options.some((option) => option === 'ro' || option === 'emergency_ro') === true
     ? 'read-only'
     : undefined;
@@ -88,8 +88,8 @@ const said = (error: unknown): string => {
 };
 
 /**
- * One look at the volume. `writes`: whether it is to be written to as well, which costs a flush. Undefined: the look
- * failed for a reason that says nothing about the volume.
+ * Examines the volume once. `writes`: also tries to write to it, which costs a flush. Undefined: it failed for a reason
+ * that has nothing to do with the volume.
  */
 export async function examine(
   prober: Prober,
