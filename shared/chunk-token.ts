@@ -16,8 +16,8 @@ export interface ForwardTarget {
 }
 
 /**
- * Which part of which file a chunk is. Agents keep it beside the chunk, so that volumes alone tell what they hold and
- * `nexus state rebuild` can put files together again when the database is lost.
+ * Identifies the part of the file that a chunk holds. Agents store it beside the chunk, so that `nexus state rebuild`
+ * can reassemble files from the volumes alone when the database is lost.
  */
 export interface ChunkOrigin {
   readonly file: string;
@@ -25,7 +25,7 @@ export interface ChunkOrigin {
   readonly name: string;
   readonly owner: string;
   readonly replicas: number;
-  /** Bytes that the sender expected the whole file to have; 0: it did not know. */
+  /** Bytes that the sender expected the whole file to have; 0: unknown. */
   readonly expected: number;
   /** When the file was begun, ms since the epoch. */
   readonly created: number;
@@ -34,7 +34,7 @@ export interface ChunkOrigin {
 export interface ChunkTokenClaims {
   readonly op: ChunkOperation;
   readonly chunk: string;
-  /** The only node that may honour it. */
+  /** The only node that may accept it. */
   readonly node: string;
   /** Write: the most bytes the chunk may have. Read: its size. */
   readonly size: number;
@@ -42,9 +42,11 @@ export interface ChunkTokenClaims {
   readonly exp: number;
   /** Further replicas, for a write. */
   readonly forward?: readonly ForwardTarget[];
-  /** For a write: what the agent is to remember of the chunk. */
+  /** For a write: the origin that the agent stores beside the chunk. */
   readonly of?: ChunkOrigin;
-  /** For a read: the user who was given it. Agents take it from anybody; the gateway passes it on for this one alone. */
+  /**
+   * For a read: the user it was issued to. Agents do not check it; the gateway accepts the token from this user only.
+   */
   readonly holder?: string;
 }
 
@@ -90,7 +92,10 @@ export function signClaims(claims: ChunkTokenClaims | ReceiptClaims, key: Signin
   return `${body.toString('base64url')}.${sign(null, body, key.privateKey).toString('base64url')}`;
 }
 
-/** The claims of a token with a good signature; says nothing of expiry, node or operation. Code: unauthenticated. */
+/**
+ * Returns the claims of a token with a valid signature. Does not check expiry, node or operation. Code:
+ * unauthenticated.
+ */
 function verifiedClaims(text: string, key: KeyObject): Record<string, unknown> {
   const [body, signature, ...rest] = text.split('.');
   if (body === undefined || signature === undefined || rest.length > 0) throw refused('it is malformed');
@@ -126,15 +131,15 @@ export function verifyReceipt(text: string, key: KeyObject): ReceiptClaims {
   return verifiedClaims(text, key) as unknown as ReceiptClaims;
 }
 
-/** What a receipt says, unverified: only to find the key that it must be verified with. */
+/** Reads a receipt's claims without verifying them, only to find the key to verify it with. Code: invalid_argument. */
 export function peekReceipt(text: string): Pick<ReceiptClaims, 'node' | 'chunk'> {
   const { node, chunk } = peekClaims(text, 'a chunk receipt') as ReceiptClaims;
   return { node, chunk };
 }
 
 /**
- * Whom a token was given to, unverified: good to refuse it for others before it goes on to an agent, which verifies it.
- * Undefined: it was made for agents. Code: invalid_argument.
+ * Returns the user a token was issued to, without verifying it: enough to refuse other users before the token goes on
+ * to an agent, which verifies it. Undefined if it was issued to agents. Code: invalid_argument.
  */
 export function peekHolder(text: string): string | undefined {
   const { of, holder } = peekClaims(text, 'the chunk token') as ChunkTokenClaims;
@@ -146,7 +151,7 @@ function peekClaims(text: string, what: string): object {
     const claims: unknown = JSON.parse(Buffer.from(text.split('.')[0] ?? '', 'base64url').toString('utf8'));
     if (typeof claims === 'object' && claims !== null) return claims;
   } catch {
-    // Told below, as what is no object is.
+    // Reported below, like JSON that is not an object.
   }
   throw new NexusError('invalid_argument', `${what} is malformed`);
 }

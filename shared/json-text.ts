@@ -1,16 +1,16 @@
 /**
- * JSON as text, for values that have to reach somebody as they were written: JSON.parse reads every number as a double, so
- * that 1.0 and 1 become one and a long number another. All of it expects text that JSON.parse takes. Pure.
+ * Handles JSON as text, for values that must be passed on exactly as written: JSON.parse reads every number as a
+ * double, so that 1.0 and 1 become the same and a long number changes. Expects text that JSON.parse accepts. Pure.
  */
 
-/** The index behind the string that begins at `at`. */
+/** Returns the index after the string that begins at `at`. */
 function stringEnd(text: string, at: number): number {
   let end = at + 1;
   while (text[end] !== '"') end += text[end] === '\\' ? 2 : 1;
   return end + 1;
 }
 
-/** Calls for each bracket, colon and comma outside of strings, with its depth: that of the outermost value is 1. */
+/** Calls `visit` for each bracket, colon and comma outside strings, with its depth; the outermost value has depth 1. */
 function walk(text: string, visit: (character: string, at: number, depth: number) => void): void {
   let depth = 0;
   for (let at = 0; at < text.length; at += 1) {
@@ -30,7 +30,7 @@ export function jsonDepth(text: string): number {
   return deepest;
 }
 
-/** Of the longest number, its exponent apart. */
+/** Length of the longest run of digits outside strings; integer part, fraction and exponent count separately. */
 export function mostDigits(text: string): number {
   let most = 0;
   for (let at = 0; at < text.length; at += 1) {
@@ -48,11 +48,11 @@ export function mostDigits(text: string): number {
 const isDigit = (code: number): boolean => code >= 48 && code <= 57;
 
 /**
- * A name that an object has twice, of which JSON.parse would keep one in silence; undefined: there is none. What is in the
- * member `except` of the outermost object is left alone.
+ * Returns a name that occurs twice in one object, where JSON.parse would silently keep the last; undefined if there is
+ * none. Ignores the content of the outermost object's member `except`.
  */
 export function repeatedMember(text: string, except: string): string | undefined {
-  /** Of the objects that are open, innermost last; undefined for arrays. */
+  /** Names in each open object, innermost last; undefined for arrays. */
   const open: (Set<string> | undefined)[] = [];
   let from = 0;
   let outermost = '';
@@ -72,14 +72,14 @@ export function repeatedMember(text: string, except: string): string | undefined
   return repeated;
 }
 
-/** The text of an object that has members, with one more at its end, whose value stands as it was written. */
+/** Returns the text of a non-empty object with one more member at its end, whose value is inserted as written. */
 export function withMember(object: string, name: string, value: string): string {
   const space = /\s*(?=\}$)/.exec(object)?.[0] ?? '';
   const indent = space === '' ? '' : `${space}  `;
   return `${object.slice(0, -1 - space.length)},${indent}${JSON.stringify(name)}: ${value}${space}}`;
 }
 
-/** The text of a member of the outermost object; of several with one name the last one's, as JSON.parse has it. */
+/** Returns the text of a member of the outermost object; of duplicates the last one, like JSON.parse. */
 export function memberText(text: string, name: string): string | undefined {
   let from = 0;
   let key: string | undefined;

@@ -1,8 +1,8 @@
 /**
- * Where log lines go. Logging is never on the critical path: `write` neither waits nor throws, whatever the destination
- * does (a full disk, a reader that does not read or has gone, a device that fails). Lines wait in a bounded queue; what
- * can't be written is dropped and counted, and the first line that gets through again says how many.
- * A file of our own is kept within its bound by the writer itself, which alone can do that between two lines.
+ * Writes log lines. Logging is never on the critical path: `write` neither waits nor throws, whatever the destination
+ * does (a full disk, a reader that stalls or has gone, a device that fails). Lines wait in a bounded queue; those that
+ * can't be written are dropped and counted, and the count is logged as soon as a line gets through again.
+ * The writer itself bounds the size of our own files, since only it can do so between two lines.
  */
 import { constants, fstatSync, openSync, writeSync, write as writeFile, type Stats } from 'node:fs';
 import { Socket } from 'node:net';
@@ -10,14 +10,14 @@ import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
 import { isatty } from 'node:tty';
 import { KIB } from './limits.js';
 
-/** Makes the line that tells of the dropped ones; with its newline. */
+/** Makes the line, newline included, that reports dropped lines. */
 export type DropNotice = (dropped: number, why: string) => string;
 
-/** Bounds the destination's file; called between two writes, never twice at once. */
+/** Bounds the size of the destination's file. Called between two writes, never concurrently. */
 export interface FileBound {
   /** Bytes after which the file begins anew. */
   readonly maxBytes: number;
-  /** Makes the file empty, keeping what it held elsewhere. Must not reject. */
+  /** Empties the file after saving its content elsewhere. Must not reject. */
   readonly beginAnew: () => Promise<void>;
 }
 
@@ -28,13 +28,13 @@ export interface LogSinkOptions {
   readonly bound?: FileBound | undefined;
 }
 
-/** Bytes that wait at most: seconds of a busy log. */
+/** Most bytes that may be queued: seconds of a busy log. */
 const MAX_WAITING_BYTES = 512 * KIB;
-/** Written at once; a line that is longer goes alone. */
+/** Bytes written at once; a longer line goes alone. */
 const BATCH_BYTES = 64 * KIB;
-/** After a failure: lines gather meanwhile, and a full disk is asked four times a second at the most. */
+/** Wait after a failure. Lines queue meanwhile, and a full disk is tried at most four times a second. */
 const RETRY_MS = 250;
-/** What waits at the end of the process is offered once more, for no longer than this. */
+/** Time limit for writing queued lines at the end of the process. */
 const FINISH_MS = 200;
 const FINISH_POLL_MS = 5;
 
@@ -46,15 +46,15 @@ export class LogSink {
   readonly #send: WriteBytes;
   readonly #waiting: Buffer[] = [];
   #waitingBytes = 0;
-  /** What the system has been given and not taken yet. */
+  /** A write was passed to the system and has not completed. */
   #isBusy = false;
   #timer: NodeJS.Timeout | undefined;
   #fileBytes: number;
   #dropped = 0;
-  /** Dropped, and not told of yet in the log itself. */
+  /** Dropped lines that are not yet reported in the log itself. */
   #untold = 0;
   #why = '';
-  /** The destination took part of a line, and whether the rest of it is what comes next. */
+  /** The destination took only part of a line; `#continues`: the rest of it is next in the queue. */
   #isMidLine = false;
   #continues = false;
 
@@ -70,12 +70,12 @@ export class LogSink {
     return this.#dropped;
   }
 
-  /** What is wrong with the destination at present; empty: nothing. */
+  /** Why the destination drops lines at present; empty if it does not. */
   get problem(): string {
     return this.#untold === 0 ? '' : this.#why;
   }
 
-  /** One line with its newline. */
+  /** Queues one line, which must end with a newline. */
   write(line: string): void {
     const data = Buffer.from(line);
     if (this.#waitingBytes + data.length > MAX_WAITING_BYTES) {
@@ -88,8 +88,8 @@ export class LogSink {
   }
 
   /**
-   * Before an orderly end: resolves when all lines have been taken or dropped, or after FINISH_MS. Without it a line that
-   * `finish` writes can come before one that is still on its way.
+   * Call before an orderly exit: resolves when all lines are written or dropped, or after FINISH_MS. Without it a line
+   * that `finish` writes could overtake one still in progress.
    */
   async settled(): Promise<void> {
     const deadline = performance.now() + FINISH_MS;
@@ -97,7 +97,7 @@ export class LogSink {
       await setTimeoutAsync(FINISH_POLL_MS);
   }
 
-  /** At the end of the process: offers what waits once more, and returns within a moment. */
+  /** Tries to write the queued lines once more at the end of the process; returns within a moment. */
   finish(): void {
     const deadline = performance.now() + FINISH_MS;
     for (let batch = this.#take(); batch !== undefined; batch = this.#take()) {
@@ -127,9 +127,9 @@ export class LogSink {
     });
   }
 
-  /** The next batch, after the word on what was dropped before it. */
+  /** Takes the next batch, headed by the notice of lines dropped before it. */
   #take(): Batch | undefined {
-    // Without a line the word on dropped ones goes alone: whether the destination takes lines again is to be known then, too.
+    // Without lines the notice goes alone: it also shows whether the destination accepts lines again.
     if (this.#waiting.length === 0 && this.#untold === 0) return undefined;
     const head: Buffer[] = [];
     if (this.#isMidLine && !this.#continues) head.push(Buffer.from('\n'));
@@ -153,10 +153,11 @@ export class LogSink {
     this.#fileBytes += written;
     if (written > 0) this.#isMidLine = data[written - 1] !== NEWLINE;
     if (written === data.length) return;
-    // Told only in part: told again, together with what is lost now.
+    // The notice was written only in part: it is repeated, together with new losses.
     if (written < headBytes) this.#untold += told;
     const rest = data.subarray(Math.max(written, headBytes));
-    // A disk that fills up takes a part, and says of the rest why it can't; a terminal that is held takes it later.
+    // A partial write is retried: a full disk then reports its error, and a held terminal (EAGAIN) takes the rest
+    // later.
     const isPutOff = error?.code === 'EAGAIN' || (!error && written > 0);
     if (isPutOff) {
       this.#waiting.unshift(rest);
@@ -173,7 +174,7 @@ export class LogSink {
       this.#timer = undefined;
       this.#pump();
     }, RETRY_MS);
-    // A process that has nothing else to do ends; `finish` has the last word.
+    // Does not keep an idle process alive; `finish` writes the rest.
     this.#timer.unref();
   }
 
@@ -194,15 +195,15 @@ export class LogSink {
 
 interface Batch {
   readonly data: Buffer;
-  /** What stands before the lines: the end of a line that was cut, and the word on dropped ones. */
+  /** Bytes before the lines: the newline that ends a cut line, and the notice of dropped lines. */
   readonly headBytes: number;
-  /** Dropped lines that the word is about. */
+  /** Dropped lines that the notice reports. */
   readonly told: number;
 }
 
 const NEWLINE = 0x0a;
 
-/** The line, of the same shape as all others, that says how many are missing. */
+/** Makes the line that reports dropped lines, in the shape of all other lines. */
 export const dropNotice =
   (name: string) =>
   (dropped: number, why: string): string => {
@@ -234,7 +235,10 @@ function senderFor(descriptor: number, stats: Stats | undefined): WriteBytes {
   };
 }
 
-/** A terminal whose output is held (Ctrl-S) must not hold us; its descriptor may be shared with a shell that expects to wait. */
+/**
+ * Reopens a terminal as non-blocking, so that held output (Ctrl-S) does not block us; the descriptor itself may be
+ * shared with a shell that expects blocking writes.
+ */
 function ownTerminal(descriptor: number): number {
   try {
     return openSync(`/proc/self/fd/${descriptor}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
@@ -243,7 +247,7 @@ function ownTerminal(descriptor: number): number {
   }
 }
 
-/** A pipe or socket through the event loop: a reader that does not read keeps no thread. */
+/** Writes to a pipe or socket through the event loop, so that a reader that stalls blocks no thread. */
 function streamSender(descriptor: number): WriteBytes {
   let stream: Socket | undefined;
   const open = (): Socket => {
@@ -251,7 +255,7 @@ function streamSender(descriptor: number): WriteBytes {
     opened.on('error', () => {
       if (stream === opened) stream = undefined;
     });
-    // Its being open keeps nobody alive; a write that is on its way does.
+    // An open stream does not keep the process alive; a pending write does.
     opened.unref();
     return opened;
   };

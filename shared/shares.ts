@@ -1,6 +1,6 @@
 /**
- * A bound on something that clients hold for a while (bytes of requests, open streams): for each of them, so that nobody
- * has all of it, and for all together. Keeps nothing of clients that hold nothing.
+ * Bounds something that clients hold for a while (bytes of requests, open streams), both per client, so that nobody
+ * takes all of it, and in total. Keeps no record of clients that hold nothing.
  */
 import { NexusError } from './errors.js';
 import { MIB } from './limits.js';
@@ -8,20 +8,20 @@ import { MIB } from './limits.js';
 export interface ShareLimits {
   readonly ofOne: number;
   readonly ofAll: number;
-  /** What is held, for the refusal: e.g. "event streams are open". */
+  /** Describes what is held, for the refusal, e.g. "event streams are open". */
   readonly what: string;
 }
 
 /**
- * Bytes of requests that are held while they are answered. Each takes several times its size in a process. One client may
- * have a few of the largest, and several clients so many each.
+ * Bytes of requests that are held while they are answered. Each takes several times its size in a process. One client
+ * may have a few of the largest requests, and several clients may do so at once.
  */
 export const REQUEST_BYTES: ShareLimits = {
   ofOne: 16 * MIB,
   ofAll: 64 * MIB,
   what: 'bytes of requests are unanswered',
 };
-/** Streams that end when their reader ends them: events, figures, logs. */
+/** Streams that only their reader ends: events, figures, logs. */
 export const OPEN_STREAMS: ShareLimits = { ofOne: 32, ofAll: 512, what: 'streams are open' };
 
 const RETRY_AFTER_MS = 1000;
@@ -32,14 +32,14 @@ export class Shares {
 
   constructor(private readonly limits: ShareLimits) {}
 
-  /** What is held now, by one client or by all. */
+  /** Amount held now, by one client or by all. */
   held(client?: string): number {
     return client === undefined ? this.#all : (this.#held.get(client) ?? 0);
   }
 
   /**
-   * To be given back by disposing of it; twice is once. Codes: resource_exhausted (this client has too much), unavailable
-   * (all have), both with `retry_after_ms`.
+   * Takes a share, which is released by disposing of it; doing so twice is harmless. Codes: resource_exhausted (this
+   * client has too much), unavailable (all have), both with `retry_after_ms`.
    */
   take(client: string, amount = 1): Disposable {
     const { ofOne, ofAll, what } = this.limits;

@@ -10,23 +10,23 @@ import { join } from 'node:path';
 
 export const DEFAULT_INSTANCE = 'nexus';
 
-/** In the state folder: what a controller that was started in the background says. */
+/** In the state folder: the log of a controller that was started in the background. */
 export const CONTROLLER_LOG = 'controller.log';
 
-/** In the runtime folder: what the gateway says that a controller started. */
+/** In the runtime folder: the log of a gateway that a controller started. */
 export const GATEWAY_LOG = 'gateway.d/gateway.log';
 
-/** In the state folder: locked by the controller as long as it lives. */
+/** In the state folder: locked by the controller for as long as it runs. */
 export const LOCK_FILE = 'controller.lock';
-/** In the field `note` of a starting controller's log: another one has the lock and does not serve. */
+/** In the field `note` of a starting controller's log: another controller holds the lock and does not serve. */
 export const AWAITING_LOCK = 'awaiting-lock';
 
 /** At most 8 characters: an interface name holds 15, and a veth is called `nx-<instance>-<slot>`. */
 export const INSTANCE_PATTERN = /^[a-z][a-z0-9]{0,7}$/;
 
 /**
- * Ranges of loop devices and addresses that instances beside the default one fall into by their names: so many that two
- * of them hardly ever share one, and as many as fit below the kernel's highest loop device.
+ * Number of ranges of loop devices and addresses. Instances other than the default one are assigned a range by a hash
+ * of their name: enough that two hardly ever collide, and as many as fit below the kernel's highest loop device.
  */
 const RANGES = 4032;
 const SUBNETS = 252;
@@ -35,15 +35,17 @@ const LOOP_DEVICES = 256;
 const FIRST_LOOP_DEVICE = 1024;
 /** Minor numbers have 20 bits. */
 assert(FIRST_LOOP_DEVICE + RANGES * LOOP_DEVICES <= 2 ** 20, 'every range must be below the highest loop device');
-/** Of the gateway: the documented one, and a range below the ports that the kernel hands out by itself (from 32768 on). */
+/**
+ * Gateway ports: the documented default, and the first of a range below the kernel's ephemeral ports (from 32768 on).
+ */
 const DEFAULT_GATEWAY_PORT = 8080;
 const FIRST_GATEWAY_PORT = 18_080;
 assert(FIRST_GATEWAY_PORT + RANGES <= 32_768, 'every range must have its port below the ephemeral ones');
 assert(RANGES % SUBNETS === 0 && RANGES / SUBNETS <= 192, 'every range must be a subnet below 10.255 and 127.255');
 
 /**
- * Users of the host that sandboxes run as. Kernel limits that count by user (of pipes, watches, signals that wait) must not
- * be shared by sandboxes that know nothing of each other. More than can live at once, and far from people and services.
+ * Host users that sandboxes run as. Kernel limits that are counted per user (pipes, watches, pending signals) must not
+ * be shared by unrelated sandboxes. More than can run at once, and far from the uids of people and services.
  */
 const SANDBOX_UIDS = 2048;
 const DEFAULT_SANDBOX_UID = 743_000;
@@ -64,7 +66,7 @@ export interface InstanceDefaults {
   readonly lambdaUidBase: number;
 }
 
-/** What follows from the name alone. `uid` 0 has system folders, anyone else their own. */
+/** Derives the defaults from instance name and runtime. `uid` 0 gets system folders, any other user its own. */
 export function instanceDefaults(instance: string, runtime: RuntimeName, uid: number): InstanceDefaults {
   const isDefault = instance === DEFAULT_INSTANCE;
   const suffix = isDefault ? '' : `-${instance}`;

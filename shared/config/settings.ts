@@ -262,7 +262,7 @@ export interface SettingSources {
   readonly uid?: number;
 }
 
-/** Code: invalid_argument, naming the setting, what was given, where, and what is allowed. */
+/** Code: invalid_argument; the message names the setting, the value given, its origin and what is allowed. */
 export function loadSettings(sources: SettingSources = {}): Settings {
   const env = sources.env ?? process.env;
   const given = givenSettings(
@@ -276,7 +276,7 @@ export function loadSettings(sources: SettingSources = {}): Settings {
     parsed.runtime = rememberedRuntime(parsed.stateDir ?? stateDir) ?? parsed.runtime;
   }
   const derived = instanceDefaults(parsed.instance, parsed.runtime, uid);
-  // What is not given is no key of it, so nothing derived is overwritten by nothing.
+  // Settings that were not given have no key here, so undefined never overwrites a derived value.
   const settings = { ...derived, ...parsed } as Settings;
   assertRelated({ ...settings, gatewaySocket: gatewaySocket(settings) }, given);
   return settings;
@@ -285,7 +285,7 @@ export function loadSettings(sources: SettingSources = {}): Settings {
 function parseSettings(given: GivenSettings): Parsed {
   const wrong = (name: SettingName, problem?: string): NexusError =>
     wrongSetting(name, schema.shape[name], given.get(name) ?? { value: null, origin: 'by default' }, problem);
-  // Numbers are made of text below, and lists and truth values would pass for some.
+  // Only text is accepted: the coercion below would turn lists and booleans into numbers.
   const notText = SETTING_NAMES.find((name) => given.has(name) && typeof given.get(name)?.value !== 'string');
   if (notText !== undefined) throw wrong(notText);
   const result = schema.safeParse(Object.fromEntries([...given].map(([name, { value }]) => [name, value])));
@@ -294,5 +294,5 @@ function parseSettings(given: GivenSettings): Parsed {
   throw wrong(issue?.path[0] as SettingName, issue?.message);
 }
 
-/** On the socket in the run folder callers need a user's token; the gateway is its client. */
+/** Path of the socket in the run folder that the gateway connects to. Callers on it need a user's token. */
 export const gatewaySocket = (settings: Pick<Settings, 'runDir'>): string => join(settings.runDir, 'gateway.sock');

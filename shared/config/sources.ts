@@ -1,6 +1,6 @@
 /**
- * What is given for settings, and where: in the file, by variables, by flags. Each value keeps its origin, so that an
- * error can say where to change it. An empty value is none at all: it leaves the setting to what would else decide.
+ * Collects the settings that are given in the file, by variables and by flags. Each value keeps its origin, so that an
+ * error can say where to change it. An empty value in the file or a variable counts as not given.
  */
 import { statSync } from 'node:fs';
 import { parse } from 'yaml';
@@ -12,9 +12,9 @@ import { readTextNow, readTextSoon } from '../text-now.js';
 import { environmentName, keyName } from './names.js';
 
 export interface Given {
-  /** Text, or in a file whatever YAML can say. */
+  /** Text, or any YAML value if it comes from the file. */
   readonly value: unknown;
-  /** For people, as in: is "x" ORIGIN. */
+  /** Completes an error message, e.g. "in the variable NEXUS_INSTANCE". */
   readonly origin: string;
 }
 
@@ -33,7 +33,7 @@ const DEFAULT_FILE = '/etc/nexus/nexus.yaml';
 /** The sample with all settings has some 20 KB. */
 const MOST_FILE_BYTES = MIB;
 
-/** By the names of settings; a flag wins over a variable, that over the file. Code: invalid_argument. */
+/** Returns the given settings by name; flags win over variables, variables over the file. Code: invalid_argument. */
 export function givenSettings({ flags, env, file, text }: Sources, names: readonly string[]): GivenSettings {
   const given = new Map(fromFile({ path: file, read: text }, env, names));
   for (const name of names) {

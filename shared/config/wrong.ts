@@ -1,14 +1,14 @@
-/** What is wrong with a setting: its name, what it must be, what was given, and where. */
+/** Builds the error for a wrong setting: its name, what it must be, the value given and its origin. */
 import { z } from 'zod';
 import { NexusError } from '../errors.js';
 import { keyName } from './names.js';
 import type { Given } from './sources.js';
 
-/** Whoever mistakes the one for the other has put a password where these have its file or its server. */
+/** Settings whose values are never shown: a password may be given by mistake where a file or server is expected. */
 const MAY_HOLD_SECRET = /(Url|PasswordFile|SeedFile|CredsFile|KeyFile)$/;
 const MOST_SHOWN = 100;
 
-/** `problem`: of the schema, in its own words where it begins with "must". */
+/** `problem` is the schema's message, used if it begins with "must". */
 export function wrongSetting(name: string, field: z.ZodType, given: Given, problem = ''): NexusError {
   const key = keyName(name);
   const must = problem.startsWith('must ') ? problem : mustBe(field);
@@ -16,7 +16,7 @@ export function wrongSetting(name: string, field: z.ZodType, given: Given, probl
   return new NexusError('invalid_argument', `setting ${key}, ${value} ${given.origin}, ${must}`, { field: key });
 }
 
-/** Also for the sample file; empty where any text will do. */
+/** Describes the allowed values, also for the sample file; empty if any text is allowed. */
 export function allowedOf(field: z.ZodType): string {
   const { enum: options, minimum, maximum } = rulesOf(field);
   if (options !== undefined) return `one of ${options.join(', ')}`;

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
 
-/** A long-term kernel with all that nodes use; what is older has never been tried. */
+/** A long-term release with all features that nodes use; older kernels are untested. */
 const OLDEST_KERNEL = [5, 4] as const;
 
 export async function probeKernel(input: ProbeInput): Promise<HostCheck[]> {
@@ -25,7 +25,9 @@ async function kernelVersion({ sources }: ProbeInput): Promise<HostCheck> {
   return failed('kernel', found, `Linux ${OLDEST_KERNEL.join('.')} or newer is needed`);
 }
 
-/** Built in or loaded: it is in /proc/filesystems. Otherwise a module that can be loaded will do: mount loads it. */
+/**
+ * A file system that is built in or loaded is in /proc/filesystems. A loadable module is enough, too: mount loads it.
+ */
 async function fileSystem({ sources }: ProbeInput, name: string, reason: string): Promise<HostCheck> {
   const known = (await sources.readText('/proc/filesystems')) ?? '';
   if (known.split('\n').some((line) => line.split('\t')[1] === name)) return passed(name, 'in the kernel');
@@ -42,7 +44,7 @@ async function loopDevices(input: ProbeInput): Promise<HostCheck> {
   }
   const attached = await attachedLoops(input);
   const base = settings.loopBase;
-  // One for each address of the subnet, the network's, the bridge's and the broadcast address left out.
+  // One for each address of the subnet, except those of the network, the bridge and broadcast.
   const range = 2 ** (32 - Number(settings.subnet.split('/')[1])) - 3;
   const wanted = attached.filter(({ number }) => number >= base && number < base + range);
   const own = await ownVolumes(input);
@@ -54,13 +56,13 @@ async function loopDevices(input: ProbeInput): Promise<HostCheck> {
 
 interface AttachedLoop {
   readonly number: number;
-  /** Just `/` for a node's volume: its path is in a mount that is gone. */
+  /** Just `/` for a node's volume, whose path is in a mount that no longer exists. */
   readonly file: string;
   /** Undefined without root. */
   readonly inode: number | undefined;
 }
 
-/** /sys/block/loopN/loop is there only for devices that have a file; the file's identity is known to losetup alone. */
+/** /sys/block/loopN/loop exists only for attached devices; only losetup reports the inode of the backing file. */
 async function attachedLoops({ sources }: ProbeInput): Promise<AttachedLoop[]> {
   const names = (await sources.list('/sys/block')).filter((block) => /^loop\d+$/.test(block));
   const found = await Promise.all(
@@ -94,7 +96,7 @@ async function seccomp({ sources }: ProbeInput): Promise<HostCheck> {
   );
 }
 
-/** For what runs in nodes with mapped users; nodes themselves do without. */
+/** Needed by sandboxes, which run in nodes with mapped users; nodes themselves work without. */
 async function userNamespaces({ sources }: ProbeInput): Promise<HostCheck> {
   const name = 'user namespaces';
   const limit = (await sources.readText('/proc/sys/user/max_user_namespaces'))?.trim();

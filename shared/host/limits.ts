@@ -1,15 +1,15 @@
 /**
- * Resource limits that the controller needs, whatever the shell or service manager has set that starts it. The command line
- * brings them up before it starts one: with too few open files not even the controller's modules can be loaded.
+ * Resource limits that the controller needs, whatever the shell or service manager that starts it has set. The command
+ * line raises them first: with too few open files not even the controller's modules can be loaded.
  */
 import { readFileSync } from 'node:fs';
 import { NexusError } from '../errors.js';
 import { tryCommand } from '../exec.js';
 
 interface Limit {
-  /** As in /proc/self/limits. */
+  /** Name in /proc/self/limits. */
   readonly title: string;
-  /** Of prlimit(1) and, after its dash, of ulimit in a shell. */
+  /** Option of prlimit(1) without its dashes; `shell` is that of ulimit. */
   readonly option: string;
   readonly shell: string;
   readonly least: number;
@@ -17,8 +17,8 @@ interface Limit {
 }
 
 /**
- * Every limit that would end the controller or what it starts in the middle of its work. Open files: each command, stream
- * and sandbox takes some, and nodes get the same limit.
+ * Every limit that would make the controller or its children fail in the middle of their work. Open files: each
+ * command, stream and sandbox needs some, and nodes get the same limit.
  */
 const LIMITS: readonly Limit[] = [
   { title: 'Max open files', option: 'nofile', shell: '-n', least: 1024, what: 'open files' },
@@ -42,7 +42,7 @@ function rangeOf(limits: string, title: string): Range {
   return { soft: value(soft), hard: value(hard) };
 }
 
-/** Exported for the test: arguments for prlimit(1); none when all is well. */
+/** Returns prlimit(1) arguments that raise soft limits to the hard ones, and both to `least`; exported for the test. */
 export function limitsToRaise(limits: string): string[] {
   return LIMITS.flatMap(({ title, option, least }) => {
     const { soft, hard } = rangeOf(limits, title);
@@ -54,10 +54,11 @@ export function limitsToRaise(limits: string): string[] {
 const text = (value: number): string => (value === Infinity ? 'unlimited' : String(value));
 
 /**
- * For this process and all that it starts. Code: failed_precondition, naming each limit that is too low and can't be raised.
+ * Raises the limits of this process and its children. Code: failed_precondition, naming each limit that is too low and
+ * can't be raised.
  */
 export async function raiseLimits(): Promise<void> {
-  // One by one: where the kernel refuses one (CAP_SYS_RESOURCE is needed above the hard limit), others may still go.
+  // One by one: the kernel may refuse one (CAP_SYS_RESOURCE is needed above the hard limit) and accept others.
   for (const argument of limitsToRaise(current()))
     await tryCommand('prlimit', [`--pid=${process.pid}`, argument]).catch(() => undefined);
   const low = LIMITS.filter(({ title, least }) => rangeOf(current(), title).soft < least);

@@ -1,4 +1,4 @@
-/** What `nexus doctor` finds: one check for each thing that a host must have, with what to do where it has not. */
+/** Results of `nexus doctor`: one check for each requirement of the host, with advice where it is not met. */
 import type { Settings } from '../config/settings.js';
 import type { HostSources } from './sources.js';
 
@@ -7,7 +7,7 @@ export interface HostCheck {
   /** False: nodes can't run, or not properly, until `advice` is followed. */
   readonly ok: boolean;
   readonly found: string;
-  /** What to do; empty when there is nothing. A check that is ok may still have some. */
+  /** The remedy; empty if none is needed. A check that is ok may have advice as well. */
   readonly advice: string;
 }
 
@@ -17,7 +17,7 @@ export interface HostReport {
   readonly checks: readonly HostCheck[];
 }
 
-/** What every probe looks at. */
+/** Input of every probe. */
 export interface ProbeInput {
   readonly settings: Settings;
   readonly sources: HostSources;

@@ -1,4 +1,4 @@
-/** Room and limits of the host, and what the set-up has left: runtime folder, base image, root. */
+/** Checks the host's room and limits, and the results of the set-up: runtime folder, base image, root. */
 import { join } from 'node:path';
 import { GIB, MIB } from '../limits.js';
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
@@ -7,14 +7,14 @@ export async function probeResources(input: ProbeInput): Promise<HostCheck[]> {
   return await Promise.all([freeDisk(input), freeMemory(input), openFiles(input), inotify(input)]);
 }
 
-/** What only real containers need. */
+/** Checks that matter only to real containers. */
 export async function probeSetUp(input: ProbeInput): Promise<HostCheck[]> {
   return await Promise.all([root(input), agentRuntime(input), baseImage(input)]);
 }
 
-/** Databases, images and a first volume; volumes are sparse and grow towards their size. */
+/** Room for databases, images and a first volume; volumes are sparse and grow towards their size. */
 const LEAST_DISK_BYTES = GIB;
-/** Controller, NATS and a handful of agents. */
+/** Enough for the controller, NATS and a handful of agents. */
 const LEAST_MEMORY_BYTES = 512 * MIB;
 /** A node costs the controller a few descriptors, and a child may not raise the hard limit. */
 const LEAST_OPEN_FILES = 4096;

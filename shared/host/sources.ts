@@ -1,6 +1,6 @@
 /**
- * Where the probes look. They only read; what must be tried to be known (a bridge, a veth pair) is tried in a network
- * namespace of its own that ends with the trial, so the host stays as it is. Tests hand in recorded answers.
+ * Sources that the probes read. What can only be found by trial (a bridge, a veth pair) is tried in a network namespace
+ * of its own that ends with the trial, so the host stays unchanged. Tests pass recorded answers.
  */
 import { access, readdir, readFile, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -22,7 +22,7 @@ export interface HostSources {
   /** Names in a folder; empty when there is none. */
   list(path: string): Promise<readonly string[]>;
   exists(path: string): Promise<boolean>;
-  /** Undefined when there is no such file, or when this user can't look there. */
+  /** Undefined when there is no such file, or when this user may not access it. */
   inode(path: string): Promise<number | undefined>;
   /** Undefined when there is no such program; exit code NO_ANSWER when it does not end within a minute. */
   run(program: string, args: readonly string[]): Promise<ProgramAnswer | undefined>;
@@ -30,10 +30,10 @@ export interface HostSources {
   freeBytes(path: string): Promise<number>;
 }
 
-/** What timeout(1) exits with. */
+/** Exit code of timeout(1) when the time is up. */
 export const NO_ANSWER = 124;
 
-/** All are asked at once: on an emulated processor of a busy machine the last answer took more than 30 s. */
+/** Programs run concurrently: on a busy machine with an emulated processor the last one took more than 30 s. */
 const PROGRAM_TIMEOUT_MS = 60_000;
 
 /** This host. */

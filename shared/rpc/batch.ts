@@ -1,13 +1,12 @@
 /**
- * What is written within one turn of the event loop goes as one message: each message costs a stream's frames and
- * wake-ups at both ends, and under load many calls are made and answered in a turn. One message is on its way at a time;
- * what comes meanwhile waits here, and what is large goes one by one, so that what is small never waits for more than one
- * of them.
+ * Combines the items added within one turn of the event loop into one message: each message costs frames and wake-ups
+ * at both ends, and under load many calls are made and answered per turn. One message is in flight at a time; later
+ * items queue here. A message has at most one large item, so that small ones never wait for more than one of them.
  */
 
-/** Small items of a message, together; the message may be 4 MiB, and one large item must still fit. */
+/** Most bytes of small items in a message; the message may have 4 MiB, and one large item must still fit. */
 const FULL_BYTES = 256 * 1024;
-/** An item beyond it is large. */
+/** Items above this size are large. */
 const SMALL_BYTES = 16 * 1024;
 
 interface Sink<Item> {
@@ -28,7 +27,7 @@ export class Batch<Item> {
 
   constructor(private readonly sink: Sink<Item>) {}
 
-  /** `bytes`: about what it takes in a message. */
+  /** `bytes`: approximate size in a message. */
   add(item: Item, bytes: number): void {
     if (bytes > SMALL_BYTES) this.#large.push(item);
     else this.#small.push({ item, bytes });
@@ -40,7 +39,7 @@ export class Batch<Item> {
     });
   }
 
-  /** Everything, at once: nothing follows. */
+  /** Sends everything without waiting; nothing follows. */
   flush(): void {
     while (!this.#isEmpty) this.sink.write(this.#next(), () => undefined);
   }

@@ -1,4 +1,4 @@
-/** What every client of the controller's services shares: the shape of its calls, and what their failures mean. */
+/** Shared by all clients of the controller's services: the shape of their calls, and the meaning of failures. */
 import type {
   CallOptions,
   ClientDuplexStream,
@@ -18,24 +18,27 @@ export type UnaryMethod<Request, Response> = (
   callback: (error: ServiceError | null, response: Response) => void,
 ) => ClientUnaryCall;
 
-/** The controller did not answer: it is away, or went before it did. Whether a call was carried out is not known. */
+/** The controller did not answer: it is away, or went before it did. Whether the call was carried out is unknown. */
 export class ConnectionLost extends NexusError {
   constructor(message: string, cause: unknown) {
     super('unavailable', message, {}, { cause });
   }
 }
 
-/** The word on a connection that was lost; it may take a moment to find out. */
+/** Makes the message for a lost connection; may take a moment to find the cause. */
 export type WhenBroken = () => string | Promise<string>;
 
-/** What the controller threw; what it did not say itself comes from the connection to it, and is told as `whenBroken`. */
+/**
+ * Returns the controller's error. `unavailable` that it did not send itself is a lost connection, described by
+ * `whenBroken`.
+ */
 export async function callError(error: ServiceError, whenBroken: WhenBroken): Promise<NexusError> {
   const known = errorOfStatus(error);
   if (known.code !== 'unavailable' || error.metadata.get(CODE_KEY).length > 0) return known;
   return new ConnectionLost(await whenBroken(), error);
 }
 
-/** The messages of a stream; ends quietly when `signal` is aborted, and the stream with it. */
+/** Yields the messages of a stream; ends without an error, and cancels the stream, when `signal` is aborted. */
 export async function* streamMessages<Response>(
   stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
   signal: AbortSignal,

@@ -1,4 +1,6 @@
-/** What comes over gRPC in the shape that scripts rely on: snake_case names, numbers as numbers. The CLI's and REST's. */
+/**
+ * Converts gRPC messages to the shape that scripts rely on, in the CLI and REST: snake_case names, numbers as numbers.
+ */
 import type { Event } from '../gen/nexus/v1/cluster.js';
 import type { File } from '../gen/nexus/v1/file.js';
 import type { FsEntry } from '../gen/nexus/v1/fs.js';
@@ -6,7 +8,7 @@ import type { Node } from '../gen/nexus/v1/node.js';
 
 export type Shape = Record<string, unknown>;
 
-/** Every field under its snake_case name; 64-bit numbers stay below 2^53 everywhere in Nexus. */
+/** Renames every field to snake_case; 64-bit integers become numbers, as Nexus keeps them below 2^53. */
 export function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return Number(value);
   if (Array.isArray(value)) return value.map(plain);
@@ -16,19 +18,19 @@ export function plain(value: unknown): unknown {
 
 const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
-/** Labels' keys are the user's own and stay as they are. */
+/** Label keys are the user's own and are not renamed. */
 export const nodeShape = (node: Node): Shape => ({ ...(plain(node) as Shape), labels: node.labels });
 
 export const fileShape = (file: File): Shape => plain(file) as Shape;
 
 export const entryShape = (entry: FsEntry): Shape => plain(entry) as Shape;
 
-/** Of answers that are flat: quotas, sums. */
+/** For flat answers, e.g. quotas and sums. */
 export const plainShape = (answer: object): Shape => plain(answer) as Shape;
 
 export const eventShape = (event: Event): Shape => plain(event) as Shape;
 
-/** JSON has no bytes: what is not UTF-8 comes as base64 beside the text, in which the bad bytes are U+FFFD. */
+/** JSON has no bytes: data that is not UTF-8 comes as base64 beside the text, in which invalid bytes are U+FFFD. */
 export function textOrBase64(name: string, pieces: readonly Uint8Array[]): Shape {
   const bytes = Buffer.concat(pieces);
   const text = bytes.toString('utf8');

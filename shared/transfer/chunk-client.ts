@@ -1,4 +1,6 @@
-/** HTTP to the agents: one chunk out, one chunk in. Connections are kept for the transfer; every wait is bounded. */
+/**
+ * HTTP client of the agents: puts and gets single chunks. Connections are kept for the transfer; every wait is bounded.
+ */
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
 import { MD5_HEADER, refusalIn, storedReplyIn, type StoredReply } from '../data-plane.js';
@@ -8,11 +10,11 @@ import type { ChunkTarget } from './port.js';
 import { directRoute, type ChunkRoute } from './route.js';
 
 const CONNECT_TIMEOUT_MS = 5000;
-/** Of silence on the connection, in either direction, once all has been sent. */
+/** Longest silence on the connection, in either direction, once the request has been sent. */
 const IDLE_TIMEOUT_MS = 30_000;
 /**
- * Of a node that takes no more of a chunk. Longer than it may itself wait for a further replica (FORWARD_STALL_MS of the
- * agent), so that the one that hangs is given up and not the one before it.
+ * Longest time for which a node may accept no more of a chunk. Longer than its own wait for a further replica
+ * (FORWARD_STALL_MS of the agent), so that the node that hangs is given up and not the one before it.
  */
 const SEND_STALL_MS = 10_000;
 const MAX_REPLY_BYTES = 64 * KIB;
@@ -28,7 +30,7 @@ export class ChunkClient {
     this.#agent = route.tls === undefined ? new Agent(pool) : new TlsAgent({ ...pool, ...route.tls });
   }
 
-  /** Codes: unavailable, deadline_exceeded, cancelled, or what the agent said. */
+  /** Codes: unavailable, deadline_exceeded, cancelled, those of the agent. */
   async put(
     target: ChunkTarget,
     chunkId: string,
@@ -45,8 +47,8 @@ export class ChunkClient {
   }
 
   /**
-   * Into the front of `buffer`; answers how many bytes came. Codes: as `put`, and data_loss when more comes than the
-   * buffer holds.
+   * Reads the chunk into the front of `buffer`; returns the number of bytes. Codes: those of `put`, and data_loss when
+   * the node sends more than the buffer holds.
    */
   async get(
     target: ChunkTarget,
@@ -109,7 +111,7 @@ export class ChunkClient {
 const isSuccess = (incoming: IncomingMessage): boolean =>
   (incoming.statusCode ?? 0) >= 200 && (incoming.statusCode ?? 0) < 300;
 
-/** A node that does not take the connection, or says nothing any more, is given up. */
+/** Gives up a node that does not accept the connection, or goes silent. */
 function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void, idleTimeoutMs: number): () => void {
   const connecting = setTimeout(() => {
     fail(new NexusError('deadline_exceeded', `no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
@@ -162,7 +164,7 @@ function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<number> {
       resolve(size);
     });
     incoming.once('error', reject);
-    // A connection that breaks off: 'close' without 'end'.
+    // The connection broke off: 'close' without 'end'.
     incoming.once('close', () => {
       reject(new NexusError('unavailable', 'the connection broke off'));
     });

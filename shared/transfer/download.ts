@@ -1,6 +1,6 @@
 /**
  * Fetches a file's chunks, several at a time, and delivers them in order. A byte is delivered only after the MD5 of its
- * whole chunk was right; what fails on one replica is fetched from the next.
+ * whole chunk was checked; a chunk that fails on one replica is fetched from the next.
  */
 import { NexusError, toNexusError } from '../errors.js';
 import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../limits.js';
@@ -12,7 +12,7 @@ import type { ChunkSource, DownloadCatalogue } from './port.js';
 export interface DownloadRequest {
   readonly fileId: string;
   readonly chunksCount: number;
-  /** Only these bytes: `start` is the first, `end` the one after the last, within the file. */
+  /** Delivers only these bytes: `start` is the first, `end` the one after the last, within the file. */
   readonly range?: { readonly start: number; readonly end: number };
   /** Settles when the data may be overwritten. Called in order, one at a time. */
   readonly deliver: (data: Buffer) => Promise<void>;
@@ -20,12 +20,12 @@ export interface DownloadRequest {
   readonly onProgress?: (bytes: number) => void;
 }
 
-/** One is hashed or delivered while the other comes; a third would cost memory and win little. */
+/** One chunk is hashed or delivered while the next arrives; a third would cost memory and gain little. */
 const CONCURRENT_GETS = 2;
-/** Of silence, while another replica is left to ask. */
+/** Longest silence of a node while another replica is left to try. */
 const STALL_TIMEOUT_MS = 5000;
 const SOURCES_PER_PAGE = 64;
-/** Tokens must still be good when a slow chunk ends. */
+/** Tokens must still be valid when a slow chunk ends. */
 const MAX_PAGE_AGE_MS = CHUNK_TOKEN_TTL_MS / 2;
 
 /** Codes: data_loss (no replica is whole), unavailable (none can be reached), cancelled, those of the catalogue. */
@@ -71,7 +71,7 @@ class Download {
       let next = start;
       for (let index = start; index < end; index += 1) {
         while (next < end && window.length < CONCURRENT_GETS) {
-          // What the cluster knows to be missing is told before anything is delivered, not when its turn comes.
+          // Chunks that the cluster knows to be missing are reported before anything is delivered.
           window.push(this.#begin(await this.#source(next, end, next === start)));
           next += 1;
         }
@@ -87,7 +87,7 @@ class Download {
     }
   }
 
-  /** Chunks are checked whole, so those that a range touches are fetched whole. */
+  /** Returns the chunks to fetch. Chunks are checked whole, so those that a range touches are fetched whole. */
   #chunkRange(): { start: number; end: number } {
     const { range, chunksCount } = this.request;
     if (range === undefined) return { start: 0, end: chunksCount };
@@ -95,7 +95,7 @@ class Download {
     return { start: Math.floor(range.start / CHUNK_SIZE_BYTES), end: range.start < range.end ? end : 0 };
   }
 
-  /** Its failure is seen when its turn comes; until then it must not count as unhandled. */
+  /** Awaited later, in order. The no-op catch stops Node reporting an unhandled rejection meanwhile. */
   #begin(source: ChunkSource): Promise<Fetched> {
     const fetching = this.#fetch(source);
     fetching.catch(() => undefined);
@@ -114,7 +114,7 @@ class Download {
     this.request.onProgress?.(data.length);
   }
 
-  /** Never of chunks behind `end`: one there that can't be read is none of this download's. */
+  /** Never asks for chunks from `end` on: an unreadable one there must not fail this download. */
   async #source(index: number, end: number, isFirst: boolean): Promise<ChunkSource> {
     const known = this.#page.find((source) => source.index === index);
     if (known !== undefined && performance.now() - this.#pageAt < MAX_PAGE_AGE_MS) return known;
@@ -133,14 +133,14 @@ class Download {
     return found;
   }
 
-  /** What is lost does not come back, but the rest of the file can be fetched. */
+  /** Adds advice to data_loss: the lost chunk does not come back, but the rest of the file can be fetched. */
   #advised(error: NexusError): NexusError {
     const { chunk } = error.details;
     if (error.code !== 'data_loss' || typeof chunk !== 'number') return error;
     return new NexusError(error.code, error.message + this.#adviceFor(chunk), error.details, { cause: error });
   }
 
-  /** What of the file can still be had, where a chunk of it can't. */
+  /** Names the byte ranges around an unreadable chunk that may still be fetched; empty for a file of one chunk. */
   #adviceFor(index: number): string {
     const { fileId, chunksCount } = this.request;
     if (chunksCount === 1) return '';
@@ -164,7 +164,7 @@ class Download {
   async #fetchInto(buffer: Buffer, source: ChunkSource): Promise<Fetched> {
     const failures: NexusError[] = [];
     for (const [at, target] of source.replicas.entries()) {
-      // Whoever is the last to ask is waited for longer.
+      // The last replica is given the longer default time.
       const idleTimeoutMs = at < source.replicas.length - 1 ? STALL_TIMEOUT_MS : undefined;
       try {
         const size = await this.client.get(target, source.chunkId, buffer, this.#stop.signal, idleTimeoutMs);
@@ -191,8 +191,8 @@ const mismatch = (source: ChunkSource, node: string, found: { md5: string; size:
   );
 
 /**
- * Damage outweighs silence: a node that comes back may still have it, a changed chunk does not heal. That the chunk is
- * not on a node is no answer about the file, which is there: gone from all of them, it is lost.
+ * Damage outweighs silence: a silent node may come back with the chunk, whereas a damaged one does not heal. A node's
+ * not_found says nothing of the file, which exists: when all nodes report it, the chunk is lost (data_loss).
  */
 function allFailed(fileId: string, source: ChunkSource, failures: readonly NexusError[], advice: string): NexusError {
   const damage = failures.find((failure) => failure.code === 'data_loss');

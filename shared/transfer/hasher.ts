@@ -1,13 +1,13 @@
 /**
- * MD5 of chunks beside the thread that moves them: hashing costs as much as all the rest of a transfer, and sockets must
- * not wait for it. Chunks lie in shared memory, so that nothing is copied on the way to the other thread.
+ * Computes MD5 of chunks in a thread of its own: hashing costs as much as the rest of a transfer, and sockets must not
+ * wait for it. Chunks are in shared memory, so that nothing is copied on the way to that thread.
  */
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { NexusError } from '../errors.js';
 
-/** As text, so that it is part of every bundle and needs no file of its own beside it. */
+/** Source text, so that it is part of every bundle and needs no file of its own. */
 const WORKER = `
   const { parentPort } = require('node:worker_threads');
   const { createHash } = require('node:crypto');
@@ -16,7 +16,7 @@ const WORKER = `
   });
 `;
 
-/** It handles nothing but small messages. */
+/** Limits of the thread, which handles only small messages. */
 const HEAP = { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 16, stackSizeMb: 1 };
 
 interface Job {
@@ -29,12 +29,12 @@ export class ChunkHasher {
   #worker: Worker | undefined;
   #hashed = 0;
 
-  /** Of the first `size` bytes, lower-case hex. The buffer must not change meanwhile. */
+  /** Returns the MD5 of the first `size` bytes, lower-case hex. The buffer must not change meanwhile. */
   hash(buffer: Buffer, size: number): Promise<string> {
     const id = this.#hashed;
     this.#hashed += 1;
     const memory = buffer.buffer;
-    // The first is hashed here: a file of one chunk is done before a thread would have started.
+    // The first chunk is hashed here: a file of one chunk is done before a thread would have started.
     if (id === 0 || !(memory instanceof SharedArrayBuffer) || buffer.byteOffset !== 0) {
       return Promise.resolve(md5Of(buffer, size));
     }
@@ -46,7 +46,7 @@ export class ChunkHasher {
     });
   }
 
-  /** Ends the thread; what is still being hashed fails. */
+  /** Ends the thread and rejects pending hashes. Code: cancelled. */
   close(): void {
     void this.#worker?.terminate();
     this.#fail(new NexusError('cancelled', 'the transfer has ended'));
@@ -73,7 +73,7 @@ export class ChunkHasher {
 const md5Of = (buffer: Buffer, size: number): string =>
   createHash('md5').update(buffer.subarray(0, size)).digest('hex');
 
-/** Node starts no thread in a folder that has been removed. */
+/** Node can't start a thread in a folder that has been removed. */
 function hasWorkingFolder(): boolean {
   try {
     realpathSync.native('.');

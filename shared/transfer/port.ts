@@ -1,4 +1,4 @@
-/** What moving files needs from a controller; the CLI has it over gRPC, others may have it otherwise. */
+/** Calls that file transfers need from a controller. The CLI makes them over gRPC; other callers may differ. */
 import type { ChunkRoute } from './route.js';
 import type { ByteSource } from './source.js';
 
@@ -13,7 +13,7 @@ export interface ChunkTarget {
 export interface ChunkGrant {
   readonly index: number;
   readonly chunkId: string;
-  /** The first is the one to send to. */
+  /** The chunk is sent to the first one. */
   readonly targets: readonly ChunkTarget[];
 }
 
@@ -32,7 +32,10 @@ export interface ChunkSource {
 
 export interface GrantRequest {
   readonly count: number;
-  /** The index of the first of them. Chunks from there on that were granted already, in a reply that was lost, are granted again. */
+  /**
+   * Index of the first one. Chunks from there on that were already granted, in a reply that was lost, are granted
+   * again.
+   */
   readonly fromIndex?: number;
   readonly retry: readonly { readonly index: number; readonly failedNodeIds: readonly string[] }[];
   readonly receipts: readonly ChunkReceipt[];
@@ -41,11 +44,11 @@ export interface GrantRequest {
 export interface OpenedUpload {
   readonly uploadId: string;
   readonly fileId?: string;
-  /** An upload whose sender is silent for so long is undone, ms; undefined or 0: it is not. */
+  /** The upload is undone when its sender is silent for this long, ms; undefined or 0: never. */
   readonly leaseMs?: number;
 }
 
-/** Whoever places chunks also knows how they are reached. */
+/** The catalogue that places chunks also knows how they are reached. */
 interface Reaching {
   /** Undefined: nodes are reached at their own addresses. */
   readonly route?: ChunkRoute;
@@ -64,7 +67,7 @@ export interface UploadCatalogue<File> extends Reaching {
       readonly size: number;
       readonly chunksCount: number;
       readonly receipts: readonly ChunkReceipt[];
-      /** What the upload becomes, where the catalogue said so when it was opened. */
+      /** Id of the resulting file, if `openUpload` returned it. */
       readonly fileId?: string;
     },
   ): Promise<File>;
@@ -72,9 +75,12 @@ export interface UploadCatalogue<File> extends Reaching {
 }
 
 export interface DownloadCatalogue extends Reaching {
-  /** A replica was not what it should be. Never rejects: it only tells. */
+  /** Reports a replica that is missing or damaged. Never rejects, as it only informs. */
   reportReplica(chunkId: string, nodeId: string): Promise<void>;
-  /** The chunks from `fromIndex` on, at most `count`. Fails, too, when one up to before `untilIndex` can't be read now. */
+  /**
+   * Returns the chunks from `fromIndex` on, at most `count`. Rejects, too, if one before `untilIndex` can't be read
+   * now.
+   */
   chunkSources(file: string, fromIndex: number, count: number, untilIndex?: number): Promise<readonly ChunkSource[]>;
 }
 
@@ -84,7 +90,7 @@ export interface UploadRequest {
   readonly replicas: number;
   /** Bytes; 0: unknown. */
   readonly expectedSize: number;
-  /** Where it is certain that no more than these will come: a small file then needs little memory. */
+  /** Set if no more bytes than these can come: a small file then needs little memory. */
   readonly atMostBytes?: number;
   readonly source: ByteSource;
   readonly signal: AbortSignal;

@@ -3,11 +3,11 @@ import type { FileHandle } from 'node:fs/promises';
 import { NexusError } from '../errors.js';
 
 export interface ByteSource {
-  /** Fills the buffer from its start; answers how many bytes there were, less than it holds only at the end. */
+  /** Fills the buffer from its start and returns the number of bytes; fewer than it holds only at the end. */
   fill(buffer: Buffer): Promise<number>;
 }
 
-/** What tells whether a file is still the one that was opened. */
+/** Attributes that show whether a file is still the one that was opened. */
 interface Version {
   readonly size: bigint;
   readonly mtimeNs: bigint;
@@ -15,12 +15,12 @@ interface Version {
 }
 
 /**
- * A regular file as it was when this was called; of a pipe or a device whatever comes. What is read while somebody
- * writes is neither the old content nor the new, so a change is an error and never stored. Code: failed_precondition.
+ * Reads a regular file as it was when this was called, or whatever comes from a pipe or device. Content read during a
+ * write is neither the old nor the new, so a change is an error and never stored. Code: failed_precondition.
  */
 export function fileSource(file: FileHandle, path: string): ByteSource {
   const atStart = versionOf(file);
-  // Awaited with the first read; until then its failure must not count as unhandled.
+  // Awaited with the first read. The no-op catch stops Node reporting an unhandled rejection meanwhile.
   atStart.catch(() => undefined);
   let total = 0n;
   return {
@@ -44,14 +44,14 @@ export function fileSource(file: FileHandle, path: string): ByteSource {
   };
 }
 
-/** undefined: it is no regular file and has no size of its own. */
+/** Undefined if it is not a regular file, and so has no size. */
 async function versionOf(file: FileHandle): Promise<Version | undefined> {
   const stats = await file.stat({ bigint: true });
   return stats.isFile() ? stats : undefined;
 }
 
 function assertSame(path: string, before: Version, after: Version | undefined, read: bigint): void {
-  // Files of the kernel's in /proc have no size whatever is in them.
+  // Kernel files in /proc report size 0, whatever they contain.
   if (before.size === 0n && after?.size === 0n) return;
   if (after?.size !== before.size)
     throw changed(path, `it had ${before.size} bytes when it was opened and then ${after?.size ?? 0n}`);
@@ -68,17 +68,17 @@ const changed = (path: string, how: string): NexusError =>
     `${path}: the file changed while it was read: ${how}; try again when nothing writes to it, or give a copy of it`,
   );
 
-/** Nobody wrote to it: files of the kernel's in /sys are as large as a page, whatever is in them. */
+/** Nobody wrote to the file: kernel files in /sys report the size of a page, whatever they contain. */
 const untrue = (path: string, { size }: Version, read: string): NexusError =>
   new NexusError(
     'failed_precondition',
     `${path}: the system calls it ${size} bytes long, and ${read} could be read, so that nothing tells whether this is all of it; send what it gives to standard input: cat ${path} | nexus ... -`,
   );
 
-/** The same bytes as a stream of pieces, for what does not go as chunks. */
+/** Yields the same bytes in pieces, for data that is not sent as chunks. */
 export async function* piecesOf(source: ByteSource, pieceBytes: number): AsyncGenerator<Buffer> {
   for (;;) {
-    // A new one each time: a stream may still hold the piece before.
+    // A new buffer each time: a stream may still hold the previous one.
     const buffer = Buffer.allocUnsafe(pieceBytes);
     const size = await source.fill(buffer);
     if (size > 0) yield buffer.subarray(0, size);

@@ -1,6 +1,7 @@
 /**
- * Sends a stream of bytes as chunks: one is read, one hashed by a thread of its own, others sent meanwhile; hand receipts over with the next grants.
- * A node that fails costs a new grant for its chunk. Whatever fails in the end, the upload is aborted and leaves nothing.
+ * Sends a stream of bytes as chunks: while one is read, another is hashed in a thread of its own and others are sent.
+ * Receipts go to the controller with the next request for grants. A node that fails costs a new grant for its chunk. An
+ * upload that fails in the end is aborted and leaves nothing.
  */
 import { NexusError, toNexusError } from '../errors.js';
 import { CHUNK_SIZE_BYTES } from '../limits.js';
@@ -9,15 +10,15 @@ import { ChunkClient } from './chunk-client.js';
 import { ChunkHasher } from './hasher.js';
 import type { ChunkGrant, ChunkReceipt, GrantRequest, OpenedUpload, UploadCatalogue, UploadRequest } from './port.js';
 
-/** Chunks on their way at once. More would only queue: hashing is one processor's work. */
+/** Chunks sent at once. More would only queue, as hashing uses one processor. */
 const CONCURRENT_PUTS = 2;
-/** One being filled and one being hashed besides those on their way. */
+/** One being filled and one being hashed, besides those being sent. */
 const BUFFERS = CONCURRENT_PUTS + 2;
 const GRANTS_AHEAD = 8;
 const ATTEMPTS_PER_CHUNK = 4;
-/** One or two may be lost. */
+/** Signs of life per lease, so that one or two may be lost. */
 const SIGNS_PER_LEASE = 5;
-/** What the controller says when no node is left for a copy, or when the copy is not missing any more. */
+/** Codes of the controller when no node is left for a copy, or when the copy is no longer missing. */
 const NO_OTHER_PLACE: readonly string[] = ['unavailable', 'failed_precondition', 'resource_exhausted'];
 
 /** Codes: those of the catalogue and the agents; cancelled. */
@@ -30,7 +31,7 @@ export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request
   try {
     return await new Upload(catalogue, client, hasher, opened, request).run();
   } catch (error) {
-    // The controller also expires it; whoever reads the message should not have to wait for that.
+    // The controller also expires it, but a caller that sees the error should not have to wait for that.
     await catalogue.abortUpload(uploadId).catch(() => undefined);
     throw toNexusError(error);
   } finally {
@@ -69,7 +70,7 @@ class Upload<File> {
     } finally {
       // Nothing may still be using a buffer or the client when the caller goes on.
       await Promise.allSettled(this.#sending);
-      // Nor may receipts be on their way with a request for grants, which a commit could overtake.
+      // Receipts may be on their way with a request for grants, which a commit must not overtake.
       await this.#granting?.catch(() => undefined);
       stopSigns();
       this.#buffers.close();
@@ -85,8 +86,8 @@ class Upload<File> {
   }
 
   /**
-   * The controller undoes an upload whose sender is silent. A source may have nothing for a long time and a chunk take long
-   * to send: signs of life go out meanwhile, and end with this process.
+   * Sends signs of life: the controller undoes an upload whose sender is silent, but a source may have nothing for a
+   * long time, and a chunk may take long to send. They end with this process.
    */
   #giveSigns(): () => void {
     const { leaseMs = 0 } = this.opened;
@@ -98,7 +99,7 @@ class Upload<File> {
       isSpeaking = true;
       this.#grant({ count: 0, retry: [], receipts: [] })
         .catch((error: unknown) => {
-          // The upload is gone, and nothing that is sent for it will count. Other failures show where they matter.
+          // The upload is gone, so nothing sent for it counts. Other failures surface where they matter.
           if (toNexusError(error).code === 'not_found') this.#failure ??= toNexusError(error);
         })
         .finally(() => {
@@ -115,7 +116,7 @@ class Upload<File> {
     return this.catalogue.grantChunks(this.opened.uploadId, request);
   }
 
-  /** Fills one buffer and sends it on its way; false at the end of the source. */
+  /** Fills one buffer and begins to send it; false at the end of the source. */
   async #sendNext(): Promise<boolean> {
     const buffer = await this.#buffers.take();
     this.#throwFailure();
@@ -148,7 +149,7 @@ class Upload<File> {
     const grant = this.#grants.shift();
     if (grant === undefined) throw new NexusError('internal', 'the controller granted nothing');
     const missing = this.#chunksToCome() - this.#grants.length;
-    // In time for the next batch, so that sending never waits for it; its failure shows when it is needed.
+    // Requested ahead, so that sending never waits for it; a failure matters only when the grants are needed.
     if (missing > 0 && this.#grants.length <= GRANTS_AHEAD / 2 && this.#granting === undefined) {
       this.#granting = this.#fetchGrants(missing).finally(() => {
         this.#granting = undefined;
@@ -158,7 +159,7 @@ class Upload<File> {
     return grant;
   }
 
-  /** After the ones already read: exact when the size is known, so that no room is promised in vain. */
+  /** Chunks after those already read: exact if the size is known, so that no room is reserved in vain. */
   #chunksToCome(): number {
     if (this.request.expectedSize === 0) return GRANTS_AHEAD;
     return Math.max(0, Math.ceil((this.request.expectedSize - this.#size) / CHUNK_SIZE_BYTES));
@@ -172,7 +173,8 @@ class Upload<File> {
       this.#granted += grants.length;
       this.#grants.push(...grants);
     } catch (error) {
-      // A request ahead may fail and not matter, but its receipts do: they go with the next one, or the commit.
+      // A request ahead may fail without harm, but its receipts must not be lost: they go with the next one, or the
+      // commit.
       this.#receipts.unshift(...receipts);
       throw error;
     }
@@ -204,8 +206,8 @@ class Upload<File> {
   }
 
   /**
-   * Copies that the first node could not pass on get other places; undefined when nothing is left to send. Where no other
-   * node is, the chunk stays with fewer copies, which the controller tells and repairs.
+   * Asks for other places for copies that the first node could not forward; undefined when nothing is left to send. If
+   * there is no other node, the chunk keeps fewer copies, which the controller reports and repairs.
    */
   async #replaceFailed(
     index: number,
@@ -237,7 +239,7 @@ class Upload<File> {
     const retry = [{ index, failedNodeIds }];
     const regranted = await this.#grant({ count: 0, retry, receipts: [] }).catch(() => []);
     const [grant] = regranted;
-    // No other place is left: what happened on the first one is what there is to tell.
+    // No other place is left, so the original failure is reported.
     if (grant === undefined) throw failure.during(`chunk ${index} to node ${node}`);
     return grant;
   }
