@@ -1,6 +1,6 @@
 /**
- * The gateway as a Koa application, which needs no port: frame, headers, errors, routes. A route is checked and called
- * here; what it does lies in routes/.
+ * The gateway as a Koa application, which needs no port: frame, headers, errors, routes. Routes are checked and called
+ * here; their handlers are in routes/.
  */
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
@@ -45,9 +45,9 @@ export interface AppOptions {
   readonly relay: ChunkRelay;
   readonly limits: GatewayLimits;
   readonly log: Logger;
-  /** How that log itself does. */
+  /** Lines that the gateway's own log has dropped. */
   readonly ownLog: { readonly dropped: number };
-  /** Those that were closed for want of room. */
+  /** Connections that were closed for want of room. */
   readonly connections: { readonly closed: number };
   readonly isTls: boolean;
   readonly corsOrigins: string | undefined;
@@ -58,16 +58,16 @@ export interface AppOptions {
   readonly draining: AbortSignal;
 }
 
-/** Transfers that wait for their turn: each holds a connection and nothing else. */
+/** Most transfers that may queue: each holds a connection and nothing else. */
 const MAX_WAITING_TRANSFERS = 1024;
-/** Of routes that take no query, or no body. */
+/** Schema for routes that take no query, or no body. */
 const NOTHING = z.strictObject({});
-/** How a client that goes away shows while it is answered. */
+/** Error codes of a client that disconnects while it is answered. */
 const GONE: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRESET'];
 
 export function createApp(options: AppOptions): Koa {
   const { controller, limits, log, draining } = options;
-  // Each stream of events listens.
+  // Each event stream adds a listener.
   setMaxListeners(0, draining);
   const metrics = new HttpMetrics(options.connections);
   const requests = new RequestLog(log);
@@ -96,7 +96,7 @@ export function createApp(options: AppOptions): Koa {
 
   const app = new Koa();
   app.on('error', (error: NodeJS.ErrnoException) => {
-    // A client that leaves an answer that flows is no fault; that it left is in its request's own line.
+    // A client that disconnects during an answer is no fault; its request's own log line records it.
     if (!GONE.includes(error.code ?? '')) log.error({ err: error }, 'answering failed');
   });
   app.use(frame({ requests, metrics, proxies: options.proxies }));
@@ -128,12 +128,12 @@ function addRoute(router: Router, route: Route, { controller, services, bodies }
     const token = route.isPublic ? undefined : bearerToken(context.get('authorization'));
     const { address, requestId, signal } = state;
     const session = controller.session({ token, address, requestId, signal });
-    // A token that is good for nothing must not make anybody read and parse what is large.
+    // An invalid token must not cause a large body to be read and parsed.
     let client = address;
     if (token !== undefined && route.maxBodyBytes > SMALL_BODY_BYTES) {
       client = (await session.call(session.identity.whoAmI, {})).username;
     }
-    // Held until the answer: what was read is in use as long, here and in the controller.
+    // Held until the answer: the body stays in use until then, here and in the controller.
     using _body = bodies.take(client, bodyBytes(context.req, route));
     const input = { ...services, ...(await checked(route, context, services)), session, koa: context };
     const reply = await route.handle(input as unknown as Input<never, never, never>);
@@ -141,7 +141,7 @@ function addRoute(router: Router, route: Route, { controller, services, bodies }
   });
 }
 
-/** What the body may have, at most. What is announced as larger is refused before it is read. */
+/** Upper bound of the body's bytes. 0 for uploads, and for bodies announced as too large, which are refused unread. */
 function bodyBytes({ headers }: IncomingMessage, { upload, maxBodyBytes }: Route): number {
   if (upload !== undefined) return 0;
   if (headers['transfer-encoding'] !== undefined) return maxBodyBytes;
@@ -157,7 +157,7 @@ async function checked(
   const params = route.params === undefined ? {} : parseInput(route.params, context.params);
   const query = parseInput(route.query ?? NOTHING, { ...context.query });
   if (route.upload !== undefined) return { params, query, body: {}, bodyText: '' };
-  // What is sent to an address that takes nothing was meant to change something.
+  // A body is read even if the route takes none, and must then be empty: its sender meant to change something.
   const { value, text } = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
   return { params, query, body: parseInput(route.body ?? NOTHING, value, 'body'), bodyText: text };
 }
@@ -170,7 +170,7 @@ function send(context: Context, route: Route, reply: Reply): void {
   context.body = reply.body;
 }
 
-/** A known address with another method says which ones it has. */
+/** Answers 405 with the allowed methods if the address is known with other methods, otherwise 404. */
 function notFound(router: Router): Koa.Middleware {
   return (context) => {
     const { path } = router.match(context.path, context.method);

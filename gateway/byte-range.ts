@@ -1,13 +1,13 @@
-/** What part of a file a request asks for (RFC 9110): one range; several, or one that makes no sense, are the whole. */
+/** Parses the Range header (RFC 9110): one range is served; several, or an invalid one, mean the whole file. */
 import { HttpError } from './http-error.js';
 
 export interface ByteRange {
   readonly start: number;
-  /** The one after the last. */
+  /** Exclusive. */
   readonly end: number;
 }
 
-/** Undefined: all of it. Numbers that are too large to be exact lie beyond any file. Code: 416. */
+/** Undefined: the whole file. Numbers too large to be exact are beyond any file. Code: invalid_argument (416). */
 export function parseRange(header: string, size: number): ByteRange | undefined {
   const found = /^bytes=(\d{0,40})-(\d{0,40})$/.exec(header.replaceAll(' ', ''));
   const [, first = '', last = ''] = found ?? [];

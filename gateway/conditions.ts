@@ -1,13 +1,13 @@
 /**
- * Conditions of requests (RFC 9110, 13). Downloads evaluate them; other addresses have nothing to compare with, and
- * refuse those whose absence would let through what the client wants to prevent. What may be left out without harm
- * (validation of caches, ranges) is.
+ * Conditional requests (RFC 9110, 13). Downloads evaluate conditions; other addresses have nothing to compare with, and
+ * refuse conditions that, if ignored, would allow what the client wants to prevent. Those that can be ignored without
+ * harm (cache validation, ranges) are ignored.
  */
 import type { Context } from 'koa';
 import { HttpError } from './http-error.js';
 import type { Route } from './route.js';
 
-/** Of reads: without them a client gets no more than it asked for to be spared. */
+/** Conditions refused on reads. The others only save the client a transfer, so ignoring them does no harm. */
 const OF_READS: readonly string[] = ['if-match', 'if-unmodified-since'];
 const OF_WRITES: readonly string[] = [...OF_READS, 'if-none-match'];
 
@@ -22,19 +22,19 @@ export function refuseConditions(context: Context, { method, conditions = 'none'
   }
 }
 
-/** The one condition of uploads to a path: that there is nothing yet. */
+/** The one condition that uploads to a path accept: that nothing exists there yet. */
 export const isOnlyIfNew = (context: Context): boolean => context.get('if-none-match').trim() === '*';
 
 /**
- * Of a download whose ETag, and Last-Modified where it has one, are set: whether the client has it already.
- * Code: failed_precondition (412).
+ * Whether the client already has the content of a download. Call after ETag and, if there is one, Last-Modified are
+ * set. Code: failed_precondition (412).
  */
 export function isNotModified(context: Context): boolean {
   const { etag, lastModified } = context.response;
   const match = context.get('if-match');
   const unmodified = context.get('if-unmodified-since');
   if (match !== '') {
-    // Strong comparison: what is only as good as the same is not it.
+    // Strong comparison: a weak ETag never matches.
     const isSame = match.trim() === '*' || match.split(',').some((given) => given.trim() === etag);
     if (!isSame) throw failed('if-match', 'the content is another one');
   } else if (unmodified !== '') {
@@ -44,7 +44,8 @@ export function isNotModified(context: Context): boolean {
     if (at === undefined) throw failed('if-unmodified-since', 'cannot be checked for a path; use If-Match');
     if (at.getTime() > since) throw failed('if-unmodified-since', 'the content is newer');
   }
-  // Koa's own `fresh` takes Cache-Control: no-cache for a wish for the content; it is for caches, and fetch sends it along.
+  // Koa's own `fresh` treats Cache-Control: no-cache as a request for the content; it is meant for caches, and fetch
+  // sends it.
   const noneMatch = context.get('if-none-match');
   if (noneMatch !== '')
     return noneMatch.trim() === '*' || noneMatch.split(',').some((given) => isWeaklySame(given, etag));
@@ -55,7 +56,7 @@ export function isNotModified(context: Context): boolean {
 
 const isWeaklySame = (given: string, etag: string): boolean => given.trim().replace(/^W\//, '') === etag;
 
-/** Whether Range counts: the client has a part of this very content. */
+/** Whether Range applies: If-Range is absent or names this very content. */
 export function hasPart(context: Context): boolean {
   const condition = context.get('if-range');
   const { etag } = context.response;

@@ -1,9 +1,9 @@
-/** How a download is to be called (RFC 6266): the name in full for whoever reads UTF-8, and a plain one for the others. */
+/** Names a download (RFC 6266): the full name for clients that read UTF-8, and a plain one for all others. */
 
-/** What RFC 5987 lets stand as it is. */
+/** Characters to percent-encode: all except those that RFC 5987 allows unencoded. */
 const PLAIN = /[^A-Za-z0-9!#$&+.^_`|~-]/gu;
 
-/** Control characters, quotes and anything beyond ASCII never reach the header as they are. */
+/** Control characters, quotes and characters beyond ASCII never reach the header unencoded. */
 export function attachment(name: string): string {
   const ascii = name.replace(/[^\x20-\x7e]|["\\%]/gu, '_');
   const encoded = name.replace(PLAIN, (character) =>

@@ -1,8 +1,8 @@
 /**
- * The controller over the gateway's socket. A session is one HTTP request's way to it: its token, its client's address
- * and its id go along with every call, and what the client does not wait for any more is cancelled. Calls with one answer
- * share a stream (exchange.ts); others have one of their own. The channel connects again by itself; meanwhile calls fail
- * at once with `unavailable`.
+ * The controller over the gateway's socket. A session makes one HTTP request's calls: each carries the client's token,
+ * its address and the request's id, and is cancelled when the client goes away, unless it is detached. Calls with one
+ * answer share a stream (exchange.ts); others have one each. The channel reconnects by itself; meanwhile calls fail at
+ * once with `unavailable`.
  */
 import {
   credentials,
@@ -26,11 +26,11 @@ import { streamMessages, type UnaryMethod } from '../shared/rpc/calls.js';
 import type { FileCalls } from '../shared/rpc/file-catalogue.js';
 import { AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA, REQUEST_ID_METADATA } from '../shared/rpc/status.js';
 
-/** Of a call that answers at once. */
+/** Deadline of a call that is answered at once. */
 const QUICK_DEADLINE_MS = 30_000;
-/** Of a call that waits for a node. */
+/** Deadline of a call that waits for a node. */
 export const SLOW_DEADLINE_MS = 5 * 60 * 1000;
-/** A controller that restarts is back within seconds, and the gateway should be, too. */
+/** A controller that restarts is back within seconds, and the gateway should reconnect as fast. */
 const RECONNECT_MS = { 'grpc.initial_reconnect_backoff_ms': 100, 'grpc.max_reconnect_backoff_ms': 1000 };
 const PING_DEADLINE_MS = 2000;
 const SILENT = 'the controller does not answer; try again in a moment';
@@ -52,7 +52,7 @@ interface Clients {
 }
 
 export interface Scope {
-  /** The client's token; undefined where none is asked for. */
+  /** The client's token; undefined where none is required. */
   readonly token: string | undefined;
   readonly address: string;
   readonly requestId: string;
@@ -60,10 +60,10 @@ export interface Scope {
   readonly signal: AbortSignal;
 }
 
-/** `method` of its calls is e.g. `session.node.createNode`. Codes: what the controller says, unavailable. */
+/** The `method` of a call is e.g. `session.node.createNode`. Codes: those of the controller, unavailable. */
 export interface Session extends Clients, FileCalls {
   readonly signal: AbortSignal;
-  /** The messages of a server stream; ends quietly when the client goes away. */
+  /** Yields the messages of a server stream; ends without an error when the client goes away. */
   messages<Request, Response>(
     client: Client,
     method: StreamMethod<Request, Response>,
@@ -79,7 +79,7 @@ export class Controller {
   constructor(socket: string) {
     const target = `unix:${socket}`;
     const channel = credentials.createInsecure();
-    // Proxy settings of the environment have no business with a Unix socket.
+    // Proxy settings of the environment must not apply to a Unix socket.
     const options = { 'grpc.enable_http_proxy': 0, ...RECONNECT_MS };
     this.#clients = {
       node: new NodeServiceClient(target, channel, options),
@@ -171,6 +171,6 @@ function metadataOf({ token, address, requestId }: Scope): Metadata {
   return metadata;
 }
 
-/** The client's method carries what describes it: its path, and how its messages are written. */
+/** The client's method carries its own definition: its path and its serializers. */
 const definitionOf = <Request, Response>(method: UnaryMethod<Request, Response>): MethodDefinition<Request, Response> =>
   method as unknown as MethodDefinition<Request, Response>;

@@ -1,13 +1,13 @@
 /**
- * What a client says its body is, by Content-MD5 (RFC 1864), Digest (RFC 3230), Content-Digest and Repr-Digest (RFC
- * 9530). Bodies are taken without any coding, so all of them are of the bytes as they come. A header that can't be checked
- * is refused: its sender would take the answer for a proof.
+ * Checks a body against its Content-MD5 (RFC 1864), Digest (RFC 3230), Content-Digest and Repr-Digest (RFC 9530).
+ * Bodies are accepted without content coding, so all of these refer to the bytes as received. A header that can't be
+ * checked is refused: its sender would take the answer for a proof.
  */
 import { createHash, type Hash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { invalid } from './http-error.js';
 
-/** By the names of both registries, in lower case. */
+/** Node's names of the algorithms, by their names in both registries, in lower case. */
 const ALGORITHMS: Readonly<Record<string, string>> = {
   md5: 'md5',
   sha: 'sha1',
@@ -26,7 +26,9 @@ interface Expected {
 export class Digests {
   private constructor(private readonly expected: readonly Expected[]) {}
 
-  /** Undefined where nothing is to be checked. Code: invalid_argument (malformed, or no known algorithm). */
+  /**
+   * Undefined if there is nothing to check. Code: invalid_argument (malformed, in the trailer, or no known algorithm).
+   */
   static of(headers: IncomingHttpHeaders): Digests | undefined {
     const announced = textOf(headers.trailer).split(',');
     for (const name of announced.map((given) => given.trim().toLowerCase())) {
@@ -44,14 +46,14 @@ export class Digests {
     for (const { hash } of this.expected) hash.update(piece);
   }
 
-  /** Once, after the last piece. Code: invalid_argument. */
+  /** Call once, after the last piece. Code: invalid_argument. */
   check(): void {
     for (const { field, hash, value } of this.expected) {
       if (!hash.digest().equals(value)) throw invalid(field, 'is not that of the bytes that came; send them again');
     }
   }
 
-  /** The same pieces; fails after the last one when they are not what was announced. */
+  /** Passes the pieces through; throws after the last one if a digest does not match. Code: invalid_argument. */
   async *through(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
     for await (const piece of body) {
       this.update(piece);

@@ -1,6 +1,6 @@
 /**
- * A download: chunks from the nodes to the client as fast as it takes them. Nothing is answered before the first chunk
- * is there and right, so that what can't be read is told by a status; what fails later breaks the connection off.
+ * Streams a download from the nodes to the client at the client's pace. Nothing is sent before the first chunk has
+ * arrived and was checked, so that an unreadable file is reported by a status; later failures break the connection off.
  */
 import type { ServerResponse } from 'node:http';
 import type { File } from '../shared/gen/nexus/v1/file.js';
@@ -13,15 +13,15 @@ import { attachment } from './content-disposition.js';
 import { tooSlow } from './http-error.js';
 import type { Input } from './route.js';
 
-/** Handed over at once: a client must take so much within the time for a stall. */
+/** Bytes written at once: a client must accept this much within the time for a stall. */
 const PIECE_BYTES = 256 * KIB;
 
 export interface Content {
   readonly file: File;
   readonly name: string;
-  /** Of a pin in the virtual file system; empty: none. */
+  /** Lease of a pin in the virtual file system; empty: none. */
   readonly leaseId: string;
-  /** Where nothing else than this content can ever be at the address; ms since the epoch. */
+  /** Set if the content at this address can never change; ms since the epoch. */
   readonly modifiedAt?: number;
 }
 
@@ -30,7 +30,7 @@ export async function sendContent(
   { file, name, leaseId, modifiedAt }: Content,
 ): Promise<void> {
   const size = Number(file.size);
-  // The content of an id never changes, whatever it is called.
+  // The content of an id never changes, whatever its name.
   const etag = `"${file.id}"`;
   koa.set('ETag', etag);
   koa.set('Accept-Ranges', 'bytes');
@@ -48,7 +48,7 @@ export async function sendContent(
   if (range !== undefined) koa.set('Content-Range', `bytes ${range.start}-${range.end - 1}/${size}`);
   const { username } = await session.call(session.identity.whoAmI, {});
   const catalogue = downloadCatalogue(session, leaseId);
-  // The answer to HEAD is that of GET: also where the bytes can't be had.
+  // HEAD is answered like GET, including errors for bytes that can't be read.
   if (koa.method === 'HEAD' && size > 0)
     await catalogue.chunkSources(file.id, firstChunk(range), 1, endChunk(file, range));
   koa.respond = false;
@@ -74,7 +74,10 @@ const firstChunk = (range: ByteRange | undefined): number => Math.floor((range?.
 const endChunk = (file: File, range: ByteRange | undefined): number =>
   range === undefined ? file.chunksCount : Math.ceil(range.end / CHUNK_SIZE_BYTES);
 
-/** Settles when the socket has no more use for the data: the buffer is used again. Codes: deadline_exceeded, cancelled. */
+/**
+ * Resolves when the socket no longer needs the data, as the buffer is reused. Code: deadline_exceeded; an Error without
+ * a code when the connection breaks off.
+ */
 async function deliver(res: ServerResponse, data: Buffer, stallMs: number): Promise<void> {
   for (let at = 0; at < data.length; at += PIECE_BYTES) await write(res, data.subarray(at, at + PIECE_BYTES), stallMs);
 }
@@ -84,7 +87,8 @@ function write(res: ServerResponse, piece: Buffer, stallMs: number): Promise<voi
     let failure: Error = new Error('the connection broke off');
     const timer = setTimeout(() => {
       failure = tooSlow('the client takes nothing; the download');
-      // Nothing could be said any more; until it is closed it may still send what is there.
+      // An error can't be reported any more. The promise rejects on 'close': until then the socket may still send the
+      // buffer.
       res.destroy();
     }, stallMs);
     const onClose = (): void => {
@@ -97,7 +101,7 @@ function write(res: ServerResponse, piece: Buffer, stallMs: number): Promise<voi
     }
     res.once('close', onClose);
     res.write(piece, (error) => {
-      // Its absence is undefined or null; after a failure the close follows.
+      // Without a failure it is undefined or null; after one, 'close' follows.
       if (error instanceof Error) return;
       clearTimeout(timer);
       res.off('close', onClose);

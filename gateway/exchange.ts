@@ -1,6 +1,7 @@
 /**
- * The gateway's unary calls, all in one stream to the controller, which is opened with the first call and again after it
- * broke. What was sent and not answered then fails as unavailable: nobody knows whether it was done.
+ * Sends all unary calls of the gateway over one stream to the controller, which is opened with the first call and again
+ * after a break. Calls that were sent and not answered then fail as unavailable: whether they were carried out is
+ * unknown.
  */
 import type { ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
 import { isErrorCode, NexusError, type ErrorDetails } from '../shared/errors.js';
@@ -15,7 +16,7 @@ import { Batch } from '../shared/rpc/batch.js';
 import { ConnectionLost } from '../shared/rpc/calls.js';
 
 export interface CallScope {
-  /** The client's token; undefined where none is asked for. */
+  /** The client's token; undefined where none is required. */
   readonly token: string | undefined;
   readonly address: string;
   readonly requestId: string;
@@ -28,10 +29,10 @@ interface Pending {
 
 type Stream = ClientDuplexStream<ExchangeRequest, ExchangeResponse>;
 
-/** What a call takes besides its request and its token, about. */
+/** Approximate bytes of a call besides its request and its token. */
 const CALL_BYTES = 128;
 const CANCEL_BYTES = 8;
-/** Each belongs to a client's request, of which the listener bounds the number. */
+/** Each belongs to a client's request, the number of which the listener bounds. */
 const MAX_PENDING = 4096;
 const MAX_ID = 2 ** 32 - 1;
 
@@ -40,7 +41,7 @@ export class Exchange {
 
   constructor(private readonly open: () => Stream) {}
 
-  /** Codes: what the controller says, unavailable, deadline_exceeded, cancelled (`signal`). */
+  /** Codes: those of the controller, invalid_argument, unavailable, deadline_exceeded, cancelled (`signal`). */
   async call<Request, Response>(
     method: MethodDefinition<Request, Response>,
     request: Request,
@@ -65,7 +66,7 @@ export class Exchange {
 /** One stream, from its opening to its end. */
 class Line {
   readonly #pending = new Map<number, Pending>();
-  /** Calls, and ids of those that nobody waits for any more: in order, or a call could overtake its own end. */
+  /** Calls, and ids of cancelled calls, in one queue, so that a cancellation does not overtake its call (a small one). */
   readonly #outgoing: Batch<ExchangedCall | number>;
   #lastId = 0;
   isOpen = true;
@@ -103,7 +104,7 @@ class Line {
     return new Promise((resolve, reject) => {
       const giveUp = (error: NexusError): void => {
         this.#outgoing.add(id, CANCEL_BYTES);
-        // The id stays taken until its reply has come.
+        // The id stays in use until its reply has come.
         done({ resolve: () => undefined, reject: () => undefined });
         reject(error);
       };
@@ -164,7 +165,7 @@ class Line {
   }
 }
 
-/** Code: invalid_argument: what the schemas of a route let pass does not fit into a message. */
+/** Code: invalid_argument, when a value that passed the route's schema does not fit into a message. */
 function serialized<Request>(
   method: Pick<MethodDefinition<Request, unknown>, 'requestSerialize'>,
   request: Request,

@@ -1,7 +1,9 @@
-/** Fields that several routes take. Only what the gateway needs to know is checked here; the rest is the controller's. */
+/**
+ * Fields that several routes take. Only what the gateway itself needs is checked here; the controller checks the rest.
+ */
 import { z } from 'zod';
 
-/** As long as any name or id can be; what it stands for the controller finds out. */
+/** Accepts the longest name or id that there can be; the controller resolves it. */
 export const nodeReference = z
   .string()
   .regex(/^[A-Za-z0-9-]{1,64}$/, 'must be the id or the name of a node')
@@ -12,9 +14,9 @@ export const fileReference = z
   .regex(/^[0-9a-f]{1,64}$/, 'must be the id of a file')
   .describe('id or unique beginning of one');
 
-/** The controller says what is wrong with a path. */
+/** Upper bound only: the controller reports what is wrong with a path. */
 const MAX_PATH_CHARACTERS = 4096;
-/** What a decoder puts where bytes were no UTF-8: two such names would be one. */
+/** Decoders put it in place of bytes that are not UTF-8: two such names would become one. */
 const REPLACEMENT = '\ufffd';
 
 export const path = z
@@ -23,7 +25,7 @@ export const path = z
   .refine((text) => !text.includes(REPLACEMENT), 'must be UTF-8')
   .describe('absolute path, e.g. /photos/cat.jpg');
 
-/** Of a query, where everything is text. */
+/** A boolean in a query, where everything is text. */
 export const flag = z
   .enum(['true', 'false', '1', '0'])
   .transform((text) => text === 'true' || text === '1')
@@ -40,7 +42,7 @@ export const pageSize = z
 
 export const pageToken = z.string().max(1024).optional().describe('X-Next-Page-Token of the page before');
 
-/** Of a query or a multipart body, where everything is text. */
+/** A number in a query or a multipart body, where everything is text. */
 export const replicas = z
   .string()
   .regex(/^\d{1,2}$/, 'must be a number')
@@ -48,5 +50,5 @@ export const replicas = z
   .optional()
   .describe('copies of each chunk; default: the cluster’s');
 
-/** For the document alone: bytes are never checked by a schema. */
+/** For the OpenAPI document only: bytes are never checked by a schema. */
 export const binary = z.string().meta({ type: 'string', format: 'binary' });

@@ -1,4 +1,4 @@
-/** What comes in, checked once against a route's schemas; every refusal names the field as the client wrote it. */
+/** Checks input once against a route's schemas; every refusal names the field as the client wrote it. */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
@@ -6,14 +6,14 @@ import { jsonDepth, repeatedMember } from '../shared/json-text.js';
 import { Digests } from './digests.js';
 import { invalid, tooLarge, tooSlow, wrongMediaType } from './http-error.js';
 
-/** More than any event may have. */
+/** Levels of nesting; more than any event may have. */
 const MAX_DEPTH = 256;
 
 /** Existing clients send these with a capital letter. */
 const CAPITALISED: readonly string[] = ['Username', 'Password', 'Email', 'Code', 'Runtime'];
 
 const CHARSETS: readonly string[] = ['utf-8', 'utf8', 'us-ascii'];
-/** A member that goes on as it was written: what is in it is for somebody else to judge. */
+/** A member that is passed on as written: its content is checked elsewhere. */
 const PASSED_ON = 'event';
 
 /** Code: invalid_argument. */
@@ -21,14 +21,14 @@ export function parseInput<Schema extends z.ZodType>(schema: Schema, given: unkn
   const result = schema.safeParse(given);
   if (result.success) return result.data;
   const { issues } = result.error;
-  // A name that was mistyped explains the field that is missing, and not the other way round.
+  // A misspelled name explains a missing field, not the other way round.
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   const unknown = issue?.code === 'unrecognized_keys' ? issue.keys[0] : undefined;
   const field = [...(issue?.path ?? []), ...(unknown === undefined ? [] : [unknown])].map(String).join('.');
   throw invalid(field || prefix, unknown === undefined ? (issue?.message ?? 'is invalid') : 'is not a known field');
 }
 
-/** A body in both forms: a few values have to go on exactly as they were written. */
+/** A body in both forms: a few values must be passed on exactly as written. */
 export interface JsonBody {
   readonly value: unknown;
   readonly text: string;
@@ -57,7 +57,7 @@ export async function readJson(request: IncomingMessage, maxBytes: number, timeo
   } catch {
     throw invalid('body', 'must be JSON');
   }
-  // Whoever walks through it later may do so by recursion.
+  // Later code may walk the value by recursion.
   if (jsonDepth(text) > MAX_DEPTH) throw invalid('body', `must be nested at most ${MAX_DEPTH} levels deep`);
   const repeated = repeatedMember(text, PASSED_ON);
   if (repeated !== undefined) throw invalid(repeated, 'must be given once');
@@ -76,14 +76,14 @@ function withoutCapitals(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [known(name), field]));
 }
 
-/** Code: invalid_argument: what came is not to be changed in silence. */
+/** Code: invalid_argument, as invalid bytes must not be replaced silently. */
 function utf8(bytes: Buffer): string {
   if (!isUtf8(bytes)) throw invalid('body', 'must be UTF-8');
   return bytes.toString('utf8');
 }
 
 function readBytes(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
-  // Said before anything is read: nobody should send it in vain.
+  // Refused before anything is read, so that nobody sends it in vain.
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge('body', maxBytes));
   return new Promise((resolve, reject) => {
     const parts: Buffer[] = [];

@@ -1,14 +1,14 @@
-/** What bounds a client: the gateway's own settings in the form that its parts want. */
+/** Limits for clients: the gateway's own settings in the form that its parts need. */
 import type { Settings } from '../shared/config/settings.js';
 import { MIB } from '../shared/limits.js';
 
 export interface GatewayLimits {
   readonly headerTimeoutMs: number;
   readonly bodyTimeoutMs: number;
-  /** Within which a transfer must go on. */
+  /** Time within which a transfer must make progress. */
   readonly stallMs: number;
   readonly drainMs: number;
-  /** 0: none. */
+  /** 0: no limit. */
   readonly maxUploadBytes: number;
   readonly transfers: number;
 }

@@ -1,7 +1,6 @@
 /**
- * The gateway's port: one server that accepts connections and hands them to HTTP/1.1 or, those that speak HTTP/2, to
- * gRPC. `drain` refuses new connections at
- * once, lets every request that has come in run to its end within bounds, and then closes what is idle.
+ * The gateway's port: one server accepts connections and passes them to HTTP/1.1 or, if they speak HTTP/2, to gRPC.
+ * `drain` refuses new connections at once, lets running requests end within bounds, and then closes all connections.
  */
 import {
   createServer as createHttpServer,
@@ -19,14 +18,14 @@ import { LogSampler } from '../shared/log-sampler.js';
 import { speaksHttp2 } from './grpc/preface.js';
 import type { GatewayLimits } from './limits.js';
 
-/** What takes the connections that speak HTTP/2. */
+/** Serves the connections that speak HTTP/2. */
 export interface Http2Edge {
   accept(socket: Socket): void;
   /** Calls that are running. */
   readonly running: number;
-  /** Takes no more calls; running ones go on. */
+  /** Accepts no more calls; running ones go on, except those that would not end by themselves. */
   drain(): void;
-  /** Ends what is left. */
+  /** Ends the remaining calls. */
   close(): void;
 }
 
@@ -38,7 +37,7 @@ export interface ListenOptions {
   readonly connections: Connections;
 }
 
-/** `proxies`: reverse proxies in front, whose connections are everybody's. */
+/** `proxies`: number of reverse proxies in front, whose connections carry all clients. */
 export const makeConnections = (proxies: number, log: Logger): Connections => {
   const sampler = new LogSampler(() => performance.now());
   const bounds = proxies === 0 ? CONNECTIONS : { ...CONNECTIONS, perPeer: CONNECTIONS.inAll };
@@ -51,18 +50,19 @@ export const makeConnections = (proxies: number, log: Logger): Connections => {
 };
 
 /**
- * On TLS. Browsers and curl offer both and get HTTP/1.1, which is what REST is served on; gRPC clients offer HTTP/2 alone.
+ * Protocols offered on TLS. Browsers and curl offer both and get HTTP/1.1, which serves REST; gRPC clients offer only
+ * HTTP/2.
  */
 const PROTOCOLS = ['http/1.1', 'h2'];
 const MAX_HEADER_BYTES = 16 * 1024;
-/** A client may have a quarter: what it leaves idle gives way to its own, and then to that of others. */
+/** One client may have a quarter. Its idle connections make way for its own new ones, then for those of others. */
 const CONNECTIONS: ConnectionBounds = { perPeer: 1024, inAll: 4096 };
 const KEEP_ALIVE_MS = 15_000;
-/** How often too slow headers are looked for. */
+/** How often connections are checked for slow headers. */
 const CHECK_PERIOD_MS = 500;
 /**
- * For which idle connections stay open while draining: a request may be on its way on each, and would be cut. It is
- * answered, with the word that the connection ends.
+ * Time that idle connections stay open while draining: a request may be on its way, and would be cut off. It is
+ * answered, with `Connection: close`.
  */
 const IDLE_GRACE_MS = 500;
 const DRAIN_POLL_MS = 20;
@@ -70,9 +70,9 @@ const DRAIN_POLL_MS = 20;
 export class Listener {
   readonly #http: HttpServer;
   readonly #accepting: TcpServer;
-  /** Their requests may take as long as they take. */
+  /** Sockets with a request being answered, which may take any time. */
   readonly #answering = new WeakSet<Socket>();
-  /** Below TLS, by the client's address and port; nothing where there is none. */
+  /** TCP sockets below TLS, by the client's address and port; empty without TLS. */
   readonly #below = new Map<string, Socket>();
   #isDraining = false;
   #running = 0;
@@ -87,7 +87,7 @@ export class Listener {
       {
         maxHeaderSize: MAX_HEADER_BYTES,
         headersTimeout: limits.headerTimeoutMs,
-        // An upload may take hours; whoever reads a body bounds the time for it.
+        // An upload may take hours; readers of bodies bound the time themselves.
         requestTimeout: 0,
         keepAliveTimeout: Math.min(KEEP_ALIVE_MS, limits.stallMs),
         connectionsCheckingInterval: Math.min(CHECK_PERIOD_MS, limits.headerTimeoutMs),
@@ -111,12 +111,12 @@ export class Listener {
       response.writeHead(417, { 'content-type': 'application/json; charset=utf-8', connection: 'close' });
       response.end(JSON.stringify(body));
     });
-    // Nothing came or went for that long: a client that does not take its answer, or one that asks for nothing.
+    // Time without traffic: the client does not take its answer, or requests nothing.
     this.#http.timeout = limits.stallMs;
     this.#http.on('timeout', (socket: Socket) => {
       if (socket.writableLength > 0 || !this.#answering.has(socket)) socket.destroy();
     });
-    // It begins to look for slow headers when it believes that it listens.
+    // Starts the check for slow headers, which the server begins on 'listening'; it never listens itself.
     this.#http.emit('listening');
     const accept = (socket: Socket): void => {
       void speaksHttp2(socket, limits.headerTimeoutMs).then((isHttp2) => {
@@ -135,7 +135,7 @@ export class Listener {
     this.#accepting.on('tlsClientError', () => undefined);
   }
 
-  /** These have bounds of their own, for each client, and are ended there when nothing is called. */
+  /** HTTP/2 connections have bounds of their own per client, and are closed by the edge when no call runs. */
   #acceptHttp2(socket: Socket): void {
     this.options.connections.occupy(this.#counted(socket));
     this.grpc.accept(socket);
@@ -153,7 +153,7 @@ export class Listener {
     });
   }
 
-  /** Code: failed_precondition, saying what to set. */
+  /** Code: failed_precondition, naming the settings to change. */
   async listen(): Promise<void> {
     const { host, port } = this.options;
     this.#accepting.listen(port, host);
@@ -170,13 +170,13 @@ export class Listener {
     }
   }
 
-  /** The port it has. */
+  /** The actual port. */
   get port(): number {
     const address = this.#accepting.address();
     return typeof address === 'object' && address !== null ? address.port : this.options.port;
   }
 
-  /** Twice is once. */
+  /** Calling it again has no effect. */
   async drain(): Promise<void> {
     if (this.#isDraining) return;
     this.#isDraining = true;

@@ -1,6 +1,7 @@
 /**
- * A multipart body with one file, as a stream: the fields before the file are there when it begins, those after it when
- * the body has ended. Nothing is kept but a few short fields; while nobody reads the file nothing is read from the client.
+ * Parses a multipart body with one file as a stream: the fields before the file are known when it begins, those after
+ * it when the body has ended. Only a few short fields are kept; nothing is read from the client while nobody reads the
+ * file.
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
@@ -10,25 +11,25 @@ import { KIB } from '../shared/limits.js';
 import { invalid, tooLarge } from './http-error.js';
 
 export interface FilePart {
-  /** As the client called it; folders before it are cut off. */
+  /** The client's name for the file, without folders. */
   readonly name: string;
   readonly stream: Readable;
-  /** Those after it may have come, too, some of them, by the time that anybody looks. */
+  /** A snapshot: `fields` may already hold some of those after the file. */
   readonly fieldsBefore: Readonly<Record<string, string>>;
 }
 
-/** A path is the longest of them. */
+/** The longest field is a path. */
 const MAX_FIELD_BYTES = 8 * KIB;
 const LIMITS = { fieldNameSize: 100, fieldSize: MAX_FIELD_BYTES, fields: 8, files: 1, parts: 9, headerPairs: 32 };
 
 const PLAIN: readonly string[] = ['7bit', '8bit', 'binary'];
 
 export class Multipart {
-  /** Those that have come so far. */
+  /** Fields received so far. */
   readonly fields: Record<string, string> = {};
-  /** Codes: invalid_argument (there is none), those of the body. */
+  /** Codes: invalid_argument (there is no file), those of the body. */
   readonly file: Promise<FilePart>;
-  /** All has come. Codes: invalid_argument, those of the body. */
+  /** Resolves when the whole body has come. Codes: invalid_argument, those of the body. */
   readonly end: Promise<void>;
   #failure: NexusError | undefined;
   #stream: Readable | undefined;
@@ -38,11 +39,11 @@ export class Multipart {
     this.file = new Promise((resolve, reject) => {
       parser.on('file', (field, stream, { filename, encoding }) => {
         this.#stream = stream;
-        // Whoever reads it learns of its failure by reading; where nobody does, it must not end the process.
+        // A reader receives the error by reading; without one it must not end the process.
         stream.on('error', () => undefined);
         this.#assertPlain(field, encoding);
         if (field !== 'file') this.#fail(invalid(field, 'is not a known field'));
-        // Of a name of folders alone nothing is left.
+        // A name that consists of folders only is reduced to nothing.
         resolve({ name: filename ?? '', stream, fieldsBefore: { ...this.fields } });
       });
       parser.once('close', () => {
@@ -60,17 +61,17 @@ export class Multipart {
         this.#fail(invalid('body', 'has too many parts: one file and a few fields are all that it may have'));
       });
     this.end = this.#pump(parser, body);
-    // Each is looked at when its turn comes; until then their failure must not count as unhandled.
+    // Awaited later. The no-op catches stop Node reporting unhandled rejections meanwhile.
     this.file.catch(() => undefined);
     this.end.catch(() => undefined);
   }
 
-  /** What is wrong with the body, as far as it has come. */
+  /** The first problem found in the body so far. */
   get failure(): NexusError | undefined {
     return this.#failure;
   }
 
-  /** A coding of a part is long out of use (RFC 7578, 4.7), and nothing here undoes it. */
+  /** Encodings of parts are long obsolete (RFC 7578, 4.7), and nothing here decodes them. */
   #assertPlain(name: string, encoding: string): void {
     if (PLAIN.includes(encoding.toLowerCase())) return;
     this.#fail(invalid(name, `must come without content-transfer-encoding ${encoding}`));
@@ -107,7 +108,7 @@ const drained = (parser: busboy.Busboy): Promise<void> => new Promise((resolve) 
 
 function parserFor(headers: IncomingHttpHeaders): busboy.Busboy {
   try {
-    // Names come as browsers and curl send them: as they are, in UTF-8.
+    // Browsers and curl send names unencoded, in UTF-8.
     return busboy({ headers, limits: LIMITS, defParamCharset: 'utf8' });
   } catch (error) {
     throw invalid('content-type', error instanceof Error ? error.message : 'is malformed');

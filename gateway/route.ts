@@ -1,6 +1,6 @@
 /**
- * What a route is: its address, what it takes and answers as zod schemas, and what it does. The router, the checks of
- * what comes in and the OpenAPI document are all made from this one description, so that they can't differ.
+ * Defines a route: its address, its input and answers as zod schemas, and its handler. The router, the input checks and
+ * the OpenAPI document are all made from this one definition, so that they can't differ.
  */
 import type { Context } from 'koa';
 import type { z } from 'zod';
@@ -14,22 +14,22 @@ import type { Turns } from './turns.js';
 export interface Reply {
   /** Default: the first status among the route's answers. */
   readonly status?: number;
-  /** JSON, unless `type` says otherwise; undefined: none. */
+  /** JSON, unless `type` says otherwise; undefined: no body. */
   readonly body?: unknown;
   readonly type?: string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** What all routes share. */
+/** Shared by all routes. */
 export interface Services {
   readonly limits: GatewayLimits;
-  /** Of uploads and downloads. */
+  /** Queue of uploads and downloads. */
   readonly turns: Turns;
-  /** Streams of events that are open. */
+  /** Open event streams. */
   readonly streams: Shares;
   readonly feeds: EventFeeds;
   readonly log: Logger;
-  /** Aborted when the gateway stops: for what would go on for ever. */
+  /** Aborted when the gateway stops; ends requests that would otherwise go on for ever. */
   readonly draining: AbortSignal;
 }
 
@@ -46,7 +46,7 @@ export interface Input<Params, Query, Body> extends Services {
 export interface Answer {
   readonly description: string;
   readonly schema?: z.ZodType;
-  /** Of what is not JSON. */
+  /** Media type, if it is not JSON. */
   readonly type?: string;
 }
 
@@ -65,22 +65,22 @@ export interface Route {
   readonly upload: z.ZodObject | undefined;
   readonly maxBodyBytes: number;
   /**
-   * What becomes of If-Match and the like: none: refused where they matter; evaluated: the route does it; if new: of all
-   * of them, If-None-Match: * is taken.
+   * How If-Match and the like are treated: none: refused where they matter; evaluated: by the route itself; if new:
+   * refused, except If-None-Match: *.
    */
   readonly conditions?: 'none' | 'evaluated' | 'if new';
   readonly answers: Readonly<Record<number, Answer>>;
-  /** Undefined: it has answered by itself. */
+  /** Undefined: the handler has answered by itself. */
   readonly handle: (input: Input<never, never, never>) => Promise<Reply | undefined>;
 }
 
 type Empty = Record<string, never>;
 type Parsed<Schema> = Schema extends z.ZodObject ? z.infer<Schema> : Empty;
 
-/** What the body of most routes may have. */
+/** Default limit of a body. */
 export const SMALL_BODY_BYTES = 64 * 1024;
 
-/** Types the input after the schemas. */
+/** Infers the types of the input from the schemas. */
 export function route<
   Params extends z.ZodObject | undefined = undefined,
   Query extends z.ZodObject | undefined = undefined,
@@ -95,7 +95,7 @@ export function route<
   readonly query?: Query;
   readonly body?: Body;
   readonly upload?: z.ZodObject;
-  /** Of a JSON body; default 64 KiB. */
+  /** Limit of a JSON body; default 64 KiB. */
   readonly maxBodyBytes?: number;
   /** Default: none. */
   readonly conditions?: NonNullable<Route['conditions']>;

@@ -1,10 +1,10 @@
 /**
- * So many transfers at once; further ones wait for their turn, and no more than can be told to wait. Users take turns,
- * however many transfers each has waiting, and nobody has all the places: a client that takes nothing holds its own up.
+ * Limits concurrent transfers. Excess ones queue, up to a maximum; the queue is fair between users, however many
+ * transfers each has in it. Of four places or more no user gets all: a client that does not read blocks only its own.
  */
 import { NexusError } from '../shared/errors.js';
 
-/** What one user may have of all places. */
+/** Largest share of all places that one user may have. */
 const MOST_OF_ONE = 3 / 4;
 
 interface Line {
@@ -15,7 +15,7 @@ interface Line {
 export class Turns {
   #running = 0;
   #waiting = 0;
-  /** Of users who have anything here; who was served last stands last. */
+  /** Users with running or waiting transfers; the one served last is last. */
   readonly #lines = new Map<string, Line>();
   readonly #mostOfOne: number;
 
@@ -26,7 +26,7 @@ export class Turns {
     this.#mostOfOne = Math.ceil(atOnce * MOST_OF_ONE);
   }
 
-  /** Codes: unavailable (too many wait already), cancelled, those of the work. */
+  /** Codes: unavailable (too many are queued), cancelled, those of the work. */
   async take<Result>(user: string, signal: AbortSignal, work: () => Promise<Result>): Promise<Result> {
     await this.#begin(user, signal);
     try {

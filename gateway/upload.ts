@@ -1,6 +1,6 @@
 /**
- * An upload: the client's bytes go on to the nodes as they come, with a few chunks in memory and nothing on disk. The
- * body is either the bytes themselves or multipart with one file, whose fields may come before or after it.
+ * Streams an upload from the client to the nodes, with a few chunks in memory and nothing on disk. The body is either
+ * the bytes themselves or multipart with one file, whose fields may come before or after it.
  */
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
@@ -18,17 +18,17 @@ import type { Session } from './controller.js';
 import type { Input } from './route.js';
 
 export interface UploadKind<Fields extends z.ZodObject> {
-  /** What may come as fields, in the query or in the multipart body. */
+  /** Fields that may come in the query or in the multipart body. */
   readonly fields: Fields;
   /**
-   * Opens the upload with what is known by now; `fileName` is the client's own name for the file, `size` its exact size
+   * Opens the upload with the fields known by now; `name` is the client's own name for the file, `size` its exact size
    * or 0.
    */
   readonly open: (
     known: Partial<z.infer<Fields>>,
     file: { readonly name: string | undefined; readonly size: number },
   ) => Promise<OpenedUpload>;
-  /** All fields are known. */
+  /** Called when all fields are known, before the commit. */
   readonly complete: (uploadId: string, fields: z.infer<Fields>) => Promise<void>;
 }
 
@@ -88,17 +88,17 @@ async function multipart<Fields extends z.ZodObject>(
       await complete(uploadId, parseInput(fields, withQuery(body.fields)));
     },
   });
-  // The body is a little longer than the file: good enough to know how many chunks are to come.
+  // The body is slightly longer than the file: close enough to estimate the number of chunks.
   const source = streamSource(file.stream);
   try {
     return await uploadFile(catalogue, { ...sizes(length), source, signal: session.signal });
   } catch (error) {
-    // Where the body is at fault, whoever read the file out of it has the parser's words alone.
+    // If the body is at fault, its own error says more than the parser's, which the file's reader received.
     throw body.failure ?? error;
   }
 }
 
-/** Fails at its end when it is not what its integrity headers say. */
+/** Reads the body; throws at its end if it does not match its integrity headers. */
 function bodyOf(request: IncomingMessage, limits: BodyLimits): AsyncIterable<Buffer> {
   const body = incomingBytes(request, limits);
   return Digests.of(request.headers)?.through(body) ?? body;
@@ -106,7 +106,7 @@ function bodyOf(request: IncomingMessage, limits: BodyLimits): AsyncIterable<Buf
 
 interface UploadEnds {
   readonly open: () => Promise<OpenedUpload>;
-  /** What must be known or done before the file appears. */
+  /** Runs before the file becomes visible. */
   readonly beforeCommit: (uploadId: string) => Promise<void>;
 }
 
@@ -122,7 +122,7 @@ function uploadCatalogue(session: Session, { open, beforeCommit }: UploadEnds): 
   };
 }
 
-/** No client can send more than it announces; one that announces nothing may send anything. */
+/** A client can't send more than it announces; without an announced length there is no bound. */
 const sizes = (length: number) => ({
   // The catalogue knows these two itself.
   name: '',

@@ -1,8 +1,8 @@
 /**
- * /chunks/NODE/CHUNK for command lines on other machines, where the nodes' own addresses lead nowhere. Only the agents of
- * nodes that the controller knows are reached, only for chunks, and only by somebody whose token is good now: the
- * controller is asked with each request. What may be read or written the chunk token says, which the agent checks; here
- * it is good for nobody but the user whom the controller gave it to.
+ * Serves /chunks/NODE/CHUNK for command lines on other machines, which can't reach the nodes' own addresses. It reaches
+ * only agents of nodes that the controller knows, only chunks, and only for a user whose token is valid now: each
+ * request asks the controller. The chunk token, which the agent checks, says what may be read or written; here it is
+ * accepted only from the user it was issued to.
  */
 import type { Context, Middleware } from 'koa';
 import { peekHolder } from '../../shared/chunk-token.js';
@@ -19,7 +19,7 @@ import type { ChunkRelay } from './relay.js';
 
 const UNKNOWN_HERE = [...INTEGRITY_HEADERS, 'if-match', 'if-none-match', 'if-unmodified-since', 'range'];
 const PATH = /^\/chunks\/([^/]+)\/([^/]+)$/;
-/** Signed claims, with those of further replicas in them. */
+/** Signed claims, which include the tokens for further replicas. */
 const CHUNK_TOKEN = /^[A-Za-z0-9_.-]{1,12000}$/;
 
 export function chunks(controller: Controller, relay: ChunkRelay): Middleware {
@@ -55,7 +55,7 @@ function assertRequest(context: Context, nodeId: string, chunkId: string): void 
     if (context.get(name) !== '') throw invalid(name, 'is not taken for a chunk, whose own checksum is checked');
   }
   if (context.method === 'GET') return;
-  // What is not announced could not be bounded, and the agent asks for it anyway.
+  // Without a length the size could not be bounded, and the agent requires one anyway.
   if (context.get('content-length') === '') throw invalid('content-length', 'must be given');
   if (Number(context.get('content-length')) > CHUNK_SIZE_BYTES) throw tooLarge('body', CHUNK_SIZE_BYTES);
 }
@@ -65,13 +65,16 @@ async function addressOf(context: Context, controller: Controller, token: string
   const { address, requestId, signal } = stateOf(context);
   const session = controller.session({ token, address, requestId, signal });
   const { node } = await session.call(session.node.getNode, { node: nodeId });
-  // A name may look like an id.
+  // The name of another node may look like this id.
   if (node?.id !== nodeId) throw new NexusError('not_found', `there is no node ${nodeId}`);
   if (node.dataAddress !== '') return node.dataAddress;
   throw new NexusError('unavailable', `node ${node.name} is not up; see nexus node ls`);
 }
 
-/** What the user's token says is so: the controller has just accepted it. Codes: permission_denied, invalid_argument. */
+/**
+ * Checks that the chunk token was issued to this user. The user's token needs no check here, as the controller has just
+ * accepted it. Codes: permission_denied, invalid_argument.
+ */
 function assertHolder(chunkToken: string, userToken: string): void {
   if (peekHolder(chunkToken) === subjectOf(userToken)) return;
   throw new NexusError('permission_denied', 'the chunk token was given to somebody else; ask for one of your own');

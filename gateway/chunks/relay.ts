@@ -1,7 +1,7 @@
 /**
- * Chunk bytes on their way between a client on another machine and a node's agent: one request in, the same one out,
- * nothing kept in between. The way back is the agent's answer as it is. Whichever side goes away takes the other along,
- * and neither may be silent for longer than the bound.
+ * Relays chunk bytes between a client on another machine and a node's agent: each request becomes one request to the
+ * agent, and nothing is stored in between. The agent's status and body are passed back unchanged. When either side
+ * disconnects, so does the other; neither may be silent for longer than the bound.
  */
 import { Agent, request as beginRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
@@ -9,17 +9,17 @@ import { chunkPath, MD5_HEADER } from '../../shared/data-plane.js';
 import { NexusError } from '../../shared/errors.js';
 
 export interface RelayTarget {
-  /** host:port of the agent: only ever what the controller says of a node. */
+  /** host:port of the agent, always as the controller reports it. */
   readonly address: string;
   readonly chunkId: string;
-  /** The right to this one chunk, which the agent checks. */
+  /** Grants access to this one chunk; the agent checks it. */
   readonly chunkToken: string;
 }
 
-/** To one agent; a client has no more than a few chunks on their way. */
+/** Connections to one agent; a client moves only a few chunks at once. */
 const CONNECTIONS_PER_NODE = 64;
 const IDLE_CONNECTIONS_PER_NODE = 4;
-/** What of the agent's answer is about the chunk and not about the connection. */
+/** Headers of the agent's answer that concern the chunk and not the connection. */
 const ANSWER_HEADERS: readonly string[] = ['content-type', 'content-length', 'retry-after', MD5_HEADER];
 
 export class ChunkRelay {
@@ -54,7 +54,7 @@ export class ChunkRelay {
     this.#agent.destroy();
   }
 
-  /** Resolves with the head of the answer, which may come before all of the body has gone. */
+  /** Resolves with the head of the answer, which may arrive before the whole body has been sent. */
   #send(request: IncomingMessage, target: RelayTarget, signal: AbortSignal): Promise<IncomingMessage> {
     const colon = target.address.lastIndexOf(':');
     return new Promise((resolve, reject) => {
@@ -70,11 +70,11 @@ export class ChunkRelay {
       const fail = (cause: Error): void => {
         reject(new NexusError('unavailable', `the chunk did not get through: ${cause.message}`, {}, { cause }));
       };
-      // A client that neither sends nor takes makes this connection silent, too.
+      // A client that neither sends nor receives makes this connection silent, too.
       outgoing.setTimeout(this.stallMs, () => outgoing.destroy(new Error('nothing came or went for too long')));
       outgoing.once('response', resolve);
       outgoing.on('error', fail);
-      // Not a pipeline, which would end the client's connection with this one: it is to read what went wrong.
+      // Not a pipeline, which would also close the client's connection: the client must still receive the error.
       request.pipe(outgoing);
     });
   }

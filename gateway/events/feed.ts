@@ -1,13 +1,14 @@
 /**
- * What happens in the cluster, for all of one user's streams by one subscription to the controller. Users do not share
- * one: what each may see the controller decides. While the controller is away a feed waits, and goes on where it was.
+ * Distributes cluster events to all streams of one user from one subscription to the controller. Users do not share
+ * one, as the controller decides what each may see. While the controller is away a feed waits, then resumes where it
+ * was.
  */
 import { toNexusError } from '../../shared/errors.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import type { Controller, Session } from '../controller.js';
 
 export const RETRY_MS = 1000;
-/** Events that come while a new reader still gets what was before. */
+/** Most events that may queue while a new reader still receives earlier ones. */
 const MAX_PENDING = 1000;
 
 export interface Reader {
@@ -15,22 +16,22 @@ export interface Reader {
   readonly address: string;
   /** Called in order, each event once. */
   tell(event: Event): void;
-  /** Nothing more comes: its token is not good any more, or it could not follow. */
+  /** No more events follow: the reader's token is no longer valid, or it could not keep up. */
   end(why: string): void;
 }
 
 export class EventFeeds {
-  /** By user and role: of users that have a stream. */
+  /** Feeds by user and role, for users that have a stream. */
   readonly #feeds = new Map<string, Feed>();
 
   constructor(private readonly controller: Pick<Controller, 'session'>) {}
 
-  /** Feeds that are open: each has one subscription. */
+  /** Number of open feeds; each has one subscription. */
   get size(): number {
     return this.#feeds.size;
   }
 
-  /** Tells the reader what came after `from`, and what comes, until `signal` is aborted. */
+  /** Passes the reader the events after `from`, then new ones, until `signal` is aborted. */
   async follow(user: string, reader: Reader, session: Session, from: bigint, signal: AbortSignal): Promise<void> {
     let last = from;
     const tell = (event: Event): void => {
@@ -66,7 +67,7 @@ export class EventFeeds {
       },
       { once: true },
     );
-    // What a running feed told between the first look and the joining is looked up again.
+    // Fetches events that a running feed delivered between the first fetch and the joining.
     if (!isNew) await catchUp();
     for (const event of pending) tell(event);
     isCaughtUp = true;
@@ -103,7 +104,7 @@ class Feed {
     this.#members.add(member);
   }
 
-  /** Whether nobody is left. */
+  /** Returns whether no member is left. */
   leave(member: Reader): boolean {
     this.#members.delete(member);
     if (this.#members.size === 0) this.#end.abort();
@@ -114,7 +115,7 @@ class Feed {
     // A function, because its answer changes while the feed waits.
     const isOpen = (): boolean => this.isOpen;
     while (isOpen()) {
-      // The latest to come has the token that lasts longest.
+      // The latest to join has the token that lasts longest.
       const speaker = [...this.#members].at(-1);
       if (speaker === undefined) break;
       await this.#follow(speaker);

@@ -1,7 +1,7 @@
 /**
- * One gRPC call, passed on. On the wire all four kinds of calls are the same, bytes to and fro and a status at the end,
- * so the gateway looks into none of them: it needs no definition of any service, holds no message, and leaves every
- * decision to the controller. Whatever ends one side ends the other.
+ * Passes on one gRPC call. On the wire all four kinds of calls are the same, bytes in both directions and a final
+ * status, so the gateway parses none of them: it needs no service definitions, keeps no message, and leaves every
+ * decision to the controller. When either side ends, so does the other.
  */
 import {
   constants,
@@ -14,16 +14,16 @@ import { NexusError, toNexusError } from '../../shared/errors.js';
 import { endSoon, refuse, trailersOf } from './status.js';
 
 export interface CallDeps {
-  /** Begins a call of the controller. Throws when there is no way to it. */
+  /** Begins a call to the controller. Throws if it can't be reached. */
   readonly begin: (headers: OutgoingHttpHeaders) => ClientHttp2Stream;
-  /** The time that a client has to send its first message: every call has one. */
+  /** Time that a client has to send its first message; every call has at least one. */
   readonly firstMessageMs: number;
-  /** Takes room for bytes of the request until the call has ended; undefined: it may have any number. Throws where there is none. */
+  /** Reserves room for bytes of the request until the call has ended; throws if there is none. Undefined: unlimited. */
   readonly hold: ((bytes: number) => Disposable) | undefined;
 }
 
 export class Call {
-  /** Until something else is known, the client went away. */
+  /** Cancelled (1), as the client went away, unless another status becomes known. */
   status = '1';
   #trailers: OutgoingHttpHeaders | undefined;
   #outgoing: ClientHttp2Stream | undefined;
@@ -43,7 +43,7 @@ export class Call {
     });
   }
 
-  /** Ends it with this status; once it has one, nothing happens. */
+  /** Ends the call with this error; does nothing if it already has a status. */
   fail(error: NexusError): void {
     if (this.#trailers !== undefined) return;
     const trailers = trailersOf(error);
@@ -77,7 +77,7 @@ export class Call {
       this.fail(unreachable(failure));
     });
     this.#boundFirstMessage();
-    // What broke off here is told by 'close'.
+    // A break is handled on 'close'.
     stream.on('error', () => undefined);
     stream.once('close', () => {
       if (!outgoing.closed) outgoing.close(constants.NGHTTP2_CANCEL);
@@ -133,7 +133,7 @@ export class Call {
     this.#outgoing?.pipe(stream);
   }
 
-  /** Nobody takes what the client still sends. */
+  /** Discards what the client still sends. */
   #endSoon(): void {
     this.stream.unpipe();
     endSoon(this.stream);
@@ -145,11 +145,11 @@ export class Call {
   }
 }
 
-/** The controller has gone, or ended in the middle. */
+/** The controller has gone, or ended in the middle of the call. */
 const unreachable = (cause: unknown): NexusError =>
   new NexusError('unavailable', 'the controller does not answer; try again in a moment', {}, { cause });
 
-/** All but what belongs to the connection itself. */
+/** Copies all headers except the pseudo-headers other than :status. */
 function passed(headers: IncomingHttpHeaders): OutgoingHttpHeaders {
   const known = Object.entries(headers).filter(([name]) => name === ':status' || !name.startsWith(':'));
   return Object.fromEntries(known);

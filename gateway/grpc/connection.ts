@@ -1,6 +1,6 @@
 /**
- * One client's HTTP/2 connection, and the connection to the controller that its calls share. It ends when its client has
- * gone, as a ping without an answer tells, and when nothing is called: each one that is open costs memory here and a
+ * One client's HTTP/2 connection, and the connection to the controller that its calls share. It is closed when its
+ * client is gone (a ping remains unanswered), and when no call runs for a while: each open one costs memory here and a
  * connection there.
  */
 import {
@@ -27,60 +27,63 @@ import { Call } from './call.js';
 import { GRPC_CONTENT_TYPE, refuse } from './status.js';
 
 export interface ConnectionBounds {
-  /** For which one without a call stays open, once it has made one, ms. */
+  /** Time that a connection without a call stays open, once it has made one, ms. */
   readonly idleMs: number;
-  /** Within which the first call must come, ms. */
+  /** Time within which the first call must come, ms. */
   readonly firstCallMs: number;
-  /** Between pings, ms. */
+  /** Time between pings, ms. */
   readonly pingMs: number;
-  /** Within which a ping is answered, and a connection that was closed is gone, ms. */
+  /** Time within which a ping must be answered, and a closed connection must be gone, ms. */
   readonly answerMs: number;
 }
 
 export interface ConnectionDeps {
-  /** The controller's socket that asks for tokens. */
+  /** The controller's socket on which tokens are required. */
   readonly socketPath: string;
   readonly log: Logger;
   readonly requests: RequestLog;
   readonly firstMessageMs: number;
-  /** The client's address, of its connection's and what proxies say of it. */
+  /** Finds the client's address from that of its connection and X-Forwarded-For. */
   readonly addressOf: (direct: string, forwardedFor: string) => string;
   readonly bounds: ConnectionBounds;
-  /** Bytes of requests that are held, by the client's address. */
+  /** Bytes of requests that are held, by the connection's remote address. */
   readonly bodies: Shares;
 }
 
-/** Services of this project alone: what else the controller's socket has is for the host, and one is for the gateway. */
+/**
+ * Services of this project only. Others on the controller's socket are for the host, and ExchangeService for the
+ * gateway.
+ */
 const METHOD = /^\/nexus\.v1\.(?!ExchangeService\/)[A-Za-z]{1,64}\/[A-Za-z]{1,64}$/;
-/** The gateway's own: it answers /metrics with it, and asks from where. */
+/** Reserved for the gateway: it answers /metrics with it, and restricts the addresses that may read it. */
 const FIGURES = '/nexus.v1.MetricsService/GetClusterMetrics';
-/** Some of their methods answer without a token. */
+/** Some of these methods answer without a token, so their success proves none. */
 const OPEN = /^\/nexus\.v1\.(IdentityService\/|ClusterService\/GetReadiness$)/;
 const OK = '0';
-/** They end when somebody ends them: the gateway does when it stops. */
+/** Calls that do not end by themselves: the gateway ends them when it stops. */
 const ENDLESS: ReadonlySet<string> = new Set([
   '/nexus.v1.ClusterService/WatchEvents',
   '/nexus.v1.MetricsService/WatchNodeMetrics',
   '/nexus.v1.NodeService/ExecInNode',
   '/nexus.v1.NodeService/GetNodeLogs',
 ]);
-/** Their requests are streams, taken as fast as they are used. */
+/** Calls whose requests are streams, read only as fast as they are used. */
 const STREAMING: ReadonlySet<string> = new Set([
   '/nexus.v1.NodeService/ExecInNode',
   '/nexus.v1.ImageService/ImportImage',
   '/nexus.v1.StateService/ImportState',
 ]);
 const SILENT = 'the controller does not answer; see nexus status where it runs, and try again';
-/** The same as the controller accepts. */
+/** The same pattern as the controller's. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const TIMEOUT = /^\d{1,8}[HMSmun]$/;
 
 export class Connection {
-  /** With their methods. */
+  /** Running calls with their methods. */
   readonly #calls = new Map<Call, string>();
   readonly #direct: string;
   #controller: ClientHttp2Session | undefined;
-  /** Runs while there is no call. */
+  /** Closes the connection; runs while there is no call. */
   #ending: NodeJS.Timeout | undefined;
 
   constructor(
@@ -95,7 +98,7 @@ export class Connection {
         stream.destroy();
       });
     });
-    // What is wrong with a connection is its client's to know.
+    // Errors of a connection concern only its client.
     session.on('error', () => undefined);
     const pinging = setInterval(() => {
       this.#ping();
@@ -122,7 +125,7 @@ export class Connection {
 
   destroy(): void {
     this.session.destroy();
-    // A session that was closed waits for its client to hang up, and a deaf one never does.
+    // A closed session waits for its client to disconnect, and an unresponsive one never does.
     this.socket.destroy();
   }
 
@@ -183,19 +186,19 @@ export class Connection {
     };
   }
 
-  /** Connects again after the controller has gone. */
+  /** Returns the connection to the controller; makes a new one after the controller has gone. */
   #toController(): ClientHttp2Session {
     const known = this.#controller;
     if (known !== undefined && !known.closed && !known.destroyed) return known;
     const { socketPath } = this.deps;
     const session = connect('http://controller', { createConnection: () => connectSocket(socketPath) });
-    // Each call is told by itself.
+    // Each call reports the failure itself.
     session.on('error', () => undefined);
     this.#controller = session;
     return session;
   }
 
-  /** A client that is there answers whatever it does; one that does not will not take its calls' answers either. */
+  /** Disconnects a client that does not answer a ping: it would not take its calls' answers either. */
   #ping(): void {
     const { session, deps } = this;
     if (session.destroyed) return;
@@ -207,7 +210,10 @@ export class Connection {
     });
   }
 
-  /** A controller that hangs keeps the connection and says nothing on it; who waits for it is told so. */
+  /**
+   * Fails the running calls if the controller does not answer a ping: when it hangs, the connection stays open but
+   * silent.
+   */
   #pingController(): void {
     const session = this.#controller;
     if (session === undefined || session.closed || session.destroyed || this.#calls.size === 0) return;
@@ -220,7 +226,7 @@ export class Connection {
     });
   }
 
-  /** A client that knows what it is told goes by itself. */
+  /** Closes the connection after `ms`. A proper client then disconnects; any other is cut off `answerMs` later. */
   #endAfter(ms: number): void {
     const { session, deps } = this;
     clearTimeout(this.#ending);
@@ -234,7 +240,7 @@ export class Connection {
   }
 }
 
-/** Metadata that changes what a call means, and is not passed on as it is. */
+/** Returns the refusal of metadata that changes what a call means and can't be passed on unchecked, if there is any. */
 function unfitFor(headers: IncomingHttpHeaders): NexusError | undefined {
   const timeout = headers['grpc-timeout'];
   if (timeout !== undefined && !TIMEOUT.test(textOf(timeout)))

@@ -1,8 +1,8 @@
 /**
- * gRPC on the gateway's port, for command lines on other machines. Each client's connection has a connection to the
- * controller of its own, made with its first call: a client that does not take what it asked for holds up nobody else,
- * and one that goes away takes all its calls along. Of what a client sends along only its token and its deadline reach the
- * controller, which decides about every call.
+ * gRPC on the gateway's port, for command lines on other machines. Each client's connection has its own connection to
+ * the controller, made with its first call: a client that reads slowly delays nobody else, and one that disconnects
+ * ends all its calls. Of a client's metadata only the token, the deadline and the request id reach the controller,
+ * which decides about every call.
  */
 import { createServer } from 'node:http2';
 import type { Socket } from 'node:net';
@@ -10,9 +10,9 @@ import { RequestLog } from '../request-log.js';
 import { Connection, type ConnectionBounds, type ConnectionDeps } from './connection.js';
 
 export interface GrpcBounds extends ConnectionBounds {
-  /** Open at once; each has a connection to the controller. */
+  /** Most open connections; each has one to the controller. */
   readonly connections: number;
-  /** Bounds one address; a proxy's are everybody's. */
+  /** Most connections from one address; that of a proxy stands for all its clients. */
   readonly connectionsPerPeer: number;
 }
 
@@ -20,7 +20,7 @@ export interface GrpcDeps extends Omit<ConnectionDeps, 'requests'> {
   readonly bounds: GrpcBounds;
 }
 
-/** A person who is asked for a password takes longer than the first call may; gRPC connects again by itself. */
+/** A user at a password prompt may take longer than `firstCallMs`; gRPC then reconnects by itself. */
 export const GRPC_BOUNDS: GrpcBounds = {
   connections: 1024,
   connectionsPerPeer: 256,
@@ -30,12 +30,12 @@ export const GRPC_BOUNDS: GrpcBounds = {
   answerMs: 20_000,
 };
 
-/** More than one command line ever has; what comes beyond it waits at the client. */
+/** More than one command line ever needs; further calls wait at the client. */
 const MAX_STREAMS = 100;
 const MAX_HEADER_BYTES = 16 * 1024;
-/** Of frames that wait to be sent to one client, MB; what is more belongs to nobody honest. */
+/** MB of frames that may queue for one client; no honest client needs more. */
 const MAX_SESSION_MEMORY_MB = 8;
-/** Finds clients whose machine has gone: without it their calls would wait for ever. */
+/** Detects clients whose machine has gone: without it their calls would wait for ever. */
 const TCP_KEEP_ALIVE_MS = 60_000;
 
 export class GrpcEdge {
@@ -44,9 +44,9 @@ export class GrpcEdge {
     maxSessionMemory: MAX_SESSION_MEMORY_MB,
   });
   readonly #connections = new Set<Connection>();
-  /** Connections of each address. */
+  /** Number of connections of each address. */
   readonly #peers = new Map<string, number>();
-  /** While it is handed over: a session guards its own, which cannot be destroyed through it. */
+  /** The socket being handed over: a session guards its own, which can't be destroyed through it. */
   #accepted: Socket | undefined;
   #isDraining = false;
 
@@ -64,7 +64,7 @@ export class GrpcEdge {
     });
   }
 
-  /** Takes a connection over; its first bytes have not been read, or put back. One too many is closed at once. */
+  /** Takes over a connection whose first bytes are unread, or put back. Closes it at once if it is one too many. */
   accept(socket: Socket): void {
     const { connections, connectionsPerPeer } = this.deps.bounds;
     const address = socket.remoteAddress ?? '';
@@ -90,13 +90,13 @@ export class GrpcEdge {
     return [...this.#connections].reduce((sum, { running }) => sum + running, 0);
   }
 
-  /** No more calls; those that would not end by themselves are ended. */
+  /** Accepts no more calls, and ends those that would not end by themselves. */
   drain(): void {
     this.#isDraining = true;
     for (const connection of this.#connections) connection.drain();
   }
 
-  /** Ends what is left. */
+  /** Ends the remaining connections. */
   close(): void {
     for (const connection of this.#connections) connection.destroy();
   }

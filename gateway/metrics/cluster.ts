@@ -1,6 +1,6 @@
 /**
- * The controller's figures as Prometheus' series: cluster, storage, repair, lambda, gRPC. Base units; counters begin
- * again at 0 with the controller. Those of nodes are in nodes.ts.
+ * The controller's figures as Prometheus series: cluster, storage, repair, lambda, gRPC. Base units; counters restart
+ * at 0 with the controller. The series of nodes are in nodes.ts.
  */
 import type { CallMetrics, GetClusterMetricsResponse, HostDisk } from '../../shared/gen/nexus/v1/metrics.js';
 import { nodesText } from './nodes.js';
@@ -8,7 +8,7 @@ import { familyText, histogramText, type Labels, type Sample } from './text.js';
 
 type Figures = GetClusterMetricsResponse;
 
-/** Undefined: the controller did not answer, which is all that is known then. */
+/** Undefined: the controller did not answer, so nothing else is known. */
 export function clusterText(figures: Figures | undefined): string {
   const up = familyText('nexus_up', 'gauge', 'Whether the controller answered this scrape.', [
     { labels: {}, value: figures === undefined ? 0 : 1 },
@@ -33,7 +33,7 @@ export function clusterText(figures: Figures | undefined): string {
   ].join('');
 }
 
-/** Of all processes in one family; the gateway's own count comes from itself. */
+/** Dropped log lines of all processes in one family; the gateway passes its own count. */
 export function logText(figures: Figures | undefined, ofGateway: number): string {
   const ofNodes = (figures?.nodes ?? []).map(({ name, metrics }) => ({
     labels: { process: 'agent', node: name },
@@ -71,7 +71,7 @@ function controllerText({ controller }: Figures): string {
 }
 
 function storageText({ storage, copies, repair }: Figures): string {
-  // A state that no copy is in has a value, too: what is absent can't be compared with.
+  // States without copies have the value 0: an absent series can't be compared with.
   const all = { writing: 0n, ready: 0n, missing: 0n, corrupt: 0n, deleting: 0n, ...copies };
   return [
     gauge('nexus_storage_files', 'Files that are stored.', storage?.files),

@@ -1,9 +1,9 @@
-/** Series of nodes: their states, and what those that are up use. A node that is removed takes its series along. */
+/** Series of nodes: their states, and what running ones use. The series of a removed node disappear. */
 import type { NodeMetrics, ObservedNode } from '../../shared/gen/nexus/v1/metrics.js';
 import { VOLUME_STATES } from '../../shared/volume-state.js';
 import { familyText, type Sample } from './text.js';
 
-/** As in the life of a node; each has a value for each node, 0 or 1, as state sets have. */
+/** States in the life of a node; each has a value per node, 0 or 1, as in Prometheus' state sets. */
 const STATES = ['Creating', 'Running', 'Suspect', 'Lost', 'Stopping', 'Stopped', 'Removing', 'Failed'] as const;
 
 interface Figure {
@@ -16,7 +16,7 @@ interface Figure {
 const gauge = (name: string, help: string, of: Figure['of']): Figure => ({ name, type: 'gauge', help, of });
 const counter = (name: string, help: string, of: Figure['of']): Figure => ({ name, type: 'counter', help, of });
 
-/** What the agents report every five seconds. */
+/** Figures that agents report every five seconds. */
 const FIGURES: readonly Figure[] = [
   gauge('report_timestamp_seconds', 'When the agent took these figures.', ({ at }) => Date.parse(at) / 1000),
   counter('cpu_seconds_total', 'CPU time of all processes of the node.', ({ cpuSeconds }) => cpuSeconds),

@@ -1,6 +1,6 @@
 /**
- * What a scrape gets: the gateway's own series, and the controller's, asked for when they are wanted. However many scrape
- * at once, the controller is asked once at a time; it has a bounded time, after which the scrape goes well without it.
+ * Answers a scrape with the gateway's own series and the controller's, which are fetched on demand. However many
+ * scrapes run, at most one request goes to the controller at a time; after its deadline the scrape succeeds without it.
  */
 import type { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { toNexusError } from '../../shared/errors.js';
@@ -10,19 +10,19 @@ import type { Controller } from '../controller.js';
 import { clusterText, logText } from './cluster.js';
 import type { HttpMetrics } from './http.js';
 
-/** Well below Prometheus' own ten seconds. */
+/** Well below Prometheus' own timeout of ten seconds. */
 const CONTROLLER_DEADLINE_MS = 2000;
-/** Of a call that no client in particular waits for. */
+/** Scope of a call that is made for no particular client. */
 const SCOPE = { token: undefined, address: '', requestId: 'scrape', signal: new AbortController().signal };
 
-/** As Prometheus reads targets from HTTP. */
+/** The format of Prometheus' HTTP service discovery. */
 export interface TargetGroup {
   readonly targets: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
 }
 
 export class Scrape {
-  /** While the controller is away each scrape would have a line. */
+  /** While the controller is away, each scrape would log a line. */
   readonly #failures = new LogSampler(() => performance.now());
   #asking: Promise<GetClusterMetricsResponse> | undefined;
 
@@ -37,7 +37,7 @@ export class Scrape {
     return this.http.registry.contentType;
   }
 
-  /** Never fails for the controller's sake. */
+  /** Never fails because of the controller. */
   async text(): Promise<string> {
     const cluster = await this.#figures().catch((error: unknown) => {
       if (this.#failures.admit('') !== undefined)
@@ -47,7 +47,9 @@ export class Scrape {
     return `${clusterText(cluster)}${logText(cluster, this.ownLog.dropped)}${await this.http.registry.metrics()}`;
   }
 
-  /** The agents that listen. Code: unavailable, upon which Prometheus keeps the targets that it has. */
+  /**
+   * Returns the addresses of listening agents. Code: unavailable, on which Prometheus keeps the targets that it has.
+   */
   async targets(): Promise<readonly TargetGroup[]> {
     const { nodes, controller } = await this.#figures();
     return nodes

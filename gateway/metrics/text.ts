@@ -1,6 +1,6 @@
 /**
- * Prometheus' text format for figures that were counted in another process: prom-client counts by itself, and can't be
- * given a histogram that is there already.
+ * Prometheus' text format for figures that another process counted: prom-client does its own counting, and accepts no
+ * finished histogram.
  */
 export type Labels = Readonly<Record<string, string>>;
 
@@ -12,7 +12,7 @@ export interface Sample {
 export interface Bucket {
   /** Upper bound, seconds; the last one is infinite. */
   readonly le: number;
-  /** Of all up to the bound. */
+  /** Cumulative: all samples up to the bound. */
   readonly count: bigint;
 }
 

@@ -1,11 +1,14 @@
-/** Whatever was thrown as `{error, code, details}` with its status; faults of ours go to the log with their stack. */
+/**
+ * Answers whatever was thrown as `{error, code, details}` with its status; internal errors go to the log with their
+ * stack.
+ */
 import type { Context, Middleware } from 'koa';
 import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
 import { HttpError } from '../http-error.js';
 import type { RequestLog } from '../request-log.js';
 import { stateOf } from './request.js';
 
-/** A client whose body nobody wants any more may go on sending for so long, to have the chance to read why. */
+/** Time for which a client may go on sending a body that was refused, so that it can read why. */
 const LINGER_MS = 1000;
 const RETRY_AFTER_S = '1';
 
@@ -26,7 +29,7 @@ export function errors(requests: RequestLog): Middleware {
 }
 
 function answer(context: Context, error: NexusError): void {
-  // Too late to say anything: a body that breaks off is the only sign that is left.
+  // Too late for an error message: a body that breaks off is the only sign left.
   if (context.res.headersSent) {
     context.respond = false;
     context.res.destroy();
@@ -44,13 +47,13 @@ function answer(context: Context, error: NexusError): void {
   if (!context.req.complete) endSoon(context);
 }
 
-/** Whole seconds, where whoever refused knows them. */
+/** Whole seconds, if the refusal has `retry_after_ms`. */
 function retryAfterOf({ details }: NexusError): string | undefined {
   const ms = details['retry_after_ms'];
   return typeof ms === 'number' ? String(Math.max(1, Math.ceil(ms / 1000))) : undefined;
 }
 
-/** What went wrong in here is not the client's to read. */
+/** Hides the text of internal errors from the client. */
 const messageOf = (error: NexusError): string =>
   error.code === 'internal' ? 'something went wrong inside; the log has it under this request’s id' : error.message;
 

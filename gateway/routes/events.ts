@@ -1,6 +1,6 @@
 /**
- * What happens in the cluster, as server-sent events. A client that comes again with Last-Event-ID gets what it missed,
- * as far back as the history goes. While the controller is away the stream stays open and goes on where it was.
+ * Cluster events as server-sent events. A client that reconnects with Last-Event-ID receives what it missed, as far
+ * back as the history goes. While the controller is away the stream stays open, then resumes where it was.
  */
 import { PassThrough } from 'node:stream';
 import { z } from 'zod';
@@ -14,9 +14,9 @@ import { stateOf } from '../middleware/request.js';
 import { route, type Route } from '../route.js';
 import { bearerToken } from '../token.js';
 
-/** Proxies cut connections on which nothing comes for a minute; also how soon a token that was revoked ends a stream. */
+/** Proxies close connections that are silent for a minute. Also the time within which a revoked token ends a stream. */
 const KEEP_ALIVE_MS = 15_000;
-/** Of a client that reads nothing. */
+/** Bytes that may queue for a client that does not read. */
 const MAX_WAITING_BYTES = 1024 * 1024;
 
 export const eventRoutes: readonly Route[] = [
@@ -35,7 +35,7 @@ export const eventRoutes: readonly Route[] = [
     answers: { 200: { description: 'a stream of events', type: 'text/event-stream' } },
     handle: async ({ session, koa, query, draining, feeds, streams }) => {
       const after = lastEventId(koa.get('last-event-id')) ?? query.after ?? '0';
-      // Who may not see events is told so by a status.
+      // Check permission before the stream starts, so that a refusal is an HTTP status.
       const { username, role } = await session.call(session.identity.whoAmI, {});
       const place = streams.take(username);
       const out = new PassThrough();
@@ -66,7 +66,7 @@ interface OpenStream {
   readonly draining: AbortSignal;
 }
 
-/** Resolves when the client has gone, or was let go. */
+/** Resolves when the client has gone, or the stream was ended. */
 async function stream({ session, out, feeds, reader, draining }: OpenStream, from: bigint): Promise<void> {
   const end = new AbortController();
   const onEnd = (): void => {
@@ -81,7 +81,7 @@ async function stream({ session, out, feeds, reader, draining }: OpenStream, fro
   draining.addEventListener('abort', onEnd, { once: true });
   const say = (text: string): void => {
     if (end.signal.aborted) return;
-    // A client that does not read comes again with the last id it saw.
+    // A client that does not read reconnects with the last id it saw.
     if (out.writableLength + out.readableLength > MAX_WAITING_BYTES) endWith('you read too slowly; come again');
     else out.write(text);
   };
@@ -89,7 +89,7 @@ async function stream({ session, out, feeds, reader, draining }: OpenStream, fro
     say(': still here\n\n');
     session.call(session.identity.whoAmI, {}).then(
       ({ role }) => {
-        // What may be seen was decided when the stream began.
+        // The role decided what may be seen when the stream began.
         if (role !== reader.role) endWith('your role has changed; come again');
       },
       (error: unknown) => {

@@ -1,4 +1,4 @@
-/** Python in a sandbox, once. The output is collected: the controller bounds it. */
+/** Runs Python in a sandbox, once. The output is collected in memory: the controller bounds it. */
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';
@@ -10,9 +10,9 @@ import { invalid } from '../http-error.js';
 import { route, type Route } from '../route.js';
 import { lambdaResultSchema } from '../schemas.js';
 
-/** Code and input, as JSON writes them. */
+/** Code and input, in JSON's encoding. */
 const MAX_BODY_BYTES = 4 * MIB;
-/** What a message has room for; the controller knows what the settings allow. */
+/** Largest value that fits into the message; the controller checks against the settings. */
 const MAX_UINT32 = 2 ** 32 - 1;
 
 export const lambdaRoutes: readonly Route[] = [
@@ -66,7 +66,7 @@ export const lambdaRoutes: readonly Route[] = [
   }),
 ];
 
-/** `limits.memory_mb` is `memory_mb` in a body. */
+/** Names fields as in the body, e.g. `memory_mb` instead of `limits.memory_mb`. */
 function inFieldsOfBody(thrown: unknown): unknown {
   if (!(thrown instanceof NexusError)) return thrown;
   const { field, problem } = thrown.details;
