@@ -1,4 +1,4 @@
-/** Starting and awaiting the controller's process. */
+/** Starts the controller's process and waits for it. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
@@ -18,22 +18,22 @@ import { notAnswering } from '../connect/silent-controller.js';
 
 const POLL_MS = 25;
 const STATUS_DEADLINE_MS = 5000;
-/** Bounds the end of a controller that is asked to end while it starts. */
+/** Time limit for the end of a controller that is stopped while it starts. */
 const END_TIMEOUT_MS = 30_000;
-/** A controller that somebody else has just started is mostly up before this is worth a word. */
+/** Wait before a note is printed: a controller that somebody else has just started is usually up by then. */
 const PATIENCE_MS = 3000;
-/** Of a start by somebody else, which may take as long as a slow one with the base image unpacked. */
+/** Time limit for somebody else's start, which may take as long as a slow one with the base image unpacked. */
 const OTHERS_TIMEOUT_MS = 60_000;
-/** A log on a full disk says nothing: the controller is asked now and then, whatever its log says. */
+/** Time between attempts to connect that do not wait for the log, which says nothing on a full disk. */
 const ASK_PERIOD_MS = 1000;
-/** Characters of an error of Node itself that are quoted. */
+/** Most characters quoted from an error of Node itself. */
 const MOST_SAID = 200;
-/** A small young generation: measured, it keeps the controller at 95 MB instead of 149 and costs nothing that shows. */
+/** A small young generation: measured, it keeps the controller at 95 MB instead of 149, at no visible cost. */
 const NODE_FLAGS = ['--max-semi-space-size=2', NO_DEBUGGER];
 
 export const controllerLog = (settings: Settings): string => join(settings.stateDir, CONTROLLER_LOG);
 
-/** The controller if one answers, undefined if none is there. Code: deadline_exceeded when it does not answer. */
+/** Returns the controller if one answers, undefined if none is there. Code: deadline_exceeded if it does not answer. */
 export async function findController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
   try {
     return await openController(settings, signal);
@@ -43,7 +43,7 @@ export async function findController(settings: Settings, signal: AbortSignal): P
   }
 }
 
-/** One that is starting, or on a busy machine, answers at a later attempt. */
+/** Undefined also if it does not answer: one that is starting, or on a busy machine, may do so at a later attempt. */
 async function tryController(settings: Settings, signal: AbortSignal): Promise<Controller | undefined> {
   try {
     return await findController(settings, signal);
@@ -53,7 +53,7 @@ async function tryController(settings: Settings, signal: AbortSignal): Promise<C
   }
 }
 
-/** Undefined when it does not say. */
+/** Undefined if it does not answer. */
 async function pidOf(controller: Controller): Promise<number | undefined> {
   const { cluster } = controller;
   return await controller.call(cluster, cluster.getStatus, {}, STATUS_DEADLINE_MS).then(
@@ -62,7 +62,10 @@ async function pidOf(controller: Controller): Promise<number | undefined> {
   );
 }
 
-/** Detached, in a session of its own, with its output in <state>/controller.log. Returns when it serves. */
+/**
+ * Starts the controller detached, in a session of its own, with its output in <state>/controller.log. Returns when it
+ * serves.
+ */
 export async function startController(context: Context, settings: Settings): Promise<Controller> {
   assertConfigStays(context);
   await raiseLimits();
@@ -83,7 +86,7 @@ export async function startController(context: Context, settings: Settings): Pro
   await log.close();
   const startedAt = Date.now();
   const deadline = startedAt + settings.startTimeoutMs;
-  // That somebody else was quicker: theirs is as good, and will be up in a moment.
+  // Set if somebody else was quicker: their controller is as good, and will be up in a moment.
   let other: NexusError | undefined;
   let isTold = false;
   let askedAt = startedAt;
@@ -96,7 +99,7 @@ export async function startController(context: Context, settings: Settings): Pro
     const isSaid = other !== undefined || text.includes('"the controller is up"');
     if (isSaid || Date.now() > askedAt + ASK_PERIOD_MS) {
       askedAt = Date.now();
-      // It serves by its own word: on a busy machine a connection may take longer than one attempt waits.
+      // Even if its log says that it serves: on a busy machine a connection may take longer than one attempt waits.
       const controller = await tryController(settings, context.signal).catch((error: unknown) => {
         if (!context.signal.aborted) throw error;
         return undefined;
@@ -125,7 +128,10 @@ export async function startController(context: Context, settings: Settings): Pro
   }
 }
 
-/** It takes back what it has begun: afterwards that is done, or the next command finds it at work. */
+/**
+ * Stops a controller that is starting, which undoes what it has begun. If that takes too long, the next command finds
+ * it at work.
+ */
 async function endStarted(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.ref();
@@ -153,21 +159,21 @@ async function notStarted(context: Context, settings: Settings, isOthers: boolea
   );
 }
 
-/** Why there is nothing in the log, where that is so. */
+/** Explains an empty log if the disk is full; otherwise empty. */
 async function wordOnDisk(folder: string): Promise<string> {
   const { bavail, bsize } = await statfs(folder);
   return bavail * bsize < FULL_DISK_BYTES ? `; the disk under ${folder} is full: make room on it, then try again` : '';
 }
 
-/** A first start that failed leaves nothing, unless there is more to read than the error says. */
+/** A first start that failed leaves nothing, unless the log says more than the error. */
 async function takeBackLog(settings: Settings, failure: NexusError): Promise<void> {
   if (failure.code === 'internal') return;
   await rm(controllerLog(settings), { force: true });
-  // What else is in it says that it is in use.
+  // Fails if the folder holds anything else, and so is in use.
   await rmdir(settings.stateDir).catch(() => undefined);
 }
 
-/** Flags win over whatever file or variable the controller reads too; what decided here decides there. */
+/** Flags override any file or variable that the controller reads, too: what was decided here applies there. */
 function settingFlags(settings: Settings): string[] {
   const { instance, runtime, stateDir, runDir, socket } = settings;
   return [
@@ -180,8 +186,8 @@ function settingFlags(settings: Settings): string[] {
 }
 
 /**
- * The settings file is read here and again by the controller, which has neither these descriptors nor what a pipe gave.
- * Code: invalid_argument.
+ * Refuses a settings file that can't be read twice: the controller reads it again, without these descriptors and
+ * without what a pipe gave. Code: invalid_argument.
  */
 export function assertConfigStays(context: Context): void {
   const config = configOf(context);
@@ -201,16 +207,16 @@ function configOf({ options, streams }: Context): string | undefined {
   return config === '' ? undefined : config;
 }
 
-/** What would act before the controller's first line is left out; the rest it sorts out itself. */
+/** Leaves out variables that act before the controller's first line (NODE_*, LD_*); it handles the rest itself. */
 function controllerEnvironment(context: Context): NodeJS.ProcessEnv {
   const { env } = context.streams;
   const kept = Object.fromEntries(Object.entries(env).filter(([name]) => !/^(NODE_(?!EXTRA_CA_CERTS)|LD_)/.test(name)));
   const config = configOf(context);
-  // It does not run in this folder.
+  // The controller may run in another folder.
   return { ...kept, ...(config === undefined ? {} : { NEXUS_CONFIG: resolve(config) }) };
 }
 
-/** What was said since the log had `before` bytes. One that has become shorter began anew meanwhile. */
+/** Returns what was logged since the log had `before` bytes; all of it if it is shorter now, as it began anew. */
 async function readFrom(path: string, before: number): Promise<string> {
   const file = await open(path);
   try {
@@ -223,11 +229,11 @@ async function readFrom(path: string, before: number): Promise<string> {
   }
 }
 
-/** The controller's last word is a log line whose message is for people. */
+/** Returns the error in the controller's last log line, whose message is for people. */
 async function startFailure(settings: Settings, before: number): Promise<NexusError> {
   const path = controllerLog(settings);
   const lines = (await readFrom(path, before)).trim().split('\n');
-  // Two controllers that start at once write into one log: only a fatal line is the end of one.
+  // Two controllers that start at once share one log: only a fatal line marks the end of one.
   const last = lines.findLast((line) => line.includes('"level":60')) ?? lines.at(-1) ?? '';
   try {
     const { msg, code } = JSON.parse(last) as { msg?: string; code?: string };
@@ -237,7 +243,7 @@ async function startFailure(settings: Settings, before: number): Promise<NexusEr
     // Not a log line: an error of Node itself.
   }
   const word = await wordOnDisk(settings.stateDir);
-  // Cut short, or with a stack: for those who read logs.
+  // One line, cut short: the rest is for those who read logs.
   const said = lines.findLast((line) => /^[A-Za-z]*Error\b/.test(line))?.slice(0, MOST_SAID);
   return new NexusError(
     word === '' ? 'internal' : 'resource_exhausted',
@@ -245,7 +251,7 @@ async function startFailure(settings: Settings, before: number): Promise<NexusEr
   );
 }
 
-/** In the foreground, with its log on this terminal; the exit code is the controller's. */
+/** Runs the controller in the foreground, with its log on this terminal; returns its exit code. */
 export async function runController(context: Context, settings: Settings): Promise<number> {
   assertConfigStays(context);
   await raiseLimits();
@@ -253,7 +259,7 @@ export async function runController(context: Context, settings: Settings): Promi
     stdio: 'inherit',
     env: controllerEnvironment(context),
   });
-  // A terminal's Ctrl-C reaches the whole group by itself; twice is once for the controller.
+  // A terminal also sends Ctrl-C to the whole group; the controller treats two signals as one.
   context.interrupts.takeOver((signal) => child.kill(signal));
   return await new Promise((resolve, reject) => {
     child.once('error', reject);

@@ -1,4 +1,6 @@
-/** The controller: typed clients, deadlines, and errors as it threw them. By default over its admin socket. */
+/**
+ * Connects to the controller: typed clients, deadlines, and errors as it threw them. By default over its admin socket.
+ */
 import type { Client } from '@grpc/grpc-js';
 import {
   connectivityState,
@@ -31,14 +33,14 @@ import { callError, streamMessages, type UnaryMethod, type WhenBroken } from '..
 import { AS_USER_METADATA, CODE_KEY } from '../../shared/rpc/status.js';
 import { answersNow, flagOf, notAnswering } from './silent-controller.js';
 
-/** Of a call that answers at once. */
+/** Deadline of a call that is answered at once. */
 const QUICK_DEADLINE_MS = 30_000;
-/** Of a call that waits for a node or an image. */
+/** Deadline of a call that waits for a node or an image. */
 export const SLOW_DEADLINE_MS = 15 * 60 * 1000;
 const CONNECT_TIMEOUT_MS = 5000;
 /**
- * How a connection is tried while a call runs, and how long a controller may take to answer that: one on a busy machine
- * does within seconds, whatever the call itself waits for.
+ * Time between pings while a call runs, and for the controller to answer one: even on a busy machine it does so within
+ * seconds, whatever the call itself waits for.
  */
 const KEEP_ALIVE = { 'grpc.keepalive_time_ms': 10_000, 'grpc.keepalive_timeout_ms': 15_000 };
 /** A controller that dies leaves only a broken connection behind. */
@@ -63,18 +65,18 @@ export interface Controller {
     request: Request,
     deadlineMs?: number,
   ): Promise<Response>;
-  /** As `call`, and not ended by the command's signal: for what is cleaned up because of it. */
+  /** As `call`, but not cancelled by the command's signal: for clean-up after an interrupt. */
   callDetached<Request, Response>(
     client: Client,
     method: UnaryMethod<Request, Response>,
     request: Request,
     deadlineMs: number,
   ): Promise<Response>;
-  /** The messages of a server stream; ends quietly when the command was interrupted. */
+  /** Yields the messages of a server stream; ends without an error when the command was interrupted. */
   messages<Response>(
     stream: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
   ): AsyncGenerator<Response>;
-  /** The answer of a client stream, as a promise. */
+  /** Starts a client stream; its answer is a promise. */
   answerOf<Request, Response>(
     start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
   ): { readonly stream: ClientWritableStream<Request>; readonly answer: Promise<Response> };
@@ -87,7 +89,7 @@ export const notRunning = (settings: Settings): NexusError =>
     `the cluster "${settings.instance}" is not running; start it with: nexus up${flagOf(settings)}`,
   );
 
-/** Codes: unavailable when nobody listens, deadline_exceeded when somebody does and does not answer. */
+/** Codes: unavailable if nobody listens, deadline_exceeded if somebody listens and does not answer. */
 export async function openController(settings: Settings, signal: AbortSignal, asUser?: string): Promise<Controller> {
   if (!existsSync(settings.socket)) throw notRunning(settings);
   return await openClients({
@@ -95,31 +97,31 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     channel: credentials.createInsecure(),
     options: { ...KEEP_ALIVE, interceptors: asUser === undefined ? [] : [actFor(asUser)] },
     signal,
-    // A connection that was given up because nothing came over it, or one that a controller's end has closed.
+    // Either nothing came over the connection until it was given up, or a controller's end has closed it.
     whenBroken: async () => ((await answersNow(settings.socket)) === false ? notAnswering(settings).message : ENDED),
     whenSilent: (isListening) => (isListening ? notAnswering(settings) : notRunning(settings)),
   });
 }
 
 export interface ClientOptions {
-  /** As gRPC names it. */
+  /** In gRPC's notation, e.g. unix:PATH. */
   readonly target: string;
   readonly channel: ChannelCredentials;
   readonly options: Partial<GrpcOptions>;
   readonly signal: AbortSignal;
-  /** What is thrown when there is no connection; `isListening`: none was refused, either, in all the time. */
+  /** Makes the error for a failed connection; `isListening`: it was not refused, either, within the time limit. */
   readonly whenSilent: (isListening: boolean) => NexusError | Promise<NexusError>;
   readonly chunkRoute?: ChunkRoute;
-  /** The word on a connection that breaks while a call runs; default: that the controller has ended. */
+  /** Makes the message for a connection that breaks during a call; default: the controller has ended. */
   readonly whenBroken?: WhenBroken;
 }
 
 /** Clients of all services on one connection. */
 export async function openClients(given: ClientOptions): Promise<Controller> {
   const { target, channel, signal, whenSilent, chunkRoute, whenBroken = () => ENDED } = given;
-  // Each call listens while it runs, and `node rm a b c ...` runs many at once.
+  // Each running call adds a listener, and `node rm a b c ...` runs many at once.
   setMaxListeners(0, signal);
-  // Proxy settings of the environment are for the web.
+  // Proxy settings of the environment must not apply here.
   const options = { 'grpc.enable_http_proxy': 0, ...given.options };
   const clients = {
     node: new NodeServiceClient(target, channel, options),
@@ -168,7 +170,7 @@ const actFor =
       },
     });
 
-/** gRPC itself would go on trying where the first attempt has shown that nobody listens. */
+/** Reports the outcome of the first attempt: gRPC itself would go on trying after a refusal. */
 function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refused' | 'late'> {
   const channel = client.getChannel();
   const deadline = Date.now() + CONNECT_TIMEOUT_MS;
@@ -192,7 +194,7 @@ function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refu
   });
 }
 
-/** By which signal, where that is known. */
+/** Returns the error that names the signal, if it is known. */
 const interruption = ({ reason }: AbortSignal): NexusError =>
   reason instanceof NexusError ? reason : new NexusError('cancelled', 'interrupted');
 
@@ -227,7 +229,7 @@ function unaryCall<Request, Response>(
   });
 }
 
-/** Whether the deadline is ours: what the controller itself did not finish in time it says in its own words. */
+/** Whether our own deadline has passed: errors that the controller itself reports carry CODE_KEY. */
 const isOurs = ({ code }: NexusError, { metadata }: ServiceError): boolean =>
   code === 'deadline_exceeded' && metadata.get(CODE_KEY).length === 0;
 
@@ -239,7 +241,7 @@ const late = (deadlineMs: number, cause: unknown): NexusError =>
     { cause },
   );
 
-/** `start` gets the callback that grpc-js wants. */
+/** `start` receives the callback that grpc-js needs. */
 function clientStream<Request, Response>(
   start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
   whenBroken: WhenBroken,

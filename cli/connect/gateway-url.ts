@@ -1,8 +1,8 @@
-/** What a gateway is called: one spelling for each, so that a session is found again however its URL was typed. Pure. */
+/** Normalizes gateway URLs, so that a session is found again however its URL was typed. Pure. */
 import { isIP } from 'node:net';
 import { NexusError } from '../../shared/errors.js';
 
-/** Scheme, host and port. `typed` says where it came from: URL, --url or NEXUS_URL. Code: invalid_argument. */
+/** Returns scheme, host and port. `typed` names the source: URL, --url or NEXUS_URL. Code: invalid_argument. */
 export function gatewayUrl(text: string, typed: string): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   const problem = url === undefined ? 'is no URL' : problemOf(url);
@@ -17,7 +17,7 @@ function problemOf(url: URL): string | undefined {
   return undefined;
 }
 
-/** Whether a password on its way there could be read by others. */
+/** Whether others could read a password that is sent there. */
 export function isReadableByOthers(origin: string): boolean {
   const { protocol, hostname } = new URL(origin);
   if (protocol === 'https:' || hostname === 'localhost' || hostname === '[::1]') return false;

@@ -1,6 +1,6 @@
 /**
- * Which cluster a command goes to: one of this machine through its admin socket, or any through a gateway. What was said
- * nearest decides: flags, then the environment, then where the person is logged in.
+ * Chooses the cluster that a command goes to: one of this machine through its admin socket, or any through a gateway.
+ * The nearest source decides: flags, then the environment, then the current login.
  */
 import { NexusError } from '../../shared/errors.js';
 import { gatewayUrl } from './gateway-url.js';
@@ -13,7 +13,7 @@ export interface PlaceFlags {
   readonly asUser: string | undefined;
 }
 
-/** `saidBy`: what to leave out to reach this machine's cluster. */
+/** `saidBy`: the source, which has to be left out to reach this machine's cluster. */
 export type Place =
   | { readonly kind: 'local' }
   | { readonly kind: 'gateway'; readonly url: string; readonly saidBy: '--url' | 'NEXUS_URL' | 'login' };
@@ -45,7 +45,7 @@ export function choosePlace(flags: PlaceFlags, env: NodeJS.ProcessEnv): Place {
 
 const isGiven = (value: string | undefined): value is string => value !== undefined && value !== '';
 
-/** Code: unauthenticated (nobody is logged in there, or not any more). */
+/** Code: unauthenticated (not logged in there, or no longer). */
 export function sessionFor(url: string, env: NodeJS.ProcessEnv, now = Date.now()): SavedSession {
   const session = new SessionFile(env).find(url);
   if (session === undefined) throw new NexusError('unauthenticated', `you are not logged in; run: nexus login ${url}`);
@@ -53,7 +53,7 @@ export function sessionFor(url: string, env: NodeJS.ProcessEnv, now = Date.now()
   throw new NexusError('unauthenticated', `your login has ended at ${session.expires_at}; run: nexus login ${url}`);
 }
 
-/** For what only makes sense where the cluster runs. Code: failed_precondition. */
+/** Refuses commands that only make sense where the cluster runs. Code: failed_precondition. */
 export function assertLocal(place: Place): void {
   if (place.kind === 'local') return;
   const way = { '--url': 'leave out --url', NEXUS_URL: 'unset NEXUS_URL', login: 'log out with nexus logout' };

@@ -11,9 +11,9 @@ import { fileShape, whereShape } from '../runner/shapes.js';
 
 const ID = { id: { description: 'id, unique beginning of one, or a name', completes: 'file', field: 'file' } } as const;
 
-/** What a file can be listed by; `uploading` never is. */
+/** Statuses that files can be listed by; files that are `uploading` never are. */
 const STATUSES = ['ready', 'unavailable', 'partial', 'damaged', 'lost'] as const;
-/** What does not come back by itself. */
+/** Statuses that do not improve by themselves. */
 const LOST = ['lost', 'damaged', 'partial'];
 
 async function allFiles(controller: Controller, statuses: readonly string[]): Promise<File[]> {
@@ -31,7 +31,7 @@ async function allFiles(controller: Controller, statuses: readonly string[]): Pr
   return files;
 }
 
-/** The status has a column where it says something. */
+/** The status has a column only if some file is not ready. */
 function fileTable(files: readonly File[], width: number): string {
   const isMarked = files.some((file) => file.status !== 'ready');
   return table(
@@ -92,7 +92,7 @@ export const list = command({
   },
 });
 
-/** What a status means for who reads it, with what to do. */
+/** Explains a status, with advice. */
 const HINTS: Readonly<Record<string, string>> = {
   unavailable: '  (nodes that are down have some of it: start or restart them; nexus file where tells which)',
   partial: '  (put together without some of its chunks; store it again from where it came)',

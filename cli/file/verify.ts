@@ -47,6 +47,6 @@ export const verify = command({
   },
 });
 
-/** Of a chunk without any readable replica the problem says which one it is. */
+/** A chunk without any readable replica has no node; its problem names the chunk. */
 const lineOf = ({ index, node, problem }: ReplicaFinding): string =>
   node === '' ? problem : `chunk ${index} on node ${node}: ${problem}`;

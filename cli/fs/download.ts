@@ -58,7 +58,7 @@ export const download = command({
   },
 });
 
-/** Answers where it was written. */
+/** Returns the path that was written. */
 async function fetchTo(
   controller: Controller,
   context: Context,
@@ -72,7 +72,7 @@ async function fetchTo(
   return destination.path;
 }
 
-/** Under a lease, so that a replacement of the path does not cut it short. */
+/** Downloads under a lease, so that replacing the path meanwhile does not cut it short. */
 async function fetch(
   controller: Controller,
   context: Context,
@@ -94,7 +94,7 @@ async function fetch(
       },
     });
   } finally {
-    // It expires by itself where this does not arrive.
+    // The lease expires by itself if this call fails.
     await controller.call(fs, fs.closeFsDownload, { leaseId }).catch(() => undefined);
   }
 }
@@ -110,7 +110,7 @@ async function downloadFolder(
   const found = await stat(dest).catch(() => undefined);
   if (found !== undefined && !found.isDirectory())
     throw new NexusError('already_exists', `${dest} is a file; give the folder to write ${folder.path} into`);
-  // Like `cp -r`: into a folder that is there, else as the folder that is named.
+  // Like `cp -r`: into a folder that exists, otherwise as the folder that is named.
   const root = found === undefined || folder.path === '/' ? dest : join(dest, localName(folder.name));
   const entries: FsEntry[] = [];
   for await (const entry of walkFolder(controller, folder.path)) entries.push(entry);
@@ -145,7 +145,7 @@ const localParts = (folder: FsEntry, entry: FsEntry): string[] =>
     .split('/')
     .map(localName);
 
-/** What the cluster calls it must be a name here too, and nothing that leads elsewhere. */
+/** Checks that an entry's name is a plain file name here, too, and leads nowhere else. Code: data_loss. */
 function localName(name: string): string {
   if (name === '' || name === '.' || name === '..' || name !== basename(name) || name.includes('\0'))
     throw new NexusError('data_loss', `the cluster has an entry called "${name}", which can't be a file's name here`);

@@ -1,4 +1,4 @@
-/** What `lambda run` and `lambda invoke` send along: code, standard input, event, limits. */
+/** Input of `lambda run` and `lambda invoke`: code, standard input, event, limits. */
 import { NexusError } from '../../shared/errors.js';
 import type { LambdaInput, LambdaLimits } from '../../shared/gen/nexus/v1/lambda.js';
 import { parseDurationMs, parseMemoryMb } from '../runner/arguments.js';
@@ -6,7 +6,7 @@ import type { FlagSpecs } from '../runner/command.js';
 import type { Context } from '../runner/context.js';
 import { openSource } from '../local/source.js';
 
-/** A few MiB: the controller refuses what is beyond its own bounds. */
+/** A few MiB: the controller enforces its own limits. */
 const MOST_BYTES = 3 * 1024 * 1024;
 const DAY_MS = 86_400_000;
 
@@ -42,7 +42,7 @@ export const INPUT_FLAGS = {
   node: { type: 'string', hint: 'NODE', description: 'run it there', field: 'input.node' },
 } as const satisfies FlagSpecs;
 
-/** 0: the default of the settings. */
+/** 0: the default from the settings. */
 export const limitsOf = (input: {
   readonly timeout: string | undefined;
   readonly mem: string | undefined;
@@ -65,7 +65,7 @@ export const inputOf = async (flags: InputFlags, context: Context): Promise<Lamb
   node: flags.node ?? '',
 });
 
-/** `path` may be `-`. Code: those of openSource; invalid_argument when it is no text or far too large. */
+/** `path` may be `-`. Codes: those of openSource; invalid_argument if it is not text, or far too large. */
 export async function readCode(path: string, context: Context): Promise<string> {
   const bytes = await readAll(path, context);
   const text = bytes.toString('utf8');

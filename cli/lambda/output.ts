@@ -1,4 +1,4 @@
-/** An invocation as it comes over gRPC: written out while it runs, or collected for programs. */
+/** Prints an invocation that comes over gRPC: while it runs, or collected for programs. */
 import { NexusError } from '../../shared/errors.js';
 import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';
 import { withMember } from '../../shared/json-text.js';
@@ -17,8 +17,8 @@ interface Part {
 const NEWLINE = 0x0a;
 
 /**
- * Shows one invocation and returns its exit code. People see what it prints while it runs, and then what its handler
- * returned, on a line of its own; programs get both apart.
+ * Shows one invocation and returns its exit code. People see its output while it runs, and then its handler's result on
+ * a line of its own; programs receive the two separately.
  */
 export async function showInvocation(parts: AsyncIterable<Part>, context: Context): Promise<number> {
   const isForPeople = context.output === 'table';
@@ -52,7 +52,7 @@ export async function showInvocation(parts: AsyncIterable<Part>, context: Contex
   return result.exitCode;
 }
 
-/** What was returned stands in it as the code wrote it; JSON is YAML, too. */
+/** Renders an invocation for programs. The result stays as the code wrote it; JSON is valid YAML, too. */
 async function document(shown: object, returned: string | undefined, format: 'json' | 'yaml'): Promise<string> {
   const { render } = await import('../terminal/output.js');
   const text = render(shown, format);

@@ -1,4 +1,4 @@
-/** `nexus lambda selftest`: attacks on real sandboxes; each row says what was tried and what stopped it. */
+/** `nexus lambda selftest`: attacks real sandboxes; each row reports what was tried and what stopped it. */
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { command } from '../runner/command.js';
 import type { Controller } from '../connect/connection.js';
@@ -49,7 +49,7 @@ async function carryOut(controller: Controller, attack: Attack): Promise<Row> {
     for (const step of attack.steps) results.push(await runStep(controller, step));
     return { name, tried, ...attack.judge(results) };
   } catch (error) {
-    // Of the whole cluster, say: every further attack would only say the same.
+    // Any other error concerns the whole cluster: every further attack would only repeat it.
     const { code, message } = toNexusError(error);
     if (code !== 'unavailable') throw error;
     return { name, tried, held: false, by: `not carried out: ${message}` };

@@ -1,7 +1,7 @@
 /**
- * Where a download goes. A file appears under its name only when it is whole: bytes go to a hidden neighbour, which is
- * renamed at the end and removed on any failure. A device or a pipe is written into and stays what it is; nothing waits in
- * the kernel for the reader of a pipe, where no signal could end it.
+ * Writes a download. A file appears under its name only when it is whole: bytes go to a hidden file beside it, which is
+ * renamed at the end and removed on any failure. A device or a pipe is written into directly; writes to a pipe never
+ * block in the kernel, where no signal could end the wait for its reader.
  */
 import { randomBytes } from 'node:crypto';
 import { constants, openSync, type Stats } from 'node:fs';
@@ -15,10 +15,10 @@ import { writeTo } from '../terminal/streams.js';
 import { systemError } from './system-error.js';
 
 const { O_WRONLY, O_NOCTTY, O_NONBLOCK } = constants;
-/** Between two looks for a reader. */
+/** Time between attempts to find a reader. */
 const READER_POLL_MS = 20;
 
-/** Of the command's context. */
+/** The required parts of the command's context. */
 interface Caller {
   readonly signal: AbortSignal;
   readonly streams: { readonly env: NodeJS.ProcessEnv };
@@ -29,13 +29,13 @@ export class FileDestination implements AsyncDisposable {
 
   private constructor(
     readonly path: string,
-    /** undefined: the bytes go straight to `path`. */
+    /** Undefined: the bytes go straight to `path`. */
     private readonly temporary: string | undefined,
     private readonly file: Sink,
   ) {}
 
   /**
-   * `path` may be a folder: the file's own name is used in it. `mode` is the new file's, less the umask. Codes:
+   * `path` may be a folder: the file's own name is then used in it. `mode` is the new file's, less the umask. Codes:
    * not_found (no such folder), already_exists (a folder of that name), permission_denied, resource_exhausted.
    */
   static async open(path: string, name: string, context: Caller, mode = 0o666): Promise<FileDestination> {
@@ -57,7 +57,7 @@ export class FileDestination implements AsyncDisposable {
     return destination;
   }
 
-  /** Renaming over it would replace a device by a file. */
+  /** Writes into a device: renaming over it would replace it by a file. */
   static async #special(path: string): Promise<FileDestination> {
     const file = await open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK).catch((thrown: unknown) => {
       throw refused(thrown, path);
@@ -65,7 +65,7 @@ export class FileDestination implements AsyncDisposable {
     return new FileDestination(path, undefined, fileSink(file));
   }
 
-  /** Opening it fails until there is a reader. */
+  /** Opens a pipe, which fails until it has a reader; retries until then. */
   static async #pipe(path: string, signal: AbortSignal): Promise<FileDestination> {
     for (;;) {
       signal.throwIfAborted();
@@ -88,7 +88,10 @@ export class FileDestination implements AsyncDisposable {
     }
   }
 
-  /** Under its name. Not synced: the cluster still has the file, and waiting for the disk would double the time. */
+  /**
+   * Gives the file its name. Not synced: the cluster still has the file, and waiting for the disk would double the
+   * time.
+   */
   async publish(): Promise<void> {
     await this.file.close();
     if (this.temporary !== undefined) {
@@ -120,7 +123,7 @@ const fileSink = (file: FileHandle): Sink => ({
 });
 
 function pipeSink(pipe: Socket, signal: AbortSignal): Sink {
-  // Each write gets the error of its own.
+  // Each write reports its own error.
   pipe.on('error', () => undefined);
   return {
     writeAll: (data) => writeTo(pipe, data, signal),
@@ -138,7 +141,7 @@ function pipeSink(pipe: Socket, signal: AbortSignal): Sink {
 
 const find = (path: string): Promise<Stats | undefined> => stat(path).catch(() => undefined);
 
-/** A command that went through sudo still writes for the one who called it. */
+/** A command that went through sudo still writes for the user who called it. */
 export async function giveToCaller(path: string, env: NodeJS.ProcessEnv): Promise<void> {
   const [, uid, gid] = /^(\d+):(\d+)$/.exec(env[CALLER_VARIABLE] ?? '') ?? [];
   if (uid !== undefined && gid !== undefined) await chown(path, Number(uid), Number(gid));

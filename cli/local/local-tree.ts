@@ -1,7 +1,7 @@
 /**
- * A folder of the caller's, listed before anything is sent: the whole is known when the progress bar starts. Links are
- * not followed, since they may lead out of the folder or round in circles; what is neither file nor folder is left out.
- * A name or a folder that can't be read does not keep the rest from being stored.
+ * Lists a local folder before anything is sent, so that the total is known when the progress bar starts. Links are not
+ * followed, since they may lead out of the folder or round in circles; only files and folders are stored. A name or a
+ * folder that can't be read does not keep the rest from being stored.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -10,14 +10,14 @@ import type { Failure } from '../runner/several.js';
 import { systemError } from './system-error.js';
 
 export interface LocalTree {
-  /** Relative paths, `/`-separated, each folder before what is in it. */
+  /** Relative paths, `/`-separated, each folder before its content. */
   readonly folders: readonly string[];
   readonly files: readonly LocalFileFacts[];
   /** Links, sockets, devices. */
   readonly skipped: readonly string[];
-  /** What can't be stored: unreadable, or with a name that the cluster can't have. */
+  /** Entries that can't be stored: unreadable, or with a name that the cluster can't have. */
   readonly failures: readonly Failure[];
-  /** Of all files. */
+  /** Total size of all files. */
   readonly bytes: number;
 }
 
@@ -45,7 +45,7 @@ class TreeReader {
   readonly files: LocalFileFacts[] = [];
   readonly skipped: string[] = [];
   readonly failures: Failure[] = [];
-  /** Folders that were seen and not read yet. */
+  /** Folders that were found and not read yet. */
   readonly todo: string[] = [];
 
   constructor(private readonly root: string) {}
@@ -83,13 +83,13 @@ class TreeReader {
 }
 
 interface LocalEntry {
-  /** Where it is not UTF-8, what can be shown of it. */
+  /** If it is not UTF-8, with U+FFFD in place of invalid bytes. */
   readonly name: string;
   readonly isUtf8: boolean;
   readonly kind: 'file' | 'folder' | 'other';
 }
 
-/** As bytes: names that are not UTF-8 must be told from those that hold the replacement character. */
+/** Reads names as bytes: invalid UTF-8 must be distinguished from names that hold the replacement character. */
 async function entriesOf(folder: string): Promise<LocalEntry[]> {
   try {
     const found = (await readdir(folder, { withFileTypes: true, encoding: 'buffer' })).map((entry): LocalEntry => {
@@ -107,8 +107,8 @@ const notUtf8 = (): NexusError =>
   new NexusError('failed_precondition', 'its name is not UTF-8, as names in the cluster are; rename it');
 
 /**
- * Names in the cluster have Unicode form NFC. Of files that would get one name the first stays; folders that would are
- * one folder there, and what is in them is compared in turn.
+ * Names in the cluster have Unicode form NFC. Of files that would share a name the first is kept; folders that would
+ * are one folder there, and their content is compared in turn.
  */
 function withoutDoubles(
   folders: readonly string[],
@@ -130,7 +130,7 @@ function withoutDoubles(
   return { folders: distinctFolders, files: distinct, failures };
 }
 
-/** The two look alike on a screen, so each is spelt out. */
+/** The two look alike on a screen, so each is spelled out. */
 const sameName = (path: string, other: string): NexusError =>
   new NexusError(
     'already_exists',

@@ -1,4 +1,4 @@
-/** What a command sends: a file of the caller's, a pipe, or standard input. */
+/** Opens the input that a command sends: a local file, a pipe, or standard input. */
 import { fstatSync } from 'node:fs';
 import { PassThrough, Readable } from 'node:stream';
 import { NexusError } from '../../shared/errors.js';
@@ -13,7 +13,7 @@ export interface OpenSource extends AsyncDisposable {
   readonly size: number;
 }
 
-/** `path` may be `-`. Codes: those of openForReading; `adviceForFolder` says what to do with a folder. */
+/** `path` may be `-`; `adviceForFolder` says what to do with a folder. Codes: those of openForReading. */
 export async function openSource(path: string, context: Context, adviceForFolder: string): Promise<OpenSource> {
   if (path === '-') return ofStream(standardInput(context), 'standard input', context.signal, () => undefined);
   const opened = await openForReading(path, adviceForFolder);
@@ -22,7 +22,7 @@ export async function openSource(path: string, context: Context, adviceForFolder
   return { bytes: named(fileSource(file, path), path), size, [Symbol.asyncDispose]: () => file.close() };
 }
 
-/** As openSource, in pieces of 1 MiB at the most, well below gRPC's limit of 4; the caller destroys it. */
+/** As openSource, in pieces of at most 1 MiB, well below gRPC's limit of 4 MiB; the caller destroys the stream. */
 export async function openPieces(path: string, context: Context, adviceForFolder: string): Promise<Readable> {
   if (path === '-') return inOurWords(standardInput(context), 'standard input');
   const opened = await openForReading(path, adviceForFolder);
@@ -35,10 +35,10 @@ export async function openPieces(path: string, context: Context, adviceForFolder
   return pieces.once('close', () => void file.close());
 }
 
-/** Fails with what `unreadable` says; destroying either ends both. */
+/** Passes the bytes on, and errors in the words of `unreadable`; destroying the result destroys `stream`. */
 function inOurWords(stream: Readable, what: string): Readable {
   const pieces = new PassThrough({ highWaterMark: MIB });
-  // Delivered to a reader, now or later. Unheard, the error event would end the process.
+  // A reader receives the error, now or later. Without a listener the event would end the process.
   pieces.on('error', () => undefined);
   stream.once('error', (thrown) => pieces.destroy(unreadable(what, thrown) as Error));
   pieces.once('close', () => stream.destroy());
@@ -52,7 +52,7 @@ const named = (source: ByteSource, what: string): ByteSource => ({
     }),
 });
 
-/** Code: invalid_argument. Node gives an empty stream for a folder, which would be stored as an empty file. */
+/** Code: invalid_argument for a folder. Node gives an empty stream for it, which would be stored as an empty file. */
 function standardInput({ streams }: Context): Readable {
   const stdin = streams.stdin as Readable & { readonly fd?: number };
   if (stdin.fd === undefined || !fstatSync(stdin.fd).isDirectory()) return stdin;
@@ -62,12 +62,12 @@ function standardInput({ streams }: Context): Readable {
   );
 }
 
-/** An interrupt ends it, too: a pipe that nothing comes from would be waited for. */
+/** An interrupt ends the stream, too: a read from a silent pipe would wait for ever. */
 function ofStream(stream: Readable, what: string, signal: AbortSignal, close: () => void): OpenSource {
   const cancel = (): void => {
     stream.destroy(signal.reason as Error);
   };
-  // Whoever reads at that moment gets the error; at any other it must not end the process.
+  // A pending read receives the error; at any other time it must not end the process.
   stream.on('error', () => undefined);
   signal.addEventListener('abort', cancel, { once: true });
   if (signal.aborted) cancel();

@@ -1,4 +1,4 @@
-/** What the operating system refused, in words: Node's own texts name system calls and are no help to a person. */
+/** Explains errors of the operating system: Node's own messages name system calls and do not help a person. */
 import { errnoOf, NexusError, toNexusError } from '../../shared/errors.js';
 
 const WORDS: Readonly<Record<string, string>> = {
@@ -16,7 +16,9 @@ const WORDS: Readonly<Record<string, string>> = {
   EFBIG: 'the file would be too large',
 };
 
-/** `what` is the action with its object: `cannot read a.tar`. The code is the errno's; the cause is kept. */
+/**
+ * `what` is the action with its object, e.g. `cannot read a.tar`. The code follows from the errno; the cause is kept.
+ */
 export function systemError(thrown: unknown, what: string, advice: string): NexusError {
   const errno = errnoOf(thrown) ?? '';
   const { code, message } = toNexusError(thrown);

@@ -1,4 +1,4 @@
-/** What an agent says of itself, read and shown. An agent of another version may leave fields out. Pure. */
+/** Reads and shows an agent's report on itself. An agent of another version may leave fields out. Pure. */
 import { z } from 'zod';
 import { NexusError } from '../../shared/errors.js';
 import { formatAge, formatBytes } from '../terminal/format.js';
@@ -10,7 +10,7 @@ const text = z.string().catch('');
 const group = <Shape extends z.ZodRawShape>(shape: Shape): z.ZodPreprocess<z.ZodObject<Shape, z.core.$loose>> =>
   z.preprocess((given) => given ?? {}, z.looseObject(shape));
 
-/** Unknown fields stay: what is printed as JSON is what the agent said. */
+/** Unknown fields are kept: the JSON output is the agent's own report. */
 const schema = z.looseObject({
   node_id: text,
   node: text,

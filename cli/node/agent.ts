@@ -9,7 +9,7 @@ import { table, widthOf } from '../terminal/output.js';
 import { plainShape } from '../runner/shapes.js';
 
 const NODE = { node: { description: 'name, id or unique beginning of an id', completes: 'node' } } as const;
-/** What is held before it is printed: a volume of a terabyte has a hundred thousand chunks. */
+/** Most chunks held in memory before printing: a volume of a terabyte has a hundred thousand chunks. */
 const MOST_CHUNKS = 100_000;
 const USUAL_CHUNKS = 1000;
 

@@ -1,6 +1,6 @@
 /**
- * Commands on one node or several: each is tried whatever becomes of the others. Of one name the result is the node
- * itself, as scripts rely on; of several it is a list.
+ * Runs a command on one node or several: each is tried, whatever happens to the rest. For one name the result is the
+ * node itself, as scripts rely on; for several it is a list.
  */
 import type { Node } from '../../shared/gen/nexus/v1/node.js';
 import type { Context } from '../runner/context.js';
@@ -22,6 +22,6 @@ export async function eachNode(
   });
 }
 
-/** What a verb left a node as. */
+/** Describes the node's state after a command. */
 export const oneLine = (node: Node): string =>
   `node ${node.name} is ${node.status}${node.cordoned ? ' and cordoned' : ''}`;

@@ -1,6 +1,6 @@
 /**
- * What `nexus top` shows, asked for again and again beside whoever shows it, so that keys work while an answer is
- * awaited. A controller that does not answer leaves the last figures standing; `ageMs` tells how old they are.
+ * Fetches the rows of `nexus top` again and again in the background, so that keys work while an answer is awaited. If
+ * the controller does not answer, the last figures remain; `ageMs` is their age.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { toNexusError, type NexusError } from '../../shared/errors.js';
@@ -13,9 +13,9 @@ const REFRESH_MS = 1000;
 export class LiveRows implements Disposable {
   /** Undefined until the first answer. */
   rows: readonly TopRow[] | undefined;
-  /** Of the last answer. */
+  /** Time of the last answer; initially that of the start. */
   answeredAt = new Date();
-  /** Other than an answer that is late; nothing more is asked then. A connection that stays silent is given up as any. */
+  /** Any failure except a late answer; polling then stops. A connection that stays silent is given up as elsewhere. */
   failure: NexusError | undefined;
   readonly #end = new AbortController();
 
@@ -27,7 +27,7 @@ export class LiveRows implements Disposable {
     void this.#ask();
   }
 
-  /** Since the last answer, or since it was first asked. */
+  /** Time since the last answer, or since the start. */
   get ageMs(): number {
     return Date.now() - this.answeredAt.getTime();
   }

@@ -1,14 +1,14 @@
-/** What nodes use, as text. Pure. */
+/** Formats what nodes use as text. Pure. */
 import type { NodeMetrics } from '../../shared/gen/nexus/v1/metrics.js';
 import type { Node } from '../../shared/gen/nexus/v1/node.js';
 import { formatAge, formatBytes } from '../terminal/format.js';
 import { facts, table } from '../terminal/output.js';
 
 const bytes = (value: bigint | number): string => formatBytes(Math.round(Number(value)));
-/** Rates are not known before the second report. */
+/** Rates are unknown before the second report. */
 export const percent = (value: number | undefined): string => value?.toFixed(1) ?? '-';
 const rate = (value: number | undefined): string => (value === undefined ? '-' : bytes(value));
-/** Of a limit of 0 there is none. */
+/** A limit of 0 means that there is none. */
 export const limited = (value: bigint | number, limit: bigint | number): string =>
   Number(limit) === 0 ? bytes(value) : `${bytes(value)} / ${bytes(limit)}`;
 
@@ -63,11 +63,11 @@ export function historyText(history: readonly NodeMetrics[], width: number): str
   );
 }
 
-/** By what `nexus top` can sort; every one but the name has the largest first. */
+/** Sort keys of `nexus top`; all but the name sort the largest first. */
 export const SORT_KEYS = ['name', 'cpu', 'mem', 'pids', 'volume', 'net', 'chunks'] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
 
-/** What is not known yet comes after what is. */
+/** Sorts unknown values last. */
 const UNKNOWN = -1;
 
 const weightOf: Readonly<Record<Exclude<SortKey, 'name'>, (metrics: NodeMetrics) => number>> = {
@@ -81,7 +81,7 @@ const weightOf: Readonly<Record<Exclude<SortKey, 'name'>, (metrics: NodeMetrics)
 
 export interface TopRow {
   readonly node: Node;
-  /** Undefined: it is down or Lost, or has not reported yet. */
+  /** Undefined: the node is down or Lost, or has not reported yet. */
   readonly metrics: NodeMetrics | undefined;
 }
 

@@ -1,9 +1,9 @@
-/** What the tree of commands is made of; apart from the tree, so that a command may be given it. */
+/** Building blocks of the command tree; apart from the tree, so that a command may be given it. */
 import type { AnyCommand } from './command.js';
 
 export interface Leaf {
   readonly summary: string;
-  /** For programs: it can be typed, and is neither listed nor offered. */
+  /** For programs: it can be typed, but is neither listed nor offered. */
   readonly isInternal?: true;
   load(): Promise<AnyCommand>;
 }
@@ -12,7 +12,7 @@ export interface Group {
   readonly children: Readonly<Record<string, Leaf | Group>>;
 }
 
-/** The children that a person is told of. */
+/** The children that are shown to people. */
 export const listed = (group: Group): [word: string, entry: Leaf | Group][] =>
   Object.entries(group.children).filter(([, entry]) => isGroup(entry) || entry.isInternal !== true);
 

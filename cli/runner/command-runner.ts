@@ -1,6 +1,6 @@
 /**
- * The one small layer over citty: finds the command, refuses what it does not know (citty does not), prints help,
- * runs it, and turns every error into one line on standard error and the exit code of shared/errors.ts.
+ * A thin layer over citty: finds the command, rejects what it does not know (citty does not), prints help, runs the
+ * command, and turns every error into one line on standard error and the exit code of shared/errors.ts.
  */
 import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../../shared/errors.js';
@@ -18,14 +18,14 @@ import { jsonText, visible } from '../terminal/visible.js';
 
 interface Located {
   readonly entry: Group | Leaf;
-  /** What was typed to get there, beginning with `nexus`. */
+  /** The words typed to get there, beginning with `nexus`. */
   readonly words: string;
   /** Global flags that stood before or between the words. */
   readonly flags: readonly ScannedFlag[];
   readonly rest: readonly string[];
 }
 
-/** Runs one command line and answers its exit code; never throws. */
+/** Runs one command line and returns its exit code; never throws. */
 export async function run(argv: readonly string[], streams: Streams): Promise<number> {
   try {
     return await runCommandLine(argv, streams);
@@ -82,7 +82,7 @@ async function runWithContext(
   }
 }
 
-/** citty gives types and defaults; what reaches it has been checked and brought to one spelling. */
+/** citty supplies types and defaults; its input has been checked and normalized. */
 function inputOf(command: AnyCommand, scanned: Scanned): Record<string, unknown> {
   const flags: FlagSpecs = { ...GLOBAL_FLAGS, ...command.flags };
   const canonical = scanned.flags.map(({ name, value }) => (value === true ? `--${name}` : `--${name}=${value}`));
@@ -136,7 +136,7 @@ function locate(argv: readonly string[]): Located {
     }
     entry = entryAt(way);
   }
-  // A kind of thing behind a command that knows one kind alone.
+  // Skips a noun after a command that knows only one kind of thing.
   if (!isGroup(entry) && aliasOf(way, argv[at] ?? '')?.length === 0) at += 1;
   return { entry, words: wordsOf(way), flags, rest: argv.slice(at) };
 }
@@ -192,7 +192,7 @@ async function printVersion(streams: Streams): Promise<number> {
   return 0;
 }
 
-/** The line may be too wrong to be parsed, but a script that asked for JSON still has to get it. */
+/** The line may be too wrong to be parsed, but a script that asked for JSON must still receive it. */
 function wantsMachineErrors(argv: readonly string[]): boolean {
   const end = argv.indexOf('--');
   return /(^| )(-o ?=?|--(output|format)[= ])json( |$)/.test(argv.slice(0, end < 0 ? undefined : end).join(' '));
@@ -218,5 +218,5 @@ function linesOf(error: NexusError): string {
   return `nexus: ${visible(error.message.trim().replace(/\s*\n\s*/g, '; '))}\n`;
 }
 
-/** Nobody reads our output any more (`nexus node ls | head -1`): nobody is left to tell. */
+/** Nobody reads the output any more (`nexus node ls | head -1`), so nothing is reported. */
 const isBrokenPipe = (cause: unknown): boolean => cause instanceof Error && 'code' in cause && cause.code === 'EPIPE';

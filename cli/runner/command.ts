@@ -1,26 +1,26 @@
 /**
- * What a command of the CLI is: its words come from command-tree.ts, everything else stands in one `command({...})`.
- * Definitions load no gRPC, no settings and no tables, so that `--help` is as quick as `--version`.
+ * Defines a command of the CLI: its words come from command-tree.ts, everything else is in one `command({...})`.
+ * Definitions load no gRPC, no settings and no tables, so that `--help` is as fast as `--version`.
  */
 import type { Context } from './context.js';
 
-/** What stands on the cluster or in the file system and could fill a flag or an argument, for completion in shells. */
+/** Things on the cluster or in the file system that can complete a flag or an argument in shells. */
 export type Completes = 'node' | 'file' | 'image' | 'entry' | 'local' | 'command';
 
 export interface FlagSpec {
   /** list: may be given several times; its values are collected. */
   readonly type: 'boolean' | 'string' | 'enum' | 'list';
   readonly description: string;
-  /** Long names that it is known by elsewhere; help and completion do not offer them. */
+  /** Its long names in other tools; help and completion do not offer them. */
   readonly aliases?: readonly string[];
   /** One letter, without the dash. */
   readonly short?: string;
-  /** What stands for the value in the help text. */
+  /** Placeholder for the value in the help text. */
   readonly hint?: string;
-  /** For `enum`: what may be given. */
+  /** For `enum`: the allowed values. */
   readonly options?: readonly string[];
   readonly required?: true;
-  /** The field of the request that it fills, where that has another name: a refusal then names the flag. */
+  /** The field of the request that it fills, if named differently: a refusal then names the flag. */
   readonly field?: string;
   readonly completes?: Completes;
 }
@@ -28,9 +28,9 @@ export interface FlagSpec {
 export interface PositionalSpec {
   readonly description: string;
   readonly optional?: true;
-  /** Takes all that is left; only the last positional may. */
+  /** Takes all remaining arguments; only the last positional may. */
   readonly many?: true;
-  /** As a flag's. */
+  /** As for flags. */
   readonly field?: string;
   readonly completes?: Completes;
 }
@@ -62,15 +62,15 @@ export interface CommandSpec<F extends FlagSpecs = FlagSpecs, P extends Position
   readonly details?: string;
   readonly positionals: P;
   readonly flags: F;
-  /** Name of what follows `--` and is handed on untouched; without it `--` only ends the flags. */
+  /** Name of the arguments after `--`, which are passed on untouched; without it `--` only ends the flags. */
   readonly verbatim?: string;
-  /** What to type, and what it does. */
+  /** Command lines, each with its meaning. */
   readonly examples: readonly (readonly [line: string, meaning: string])[];
-  /** The exit code; nothing means 0. `verbatim` holds what stood after `--`. */
+  /** Returns the exit code; undefined means 0. `verbatim` holds the arguments after `--`. */
   run(input: Input<F, P>, context: Context, verbatim: readonly string[]): Promise<number | undefined>;
 }
 
-/** A command whose flags and positionals are known only by name: what the runner works with. */
+/** A command whose flags and positionals are known only by name, as the runner uses it. */
 export type AnyCommand = Omit<CommandSpec, 'run'> & {
   run(
     input: Readonly<Record<string, unknown>>,

@@ -1,21 +1,21 @@
 /**
- * What could stand at the end of a command line, from the tree of commands. The cluster is not asked here: `kind` says
- * what of it would fit. A line that is wrong has no candidates.
+ * Finds candidates for the end of a command line in the tree of commands. The cluster is not asked here: `kind` names
+ * what of it would fit. A wrong line has no candidates.
  */
 import { GLOBAL_FLAGS, type AnyCommand, type Completes, type FlagSpec, type FlagSpecs } from './command.js';
 import { isGroup, listed, type Group, type Leaf } from './command-group.js';
 
-/** What the tree does not know. */
+/** Kinds of candidates that are not in the tree. */
 export type AskedOf = Exclude<Completes, 'command'>;
 
 export interface Candidates {
-  /** A word; and a tab and what it means, unless it is one of a flag's values. */
+  /** Words, each followed by a tab and its meaning, unless it is a flag's value. */
   readonly fixed: readonly string[];
-  /** What else would fit. */
+  /** Kind of further candidates, from outside the tree. */
   readonly kind: AskedOf | undefined;
-  /** The beginning of it. */
+  /** The beginning of the word that `kind` completes. */
   readonly typed: string;
-  /** Flags of the line that decide which cluster is meant, and for whom. */
+  /** Flags of the line that select the cluster and the user. */
   readonly global: {
     readonly instance: string | undefined;
     readonly config: string | undefined;
@@ -25,7 +25,7 @@ export interface Candidates {
   };
 }
 
-/** `words` without the program's name; the last one is to be completed and may be empty. */
+/** `words` excludes the program's name; the last one is to be completed and may be empty. */
 export async function candidatesFor(tree: Group, words: readonly string[]): Promise<Candidates> {
   const line = new Line(tree);
   const typed = words.at(-1) ?? '';
@@ -91,7 +91,7 @@ class Line {
     return { ...NOTHING, fixed: rowsOf(this.#entry, typed) };
   }
 
-  /** What was given once is not offered again, unless it may be given several times. */
+  /** Flags that were given are not offered again, unless they may be given several times. */
   #flagNames(typed: string): End {
     const rows = Object.entries(this.#flags)
       .filter(([name, { type }]) => type === 'list' || !Object.hasOwn(this.given, name))
@@ -122,8 +122,9 @@ function rowsOf(entry: Group | Leaf | undefined, typed: string): string[] {
 
 const NOTHING: End = { fixed: [], kind: undefined, typed: '' };
 
-/** `before` is what the shell takes as a part of the same word. Only what the tree knows can follow it. The flag's
- * meaning stands behind its name: behind each of its values it would tell nothing.
+/**
+ * `before` is what precedes the value in the same word (`--flag=`); only values that the tree knows can follow it.
+ * Values have no meaning of their own: it is shown with the flag's name.
  */
 function valuesOf(spec: FlagSpec, typed: string, before: string): End {
   const options = spec.options?.filter((option) => option.startsWith(typed)) ?? [];
@@ -131,7 +132,7 @@ function valuesOf(spec: FlagSpec, typed: string, before: string): End {
   return { fixed: options.map((option) => `${before}${option}`), kind, typed };
 }
 
-/** At the first `mark`; one part when there is none. */
+/** Splits at the first `mark`; one part if there is none. */
 function splitAt(text: string, mark: string): readonly string[] {
   const at = text.indexOf(mark);
   return at < 0 ? [text] : [text.slice(0, at), text.slice(at + 1)];

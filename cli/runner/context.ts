@@ -1,6 +1,6 @@
 /**
- * What a running command has at hand: settings, the controller, printing, and the signal that Ctrl-C raises.
- * Opened once per command line and disposed of at its end, whatever the end.
+ * The environment of a running command: settings, the controller, printing, and the signal that Ctrl-C aborts. Opened
+ * once per command line and disposed of at its end, whatever the outcome.
  */
 import { NexusError } from '../../shared/errors.js';
 import { readSettingsPipe } from '../../shared/config/sources.js';
@@ -16,18 +16,18 @@ import { visibleLines } from '../terminal/visible.js';
 export interface ContextOptions {
   readonly instance: string | undefined;
   readonly config: string | undefined;
-  /** For whom the administrator acts. */
+  /** The user for whom the administrator acts. */
   readonly asUser: string | undefined;
-  /** Of the gateway to go through. */
+  /** URL of the gateway to go through. */
   readonly url: string | undefined;
-  /** This machine's cluster, wherever the person is logged in. */
+  /** Selects this machine's cluster, wherever the user is logged in. */
   readonly local: boolean;
   readonly output: OutputFormat;
-  /** The whole command line, for the case that it has to be run again as root. */
+  /** The whole command line, in case it has to be run again as root. */
   readonly argv: readonly string[];
 }
 
-/** The command was carried out by a child process (sudo, a foreground controller); only its exit code is left to pass on. */
+/** A child process carried out the command (sudo, a foreground controller); only its exit code is left to pass on. */
 export class ReplacedByChild extends Error {
   constructor(readonly exitCode: number) {
     super('carried out by a child process');
@@ -66,15 +66,15 @@ export class Context implements AsyncDisposable {
     return (this.#place ??= choosePlace(this.options, this.streams.env));
   }
 
-  /** A pipe as the settings file gives its text once, and may keep whoever asks waiting. Throws what ends the wait. */
+  /** Reads the settings file if it is a pipe, which gives its text once and may block. Throws what ends the wait. */
   async readConfigPipe(): Promise<void> {
     const path = this.options.config ?? this.streams.env['NEXUS_CONFIG'];
     if (path !== undefined && path !== '') this.#configText = await readSettingsPipe(path, this.signal);
   }
 
   /**
-   * Which instance of this machine is meant and whether this user may reach it. `flags` are settings that the command
-   * itself takes. Code: failed_precondition (the command was to go elsewhere).
+   * Finds this machine's instance and whether this user may reach it. `flags` are settings that the command itself
+   * takes. Code: failed_precondition (the command goes through a gateway).
    */
   target(flags: Partial<Record<SettingName, string>> = {}): Target {
     assertLocal(this.place);
@@ -88,8 +88,8 @@ export class Context implements AsyncDisposable {
   }
 
   /**
-   * The running controller. Codes: unavailable (not running), permission_denied (needs root, and sudo can't help),
-   * unauthenticated (through a gateway, without a login).
+   * Connects to the running controller. Codes: unavailable (not running), permission_denied (needs root, and sudo can't
+   * help), unauthenticated (through a gateway, without a login).
    */
   async connect(): Promise<Controller> {
     this.#controller ??= await this.#open();
@@ -114,14 +114,14 @@ export class Context implements AsyncDisposable {
     throw new ReplacedByChild(await runAsRoot(this.options.argv, this.streams));
   }
 
-  /** A result: as JSON or YAML when asked for, else the text that `asText` makes of it. */
+  /** Prints a result: as JSON or YAML if requested, otherwise as the text from `asText`. */
   async print<T>(value: T, asText: (value: T) => string | Promise<string>): Promise<void> {
     const { render } = await import('../terminal/output.js');
     const text = this.output === 'table' ? visibleLines(await asText(value)) : render(value, this.output);
     if (text !== '') await writeTo(this.streams.stdout, `${text}\n`);
   }
 
-  /** What goes on while a person waits; never on standard output, which belongs to results. */
+  /** Informs a waiting person, on standard error: standard output is for results. */
   note(text: string): void {
     this.streams.stderr.write(visibleLines(`${text}\n`));
   }

@@ -1,6 +1,6 @@
 /**
- * What the running cluster has that could complete a word. Somebody waits with a finger on Tab: whatever goes wrong, or
- * takes long, or would ask for a password, there is nothing to offer, and not a word about it.
+ * Finds candidates in the running cluster. The user has pressed Tab and waits: on any failure, after the deadline, or
+ * if a password is needed, there are no candidates and no message.
  */
 import type { AskedOf } from './complete.js';
 import type { Controller } from '../connect/connection.js';
@@ -9,10 +9,10 @@ import { formatBytes } from '../terminal/format.js';
 import { visible } from '../terminal/visible.js';
 
 const DEADLINE_MS = 2000;
-/** More than these no person reads. */
+/** More than anybody would read. */
 const MOST = 200;
 
-/** Lines of a word, a tab, and what it is. */
+/** Returns lines of a word, a tab, and its meaning. */
 export async function liveCandidates(
   context: Context,
   kind: Exclude<AskedOf, 'local'>,

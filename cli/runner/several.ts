@@ -1,6 +1,6 @@
 /**
- * Verbs that take several names: each is tried, whatever becomes of the others, and every failure is told. What was
- * done is printed before the failures are thrown.
+ * Runs commands that take several names: each is tried, whatever happens to the rest, and every failure is reported.
+ * Results are printed before failures are thrown.
  */
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Context } from './context.js';
@@ -14,7 +14,7 @@ export interface Failure {
 export const namedError = ({ name, error }: Failure): NexusError =>
   name === '' || error.message.includes(`/${name}: `) ? error : error.during(name);
 
-/** Failures that have to be named, in the order in which the names were typed; the first one's code counts. */
+/** Failures that have to be named, in the order in which the names were typed; the first one determines the code. */
 export class SeveralErrors extends NexusError {
   constructor(
     readonly failures: readonly Failure[],
@@ -37,7 +37,7 @@ export interface Outcome<Result> {
   readonly failures: readonly Failure[];
 }
 
-/** At most `inFlight` at a time; never rejects. Both lists keep the order of `names`. */
+/** Runs at most `inFlight` at a time; never rejects. Both lists keep the order of `names`. */
 export async function tryEach<Result>(
   names: readonly string[],
   act: (name: string) => Promise<Result>,
@@ -61,8 +61,8 @@ export async function tryEach<Result>(
 }
 
 /**
- * Acts on one name or several, shows what was done and throws what was not. Of one name the result is the thing itself, as
- * scripts rely on; of several it is a list. A name that is typed twice is one.
+ * Acts on one name or several, prints results and throws failures. For one name the result is the thing itself, as
+ * scripts rely on; for several it is a list. A name that is typed twice is acted on once.
  */
 export async function onEach<Result>(
   context: Context,
@@ -87,10 +87,10 @@ export async function onEach<Result>(
   return 0;
 }
 
-/** What an interrupt leaves: of the others it is not known, as a call that is cut off may have had its effect. */
+/** State after an interrupt: a call that was cut off may have had its effect or not. */
 const DONE_OR_NOT = 'what was under way may be done or not, and nothing else is';
 
-/** Throws what failed, if anything did: one error as it is, several as SeveralErrors. */
+/** Throws the failures, if there are any: one error unchanged, several as SeveralErrors. */
 export function throwFailures(outcome: Outcome<unknown>): void {
   const { done, failures } = outcome;
   const [first, second] = failures;
@@ -101,8 +101,8 @@ export function throwFailures(outcome: Outcome<unknown>): void {
 }
 
 /**
- * An interrupt is one event, however many calls it cut off: it tells how much is done, and what had failed before. Of a
- * single thing nothing has to be said but that (`state` is empty).
+ * An interrupt is reported once, however many calls it cut off, with the numbers of results and of earlier failures.
+ * With an empty `state` (a single thing) only the interrupt itself is thrown.
  */
 export function throwInterrupt({ done, failures }: Outcome<unknown>, state: string): void {
   const interrupt = failures.find(({ error }) => error.code === 'cancelled')?.error;

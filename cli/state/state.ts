@@ -11,7 +11,7 @@ import { plainShape } from '../runner/shapes.js';
 import { openPieces } from '../local/source.js';
 import { writeTo } from '../terminal/streams.js';
 
-/** As nexus.json itself: the paths of all users are in it. */
+/** As for nexus.json itself: it holds the paths of all users. */
 const EXPORT_MODE = 0o600;
 
 export const exportState = command({
@@ -111,7 +111,7 @@ export const rebuildState = command({
 
 function summaryText({ nodes, files, warnings }: RebuildSummary, isPlan: boolean, width: number): string {
   const verb = isPlan ? 'would be' : 'were';
-  // Of a node that is still to be adopted, nobody has seen what it holds; a warning says so.
+  // The content of a node that is still to be adopted is unknown; a warning says so.
   const none = isPlan && nodes.length > 0 ? 'no files are known yet' : `no files ${verb} put together`;
   const filesLine = files.length === 0 ? none : `files that ${verb} put together:`;
   const lines = [

@@ -1,7 +1,7 @@
 /**
- * SIGINT, SIGTERM, SIGHUP and SIGQUIT as one AbortSignal: the first asks for an orderly end, the second of the same command
- * ends the process at once. Either way the exit code is the one that shells give to a process ended by that signal.
- * A command that passes signals on (exec) takes the first one over; the second ends it all the same.
+ * Turns SIGINT, SIGTERM, SIGHUP and SIGQUIT into one AbortSignal: the first requests an orderly end, the second in the
+ * same command ends the process at once. Either way the exit code is the one that shells give to a process ended by
+ * that signal. A command that passes signals on (exec) takes the first one over; the second ends it all the same.
  */
 import { NexusError } from '../../shared/errors.js';
 import { exitCodeOf, signalNumber } from '../../shared/exec.js';
@@ -9,7 +9,10 @@ import { exitCodeOf, signalNumber } from '../../shared/exec.js';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const;
 export type Interrupt = (typeof SIGNALS)[number];
 
-/** Set by the launcher: the mask that it was started with, as /proc has it. nohup and `&` in scripts rely on it. */
+/**
+ * Set by the launcher: the mask of ignored signals that it was started with, as in /proc. nohup and `&` in scripts rely
+ * on it.
+ */
 const IGNORED_SIGNALS_VARIABLE = 'NEXUS_IGNORED_SIGNALS';
 
 export class Interrupts implements Disposable {
@@ -22,7 +25,7 @@ export class Interrupts implements Disposable {
   constructor(env: NodeJS.ProcessEnv = {}) {
     const ignored = BigInt(`0x${/^[0-9a-f]{1,16}$/.exec(env[IGNORED_SIGNALS_VARIABLE] ?? '')?.[0] ?? '0'}`);
     for (const signal of SIGNALS) {
-      // SIGTERM ends what runs, whatever it was started by.
+      // SIGTERM always ends the command, whatever started it.
       const isIgnored = signal !== 'SIGTERM' && ((ignored >> BigInt(signalNumber(signal) - 1)) & 1n) === 1n;
       const listener = isIgnored ? (): void => undefined : (): void => this.receive(signal);
       this.#listeners.set(signal, listener);
@@ -34,17 +37,17 @@ export class Interrupts implements Disposable {
     return this.#controller.signal;
   }
 
-  /** 129 after SIGHUP, 130 after SIGINT, 143 after SIGTERM; undefined: the command was not interrupted. */
+  /** 128 + the signal's number, e.g. 130 after SIGINT; undefined: the command was not interrupted. */
   get exitCode(): number | undefined {
     return this.#exitCode;
   }
 
-  /** From now on `handler` gets the first signal, and nothing is aborted by it. */
+  /** From now on `handler` receives the first signal, which then aborts nothing. */
   takeOver(handler: (signal: Interrupt) => void): void {
     this.#takenOverBy = handler;
   }
 
-  /** Also where a terminal in raw mode gives Ctrl-C as a key. */
+  /** Also called where a terminal in raw mode delivers Ctrl-C as a key. */
   receive(signal: Interrupt): void {
     this.#received += 1;
     if (this.#received > 1) endBy(signal);
@@ -55,7 +58,7 @@ export class Interrupts implements Disposable {
     }
   }
 
-  /** Whoever reads the output has gone: ends the command as SIGPIPE ends other programs. */
+  /** Ends the command as SIGPIPE ends other programs, after the reader of its output has gone. */
   abandon(): void {
     this.#exitCode ??= exitCodeOf(null, 'SIGPIPE');
     const cause = Object.assign(new Error('broken pipe'), { code: 'EPIPE' });
@@ -67,9 +70,9 @@ export class Interrupts implements Disposable {
   }
 }
 
-/** process.exit would wait for a thread that is stuck in a system call; the signal itself does not. */
+/** Ends the process by the signal itself: process.exit would wait for a thread that is stuck in a system call. */
 function endBy(signal: Interrupt): void {
-  // Listeners give the terminal back.
+  // Exit listeners restore the terminal.
   process.emit('exit', exitCodeOf(null, signal));
   process.removeAllListeners(signal);
   process.kill(process.pid, signal);

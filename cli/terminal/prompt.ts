@@ -1,12 +1,12 @@
 /**
- * Questions to whoever runs the command. Secrets come from here or from a file, never from an argument, which every
- * process of the machine can read. On a terminal they are not shown; from a pipe each question takes the next line, so
- * that a script can answer a login as it goes. Questions go to standard error: results alone are on standard output.
+ * Asks the user questions. Secrets come from here or from a file, never from an argument, which every process of the
+ * machine can read. On a terminal they are not echoed; from a pipe each question takes the next line, so that a script
+ * can answer a login step by step. Questions go to standard error: standard output is for results alone.
  */
 import { NexusError } from '../../shared/errors.js';
 import type { Streams } from './streams.js';
 
-/** Far longer than any answer can be. */
+/** Far longer than any answer. */
 const MAX_LINE_BYTES = 4096;
 const CTRL_C = 3;
 const CTRL_D = 4;
@@ -23,7 +23,7 @@ interface Waiting {
 
 /** One question at a time. */
 export class Prompt implements Disposable {
-  /** Bytes that have come and that no question has taken. */
+  /** Bytes received that no question has taken yet. */
   #ahead: number[] = [];
   #line: number[] = [];
   #waiting: Waiting | undefined;
@@ -44,24 +44,26 @@ export class Prompt implements Disposable {
     private readonly streams: Streams,
     readonly signal: AbortSignal,
   ) {
-    // Only what a question asks for is read: a pipe may hold any amount.
+    // Input is read only when a question needs it: a pipe may hold any amount.
     streams.stdin.pause();
     streams.stdin.on('data', this.#onData);
     streams.stdin.once('end', this.#onEnd);
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** `what` names the answer: `user name`. Codes: invalid_argument (nothing came, or too much), cancelled. */
+  /** `what` names the answer, e.g. `user name`. Codes: invalid_argument (no input, or too much), cancelled. */
   ask(what: string): Promise<string> {
     return this.#ask(what, false);
   }
 
-  /** As `ask`, and not shown while it is typed. */
+  /** As `ask`, but not echoed. */
   askSecret(what: string): Promise<string> {
     return this.#ask(what, true);
   }
 
-  /** A secret that is being chosen: on a terminal it is typed twice. */
+  /**
+   * Asks for a new secret, which is typed twice on a terminal. Codes: as `ask`, and invalid_argument if the two differ.
+   */
   async askNewSecret(what: string): Promise<string> {
     const first = await this.askSecret(what);
     if (this.streams.stdin.isTTY !== true) return first;
@@ -85,7 +87,7 @@ export class Prompt implements Disposable {
         this.#onAbort();
         return;
       }
-      // Whoever sees the question can type: nothing is shown from then on.
+      // Before the question appears: from then on the user may type, and nothing may be echoed.
       this.#setRaw(isSecret);
       if (this.streams.stdin.isTTY === true) this.streams.stderr.write(`${what}: `);
       this.streams.stdin.resume();

@@ -9,7 +9,7 @@ import { auditTable, usersTable } from './user-text.js';
 
 const DEFAULT_AUDIT_ENTRIES = 100;
 const MAX_AUDIT_ENTRIES = 1_000_000;
-/** What the controller answers at once. */
+/** Most entries that the controller returns in one answer. */
 const MAX_PER_PAGE = 1000;
 
 export const list = command({

@@ -1,6 +1,6 @@
 /**
- * What an attack is: programs for one sandbox after the other, each of which says at its end whether it got through, and
- * by what it was held. The programs are meant in earnest; a row that can't fail would be worth nothing.
+ * Defines attacks: programs for one sandbox after the other, each of which finally reports whether it got through, and
+ * what stopped it. The programs are real attacks; a row that can't fail would be worth nothing.
  */
 import type { LambdaResult } from '../../../shared/gen/nexus/v1/lambda.js';
 
@@ -17,7 +17,7 @@ export interface StepResult extends Pick<LambdaResult, 'reason' | 'exitCode' | '
 
 export interface Verdict {
   readonly held: boolean;
-  /** What stopped it, or what it got. */
+  /** The barrier that stopped it, or what it obtained. */
   readonly by: string;
 }
 
@@ -28,7 +28,7 @@ export interface Attack {
   judge(results: readonly StepResult[]): Verdict;
 }
 
-/** At hand in every program: raw system calls, and the two ways to end. */
+/** Available to every program: raw system calls, and the two ways to end. */
 export const PRELUDE = String.raw`
 import ctypes, errno, json, os, signal, socket, sys, time
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -78,12 +78,15 @@ def unreadable(*paths):
     held('; '.join(f'{answer}: {", ".join(names)}' for answer, names in answers.items()))
 `;
 
-/** A program that ends by saying whether it got through. One that is killed or crashes has proved nothing. */
+/**
+ * A program that finally reports whether it got through. One that is killed or crashes proves nothing, and does not
+ * pass.
+ */
 export function attempt(name: string, tried: string, code: string): Attack {
   return { name, tried, steps: [{ code: PRELUDE + code }], judge: ([result]) => said(result) };
 }
 
-/** What the last line of a program says. */
+/** Reads the verdict from the last line of a program's output. */
 export function said(result: StepResult | undefined): Verdict {
   const last = result?.stdout.trim().split('\n').at(-1) ?? '';
   const { held, broke } = parse(last);
@@ -101,7 +104,7 @@ function parse(line: string): { held?: string; broke?: string } {
   }
 }
 
-/** A program that tries to use up something; the sandbox has to end it, for this reason. */
+/** A program that tries to exhaust a resource; the sandbox must end it, for this reason. */
 export function bomb(
   name: string,
   tried: string,
