@@ -84,7 +84,6 @@ class Bench implements AsyncDisposable {
     await eventually(
       () => this.#ends,
       (ends) => ends >= count,
-      20_000,
     );
   }
 
@@ -93,7 +92,6 @@ class Bench implements AsyncDisposable {
     await eventually(
       () => gateway.tick(),
       () => check(),
-      20_000,
     );
   }
 

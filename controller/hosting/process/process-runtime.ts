@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
-import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NO_DEBUGGER } from '../../../shared/debugger-signal.js';
 import { NexusError } from '../../../shared/errors.js';
@@ -23,8 +23,8 @@ export interface ProcessRuntimeOptions {
 }
 
 /**
- * Record in <run>/<id>/exec-<tag>-<n>.json; background-<tag>-<n>.json once the command has ended and left others
- * running.
+ * Record in <run>/<id>/exec-<tag>-<n>.json, as long as the command or processes that it left run. Those of earlier
+ * versions are called background-... once the command has ended.
  */
 interface RecordedCommand extends ProcessIdentity {
   readonly args: readonly string[];
@@ -207,15 +207,22 @@ export class ProcessRuntime implements ContainerRuntime {
     this.#commands += 1;
     const file = join(this.#nodeDir(nodeId), `exec-${this.#tag}-${this.#commands}.json`);
     writeFileSync(file, JSON.stringify({ ...identity, args: spec.command }), { mode: 0o600 });
-    const background = join(this.#nodeDir(nodeId), `background-${this.#tag}-${this.#commands}.json`);
-    // The node may be gone, and the record with it.
-    void exited.then(() => (hasGroup(identity) ? rename(file, background) : rm(file))).catch(() => undefined);
+    // Kept while the command has left processes running. The node may be gone, and the record with it.
+    void exited.then(() => (hasGroup(identity) ? undefined : rm(file))).catch(() => undefined);
   }
 
   async endCommands(nodeId: NodeId, graceMs: number, which: 'all' | 'orphaned' = 'all'): Promise<readonly string[]> {
-    const isOrphan = (name: string): boolean => name.startsWith('exec-') && !name.startsWith(`exec-${this.#tag}-`);
-    const list = async (): Promise<string[]> =>
-      (await this.#records(nodeId)).filter((name) => which === 'all' || isOrphan(name));
+    // Processes that an ended command left running belong to the node, whichever controller started it.
+    const isOrphan = async (name: string): Promise<boolean> => {
+      const found = name.startsWith(`exec-${this.#tag}-`) ? undefined : await this.#recorded(nodeId, name);
+      return found !== undefined && isAlive(found);
+    };
+    const list = async (): Promise<string[]> => {
+      const names = await this.#records(nodeId);
+      if (which === 'all') return names;
+      const orphaned = await Promise.all(names.map(isOrphan));
+      return names.filter((_, at) => orphaned[at]);
+    };
     const processes = (name: string): Promise<number[]> => this.#processes(nodeId, name);
     const describe = async (name: string): Promise<string> =>
       (await this.#recorded(nodeId, name))?.args.join(' ') ?? name;
