@@ -220,7 +220,7 @@ const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly 
     busybox,
     'sh',
     '-c',
-    `${busybox} stty onlcr; ${EXPECT_PROGRAM}; shift 3; exec "$@"`,
+    `${afterRunc(busybox)}; ${busybox} stty onlcr; ${EXPECT_PROGRAM}; shift 3; exec "$@"`,
     ...expected(spec),
     busybox,
     'env',
@@ -229,6 +229,14 @@ const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly 
     ...spec.command,
   ];
 };
+
+/**
+ * Waits, for a bounded number of looks, until runc has switched ONLCR off: it does so while the command already starts,
+ * and would otherwise undo what is set here.
+ */
+const afterRunc = (busybox: string): string =>
+  `n=0; while [ $n -lt ${MOST_LOOKS} ]; do case $(${busybox} stty -a) in *" -onlcr"*) break;; esac; n=$((n+1)); done`;
+const MOST_LOOKS = 100;
 
 /**
  * Builds `process.json` for a diagnosis that prints why the kernel does not run a program, in the program's environment
