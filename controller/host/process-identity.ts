@@ -8,6 +8,12 @@ export function identify(pid: number): ProcessIdentity | undefined {
   return stat === undefined ? undefined : { pid, startTicks: stat.startTicks };
 }
 
+/** The identity of a child of this process, which may have ended already: until it is reaped its number is its own. */
+export function identifyChild(pid: number): ProcessIdentity | undefined {
+  const stat = readStat(pid, true);
+  return stat === undefined ? undefined : { pid, startTicks: stat.startTicks };
+}
+
 export function isAlive(identity: ProcessIdentity): boolean {
   return identity.pid > 0 && readStat(identity.pid)?.startTicks === identity.startTicks;
 }
@@ -28,7 +34,7 @@ export function identityIn(record: string): ProcessIdentity | undefined {
  */
 export const ownOomScore = (): number => Number(readFileSync('/proc/self/oom_score_adj', 'utf8'));
 
-function readStat(pid: number): { startTicks: string } | undefined {
+function readStat(pid: number, endedToo = false): { startTicks: string } | undefined {
   let text: string;
   try {
     text = readFileSync(`/proc/${pid}/stat`, 'utf8');
@@ -39,5 +45,5 @@ function readStat(pid: number): { startTicks: string } | undefined {
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const state = fields[0] ?? '';
   // A zombie has released everything; its parent may take its time to reap it.
-  return state === 'Z' || state === 'X' ? undefined : { startTicks: fields[19] ?? '' };
+  return !endedToo && (state === 'Z' || state === 'X') ? undefined : { startTicks: fields[19] ?? '' };
 }

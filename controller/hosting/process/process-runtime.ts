@@ -12,7 +12,7 @@ import { NexusError } from '../../../shared/errors.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
 import type { ContainerRuntime, ContainerSpec, ExecHandle, ExecSpec, ProcessIdentity } from '../runtime.js';
 import { asksToEnd, endGroups, send } from '../end-commands.js';
-import { identify, identityIn, isAlive } from '../../host/process-identity.js';
+import { identify, identifyChild, identityIn, isAlive } from '../../host/process-identity.js';
 import { pipedHandle } from '../piped-exec.js';
 import { noProgram, notExecutable, type StartFailure } from '../start-failure.js';
 
@@ -202,7 +202,8 @@ export class ProcessRuntime implements ContainerRuntime {
    * handle at once, or it may miss output.
    */
   #record(nodeId: NodeId, pid: number | undefined, spec: ExecSpec, exited: Promise<number>): void {
-    const identity = identify(pid ?? 0);
+    // A short command may have ended by now, and have left processes running.
+    const identity = identifyChild(pid ?? 0);
     if (identity === undefined) return;
     this.#commands += 1;
     const file = join(this.#nodeDir(nodeId), `exec-${this.#tag}-${this.#commands}.json`);
