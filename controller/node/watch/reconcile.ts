@@ -12,7 +12,7 @@ import type { NodeContext } from '../context.js';
 import type { NodeService } from '../service.js';
 import { dismantle } from '../life/take-down.js';
 
-/** What a restarted controller does with a node. Pure: depends on its record and on what the host shows. */
+/** Plans the work of a restarted controller on a node. Pure: depends on its record and on what the host shows. */
 export type BootPlan = 'adopt' | 'erase' | 'finish-stop' | 'start' | 'fail' | 'leave';
 
 export function planBoot(node: NodeRecord, isRunning: boolean, isSameBoot: boolean): BootPlan {
