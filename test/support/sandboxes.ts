@@ -1,6 +1,6 @@
 /** Each implementation of the sandbox runtime, with a node to make sandboxes on, and how to see what is left of them. */
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { FakeSandboxes, type FakeCode } from '../fakes/sandboxes.js';
@@ -184,19 +184,31 @@ async function makeCgroups(path: string): Promise<string[]> {
   return groups;
 }
 
-/** Unpacked once for all runs beside the archive that it comes from, and again when that is newer. */
+/**
+ * The base image, unpacked once for all runs beside its archive, and again when the archive is newer. Test files run
+ * side by side: each unpacks into a folder of its own, and the first to rename it wins.
+ */
 async function baseRoot(): Promise<string> {
   const cache = join(PROJECT, '.cache');
   const archive = readdirSync(cache).find((name) => /^base-image-[a-z]+\.tar$/.test(name)) ?? '';
-  const root = join(cache, 'test-root');
-  const done = join(cache, 'test-root.done');
-  const isFresh = existsSync(done) && (await stat(done)).mtimeMs > (await stat(join(cache, archive))).mtimeMs;
-  if (isFresh) return root;
-  await rm(root, { recursive: true, force: true });
-  await mkdir(join(root, 'mnt'), { recursive: true });
-  await runCommand('tar', ['--extract', '--file', join(cache, archive), '--directory', root]);
-  await mkdir(join(root, 'mnt'), { recursive: true });
-  await runCommand('touch', [done]);
+  const version = Math.trunc((await stat(join(cache, archive))).mtimeMs);
+  const root = join(cache, `test-root-${version}`);
+  if (existsSync(root)) return root;
+  for (const name of readdirSync(cache)) {
+    const [, older] = /^test-root-(\d+)$/.exec(name) ?? [];
+    if (older !== undefined && Number(older) < version) await rm(join(cache, name), { recursive: true, force: true });
+  }
+  const own = await mkdtemp(join(cache, 'test-root.'));
+  try {
+    await chmod(own, 0o755);
+    await runCommand('tar', ['--extract', '--file', join(cache, archive), '--directory', own]);
+    await mkdir(join(own, 'mnt'), { recursive: true });
+    await rename(own, root).catch((error: unknown) => {
+      if (!['ENOTEMPTY', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+    });
+  } finally {
+    await rm(own, { recursive: true, force: true });
+  }
   return root;
 }
 

@@ -95,6 +95,17 @@ class Bench implements AsyncDisposable {
     );
   }
 
+  /**
+   * The same while a second passes with each tick. Needed after a kill: threads of a killed process may hold its port
+   * for a moment after it is gone, the first attempt finds the port taken, and the next is due only after a back-off.
+   */
+  async untilLater(check: () => boolean, gateway: GatewayProcess): Promise<void> {
+    await this.until(() => {
+      this.nowMs += 1000;
+      return check();
+    }, gateway);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.gateway.stop();
     rmSync(this.folder, { recursive: true });
@@ -257,7 +268,7 @@ describe('the process of the gateway', () => {
       (left) => left === undefined,
     );
     const last = bench.another();
-    await bench.until(() => last.status.ready && last.status.pid !== pid, last);
+    await bench.untilLater(() => last.status.ready && last.status.pid !== pid, last);
     expect(bench.started).to.deep.equal([pid, last.status.pid]);
     await last.stop();
   });
@@ -272,16 +283,9 @@ describe('the process of the gateway', () => {
     process.kill(pid, 'SIGKILL');
     await bench.until(() => next.status.problem !== '', next);
     expect(next.status.problem).to.include('an earlier controller had started it');
-    // Threads of a killed process may hold its port for a moment after it is gone: the first attempt may find it taken.
-    await bench.until(() => {
-      bench.nowMs += 1000;
-      return next.status.ready;
-    }, next);
+    await bench.untilLater(() => next.status.ready, next);
     const changed = bench.another({ gatewayDrainMs: '2000' });
-    await bench.until(() => {
-      bench.nowMs += 1000;
-      return changed.status.ready;
-    }, changed);
+    await bench.untilLater(() => changed.status.ready, changed);
     expect(changed.status.pid).not.to.be.oneOf([pid, next.status.pid]);
     await changed.stop();
   });
