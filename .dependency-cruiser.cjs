@@ -72,10 +72,10 @@ module.exports = {
     },
     {
       name: 'use-case-imports-edge',
-      comment: 'rpc -> use cases -> ports: what lies inward does not know how it is called.',
+      comment: 'edge -> use cases -> ports: what lies inward does not know how it is called.',
       severity: 'error',
-      from: { path: '^controller/', pathNot: ['^controller/(rpc|compose)/', MAIN] },
-      to: { path: '^controller/rpc/' },
+      from: { path: '^controller/', pathNot: ['^controller/(edge|compose)/', MAIN] },
+      to: { path: '^controller/edge/' },
     },
     {
       name: 'app-imports-route',

@@ -26,7 +26,7 @@ import { GatewayProcess } from './gateway/process.js';
 import { leaveInheritance } from './host/inherited.js';
 import { endCluster } from './node/life/end-cluster.js';
 import { reconcileAtBoot } from './node/watch/reconcile.js';
-import type { UseCases } from './rpc/services.js';
+import type { UseCases } from './compose/services.js';
 
 /** The bundle lies in <project>/dist/controller/. */
 const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');

@@ -10,7 +10,7 @@ import { loadTokenKey } from '../host/signing-key.js';
 import { identityOf } from '../hosting/record.js';
 import type { IdentityUseCases } from '../identity/use-cases.js';
 import { NodeRegistry } from '../node/registry.js';
-import { somebodyListens } from '../rpc/server.js';
+import { somebodyListens } from '../edge/server.js';
 import type { Store } from '../store/port/store.js';
 import { makeStore, openIdentity } from './adapters.js';
 import type { Starting } from './starting.js';

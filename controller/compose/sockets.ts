@@ -4,11 +4,11 @@
 import { join } from 'node:path';
 import { gatewaySocket } from '../../shared/config/settings.js';
 import { serviceUserIds } from '../../shared/host/service-user.js';
-import { CallStatistics } from '../rpc/call-statistics.js';
-import { GatewayEdge, LocalEdge } from '../rpc/edge.js';
-import { exchangeOver } from '../rpc/exchange.js';
-import { SocketServer } from '../rpc/server.js';
-import { servicesFor, type UseCases } from '../rpc/services.js';
+import { CallStatistics } from '../metrics/call-statistics.js';
+import { GatewayEdge, LocalEdge } from '../edge/admission.js';
+import { exchangeOver } from '../edge/exchange.js';
+import { SocketServer } from '../edge/server.js';
+import { servicesFor, type UseCases } from './services.js';
 import type { Starting } from './starting.js';
 
 /** Returns the admin socket first. The sockets stop when the start is unwound. */

@@ -10,7 +10,7 @@ import {
   type ServerUnaryCall,
   type UntypedHandleCall,
 } from '@grpc/grpc-js';
-import { exchangeOver } from '../../controller/rpc/exchange.js';
+import { exchangeOver } from '../../controller/edge/exchange.js';
 import type { NexusError } from '../../shared/errors.js';
 import { ClusterServiceService } from '../../shared/gen/nexus/v1/cluster.js';
 import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';

@@ -4,8 +4,14 @@ import { join } from 'node:path';
 import { Metadata, type ServiceDefinition } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import type { Principal } from '../../controller/identity/sessions.js';
-import { ACCESS, ADMINISTRATORS, assertMayCall, requirementOf, type Requirement } from '../../controller/rpc/access.js';
-import { GatewayEdge, LocalEdge, type Caller } from '../../controller/rpc/edge.js';
+import {
+  ACCESS,
+  ADMINISTRATORS,
+  assertMayCall,
+  requirementOf,
+  type Requirement,
+} from '../../controller/edge/access.js';
+import { GatewayEdge, LocalEdge, type Caller } from '../../controller/edge/admission.js';
 import { NexusError } from '../../shared/errors.js';
 import { createLogger } from '../../shared/log.js';
 import { codeOf, errorOf } from '../support/codes.js';

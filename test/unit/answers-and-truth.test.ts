@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { awaitInstance, lockInstance, type InstanceLock } from '../../controller/host/instance-lock.js';
 import { createLoop } from '../../controller/host/loop.js';
-import { somebodyListens } from '../../controller/rpc/server.js';
+import { somebodyListens } from '../../controller/edge/server.js';
 import { FsUseCases } from '../../controller/vfs/use-cases.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { MIB } from '../../shared/limits.js';

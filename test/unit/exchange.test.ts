@@ -12,10 +12,10 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { expect } from 'chai';
-import { GatewayEdge } from '../../controller/rpc/edge.js';
-import { exchangeOver } from '../../controller/rpc/exchange.js';
-import { serverStream, unary, type CallContext } from '../../controller/rpc/handlers.js';
-import type { RegisteredService } from '../../controller/rpc/server.js';
+import { GatewayEdge } from '../../controller/edge/admission.js';
+import { exchangeOver } from '../../controller/edge/exchange.js';
+import { serverStream, unary, type CallContext } from '../../controller/edge/handlers.js';
+import type { RegisteredService } from '../../controller/edge/server.js';
 import { Exchange, type CallScope } from '../../gateway/exchange.js';
 import { NexusError } from '../../shared/errors.js';
 import { ExchangeRequest, ExchangeServiceClient } from '../../shared/gen/nexus/v1/exchange.js';

@@ -2,8 +2,8 @@
 import { Metadata, type handleUnaryCall, type ServiceError } from '@grpc/grpc-js';
 import { expect } from 'chai';
 import type { NodeRegistry } from '../../controller/node/registry.js';
-import { LocalEdge } from '../../controller/rpc/edge.js';
-import { fileServiceHandlers } from '../../controller/rpc/file.js';
+import { LocalEdge } from '../../controller/edge/admission.js';
+import { fileServiceHandlers } from '../../controller/edge/services/file.js';
 import { codeOfGrpcStatus } from '../../shared/errors.js';
 import type { FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';

@@ -1,8 +1,8 @@
 /** Nodes of users: who may manage which, and how many one may have. */
 import { expect } from 'chai';
 import type { NodeRegistry } from '../../controller/node/registry.js';
-import type { Caller } from '../../controller/rpc/edge.js';
-import { NodeAccess } from '../../controller/rpc/node-access.js';
+import type { Caller } from '../../controller/edge/admission.js';
+import { NodeAccess } from '../../controller/node/access.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';
 import { NexusError } from '../../shared/errors.js';
 import { codeOf } from '../support/codes.js';

@@ -1,7 +1,7 @@
 /** Files put together from what lies on the volumes: what is whole, what can't be proved, what is missing. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { rebuildSummary } from '../../controller/rpc/state.js';
+import { rebuildSummary } from '../../controller/edge/services/state.js';
 import { planRebuild, type FoundCopy } from '../../controller/state/rebuild-plan.js';
 import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import { newChunkId, newFileId, type ChunkId } from '../../shared/ids.js';

@@ -1,6 +1,6 @@
 /** Counting all that is stored: once for all that ask, and seldom where it takes long. */
 import { expect } from 'chai';
-import { StorageCounts } from '../../controller/rpc/storage-counts.js';
+import { StorageCounts } from '../../controller/metrics/storage-counts.js';
 import type { Clock } from '../../shared/async/clock.js';
 
 /** Stands still but for `advance`. */

@@ -1,18 +1,18 @@
 /** FsService: validates requests, calls use cases, converts entries. */
 import { z } from 'zod';
-import { NexusError } from '../../shared/errors.js';
-import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../shared/gen/nexus/v1/fs.js';
-import type { LeaseId, UploadId } from '../../shared/ids.js';
-import { MAX_REPLICAS, MIB } from '../../shared/limits.js';
-import { USER_NAME_PATTERN } from '../../shared/users.js';
-import { afterCommit } from '../file/after-commit.js';
-import type { FileHealth } from '../file/health.js';
-import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../vfs/path.js';
-import type { FsUseCases, PlacedEntry, QuotaView } from '../vfs/use-cases.js';
-import type { Caller, Edge } from './edge.js';
+import { NexusError } from '../../../shared/errors.js';
+import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../../shared/gen/nexus/v1/fs.js';
+import type { LeaseId, UploadId } from '../../../shared/ids.js';
+import { MAX_REPLICAS, MIB } from '../../../shared/limits.js';
+import { USER_NAME_PATTERN } from '../../../shared/users.js';
+import { afterCommit } from '../../file/after-commit.js';
+import type { FileHealth } from '../../file/health.js';
+import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../../vfs/path.js';
+import type { FsUseCases, PlacedEntry, QuotaView } from '../../vfs/use-cases.js';
+import type { Caller, Edge } from '../admission.js';
 import { fileShape, openedShape } from './file.js';
-import { serverStream, unary } from './handlers.js';
-import { parseRequest } from './validate.js';
+import { serverStream, unary } from '../handlers.js';
+import { parseRequest } from '../validate.js';
 
 const MAX_ENTRIES_PER_PAGE = 1000;
 /** Stays below gRPC's limit of 4 MiB for a message. */

@@ -1,15 +1,15 @@
 /** The part of FileService and NodeService for the upkeep of stored files: reports, scrub, rebalance, drain. */
 import { z } from 'zod';
-import type { FileServiceServer } from '../../shared/gen/nexus/v1/file.js';
-import type { NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
-import { isChunkId, type NodeId } from '../../shared/ids.js';
-import { MIB } from '../../shared/limits.js';
-import type { NodeRegistry } from '../node/registry.js';
-import type { NodeService } from '../node/service.js';
-import type { Upkeep } from '../repair/upkeep.js';
-import type { Edge } from './edge.js';
-import { serverStream, unary } from './handlers.js';
-import { parseRequest } from './validate.js';
+import type { FileServiceServer } from '../../../shared/gen/nexus/v1/file.js';
+import type { NodeServiceServer } from '../../../shared/gen/nexus/v1/node.js';
+import { isChunkId, type NodeId } from '../../../shared/ids.js';
+import { MIB } from '../../../shared/limits.js';
+import type { NodeRegistry } from '../../node/registry.js';
+import type { NodeService } from '../../node/service.js';
+import type { Upkeep } from '../../repair/upkeep.js';
+import type { Edge } from '../admission.js';
+import { serverStream, unary } from '../handlers.js';
+import { parseRequest } from '../validate.js';
 
 const reportSchema = z.object({
   chunkId: z.string().refine(isChunkId, 'must be a chunk id'),

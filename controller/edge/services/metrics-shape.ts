@@ -1,7 +1,7 @@
 /** One sample of a node as its message. */
-import type { NodeMetrics } from '../../shared/gen/nexus/v1/metrics.js';
-import type { Sample } from '../metrics/sample.js';
-import type { NodeRecord } from '../store/port/store.js';
+import type { NodeMetrics } from '../../../shared/gen/nexus/v1/metrics.js';
+import type { Sample } from '../../metrics/sample.js';
+import type { NodeRecord } from '../../store/port/store.js';
 
 export const metricsShape = (node: NodeRecord, sample: Sample): NodeMetrics => ({
   nodeId: node.id,

@@ -1,11 +1,11 @@
 /** Request schemas of LambdaService: forms, ranges and defaults. */
 import { z } from 'zod';
-import type { Settings } from '../../shared/config/settings.js';
-import { MIN_LAMBDA_MEMORY_MB } from '../../shared/limits.js';
-import { problemOfEvent } from '../lambda/event-text.js';
-import { FUNCTION_NAME, type CheckLimits } from '../lambda/functions.js';
-import { LOGS_PER_FUNCTION, MAX_CODE_BYTES, MAX_EVENT_BYTES, MAX_FILES, MAX_STDIN_BYTES } from '../lambda/limits.js';
-import { parseOwnPath } from '../vfs/path.js';
+import type { Settings } from '../../../shared/config/settings.js';
+import { MIN_LAMBDA_MEMORY_MB } from '../../../shared/limits.js';
+import { problemOfEvent } from '../../lambda/event-text.js';
+import { FUNCTION_NAME, type CheckLimits } from '../../lambda/functions.js';
+import { LOGS_PER_FUNCTION, MAX_CODE_BYTES, MAX_EVENT_BYTES, MAX_FILES, MAX_STDIN_BYTES } from '../../lambda/limits.js';
+import { parseOwnPath } from '../../vfs/path.js';
 
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 

@@ -8,23 +8,23 @@ import type {
   ControllerMetrics,
   MetricsServiceServer,
   ObservedNode,
-} from '../../shared/gen/nexus/v1/metrics.js';
-import { VERSION } from '../../shared/version.js';
-import type { MailQueue } from '../identity/mail-queue.js';
-import type { Lambda } from '../lambda/use-cases.js';
-import { latestFigures } from '../metrics/figures.js';
-import type { NodeContext } from '../node/context.js';
-import { hasFigures, isListening } from '../node/state.js';
-import { conditionOf, takesChunks } from '../node/watch/volume-condition.js';
-import type { Upkeep } from '../repair/upkeep.js';
-import type { NodeRecord, Store } from '../store/port/store.js';
-import type { CallStatistics } from './call-statistics.js';
-import { repairShape, storageShape } from './cluster-shapes.js';
-import type { Edge } from './edge.js';
-import { unary } from './handlers.js';
+} from '../../../shared/gen/nexus/v1/metrics.js';
+import { VERSION } from '../../../shared/version.js';
+import type { MailQueue } from '../../identity/mail-queue.js';
+import type { Lambda } from '../../lambda/use-cases.js';
+import { latestFigures } from '../../metrics/figures.js';
+import type { NodeContext } from '../../node/context.js';
+import { hasFigures, isListening } from '../../node/state.js';
+import { conditionOf, takesChunks } from '../../node/watch/volume-condition.js';
+import type { Upkeep } from '../../repair/upkeep.js';
+import type { NodeRecord, Store } from '../../store/port/store.js';
+import type { CallStatistics } from '../../metrics/call-statistics.js';
+import { repairShape, storageShape } from '../shapes.js';
+import type { Edge } from '../admission.js';
+import { unary } from '../handlers.js';
 import { statisticsShape } from './lambda-shapes.js';
 import { metricsShape } from './metrics-shape.js';
-import { StorageCounts } from './storage-counts.js';
+import { StorageCounts } from '../../metrics/storage-counts.js';
 
 export interface ClusterMetricsDeps {
   readonly context: NodeContext;

@@ -1,15 +1,15 @@
 /** The part of NodeService that queries an agent; it stores and changes nothing. */
 import { z } from 'zod';
-import type { StoredChunk } from '../../shared/gen/nexus/v1/agent.js';
-import type { AgentChunk, NodeServiceServer } from '../../shared/gen/nexus/v1/node.js';
-import { NexusError } from '../../shared/errors.js';
-import { chunkPage } from '../node/chunk-page.js';
-import type { NodeContext } from '../node/context.js';
-import { adviceToStart, isListening } from '../node/state.js';
-import type { NodeRecord } from '../store/port/store.js';
-import type { Edge } from './edge.js';
-import { unary } from './handlers.js';
-import { parseRequest } from './validate.js';
+import type { StoredChunk } from '../../../../shared/gen/nexus/v1/agent.js';
+import type { AgentChunk, NodeServiceServer } from '../../../../shared/gen/nexus/v1/node.js';
+import { NexusError } from '../../../../shared/errors.js';
+import { chunkPage } from '../../../node/chunk-page.js';
+import type { NodeContext } from '../../../node/context.js';
+import { adviceToStart, isListening } from '../../../node/state.js';
+import type { NodeRecord } from '../../../store/port/store.js';
+import type { Edge } from '../../admission.js';
+import { unary } from '../../handlers.js';
+import { parseRequest } from '../../validate.js';
 
 /** An agent answers within milliseconds, or hangs. */
 const INSPECT_TIMEOUT_MS = 5000;

@@ -4,9 +4,14 @@
  */
 import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
 import { NexusError } from '../../shared/errors.js';
-import type { NodeRegistry } from '../node/registry.js';
+import type { NodeRegistry } from './registry.js';
 import type { NodeRecord } from '../store/port/store.js';
-import type { Caller } from './edge.js';
+
+/** The caller, as far as rules about nodes need it. */
+interface Manager {
+  readonly user: string;
+  readonly isAdministrator: boolean;
+}
 
 /** Name of the user who owns the node. Only administrators can set it otherwise. */
 const OWNER_LABEL = 'owner';
@@ -21,7 +26,7 @@ export class NodeAccess {
   ) {}
 
   /** Returns the node if the caller may manage it. Codes: permission_denied, and those of the look-up. */
-  managed(caller: Caller, reference: string): NodeRecord {
+  managed(caller: Manager, reference: string): NodeRecord {
     if (!caller.isAdministrator) this.#assertUsersMayHaveNodes();
     const node = this.registry.resolve(reference);
     if (caller.isAdministrator || node.labels[OWNER_LABEL] === caller.user) return node;
@@ -29,7 +34,7 @@ export class NodeAccess {
   }
 
   /** As `managed`; only administrators may use `force`, which can lose anybody's files. */
-  removable(caller: Caller, reference: string, force: boolean): NodeRecord {
+  removable(caller: Manager, reference: string, force: boolean): NodeRecord {
     const node = this.managed(caller, reference);
     if (!force || caller.isAdministrator) return node;
     throw new NexusError('permission_denied', 'only administrators may remove a node together with files on it');
@@ -37,7 +42,7 @@ export class NodeAccess {
 
   /** Passes the new node's labels to `create`. Codes: permission_denied, resource_exhausted. */
   async creating<Result>(
-    caller: Caller,
+    caller: Manager,
     labels: Readonly<Record<string, string>>,
     create: (labels: Readonly<Record<string, string>>) => Promise<Result>,
   ): Promise<Result> {

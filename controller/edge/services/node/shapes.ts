@@ -1,11 +1,11 @@
 /** A node as callers receive it. */
-import type { Node, NodeReport } from '../../shared/gen/nexus/v1/node.js';
-import type { Hosting } from '../hosting/port.js';
-import { identityOf, shownLoopDevice } from '../hosting/record.js';
-import type { AgentView } from '../node/registry.js';
-import { hasFigures, isListening } from '../node/state.js';
-import { conditionOf } from '../node/watch/volume-condition.js';
-import type { NodeRecord } from '../store/port/store.js';
+import type { Node, NodeReport } from '../../../../shared/gen/nexus/v1/node.js';
+import type { Hosting } from '../../../hosting/port.js';
+import { identityOf, shownLoopDevice } from '../../../hosting/record.js';
+import type { AgentView } from '../../../node/registry.js';
+import { hasFigures, isListening } from '../../../node/state.js';
+import { conditionOf } from '../../../node/watch/volume-condition.js';
+import type { NodeRecord } from '../../../store/port/store.js';
 
 /** `cpuPercent` belongs to the agent's last report. */
 export function nodeShape(

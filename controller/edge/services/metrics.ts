@@ -1,13 +1,13 @@
 /** MetricsService: figures of nodes, the latest, an hour of them, and new ones as they come. */
 import { z } from 'zod';
-import type { MetricsServiceServer } from '../../shared/gen/nexus/v1/metrics.js';
-import { expectFigures, latestFigures } from '../metrics/figures.js';
-import { watchFigures } from '../metrics/watch.js';
-import type { NodeContext } from '../node/context.js';
-import type { Edge } from './edge.js';
-import { serverStream, unary } from './handlers.js';
+import type { MetricsServiceServer } from '../../../shared/gen/nexus/v1/metrics.js';
+import { expectFigures, latestFigures } from '../../metrics/figures.js';
+import { watchFigures } from '../../metrics/watch.js';
+import type { NodeContext } from '../../node/context.js';
+import type { Edge } from '../admission.js';
+import { serverStream, unary } from '../handlers.js';
 import { metricsShape } from './metrics-shape.js';
-import { parseRequest } from './validate.js';
+import { parseRequest } from '../validate.js';
 
 const historySchema = z.object({
   node: z.string(),

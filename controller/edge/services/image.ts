@@ -1,18 +1,18 @@
 /** ImageService. An import is a client stream that flows straight into tar. */
 import { Readable } from 'node:stream';
 import type { ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
-import { NexusError } from '../../shared/errors.js';
+import { NexusError } from '../../../shared/errors.js';
 import type {
   Image,
   ImageServiceServer,
   ImportImageRequest,
   ImportImageResponse,
-} from '../../shared/gen/nexus/v1/image.js';
-import { statusOf } from '../../shared/rpc/status.js';
-import type { ImageRecord, ImageStore } from '../image/port.js';
-import type { NodeRegistry } from '../node/registry.js';
-import type { Edge } from './edge.js';
-import { admitted, serverStream, unary } from './handlers.js';
+} from '../../../shared/gen/nexus/v1/image.js';
+import { statusOf } from '../../../shared/rpc/status.js';
+import type { ImageRecord, ImageStore } from '../../image/port.js';
+import type { NodeRegistry } from '../../node/registry.js';
+import type { Edge } from '../admission.js';
+import { admitted, serverStream, unary } from '../handlers.js';
 
 export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry, edge: Edge): ImageServiceServer {
   const usersOf = (name: string): string[] =>

@@ -9,7 +9,7 @@ import type {
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { withRequestId, type Logger } from '../../shared/log.js';
 import { REQUEST_ID_METADATA, statusOf } from '../../shared/rpc/status.js';
-import type { Caller, Edge } from './edge.js';
+import type { Caller, Edge } from './admission.js';
 
 export interface CallContext {
   readonly caller: Caller;

@@ -1,14 +1,14 @@
 /** ExecInNode: one bidirectional stream per command. The command dies with the caller's connection. */
 import type { handleBidiStreamingCall, ServerDuplexStream } from '@grpc/grpc-js';
-import { NexusError, toNexusError } from '../../shared/errors.js';
-import type { ExecInNodeRequest, ExecInNodeResponse, ExecStart } from '../../shared/gen/nexus/v1/node.js';
-import { statusOf } from '../../shared/rpc/status.js';
-import type { NodeService } from '../node/service.js';
-import type { ExecHandle } from '../hosting/runtime.js';
-import type { Edge } from './edge.js';
-import { admitted, sendOn } from './handlers.js';
-import { execStartSchema, signalSchema, terminalSizeSchema } from './node-schemas.js';
-import { parseRequest } from './validate.js';
+import { NexusError, toNexusError } from '../../../../shared/errors.js';
+import type { ExecInNodeRequest, ExecInNodeResponse, ExecStart } from '../../../../shared/gen/nexus/v1/node.js';
+import { statusOf } from '../../../../shared/rpc/status.js';
+import type { NodeService } from '../../../node/service.js';
+import type { ExecHandle } from '../../../hosting/runtime.js';
+import type { Edge } from '../../admission.js';
+import { admitted, sendOn } from '../../handlers.js';
+import { execStartSchema, signalSchema, terminalSizeSchema } from './schemas.js';
+import { parseRequest } from '../../validate.js';
 
 type Call = ServerDuplexStream<ExecInNodeRequest, ExecInNodeResponse>;
 

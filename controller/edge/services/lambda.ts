@@ -1,23 +1,23 @@
 /** LambdaService: validates requests, runs code, converts output and results. */
-import type { Settings } from '../../shared/config/settings.js';
+import type { Settings } from '../../../shared/config/settings.js';
 import type {
   LambdaFunction,
   LambdaInput,
   LambdaResult as ResultMessage,
   LambdaServiceServer,
-} from '../../shared/gen/nexus/v1/lambda.js';
-import { MIB } from '../../shared/limits.js';
-import type { BrokenFunction, FunctionRecord } from '../lambda/functions.js';
-import type { LambdaResult } from '../lambda/invoke.js';
-import type { Lambda } from '../lambda/use-cases.js';
-import type { Given, Invocations } from '../lambda/invocations.js';
-import type { OnOutput } from '../lambda/watchdog.js';
-import type { NodeRegistry } from '../node/registry.js';
-import type { Edge } from './edge.js';
-import { serverStream, unary, type StreamContext } from './handlers.js';
+} from '../../../shared/gen/nexus/v1/lambda.js';
+import { MIB } from '../../../shared/limits.js';
+import type { BrokenFunction, FunctionRecord } from '../../lambda/functions.js';
+import type { LambdaResult } from '../../lambda/invoke.js';
+import type { Lambda } from '../../lambda/use-cases.js';
+import type { Given, Invocations } from '../../lambda/invocations.js';
+import type { OnOutput } from '../../lambda/watchdog.js';
+import type { NodeRegistry } from '../../node/registry.js';
+import type { Edge } from '../admission.js';
+import { serverStream, unary, type StreamContext } from '../handlers.js';
 import { functionSchema, logsSchema, schemas } from './lambda-schemas.js';
 import { statisticsShape } from './lambda-shapes.js';
-import { parseRequest } from './validate.js';
+import { parseRequest } from '../validate.js';
 
 interface Part {
   stdout?: Buffer;

@@ -1,7 +1,7 @@
 /** Request schemas of NodeService: forms, ranges and defaults. */
 import { z } from 'zod';
-import { isSignalName } from '../../shared/exec.js';
-import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
+import { isSignalName } from '../../../../shared/exec.js';
+import { LABEL_PATTERN, LABEL_RULE } from '../../../../shared/ids.js';
 import {
   DEFAULT_CPU_WEIGHT,
   DEFAULT_MEMORY_MB,
@@ -15,7 +15,7 @@ import {
   MIN_MEMORY_MB,
   MIN_PIDS_LIMIT,
   MIN_STORAGE_BYTES,
-} from '../../shared/limits.js';
+} from '../../../../shared/limits.js';
 
 const label = (what: string): z.ZodString => z.string().regex(LABEL_PATTERN, `${what} must be ${LABEL_RULE}`);
 

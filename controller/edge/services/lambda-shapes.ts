@@ -1,7 +1,7 @@
 /** Lambda's counters as their messages. */
-import type { LambdaSummary } from '../../shared/gen/nexus/v1/cluster.js';
-import type { GetLambdaStatisticsResponse } from '../../shared/gen/nexus/v1/lambda.js';
-import type { Lambda } from '../lambda/use-cases.js';
+import type { LambdaSummary } from '../../../shared/gen/nexus/v1/cluster.js';
+import type { GetLambdaStatisticsResponse } from '../../../shared/gen/nexus/v1/lambda.js';
+import type { Lambda } from '../../lambda/use-cases.js';
 
 /** How things are at present. */
 export const lambdaSummary = ({ dispatcher, pool }: Lambda): LambdaSummary => ({

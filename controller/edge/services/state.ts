@@ -1,21 +1,21 @@
 /** StateService: exports, imports and rebuilds the state. */
 import type { sendUnaryData, ServerReadableStream } from '@grpc/grpc-js';
-import { NexusError } from '../../shared/errors.js';
+import { NexusError } from '../../../shared/errors.js';
 import type {
   ImportStateRequest,
   ImportStateResponse,
   RebuildSummary,
   RebuiltFile as RebuiltFileShape,
   StateServiceServer,
-} from '../../shared/gen/nexus/v1/state.js';
-import { MIB } from '../../shared/limits.js';
-import { statusOf } from '../../shared/rpc/status.js';
-import { documentPieces, type DocumentSource } from '../state/document.js';
-import { importState, type Imported } from '../state/import.js';
-import type { RebuiltFile } from '../state/rebuild-plan.js';
-import { rebuildState, type RebuildDeps, type Rebuilt } from '../state/rebuild.js';
-import type { Edge } from './edge.js';
-import { admitted, serverStream } from './handlers.js';
+} from '../../../shared/gen/nexus/v1/state.js';
+import { MIB } from '../../../shared/limits.js';
+import { statusOf } from '../../../shared/rpc/status.js';
+import { documentPieces, type DocumentSource } from '../../state/document.js';
+import { importState, type Imported } from '../../state/import.js';
+import type { RebuiltFile } from '../../state/rebuild-plan.js';
+import { rebuildState, type RebuildDeps, type Rebuilt } from '../../state/rebuild.js';
+import type { Edge } from '../admission.js';
+import { admitted, serverStream } from '../handlers.js';
 
 /** Enough for a million files with one chunk each. */
 const MAX_DOCUMENT_BYTES = 512 * MIB;

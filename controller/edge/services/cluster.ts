@@ -5,23 +5,23 @@ import type {
   SharedCause as SharedCauseMessage,
   GatewaySummary,
   GetStatusResponse,
-} from '../../shared/gen/nexus/v1/cluster.js';
-import { NexusError } from '../../shared/errors.js';
-import { VERSION } from '../../shared/version.js';
-import type { SharedCauses } from '../cause/shared-causes.js';
-import { warn, withCause, type Warning } from '../cause/warnings.js';
-import type { EventLog } from '../events/log.js';
-import type { Lambda } from '../lambda/use-cases.js';
-import type { NodeContext } from '../node/context.js';
-import type { NodeStatus } from '../node/state.js';
-import { conditionOf } from '../node/watch/volume-condition.js';
-import { nodeWarnings } from '../node/warnings.js';
-import { repairWarnings } from '../repair/warnings.js';
-import type { Upkeep } from '../repair/upkeep.js';
-import type { EventRecord, FileStore } from '../store/port/store.js';
-import { repairShape, storageShape } from './cluster-shapes.js';
-import type { Caller, Edge } from './edge.js';
-import { serverStream, unary } from './handlers.js';
+} from '../../../shared/gen/nexus/v1/cluster.js';
+import { NexusError } from '../../../shared/errors.js';
+import { VERSION } from '../../../shared/version.js';
+import type { SharedCauses } from '../../cause/shared-causes.js';
+import { warn, withCause, type Warning } from '../../cause/warnings.js';
+import type { EventLog } from '../../events/log.js';
+import type { Lambda } from '../../lambda/use-cases.js';
+import type { NodeContext } from '../../node/context.js';
+import type { NodeStatus } from '../../node/state.js';
+import { conditionOf } from '../../node/watch/volume-condition.js';
+import { nodeWarnings } from '../../node/warnings.js';
+import { repairWarnings } from '../../repair/warnings.js';
+import type { Upkeep } from '../../repair/upkeep.js';
+import type { EventRecord, FileStore } from '../../store/port/store.js';
+import { repairShape, storageShape } from '../shapes.js';
+import type { Caller, Edge } from '../admission.js';
+import { serverStream, unary } from '../handlers.js';
 import { lambdaSummary } from './lambda-shapes.js';
 
 export interface ClusterDeps {

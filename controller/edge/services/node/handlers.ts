@@ -1,19 +1,19 @@
 /** NodeService: validates requests, calls verbs, converts records. */
-import type { NodeServiceServer, Node } from '../../shared/gen/nexus/v1/node.js';
-import { latestFigures } from '../metrics/figures.js';
-import type { NodeService } from '../node/service.js';
-import type { Upkeep } from '../repair/upkeep.js';
-import type { NodeRecord } from '../store/port/store.js';
+import type { NodeServiceServer, Node } from '../../../../shared/gen/nexus/v1/node.js';
+import { latestFigures } from '../../../metrics/figures.js';
+import type { NodeService } from '../../../node/service.js';
+import type { Upkeep } from '../../../repair/upkeep.js';
+import type { NodeRecord } from '../../../store/port/store.js';
 import { execHandler } from './exec.js';
 import { agentHandlers } from './agent.js';
-import type { Edge } from './edge.js';
-import { unary, serverStream } from './handlers.js';
-import { followLog } from '../node/watch/logs.js';
-import { NodeAccess } from './node-access.js';
-import { createNodeSchema, resizeNodeSchema, stopNodeSchema } from './node-schemas.js';
-import { nodeShape } from './node-shapes.js';
-import { nodeUpkeepHandlers } from './upkeep.js';
-import { parseRequest } from './validate.js';
+import type { Edge } from '../../admission.js';
+import { unary, serverStream } from '../../handlers.js';
+import { followLog } from '../../../node/watch/logs.js';
+import { NodeAccess } from '../../../node/access.js';
+import { createNodeSchema, resizeNodeSchema, stopNodeSchema } from './schemas.js';
+import { nodeShape } from './shapes.js';
+import { nodeUpkeepHandlers } from '../upkeep.js';
+import { parseRequest } from '../../validate.js';
 
 /** Limits the lost files named in an answer; the list of files has them all. */
 const MAX_LOST_NAMED = 100;

@@ -2,7 +2,7 @@
  * gRPC calls since the controller started, by method and by how they ended. Only methods that are registered get here,
  * so the number of series is bounded.
  */
-import { Histogram } from '../metrics/histogram.js';
+import { Histogram } from './histogram.js';
 
 /** Seconds: from a look into memory to a node's creation; streams last until their end. */
 const BOUNDS = [

@@ -6,24 +6,24 @@ import type {
   File,
   FileServiceServer,
   OpenUploadResponse,
-} from '../../shared/gen/nexus/v1/file.js';
-import type { LeaseId, UploadId } from '../../shared/ids.js';
+} from '../../../shared/gen/nexus/v1/file.js';
+import type { LeaseId, UploadId } from '../../../shared/ids.js';
 import {
   CHUNK_SIZE_BYTES,
   MAX_FILE_NAME_BYTES,
   MAX_GRANTS_PER_CALL,
   MAX_REPLICAS,
   MAX_SOURCES_PER_PAGE,
-} from '../../shared/limits.js';
-import type { ShownStatus } from '../file/health.js';
-import type { FileUseCases } from '../file/use-cases.js';
-import type { NodeRegistry } from '../node/registry.js';
-import type { Upkeep } from '../repair/upkeep.js';
-import type { ChunkRecord, FileRecord, UploadRecord } from '../store/port/store.js';
-import { scopeOf, type Edge } from './edge.js';
-import { unary } from './handlers.js';
+} from '../../../shared/limits.js';
+import type { ShownStatus } from '../../file/health.js';
+import type { FileUseCases } from '../../file/use-cases.js';
+import type { NodeRegistry } from '../../node/registry.js';
+import type { Upkeep } from '../../repair/upkeep.js';
+import type { ChunkRecord, FileRecord, UploadRecord } from '../../store/port/store.js';
+import { scopeOf, type Edge } from '../admission.js';
+import { unary } from '../handlers.js';
 import { fileUpkeepHandlers } from './upkeep.js';
-import { parseRequest } from './validate.js';
+import { parseRequest } from '../validate.js';
 
 const DEFAULT_SOURCES_PER_PAGE = 64;
 const MAX_FILES_PER_PAGE = 1000;

@@ -12,7 +12,7 @@ import { AS_USER_METADATA, AUTHORIZATION_METADATA, CLIENT_ADDRESS_METADATA } fro
 import { UNKNOWN_ADDRESS } from '../identity/address.js';
 import type { Principal, Sessions } from '../identity/sessions.js';
 import { assertMayCall, requirementOf } from './access.js';
-import { CallStatistics } from './call-statistics.js';
+import { CallStatistics } from '../metrics/call-statistics.js';
 
 export interface Caller {
   /** Owner of the caller's files; empty for a caller without a token, who reaches public calls only. */
