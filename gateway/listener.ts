@@ -15,8 +15,8 @@ import { Connections, type ConnectionBounds } from '../shared/connections.js';
 import { NexusError } from '../shared/errors.js';
 import type { Logger } from '../shared/log.js';
 import { LogSampler } from '../shared/log-sampler.js';
-import { speaksHttp2 } from './grpc/preface.js';
-import type { GatewayLimits } from './limits.js';
+import { speaksHttp2 } from './http/preface.js';
+import type { GatewayLimits } from './http/limits.js';
 
 /** Serves the connections that speak HTTP/2. */
 export interface Http2Edge {

@@ -14,13 +14,13 @@ import { MIB } from '../shared/limits.js';
 import { createProcessLog, orLastWord, type ProcessLog } from '../shared/log.js';
 import { REQUEST_BYTES, Shares } from '../shared/shares.js';
 import { createApp } from './app.js';
-import { ChunkRelay } from './chunks/relay.js';
-import { clientAddress } from './client-address.js';
-import { Controller } from './controller.js';
-import { GRPC_BOUNDS, GrpcEdge } from './grpc/edge.js';
-import { limitsOf } from './limits.js';
+import { ChunkRelay } from './doors/chunks/relay.js';
+import { clientAddress } from './http/client-address.js';
+import { Controller } from './controller/controller.js';
+import { GRPC_BOUNDS, GrpcEdge } from './doors/grpc/edge.js';
+import { limitsOf } from './http/limits.js';
 import { Listener, makeConnections } from './listener.js';
-import { readersOf } from './metrics/readers.js';
+import { readersOf } from './doors/metrics/readers.js';
 import { dropPrivileges } from './privileges.js';
 
 async function main(): Promise<void> {

@@ -1,8 +1,8 @@
 /** Event streams of one user share a subscription, and each gets every event once, in order. */
 import { expect } from 'chai';
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { Controller } from '../../gateway/controller.js';
-import { EventFeeds, type Reader } from '../../gateway/events/feed.js';
+import { Controller } from '../../gateway/controller/controller.js';
+import { EventFeeds, type Reader } from '../../gateway/controller/event-feeds.js';
 import type { Event, WatchEventsRequest, WatchEventsResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { FakeController } from '../support/fake-controller.js';
 

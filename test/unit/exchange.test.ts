@@ -16,7 +16,7 @@ import { GatewayEdge } from '../../controller/edge/admission.js';
 import { exchangeOver } from '../../controller/edge/exchange.js';
 import { serverStream, unary, type CallContext } from '../../controller/edge/handlers.js';
 import type { RegisteredService } from '../../controller/edge/server.js';
-import { Exchange, type CallScope } from '../../gateway/exchange.js';
+import { Exchange, type CallScope } from '../../gateway/controller/exchange.js';
 import { NexusError } from '../../shared/errors.js';
 import { ExchangeRequest, ExchangeServiceClient } from '../../shared/gen/nexus/v1/exchange.js';
 import { FileServiceService } from '../../shared/gen/nexus/v1/file.js';

@@ -5,8 +5,8 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { expect } from 'chai';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import { createApp } from '../../gateway/app.js';
-import { ChunkRelay } from '../../gateway/chunks/relay.js';
-import { Controller } from '../../gateway/controller.js';
+import { ChunkRelay } from '../../gateway/doors/chunks/relay.js';
+import { Controller } from '../../gateway/controller/controller.js';
 import { createLogger } from '../../shared/log.js';
 import { answer, FakeController } from '../support/fake-controller.js';
 

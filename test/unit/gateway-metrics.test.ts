@@ -1,10 +1,10 @@
 /** /metrics and its list of targets: what is told, with the controller and without it, and to whom. */
 import { expect } from 'chai';
-import { Controller } from '../../gateway/controller.js';
-import { HttpMetrics } from '../../gateway/metrics/http.js';
-import { readersOf } from '../../gateway/metrics/readers.js';
-import { Scrape } from '../../gateway/metrics/scrape.js';
-import { metricsRoutes } from '../../gateway/routes/metrics.js';
+import { Controller } from '../../gateway/controller/controller.js';
+import { HttpMetrics } from '../../gateway/http/metrics.js';
+import { readersOf } from '../../gateway/doors/metrics/readers.js';
+import { Scrape } from '../../gateway/doors/metrics/scrape.js';
+import { metricsRoutes } from '../../gateway/doors/metrics/routes.js';
 import { loadSettings } from '../../shared/config/settings.js';
 import { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { createLogger } from '../../shared/log.js';

@@ -1,10 +1,10 @@
 /** The gateway's pure parts: ranges, names in headers, turns. */
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { parseRange } from '../../gateway/byte-range.js';
-import { attachment } from '../../gateway/content-disposition.js';
-import { Multipart } from '../../gateway/multipart.js';
-import { Turns } from '../../gateway/turns.js';
+import { parseRange } from '../../gateway/http/byte-range.js';
+import { attachment } from '../../gateway/http/content-disposition.js';
+import { Multipart } from '../../gateway/doors/rest/multipart.js';
+import { Turns } from '../../gateway/transfer/turns.js';
 import { codeOf } from '../support/codes.js';
 
 describe('byte ranges', () => {

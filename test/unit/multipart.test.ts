@@ -1,6 +1,6 @@
 /** Bodies in pieces as the network may cut them. */
 import { expect } from 'chai';
-import { Multipart } from '../../gateway/multipart.js';
+import { Multipart } from '../../gateway/doors/rest/multipart.js';
 
 const HEADERS = { 'content-type': 'multipart/form-data; boundary=cut' };
 const field = (name: string, value: string): string =>

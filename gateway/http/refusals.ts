@@ -1,0 +1,46 @@
+/**
+ * Headers that change what a request means and that nothing here honours: refused, since a client that sends them would
+ * believe them followed. Those that only state a wish (Accept, Prefer, Want-Digest, TE) are not: the answer shows what
+ * was done.
+ */
+import type { Middleware } from 'koa';
+import { HttpError, invalid } from './http-error.js';
+
+const METHOD_OVERRIDES: readonly string[] = ['x-http-method-override', 'x-http-method', 'x-method-override'];
+
+/** Node keeps one of several, or joins them into something else. */
+const ONCE: ReadonlySet<string> = new Set([
+  'authorization',
+  'content-encoding',
+  'content-md5',
+  'content-type',
+  'if-modified-since',
+  'if-range',
+  'if-unmodified-since',
+  'last-event-id',
+  'range',
+]);
+
+/** Codes: invalid_argument, unimplemented. */
+export const refusals: Middleware = async ({ req }, next) => {
+  const { headers, rawHeaders } = req;
+  for (const name of METHOD_OVERRIDES) {
+    if (headers[name] !== undefined) throw invalid(name, 'is not followed; send the method itself');
+  }
+  if (headers['content-range'] !== undefined)
+    throw invalid('content-range', 'parts of a body are not taken; send it whole');
+  const coding = headers['transfer-encoding'];
+  if (coding !== undefined && coding.trim().toLowerCase() !== 'chunked') {
+    const problem = 'must be chunked';
+    const details = { field: 'transfer-encoding', problem };
+    throw new HttpError(501, 'unimplemented', `transfer-encoding: ${problem}`, details);
+  }
+  const seen = new Set<string>();
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]?.toLowerCase() ?? '';
+    if (!ONCE.has(name)) continue;
+    if (seen.has(name)) throw invalid(name, 'must be given once');
+    seen.add(name);
+  }
+  await next();
+};
