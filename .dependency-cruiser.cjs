@@ -78,10 +78,33 @@ module.exports = {
       to: { path: '^controller/edge/' },
     },
     {
-      name: 'app-imports-route',
+      name: 'only-app-opens-doors',
+      comment: 'What lies behind the doors serves any of them, and so knows none.',
       severity: 'error',
-      from: { path: '^gateway/', pathNot: ['^gateway/routes/', MAIN, '^gateway/app[.]ts$'] },
-      to: { path: '^gateway/routes/' },
+      from: { path: '^gateway/', pathNot: ['^gateway/doors/', '^gateway/app[.]ts$', MAIN] },
+      to: { path: '^gateway/doors/' },
+    },
+    {
+      name: 'door-imports-door',
+      comment: 'What two doors need lies in gateway/http, or behind them.',
+      severity: 'error',
+      from: { path: '^gateway/doors/([^/]+)/' },
+      to: { path: '^gateway/doors/', pathNot: '^gateway/doors/$1/' },
+    },
+    {
+      name: 'behind-the-doors',
+      comment: 'Transfers and the controller’s client serve a door of any protocol.',
+      severity: 'error',
+      from: { path: '^gateway/(transfer|controller)/' },
+      to: { path: '^gateway/http/' },
+    },
+    {
+      name: 'transfer-knows-no-protocol',
+      comment:
+        'The transfer core moves bytes for an identity: how the bytes and the identity came is a matter of the door.',
+      severity: 'error',
+      from: { path: '^gateway/transfer/' },
+      to: { path: 'node_modules/(koa|koa-[a-z]+|@koa|co-body|busboy|jsonwebtoken|jose)/', reachable: true },
     },
     {
       name: 'cli-layer-imports-command',

@@ -60,6 +60,26 @@ describe('boundary check', () => {
     );
   });
 
+  it('keeps the gateway’s doors apart, and what lies behind them free of any', async () => {
+    write({
+      'gateway/app.ts': "import { rest } from './doors/rest/app.js';\nexport const app = rest;\n",
+      'gateway/doors/rest/app.ts': "import { grpc } from '../grpc/edge.js';\nexport const rest = grpc;\n",
+      'gateway/doors/grpc/edge.ts': 'export const grpc = 1;\n',
+      'gateway/http/input.ts': "import { grpc } from '../doors/grpc/edge.js';\nexport const input = grpc;\n",
+      'gateway/transfer/receive.ts':
+        "import { input } from '../http/input.js';\nimport { part } from './part.js';\nexport const file = input + part;\n",
+      'gateway/transfer/part.ts': "import koa from 'koa';\nexport const part = koa;\n",
+      'node_modules/koa/package.json': '{"name": "koa", "main": "index.js"}',
+      'node_modules/koa/index.js': 'module.exports = 1;\n',
+    });
+    const { stderr } = await check();
+    expect(stderr).to.contain('door-imports-door: gateway/doors/rest/app.ts -> gateway/doors/grpc/edge.ts');
+    expect(stderr).to.contain('only-app-opens-doors: gateway/http/input.ts -> gateway/doors/grpc/edge.ts');
+    expect(stderr).to.contain('behind-the-doors: gateway/transfer/receive.ts -> gateway/http/input.ts');
+    expect(stderr).to.contain('transfer-knows-no-protocol: gateway/transfer/receive.ts');
+    expect(stderr).not.to.contain('gateway/app.ts ->');
+  });
+
   it('fails when types alone cross a boundary', async () => {
     write({
       'gateway/main.ts': "import type { Agent } from '../agent/main.js';\nexport const x: Agent = 1;\n",
