@@ -78,6 +78,21 @@ module.exports = {
       to: { path: '^controller/edge/' },
     },
     {
+      name: 'service-imports-service',
+      comment:
+        'A service is found in one place, and changed without the others: what several answer with is in edge/shapes.ts.',
+      severity: 'error',
+      from: { path: '^controller/edge/services/([^/.]+)' },
+      to: { path: '^controller/edge/services/', pathNot: '^controller/edge/services/$1([.]ts$|/)' },
+    },
+    {
+      name: 'edge-imports-service',
+      comment: 'The server, admission and checks serve any service; controller/compose/services.ts lists them.',
+      severity: 'error',
+      from: { path: '^controller/edge/[^/]+[.]ts$' },
+      to: { path: '^controller/edge/services/' },
+    },
+    {
       name: 'only-app-opens-doors',
       comment: 'What lies behind the doors serves any of them, and so knows none.',
       severity: 'error',

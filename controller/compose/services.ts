@@ -10,12 +10,12 @@ import { NodeServiceService } from '../../shared/gen/nexus/v1/node.js';
 import { StateServiceService } from '../../shared/gen/nexus/v1/state.js';
 import type { FileUseCases } from '../file/use-cases.js';
 import type { IdentityUseCases } from '../identity/use-cases.js';
+import { Images } from '../image/use-cases.js';
 import type { NodeService } from '../node/service.js';
 import type { Upkeep } from '../repair/upkeep.js';
 import type { DocumentSource } from '../state/document.js';
 import type { Store } from '../store/port/store.js';
 import type { FsUseCases } from '../vfs/use-cases.js';
-import { clusterMetricsHandler } from '../edge/services/cluster-metrics.js';
 import { clusterServiceHandlers, type ClusterDeps } from '../edge/services/cluster.js';
 import type { Edge } from '../edge/admission.js';
 import { fileServiceHandlers } from '../edge/services/file.js';
@@ -49,7 +49,8 @@ export function servicesFor(
   const { registry } = context;
   const { startedAt, ownLog } = cluster;
   const { mails } = identity;
-  const clusterMetrics = { context, store, upkeep, lambda: lambda.lambda, mails, startedAt, ownLog };
+  const metrics = { context, store, upkeep, lambda: lambda.lambda, mails, startedAt, ownLog };
+  const images = new Images(context.hostings.own.images, () => registry.list());
   const service = (
     proto: string,
     definition: RegisteredService['definition'],
@@ -61,7 +62,7 @@ export function servicesFor(
   });
   return [
     service('node', NodeServiceService, nodeServiceHandlers(nodes, upkeep, edge)),
-    service('image', ImageServiceService, imageServiceHandlers(context.hostings.own.images, registry, edge)),
+    service('image', ImageServiceService, imageServiceHandlers(images, edge)),
     service('file', FileServiceService, fileServiceHandlers(files, upkeep, registry, edge)),
     service(
       'fs',
@@ -82,11 +83,7 @@ export function servicesFor(
       LambdaServiceService,
       lambdaServiceHandlers({ ...lambda, registry, settings: context.settings }, edge),
     ),
-    service(
-      'metrics',
-      MetricsServiceService,
-      metricsServiceHandlers(context, clusterMetricsHandler(clusterMetrics, edge), edge),
-    ),
+    service('metrics', MetricsServiceService, metricsServiceHandlers(metrics, edge)),
     service('identity', IdentityServiceService, identityServiceHandlers(identity, edge)),
     service(
       'cluster',

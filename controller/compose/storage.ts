@@ -9,7 +9,7 @@ import { Functions } from '../lambda/functions.js';
 import { Invocations } from '../lambda/invocations.js';
 import { ClusterStorageNodes } from '../node/storage-nodes.js';
 import { Upkeep } from '../repair/upkeep.js';
-import { limitsCheck } from '../edge/services/lambda-schemas.js';
+import { limitsCheck } from '../lambda/function-limits.js';
 import type { DocumentSource } from '../state/document.js';
 import { Snapshot, snapshotPath } from '../state/snapshot.js';
 import { Pins } from '../vfs/pins.js';

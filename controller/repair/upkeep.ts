@@ -1,5 +1,6 @@
 /** The upkeep of stored files as one thing for the edge and the daemon: repair, inventory, scrub, drain, rebalance. */
 import type { NodeId } from '../../shared/ids.js';
+import type { NodeService } from '../node/service.js';
 import type { RepairDeps } from './deps.js';
 import { followDrain, type DrainProgress } from './drain.js';
 import { Inventory } from './inventory.js';
@@ -14,6 +15,9 @@ export interface Kicks {
   /** Runs the loop that deletes copies soon. */
   readonly deletion: () => void;
 }
+
+/** Time for invocations on a drained node to end; most do so within seconds. */
+const DRAIN_GRACE_MS = 30_000;
 
 export class Upkeep {
   readonly suspicions: Suspicions;
@@ -48,6 +52,19 @@ export class Upkeep {
       if (node !== undefined) this.inventory.wake(node.id);
     }
     this.wake();
+  }
+
+  /** Moves everything off a node. Codes: those of the look-up, of the move to draining, and of following it. */
+  async drain(
+    nodes: Pick<NodeService, 'startDrain' | 'context'>,
+    reference: string,
+    signal: AbortSignal,
+    tell: (progress: DrainProgress) => Promise<void>,
+  ): Promise<void> {
+    const { id, name } = await nodes.startDrain(reference);
+    await nodes.context.guests.leave(id, DRAIN_GRACE_MS);
+    await this.followDrain(id, signal, tell);
+    await nodes.context.events.append('node.drained', name, `node ${name} holds no copies any more`);
   }
 
   followDrain(node: NodeId, signal: AbortSignal, tell: (progress: DrainProgress) => Promise<void>): Promise<void> {

@@ -15,7 +15,7 @@ import { startAdvice } from '../../controller/node/watch/ending.js';
 import { Misconduct } from '../../controller/node/watch/misconduct.js';
 import { nodeWarnings, type WatchedNode } from '../../controller/node/warnings.js';
 import { repairWarnings } from '../../controller/repair/warnings.js';
-import { logWarnings } from '../../controller/edge/services/cluster.js';
+import { logWarnings } from '../../controller/cause/cluster-warnings.js';
 import { ProcessRuntime } from '../../controller/hosting/process/process-runtime.js';
 import { lostDatabase } from '../../controller/state/snapshot.js';
 import { FakeStore } from '../fakes/store.js';

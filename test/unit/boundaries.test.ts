@@ -80,6 +80,26 @@ describe('boundary check', () => {
     expect(stderr).not.to.contain('gateway/app.ts ->');
   });
 
+  it('fails when a service of the edge imports another one, or a use case imports the edge', async () => {
+    write({
+      'controller/edge/handlers.ts': 'export const unary = 1;\n',
+      'controller/edge/server.ts': "import { file } from './services/file.js';\nexport const server = file;\n",
+      'controller/edge/services/file.ts': "import { unary } from '../handlers.js';\nexport const file = unary;\n",
+      'controller/edge/services/fs.ts': "import { file } from './file.js';\nexport const fs = file;\n",
+      'controller/edge/services/node/schemas.ts': 'export const schema = 1;\n',
+      'controller/edge/services/node/handlers.ts':
+        "import { schema } from './schemas.js';\nexport const node = schema;\n",
+      'controller/vfs/path.ts':
+        "import type { file } from '../edge/services/file.js';\nexport type Path = typeof file;\n",
+    });
+    const problems = (await check()).stderr.split('\n').filter((line) => line.includes(' -> '));
+    expect(problems.sort()).to.deep.equal([
+      'edge-imports-service: controller/edge/server.ts -> controller/edge/services/file.ts',
+      'service-imports-service: controller/edge/services/fs.ts -> controller/edge/services/file.ts',
+      'use-case-imports-edge: controller/vfs/path.ts -> controller/edge/services/file.ts',
+    ]);
+  });
+
   it('fails when types alone cross a boundary', async () => {
     write({
       'gateway/main.ts': "import type { Agent } from '../agent/main.js';\nexport const x: Agent = 1;\n",

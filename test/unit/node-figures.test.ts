@@ -6,7 +6,7 @@ import { MetricsHistory } from '../../controller/metrics/history.js';
 import { watchFigures } from '../../controller/metrics/watch.js';
 import { NodeRegistry } from '../../controller/node/registry.js';
 import { NODE_STATUSES, type NodeStatus } from '../../controller/node/state.js';
-import { metricsShape } from '../../controller/edge/services/metrics-shape.js';
+import { metricsShape } from '../../controller/edge/services/metrics.js';
 import { nodeShape } from '../../controller/edge/services/node/shapes.js';
 import { FakeStore } from '../fakes/store.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';

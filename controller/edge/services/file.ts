@@ -1,28 +1,22 @@
 /** FileService: validates requests, calls use cases, converts records. */
 import { z } from 'zod';
-import type {
-  ChunkLocation,
-  ChunkTarget,
-  File,
-  FileServiceServer,
-  OpenUploadResponse,
-} from '../../../shared/gen/nexus/v1/file.js';
-import type { LeaseId, UploadId } from '../../../shared/ids.js';
+import type { ChunkLocation, ChunkTarget, FileServiceServer } from '../../../shared/gen/nexus/v1/file.js';
+import { isChunkId, type LeaseId, type NodeId, type UploadId } from '../../../shared/ids.js';
 import {
   CHUNK_SIZE_BYTES,
   MAX_FILE_NAME_BYTES,
   MAX_GRANTS_PER_CALL,
   MAX_REPLICAS,
   MAX_SOURCES_PER_PAGE,
+  MIB,
 } from '../../../shared/limits.js';
-import type { ShownStatus } from '../../file/health.js';
 import type { FileUseCases } from '../../file/use-cases.js';
 import type { NodeRegistry } from '../../node/registry.js';
 import type { Upkeep } from '../../repair/upkeep.js';
-import type { ChunkRecord, FileRecord, UploadRecord } from '../../store/port/store.js';
+import type { ChunkRecord } from '../../store/port/store.js';
 import { scopeOf, type Edge } from '../admission.js';
-import { unary } from '../handlers.js';
-import { fileUpkeepHandlers } from './upkeep.js';
+import { serverStream, unary } from '../handlers.js';
+import { fileShape, openedShape } from '../shapes.js';
 import { parseRequest } from '../validate.js';
 
 const DEFAULT_SOURCES_PER_PAGE = 64;
@@ -93,13 +87,13 @@ const listSchema = z.object({
     .max(5),
 });
 
-export const openedShape = (upload: UploadRecord, file: FileRecord, leaseMs: number): OpenUploadResponse => ({
-  uploadId: upload.id,
-  fileId: file.id,
-  chunkSize: CHUNK_SIZE_BYTES,
-  replicas: upload.replicas,
-  leaseMs,
+const reportSchema = z.object({
+  chunkId: z.string().refine(isChunkId, 'must be a chunk id'),
+  nodeId: z.string().regex(/^[0-9a-f]{12}$/, 'must be a node id'),
 });
+const scrubSchema = z.object({ node: z.string().max(63), rateMb: z.number().int().max(100_000) });
+
+type FileUpkeep = Pick<FileServiceServer, 'reportReplica' | 'scrubFiles' | 'rebalanceFiles'>;
 
 export function fileServiceHandlers(
   files: FileUseCases,
@@ -174,19 +168,38 @@ export function fileServiceHandlers(
   };
 }
 
-const targetShape = (target: ChunkTarget): ChunkTarget => ({ ...target });
+/** Reports of bad copies, scrub and rebalance. */
+function fileUpkeepHandlers(upkeep: Upkeep, registry: NodeRegistry, edge: Edge): FileUpkeep {
+  return {
+    reportReplica: unary(edge, (request) => {
+      const { chunkId, nodeId } = parseRequest(reportSchema, request);
+      upkeep.suspicions.raise(chunkId, nodeId as NodeId);
+      return Promise.resolve({});
+    }),
+    scrubFiles: serverStream(edge, async (request, { signal, send }) => {
+      const { node, rateMb } = parseRequest(scrubSchema, request);
+      await upkeep.scrub.run({
+        node: node === '' ? undefined : registry.resolve(node).id,
+        rate: rateMb * MIB,
+        signal,
+        tell: ({ checkedChunks, checkedBytes, bad, ...rest }) =>
+          send({
+            ...rest,
+            checkedChunks: BigInt(checkedChunks),
+            checkedBytes: BigInt(checkedBytes),
+            bad: BigInt(bad),
+          }),
+      });
+    }),
+    rebalanceFiles: serverStream(edge, async (_request, { signal, send }) => {
+      await upkeep.rebalance.run(signal, ({ movedChunks, movedBytes, ...rest }) =>
+        send({ ...rest, movedChunks: BigInt(movedChunks), movedBytes: BigInt(movedBytes) }),
+      );
+    }),
+  };
+}
 
-/** Without `health` the status is the record's own: the copies were not checked. */
-export const fileShape = (file: FileRecord, health: ShownStatus = file.status): File => ({
-  id: file.id,
-  name: file.name,
-  size: BigInt(file.size),
-  chunksCount: file.chunksCount,
-  replicas: file.replicas,
-  owner: file.owner,
-  status: health,
-  createdAt: new Date(file.createdAt).toISOString(),
-});
+const targetShape = (target: ChunkTarget): ChunkTarget => ({ ...target });
 
 const locationShape = (
   chunk: ChunkRecord,

@@ -10,8 +10,8 @@ import type { FileHealth } from '../../file/health.js';
 import { MAX_NAME_BYTES, parseOwnPath, parsePath } from '../../vfs/path.js';
 import type { FsUseCases, PlacedEntry, QuotaView } from '../../vfs/use-cases.js';
 import type { Caller, Edge } from '../admission.js';
-import { fileShape, openedShape } from './file.js';
 import { serverStream, unary } from '../handlers.js';
+import { fileShape, openedShape } from '../shapes.js';
 import { parseRequest } from '../validate.js';
 
 const MAX_ENTRIES_PER_PAGE = 1000;

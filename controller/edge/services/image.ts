@@ -10,16 +10,11 @@ import type {
 } from '../../../shared/gen/nexus/v1/image.js';
 import { statusOf } from '../../../shared/rpc/status.js';
 import type { ImageRecord, ImageStore } from '../../image/port.js';
-import type { NodeRegistry } from '../../node/registry.js';
+import type { Images } from '../../image/use-cases.js';
 import type { Edge } from '../admission.js';
 import { admitted, serverStream, unary } from '../handlers.js';
 
-export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry, edge: Edge): ImageServiceServer {
-  const usersOf = (name: string): string[] =>
-    registry
-      .list()
-      .filter((node) => node.image === name)
-      .map((node) => node.name);
+export function imageServiceHandlers(images: Images, edge: Edge): ImageServiceServer {
   const shape = (record: ImageRecord): Image => ({
     name: record.name,
     sizeBytes: BigInt(record.sizeBytes),
@@ -27,7 +22,7 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
     os: record.os,
     leftOut: record.leftOut ?? '',
     problem: record.problem ?? '',
-    nodes: usersOf(record.name).length,
+    nodes: images.usersOf(record.name).length,
   });
   return {
     listImages: unary(edge, async () => ({ images: (await images.list()).map(shape) })),
@@ -38,7 +33,7 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
       admitted(
         edge,
         call,
-        () => importFrom(call, images),
+        () => importFrom(call, images.store),
         (record) => {
           callback(null, { image: shape(record) });
         },
@@ -49,19 +44,11 @@ export function imageServiceHandlers(images: ImageStore, registry: NodeRegistry,
     },
     buildImage: serverStream(edge, async ({ name }, { signal, send }) => {
       const lines: Promise<void>[] = [];
-      const record = await images.build(name || 'base', (progress) => lines.push(send({ progress })), signal);
+      const record = await images.store.build(name || 'base', (progress) => lines.push(send({ progress })), signal);
       await Promise.all(lines);
       await send({ image: shape(record) });
     }),
     removeImage: unary(edge, async ({ name }) => {
-      await images.rootfsOf(name);
-      const users = usersOf(name);
-      if (users.length > 0) {
-        throw new NexusError(
-          'failed_precondition',
-          `image ${name} is used by ${users.slice(0, 5).join(', ')}; remove those nodes first`,
-        );
-      }
       await images.remove(name);
       return {};
     }),

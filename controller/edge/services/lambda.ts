@@ -1,4 +1,5 @@
 /** LambdaService: validates requests, runs code, converts output and results. */
+import { z } from 'zod';
 import type { Settings } from '../../../shared/config/settings.js';
 import type {
   LambdaFunction,
@@ -7,17 +8,76 @@ import type {
   LambdaServiceServer,
 } from '../../../shared/gen/nexus/v1/lambda.js';
 import { MIB } from '../../../shared/limits.js';
-import type { BrokenFunction, FunctionRecord } from '../../lambda/functions.js';
+import { problemOfEvent } from '../../lambda/event-text.js';
+import { limitsSchema } from '../../lambda/function-limits.js';
+import { FUNCTION_NAME, type BrokenFunction, type FunctionRecord } from '../../lambda/functions.js';
 import type { LambdaResult } from '../../lambda/invoke.js';
 import type { Lambda } from '../../lambda/use-cases.js';
 import type { Given, Invocations } from '../../lambda/invocations.js';
+import { LOGS_PER_FUNCTION, MAX_CODE_BYTES, MAX_EVENT_BYTES, MAX_FILES, MAX_STDIN_BYTES } from '../../lambda/limits.js';
 import type { OnOutput } from '../../lambda/watchdog.js';
 import type { NodeRegistry } from '../../node/registry.js';
+import { parseOwnPath } from '../../vfs/path.js';
 import type { Edge } from '../admission.js';
 import { serverStream, unary, type StreamContext } from '../handlers.js';
-import { functionSchema, logsSchema, schemas } from './lambda-schemas.js';
-import { statisticsShape } from './lambda-shapes.js';
+import { statisticsShape } from '../shapes.js';
 import { parseRequest } from '../validate.js';
+
+const code = z
+  .string()
+  .min(1, 'give some code')
+  .refine((text) => Buffer.byteLength(text) <= MAX_CODE_BYTES, `must be at most ${MAX_CODE_BYTES} bytes`);
+
+const name = z
+  .string()
+  .regex(FUNCTION_NAME, 'must be 1 to 63 lower-case letters, digits and -, beginning with a letter');
+
+const functionSchema = z.object({ name });
+
+const DEFAULT_LOGS = 20;
+const logsSchema = z.object({
+  name,
+  limit: z
+    .number()
+    .int()
+    .max(LOGS_PER_FUNCTION, `must be at most ${LOGS_PER_FUNCTION}`)
+    .transform((limit) => limit || DEFAULT_LOGS),
+});
+
+/** The schemas with the bounds from the settings. */
+function schemas(settings: Settings) {
+  const limits = limitsSchema(settings);
+  const input = z
+    .object({
+      stdin: z
+        .instanceof(Uint8Array)
+        .refine(({ length }) => length <= MAX_STDIN_BYTES, `must be at most ${MAX_STDIN_BYTES} bytes`),
+      event: z
+        .string()
+        // Skip parsing a text that is too long.
+        .refine((text) => Buffer.byteLength(text) <= MAX_EVENT_BYTES, {
+          error: `must be at most ${MAX_EVENT_BYTES} bytes`,
+          abort: true,
+        })
+        .superRefine((text, { addIssue }) => {
+          const problem = problemOfEvent(text);
+          if (problem !== undefined) addIssue(problem);
+        })
+        .optional(),
+      files: z
+        .array(z.string())
+        .max(MAX_FILES, `must be at most ${MAX_FILES}`)
+        .transform((paths) => paths.map((path) => parseOwnPath(path, 'input.files'))),
+      node: z.string(),
+    })
+    .prefault({ stdin: new Uint8Array(), files: [], node: '' });
+  const runtime = z.string().refine((name) => name === '' || name === 'python3', 'must be python3');
+  return {
+    run: z.object({ code, runtime, limits, input }),
+    deploy: z.object({ name, code, limits }),
+    invoke: z.object({ name, input }),
+  };
+}
 
 interface Part {
   stdout?: Buffer;

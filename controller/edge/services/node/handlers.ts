@@ -12,7 +12,6 @@ import { followLog } from '../../../node/watch/logs.js';
 import { NodeAccess } from '../../../node/access.js';
 import { createNodeSchema, resizeNodeSchema, stopNodeSchema } from './schemas.js';
 import { nodeShape } from './shapes.js';
-import { nodeUpkeepHandlers } from '../upkeep.js';
 import { parseRequest } from '../../validate.js';
 
 /** Limits the lost files named in an answer; the list of files has them all. */
@@ -56,7 +55,11 @@ export function nodeServiceHandlers(service: NodeService, upkeep: Upkeep, edge: 
       const given = Object.entries({ memoryMb, cpuWeight, pidsLimit }).filter(([, value]) => value !== undefined);
       return { node: shape(await service.resize(node, Object.fromEntries(given))) };
     }),
-    ...nodeUpkeepHandlers(upkeep, service, edge),
+    drainNode: serverStream(edge, async ({ node }, { signal, send }) => {
+      await upkeep.drain(service, node, signal, ({ remainingChunks, remainingBytes, isFinished }) =>
+        send({ remainingChunks: BigInt(remainingChunks), remainingBytes: BigInt(remainingBytes), isFinished }),
+      );
+    }),
     ...agentHandlers(service.context, edge),
     execInNode: execHandler(service, edge),
     getNodeLogs: serverStream(edge, async ({ node, follow, tail }, { caller, signal, send }) => {

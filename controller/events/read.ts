@@ -1,0 +1,78 @@
+/** Reads events from a position on, and follows new ones as long as the reader keeps up. */
+import { NexusError } from '../../shared/errors.js';
+import type { EventRecord } from '../store/port/store.js';
+import type { EventLog } from './log.js';
+
+/** Limits the new events that wait for a slow reader; beyond it reading ends and the reader has to come again. */
+const MAX_WAITING = 1000;
+
+export interface EventReader {
+  readonly user: string;
+  readonly isAdministrator: boolean;
+}
+
+export interface WantedEvents {
+  /** Excludes events up to this id. */
+  readonly afterId: number;
+  /** Number of past events, counted from the newest; 0 or undefined: all. */
+  readonly last: number | undefined;
+  /** Continue with new events until `signal` is aborted. */
+  readonly follow: boolean;
+  readonly reader: EventReader;
+  readonly signal: AbortSignal;
+}
+
+/** Awaits `send` for each event. Code: resource_exhausted (the reader is too slow). */
+export async function readEvents(
+  log: Pick<EventLog, 'listen' | 'past'>,
+  { afterId, last: most = 0, follow, reader, signal }: WantedEvents,
+  send: (event: EventRecord) => Promise<void>,
+): Promise<void> {
+  const waiting: EventRecord[] = [];
+  let isTooSlow = false;
+  let wake = (): void => undefined;
+  const stop = log.listen((event) => {
+    if (!mayBeSeen(event, reader)) return;
+    if (waiting.length < MAX_WAITING) waiting.push(event);
+    else isTooSlow = true;
+    wake();
+  });
+  const onAbort = (): void => {
+    wake();
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  const hasFallenBehind = (): boolean => isTooSlow;
+  try {
+    const past = await log.past(afterId);
+    let last = past.at(-1)?.id ?? afterId;
+    const visible = past.filter((event) => mayBeSeen(event, reader));
+    for (const event of most === 0 ? visible : visible.slice(-most)) await send(event);
+    while (follow && !signal.aborted) {
+      if (hasFallenBehind()) throw tooSlow(last);
+      const event = waiting.shift();
+      if (event === undefined) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      } else if (event.id > last) {
+        last = event.id;
+        await send(event);
+      }
+    }
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    stop();
+  }
+}
+
+const tooSlow = (last: number): NexusError =>
+  new NexusError('resource_exhausted', `more happened than was read; come again for what came after event ${last}`, {
+    after_id: last,
+  });
+
+/**
+ * Events of nodes are visible to everybody, those of files to their owners, and those of the cluster's upkeep to
+ * administrators.
+ */
+const mayBeSeen = ({ type, owner }: EventRecord, { user, isAdministrator }: EventReader): boolean =>
+  isAdministrator || type.startsWith('node.') || (owner !== '' && owner === user);
