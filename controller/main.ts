@@ -175,4 +175,4 @@ async function start(settings: Settings, processLog: ProcessLog, asked: AbortSig
   return { stop, ended };
 }
 
-await main();
+void main();

@@ -32,10 +32,6 @@ const common = {
   write: false,
 };
 
-// Bundled CommonJS packages call require() for Node's own modules.
-const requireInEsm = `import { createRequire as nexusCreateRequire } from 'node:module';
-const require = nexusCreateRequire(import.meta.url);`;
-
 /** The packages of the bus, bundled, with what they sign with replaced: see shared/bus/nacl.ts. */
 const bundledBus = {
   name: 'bundled bus',
@@ -47,7 +43,39 @@ const bundledBus = {
   },
 };
 
-/** One bundle per process. Native add-ons are never bundled, and the CLI must not need one. */
+/** Packages that read files beside their own sources: bundled, they look where they are installed. */
+const ownFiles = {
+  name: 'own files',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /\/node_modules\/(@grpc\/reflection|grpc-health-check)\/build\/.*\.js$/ }, async ({ path }) => {
+      const [, name, file] = /\/node_modules\/(@grpc\/reflection|grpc-health-check)\/(.*)$/.exec(path);
+      const folder = `require('node:path').join(require.resolve('${name}/package.json'), '..', '${dirname(file)}')`;
+      return { contents: (await readFile(path, 'utf8')).replaceAll('__dirname', folder) };
+    });
+  },
+};
+
+/** A function for shared/boot.ts, which knows it by the hash of its contents. */
+const booted = (name) => ({
+  format: 'cjs',
+  entryNames: `${name}-[hash]`,
+  outExtension: { '.js': '.cjs' },
+  banner: {
+    js: `(function (require, __filename, __dirname) { 'use strict';
+const nexusUrl = require('node:url').pathToFileURL(__filename).href;`,
+  },
+  footer: { js: '})' },
+  define: { 'import.meta.url': 'nexusUrl' },
+  // Native add-ons are never bundled, and the CLI must not need one. PostgreSQL's is not installed.
+  external: ['better-sqlite3', 'node-pty', 'pg-native', 'swagger-ui-dist'],
+  plugins: [bundledBus, ownFiles],
+});
+
+/**
+ * One bundle per process. `warmUp` is what bytecode is made with: the flags for Node with which the process is started,
+ * and arguments with which it ends by itself. A controller and a gateway with a wrong setting have loaded everything;
+ * functions that only a whole start uses were measured to be worth nothing more.
+ */
 const processes = [
   {
     name: 'agent',
@@ -56,25 +84,19 @@ const processes = [
   },
   {
     name: 'controller',
-    options: { format: 'esm', packages: 'external', banner: { js: requireInEsm }, plugins: [bundledBus] },
+    options: booted('controller'),
+    warmUp: { flags: ['--max-semi-space-size=2'], words: ['--subnet', 'none'] },
   },
-  { name: 'gateway', options: { format: 'esm', packages: 'external' } },
+  {
+    name: 'gateway',
+    options: booted('gateway'),
+    warmUp: { flags: ['--max-semi-space-size=4'], words: ['--subnet', 'none'] },
+  },
   {
     name: 'cli',
-    // A function for cli/boot.ts, which knows it by the hash of its contents.
-    options: {
-      format: 'cjs',
-      entryNames: 'nexus-[hash]',
-      outExtension: { '.js': '.cjs' },
-      banner: {
-        js: `(function (require, __filename, __dirname) { 'use strict';
-const nexusUrl = require('node:url').pathToFileURL(__filename).href;`,
-      },
-      footer: { js: '})' },
-      define: { 'import.meta.url': 'nexusUrl' },
-      external: ['node-pty', 'better-sqlite3'],
-    },
-    more: bootCommandLine,
+    options: booted('cli'),
+    // A command that meets no cluster uses most of what each one needs.
+    warmUp: { flags: ['--max-semi-space-size=1'], words: ['node', 'ls', '--local', '--instance', 'bytecode'] },
   },
 ];
 
@@ -120,38 +142,33 @@ async function writeAtomically(path, contents) {
   await rename(temporary, path);
 }
 
-async function bundle({ name, options, more }) {
+/** shared/boot.ts reads one byte as one character. esbuild escapes strings, but not regular expressions. */
+const asciiOf = (text) =>
+  text.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+async function bundle({ name, options, warmUp }) {
   const entry = join(root, name, 'main.ts');
   // A process that is not written yet has no bundle.
   if (!existsSync(entry)) return;
   const outdir = join(dist, name);
   const result = await build({ ...common, ...options, entryPoints: [entry], outdir });
   const outputs = result.outputFiles ?? [];
-  for (const output of outputs) await writeAtomically(output.path, Buffer.from(output.contents));
-  const wanted = new Set([...outputs.map((output) => output.path), ...((await more?.(outdir, outputs)) ?? [])]);
+  for (const { path, contents, text } of outputs)
+    await writeAtomically(path, path.endsWith('.cjs') ? Buffer.from(asciiOf(text)) : Buffer.from(contents));
+  const boot = warmUp === undefined ? [] : await bootstrap(outdir, outputs, warmUp);
+  const wanted = new Set([...outputs.map((output) => output.path), ...boot]);
   const present = existsSync(outdir) ? await readdir(outdir, { recursive: true, withFileTypes: true }) : [];
   const stale = present.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
   await Promise.all(stale.filter((path) => !wanted.has(path)).map((path) => rm(path, { force: true })));
 }
 
-/** What the bundle begins with, and its bytecode. A command that meets no cluster uses most of what each one needs. */
-async function bootCommandLine(outdir, outputs) {
+/** What the bundle begins with, and its bytecode. */
+async function bootstrap(outdir, outputs, { flags, words }) {
   const { path: program } = outputs.find((output) => output.path.endsWith('.cjs'));
   const bytecode = `${program}.${process.version}`;
   if (!existsSync(bytecode)) {
     const temporary = `${bytecode}.${process.pid}.new`;
-    const maker = join(root, 'deploy/bytecode.cjs');
-    const line = [
-      '--max-semi-space-size=1',
-      maker,
-      program,
-      temporary,
-      'node',
-      'ls',
-      '--local',
-      '--instance',
-      'bytecode',
-    ];
+    const line = [...flags, join(root, 'deploy/bytecode.cjs'), program, temporary, ...words];
     const env = { PATH: process.env.PATH, HOME: '/nonexistent' };
     const { stderr } = await promisify(execFile)(process.execPath, line, { env, timeout: 60_000 }).catch(
       (error) => error,
@@ -164,7 +181,7 @@ async function bootCommandLine(outdir, outputs) {
     format: 'esm',
     sourcemap: false,
     define: { BUNDLE: JSON.stringify(`./${basename(program)}`) },
-    entryPoints: [join(root, 'cli/boot.ts')],
+    entryPoints: [join(root, 'shared/boot.ts')],
     outfile: join(outdir, 'main.js'),
   });
   for (const output of boot.outputFiles) await writeAtomically(output.path, Buffer.from(output.contents));

@@ -1,8 +1,8 @@
 /**
- * Runs the bundle of the command line once and writes the bytecode of all functions that were used meanwhile beside it.
- * Its flags for Node have to be the launcher's: V8 takes bytecode only for the same ones.
+ * Runs a process's bundle once and writes the bytecode of all functions that were used meanwhile beside it. Its flags for
+ * Node have to be those of whoever starts the process: V8 takes bytecode only for the same ones.
  *
- *   node --max-semi-space-size=1 deploy/bytecode.cjs BUNDLE TARGET ARGUMENT...
+ *   node FLAG... deploy/bytecode.cjs BUNDLE TARGET ARGUMENT...
  */
 'use strict';
 const { readFileSync, writeFileSync } = require('node:fs');
@@ -15,7 +15,7 @@ const script = new Script(readFileSync(bundle, 'latin1'), {
   filename: bundle,
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 });
-// The command ends the process by itself.
+// With these arguments it ends by itself.
 process.on('exit', () => writeFileSync(target, script.createCachedData()));
 process.argv.splice(1, process.argv.length, bundle, ...words);
 script.runInThisContext()(createRequire(bundle), bundle, dirname(bundle));

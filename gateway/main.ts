@@ -112,4 +112,4 @@ function readTls({
   return { cert: readFileSync(cert), key: readFileSync(key) };
 }
 
-await main();
+void main();

@@ -99,7 +99,7 @@ export class TestCluster {
 
   /** Runs another controller on the same instance until it ends by itself. */
   async tryController(env: Readonly<Record<string, string>> = {}): Promise<{ code: number; output: string }> {
-    const child = spawn(process.execPath, [CONTROLLER], {
+    const child = spawn(process.execPath, ['--max-semi-space-size=2', CONTROLLER], {
       env: { ...this.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });

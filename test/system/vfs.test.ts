@@ -96,10 +96,14 @@ describeWithCluster('the virtual file system on real nodes', { env }, (cluster) 
     await cluster().ok('fs', 'upload', path('old'), '/t/f');
     local('new', CHUNK_SIZE_BYTES);
     // A reader that stops after the first bytes until the file has been replaced and its replacement removed.
-    const reader = spawn(process.execPath, [join(PROJECT, 'dist/cli/main.js'), 'fs', 'download', '/t/f', '-'], {
-      env: cluster().env,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
+    const reader = spawn(
+      process.execPath,
+      ['--max-semi-space-size=1', join(PROJECT, 'dist/cli/main.js'), 'fs', 'download', '/t/f', '-'],
+      {
+        env: cluster().env,
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    );
     const hash = createHash('sha256');
     let seen = 0;
     for await (const piece of reader.stdout as AsyncIterable<Buffer>) {
