@@ -8,7 +8,14 @@ import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import { Server, ServerCredentials, type ServiceDefinition, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  type handleBidiStreamingCall,
+  type MethodDefinition,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { ReflectionService } from '@grpc/reflection';
 import { NexusError } from '../../shared/errors.js';
@@ -55,10 +62,11 @@ export class SocketServer {
     this.#names = ['', ...services.map(({ definition }) => nameOf(definition))];
     this.#health = new HealthImplementation(Object.fromEntries(this.#names.map((name) => [name, 'NOT_SERVING'])));
     this.#health.addToServer(this.#server);
-    reflectionOf(
+    addReflection(
+      this.#server,
       protoDir,
       services.map(({ proto }) => proto),
-    ).addToServer(this.#server);
+    );
   }
 
   /** Codes: already_exists (another controller answers), failed_precondition (the socket cannot be made). */
@@ -114,15 +122,61 @@ export class SocketServer {
   }
 }
 
-/** Throws if one of `protos` is missing in the description: the build is incomplete. */
-function reflectionOf(protoDir: string, protos: readonly string[]): ReflectionService {
-  const { file: files } = fromBinary(FileDescriptorSetSchema, readFileSync(join(protoDir, 'nexus.binpb')));
-  const unknown = protos.find((proto) => !files.some(({ name }) => name === proto));
+const REFLECTION_SERVICES = ['grpc.reflection.v1.ServerReflection', 'grpc.reflection.v1alpha.ServerReflection'];
+const REFLECTION_METHOD = 'ServerReflectionInfo';
+
+/**
+ * The standard reflection, in both its versions. It is made at the first call: that takes a third of the processor time of
+ * a controller's start, and few ever ask. Throws if one of `protos` is missing in the description: the build is incomplete.
+ */
+function addReflection(server: Server, protoDir: string, protos: readonly string[]): void {
+  const description = readFileSync(join(protoDir, 'nexus.binpb'));
+  const unknown = protos.find((proto) => !description.includes(proto));
   if (unknown !== undefined) throw new NexusError('internal', `nexus.binpb does not describe ${unknown}; build again`);
+  let made: ReadonlyMap<string, Reflection> | undefined;
+  for (const name of REFLECTION_SERVICES) {
+    const path = `/${name}/${REFLECTION_METHOD}`;
+    const reflection = (): Reflection => {
+      const found = (made ??= makeReflection(description)).get(path);
+      if (found === undefined) throw new NexusError('internal', `there is no ${path}`);
+      return found;
+    };
+    const method: MethodDefinition<unknown, unknown> = {
+      path,
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: (value) => reflection().method.requestSerialize(value),
+      requestDeserialize: (bytes) => reflection().method.requestDeserialize(bytes),
+      responseSerialize: (value) => reflection().method.responseSerialize(value),
+      responseDeserialize: (bytes) => reflection().method.responseDeserialize(bytes),
+    };
+    const handle: handleBidiStreamingCall<unknown, unknown> = (call) => {
+      reflection().handle(call);
+    };
+    server.addService({ [REFLECTION_METHOD]: method }, { [REFLECTION_METHOD]: handle });
+  }
+}
+
+interface Reflection {
+  readonly method: MethodDefinition<unknown, unknown>;
+  readonly handle: handleBidiStreamingCall<unknown, unknown>;
+}
+
+/** What the package adds to a server, by path. */
+function makeReflection(description: Buffer): ReadonlyMap<string, Reflection> {
+  const { file: files } = fromBinary(FileDescriptorSetSchema, description);
   const fileDescriptorProtos = files.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file)));
   // The service reads only the files of a definition.
   const definition = { format: 'Protocol Buffer 3 EnumDescriptorProto', type: {}, fileDescriptorProtos } as const;
-  return new ReflectionService({ nexus: definition });
+  const added = new Map<string, Reflection>();
+  const addService: Server['addService'] = (methods, handlers) => {
+    for (const [name, method] of Object.entries(methods)) {
+      const handle = handlers[name] as handleBidiStreamingCall<unknown, unknown>;
+      added.set(method.path, { method, handle });
+    }
+  };
+  new ReflectionService({ nexus: definition }).addToServer({ addService });
+  return added;
 }
 
 /** Its full name, e.g. nexus.v1.NodeService: the first part of the path of each of its methods. */
