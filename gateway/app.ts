@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import Router from '@koa/router';
 import Koa, { type Context } from 'koa';
 import { z } from 'zod';
+import { Turns } from '../shared/async/turns.js';
 import { NexusError } from '../shared/errors.js';
 import { OPEN_STREAMS, REQUEST_BYTES, Shares } from '../shared/shares.js';
 import type { Logger } from '../shared/log.js';
@@ -38,7 +39,6 @@ import { lambdaRoutes } from './doors/rest/routes/lambda.js';
 import { metricsRoutes } from './doors/metrics/routes.js';
 import { nodeRoutes } from './doors/rest/routes/nodes.js';
 import { bearerToken } from './http/token.js';
-import { Turns } from './transfer/turns.js';
 
 export interface AppOptions {
   readonly controller: Controller;
@@ -60,6 +60,8 @@ export interface AppOptions {
 
 /** Most transfers that may queue: each holds a connection and nothing else. */
 const MAX_WAITING_TRANSFERS = 1024;
+/** Largest share of all transfers at once that one user may have. */
+const MOST_OF_ONE_USER = 3 / 4;
 /** Schema for routes that take no query, or no body. */
 const NOTHING = z.strictObject({});
 /** Error codes of a client that disconnects while it is answered. */
@@ -75,7 +77,13 @@ export function createApp(options: AppOptions): Koa {
     limits,
     log,
     draining,
-    turns: new Turns(limits.transfers, MAX_WAITING_TRANSFERS),
+    turns: new Turns({
+      atOnce: limits.transfers,
+      // A client that does not read blocks only its own transfers: of four places or more no user gets all.
+      perKey: Math.ceil(limits.transfers * MOST_OF_ONE_USER),
+      mostWaiting: MAX_WAITING_TRANSFERS,
+      tooMany: () => new NexusError('unavailable', 'too many transfers are waiting; try again in a moment'),
+    }),
     feeds: new EventFeeds(controller),
     streams: new Shares(OPEN_STREAMS),
   };

@@ -50,6 +50,9 @@ export const MIN_LAMBDA_MEMORY_MB = 16;
 export const HEARTBEAT_INTERVAL_MS = 1000;
 export const REPORT_INTERVAL_MS = 5000;
 
+/** Work of one kind, in one process, that waits for its turn: far more than callers that wait for an answer. */
+export const MAX_WAITING_FOR_TURN = 10_000;
+
 /** Labels of one node. */
 export const MAX_LABELS = 32;
 /** Bytes of a raw file's name. */

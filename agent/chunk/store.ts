@@ -14,7 +14,7 @@ import type { VolumeHealth } from '../volume/health.js';
 import { isDamage } from '../volume/errors.js';
 import type { Volume } from '../volume/port.js';
 import { listChunks, recoverInventory, type ListedChunk } from './inventory.js';
-import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
+import { KeyedMutex } from '../../shared/async/turns.js';
 import { ChunkLayout, readSidecar, syncFolder, writeDurably, type ChunkFacts } from './layout.js';
 import { Tombstones } from './tombstones.js';
 import { RoomLedger } from './room.js';

@@ -2,7 +2,7 @@
  * Uploads: open, grant, commit or abort. Grants are on disk before a token leaves, so that every copy an agent may
  * write is known and can be deleted; the file appears with the commit's transaction and not before.
  */
-import { Mutex } from 'async-mutex';
+import { Limit } from '../../shared/async/turns.js';
 import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/async/failpoint.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
@@ -46,9 +46,9 @@ interface Retry {
 export class Uploads {
   #cursor = 0;
   /** Makes placement and its record one step: two uploads must not be promised the same room. */
-  readonly #placing = new Mutex();
+  readonly #placing = new Limit(1);
   /** Likewise makes counting open uploads and opening another one step. */
-  readonly #opening = new Mutex();
+  readonly #opening = new Limit(1);
 
   constructor(private readonly deps: FileDeps) {}
 
@@ -97,7 +97,7 @@ export class Uploads {
       reserved: expectedSize,
       ...(request.entry ?? { parentId: '', entryName: '', overwrite: false }),
     };
-    await this.#opening.runExclusive(async () => {
+    await this.#opening.run(async () => {
       assertMayOpen(await store.countUploads(owner));
       await store.openUpload(file, upload, quotaOf(owner, settings));
     });
@@ -111,7 +111,7 @@ export class Uploads {
    * unavailable (no other node for a retry).
    */
   grant(id: UploadId, request: GrantRequest, owner?: string): Promise<ChunkGrant[]> {
-    return this.#placing.runExclusive(async () => {
+    return this.#placing.run(async () => {
       const { store, clock, settings } = this.deps;
       const { upload, file } = await this.#expect(id, owner);
       const { again, more } = grantedInVain(upload, request);

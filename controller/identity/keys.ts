@@ -12,7 +12,7 @@ import {
   type KeyObject,
 } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
-import { Mutex } from 'async-mutex';
+import { Limit } from '../../shared/async/turns.js';
 import { z } from 'zod';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
@@ -44,7 +44,7 @@ interface Verifying {
 }
 
 export class IdentityKeys {
-  readonly #rotating = new Mutex();
+  readonly #rotating = new Limit(1);
   #signing: KeyObject;
   #verifying: readonly Verifying[];
 
@@ -96,7 +96,7 @@ export class IdentityKeys {
    * with 0 all tokens that are out are void. Answers the new key's id. Code: resource_exhausted (rotated too often).
    */
   rotate(verifyForMs: number): Promise<string> {
-    return this.#rotating.runExclusive(async () => {
+    return this.#rotating.run(async () => {
       const now = this.clock.now();
       const current = createPublicKey(this.#signing).export({ type: 'spki', format: 'pem' });
       const old = { publicKey: current.toString(), verifiesUntil: now + verifyForMs };

@@ -5,7 +5,8 @@
  */
 import { randomBytes, scrypt, timingSafeEqual, type ScryptOptions } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import { Semaphore } from 'async-mutex';
+import { promisify } from 'node:util';
+import { Limit } from '../../shared/async/turns.js';
 import { NexusError } from '../../shared/errors.js';
 import type { PasswordHasher } from './port.js';
 import { normalisePassword } from './rules.js';
@@ -31,8 +32,11 @@ const FORMAT = /^\$scrypt\$ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})\$([A-Za-z0-9_-]+
 
 export class ScryptHasher implements PasswordHasher {
   readonly decoy: string;
-  readonly #running = new Semaphore(MAX_CONCURRENT);
-  #waiting = 0;
+  readonly #running = new Limit(MAX_CONCURRENT, {
+    mostWaiting: MAX_WAITING,
+    tooMany: () =>
+      new NexusError('resource_exhausted', 'too many people log in at this moment; try again in some seconds'),
+  });
 
   constructor(private readonly cost: ScryptCost = DEFAULT_COST) {
     this.decoy = format(cost, randomBytes(SALT_BYTES), randomBytes(KEY_BYTES));
@@ -54,30 +58,19 @@ export class ScryptHasher implements PasswordHasher {
   }
 
   async #derive(password: string, salt: Buffer, cost: ScryptCost): Promise<Buffer> {
-    if (this.#waiting >= MAX_WAITING) {
-      throw new NexusError('resource_exhausted', 'too many people log in at this moment; try again in some seconds');
-    }
-    this.#waiting += 1;
-    try {
-      return await this.#running.runExclusive(() => derive(normalisePassword(password), salt, cost));
-    } finally {
-      this.#waiting -= 1;
-    }
+    return await this.#running.run(() => derive(normalisePassword(password), salt, cost));
   }
 }
 
 const format = ({ logN, blockSize, parallelism }: ScryptCost, salt: Buffer, key: Buffer): string =>
   `$scrypt$ln=${logN},r=${blockSize},p=${parallelism}$${salt.toString('base64url')}$${key.toString('base64url')}`;
 
-function derive(password: string, salt: Buffer, cost: ScryptCost): Promise<Buffer> {
+const scryptAsync = promisify<string, Buffer, number, ScryptOptions, Buffer>(scrypt);
+
+async function derive(password: string, salt: Buffer, cost: ScryptCost): Promise<Buffer> {
   const N = 2 ** cost.logN;
   const memory = 128 * N * cost.blockSize;
   // Node refuses what reaches its own limit, and OpenSSL counts some blocks more than the table.
   const options: ScryptOptions = { N, r: cost.blockSize, p: cost.parallelism, maxmem: 2 * memory };
-  return new Promise((resolve, reject) => {
-    scrypt(password, salt, KEY_BYTES, options, (error, key) => {
-      if (error === null) resolve(key);
-      else reject(error);
-    });
-  });
+  return await scryptAsync(password, salt, KEY_BYTES, options);
 }

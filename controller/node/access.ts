@@ -2,7 +2,7 @@
  * Which nodes a caller may manage: administrators, all. Users see every node; if the settings allow them some, they
  * create, start, stop and remove their own, which carry a label.
  */
-import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
+import { KeyedMutex } from '../../shared/async/turns.js';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeRegistry } from './registry.js';
 import type { NodeRecord } from '../store/port/store.js';

@@ -2,8 +2,7 @@
  * The verbs of a node, serialized by one lock per node: a second caller waits and finds the state that the first left.
  * Concurrent starts are limited, because a machine that starts everything at once starts nothing in time.
  */
-import { Semaphore } from 'async-mutex';
-import { KeyedMutex } from '../../shared/async/keyed-mutex.js';
+import { KeyedMutex, Limit } from '../../shared/async/turns.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/async/failpoint.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -32,8 +31,8 @@ export class NodeService {
   readonly #cutOff = new Map<NodeId, string>();
   /** Outcomes of starts that the store failed to record. */
   readonly #unstored = new Map<NodeId, StartOutcome>();
-  readonly #starts = new Semaphore(CONCURRENT_STARTS);
-  readonly #stops = new Semaphore(CONCURRENT_STOPS);
+  readonly #starts = new Limit(CONCURRENT_STARTS);
+  readonly #stops = new Limit(CONCURRENT_STOPS);
   /** Set while the cluster ends: suspended nodes must not be started as if their start had been put off. */
   #isEnding = false;
 
@@ -43,7 +42,7 @@ export class NodeService {
   async create(request: CreateNodeRequest, signal: AbortSignal): Promise<NodeRecord> {
     this.context.causes.assertServed();
     const node = await reserveNode(this.context, request);
-    return await this.#locked(node.id, () => this.#starts.runExclusive(() => createNode(this.context, node, signal)));
+    return await this.#locked(node.id, () => this.#starts.run(() => createNode(this.context, node, signal)));
   }
 
   /**
@@ -142,7 +141,7 @@ export class NodeService {
       } catch (error) {
         log.warn({ err: error, node: node.name }, 'its removal could not be stored; it goes all the same');
       }
-      await this.#stops.runExclusive(async () => {
+      await this.#stops.run(async () => {
         await askToEnd(this.context, node, REMOVAL_GRACE_MS);
         await eraseFromHost(this.context, node);
       });
@@ -175,7 +174,7 @@ export class NodeService {
 
   /** The caller holds the lock, or the node is not visible to anybody else yet. */
   async finishRemoval(node: NodeRecord): Promise<void> {
-    await this.#stops.runExclusive(async () => {
+    await this.#stops.run(async () => {
       await askToEnd(this.context, node, REMOVAL_GRACE_MS);
       await erase(this.context, node);
     });
@@ -283,7 +282,7 @@ export class NodeService {
     afterCancel: NodeRecord['desired'] = 'running',
   ): Promise<NodeRecord> {
     const { registry, events, causes, clock, log } = this.context;
-    return await this.#starts.runExclusive(async () => {
+    return await this.#starts.run(async () => {
       signal.throwIfAborted();
       const beganAt = clock.monotonic();
       this.#unstored.delete(node.id);
@@ -331,7 +330,7 @@ export class NodeService {
   async #stopLocked(node: NodeRecord, graceMs: number, desired: NodeRecord['desired']): Promise<NodeRecord> {
     const { registry } = this.context;
     await registry.move(node.id, 'Stopping', '', { desired });
-    return await this.#stops.runExclusive(async () => {
+    return await this.#stops.run(async () => {
       await askToEnd(this.context, node, graceMs);
       await dismantle(this.context, node);
       return await registry.move(node.id, 'Stopped', '', { hosting: ended(node.hosting) });

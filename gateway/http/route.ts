@@ -4,12 +4,12 @@
  */
 import type { Context } from 'koa';
 import type { z } from 'zod';
+import type { Turns } from '../../shared/async/turns.js';
 import type { Logger } from '../../shared/log.js';
 import type { Shares } from '../../shared/shares.js';
 import type { Session } from '../controller/controller.js';
 import type { EventFeeds } from '../controller/event-feeds.js';
 import type { GatewayLimits } from './limits.js';
-import type { Turns } from '../transfer/turns.js';
 
 export interface Reply {
   /** Default: the first status among the route's answers. */

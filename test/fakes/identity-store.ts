@@ -1,5 +1,5 @@
 /** The identity store in memory, for tests of what stands on it. Keeps the port's promises but durability. */
-import { Mutex } from 'async-mutex';
+import { Limit } from '../../shared/async/turns.js';
 import { NexusError } from '../../shared/errors.js';
 import { MAX_AUDIT_LINES } from '../../controller/identity/bounds.js';
 import type {
@@ -37,7 +37,7 @@ export class FakeIdentityStore implements IdentityStore {
   readonly revocations: RevocationStore;
   readonly counters: CounterStore;
   readonly audit: AuditStore;
-  readonly #writing = new Mutex();
+  readonly #writing = new Limit(1);
   #open = true;
   #revision = 0;
   #tables: Tables = {
@@ -68,7 +68,7 @@ export class FakeIdentityStore implements IdentityStore {
 
   /** On a copy that takes the place of the tables when all went well: a transaction in miniature. */
   #write<Result>(work: (tables: Tables) => Result): Promise<Result> {
-    return this.#writing.runExclusive(async () => {
+    return this.#writing.run(async () => {
       this.#assertOpen();
       const draft = structuredClone(this.#tables);
       const result = work(draft);
@@ -93,7 +93,7 @@ export class FakeIdentityStore implements IdentityStore {
   }
 
   close(): Promise<void> {
-    return this.#writing.runExclusive(() => {
+    return this.#writing.run(async () => {
       this.#open = false;
     });
   }

@@ -2,7 +2,7 @@
  * The store in memory, for tests of what stands on it. Keeps the port's promises but durability: a write is one step,
  * done whole or not at all. Scriptable: the next writes can be made to fail.
  */
-import { Mutex } from 'async-mutex';
+import { Limit } from '../../shared/async/turns.js';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
 import { MAX_EVENTS } from '../../controller/store/port/bounds.js';
@@ -40,7 +40,7 @@ export class FakeStore implements Store {
   readonly replicas: ReplicaStore;
   readonly marks: MarkStore;
   readonly events: EventStore;
-  readonly #writing = new Mutex();
+  readonly #writing = new Limit(1);
   #tables: Tables = { ...emptyFileTables(), nodes: new Map(), events: [], lastEventId: 0, marks: new Map() };
   #failures: { left: number; error: Error } = { left: 0, error: new Error('unused') };
   #open = true;
@@ -70,7 +70,7 @@ export class FakeStore implements Store {
   }
 
   close(): Promise<void> {
-    return this.#writing.runExclusive(() => {
+    return this.#writing.run(async () => {
       this.#open = false;
     });
   }
@@ -87,7 +87,7 @@ export class FakeStore implements Store {
 
   /** On a copy that takes the place of the tables when all went well: a transaction in miniature. */
   #write<Result>(work: (tables: Tables) => Result): Promise<Result> {
-    return this.#writing.runExclusive(async () => {
+    return this.#writing.run(async () => {
       this.#assertOpen();
       if (this.#failures.left > 0) {
         this.#failures.left -= 1;

@@ -1,10 +1,9 @@
-/** The gateway's pure parts: ranges, names in headers, turns. */
+/** The gateway's pure parts: ranges, names in headers. */
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { parseRange } from '../../gateway/http/byte-range.js';
 import { attachment } from '../../gateway/http/content-disposition.js';
 import { Multipart } from '../../gateway/doors/rest/multipart.js';
-import { Turns } from '../../gateway/transfer/turns.js';
 import { codeOf } from '../support/codes.js';
 
 describe('byte ranges', () => {
@@ -84,73 +83,4 @@ describe('a multipart body that is wrong while its file is open', () => {
       }
     });
   }
-});
-
-describe('turns', () => {
-  const never = new AbortController().signal;
-
-  it('let so many run at once, the others in their order, and refuse beyond that', async () => {
-    const turns = new Turns(2, 2);
-    const ends: (() => void)[] = [];
-    const begun: number[] = [];
-    const take = (number: number): Promise<void> =>
-      turns.take('ann', never, () => {
-        begun.push(number);
-        return new Promise((resolve) => ends.push(resolve));
-      });
-    const running = [take(1), take(2), take(3), take(4)];
-    await Promise.resolve();
-    expect(begun).to.deep.equal([1, 2]);
-    expect(await codeOf(() => take(5))).to.equal('unavailable');
-    ends[0]?.();
-    await running[0];
-    await new Promise(setImmediate);
-    expect(begun).to.deep.equal([1, 2, 3]);
-    for (let at = 1; at < 4; at += 1) {
-      ends[at]?.();
-      await running[at];
-      await new Promise(setImmediate);
-    }
-    expect(begun).to.deep.equal([1, 2, 3, 4]);
-  });
-
-  it('go round the users, and nobody has all the places', async () => {
-    const turns = new Turns(4, 100);
-    const begun: string[] = [];
-    const ends: (() => void)[] = [];
-    const take = (user: string): Promise<void> =>
-      turns.take(user, never, () => {
-        begun.push(user);
-        return new Promise((resolve) => ends.push(resolve));
-      });
-    const running = [take('ann'), take('ann'), take('ann'), take('ann'), take('ann')];
-    await Promise.resolve();
-    expect(begun).to.deep.equal(['ann', 'ann', 'ann']);
-    running.push(take('bob'), take('bob'), take('bob'));
-    await Promise.resolve();
-    // Bob has the place that Ann may not have, and then every other one.
-    expect(begun.slice(3)).to.deep.equal(['bob']);
-    for (let at = 0; at < running.length; at += 1) {
-      ends[at]?.();
-      await new Promise(setImmediate);
-    }
-    await Promise.all(running);
-    expect(begun.slice(4)).to.deep.equal(['ann', 'bob', 'ann', 'bob']);
-  });
-
-  it('are given up by who goes away, and lost by nobody', async () => {
-    const turns = new Turns(1, 5);
-    let end = (): void => undefined;
-    const first = turns.take('ann', never, () => new Promise<void>((resolve) => (end = resolve)));
-    const gone = new AbortController();
-    const second = codeOf(() => turns.take('ann', gone.signal, () => Promise.resolve()));
-    const third = turns.take('ann', never, () => Promise.resolve('third'));
-    gone.abort();
-    expect(await second).to.equal('cancelled');
-    end();
-    await first;
-    expect(await third).to.equal('third');
-    expect(await codeOf(() => turns.take('ann', never, () => Promise.reject(new Error('x'))))).to.equal('Error: x');
-    expect(await turns.take('ann', never, () => Promise.resolve('after'))).to.equal('after');
-  });
 });
