@@ -2,6 +2,7 @@
  * The agent's logger: JSON lines on standard output with pino's field names, so that one reader serves all processes.
  * Written by hand because pino costs each of a hundred agents about a megabyte.
  */
+import { systemClock } from '../shared/async/clock.js';
 
 const LEVELS = { debug: 20, info: 30, warn: 40, error: 50 } as const;
 type Level = keyof typeof LEVELS;
@@ -21,7 +22,13 @@ export function createAgentLog(bound: LogFields, least: Level, write: (line: str
     (level: Level) =>
     (fields: LogFields, message: string): void => {
       if (LEVELS[level] < LEVELS[least]) return;
-      const head = { level: LEVELS[level], time: new Date().toISOString(), pid: process.pid, name: 'agent', ...bound };
+      const head = {
+        level: LEVELS[level],
+        time: new Date(systemClock.now()).toISOString(),
+        pid: process.pid,
+        name: 'agent',
+        ...bound,
+      };
       write(`${JSON.stringify({ ...head, ...fields, msg: message }, plainErrors)}\n`);
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };

@@ -7,8 +7,11 @@
 import '../shared/debugger-signal.js';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { promisify } from 'node:util';
 import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
+import { cancel, every } from '../shared/async/timers.js';
+import { deferred } from '../shared/async/wait.js';
 import type { AgentEnding } from '../shared/agent-ending.js';
 import { subjectsOf } from '../shared/bus/subjects.js';
 import { systemClock } from '../shared/async/clock.js';
@@ -82,7 +85,7 @@ async function run(
   log: AgentLog,
   logLinesDropped: () => number,
 ): Promise<void> {
-  const startedAtMs = Date.now();
+  const startedAtMs = systemClock.now();
   if (config.volume.kind === 'directory') await claimFolder(config.dataDir);
   const cgroup = cgroupReader(config);
   // The volume needs the store's usage for its bound, and the store needs the volume.
@@ -175,8 +178,8 @@ async function run(
     await report();
     beat();
     timers.push(
-      setInterval(beat, HEARTBEAT_INTERVAL_MS),
-      setInterval(() => void report(), REPORT_INTERVAL_MS),
+      every(HEARTBEAT_INTERVAL_MS, beat),
+      every(REPORT_INTERVAL_MS, () => void report()),
     );
     log.info(
       { version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks },
@@ -190,7 +193,7 @@ async function run(
   log.info({ graceMs }, 'the agent is ending');
   const isIdle = await transfers.drain(graceMs);
   if (!isIdle) log.warn({ active: transfers.active }, 'transfers were cut off at the end of their grace');
-  for (const timer of timers) clearInterval(timer);
+  timers.forEach(cancel);
   health.stop();
   for (const server of [dataServer, statusServer]) {
     server.close();
@@ -200,13 +203,7 @@ async function run(
   log.info({ ending: 'asked' satisfies AgentEnding }, 'the agent ended as it was asked to');
 }
 
-const countConnections = (server: Server): Promise<number> =>
-  new Promise((resolve, reject) => {
-    server.getConnections((error, count) => {
-      if (error === null) resolve(count);
-      else reject(error);
-    });
-  });
+const countConnections = (server: Server): Promise<number> => promisify(server.getConnections.bind(server))();
 
 interface EndRequest {
   /** Resolves with the grace, ms. */
@@ -216,10 +213,7 @@ interface EndRequest {
 
 /** A request to end, by signal or by command; the first one counts. */
 function endRequest(): EndRequest {
-  let ask = (_graceMs: number): void => undefined;
-  const asked = new Promise<number>((resolve) => {
-    ask = resolve;
-  });
+  const { promise: asked, resolve: ask } = deferred<number>();
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       ask(SIGNAL_GRACE_MS);

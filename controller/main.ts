@@ -8,8 +8,9 @@ import { setMaxListeners } from 'node:events';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { deferred } from '../shared/async/wait.js';
 import { systemClock } from '../shared/async/clock.js';
-import { CONTROLLER_LOG } from '../shared/config/instance.js';
+import { CONTROLLER_LOG, CONTROLLER_UP } from '../shared/config/instance.js';
 import { keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
 import { NexusError, toNexusError } from '../shared/errors.js';
 import { MIB } from '../shared/limits.js';
@@ -107,10 +108,7 @@ async function start(settings: Settings, processLog: ProcessLog, asked: AbortSig
   const loops = new Loops(starting);
   const storage = await composeStorage(starting, instance, nodes, loops);
 
-  let endNow = (): void => undefined;
-  const ended = new Promise<void>((resolve) => {
-    endNow = resolve;
-  });
+  const { promise: ended, resolve: endNow } = deferred();
   let stopping: Promise<void> | undefined;
   const stop = (last: () => Promise<void> = () => Promise.resolve()): Promise<void> =>
     (stopping ??= running[Symbol.asyncDispose]().then(last).finally(endNow));
@@ -167,7 +165,13 @@ async function start(settings: Settings, processLog: ProcessLog, asked: AbortSig
   loops.start();
   for (const server of servers) server.setServing(true);
   log.info(
-    { version: VERSION, instance: settings.instance, runtime: settings.runtime, socket: settings.socket },
+    {
+      note: CONTROLLER_UP,
+      version: VERSION,
+      instance: settings.instance,
+      runtime: settings.runtime,
+      socket: settings.socket,
+    },
     'the controller is up',
   );
   starting.isUp = true;

@@ -11,6 +11,7 @@ import {
 import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import { once } from 'node:events';
+import { systemClock } from '../shared/async/clock.js';
 import { Connections, type ConnectionBounds } from '../shared/connections.js';
 import { NexusError } from '../shared/errors.js';
 import type { Logger } from '../shared/log.js';
@@ -39,7 +40,7 @@ export interface ListenOptions {
 
 /** `proxies`: number of reverse proxies in front, whose connections carry all clients. */
 export const makeConnections = (proxies: number, log: Logger): Connections => {
-  const sampler = new LogSampler(() => performance.now());
+  const sampler = new LogSampler(() => systemClock.monotonic());
   const bounds = proxies === 0 ? CONNECTIONS : { ...CONNECTIONS, perPeer: CONNECTIONS.inAll };
   return new Connections(bounds, (address) => {
     const sample = sampler.admit(address);
@@ -182,13 +183,13 @@ export class Listener {
     this.#isDraining = true;
     this.#accepting.close();
     this.grpc.drain();
-    const startedAt = performance.now();
-    const elapsedMs = (): number => performance.now() - startedAt;
+    const startedAt = systemClock.monotonic();
+    const elapsedMs = (): number => systemClock.monotonic() - startedAt;
     while (
       elapsedMs() < IDLE_GRACE_MS ||
       (this.#running + this.grpc.running > 0 && elapsedMs() < this.options.limits.drainMs)
     ) {
-      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+      await systemClock.sleep(DRAIN_POLL_MS);
     }
     this.grpc.close();
     this.#http.closeAllConnections();

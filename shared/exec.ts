@@ -1,8 +1,11 @@
 /**
- * The only place that starts short-lived child processes: argument arrays, never a shell, always a time limit,
- * bounded output.
+ * The only place that starts child processes: argument arrays, never a shell. `tryCommand` and `runCommand` run a
+ * program to its end, with a time limit and bounded output; `startChild` is for processes that live on, whose owner
+ * bounds them.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { onAbort, once } from './async/wait.js';
+import { after } from './async/timers.js';
 import { NexusError } from './errors.js';
 import { toolFailure } from './tool-failure.js';
 
@@ -49,39 +52,49 @@ export async function tryCommand(
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(options.input);
   }
-  return await new Promise((resolve, reject) => {
-    let failure: NexusError | undefined;
-    const stop = (error: NexusError): void => {
-      failure ??= error;
-      child.kill('SIGKILL');
-    };
-    const timer = setTimeout(() => {
-      stop(
-        new NexusError(
-          'deadline_exceeded',
-          `${program} did not finish within ${timeoutMs} ms; is this machine overloaded, or a disk hanging?`,
-        ),
-      );
-    }, timeoutMs);
-    const onAbort = (): void => {
-      stop(new NexusError('cancelled', `${program} was cancelled`));
-    };
-    if (options.signal?.aborted === true) onAbort();
-    options.signal?.addEventListener('abort', onAbort, { once: true });
-    const finish = (): void => {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', onAbort);
-    };
-    child.once('error', (error: NodeJS.ErrnoException) => {
-      finish();
-      reject(notStarted(program, error));
-    });
-    child.once('close', (code, signal) => {
-      finish();
-      if (failure !== undefined) reject(failure);
-      else resolve({ exitCode: exitCodeOf(code, signal), stdout: stdout(), stderr: stderr() });
-    });
+  let failure: NexusError | undefined;
+  const stop = (error: NexusError): void => {
+    failure ??= error;
+    child.kill('SIGKILL');
+  };
+  using _timer = after(timeoutMs, () => {
+    stop(
+      new NexusError(
+        'deadline_exceeded',
+        `${program} did not finish within ${timeoutMs} ms; is this machine overloaded, or a disk hanging?`,
+      ),
+    );
   });
+  using _gone = onAbort(options.signal, () => stop(new NexusError('cancelled', `${program} was cancelled`)));
+  const exitCode = await exitOf(child).catch((error: unknown) => {
+    throw notStarted(program, error as NodeJS.ErrnoException);
+  });
+  if (failure !== undefined) throw failure;
+  return { exitCode, stdout: stdout(), stderr: stderr() };
+}
+
+export type { ChildProcess };
+
+/** Starts a process whose input, output and end are its caller's. A program that is missing shows as 'error' event. */
+export const startChild = spawn;
+
+/** The exit code, once the child has ended and its output is read. Rejects if it could not be started. */
+export async function exitOf(child: ChildProcess): Promise<number> {
+  const [code, signal] = await once(child, 'close');
+  return exitCodeOf(code as number | null, signal as NodeJS.Signals | null);
+}
+
+/**
+ * Output of a program that answers at once and acts on our standard input, for a place that cannot wait; undefined if it
+ * fails.
+ */
+export function outputNow(program: string, args: readonly string[]): string | undefined {
+  const { status, stdout } = spawnSync(program, args, {
+    stdio: ['inherit', 'pipe', 'ignore'],
+    encoding: 'utf8',
+    timeout: DEFAULT_TIMEOUT_MS,
+  });
+  return status === 0 ? stdout : undefined;
 }
 
 /** A program that could not even be started. Codes: not_found (no such program), internal. */

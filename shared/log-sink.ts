@@ -6,8 +6,10 @@
  */
 import { constants, fstatSync, openSync, writeSync, write as writeFile, type Stats } from 'node:fs';
 import { Socket } from 'node:net';
-import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
 import { isatty } from 'node:tty';
+import { after } from './async/timers.js';
+import { until } from './async/wait.js';
+import { systemClock } from './async/clock.js';
 import { KIB } from './limits.js';
 
 /** Makes the line, newline included, that reports dropped lines. */
@@ -92,21 +94,19 @@ export class LogSink {
    * that `finish` writes could overtake one still in progress.
    */
   async settled(): Promise<void> {
-    const deadline = performance.now() + FINISH_MS;
-    while ((this.#isBusy || this.#waiting.length > 0) && performance.now() < deadline)
-      await setTimeoutAsync(FINISH_POLL_MS);
+    await until(() => !this.#isBusy && this.#waiting.length === 0, { everyMs: FINISH_POLL_MS, withinMs: FINISH_MS });
   }
 
   /** Tries to write the queued lines once more at the end of the process; returns within a moment. */
   finish(): void {
-    const deadline = performance.now() + FINISH_MS;
+    const deadline = systemClock.monotonic() + FINISH_MS;
     for (let batch = this.#take(); batch !== undefined; batch = this.#take()) {
       for (let at = 0; at < batch.data.length;) {
         try {
           at += writeSync(this.#descriptor, batch.data, at);
         } catch (error) {
           const { code } = error as NodeJS.ErrnoException;
-          if (code !== 'EAGAIN' || performance.now() > deadline) return;
+          if (code !== 'EAGAIN' || systemClock.monotonic() > deadline) return;
           Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FINISH_POLL_MS);
         }
       }
@@ -170,10 +170,10 @@ export class LogSink {
   }
 
   #pause(): void {
-    this.#timer = setTimeout(() => {
+    this.#timer = after(RETRY_MS, () => {
       this.#timer = undefined;
       this.#pump();
-    }, RETRY_MS);
+    });
     // Does not keep an idle process alive; `finish` writes the rest.
     this.#timer.unref();
   }
@@ -207,7 +207,7 @@ const NEWLINE = 0x0a;
 export const dropNotice =
   (name: string) =>
   (dropped: number, why: string): string => {
-    const head = { level: 40, time: new Date().toISOString(), pid: process.pid, name };
+    const head = { level: 40, time: new Date(systemClock.now()).toISOString(), pid: process.pid, name };
     return `${JSON.stringify({ ...head, dropped, why, msg: `${dropped} log line(s) were dropped: ${why}` })}\n`;
   };
 

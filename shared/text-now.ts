@@ -1,6 +1,6 @@
 /** A small text file that is needed before anything can be waited for, and must not hold the process where it is a pipe. */
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { setTimeout as delay } from 'node:timers/promises';
+import { systemClock } from './async/clock.js';
 import { NexusError } from './errors.js';
 
 const { O_RDONLY, O_NONBLOCK, O_NOCTTY } = constants;
@@ -27,8 +27,7 @@ export async function readTextSoon(path: string, mostBytes: number, signal: Abor
   for (;;) {
     const text = reading.look();
     if (text !== undefined) return text;
-    await delay(LOOK_MS, undefined, { signal }).catch(() => undefined);
-    signal.throwIfAborted();
+    await systemClock.sleep(LOOK_MS, signal);
   }
 }
 
@@ -36,7 +35,7 @@ class Reading implements Disposable {
   readonly #descriptor: number;
   readonly #mayWait: boolean;
   readonly #buffer: Buffer;
-  readonly #deadline = performance.now() + PATIENCE_MS;
+  readonly #deadline = systemClock.monotonic() + PATIENCE_MS;
   #size = 0;
 
   constructor(
@@ -57,7 +56,7 @@ class Reading implements Disposable {
       const isOver = read === 0 && (this.#size > 0 || !this.#mayWait);
       if (isOver || this.#size === this.#buffer.length) return this.#buffer.toString('utf8', 0, this.#size);
       if (read !== undefined && read > 0) continue;
-      if (performance.now() <= this.#deadline) return undefined;
+      if (systemClock.monotonic() <= this.#deadline) return undefined;
       const seconds = PATIENCE_MS / 1000;
       throw new NexusError('deadline_exceeded', `${this.path} gave nothing within ${seconds} s; give a file`);
     }

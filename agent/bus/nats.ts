@@ -1,6 +1,7 @@
 /** The bus over NATS. */
 import { readFile } from 'node:fs/promises';
 import { connect, credsAuthenticator, type NatsConnection } from '@nats-io/transport-node';
+import { endsWithin } from '../../shared/async/wait.js';
 import type { AgentLog } from '../log.js';
 import type { AgentBus, BusEvents } from './port.js';
 
@@ -77,12 +78,7 @@ class NatsBus implements AgentBus {
 
   async close(): Promise<void> {
     if (this.connection.isClosed()) return;
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, CLOSE_TIMEOUT_MS);
-    });
-    await Promise.race([this.connection.drain().catch(() => undefined), patience]);
-    clearTimeout(timer);
+    await endsWithin(CLOSE_TIMEOUT_MS, this.connection.drain());
     await this.connection.close();
   }
 

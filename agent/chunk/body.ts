@@ -1,5 +1,7 @@
 /** Takes a request's body piece by piece, at the pace of whoever consumes it, and in bounded time. */
 import type { IncomingMessage } from 'node:http';
+import { after, cancel } from '../../shared/async/timers.js';
+import { outcome } from '../../shared/async/wait.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 
 /** A peer that sends nothing, or takes nothing, for so long is given up. */
@@ -16,27 +18,14 @@ export function consumeBody(
   limits: { readonly idleTimeoutMs?: number; readonly signal?: AbortSignal } = {},
 ): Promise<void> {
   const { idleTimeoutMs = IDLE_TIMEOUT_MS, signal } = limits;
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
+  const start = (resolve: () => void, reject: (error: unknown) => void): (() => void) => {
+    const timer = after(idleTimeoutMs, () => {
       // A pause is our own: whoever made us wait has a time limit too.
       if (request.isPaused()) timer.refresh();
-      else finish(new NexusError('deadline_exceeded', `no data came for ${idleTimeoutMs} ms`));
-    }, idleTimeoutMs);
-    const finish = (error?: Error): void => {
-      clearTimeout(timer);
-      request.off('data', onData).off('end', onEnd).off('error', onGone).off('close', onGone);
-      signal?.removeEventListener('abort', onAbort);
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    const onEnd = (): void => {
-      finish();
-    };
+      else reject(new NexusError('deadline_exceeded', `no data came for ${idleTimeoutMs} ms`));
+    });
     const onGone = (): void => {
-      finish(new NexusError('cancelled', 'the sender went away before the end of the chunk'));
-    };
-    const onAbort = (): void => {
-      finish(toNexusError(signal?.reason));
+      reject(new NexusError('cancelled', 'the sender went away before the end of the chunk'));
     };
     const onData = (piece: Buffer): void => {
       timer.refresh();
@@ -44,17 +33,18 @@ export function consumeBody(
         const wait = consume(piece);
         if (wait === undefined) return;
         request.pause();
-        wait.then(() => request.resume(), finish);
+        wait.then(() => request.resume(), reject);
       } catch (error) {
-        finish(toNexusError(error));
+        reject(toNexusError(error));
       }
     };
     // The sender may have gone while room was being made for its chunk: those events are over.
-    if (signal?.aborted === true) onAbort();
-    else if (request.destroyed) onGone();
-    else {
-      signal?.addEventListener('abort', onAbort, { once: true });
-      request.on('data', onData).on('end', onEnd).on('error', onGone).on('close', onGone);
-    }
-  });
+    if (request.destroyed) onGone();
+    else request.on('data', onData).on('end', resolve).on('error', onGone).on('close', onGone);
+    return () => {
+      cancel(timer);
+      request.off('data', onData).off('end', resolve).off('error', onGone).off('close', onGone);
+    };
+  };
+  return outcome(start, { signal });
 }

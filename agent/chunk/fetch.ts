@@ -3,6 +3,8 @@
  * more than it can write. The content is checked like any write; if a source fails, the next one is tried.
  */
 import { request, type IncomingMessage } from 'node:http';
+import { after, cancel } from '../../shared/async/timers.js';
+import { outcome } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { chunkPath, refusalIn } from '../../shared/data-plane.js';
 import { NexusError } from '../../shared/errors.js';
@@ -93,7 +95,7 @@ function bothOf(one: Promise<void> | undefined, other: Promise<void> | undefined
 /** Codes: unavailable, deadline_exceeded. */
 function get(source: FetchSource, chunk: ChunkId): Promise<IncomingMessage> {
   const { hostname, port } = new URL(`http://${source.address}`);
-  return new Promise((resolve, reject) => {
+  return outcome((resolve, reject) => {
     const outgoing = request({
       host: hostname,
       port,
@@ -103,21 +105,18 @@ function get(source: FetchSource, chunk: ChunkId): Promise<IncomingMessage> {
       agent: false,
       timeout: STALL_TIMEOUT_MS,
     });
-    const connecting = setTimeout(() => {
+    const connecting = after(CONNECT_TIMEOUT_MS, () => {
       outgoing.destroy(new NexusError('deadline_exceeded', `no answer within ${CONNECT_TIMEOUT_MS / 1000} s`));
-    }, CONNECT_TIMEOUT_MS);
-    outgoing.on('response', (incoming) => {
-      clearTimeout(connecting);
-      resolve(incoming);
     });
+    outgoing.on('response', resolve);
     outgoing.on('timeout', () => {
       outgoing.destroy(new NexusError('deadline_exceeded', `nothing came for ${STALL_TIMEOUT_MS / 1000} s`));
     });
     outgoing.on('error', (error) => {
-      clearTimeout(connecting);
       reject(error instanceof NexusError ? error : new NexusError('unavailable', error.message, {}, { cause: error }));
     });
     outgoing.end();
+    return () => cancel(connecting);
   });
 }
 

@@ -4,6 +4,7 @@
  * the most: a node that was killed answers nothing at all, not even that it is gone; memory holds what one socket buffers.
  */
 import { request, type ClientRequest, type IncomingMessage } from 'node:http';
+import { deferred, outcome } from '../../shared/async/wait.js';
 import type { ForwardTarget } from '../../shared/chunk-token.js';
 import { chunkPath, MD5_HEADER, refusalIn, storedReplyIn, type StoredReply } from '../../shared/data-plane.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
@@ -59,9 +60,9 @@ export class Forward {
   /** A promise to wait for before the next piece, when the replica is slower than the sender. Never rejects. */
   write(piece: Buffer): Promise<void> | undefined {
     if (this.#failure !== undefined || this.#request.write(piece)) return undefined;
-    return new Promise((resolve) => {
-      this.#onWritable = resolve;
-    });
+    const writable = deferred();
+    this.#onWritable = writable.resolve;
+    return writable.promise;
   }
 
   /** After the last piece. Never rejects. */
@@ -79,7 +80,7 @@ export class Forward {
   }
 
   #outcome(): Promise<ForwardResult> {
-    return new Promise((resolve) => {
+    return outcome((resolve) => {
       const fail = (error: unknown): void => {
         resolve({ failed: toNexusError(error).during(`forward to node ${this.target.node}`) });
       };
@@ -95,6 +96,7 @@ export class Forward {
           resolve({ stored });
         }, fail);
       });
+      return undefined;
     });
   }
 }

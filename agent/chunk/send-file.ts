@@ -4,6 +4,8 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
+import { after, cancel } from '../../shared/async/timers.js';
+import { deferred } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import { KIB } from '../../shared/limits.js';
 import { IDLE_TIMEOUT_MS } from './body.js';
@@ -46,29 +48,26 @@ class PacedSender {
   };
 
   constructor(private readonly response: ServerResponse) {
-    this.#timer = setTimeout(() => {
+    this.#timer = after(IDLE_TIMEOUT_MS, () => {
       this.#fail?.(new NexusError('deadline_exceeded', `the receiver took nothing for ${IDLE_TIMEOUT_MS} ms`));
-    }, IDLE_TIMEOUT_MS);
+    });
     response.on('close', this.#onClose);
   }
 
   send(piece: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (this.response.destroyed) {
-        reject(new NexusError('cancelled', 'the receiver went away'));
-        return;
-      }
-      this.#fail = reject;
-      this.#timer.refresh();
-      this.response.write(piece, (error) => {
-        if (error) reject(new NexusError('cancelled', 'the receiver went away', {}, { cause: error }));
-        else resolve();
-      });
+    if (this.response.destroyed) return Promise.reject(new NexusError('cancelled', 'the receiver went away'));
+    const { promise, resolve, reject } = deferred();
+    this.#fail = reject;
+    this.#timer.refresh();
+    this.response.write(piece, (error) => {
+      if (error) reject(new NexusError('cancelled', 'the receiver went away', {}, { cause: error }));
+      else resolve();
     });
+    return promise;
   }
 
   stop(): void {
-    clearTimeout(this.#timer);
+    cancel(this.#timer);
     this.response.off('close', this.#onClose);
   }
 }

@@ -3,6 +3,7 @@
  * describes each route. Time, header size, connections and transfers are bounded.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { systemClock } from '../../shared/async/clock.js';
 import { Connections, type ConnectionBounds } from '../../shared/connections.js';
 import type { ErrorReply } from '../../shared/data-plane.js';
 import { meaningOf, NexusError } from '../../shared/errors.js';
@@ -62,7 +63,7 @@ export function createStatusServer(log: AgentLog, pages: StatusPages): Server {
 type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
 
 function boundedServer(log: AgentLog, onFailure: (thrown: unknown) => void, handle: Handler): Server {
-  const refusals = new LogSampler(() => performance.now());
+  const refusals = new LogSampler(() => systemClock.monotonic());
   const limits = {
     headersTimeout: HEADERS_TIMEOUT_MS,
     requestTimeout: CHUNK_TOKEN_TTL_MS,

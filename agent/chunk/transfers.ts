@@ -2,6 +2,7 @@
  * Bounds the transfers that run at once and, on the way down, waits for them: no new ones, the running ones end. Each
  * transfer may hold about half a MiB, so the bound follows the node's memory.
  */
+import { deferred, endsWithin } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 
@@ -50,14 +51,8 @@ export class Transfers {
   async drain(graceMs: number): Promise<boolean> {
     this.#draining = true;
     if (this.#active === 0) return true;
-    return await new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        resolve(false);
-      }, graceMs);
-      this.#onIdle = () => {
-        clearTimeout(timer);
-        resolve(true);
-      };
-    });
+    const idle = deferred();
+    this.#onIdle = idle.resolve;
+    return await endsWithin(graceMs, idle.promise);
   }
 }

@@ -2,6 +2,7 @@
  * Who writes which chunk: one at a time. A later writer takes the place of an earlier one, which is mostly the remains of
  * an attempt that its sender has given up already: of a node that was killed not even the end of its connections comes.
  */
+import { deferred, endsWithin } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 
@@ -28,13 +29,12 @@ export class Writers {
     const before = this.#places.get(chunk);
     if (before !== undefined) {
       before.gone.abort(new NexusError('aborted', `chunk ${chunk} is written by a later request`, { chunk }));
-      await endOf(before);
+      await endsWithin(WAIT_MS, before.ended);
     }
     if (this.#places.has(chunk))
       throw new NexusError('aborted', `chunk ${chunk} is being written by another request`, { chunk });
     const gone = new AbortController();
-    let end = (): void => undefined;
-    const ended = new Promise<void>((resolve) => (end = resolve));
+    const { promise: ended, resolve: end } = deferred();
     const place: Place = { gone, ended };
     this.#places.set(chunk, place);
     return {
@@ -45,11 +45,4 @@ export class Writers {
       },
     };
   }
-}
-
-async function endOf({ ended }: Place): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => (timer = setTimeout(resolve, WAIT_MS)));
-  await Promise.race([ended, limit]);
-  clearTimeout(timer);
 }

@@ -3,6 +3,8 @@
  * in the thread pool, so that neither transfers nor heartbeats wait for a disk that hangs: what takes too long is itself
  * the finding.
  */
+import { cancel, every } from '../../shared/async/timers.js';
+import { endsWithin } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
 import type { AgentLog } from '../log.js';
@@ -52,14 +54,12 @@ export class VolumeHealth {
 
   /** Looks once, then on. Resolves with the first finding, or when the volume is found to hang. */
   async start(): Promise<void> {
-    this.#timer = setInterval(() => {
-      this.tick();
-    }, LOOK_MS);
-    await Promise.race([this.#look(), new Promise((resolve) => setTimeout(resolve, USAGE_MS))]);
+    this.#timer = every(LOOK_MS, () => this.tick());
+    await endsWithin(USAGE_MS, this.#look());
   }
 
   stop(): void {
-    clearInterval(this.#timer);
+    cancel(this.#timer);
   }
 
   /** Something was made durable on the volume: that is worth a probe. */
@@ -87,24 +87,14 @@ export class VolumeHealth {
 
   /** The figures now, or the last ones where the volume does not tell them in time. Never rejects. */
   async usage(): Promise<VolumeUsage> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<VolumeUsage>((resolve) => {
-      timer = setTimeout(() => {
-        resolve(this.#usage);
-      }, USAGE_MS);
-    });
     const now = this.options.volume.usage().then(
       (usage) => (this.#usage = usage),
       (error: unknown) => {
         this.suspect(error);
-        return this.#usage;
       },
     );
-    try {
-      return await Promise.race([now, late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    await endsWithin(USAGE_MS, now);
+    return this.#usage;
   }
 
   /** Called by its own timer once it is started. */

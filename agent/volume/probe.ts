@@ -5,6 +5,7 @@
 import { open, readFile } from 'node:fs/promises';
 import { constants } from 'node:fs';
 import { join } from 'node:path';
+import { systemClock } from '../../shared/async/clock.js';
 import { errnoOf } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
@@ -44,7 +45,7 @@ export class FileProber implements Prober {
   async write(): Promise<void> {
     const file = await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
-      const record = Buffer.alloc(RECORD_BYTES, `${Date.now()}\n`);
+      const record = Buffer.alloc(RECORD_BYTES, `${systemClock.now()}\n`);
       await file.write(record, 0, RECORD_BYTES, 0);
       await file.sync();
       await file.read(record, 0, RECORD_BYTES, 0);

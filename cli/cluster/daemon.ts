@@ -1,12 +1,13 @@
 /** Starts the controller's process and waits for it. */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { mkdir, open, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { endsWithin } from '../../shared/async/wait.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
-import { exitCodeOf } from '../../shared/exec.js';
-import { AWAITING_LOCK, CONTROLLER_LOG } from '../../shared/config/instance.js';
+import { exitOf, startChild, type ChildProcess } from '../../shared/exec.js';
+import { AWAITING_LOCK, CONTROLLER_LOG, CONTROLLER_UP } from '../../shared/config/instance.js';
 import type { Settings } from '../../shared/config/settings.js';
 import { isErrorCode, NexusError } from '../../shared/errors.js';
 import { raiseLimits } from '../../shared/host/limits.js';
@@ -76,7 +77,7 @@ export async function startController(context: Context, settings: Settings): Pro
     () => 0,
   );
   const log = await open(path, 'a', 0o600);
-  const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
+  const child = startChild(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
     detached: true,
     cwd: '/',
     stdio: ['ignore', log.fd, log.fd],
@@ -84,7 +85,7 @@ export async function startController(context: Context, settings: Settings): Pro
   });
   child.unref();
   await log.close();
-  const startedAt = Date.now();
+  const startedAt = systemClock.monotonic();
   const deadline = startedAt + settings.startTimeoutMs;
   // Set if somebody else was quicker: their controller is as good, and will be up in a moment.
   let other: NexusError | undefined;
@@ -96,9 +97,9 @@ export async function startController(context: Context, settings: Settings): Pro
       context.note('another controller of this cluster is ending or starting; waiting for it');
       isTold = true;
     }
-    const isSaid = other !== undefined || text.includes('"the controller is up"');
-    if (isSaid || Date.now() > askedAt + ASK_PERIOD_MS) {
-      askedAt = Date.now();
+    const isSaid = other !== undefined || text.includes(`"note":"${CONTROLLER_UP}"`);
+    if (isSaid || systemClock.monotonic() > askedAt + ASK_PERIOD_MS) {
+      askedAt = systemClock.monotonic();
       // Even if its log says that it serves: on a busy machine a connection may take longer than one attempt waits.
       const controller = await tryController(settings, context.signal).catch((error: unknown) => {
         if (!context.signal.aborted) throw error;
@@ -114,17 +115,20 @@ export async function startController(context: Context, settings: Settings): Pro
         throw other;
       }
     }
-    if (other !== undefined && !isTold && Date.now() > startedAt + PATIENCE_MS) {
+    if (other !== undefined && !isTold && systemClock.monotonic() > startedAt + PATIENCE_MS) {
       context.note(`${other.message}; waiting until it answers`);
       isTold = true;
     }
-    if (context.signal.aborted || Date.now() > (other === undefined ? deadline : startedAt + OTHERS_TIMEOUT_MS)) {
+    if (
+      context.signal.aborted ||
+      systemClock.monotonic() > (other === undefined ? deadline : startedAt + OTHERS_TIMEOUT_MS)
+    ) {
       await endStarted(child);
       const failure = await notStarted(context, settings, other !== undefined);
       if (made !== undefined && failure.code === 'cancelled') await takeBackLog(settings, failure);
       throw failure;
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await systemClock.sleep(POLL_MS);
   }
 }
 
@@ -135,14 +139,9 @@ export async function startController(context: Context, settings: Settings): Pro
 async function endStarted(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   child.ref();
-  const limit = new AbortController();
-  const ended = once(child, 'exit', { signal: limit.signal }).catch(() => undefined);
-  const timer = setTimeout(() => {
-    limit.abort();
-  }, END_TIMEOUT_MS);
+  const ended = once(child, 'exit');
   child.kill('SIGTERM');
-  await ended;
-  clearTimeout(timer);
+  await endsWithin(END_TIMEOUT_MS, ended);
 }
 
 async function notStarted(context: Context, settings: Settings, isOthers: boolean): Promise<NexusError> {
@@ -255,16 +254,11 @@ async function startFailure(settings: Settings, before: number): Promise<NexusEr
 export async function runController(context: Context, settings: Settings): Promise<number> {
   assertConfigStays(context);
   await raiseLimits();
-  const child = spawn(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
+  const child = startChild(process.execPath, [...NODE_FLAGS, controllerProgram(), ...settingFlags(settings)], {
     stdio: 'inherit',
     env: controllerEnvironment(context),
   });
   // A terminal also sends Ctrl-C to the whole group; the controller treats two signals as one.
   context.interrupts.takeOver((signal) => child.kill(signal));
-  return await new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => {
-      resolve(exitCodeOf(code, signal));
-    });
-  });
+  return await exitOf(child);
 }

@@ -1,6 +1,7 @@
 /** `nexus down` */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { until } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import { command } from '../runner/command.js';
 import type { Context } from '../runner/context.js';
@@ -68,14 +69,14 @@ function leftBelow(folder: string): string[] {
 }
 
 async function untilGone(context: Context, pid: number): Promise<void> {
-  const deadline = Date.now() + GONE_TIMEOUT_MS;
-  // A zombie whose parent does not look counts as gone: its command line is empty.
-  while (isRunning(pid)) {
-    if (Date.now() > deadline)
-      throw new NexusError('deadline_exceeded', `the controller (pid ${pid}) does not end; see its log`);
+  const isGone = (): boolean => {
+    // A zombie whose parent does not look counts as gone: its command line is empty.
+    if (!isRunning(pid)) return true;
     context.throwIfInterrupted();
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
+    return false;
+  };
+  if (!(await until(isGone, { everyMs: POLL_MS, withinMs: GONE_TIMEOUT_MS })))
+    throw new NexusError('deadline_exceeded', `the controller (pid ${pid}) does not end; see its log`);
 }
 
 function isRunning(pid: number): boolean {

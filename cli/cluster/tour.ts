@@ -3,6 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { File } from '../../shared/gen/nexus/v1/file.js';
 import { GIB, MIB } from '../../shared/limits.js';
@@ -63,9 +64,9 @@ const say = (context: Context, line: string): Promise<void> => writeTo(context.s
 
 async function step<T>(context: Context, title: string, typed: string, work: () => Promise<T>): Promise<T> {
   await say(context, `\n== ${title}\n   $ ${typed}`);
-  const startedAt = performance.now();
+  const startedAt = systemClock.monotonic();
   const result = await work();
-  await say(context, `   done in ${formatSeconds(performance.now() - startedAt)}`);
+  await say(context, `   done in ${formatSeconds(systemClock.monotonic() - startedAt)}`);
   return result;
 }
 

@@ -1,4 +1,5 @@
 /** `nexus up` and `nexus daemon` */
+import { systemClock } from '../../shared/async/clock.js';
 import { RUNTIME_NAMES, RUNTIMES_IN_WORDS } from '../../shared/config/runtimes.js';
 import { NexusError } from '../../shared/errors.js';
 import { command, type AnyCommand } from '../runner/command.js';
@@ -90,13 +91,13 @@ const POLL_MS = 25;
 
 /** The gateway starts beside the rest: waits until it answers, or until it is known why it does not. */
 async function settledStatus(context: Context, controller: Controller): Promise<GetStatusResponse> {
-  const deadline = Date.now() + GATEWAY_TIMEOUT_MS;
+  const deadline = systemClock.monotonic() + GATEWAY_TIMEOUT_MS;
   for (;;) {
     const status = await controller.call(controller.cluster, controller.cluster.getStatus, {});
     const { url = '', ready = false, problem = '' } = status.gateway ?? {};
-    if (url === '' || ready || problem !== '' || Date.now() > deadline) return status;
+    if (url === '' || ready || problem !== '' || systemClock.monotonic() > deadline) return status;
     context.throwIfInterrupted();
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await systemClock.sleep(POLL_MS);
   }
 }
 

@@ -17,6 +17,8 @@ import {
 } from '@grpc/grpc-js';
 import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
+import { deferred, onAbort, outcome } from '../../shared/async/wait.js';
+import { systemClock } from '../../shared/async/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
 import { NexusError } from '../../shared/errors.js';
 import { ClusterServiceClient } from '../../shared/gen/nexus/v1/cluster.js';
@@ -173,16 +175,9 @@ const actFor =
 /** Reports the outcome of the first attempt: gRPC itself would go on trying after a refusal. */
 function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refused' | 'late'> {
   const channel = client.getChannel();
-  const deadline = Date.now() + CONNECT_TIMEOUT_MS;
-  return new Promise((resolve) => {
-    const settle = (outcome: 'ready' | 'refused' | 'late'): void => {
-      signal.removeEventListener('abort', onAbort);
-      resolve(outcome);
-    };
-    const onAbort = (): void => {
-      settle('refused');
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
+  const deadline = systemClock.now() + CONNECT_TIMEOUT_MS;
+  return outcome((settle) => {
+    const gone = onAbort(signal, () => settle('refused'));
     const look = (isLate: boolean): void => {
       const state = channel.getConnectivityState(true);
       if (state === connectivityState.READY) settle('ready');
@@ -191,6 +186,7 @@ function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refu
       else channel.watchConnectivityState(state, deadline, (error) => look(error !== undefined));
     };
     look(false);
+    return () => gone[Symbol.dispose]();
   });
 }
 
@@ -204,17 +200,13 @@ function unaryCall<Request, Response>(
   request: Request,
   { deadlineMs, signal, whenBroken }: { deadlineMs: number; signal: AbortSignal; whenBroken: WhenBroken },
 ): Promise<Response> {
-  return new Promise((resolve, reject) => {
-    const cancel = (): void => {
-      call.cancel();
-    };
+  return outcome((resolve, reject) => {
     const call = method.call(
       client,
       request,
       new Metadata(),
-      { deadline: Date.now() + deadlineMs },
+      { deadline: systemClock.now() + deadlineMs },
       (error, response) => {
-        signal.removeEventListener('abort', cancel);
         if (error === null) resolve(response);
         else if (signal.aborted) reject(interruption(signal));
         else
@@ -224,8 +216,8 @@ function unaryCall<Request, Response>(
           );
       },
     );
-    signal.addEventListener('abort', cancel, { once: true });
-    if (signal.aborted) cancel();
+    const gone = onAbort(signal, () => call.cancel());
+    return () => gone[Symbol.dispose]();
   });
 }
 
@@ -246,15 +238,10 @@ function clientStream<Request, Response>(
   start: (done: (error: ServiceError | null, response: Response) => void) => ClientWritableStream<Request>,
   whenBroken: WhenBroken,
 ): { readonly stream: ClientWritableStream<Request>; readonly answer: Promise<Response> } {
-  let settle = (_error: ServiceError | null, _response: Response): void => undefined;
-  const answer = new Promise<Response>((resolve, reject) => {
-    settle = (error, response) => {
-      if (error === null) resolve(response);
-      else callError(error, whenBroken).then(reject, reject);
-    };
-  });
+  const { promise: answer, resolve, reject } = deferred<Response>();
   const stream = start((error, response) => {
-    settle(error, response);
+    if (error === null) resolve(response);
+    else callError(error, whenBroken).then(reject, reject);
   });
   return { stream, answer };
 }

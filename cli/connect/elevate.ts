@@ -1,6 +1,5 @@
 /** Running the same command line again as root through sudo. */
-import { spawn } from 'node:child_process';
-import { exitCodeOf, tryCommand } from '../../shared/exec.js';
+import { exitOf, startChild, tryCommand } from '../../shared/exec.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Streams } from '../terminal/streams.js';
 
@@ -12,14 +11,9 @@ export async function runAsRoot(argv: readonly string[], streams: Streams): Prom
   await checkSudo(streams);
   const program = process.argv[1] ?? '';
   const args = ['--', 'env', ...keptVariables(streams.env), process.execPath, ...process.execArgv, program, ...argv];
-  return await new Promise((resolve, reject) => {
-    const child = spawn('sudo', args, { stdio: 'inherit' });
-    child.once('error', (error) => {
-      reject(new NexusError('permission_denied', `sudo could not be started: ${error.message}`, {}, { cause: error }));
-    });
-    child.once('close', (code, signal) => {
-      resolve(exitCodeOf(code, signal));
-    });
+  return await exitOf(startChild('sudo', args, { stdio: 'inherit' })).catch((error: unknown) => {
+    const message = `sudo could not be started: ${(error as Error).message}`;
+    throw new NexusError('permission_denied', message, {}, { cause: error });
   });
 }
 

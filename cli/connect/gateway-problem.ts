@@ -1,6 +1,7 @@
 /** Why there is no connection to a gateway, in words: gRPC tells only that there is none. Connects once, and sends nothing. */
 import { connect as connectPlain, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { outcome } from '../../shared/async/wait.js';
 
 export interface GatewayAddress {
   readonly host: string;
@@ -36,20 +37,18 @@ const UNTRUSTED_CODES: readonly string[] = [
 ];
 
 export function gatewayProblem({ host, port, isTls, ca }: GatewayAddress): Promise<string> {
-  return new Promise((resolve) => {
+  return outcome((resolve) => {
     const options = { ...(ca === undefined ? {} : { ca }), ...(isIP(host) === 0 ? { servername: host } : {}) };
     const socket: Socket = isTls
       ? connectTls({ host, port, ALPNProtocols: ['h2'], ...options })
       : connectPlain({ host, port });
-    const settle = (reason: string) => (): void => {
-      socket.destroy();
-      resolve(reason);
-    };
+    const settle = (reason: string) => (): void => resolve(reason);
     socket.setTimeout(TIMEOUT_MS, settle('it does not answer'));
     socket.once(isTls ? 'secureConnect' : 'connect', settle('what listens there does not speak gRPC'));
     socket.once('error', (error: NodeJS.ErrnoException) => {
-      settle(reasonOf(error))();
+      resolve(reasonOf(error));
     });
+    return () => socket.destroy();
   });
 }
 

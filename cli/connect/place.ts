@@ -2,6 +2,7 @@
  * Chooses the cluster that a command goes to: one of this machine through its admin socket, or any through a gateway.
  * The nearest source decides: flags, then the environment, then the current login.
  */
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { gatewayUrl } from './gateway-url.js';
 import { SessionFile, type SavedSession } from './session-file.js';
@@ -46,7 +47,7 @@ export function choosePlace(flags: PlaceFlags, env: NodeJS.ProcessEnv): Place {
 const isGiven = (value: string | undefined): value is string => value !== undefined && value !== '';
 
 /** Code: unauthenticated (not logged in there, or no longer). */
-export function sessionFor(url: string, env: NodeJS.ProcessEnv, now = Date.now()): SavedSession {
+export function sessionFor(url: string, env: NodeJS.ProcessEnv, now = systemClock.now()): SavedSession {
   const session = new SessionFile(env).find(url);
   if (session === undefined) throw new NexusError('unauthenticated', `you are not logged in; run: nexus login ${url}`);
   if (Date.parse(session.expires_at) > now) return session;

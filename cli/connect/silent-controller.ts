@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { outcome } from '../../shared/async/wait.js';
 import { CONTROLLER_LOG, DEFAULT_INSTANCE, LOCK_FILE } from '../../shared/config/instance.js';
 import type { Settings } from '../../shared/config/settings.js';
 import { NexusError } from '../../shared/errors.js';
@@ -52,14 +53,11 @@ const GREETING = Buffer.concat([
 
 /** Whether somebody says a word on the socket within seconds; undefined: nobody listens there. Never rejects. */
 export const answersNow = (socketPath: string): Promise<boolean | undefined> =>
-  new Promise((resolve) => {
+  outcome((settle) => {
     const socket = connect(socketPath, () => socket.write(GREETING));
-    const settle = (answer: boolean | undefined): void => {
-      socket.destroy();
-      resolve(answer);
-    };
     socket.setTimeout(FIRST_WORD_MS, () => settle(false));
     socket.once('data', () => settle(true));
     socket.once('end', () => settle(undefined));
     socket.once('error', () => settle(undefined));
+    return () => socket.destroy();
   });

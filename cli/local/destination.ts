@@ -8,7 +8,8 @@ import { constants, openSync, type Stats } from 'node:fs';
 import { chown, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { deferred } from '../../shared/async/wait.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { CALLER_VARIABLE } from '../connect/elevate.js';
 import { writeTo } from '../terminal/streams.js';
@@ -75,7 +76,7 @@ export class FileDestination implements AsyncDisposable {
       } catch (thrown) {
         if ((thrown as NodeJS.ErrnoException).code !== 'ENXIO') throw refused(thrown, path);
       }
-      await delay(READER_POLL_MS);
+      await systemClock.sleep(READER_POLL_MS);
     }
   }
 
@@ -127,15 +128,14 @@ function pipeSink(pipe: Socket, signal: AbortSignal): Sink {
   pipe.on('error', () => undefined);
   return {
     writeAll: (data) => writeTo(pipe, data, signal),
-    close: () =>
-      new Promise((resolve) => {
-        if (signal.aborted) pipe.destroy();
-        pipe.once('close', () => {
-          resolve();
-        });
-        if (pipe.closed) resolve();
-        pipe.end();
-      }),
+    close: async () => {
+      const closed = deferred();
+      pipe.once('close', () => closed.resolve());
+      if (signal.aborted) pipe.destroy();
+      if (pipe.closed) return;
+      pipe.end();
+      await closed.promise;
+    },
   };
 }
 

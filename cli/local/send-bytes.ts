@@ -1,6 +1,7 @@
 /** A local stream of bytes as a client stream of messages. */
 import type { ClientWritableStream, ServiceError } from '@grpc/grpc-js';
 import type { Readable } from 'node:stream';
+import { onAbort, once } from '../../shared/async/wait.js';
 import type { Controller } from '../connect/connection.js';
 
 /** Ends early when the controller refuses in the middle; `messages` come one for each piece of `source`, after `first`. */
@@ -19,19 +20,17 @@ export async function sendBytes<Request, Response>(
     source.destroy();
   };
   answer.then(onAnswer, onAnswer);
-  const cancel = (): void => {
+  using _gone = onAbort(signal, (reason) => {
     stream.cancel();
     // A pipe that nothing comes from would be waited for.
-    source.destroy(signal.reason as Error);
-  };
-  signal.addEventListener('abort', cancel, { once: true });
+    source.destroy(reason as Error);
+  });
   const send = async (): Promise<void> => {
     try {
       if (messages.first !== undefined) stream.write(messages.first);
       for await (const data of source as AsyncIterable<Buffer>) {
         if (answered.signal.aborted) break;
-        if (!stream.write(messages.of(data)))
-          await Promise.race([new Promise((resolve) => stream.once('drain', resolve)), answer.catch(() => undefined)]);
+        if (!stream.write(messages.of(data))) await once(stream, 'drain', answered.signal).catch(() => undefined);
       }
       stream.end();
     } catch (error) {
@@ -42,10 +41,6 @@ export async function sendBytes<Request, Response>(
       throw error;
     }
   };
-  try {
-    await send();
-    return await answer;
-  } finally {
-    signal.removeEventListener('abort', cancel);
-  }
+  await send();
+  return await answer;
 }

@@ -1,6 +1,7 @@
 /** Opens the input that a command sends: a local file, a pipe, or standard input. */
 import { fstatSync } from 'node:fs';
 import { PassThrough, Readable } from 'node:stream';
+import { onAbort } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 import { fileSource, piecesOf, streamSource, type ByteSource } from '../../shared/transfer/source.js';
@@ -64,18 +65,14 @@ function standardInput({ streams }: Context): Readable {
 
 /** An interrupt ends the stream, too: a read from a silent pipe would wait for ever. */
 function ofStream(stream: Readable, what: string, signal: AbortSignal, close: () => void): OpenSource {
-  const cancel = (): void => {
-    stream.destroy(signal.reason as Error);
-  };
   // A pending read receives the error; at any other time it must not end the process.
   stream.on('error', () => undefined);
-  signal.addEventListener('abort', cancel, { once: true });
-  if (signal.aborted) cancel();
+  const gone = onAbort(signal, (reason) => stream.destroy(reason as Error));
   return {
     bytes: named(streamSource(stream as AsyncIterable<Uint8Array>), what),
     size: 0,
     [Symbol.asyncDispose]: () => {
-      signal.removeEventListener('abort', cancel);
+      gone[Symbol.dispose]();
       close();
       return Promise.resolve();
     },

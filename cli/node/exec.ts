@@ -1,5 +1,6 @@
 /** `nexus node exec`: a command in a node, with the caller's own standard streams or terminal. */
-import { spawnSync } from 'node:child_process';
+import { outputNow } from '../../shared/exec.js';
+import { after, cancel } from '../../shared/async/timers.js';
 import { command } from '../runner/command.js';
 import type { Context } from '../runner/context.js';
 import type { Controller } from '../connect/connection.js';
@@ -72,10 +73,10 @@ async function attach(controller: Controller, context: Context, start: Start): P
   let reminder: NodeJS.Timeout | undefined;
   context.interrupts.takeOver((signal) => {
     say({ signal: signal.slice('SIG'.length) });
-    reminder = setTimeout(() => {
+    reminder = after(REMIND_AFTER_MS, () => {
       const end = start.tty ? '\r' : '';
       context.note(`nexus: the command got ${signal} and goes on; a second signal ends it${end}`);
-    }, REMIND_AFTER_MS);
+    });
   });
   const onResize = (): void => {
     say({ resize: terminalSize(context) });
@@ -97,7 +98,7 @@ async function attach(controller: Controller, context: Context, start: Start): P
       throw new NexusError('unavailable', 'the controller ended before the command did; see nexus status');
     return exitCode;
   } finally {
-    clearTimeout(reminder);
+    cancel(reminder);
     process.off('SIGWINCH', onResize);
     context.streams.stdin.pause();
     stream.end();
@@ -153,6 +154,5 @@ function plainTerminal(isWanted: boolean, takesKeys: boolean, { streams: { stdin
 
 /** Its answer; undefined where it does not work. */
 function stty(...args: readonly string[]): string | undefined {
-  const { status, stdout } = spawnSync('stty', args, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' });
-  return status === 0 ? stdout.trim() : undefined;
+  return outputNow('stty', args)?.trim();
 }

@@ -2,7 +2,7 @@
  * Fetches the rows of `nexus top` again and again in the background, so that keys work while an answer is awaited. If
  * the controller does not answer, the last figures remain; `ageMs` is their age.
  */
-import { setTimeout as delay } from 'node:timers/promises';
+import { systemClock } from '../../shared/async/clock.js';
 import { toNexusError, type NexusError } from '../../shared/errors.js';
 import type { Controller } from '../connect/connection.js';
 import type { TopRow } from './metrics-text.js';
@@ -14,7 +14,7 @@ export class LiveRows implements Disposable {
   /** Undefined until the first answer. */
   rows: readonly TopRow[] | undefined;
   /** Time of the last answer; initially that of the start. */
-  answeredAt = new Date();
+  answeredAt = new Date(systemClock.now());
   /** Any failure except a late answer; polling then stops. A connection that stays silent is given up as elsewhere. */
   failure: NexusError | undefined;
   readonly #end = new AbortController();
@@ -29,21 +29,21 @@ export class LiveRows implements Disposable {
 
   /** Time since the last answer, or since the start. */
   get ageMs(): number {
-    return Date.now() - this.answeredAt.getTime();
+    return systemClock.now() - this.answeredAt.getTime();
   }
 
   async #ask(): Promise<void> {
     while (!this.#end.signal.aborted && this.failure === undefined) {
       await this.#askOnce();
       this.onChange();
-      await delay(REFRESH_MS, undefined, { signal: this.#end.signal }).catch(() => undefined);
+      await systemClock.sleep(REFRESH_MS, this.#end.signal).catch(() => undefined);
     }
   }
 
   async #askOnce(): Promise<void> {
     try {
       this.rows = await rowsOf(this.controller);
-      this.answeredAt = new Date();
+      this.answeredAt = new Date(systemClock.now());
     } catch (thrown) {
       const error = toNexusError(thrown);
       if (error.code !== 'deadline_exceeded') this.failure = error;

@@ -1,4 +1,5 @@
 /** `nexus metrics` */
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { NodeMetrics } from '../../shared/gen/nexus/v1/metrics.js';
 import { parseDurationMs } from '../runner/arguments.js';
@@ -44,7 +45,7 @@ export const metrics = command({
       return 0;
     }
     if (input.since !== undefined) {
-      const since = new Date(Date.now() - parseDurationMs(input.since, 'since', HISTORY_MS)).toISOString();
+      const since = new Date(systemClock.now() - parseDurationMs(input.since, 'since', HISTORY_MS)).toISOString();
       const { metrics: found } = await controller.call(client, client.getNodeMetricsHistory, {
         node: input.node,
         since,

@@ -1,8 +1,9 @@
 /** Numbers for people. */
+import { systemClock } from '../../shared/async/clock.js';
 export { formatBytes } from '../../shared/format-bytes.js';
 
 /** How long ago, in the largest unit that fits: 5s, 12m, 3h, 9d. */
-export function formatAge(since: string, now = Date.now()): string {
+export function formatAge(since: string, now = systemClock.now()): string {
   const seconds = Math.max(0, Math.floor((now - Date.parse(since)) / 1000));
   if (seconds < 60) return `${seconds}s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}m`;

@@ -1,4 +1,5 @@
 /** A progress bar with rate and time left on standard error; nothing at all when that is not a terminal. */
+import { systemClock } from '../../shared/async/clock.js';
 import type { Output } from './streams.js';
 import { formatBytes } from './format.js';
 
@@ -14,9 +15,9 @@ const FRAMES_PER_SECOND = 8;
 export async function openProgress(title: string, totalBytes: number, output: Output): Promise<Progress> {
   if (output.isTTY !== true) return SILENT;
   const { SingleBar } = await import('./progress-bar.js');
-  const startedAt = Date.now();
+  const startedAt = systemClock.monotonic();
   const rate = (bytes: number): string =>
-    `${formatBytes(Math.round(bytes / Math.max(0.001, (Date.now() - startedAt) / 1000)))}/s`;
+    `${formatBytes(Math.round(bytes / Math.max(0.001, (systemClock.monotonic() - startedAt) / 1000)))}/s`;
   const whole = `${title} {bar} {percentage}% | {amount} of {whole} | {rate} | {eta_formatted} left`;
   const bar = new SingleBar({
     format: totalBytes > 0 ? whole : `${title} {amount} | {rate}`,

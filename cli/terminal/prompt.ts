@@ -3,6 +3,7 @@
  * machine can read. On a terminal they are not echoed; from a pipe each question takes the next line, so that a script
  * can answer a login step by step. Questions go to standard error: standard output is for results alone.
  */
+import { deferred, onAbort } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Streams } from './streams.js';
 
@@ -36,9 +37,7 @@ export class Prompt implements Disposable {
     this.#hasEnded = true;
     this.#take();
   };
-  readonly #onAbort = (): void => {
-    this.#fail(new NexusError('cancelled', 'interrupted'));
-  };
+  readonly #gone: Disposable;
 
   constructor(
     private readonly streams: Streams,
@@ -48,7 +47,7 @@ export class Prompt implements Disposable {
     streams.stdin.pause();
     streams.stdin.on('data', this.#onData);
     streams.stdin.once('end', this.#onEnd);
-    signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#gone = onAbort(signal, () => this.#fail(interrupted()));
   }
 
   /** `what` names the answer, e.g. `user name`. Codes: invalid_argument (no input, or too much), cancelled. */
@@ -76,23 +75,20 @@ export class Prompt implements Disposable {
     this.#setRaw(false);
     stdin.off('data', this.#onData);
     stdin.off('end', this.#onEnd);
-    this.signal.removeEventListener('abort', this.#onAbort);
+    this.#gone[Symbol.dispose]();
     stdin.pause();
   }
 
   #ask(what: string, isSecret: boolean): Promise<string> {
-    return new Promise((resolve, reject) => {
-      this.#waiting = { what, isSecret, resolve, reject };
-      if (this.signal.aborted) {
-        this.#onAbort();
-        return;
-      }
-      // Before the question appears: from then on the user may type, and nothing may be echoed.
-      this.#setRaw(isSecret);
-      if (this.streams.stdin.isTTY === true) this.streams.stderr.write(`${what}: `);
-      this.streams.stdin.resume();
-      this.#take();
-    });
+    if (this.signal.aborted) return Promise.reject(interrupted());
+    const { promise, resolve, reject } = deferred<string>();
+    this.#waiting = { what, isSecret, resolve, reject };
+    // Before the question appears: from then on the user may type, and nothing may be echoed.
+    this.#setRaw(isSecret);
+    if (this.streams.stdin.isTTY === true) this.streams.stderr.write(`${what}: `);
+    this.streams.stdin.resume();
+    this.#take();
+    return promise;
   }
 
   /** Takes bytes until the question is answered; what follows belongs to the next one. */
@@ -106,7 +102,7 @@ export class Prompt implements Disposable {
   #takeByte(byte: number): void {
     const isTyped = this.#waiting?.isSecret === true && this.streams.stdin.isTTY === true;
     if (LINE_ENDS.includes(byte)) this.#endLine(byte);
-    else if (isTyped && byte === CTRL_C) this.#fail(new NexusError('cancelled', 'interrupted'));
+    else if (isTyped && byte === CTRL_C) this.#fail(interrupted());
     else if (isTyped && byte === CTRL_D) this.#fail(new NexusError('cancelled', 'nothing was given'));
     else if (isTyped && byte === CTRL_U) this.#line = [];
     else if (isTyped && BACKSPACES.includes(byte)) this.#removeCharacter();
@@ -148,3 +144,5 @@ export class Prompt implements Disposable {
     if (this.streams.stdin.isTTY === true) this.streams.stdin.setRawMode?.(isRaw);
   }
 }
+
+const interrupted = (): NexusError => new NexusError('cancelled', 'interrupted');

@@ -2,6 +2,8 @@
  * The whole terminal, drawn anew again and again: its second buffer, so that what was on it comes back at the end,
  * whatever the end. Keys come one at a time; Ctrl-C arrives as a key while they do.
  */
+import { Bell } from '../../shared/async/bell.js';
+import { onAbort } from '../../shared/async/wait.js';
 import type { Streams } from './streams.js';
 import { beginningOf } from './text-width.js';
 import { visible } from './visible.js';
@@ -16,16 +18,13 @@ const USUAL_ROWS = 24;
 
 export class Screen implements Disposable {
   readonly #keys: string[] = [];
-  #wake = (): void => undefined;
+  readonly #bell = new Bell();
   #isClosed = false;
   readonly #onData = (data: Buffer): void => {
     this.#keys.push(...Array.from(data.toString('utf8')));
-    this.#wake();
+    this.#bell.ring();
   };
-  readonly #onAbort = (): void => {
-    this.#isClosed = true;
-    this.#wake();
-  };
+  readonly #gone: Disposable;
   /** Whatever ends the process must not leave the terminal as it is now. */
   readonly #onExit = (): void => {
     this[Symbol.dispose]();
@@ -40,7 +39,10 @@ export class Screen implements Disposable {
     if (stdin.isTTY === true) stdin.setRawMode?.(true);
     stdin.on('data', this.#onData);
     stdin.resume();
-    signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.#gone = onAbort(signal, () => {
+      this.#isClosed = true;
+      this.#bell.ring();
+    });
     process.once('exit', this.#onExit);
   }
 
@@ -63,21 +65,13 @@ export class Screen implements Disposable {
 
   /** The next key, or undefined when none came in time, `wake` was called, or the end has come. */
   async key(withinMs: number): Promise<string | undefined> {
-    if (this.#keys.length === 0 && !this.isClosed) {
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, withinMs);
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+    if (this.#keys.length === 0 && !this.isClosed) await this.#bell.wait({ ms: withinMs });
     return this.#keys.shift();
   }
 
   /** Ends the wait for a key: there is something new to draw. */
   wake(): void {
-    this.#wake();
+    this.#bell.ring();
   }
 
   [Symbol.dispose](): void {
@@ -85,7 +79,7 @@ export class Screen implements Disposable {
     stdin.off('data', this.#onData);
     stdin.pause();
     if (stdin.isTTY === true) stdin.setRawMode?.(false);
-    this.signal.removeEventListener('abort', this.#onAbort);
+    this.#gone[Symbol.dispose]();
     process.off('exit', this.#onExit);
     stdout.write(LEAVE);
   }

@@ -1,4 +1,5 @@
 /** The standard streams as the CLI sees them, so that tests can run commands without a process of their own. */
+import { outcome } from '../../shared/async/wait.js';
 import { systemError } from '../local/system-error.js';
 
 export interface Output {
@@ -21,15 +22,13 @@ export interface Streams {
  * read it has gone), and the signal's reason.
  */
 export const writeTo = (output: Output, data: Uint8Array | string, signal?: AbortSignal): Promise<void> =>
-  new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      reject(signal?.reason as Error);
-    };
-    signal?.addEventListener('abort', onAbort, { once: true });
-    output.write(data, (error) => {
-      signal?.removeEventListener('abort', onAbort);
-      if (error) reject(systemError(error, 'cannot write the output', 'send it somewhere else'));
-      else resolve();
-    });
-    if (signal?.aborted === true) onAbort();
-  });
+  outcome(
+    (resolve, reject) => {
+      output.write(data, (error) => {
+        if (error) reject(systemError(error, 'cannot write the output', 'send it somewhere else'));
+        else resolve();
+      });
+      return undefined;
+    },
+    { signal },
+  );

@@ -2,10 +2,11 @@
  * nats-server as an unprivileged child of the controller: started with a generated configuration, restarted when it
  * dies, and replaced when a killed controller left one behind.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type ChildProcess, startChild } from '../../shared/exec.js';
+import { endsWithin, once } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { plainText } from '../../shared/plain-text.js';
@@ -96,14 +97,11 @@ export class NatsServer {
 
   async #end(child: ChildProcess | undefined): Promise<void> {
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-      child.once('exit', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-      child.kill('SIGTERM');
-    });
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    if (await endsWithin(STOP_TIMEOUT_MS, ended)) return;
+    child.kill('SIGKILL');
+    await ended;
   }
 
   get #configFile(): string {
@@ -125,7 +123,7 @@ export class NatsServer {
     let child: ChildProcess;
     try {
       if (this.#stopping) return;
-      child = spawn('nats-server', ['-c', this.#configFile], {
+      child = startChild('nats-server', ['-c', this.#configFile], {
         // In a session of its own: Ctrl-C in a terminal must reach only the controller, which stops the server in
         // order.
         detached: true,

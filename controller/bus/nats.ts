@@ -11,6 +11,8 @@ import {
 } from '@nats-io/transport-node';
 import { decode } from '@nats-io/jwt';
 import { fromSeed, type KeyPair } from '@nats-io/nkeys';
+import { outcome } from '../../shared/async/wait.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { parseAgentSubject, subjectsOf } from '../../shared/bus/subjects.js';
 import { isErrorCode, NexusError } from '../../shared/errors.js';
 import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
@@ -173,9 +175,10 @@ export class NatsBus implements AgentBus {
 
   /** Rejects when the connection breaks: a reply in flight never arrives. */
   #orOutage<Result>(work: Promise<Result>): Promise<Result> {
-    return new Promise((resolve, reject) => {
+    return outcome((resolve, reject) => {
       this.#onOutage.add(reject);
-      work.then(resolve, reject).finally(() => this.#onOutage.delete(reject));
+      work.then(resolve, reject);
+      return () => this.#onOutage.delete(reject);
     });
   }
 
@@ -242,7 +245,7 @@ export class NatsBus implements AgentBus {
   }
 
   #isFlood(node: NodeId): boolean {
-    const now = performance.now();
+    const now = systemClock.monotonic();
     const seen = this.#received.get(node);
     if (seen === undefined || now - seen.since > PERIOD_SECONDS * 1000) {
       this.#received.set(node, { since: now, messages: 1 });

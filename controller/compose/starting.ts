@@ -2,6 +2,7 @@
  * A start of the controller: its settings, its log, and the stack that undoes what was started. Both a failed start and
  * an orderly end unwind it; only a failed start undoes what belongs to nodes that keep running.
  */
+import { onAbort, outcome } from '../../shared/async/wait.js';
 import type { Settings } from '../../shared/config/settings.js';
 import { toNexusError } from '../../shared/errors.js';
 import type { Logger, ProcessLog } from '../../shared/log.js';
@@ -42,16 +43,10 @@ export class Starting {
 
   /** Stops waiting when asked to end. Only for work that makes nothing on the host, since it is abandoned, not undone. */
   unlessAsked<T>(waiting: Promise<T>): Promise<T> {
-    const { asked } = this;
-    return new Promise((resolve, reject) => {
-      const onAsked = (): void => {
-        reject(toNexusError(asked.reason));
-      };
-      if (asked.aborted) onAsked();
-      asked.addEventListener('abort', onAsked, { once: true });
-      void waiting.then(resolve, reject).finally(() => {
-        asked.removeEventListener('abort', onAsked);
-      });
+    return outcome((resolve, reject) => {
+      waiting.then(resolve, reject);
+      const gone = onAbort(this.asked, (reason) => reject(toNexusError(reason)));
+      return () => gone[Symbol.dispose]();
     });
   }
 

@@ -6,6 +6,8 @@ import type {
   ServerUnaryCall,
   ServerWritableStream,
 } from '@grpc/grpc-js';
+import { onAbort, outcome } from '../../shared/async/wait.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { withRequestId, type Logger } from '../../shared/log.js';
 import { REQUEST_ID_METADATA, statusOf } from '../../shared/rpc/status.js';
@@ -39,9 +41,9 @@ export function admitted<Result>(
   const [given] = call.metadata.get(REQUEST_ID_METADATA);
   const requestId = typeof given === 'string' && REQUEST_ID.test(given) ? given : undefined;
   const run = (): void => {
-    const startedAt = performance.now();
+    const startedAt = systemClock.monotonic();
     const note = (code: string): void => {
-      edge.calls.note(call.getPath(), code, (performance.now() - startedAt) / 1000);
+      edge.calls.note(call.getPath(), code, (systemClock.monotonic() - startedAt) / 1000);
     };
     const working = (async () => await work(await edge.admit(call.getPath(), call.metadata)))();
     working.then(
@@ -123,17 +125,14 @@ interface Sink<Message> {
 export function sendOn<Message>(sink: Sink<Message>, message: Message, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.reject(toNexusError(signal.reason));
   if (sink.write(message)) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const onDrain = (): void => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    };
-    const onAbort = (): void => {
-      sink.removeListener('drain', onDrain);
-      reject(toNexusError(signal.reason));
-    };
+  return outcome((resolve, reject) => {
+    const onDrain = (): void => resolve();
     sink.once('drain', onDrain);
-    signal.addEventListener('abort', onAbort, { once: true });
+    const gone = onAbort(signal, (reason) => reject(toNexusError(reason)));
+    return () => {
+      gone[Symbol.dispose]();
+      sink.removeListener('drain', onDrain);
+    };
   });
 }
 

@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import {
@@ -18,6 +19,7 @@ import {
 } from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import { ReflectionService } from '@grpc/reflection';
+import { endsWithin, outcome } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 
@@ -80,14 +82,10 @@ export class SocketServer {
     // The socket exists between bind and chmod already: it must never be open to others.
     const before = process.umask(0o177);
     try {
-      await new Promise<void>((resolve, reject) => {
-        this.#server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => {
-          if (error === null) resolve();
-          else
-            reject(
-              new NexusError('failed_precondition', `cannot listen on ${path}: ${error.message}`, {}, { cause: error }),
-            );
-        });
+      const bind = promisify(this.#server.bindAsync.bind(this.#server));
+      await bind(`unix:${path}`, ServerCredentials.createInsecure()).catch((error: unknown) => {
+        const message = `cannot listen on ${path}: ${(error as Error).message}`;
+        throw new NexusError('failed_precondition', message, {}, { cause: error });
       });
     } finally {
       process.umask(before);
@@ -108,16 +106,8 @@ export class SocketServer {
   async #stop(): Promise<void> {
     this.setServing(false);
     for (const { stop } of this.services) stop?.();
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(() => {
-        this.#server.forceShutdown();
-        resolve();
-      }, DRAIN_TIMEOUT_MS);
-      this.#server.tryShutdown(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    const drained = promisify(this.#server.tryShutdown.bind(this.#server))();
+    if (!(await endsWithin(DRAIN_TIMEOUT_MS, drained))) this.#server.forceShutdown();
     await rm(this.place.path, { force: true });
   }
 }
@@ -185,19 +175,16 @@ const nameOf = (definition: ServiceDefinition): string => Object.values(definiti
 /** Whether a server accepts connections at the path. Code: failed_precondition if that can't be determined. */
 export function somebodyListens(path: string): Promise<boolean> {
   if (!existsSync(path)) return Promise.resolve(false);
-  return new Promise((resolve, reject) => {
+  return outcome((resolve, reject) => {
     const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
+    socket.once('connect', () => resolve(true));
     socket.once('error', (error: NodeJS.ErrnoException) => {
-      socket.destroy();
       if (error.code === 'ECONNREFUSED' || error.code === 'ENOENT' || error.code === 'ENOTSOCK') resolve(false);
       else
         reject(
           new NexusError('failed_precondition', `${path} cannot be examined: ${error.message}`, {}, { cause: error }),
         );
     });
+    return () => socket.destroy();
   });
 }

@@ -1,4 +1,5 @@
 /** Reads events from a position on, and follows new ones as long as the reader keeps up. */
+import { Bell } from '../../shared/async/bell.js';
 import { NexusError } from '../../shared/errors.js';
 import type { EventRecord } from '../store/port/store.js';
 import type { EventLog } from './log.js';
@@ -30,17 +31,13 @@ export async function readEvents(
 ): Promise<void> {
   const waiting: EventRecord[] = [];
   let isTooSlow = false;
-  let wake = (): void => undefined;
+  const news = new Bell();
   const stop = log.listen((event) => {
     if (!mayBeSeen(event, reader)) return;
     if (waiting.length < MAX_WAITING) waiting.push(event);
     else isTooSlow = true;
-    wake();
+    news.ring();
   });
-  const onAbort = (): void => {
-    wake();
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
   const hasFallenBehind = (): boolean => isTooSlow;
   try {
     const past = await log.past(afterId);
@@ -50,17 +47,13 @@ export async function readEvents(
     while (follow && !signal.aborted) {
       if (hasFallenBehind()) throw tooSlow(last);
       const event = waiting.shift();
-      if (event === undefined) {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      } else if (event.id > last) {
+      if (event === undefined) await news.wait({ signal });
+      else if (event.id > last) {
         last = event.id;
         await send(event);
       }
     }
   } finally {
-    signal.removeEventListener('abort', onAbort);
     stop();
   }
 }

@@ -1,11 +1,12 @@
 /** Looks at a gateway from outside, as its clients would. */
 import { get as getHttp } from 'node:http';
 import { get as getHttps } from 'node:https';
+import { outcome } from '../../shared/async/wait.js';
 
 /** Whether the gateway at this address answers: one that hangs still takes connections. Never fails. */
 export function isHealthy(url: string, timeoutMs: number): Promise<boolean> {
   const get = url.startsWith('https:') ? getHttps : getHttp;
-  return new Promise((resolve) => {
+  return outcome((resolve) => {
     // Its certificate is for its clients: here it is known by its process.
     const options = { rejectUnauthorized: false, agent: false, signal: AbortSignal.timeout(timeoutMs) };
     get(`${url}/healthz`, options, (response) => {
@@ -14,5 +15,6 @@ export function isHealthy(url: string, timeoutMs: number): Promise<boolean> {
     }).on('error', () => {
       resolve(false);
     });
+    return undefined;
   });
 }

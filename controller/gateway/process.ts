@@ -4,11 +4,12 @@
  * gateway of another build or with other settings is replaced. If it can't run, the status says so, and nothing else
  * stops.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
+import { type ChildProcess, startChild } from '../../shared/exec.js';
+import { once, outcome } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { GATEWAY_LOG } from '../../shared/config/instance.js';
 import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
@@ -172,7 +173,7 @@ export class GatewayProcess {
     await mkdir(this.#folder, { recursive: true, mode: 0o700 });
     const output = await this.#log.openForNext();
     // Detached, in its own session: it survives the end of the controller's terminal, or a kill of the controller.
-    const child = spawn(process.execPath, [...NODE_FLAGS, program, ...this.#arguments()], {
+    const child = startChild(process.execPath, [...NODE_FLAGS, program, ...this.#arguments()], {
       cwd: '/',
       detached: true,
       stdio: ['ignore', output.fd, output.fd],
@@ -180,7 +181,7 @@ export class GatewayProcess {
     });
     this.#exit = exitOf(child);
     child.once('exit', this.onEnd);
-    await started(child).finally(() => output.close());
+    await once(child, 'spawn').finally(() => output.close());
     child.unref();
     this.#startedAt = clock.monotonic();
     this.#isReady = false;
@@ -297,14 +298,9 @@ export const endedGateway = (exit: string, log: string): string => `it ended (${
 const hostAndPort = (host: string, port: number): string => `${isIPv6(host) ? `[${host}]` : host}:${port}`;
 
 const exitOf = (child: ChildProcess): Promise<string> =>
-  new Promise((resolve) => {
+  outcome((resolve) => {
     child.once('exit', (code, signal) => {
       resolve(signal === null ? `exit code ${code ?? 0}` : `signal ${signal}`);
     });
-  });
-
-const started = (child: ChildProcess): Promise<void> =>
-  new Promise((resolve, reject) => {
-    child.once('spawn', resolve);
-    child.once('error', reject);
+    return undefined;
   });

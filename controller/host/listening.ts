@@ -2,18 +2,17 @@
 import { once } from 'node:events';
 import { rename } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
+import { outcome } from '../../shared/async/wait.js';
 
 /** Whether a server accepts connections there. Never fails: an unreachable address counts as not served. */
 export function isListening(host: string, port: number, timeoutMs: number): Promise<boolean> {
-  return new Promise((resolve) => {
+  return outcome((resolve) => {
     const socket = createConnection({ host, port, timeout: timeoutMs });
-    const done = (isOpen: boolean) => () => {
-      socket.destroy();
-      resolve(isOpen);
-    };
+    const done = (isOpen: boolean) => () => resolve(isOpen);
     socket.once('connect', done(true));
     socket.once('error', done(false));
     socket.once('timeout', done(false));
+    return () => socket.destroy();
   });
 }
 

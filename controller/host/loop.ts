@@ -1,4 +1,5 @@
 /** The daemon's periodic work: named, one run at a time, never silently dead. */
+import { Bell } from '../../shared/async/bell.js';
 import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 
@@ -18,19 +19,9 @@ export function createLoop(
   deps: { readonly clock: Clock; readonly log: Logger },
 ): Loop {
   const ended = new AbortController();
-  let kicks = 0;
-  let wake = (): void => undefined;
-  // Functions, because their answers change while the loop waits.
+  const kicked = new Bell();
+  // A function, because its answer changes while the loop waits.
   const isEnded = (): boolean => ended.signal.aborted;
-  const kicksSoFar = (): number => kicks;
-  const pause = (): Promise<void> =>
-    new Promise((resolve) => {
-      const timer = setTimeout(resolve, periodMs);
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   const runOnce = async (): Promise<void> => {
     try {
       await work(ended.signal);
@@ -41,9 +32,9 @@ export function createLoop(
   };
   const runUntilEnded = async (): Promise<void> => {
     while (!isEnded()) {
-      const kicksBefore = kicksSoFar();
+      kicked.clear();
       await runOnce();
-      if (kicksSoFar() === kicksBefore && !isEnded()) await pause();
+      await kicked.wait({ ms: periodMs, signal: ended.signal });
     }
   };
   let finished = Promise.resolve();
@@ -52,12 +43,10 @@ export function createLoop(
       finished = runUntilEnded();
     },
     kick: () => {
-      kicks += 1;
-      wake();
+      kicked.ring();
     },
     stop: async () => {
       ended.abort();
-      wake();
       await finished;
     },
   };

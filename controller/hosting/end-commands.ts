@@ -2,6 +2,7 @@
  * Ends commands, each in a group of its own: asks every process of a group, including those that appear meanwhile, and
  * kills those left when the time is up. Stopped processes are continued, or the signal would not reach them.
  */
+import { systemClock } from '../../shared/async/clock.js';
 interface Groups {
   /** Current groups, including empty ones. */
   list(): Promise<readonly string[]>;
@@ -26,7 +27,7 @@ const KILL_TIMEOUT_MS = 5000;
 export async function endGroups(groups: Groups, graceMs: number): Promise<readonly string[]> {
   const found = new Map<string, string>();
   const asked = new Set<number>();
-  const startedAt = performance.now();
+  const startedAt = systemClock.monotonic();
   for (;;) {
     const left: number[] = [];
     for (const group of await groups.list()) {
@@ -34,14 +35,14 @@ export async function endGroups(groups: Groups, graceMs: number): Promise<readon
       if (pids.length > 0 && !found.has(group)) found.set(group, await groups.describe(group));
       left.push(...pids);
     }
-    const elapsedMs = performance.now() - startedAt;
+    const elapsedMs = systemClock.monotonic() - startedAt;
     if (left.length === 0 || elapsedMs > graceMs + KILL_TIMEOUT_MS) return [...found.values()];
     for (const pid of left) {
       if (elapsedMs >= graceMs) send(pid, 'SIGKILL');
       else if (!asked.has(pid)) for (const signal of ['SIGTERM', 'SIGCONT'] as const) send(pid, signal);
       asked.add(pid);
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    await systemClock.sleep(POLL_MS);
   }
 }
 

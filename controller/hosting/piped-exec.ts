@@ -2,9 +2,10 @@
  * A child process over pipes as an ExecHandle, with back-pressure both ways. The handle ends with the process:
  * processes that it left running may hold the pipes forever, and only data already in the pipes still is its output.
  */
-import type { ChildProcess } from 'node:child_process';
 import { setImmediate } from 'node:timers/promises';
-import { exitCodeOf } from '../../shared/exec.js';
+import { Bell } from '../../shared/async/bell.js';
+import { deferred, outcome } from '../../shared/async/wait.js';
+import { type ChildProcess, exitCodeOf } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
 import type { ExecHandle } from './runtime.js';
 import type { StartFailure } from './start-failure.js';
@@ -40,7 +41,7 @@ export function pipedHandle(
 }
 
 function endOf(child: ChildProcess, output: PipedOutput): Promise<number> {
-  return new Promise((resolve) => {
+  return outcome((resolve) => {
     child.once('error', () => {
       resolve(127);
     });
@@ -53,6 +54,7 @@ function endOf(child: ChildProcess, output: PipedOutput): Promise<number> {
         resolve(exitCodeOf(code, signal));
       });
     });
+    return undefined;
   });
 }
 
@@ -62,14 +64,13 @@ class PipedOutput {
   #bytes = 0;
   /** Pieces that the listener has not taken yet; the pipes they came from are paused. */
   #pending = 0;
-  #onTaken = (): void => undefined;
-  #listen: (listener: OutputListener) => void = () => undefined;
-  readonly #listened = new Promise<OutputListener>((resolve) => (this.#listen = resolve));
+  readonly #taken = new Bell();
+  readonly #listened = deferred<OutputListener>();
 
   constructor(private readonly child: ChildProcess) {}
 
   pipeTo(listener: OutputListener): void {
-    this.#listen(listener);
+    this.#listened.resolve(listener);
     for (const name of ['stdout', 'stderr'] as const) {
       const stream = this.child[name];
       stream?.on('data', (data: Buffer) => {
@@ -80,7 +81,7 @@ class PipedOutput {
         const resume = (): void => {
           this.#pending -= 1;
           stream.resume();
-          this.#onTaken();
+          this.#taken.ring();
         };
         listener(name, data).then(resume, resume);
       });
@@ -89,7 +90,7 @@ class PipedOutput {
 
   /** Writes to standard error, after all output of the command. */
   async say(text: string): Promise<void> {
-    const listener = await this.#listened;
+    const listener = await this.#listened.promise;
     // The reader may be gone already.
     await listener('stderr', Buffer.from(text)).catch(() => undefined);
   }
@@ -99,10 +100,10 @@ class PipedOutput {
    * other processes keep writing.
    */
   async drained(): Promise<void> {
-    await this.#listened;
+    await this.#listened.promise;
     const before = this.#bytes;
     for (let seen = -1; seen !== this.#bytes;) {
-      while (this.#pending > 0) await new Promise<void>((resolve) => (this.#onTaken = resolve));
+      while (this.#pending > 0) await this.#taken.wait();
       if (this.#bytes - before > MOST_BYTES_AFTER_END) return;
       seen = this.#bytes;
       await setImmediate();
@@ -112,14 +113,9 @@ class PipedOutput {
 }
 
 function writeTo(child: ChildProcess, data: Uint8Array): Promise<void> {
-  return new Promise((resolve) => {
-    const { stdin } = child;
-    if (stdin === null || !stdin.writable) {
-      resolve();
-      return;
-    }
-    stdin.write(data, () => {
-      resolve();
-    });
-  });
+  const { stdin } = child;
+  if (stdin === null || !stdin.writable) return Promise.resolve();
+  const written = deferred();
+  stdin.write(data, () => written.resolve());
+  return written.promise;
 }

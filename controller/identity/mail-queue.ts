@@ -6,6 +6,9 @@
  * slow delivery frees its place and goes on beside the others; if too many do, one of the domain with the most of them
  * is aborted. So a mail never waits for others for longer than a few times `SLOW_AFTER_MS`.
  */
+import { after } from '../../shared/async/timers.js';
+import { endsWithin } from '../../shared/async/wait.js';
+import { Bell } from '../../shared/async/bell.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
@@ -59,7 +62,7 @@ export class MailQueue {
   readonly #lanes = new Map<string, Waiting[]>();
   /** In order of their start. */
   readonly #running = new Set<Delivery>();
-  readonly #idleListeners: (() => void)[] = [];
+  readonly #idle = new Bell();
   readonly statistics: MailStatistics;
   #placesTaken = 0;
   #isScheduled = false;
@@ -98,18 +101,16 @@ export class MailQueue {
 
   /** Resolves when no mail waits or is being sent. */
   async idle(): Promise<void> {
-    if (this.length > 0) await new Promise<void>((resolve) => this.#idleListeners.push(resolve));
+    while (this.length > 0) await this.#idle.wait();
   }
 
   /** Sends waiting mail for up to `DRAIN_TIMEOUT_MS`; drops the rest, with a line in the log. */
   async close(): Promise<void> {
-    const timer = setTimeout(() => {
-      this.#isStopping = true;
-      for (const { cancel } of this.#running) cancel.abort(stopping());
-      this.#startNext();
-    }, DRAIN_TIMEOUT_MS);
+    if (await endsWithin(DRAIN_TIMEOUT_MS, this.idle())) return;
+    this.#isStopping = true;
+    for (const { cancel } of this.#running) cancel.abort(stopping());
+    this.#startNext();
     await this.idle();
-    clearTimeout(timer);
   }
 
   #post(mail: Mail): void {
@@ -139,8 +140,7 @@ export class MailQueue {
       else if (this.deps.clock.monotonic() - next.since > MAX_AGE_MS) this.#ended(undefined, tooOld());
       else void this.#deliver(next.mail);
     }
-    if (this.length > 0) return;
-    for (const listener of this.#idleListeners.splice(0)) listener();
+    if (this.length === 0) this.#idle.ring();
   }
 
   #fastRunning(): number {
@@ -166,22 +166,18 @@ export class MailQueue {
   async #deliver(mail: Mail): Promise<void> {
     const delivery: Delivery = { domain: domainOf(mail.to), to: mail.to, cancel: new AbortController(), isSlow: false };
     this.#running.add(delivery);
-    const slow = setTimeout(() => {
+    using _slow = after(SLOW_AFTER_MS, () => {
       delivery.isSlow = true;
       this.#boundSlow();
       this.#startNext();
-    }, SLOW_AFTER_MS);
-    const deadline = setTimeout(() => {
-      delivery.cancel.abort();
-    }, SEND_TIMEOUT_MS);
+    });
+    using _deadline = after(SEND_TIMEOUT_MS, () => delivery.cancel.abort());
     let failure: NexusError | undefined;
     try {
       await this.deps.mailer.send(mail, delivery.cancel.signal);
     } catch (error) {
       failure = toNexusError(error);
     }
-    clearTimeout(slow);
-    clearTimeout(deadline);
     this.#ended(delivery, failure);
     this.#startNext();
   }

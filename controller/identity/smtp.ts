@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { createTransport } from 'nodemailer';
+import { onAbort } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Mail, Mailer } from './port.js';
 
@@ -57,17 +58,13 @@ export class SmtpMailer implements Mailer {
     // Our own socket, so that a connection that a mail server leaves open can be ended in the middle of a step.
     const socket = new Socket();
     const transport = this.#transport(socket);
-    const abort = (): void => {
-      socket.destroy(new Error('given up'));
-    };
-    signal.addEventListener('abort', abort, { once: true });
+    using _gone = onAbort(signal, () => socket.destroy(new Error('given up')));
     try {
       signal.throwIfAborted();
       await transport.sendMail({ from: this.options.from, to: { name: '', address: mail.to }, ...content(mail) });
     } catch (error) {
       throw translate(error, this.destination);
     } finally {
-      signal.removeEventListener('abort', abort);
       transport.close();
     }
   }

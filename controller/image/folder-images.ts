@@ -8,6 +8,7 @@ import { lstat, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'no
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
@@ -155,7 +156,7 @@ export class FolderImages implements ImageStore {
     const record: ImageRecord = {
       name,
       sizeBytes: await sizeOf(rootfs),
-      createdAt: Date.now(),
+      createdAt: systemClock.now(),
       os: await osName(rootfs),
       leftOut,
     };

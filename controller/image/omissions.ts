@@ -3,8 +3,9 @@
  * below /dev are the runtime's; extended attributes, capabilities and access lists of files mean nothing in a node,
  * which has no way to gain a right.
  */
-import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { startChild } from '../../shared/exec.js';
+import { once, outcome } from '../../shared/async/wait.js';
 
 /** Mode with a mark for attributes, owner, size, date, time, name; this quoting leaves no line end in names. */
 const LINE = /^([a-zA-Z-])\S{9}([*+.]?)\s+\S+\s+\S+\s+\S+\s+\S+\s+(.*)$/;
@@ -19,14 +20,15 @@ export class OmissionListing {
   /** `decoder`: arguments for tar to decompress. */
   constructor(decoder: readonly string[], signal: AbortSignal) {
     const args = ['--list', '--verbose', '--numeric-owner', '--quoting-style=escape', '--xattrs', '--acls', ...decoder];
-    const child = spawn('tar', args, { stdio: ['pipe', 'pipe', 'ignore'], signal });
+    const child = startChild('tar', args, { stdio: ['pipe', 'pipe', 'ignore'], signal });
     // It may end before its input does; a broken archive is reported by the tar that unpacks it.
     child.stdin.on('error', () => undefined);
     child.once('error', () => undefined);
     this.#write = (data) =>
-      new Promise((resolve) => {
+      outcome((resolve) => {
         if (!child.stdin.writable) resolve();
         else child.stdin.write(data, () => resolve());
+        return undefined;
       });
     this.#end = () => child.stdin.end();
     const counts = new Map<string, number>();
@@ -35,9 +37,7 @@ export class OmissionListing {
       const what = omissionOf(line);
       if (what !== undefined) counts.set(what, (counts.get(what) ?? 0) + 1);
     });
-    this.leftOut = new Promise((resolve) => {
-      lines.once('close', () => resolve([...counts].map(([what, count]) => `${what}: ${count}`).join(', ')));
-    });
+    this.leftOut = once(lines, 'close').then(() => [...counts].map(([what, count]) => `${what}: ${count}`).join(', '));
   }
 
   /** Passes on the bytes of `source`, and lists them on the way. */

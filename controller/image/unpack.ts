@@ -1,10 +1,9 @@
 /** Unpacks an image's archive with the host's tar, which is told what may not be in an image. */
-import { spawn } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { NexusError } from '../../shared/errors.js';
-import { exitCodeOf, notStarted } from '../../shared/exec.js';
+import { exitOf, notStarted, startChild } from '../../shared/exec.js';
 import { toolFailure } from '../../shared/tool-failure.js';
 import { OmissionListing } from './omissions.js';
 
@@ -28,7 +27,7 @@ export async function unpack(tar: Readable, into: string, signal: AbortSignal): 
     ...program,
   ];
   // Without CAP_MKNOD tar cannot make a device, wherever in the archive one hides.
-  const child = spawn('setpriv', ['--bounding-set=-mknod', '--inh-caps=-all', 'tar', ...args], {
+  const child = startChild('setpriv', ['--bounding-set=-mknod', '--inh-caps=-all', 'tar', ...args], {
     stdio: ['pipe', 'ignore', 'pipe'],
     timeout: UNPACK_TIMEOUT_MS,
     signal,
@@ -37,13 +36,8 @@ export async function unpack(tar: Readable, into: string, signal: AbortSignal): 
   child.stderr.on('data', (data: Buffer) => {
     if (said.length < 4096) said += data.toString('utf8');
   });
-  const ended = new Promise<number>((resolve, reject) => {
-    child.once('error', (error: NodeJS.ErrnoException) => {
-      reject(signal.aborted ? error : notStarted('setpriv', error));
-    });
-    child.once('close', (code, name) => {
-      resolve(exitCodeOf(code, name));
-    });
+  const ended = exitOf(child).catch((error: unknown) => {
+    throw signal.aborted ? error : notStarted('setpriv', error as NodeJS.ErrnoException);
   });
   const listing = new OmissionListing(program, signal);
   const listed = (source: AsyncIterable<string | Buffer>): AsyncGenerator<string | Buffer> => listing.listen(source);

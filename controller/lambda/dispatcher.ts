@@ -2,6 +2,7 @@
  * Assigns invocations to nodes, first come, first served among those that can start now: a user at the limit, or a call
  * that waits for one node, delays nobody else. The queue and each wait are bounded.
  */
+import { onAbort, outcome } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -88,32 +89,27 @@ export class Dispatcher {
   }
 
   #wait(request: PlaceRequest, signal: AbortSignal): Promise<Place> {
-    return new Promise((resolve, reject) => {
-      const settled = new AbortController();
-      const settle = (done: () => void): void => {
-        settled.abort();
-        signal.removeEventListener('abort', onAbort);
-        done();
-      };
-      const waiting: Waiting = {
-        request,
-        resolve: (place) => settle(() => resolve(place)),
-        reject: (error) => settle(() => reject(error)),
-      };
-      const onAbort = (): void => {
-        this.#forget(waiting);
-        waiting.reject(new NexusError('cancelled', 'the caller went away'));
-      };
-      signal.addEventListener('abort', onAbort, { once: true });
+    return outcome((resolve, reject) => {
+      const waiting: Waiting = { request, resolve, reject };
       this.#waiting.push(waiting);
+      // At once, and not when the wait is over: a place must not be given to a caller that has gone.
+      const fail = (error: NexusError): void => {
+        this.#forget(waiting);
+        reject(error);
+      };
+      const gone = onAbort(signal, () => fail(new NexusError('cancelled', 'the caller went away')));
+      const settled = new AbortController();
       const { clock, queueTimeoutMs } = this.options;
       clock.sleep(queueTimeoutMs, settled.signal).then(
         () => {
-          this.#forget(waiting);
-          waiting.reject(busy(`no place was free within ${queueTimeoutMs / 1000} s${this.#whyFull(request)}`));
+          fail(busy(`no place was free within ${queueTimeoutMs / 1000} s${this.#whyFull(request)}`));
         },
         () => undefined,
       );
+      return () => {
+        settled.abort();
+        gone[Symbol.dispose]();
+      };
     });
   }
 

@@ -3,6 +3,7 @@
  * counts; output after it is not passed on. The result is kept until the end of the sandbox, when it is known to be
  * whole.
  */
+import { onAbort } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { handedBack } from './event-text.js';
 import { MAX_RESULT_BYTES } from './limits.js';
@@ -42,9 +43,7 @@ export class Watchdog {
   #result = Buffer.alloc(0);
   #resultBytes = 0;
   readonly #over = new AbortController();
-  readonly #onAbort = (): void => {
-    this.#end('cancelled');
-  };
+  #gone: Disposable | undefined;
 
   constructor(
     private readonly sandbox: Sandbox,
@@ -55,8 +54,7 @@ export class Watchdog {
 
   /** Starts the timeout, and reacts to the caller's signal from now on. */
   arm(clock: Clock): void {
-    this.signal.addEventListener('abort', this.#onAbort, { once: true });
-    if (this.signal.aborted) this.#onAbort();
+    this.#gone = onAbort(this.signal, () => this.#end('cancelled'));
     clock.sleep(this.limits.timeoutMs, this.#over.signal).then(
       () => {
         this.#end('timeout');
@@ -80,7 +78,7 @@ export class Watchdog {
   async verdict(): Promise<Verdict> {
     const end = await this.sandbox.ended;
     this.#over.abort();
-    this.signal.removeEventListener('abort', this.#onAbort);
+    this.#gone?.[Symbol.dispose]();
     const reason = this.#reason ?? (end.outOfMemory === 'limit' ? 'out_of_memory' : 'exit');
     const interruption = this.#reason === undefined ? this.#interruptionOf(end) : undefined;
     const exitCode = EXIT_CODES[reason] ?? end.exitCode;

@@ -2,11 +2,11 @@
  * Runs one small process per log: log-writer.c, which opens the files and drops its privileges. It takes 60 KiB of
  * memory, so that each of a hundred nodes can have one. Its input is one of a pair of sockets.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { constants } from 'node:fs';
 import { access, readFile, writeFile } from 'node:fs/promises';
 import type { Socket } from 'node:net';
-import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
+import { type ChildProcess, startChild } from '../../shared/exec.js';
+import { deferred, outcome, until } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import type { UserIds } from '../../shared/host/service-user.js';
 import { KIB, MIB } from '../../shared/limits.js';
@@ -51,7 +51,7 @@ export class WriterProcesses implements LogWriters {
     await this.settle(place, true);
     // The record marks the log as having a writer from now on.
     await writeFile(place.record, '', { mode: 0o600 });
-    const child = spawn(this.options.program, this.#arguments(place.path), {
+    const child = startChild(this.options.program, this.#arguments(place.path), {
       // In a session of its own, so that the end of the controller or its terminal does not end it.
       detached: true,
       cwd: '/',
@@ -66,7 +66,7 @@ export class WriterProcesses implements LogWriters {
       const identity = identify(child.pid ?? 0);
       if (identity === undefined) throw new NexusError('internal', 'the log writer ended at once');
       await writeFile(place.record, JSON.stringify(identity), { mode: 0o600 });
-      if (first !== '') await new Promise((resolve) => input.write(first, resolve));
+      if (first !== '') await written(input, first);
       child.unref();
       return { output: input, close: () => input.destroy() };
     } catch (error) {
@@ -97,10 +97,11 @@ export class WriterProcesses implements LogWriters {
 /** The writer closes its standard error once it has opened its files. */
 async function untilReady(child: ChildProcess): Promise<void> {
   let said = '';
-  await new Promise<void>((resolve, reject) => {
+  child.stderr?.on('data', (data: Buffer) => (said += data.toString('utf8')));
+  await outcome((resolve, reject) => {
     child.once('error', reject);
-    child.stderr?.on('data', (data: Buffer) => (said += data.toString('utf8')));
     child.stderr?.once('close', resolve);
+    return undefined;
   }).catch((error: unknown) => {
     throw new NexusError(
       'internal',
@@ -113,13 +114,15 @@ async function untilReady(child: ChildProcess): Promise<void> {
 }
 
 async function hasEnded(identity: ProcessIdentity): Promise<boolean> {
-  const deadline = performance.now() + SETTLE_TIMEOUT_MS;
-  while (isAlive(identity)) {
-    if (performance.now() > deadline) return false;
-    await setTimeoutAsync(POLL_MS);
-  }
-  return true;
+  return await until(() => !isAlive(identity), { everyMs: POLL_MS, withinMs: SETTLE_TIMEOUT_MS });
 }
 
 const recorded = async (record: string): Promise<ProcessIdentity | undefined> =>
   identityIn(await readFile(record, 'utf8').catch(() => ''));
+
+/** An error shows in the writer's exit. */
+function written(input: Socket, text: string): Promise<void> {
+  const { promise, resolve } = deferred();
+  input.write(text, () => resolve());
+  return promise;
+}

@@ -1,6 +1,7 @@
 /**
  * Streams new figures to a watcher: of all nodes until the watcher leaves, or of one node until it has none any more.
  */
+import { Bell } from '../../shared/async/bell.js';
 import type { NodeContext } from '../node/context.js';
 import { noNodeCalled } from '../node/registry.js';
 import type { NodeStatus } from '../node/state.js';
@@ -31,33 +32,25 @@ export async function watchFigures(
 ): Promise<void> {
   const wanted = reference === '' ? undefined : registry.resolve(reference).id;
   const waiting: (readonly [NodeRecord, Sample])[] = [];
-  let wake = (): void => undefined;
+  const news = new Bell();
   const stopHearing = metrics.listen((id, sample) => {
     const node = registry.get(id);
     if (node === undefined || (wanted !== undefined && id !== wanted)) return;
     waiting.push([node, sample]);
     if (waiting.length > MAX_WAITING) waiting.shift();
-    wake();
+    news.ring();
   });
   const stopListening = events.listen(({ type }) => {
-    if (type.startsWith('node.')) wake();
+    if (type.startsWith('node.')) news.ring();
   });
-  const onAbort = (): void => {
-    wake();
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
   try {
     while (!signal.aborted) {
       if (wanted !== undefined) assertWatchable(registry.get(wanted) ?? missing(reference));
       const next = waiting.shift();
       if (next !== undefined) await send(...next);
-      else
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
+      else await news.wait({ signal });
     }
   } finally {
-    signal.removeEventListener('abort', onAbort);
     stopListening();
     stopHearing();
   }

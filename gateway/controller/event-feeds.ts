@@ -3,6 +3,7 @@
  * one, as the controller decides what each may see. While the controller is away a feed waits, then resumes where it
  * was.
  */
+import { systemClock } from '../../shared/async/clock.js';
 import { toNexusError } from '../../shared/errors.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
 import type { Controller, Session } from './controller.js';
@@ -119,7 +120,7 @@ class Feed {
       const speaker = [...this.#members].at(-1);
       if (speaker === undefined) break;
       await this.#follow(speaker);
-      if (isOpen()) await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+      if (isOpen()) await systemClock.sleep(RETRY_MS);
     }
   }
 

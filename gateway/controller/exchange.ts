@@ -4,6 +4,8 @@
  * unknown.
  */
 import type { ClientDuplexStream, MethodDefinition } from '@grpc/grpc-js';
+import { after, cancel } from '../../shared/async/timers.js';
+import { onAbort, outcome } from '../../shared/async/wait.js';
 import { isErrorCode, NexusError, type ErrorDetails } from '../../shared/errors.js';
 import type {
   ExchangedCall,
@@ -101,26 +103,20 @@ class Line {
       return Promise.reject(error);
     }
     const id = this.#nextId();
-    return new Promise((resolve, reject) => {
+    return outcome((resolve, reject) => {
       const giveUp = (error: NexusError): void => {
         this.#outgoing.add(id, CANCEL_BYTES);
         // The id stays in use until its reply has come.
         done({ resolve: () => undefined, reject: () => undefined });
         reject(error);
       };
-      const onAbort = (): void => {
-        giveUp(clientGone());
-      };
-      const timer = setTimeout(() => {
+      const timer = after(deadlineMs, () => {
         giveUp(new NexusError('deadline_exceeded', `the controller did not answer within ${deadlineMs} ms; try again`));
-      }, deadlineMs);
-      const done = (after?: Pending): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-        if (after === undefined) this.#pending.delete(id);
-        else this.#pending.set(id, after);
+      });
+      const done = (left?: Pending): void => {
+        if (left === undefined) this.#pending.delete(id);
+        else this.#pending.set(id, left);
       };
-      signal?.addEventListener('abort', onAbort, { once: true });
       this.#pending.set(id, {
         resolve: (response) => {
           done();
@@ -135,6 +131,11 @@ class Line {
         { id, method, request, token, clientAddress, requestId },
         request.length + token.length + CALL_BYTES,
       );
+      const gone = onAbort(signal, () => giveUp(clientGone()));
+      return () => {
+        cancel(timer);
+        gone[Symbol.dispose]();
+      };
     });
   }
 

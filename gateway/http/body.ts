@@ -3,6 +3,8 @@
  * client lets us wait counts against it: it may pause no longer than `stallMs`, and a trickle is no upload.
  */
 import type { IncomingMessage } from 'node:http';
+import { within } from '../../shared/async/wait.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { KIB } from '../../shared/limits.js';
 import { tooLarge, tooSlow } from './http-error.js';
@@ -26,9 +28,14 @@ export async function* incomingBytes(request: IncomingMessage, limits: BodyLimit
   let size = 0;
   let waitedMs = 0;
   for (;;) {
-    const before = performance.now();
-    const next = await within(stallMs, iterator.next());
-    waitedMs += performance.now() - before;
+    const before = systemClock.monotonic();
+    const next = await within(
+      stallMs,
+      undefined,
+      () => nextOf(iterator),
+      () => tooSlow('the body'),
+    );
+    waitedMs += systemClock.monotonic() - before;
     if (next.done === true) return;
     size += next.value.length;
     if (size > most) throw tooLarge('body', most);
@@ -37,20 +44,7 @@ export async function* incomingBytes(request: IncomingMessage, limits: BodyLimit
   }
 }
 
-function within<Result>(ms: number, work: Promise<Result>): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      reject(tooSlow('the body'));
-    }, ms);
-    work.then(
-      (result) => {
-        clearTimeout(timer);
-        resolve(result);
-      },
-      (error: unknown) => {
-        clearTimeout(timer);
-        reject(new NexusError('cancelled', 'the body broke off', {}, { cause: error }));
-      },
-    );
+const nextOf = (iterator: AsyncIterator<Buffer>): Promise<IteratorResult<Buffer>> =>
+  iterator.next().catch((error: unknown) => {
+    throw new NexusError('cancelled', 'the body broke off', {}, { cause: error });
   });
-}

@@ -3,6 +3,7 @@
  * stack.
  */
 import type { Context, Middleware } from 'koa';
+import { after, cancel } from '../../shared/async/timers.js';
 import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
 import { HttpError } from './http-error.js';
 import type { RequestLog } from './request-log.js';
@@ -60,10 +61,8 @@ const messageOf = (error: NexusError): string =>
 /** If the rest of the body comes meanwhile, the connection may serve the next request. */
 function endSoon({ req }: Context): void {
   // A request that was destroyed meanwhile has no socket any more.
-  const timer = setTimeout(() => (req.socket as typeof req.socket | null)?.destroy(), LINGER_MS);
-  const keep = (): void => {
-    clearTimeout(timer);
-  };
+  const timer = after(LINGER_MS, () => (req.socket as typeof req.socket | null)?.destroy());
+  const keep = (): void => cancel(timer);
   req.once('end', keep).once('close', keep);
   req.resume();
 }

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
 import type { z } from 'zod';
+import { outcome } from '../../shared/async/wait.js';
 import { jsonDepth, repeatedMember } from '../../shared/json-text.js';
 import { Digests } from './digests.js';
 import { invalid, tooLarge, tooSlow, wrongMediaType } from './http-error.js';
@@ -85,38 +86,20 @@ function utf8(bytes: Buffer): string {
 function readBytes(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
   // Refused before anything is read, so that nobody sends it in vain.
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge('body', maxBytes));
-  return new Promise((resolve, reject) => {
+  const start = (resolve: (body: Buffer) => void, reject: (error: Error) => void): (() => void) => {
     const parts: Buffer[] = [];
     let size = 0;
-    const settle = (finish: () => void): void => {
-      clearTimeout(timer);
-      request.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
-      finish();
-    };
-    const fail = (error: Error): void => {
-      settle(() => {
-        reject(error);
-      });
-    };
     const onData = (part: Buffer): void => {
       size += part.length;
       parts.push(part);
-      if (size > maxBytes) fail(tooLarge('body', maxBytes));
+      if (size > maxBytes) reject(tooLarge('body', maxBytes));
     };
-    const onEnd = (): void => {
-      settle(() => {
-        resolve(Buffer.concat(parts));
-      });
+    const onEnd = (): void => resolve(Buffer.concat(parts));
+    const onClose = (): void => reject(invalid('body', 'broke off'));
+    request.on('data', onData).once('end', onEnd).once('error', reject).once('close', onClose);
+    return () => {
+      request.off('data', onData).off('end', onEnd).off('error', reject).off('close', onClose);
     };
-    const onError = (error: Error): void => {
-      fail(error);
-    };
-    const onClose = (): void => {
-      fail(invalid('body', 'broke off'));
-    };
-    const timer = setTimeout(() => {
-      fail(tooSlow('the body'));
-    }, timeoutMs);
-    request.on('data', onData).once('end', onEnd).once('error', onError).once('close', onClose);
-  });
+  };
+  return outcome(start, { ms: timeoutMs, late: () => tooSlow('the body') });
 }

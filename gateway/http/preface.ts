@@ -3,6 +3,8 @@
  * do, since no HTTP/1.1 request begins as HTTP/2's preface does. What was read is put back.
  */
 import type { Socket } from 'node:net';
+import { after, cancel } from '../../shared/async/timers.js';
+import { outcome } from '../../shared/async/wait.js';
 
 /** RFC 9113, 3.4; no method of HTTP/1.1 is called so. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
@@ -25,18 +27,9 @@ const isPreface = (head: Buffer): boolean =>
 
 /** As many as tell: the first that differs from the preface does, or all of it. */
 function firstBytes(socket: Socket, withinMs: number): Promise<Buffer | undefined> {
-  return new Promise((resolve) => {
+  const start = (resolve: (found: Buffer | undefined) => void): (() => void) => {
     let head = Buffer.alloc(0);
-    const settle = (found: Buffer | undefined): void => {
-      clearTimeout(timer);
-      socket.off('readable', onReadable);
-      socket.off('error', onEnd);
-      socket.off('close', onEnd);
-      resolve(found);
-    };
-    const onEnd = (): void => {
-      settle(undefined);
-    };
+    const onEnd = (): void => resolve(undefined);
     const onReadable = (): void => {
       const data = socket.read() as Buffer | null;
       if (data === null) {
@@ -45,11 +38,14 @@ function firstBytes(socket: Socket, withinMs: number): Promise<Buffer | undefine
         return;
       }
       head = Buffer.concat([head, data]);
-      if (head.length >= PREFACE.length || !isPreface(head)) settle(head);
+      if (head.length >= PREFACE.length || !isPreface(head)) resolve(head);
     };
-    const timer = setTimeout(onEnd, withinMs);
-    socket.on('readable', onReadable);
-    socket.once('error', onEnd);
-    socket.once('close', onEnd);
-  });
+    const timer = after(withinMs, onEnd);
+    socket.on('readable', onReadable).once('error', onEnd).once('close', onEnd);
+    return () => {
+      cancel(timer);
+      socket.off('readable', onReadable).off('error', onEnd).off('close', onEnd);
+    };
+  };
+  return outcome(start);
 }

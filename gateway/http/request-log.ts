@@ -2,6 +2,7 @@
  * One line in the log for each request, except for what strangers cause: refusals, and what can be asked for without a
  * token. Of that, some lines of each address in a period; the next one says how many were left out.
  */
+import { systemClock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { LogSampler } from '../../shared/log-sampler.js';
 
@@ -15,9 +16,9 @@ export interface RequestLine {
 }
 
 export class RequestLog {
-  readonly #ended = new LogSampler(() => performance.now());
+  readonly #ended = new LogSampler(() => systemClock.monotonic());
   /** Apart, so that lines on refusals leave room for those on faults. */
-  readonly #failed = new LogSampler(() => performance.now());
+  readonly #failed = new LogSampler(() => systemClock.monotonic());
 
   constructor(private readonly log: Logger) {}
 

@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import type { Context, Middleware } from 'koa';
+import { systemClock } from '../../shared/async/clock.js';
 import { clientAddress } from './client-address.js';
 import type { HttpMetrics } from './metrics.js';
 import type { RequestLog } from './request-log.js';
@@ -47,11 +48,11 @@ export function frame(deps: {
     };
     Object.assign(context.state, state);
     context.set('X-Request-Id', requestId);
-    const startedAt = performance.now();
+    const startedAt = systemClock.monotonic();
     deps.metrics.begin();
     context.res.once('close', () => {
       if (!context.res.writableFinished) gone.abort();
-      const seconds = (performance.now() - startedAt) / 1000;
+      const seconds = (systemClock.monotonic() - startedAt) / 1000;
       const status = context.res.writableFinished ? context.res.statusCode : CLIENT_CLOSED;
       const { route, address, asksForToken } = stateOf(context);
       deps.metrics.end({ method: context.method, route, status }, seconds);

@@ -11,6 +11,11 @@ export class Bell {
     this.#next = undefined;
   }
 
+  /** Forgets a ring that nobody waited for. */
+  clear(): void {
+    this.#isRung = false;
+  }
+
   /** True when it rang; false when `ms` are over or on abort. Never rejects. */
   async wait({ ms, signal }: { readonly ms?: number; readonly signal?: AbortSignal } = {}): Promise<boolean> {
     if (this.#isRung) {

@@ -6,7 +6,7 @@
 import { once as nextOf, type EventEmitter } from 'node:events';
 import { NexusError } from '../errors.js';
 import { systemClock, type Clock } from './clock.js';
-import { after } from './timers.js';
+import { after, cancel } from './timers.js';
 
 export interface Bounds {
   /** Rejects with its reason. */
@@ -47,23 +47,43 @@ export function onAbort(signal: AbortSignal | undefined, listener: (reason: unkn
 }
 
 /**
- * Result of something that reports by callbacks. `start` receives them, and returns how to stop listening: that is called
- * once, however the wait ends. On a signal that is aborted already, `start` is not called.
+ * Result of something that reports by callbacks. `start` receives them, and returns how to stop listening. That is called
+ * once, as soon as the wait ends: nothing that comes later in the same turn is taken. On a signal that is aborted
+ * already, `start` is not called.
  */
-export async function outcome<Result>(
+export function outcome<Result = void>(
   start: (resolve: (result: Result) => void, reject: (error: unknown) => void) => (() => void) | undefined,
   { signal, ms, late = () => tooLate(ms ?? 0) }: Bounds = {},
 ): Promise<Result> {
-  signal?.throwIfAborted();
   const { promise, resolve, reject } = deferred<Result>();
-  using _gone = onAbort(signal, reject);
-  using _timer = ms === undefined ? undefined : after(ms, () => reject(late()));
-  const stop = start(resolve, reject);
-  try {
-    return await promise;
-  } finally {
-    stop?.();
+  const over = { is: false };
+  const ends: (() => void)[] = [];
+  const settle = (report: () => void): void => {
+    if (over.is) return;
+    over.is = true;
+    for (const end of ends) end();
+    report();
+  };
+  const fail = (error: unknown): void => settle(() => reject(error));
+  if (signal?.aborted === true) {
+    fail(signal.reason);
+    return promise;
   }
+  const gone = onAbort(signal, fail);
+  const timer = ms === undefined ? undefined : after(ms, () => fail(late()));
+  ends.push(() => {
+    gone[Symbol.dispose]();
+    cancel(timer);
+  });
+  try {
+    const stop = start((result) => settle(() => resolve(result)), fail) ?? (() => undefined);
+    // It may have been settled within `start`, before that could return how to stop.
+    if (over.is) stop();
+    else ends.push(stop);
+  } catch (error) {
+    fail(error);
+  }
+  return promise;
 }
 
 /**
@@ -109,7 +129,7 @@ export async function endsWithin(ms: number, work: Promise<unknown>, signal?: Ab
 /** The arguments of the emitter's next event. Rejects with its 'error' event, and with the signal's reason. */
 export async function once(emitter: EventEmitter, event: string, signal?: AbortSignal): Promise<unknown[]> {
   try {
-    return await nextOf(emitter, event, signal === undefined ? {} : { signal });
+    return (await nextOf(emitter, event, signal === undefined ? {} : { signal })) as unknown[];
   } catch (error) {
     // Node rejects with an AbortError of its own.
     throw signal?.aborted === true ? signal.reason : error;

@@ -20,6 +20,8 @@ export const GATEWAY_LOG = 'gateway.d/gateway.log';
 export const LOCK_FILE = 'controller.lock';
 /** In the field `note` of a starting controller's log: another controller holds the lock and does not serve. */
 export const AWAITING_LOCK = 'awaiting-lock';
+/** Likewise: it serves. */
+export const CONTROLLER_UP = 'controller-up';
 
 /** At most 8 characters: an interface name holds 15, and a veth is called `nx-<instance>-<slot>`. */
 export const INSTANCE_PATTERN = /^[a-z][a-z0-9]{0,7}$/;

@@ -7,6 +7,7 @@ import type {
   Metadata,
   ServiceError,
 } from '@grpc/grpc-js';
+import { onAbort } from '../async/wait.js';
 import { NexusError } from '../errors.js';
 import { CODE_KEY, errorOfStatus } from './status.js';
 
@@ -47,14 +48,12 @@ export async function* streamMessages<Response>(
   const cancel = (): void => {
     (stream as { cancel(): void }).cancel();
   };
-  signal.addEventListener('abort', cancel, { once: true });
-  if (signal.aborted) cancel();
+  using _gone = onAbort(signal, cancel);
   try {
     for await (const message of stream as AsyncIterable<Response>) yield message;
   } catch (error) {
     if (!signal.aborted) throw isServiceError(error) ? await callError(error, whenBroken) : error;
   } finally {
-    signal.removeEventListener('abort', cancel);
     cancel();
   }
 }

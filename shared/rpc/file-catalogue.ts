@@ -1,4 +1,5 @@
 /** The controller's FileService as the transfer code wants it. */
+import { systemClock } from '../async/clock.js';
 import { NexusError } from '../errors.js';
 import type { File, FileServiceClient } from '../gen/nexus/v1/file.js';
 import type { DownloadCatalogue, UploadCatalogue } from '../transfer/port.js';
@@ -78,14 +79,14 @@ const isGone = (error: unknown): boolean => error instanceof NexusError && error
 
 /** Repeats the call while the controller is away, within bounds. */
 export async function patiently<Result>(call: () => Promise<Result>): Promise<Result> {
-  const until = performance.now() + PATIENCE_MS;
+  const until = systemClock.monotonic() + PATIENCE_MS;
   for (;;) {
     try {
       return await call();
     } catch (error) {
-      if (!(error instanceof ConnectionLost) || performance.now() >= until) throw error;
+      if (!(error instanceof ConnectionLost) || systemClock.monotonic() >= until) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, TRY_AGAIN_MS));
+    await systemClock.sleep(TRY_AGAIN_MS);
   }
 }
 

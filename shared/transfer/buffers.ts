@@ -3,6 +3,8 @@
  * ones are kept for the next transfer, because shared memory is given back late: a process of many transfers would hold
  * gigabytes of it. So there are never many more than the transfers that ran at once had; most go when it has been quiet.
  */
+import { after, cancel } from '../async/timers.js';
+import { deferred } from '../async/wait.js';
 import { CHUNK_SIZE_BYTES } from '../limits.js';
 
 /** Kept while no transfer runs: enough for a few at once. */
@@ -30,7 +32,9 @@ export class ChunkBuffers {
       this.#made += 1;
       return Promise.resolve(this.#make());
     }
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    const { promise, resolve } = deferred<Buffer>();
+    this.#waiting.push(resolve);
+    return promise;
   }
 
   give(buffer: Buffer): void {
@@ -43,10 +47,8 @@ export class ChunkBuffers {
   close(): void {
     if (this.sizeBytes !== CHUNK_SIZE_BYTES) return;
     kept.push(...this.#free.splice(0));
-    clearTimeout(quiet);
-    quiet = setTimeout(() => {
-      kept.splice(KEPT_WHEN_QUIET);
-    }, QUIET_AFTER_MS).unref();
+    cancel(quiet);
+    quiet = after(QUIET_AFTER_MS, () => kept.splice(KEPT_WHEN_QUIET)).unref();
   }
 
   /** Shared, so that another thread can hash it where it lies. */

@@ -3,6 +3,8 @@
  */
 import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
+import { after, cancel } from '../async/timers.js';
+import { onAbort, outcome } from '../async/wait.js';
 import { MD5_HEADER, refusalIn, storedReplyIn, type StoredReply } from '../data-plane.js';
 import { NexusError } from '../errors.js';
 import { KIB } from '../limits.js';
@@ -80,30 +82,24 @@ export class ChunkClient {
   ): Promise<Result> {
     const way = this.route.to(target, chunkId);
     const begin = this.route.tls === undefined ? request : tlsRequest;
-    return new Promise<Result>((resolve, reject) => {
+    return outcome<Result>((resolve, reject) => {
       const outgoing = begin({ agent: this.#agent, method, ...way, headers: { ...headers, ...way.headers } });
       const fail = (error: unknown): void => {
         release();
         outgoing.destroy();
         reject(translate(error, target, signal));
       };
-      const onAbort = (): void => {
-        fail(signal.reason);
-      };
       const release = boundTime(outgoing, fail, idleTimeoutMs);
-      signal.addEventListener('abort', onAbort, { once: true });
       outgoing.on('error', fail);
-      outgoing.on('close', () => {
-        signal.removeEventListener('abort', onAbort);
-      });
       outgoing.once('response', (incoming) => {
         (isSuccess(incoming) ? read(incoming) : refuse(incoming)).then((result) => {
           release();
           resolve(result);
         }, fail);
       });
-      if (signal.aborted) onAbort();
-      else send(outgoing);
+      const gone = onAbort(signal, fail);
+      if (!signal.aborted) send(outgoing);
+      return () => gone[Symbol.dispose]();
     });
   }
 }
@@ -113,12 +109,10 @@ const isSuccess = (incoming: IncomingMessage): boolean =>
 
 /** Gives up a node that does not accept the connection, or goes silent. */
 function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void, idleTimeoutMs: number): () => void {
-  const connecting = setTimeout(() => {
+  const connecting = after(CONNECT_TIMEOUT_MS, () => {
     fail(new NexusError('deadline_exceeded', `no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
-  }, CONNECT_TIMEOUT_MS);
-  const stopConnecting = (): void => {
-    clearTimeout(connecting);
-  };
+  });
+  const stopConnecting = (): void => cancel(connecting);
   outgoing.once('socket', (socket) => {
     if (socket.connecting) socket.once('connect', stopConnecting);
     else stopConnecting();
@@ -151,7 +145,7 @@ async function readText(incoming: IncomingMessage): Promise<string> {
 
 function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<number> {
   let size = 0;
-  return new Promise((resolve, reject) => {
+  return outcome((resolve, reject) => {
     incoming.on('data', (piece: Buffer) => {
       if (size + piece.length > buffer.length) {
         incoming.destroy(new NexusError('data_loss', 'the node sent more than a chunk can hold'));
@@ -168,6 +162,7 @@ function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<number> {
     incoming.once('close', () => {
       reject(new NexusError('unavailable', 'the connection broke off'));
     });
+    return undefined;
   });
 }
 

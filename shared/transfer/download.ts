@@ -2,6 +2,8 @@
  * Fetches a file's chunks, several at a time, and delivers them in order. A byte is delivered only after the MD5 of its
  * whole chunk was checked; a chunk that fails on one replica is fetched from the next.
  */
+import { onAbort } from '../async/wait.js';
+import { systemClock } from '../async/clock.js';
 import { NexusError, toNexusError } from '../errors.js';
 import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
@@ -60,11 +62,7 @@ class Download {
   ) {}
 
   async run(): Promise<void> {
-    const onAbort = (): void => {
-      this.#stop.abort(this.request.signal.reason);
-    };
-    this.request.signal.addEventListener('abort', onAbort, { once: true });
-    if (this.request.signal.aborted) onAbort();
+    using _gone = onAbort(this.request.signal, (reason) => this.#stop.abort(reason));
     const window: Promise<Fetched>[] = [];
     try {
       const { start, end } = this.#chunkRange();
@@ -80,7 +78,6 @@ class Download {
       }
     } finally {
       this.#stop.abort();
-      this.request.signal.removeEventListener('abort', onAbort);
       for (const left of await Promise.allSettled(window))
         if (left.status === 'fulfilled') this.#buffers?.give(left.value.buffer);
       this.#buffers?.close();
@@ -117,8 +114,8 @@ class Download {
   /** Never asks for chunks from `end` on: an unreadable one there must not fail this download. */
   async #source(index: number, end: number, isFirst: boolean): Promise<ChunkSource> {
     const known = this.#page.find((source) => source.index === index);
-    if (known !== undefined && performance.now() - this.#pageAt < MAX_PAGE_AGE_MS) return known;
-    this.#pageAt = performance.now();
+    if (known !== undefined && systemClock.monotonic() - this.#pageAt < MAX_PAGE_AGE_MS) return known;
+    this.#pageAt = systemClock.monotonic();
     this.#page = await this.catalogue
       .chunkSources(this.request.fileId, index, Math.min(SOURCES_PER_PAGE, end - index), isFirst ? end : undefined)
       .catch((thrown: unknown) => {

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import { deferred } from '../async/wait.js';
 import { NexusError } from '../errors.js';
 
 /** Source text, so that it is part of every bundle and needs no file of its own. */
@@ -40,10 +41,10 @@ export class ChunkHasher {
     }
     if (this.#worker === undefined && !hasWorkingFolder()) return Promise.resolve(md5Of(buffer, size));
     const worker = (this.#worker ??= this.#start());
-    return new Promise((resolve, reject) => {
-      this.#jobs.set(id, { resolve, reject });
-      worker.postMessage({ id, memory, size });
-    });
+    const { promise, resolve, reject } = deferred<string>();
+    this.#jobs.set(id, { resolve, reject });
+    worker.postMessage({ id, memory, size });
+    return promise;
   }
 
   /** Ends the thread and rejects pending hashes. Code: cancelled. */

@@ -3,6 +3,8 @@
  * Receipts go to the controller with the next request for grants. A node that fails costs a new grant for its chunk. An
  * upload that fails in the end is aborted and leaves nothing.
  */
+import { cancel, every } from '../async/timers.js';
+import { systemClock } from '../async/clock.js';
 import { NexusError, toNexusError } from '../errors.js';
 import { CHUNK_SIZE_BYTES } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
@@ -50,7 +52,7 @@ class Upload<File> {
   #size = 0;
   /** Chunks granted so far. */
   #granted = 0;
-  #spokeAt = performance.now();
+  #spokeAt = systemClock.monotonic();
 
   constructor(
     private readonly catalogue: UploadCatalogue<File>,
@@ -94,8 +96,8 @@ class Upload<File> {
     if (leaseMs === 0) return () => undefined;
     const everyMs = leaseMs / SIGNS_PER_LEASE;
     let isSpeaking = false;
-    const timer = setInterval(() => {
-      if (isSpeaking || performance.now() - this.#spokeAt < everyMs) return;
+    const timer = every(everyMs / 2, () => {
+      if (isSpeaking || systemClock.monotonic() - this.#spokeAt < everyMs) return;
       isSpeaking = true;
       this.#grant({ count: 0, retry: [], receipts: [] })
         .catch((error: unknown) => {
@@ -105,14 +107,12 @@ class Upload<File> {
         .finally(() => {
           isSpeaking = false;
         });
-    }, everyMs / 2);
-    return () => {
-      clearInterval(timer);
-    };
+    });
+    return () => cancel(timer);
   }
 
   #grant(request: GrantRequest): Promise<readonly ChunkGrant[]> {
-    this.#spokeAt = performance.now();
+    this.#spokeAt = systemClock.monotonic();
     return this.catalogue.grantChunks(this.opened.uploadId, request);
   }
 

@@ -8,6 +8,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { CONTROLLER_UP } from '../../shared/config/instance.js';
 import { runNexus } from './fake-controller.js';
 import { residueOf, testInstance } from './residue.js';
 
@@ -90,7 +91,7 @@ export class TestCluster {
     child.stdout.on('data', collect);
     child.stderr.on('data', collect);
     const deadline = Date.now() + READY_TIMEOUT_MS;
-    while (!this.#log.includes('the controller is up')) {
+    while (!this.#log.includes(CONTROLLER_UP)) {
       if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the controller ended:\n${this.#log}`);
       if (Date.now() > deadline) throw new Error(`the controller is not up:\n${this.#log}`);
       await new Promise((resolve) => setTimeout(resolve, 20));

@@ -82,6 +82,26 @@ describe('outcome', () => {
     expect(calls).to.deep.equal(['start', 'stop']);
   });
 
+  it('stops listening within the call that settles it, and passes on what starting throws', async () => {
+    const seen: string[] = [];
+    const emitter = new EventEmitter();
+    const result = outcome<string>((resolve) => {
+      const take = (what: string): void => {
+        seen.push(what);
+        resolve(what);
+      };
+      emitter.on('event', take);
+      return () => emitter.off('event', take);
+    });
+    emitter.emit('event', 'first');
+    emitter.emit('event', 'second');
+    expect([await result, ...seen]).to.deep.equal(['first', 'first']);
+    const throws = (): never => {
+      throw reason;
+    };
+    expect(await codeOf(() => outcome(throws, { ms: LONG_MS }))).to.equal('aborted');
+  });
+
   it('stops listening when the time is up, and rejects with the error that is wanted', async () => {
     let stops = 0;
     const start = (): (() => void) => () => (stops += 1);

@@ -93,7 +93,7 @@ class ExchangeBench implements AsyncDisposable {
   /** As in the gateway each call has a signal of its own where none is given. */
   async usage(
     path: string,
-    { given = scope, signal = new AbortController().signal, deadlineMs = 10_000 } = {},
+    { given = scope, signal = new AbortController().signal, deadlineMs = 60_000 } = {},
   ): Promise<string> {
     return (await this.exchange.call(getFolderUsage, { path }, given, { deadlineMs, signal })).path;
   }

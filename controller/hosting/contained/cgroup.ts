@@ -6,6 +6,7 @@
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError } from '../../../shared/errors.js';
 
 const ROOT = '/sys/fs/cgroup';
@@ -191,7 +192,7 @@ async function removeFolders(folder: string): Promise<void> {
 
 /** Killed processes still count until the kernel has cleaned them up. */
 async function removeWhenEmpty(folder: string): Promise<void> {
-  const deadline = performance.now() + EMPTY_TIMEOUT_MS;
+  const deadline = systemClock.monotonic() + EMPTY_TIMEOUT_MS;
   for (;;) {
     try {
       await rmdir(folder);
@@ -199,9 +200,9 @@ async function removeWhenEmpty(folder: string): Promise<void> {
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') return;
-      if (code !== 'EBUSY' || performance.now() > deadline) throw error;
+      if (code !== 'EBUSY' || systemClock.monotonic() > deadline) throw error;
     }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await systemClock.sleep(5);
   }
 }
 

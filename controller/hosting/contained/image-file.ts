@@ -5,6 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { until } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
 import { runCommand, tryCommand } from '../../../shared/exec.js';
 import { MIB } from '../../../shared/limits.js';
@@ -72,15 +73,11 @@ export class ImageFileVolumes implements VolumeProvisioner {
     }
     if (await this.#isForeign(nodeId, loopDevice)) return;
     await this.#detachLeftover(nodeId, loopDevice);
-    const deadline = performance.now() + RELEASE_TIMEOUT_MS;
-    while (isAttached(loopDevice)) {
-      if (performance.now() > deadline) {
-        throw new NexusError(
-          'deadline_exceeded',
-          `loop${loopDevice} still holds the volume of ${nodeId} after ${RELEASE_TIMEOUT_MS} ms`,
-        );
-      }
-      await new Promise((resolve) => setTimeout(resolve, 5));
+    if (!(await until(() => !isAttached(loopDevice), { everyMs: 5, withinMs: RELEASE_TIMEOUT_MS }))) {
+      throw new NexusError(
+        'deadline_exceeded',
+        `loop${loopDevice} still holds the volume of ${nodeId} after ${RELEASE_TIMEOUT_MS} ms`,
+      );
     }
     await removeLoopDevice(loopDevice);
   }

@@ -1,6 +1,8 @@
 /** One `runc exec` as an ExecHandle: over pipes, or in a pseudo terminal of the controller that runc forwards. */
-import { spawn } from 'node:child_process';
 import { spawn as spawnInTerminal, type IPty } from 'node-pty';
+import { startChild } from '../../../shared/exec.js';
+import { systemClock } from '../../../shared/async/clock.js';
+import { deferred, outcome } from '../../../shared/async/wait.js';
 import { ownOomScore } from '../../host/process-identity.js';
 import { asksToEnd } from '../end-commands.js';
 import { pipedHandle } from '../piped-exec.js';
@@ -36,7 +38,7 @@ async function killAll(cgroup: ExecCgroup): Promise<void> {
     const pids = await cgroup.processes();
     if (pids.length === 0) return;
     sendTo(pids, 'SIGKILL');
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await systemClock.sleep(5);
   }
 }
 
@@ -83,7 +85,7 @@ function controlOf(
 function pipedExec({ program, global, args, pidFile, log, cgroup }: OciExec): ExecHandle {
   const words = [program, ...global, '--log', log, 'exec', '--detach', '--pid-file', pidFile, ...args];
   const [keeper = '', ...rest] = keeperCommand(pidFile, log, words);
-  const child = spawn(keeper, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = startChild(keeper, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
   const { atEnd, ...control } = controlOf(cgroup, child);
   return pipedHandle(child, atEnd, control);
 }
@@ -115,11 +117,11 @@ function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: Exe
     },
   });
   let say: (words: Buffer) => Promise<void> = () => Promise.resolve();
-  const exited = new Promise<number>((resolve) => {
-    terminal.onExit(({ exitCode, signal }) => {
-      resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal);
-    });
-  }).then(async (code) => {
+  const ended = deferred<number>();
+  terminal.onExit(({ exitCode, signal }) => {
+    ended.resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal);
+  });
+  const exited = ended.promise.then(async (code) => {
     const failure = await atEnd(code);
     // The reader may be gone already.
     if (failure !== undefined) await say(Buffer.from(`${failure.words}\r\n`)).catch(() => undefined);
@@ -161,12 +163,8 @@ function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: Exe
 
 /** Resolves with the first byte, or the end. */
 const plainness = (terminal: IPty): Promise<void> =>
-  new Promise((resolve) => {
-    const first = terminal.onData(() => {
-      first.dispose();
-      resolve();
-    });
-    terminal.onExit(() => {
-      resolve();
-    });
+  outcome((resolve) => {
+    const first = terminal.onData(() => resolve());
+    terminal.onExit(() => resolve());
+    return () => first.dispose();
   });

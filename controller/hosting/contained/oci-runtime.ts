@@ -4,11 +4,11 @@
  * <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { basename, join } from 'node:path';
+import { once, until } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
-import { notStarted, runCommand, tryCommand } from '../../../shared/exec.js';
+import { notStarted, runCommand, startChild, tryCommand } from '../../../shared/exec.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
 import { plainText } from '../../../shared/plain-text.js';
 import { toolFailure } from '../../../shared/tool-failure.js';
@@ -141,13 +141,10 @@ export class OciRuntime implements ContainerRuntime {
     const args = this.#arguments('--log', ownLog, 'create', ...options, spec.nodeId);
     const stdio = ['ignore' as const, spec.output, spec.output, ...inherited];
     const { program } = this.options;
-    const child = spawn(program, args, { stdio, timeout: CREATE_TIMEOUT_MS });
-    const exitCode = await new Promise<number | null>((resolve, reject) => {
-      child.once('error', (error: NodeJS.ErrnoException) => {
-        reject(notStarted(program, error));
-      });
-      child.once('exit', resolve);
-    });
+    const child = startChild(program, args, { stdio, timeout: CREATE_TIMEOUT_MS });
+    const [exitCode] = (await once(child, 'exit').catch((error: unknown) => {
+      throw notStarted(program, error as NodeJS.ErrnoException);
+    })) as [number | null];
     if (exitCode !== 0) {
       const said = await lastMessage(ownLog);
       throw toolFailure('its container cannot be made', { program, verb: 'create', exitCode, said });
@@ -344,15 +341,11 @@ export class OciRuntime implements ContainerRuntime {
 
 /** Polls, because only a parent can wait for a process. */
 async function waitForEnd(identity: ProcessIdentity): Promise<void> {
-  const deadline = performance.now() + DEATH_TIMEOUT_MS;
-  while (isAlive(identity)) {
-    if (performance.now() > deadline) {
-      throw new NexusError(
-        'deadline_exceeded',
-        `process ${identity.pid} did not end ${DEATH_TIMEOUT_MS} ms after SIGKILL`,
-      );
-    }
-    await new Promise((resolve) => setTimeout(resolve, 5));
+  if (!(await until(() => !isAlive(identity), { everyMs: 5, withinMs: DEATH_TIMEOUT_MS }))) {
+    throw new NexusError(
+      'deadline_exceeded',
+      `process ${identity.pid} did not end ${DEATH_TIMEOUT_MS} ms after SIGKILL`,
+    );
   }
 }
 

@@ -2,11 +2,12 @@
  * One plain agent process per node, for hosts without root. No isolation and no limits but the volume's, which the
  * agent counts itself. A node's process is known by pid and start time, kept in <run>/<id>/process.json.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { access, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type ChildProcess, startChild } from '../../../shared/exec.js';
+import { once, until } from '../../../shared/async/wait.js';
 import { NO_DEBUGGER } from '../../../shared/debugger-signal.js';
 import { NexusError } from '../../../shared/errors.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
@@ -76,7 +77,7 @@ export class ProcessRuntime implements ContainerRuntime {
   async create(spec: ContainerSpec): Promise<ProcessIdentity> {
     await mkdir(this.#nodeDir(spec.nodeId), { recursive: true, mode: 0o700 });
     const agent = [process.execPath, '--max-semi-space-size=1', NO_DEBUGGER, this.options.agentScript];
-    const child = spawn('/bin/sh', ['-c', HOLD, 'sh', ...agent], {
+    const child = startChild('/bin/sh', ['-c', HOLD, 'sh', ...agent], {
       detached: true,
       stdio: ['pipe', spec.output, spec.output],
       cwd: spec.volumePath,
@@ -85,10 +86,7 @@ export class ProcessRuntime implements ContainerRuntime {
     child.unref();
     // The shell may have ended before it is released; its identity shows that.
     child.stdin?.on('error', () => undefined);
-    await new Promise((resolve, reject) => {
-      child.once('spawn', resolve);
-      child.once('error', reject);
-    });
+    await once(child, 'spawn');
     const identity = identify(child.pid ?? 0);
     if (identity === undefined) throw new NexusError('internal', 'the agent ended at once; see nexus node logs');
     await writeFile(this.#identityFile(spec.nodeId), JSON.stringify(identity));
@@ -105,12 +103,8 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {
     if (isAlive(identity)) process.kill(identity.pid, 'SIGKILL');
-    const deadline = performance.now() + DEATH_TIMEOUT_MS;
-    while (isAlive(identity)) {
-      if (performance.now() > deadline)
-        throw new NexusError('deadline_exceeded', `process ${identity.pid} did not end`);
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+    if (!(await until(() => !isAlive(identity), { everyMs: 5, withinMs: DEATH_TIMEOUT_MS })))
+      throw new NexusError('deadline_exceeded', `process ${identity.pid} did not end`);
   }
 
   async remove(nodeId: NodeId): Promise<void> {
@@ -154,7 +148,7 @@ export class ProcessRuntime implements ContainerRuntime {
     }
     await this.#expectAlive(nodeId);
     const [program = '', ...args] = spec.command;
-    const child = spawn(program, args, {
+    const child = startChild(program, args, {
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
       cwd: this.#volumes.get(nodeId) ?? this.#nodeDir(nodeId),

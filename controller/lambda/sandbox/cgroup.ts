@@ -4,6 +4,7 @@
  */
 import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { CgroupLayout } from '../../hosting/contained/cgroup.js';
 import type { OutOfMemory } from './port.js';
@@ -115,12 +116,13 @@ export class SandboxCgroups {
 
   /** Kills all its processes and removes it. Succeeds if it does not exist. Code: deadline_exceeded. */
   async remove(node: string, name: string): Promise<void> {
-    const deadline = performance.now() + EMPTY_TIMEOUT_MS;
+    const deadline = systemClock.monotonic() + EMPTY_TIMEOUT_MS;
     for (const folder of this.#folders(node, name)) {
       while (!(await isGone(folder))) {
         await killAll(folder);
-        if (performance.now() > deadline) throw new NexusError('deadline_exceeded', `${folder} does not get empty`);
-        await new Promise((resolve) => setTimeout(resolve, EMPTY_POLL_MS));
+        if (systemClock.monotonic() > deadline)
+          throw new NexusError('deadline_exceeded', `${folder} does not get empty`);
+        await systemClock.sleep(EMPTY_POLL_MS);
       }
     }
   }

@@ -2,11 +2,12 @@
  * The template process as this one sees it: started in its own mount namespace, ready when it says so, and gone with this
  * process, whatever ends it: it holds the read end of a pipe of ours and asks the kernel to be killed when we die.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdir, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { setImmediate, setTimeout } from 'node:timers/promises';
+import { setImmediate } from 'node:timers/promises';
+import { type ChildProcess, startChild } from '../../../shared/exec.js';
+import { deferred, endsWithin, outcome } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
 import { plainText } from '../../../shared/plain-text.js';
 import type { Logger } from '../../../shared/log.js';
@@ -46,11 +47,11 @@ export class TemplateLauncher {
     private readonly folder: string,
     private readonly timeoutMs: number,
   ) {
-    this.ended = new Promise((resolve) => {
-      child.once('exit', () => {
-        this.#isAlive = false;
-        resolve();
-      });
+    const ended = deferred();
+    this.ended = ended.promise;
+    child.once('exit', () => {
+      this.#isAlive = false;
+      ended.resolve();
     });
   }
 
@@ -66,7 +67,7 @@ export class TemplateLauncher {
     await mkdir(folder, { recursive: true, mode: 0o700 });
     const { busybox, image, program, startTimeoutMs } = places;
     const stage = [busybox, 'sh', join(program, 'stage.sh'), busybox, image, program, folder];
-    const child = spawn(busybox, ['unshare', '-m', ...stage], {
+    const child = startChild(busybox, ['unshare', '-m', ...stage], {
       // In a session of its own: a terminal's signals are for the controller.
       detached: true,
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -114,19 +115,13 @@ export class TemplateLauncher {
     const socket = connect({ path: join(this.folder, 'launcher.sock') });
     socket.write(`${JSON.stringify({ id: 'ping', role: 'ping' })}\n`);
     let isAnswered = false;
-    const answered = new Promise<void>((resolve) => {
-      socket.on('error', () => undefined);
-      socket.once('data', () => {
-        isAnswered = true;
-      });
-      socket.once('close', () => {
-        resolve();
-      });
+    const closed = deferred();
+    socket.on('error', () => undefined);
+    socket.once('data', () => {
+      isAnswered = true;
     });
-    const waited = new AbortController();
-    const late = setTimeout(this.timeoutMs / 2, undefined, { signal: waited.signal }).catch(() => undefined);
-    await Promise.race([answered, late]);
-    waited.abort();
+    socket.once('close', () => closed.resolve());
+    await endsWithin(this.timeoutMs / 2, closed.promise);
     // After a stop of this process itself the time is over before the answer is read.
     await setImmediate();
     socket.destroy();
@@ -141,31 +136,15 @@ export class TemplateLauncher {
   }
 
   #ready(child: ChildProcess): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = new AbortController();
-      setTimeout(this.timeoutMs, undefined, { signal: timer.signal }).then(
-        () => {
-          reject(new Error(`not ready within ${this.timeoutMs} ms`));
-        },
-        () => undefined,
-      );
-      const settle = (done: () => void) => (): void => {
-        timer.abort();
-        done();
-      };
-      child.stdout?.once('data', settle(resolve));
-      child.once(
-        'error',
-        settle(() => {
-          reject(new Error('it could not be started'));
-        }),
-      );
-      child.once(
-        'close',
-        settle(() => {
-          reject(new Error('it ended'));
-        }),
-      );
-    });
+    const late = (): Error => new Error(`not ready within ${this.timeoutMs} ms`);
+    return outcome(
+      (resolve, reject) => {
+        child.stdout?.once('data', () => resolve());
+        child.once('error', () => reject(new Error('it could not be started')));
+        child.once('close', () => reject(new Error('it ended')));
+        return undefined;
+      },
+      { ms: this.timeoutMs, late },
+    );
   }
 }

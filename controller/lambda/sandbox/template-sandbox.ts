@@ -1,5 +1,7 @@
 /** One fork of the template: five connections to it, its cgroup, and its end. */
 import type { Socket } from 'node:net';
+import { cancel, every } from '../../../shared/async/timers.js';
+import { deferred, endsWithin, outcome } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
 import type { Logger } from '../../../shared/log.js';
@@ -40,8 +42,7 @@ export class TemplateSandbox implements Sandbox {
   #wasEnded = false;
   #said = '';
   #memoryPoll: NodeJS.Timeout | undefined;
-  #markReady: () => void = () => undefined;
-  readonly #ready: Promise<void>;
+  readonly #ready = deferred();
 
   constructor(
     private readonly connections: Connections,
@@ -50,22 +51,16 @@ export class TemplateSandbox implements Sandbox {
     private readonly log: Logger,
   ) {
     this.nodeId = place.nodeId;
-    this.#ready = new Promise((resolve) => {
-      this.#markReady = resolve;
-    });
     this.ended = this.#follow();
   }
 
   /** Codes: internal, with the reason, if it ends before; unavailable if its template ended; deadline_exceeded. */
   async waitReady(timeoutMs: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(resolve, timeoutMs, 'late');
-    });
-    const outcome = await Promise.race([this.#ready, this.ended, late]);
-    clearTimeout(timer);
-    if (typeof outcome === 'object') {
-      if (outcome.isLost) throw new NexusError('unavailable', 'the template of the sandboxes ended; try again');
+    const either = Promise.race([this.#ready.promise, this.ended]);
+    const isInTime = await endsWithin(timeoutMs, either);
+    const end = isInTime ? await either : undefined;
+    if (end !== undefined) {
+      if (end.isLost) throw new NexusError('unavailable', 'the template of the sandboxes ended; try again');
       const said = this.#said.trim();
       this.log.error({ said }, 'a sandbox did not come up');
       const detail = plainText(said.split('\n').at(-1) ?? '');
@@ -73,7 +68,7 @@ export class TemplateSandbox implements Sandbox {
         detail,
       });
     }
-    if (outcome === 'late') {
+    if (!isInTime) {
       await this.end();
       throw new NexusError('deadline_exceeded', `a sandbox was not ready within ${timeoutMs} ms`);
     }
@@ -114,7 +109,7 @@ export class TemplateSandbox implements Sandbox {
       const { outOfMemory } = await this.cgroups.usage(nodeId, cgroup);
       if (outOfMemory !== false && !this.#isOver) this.connections.control.write('k');
     };
-    this.#memoryPoll = setInterval(() => void look(), MEMORY_POLL_MS);
+    this.#memoryPoll = every(MEMORY_POLL_MS, () => void look());
   }
 
   get wasEnded(): boolean {
@@ -127,11 +122,9 @@ export class TemplateSandbox implements Sandbox {
       this.#wasEnded = true;
       control.write('k');
     }
-    const timer = setTimeout(() => {
-      for (const socket of Object.values(this.connections) as Socket[]) socket.destroy();
-    }, KILL_TIMEOUT_MS);
+    if (await endsWithin(KILL_TIMEOUT_MS, this.ended)) return;
+    for (const socket of Object.values(this.connections) as Socket[]) socket.destroy();
     await this.ended;
-    clearTimeout(timer);
   }
 
   async #follow(): Promise<SandboxEnd> {
@@ -154,7 +147,7 @@ export class TemplateSandbox implements Sandbox {
     control.once('close', () => input.destroy());
     await Promise.all([control, input, output, errors, result].map(closed));
     this.#isOver = true;
-    clearInterval(this.#memoryPoll);
+    cancel(this.#memoryPoll);
     const { nodeId, cgroup } = this.place;
     const usage = await this.cgroups.usage(nodeId, cgroup);
     await this.cgroups.remove(nodeId, cgroup).catch((error: unknown) => {
@@ -167,7 +160,7 @@ export class TemplateSandbox implements Sandbox {
   /** The first byte reports that the interpreter is up; all later ones come from the code. */
   #receive(piece: Buffer): void {
     if (this.#onOutput !== undefined) this.#onOutput('stdout', piece);
-    else this.#markReady();
+    else this.#ready.resolve();
   }
 }
 
@@ -180,19 +173,16 @@ function exitCodeIn(report: string): number {
 
 /** Waits for close, which follows every error: a process that dies with unread input resets the connection. */
 const closed = (socket: Socket): Promise<void> =>
-  new Promise((resolve) => {
+  outcome((resolve) => {
     socket.on('error', () => undefined);
-    socket.once('close', () => {
-      resolve();
-    });
+    socket.once('close', () => resolve());
+    return undefined;
   });
 
 /** Resolves when the bytes are written; at once if the sandbox has ended. */
 const written = (socket: Socket, bytes: Uint8Array): Promise<void> =>
-  new Promise((resolve) => {
+  outcome((resolve) => {
     if (socket.destroyed) resolve();
-    else
-      socket.write(bytes, () => {
-        resolve();
-      });
+    else socket.write(bytes, () => resolve());
+    return undefined;
   });

@@ -4,6 +4,8 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { cancel, every } from '../../../shared/async/timers.js';
+import { outcome } from '../../../shared/async/wait.js';
 import type { AgentConfig } from '../../../shared/config/agent-config.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
@@ -170,41 +172,25 @@ async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
 /** Resolves with the first heartbeat; rejects if the container ends, the time is up or the caller leaves. */
 function firstHeartbeat({ context, node, hosting, identity, signal }: Starting): Promise<AgentView> {
   const { registry, settings } = context;
-  return new Promise((resolve, reject) => {
-    const done = (): void => {
-      clearInterval(poll);
-      clearTimeout(timer);
-      stopWaiting();
-      signal.removeEventListener('abort', onAbort);
-    };
-    const fail = (error: Error): void => {
-      done();
-      reject(error);
-    };
-    const onAbort = (): void => {
-      fail(signal.reason as Error);
-    };
-    const stopWaiting = registry.onNextHeartbeat(node.id, (view) => {
-      done();
-      resolve(view);
-    });
-    const poll = setInterval(() => {
+  const late = (): NexusError =>
+    new NexusError(
+      'deadline_exceeded',
+      `the agent was not heard within ${settings.nodeStartTimeoutMs} ms; see nexus node logs, or raise node-start-timeout-ms`,
+    );
+  const start = (resolve: (view: AgentView) => void, reject: (error: unknown) => void): (() => void) => {
+    const stopWaiting = registry.onNextHeartbeat(node.id, resolve);
+    const poll = every(DEATH_POLL_MS, () => {
       if (isAlive(identity)) return;
-      done();
+      cancel(poll);
       howItEnded(hosting.logs, hosting.logOf(node)).then(({ text }) => {
         const why = startAdvice(text, node.name, hosting.volumes.pathOf(node.id));
         reject(new NexusError('failed_precondition', `the node ended while it started: ${why}`));
       }, reject);
-    }, DEATH_POLL_MS);
-    const timer = setTimeout(() => {
-      fail(
-        new NexusError(
-          'deadline_exceeded',
-          `the agent was not heard within ${settings.nodeStartTimeoutMs} ms; see nexus node logs, or raise node-start-timeout-ms`,
-        ),
-      );
-    }, settings.nodeStartTimeoutMs);
-    signal.addEventListener('abort', onAbort, { once: true });
-    if (signal.aborted) onAbort();
-  });
+    });
+    return () => {
+      cancel(poll);
+      stopWaiting();
+    };
+  };
+  return outcome(start, { signal, ms: settings.nodeStartTimeoutMs, late });
 }

@@ -5,6 +5,7 @@
 import { watch } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { dirname, basename } from 'node:path';
+import { outcome } from '../../../shared/async/wait.js';
 import type { Settings } from '../../../shared/config/settings.js';
 import { KIB } from '../../../shared/limits.js';
 import { logFileNames } from '../../../shared/log-files.js';
@@ -151,19 +152,12 @@ async function startOfLastLines(
 }
 
 function nextChange(path: string, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
+  const start = (resolve: () => void): (() => void) => {
     const watcher = watch(dirname(path), (_event, name) => {
-      if (name === basename(path)) done();
+      if (name === basename(path)) resolve();
     });
-    const done = (): void => {
-      clearTimeout(timer);
-      watcher.close();
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, LOOK_AGAIN_MS);
-    watcher.on('error', done);
-    signal.addEventListener('abort', done, { once: true });
-    if (signal.aborted) done();
-  });
+    watcher.on('error', resolve);
+    return () => watcher.close();
+  };
+  return outcome(start, { signal, ms: LOOK_AGAIN_MS }).catch(() => undefined);
 }

@@ -2,6 +2,7 @@
  * Brings host and store together after a start of the controller, whatever it was doing when it ended: adopts living
  * nodes, finishes what was cut off, takes down what nobody wants. Only names of this instance are ever touched.
  */
+import { outcome } from '../../../shared/async/wait.js';
 import { isAlive } from '../../host/process-identity.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
 import { readdir, rm } from 'node:fs/promises';
@@ -118,17 +119,8 @@ const MOST_SHOWN = 200;
  * judges it. Otherwise a caller who needs room right after the start would find nodes that seem full.
  */
 function nextHeartbeat({ registry, hostings }: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      stopWaiting();
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const stopWaiting = registry.onNextHeartbeat(node.id, done);
-    const timer = setTimeout(done, hostings.of(node).liveness.suspectAfterMs);
-    signal.addEventListener('abort', done);
-  });
+  const start = (resolve: () => void): (() => void) => registry.onNextHeartbeat(node.id, resolve);
+  return outcome(start, { signal, ms: hostings.of(node).liveness.suspectAfterMs }).catch(() => undefined);
 }
 
 /**

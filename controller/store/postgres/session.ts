@@ -3,9 +3,9 @@
  * controller is refused. A session that replaces a broken one takes the lock before its first transaction, and at once
  * instead of at the next write: an idle controller must not be without the lock.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { DataSource } from 'typeorm';
+import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 
@@ -66,7 +66,7 @@ export class WritingSession {
           return;
         }
       }
-      await delay(RENEWAL_PERIOD_MS);
+      await systemClock.sleep(RENEWAL_PERIOD_MS);
     }
   }
 }

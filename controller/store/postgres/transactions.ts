@@ -5,9 +5,9 @@
  * with "ROLLBACK", without an error. If a connection breaks during a COMMIT, its outcome is open: the next session asks
  * the server, which keeps the outcome of each transaction. Only if the server can't be reached does it stay unknown.
  */
-import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { QueryFailedError, type DataSource } from 'typeorm';
+import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { Transaction, Transactions } from '../typeorm/write-queue.js';
 
@@ -73,7 +73,7 @@ export class PostgresTransactions implements Transactions {
   }
 
   async #fateOf(transaction: string): Promise<'committed' | 'aborted' | 'unknown'> {
-    const deadline = performance.now() + this.outcomeTimeoutMs;
+    const deadline = systemClock.monotonic() + this.outcomeTimeoutMs;
     do {
       // A new session has the schema's lock, which the broken one released at its end: the outcome is final by then.
       const rows = await this.source
@@ -81,8 +81,8 @@ export class PostgresTransactions implements Transactions {
         .catch(() => undefined);
       const fate = rows?.[0]?.fate;
       if (fate === 'committed' || fate === 'aborted') return fate;
-      await delay(OUTCOME_POLL_MS);
-    } while (performance.now() < deadline);
+      await systemClock.sleep(OUTCOME_POLL_MS);
+    } while (systemClock.monotonic() < deadline);
     return 'unknown';
   }
 }

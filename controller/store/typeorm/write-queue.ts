@@ -4,6 +4,7 @@
  * alone; none is acknowledged before the group is durable.
  */
 import type { EntityManager } from 'typeorm';
+import { deferred } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
 
 /** Others wait while a group runs, so it should take no more than a few hundred milliseconds. */
@@ -55,10 +56,10 @@ export class WriteQueue {
       const message = `${MAX_WAITING} writes wait for the database already; try again when it has caught up`;
       return Promise.reject(new NexusError('resource_exhausted', message));
     }
-    return new Promise<Result>((resolve, reject) => {
-      this.#waiting.push({ work, done: resolve as Waiting['done'], failed: reject });
-      this.#draining ??= this.#drain();
-    });
+    const { promise, resolve, reject } = deferred<Result>();
+    this.#waiting.push({ work, done: resolve as Waiting['done'], failed: reject });
+    this.#draining ??= this.#drain();
+    return promise;
   }
 
   /** Resolves when no write waits or runs. */

@@ -5,6 +5,7 @@
  */
 import { Agent, request as beginRequest, type IncomingMessage, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
+import { outcome } from '../../../shared/async/wait.js';
 import { chunkPath, MD5_HEADER } from '../../../shared/data-plane.js';
 import { NexusError } from '../../../shared/errors.js';
 
@@ -57,7 +58,7 @@ export class ChunkRelay {
   /** Resolves with the head of the answer, which may arrive before the whole body has been sent. */
   #send(request: IncomingMessage, target: RelayTarget, signal: AbortSignal): Promise<IncomingMessage> {
     const colon = target.address.lastIndexOf(':');
-    return new Promise((resolve, reject) => {
+    return outcome((resolve, reject) => {
       const outgoing = beginRequest({
         agent: this.#agent,
         signal,
@@ -76,6 +77,7 @@ export class ChunkRelay {
       outgoing.on('error', fail);
       // Not a pipeline, which would also close the client's connection: the client must still receive the error.
       request.pipe(outgoing);
+      return undefined;
     });
   }
 }

@@ -10,6 +10,8 @@ import {
   type OutgoingHttpHeaders,
   type ServerHttp2Stream,
 } from 'node:http2';
+import { after, cancel } from '../../../shared/async/timers.js';
+import { outcome } from '../../../shared/async/wait.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
 import { endSoon, refuse, trailersOf } from './status.js';
 
@@ -35,11 +37,10 @@ export class Call {
 
   /** Resolves with the status, as gRPC numbers it, when the call has ended on both sides. */
   run(headers: OutgoingHttpHeaders): Promise<string> {
-    return new Promise((resolve) => {
-      this.stream.once('close', () => {
-        resolve(this.status);
-      });
+    return outcome((resolve) => {
+      this.stream.once('close', () => resolve(this.status));
       this.#start(headers);
+      return undefined;
     });
   }
 
@@ -106,12 +107,10 @@ export class Call {
 
   #boundFirstMessage(): void {
     const { stream, deps } = this;
-    const timer = setTimeout(() => {
+    const timer = after(deps.firstMessageMs, () => {
       this.fail(new NexusError('deadline_exceeded', 'the call came without a message; send it again'));
-    }, deps.firstMessageMs);
-    const stop = (): void => {
-      clearTimeout(timer);
-    };
+    });
+    const stop = (): void => cancel(timer);
     stream.once('data', stop);
     stream.once('close', stop);
   }

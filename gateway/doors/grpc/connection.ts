@@ -13,6 +13,8 @@ import {
 } from 'node:http2';
 import { randomBytes } from 'node:crypto';
 import { connect as connectSocket, type Socket } from 'node:net';
+import { after, cancel, every } from '../../../shared/async/timers.js';
+import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 import type { Shares } from '../../../shared/shares.js';
@@ -100,13 +102,13 @@ export class Connection {
     });
     // Errors of a connection concern only its client.
     session.on('error', () => undefined);
-    const pinging = setInterval(() => {
+    const pinging = every(deps.bounds.pingMs, () => {
       this.#ping();
       this.#pingController();
-    }, deps.bounds.pingMs).unref();
+    }).unref();
     session.once('close', () => {
-      clearInterval(pinging);
-      clearTimeout(this.#ending);
+      cancel(pinging);
+      cancel(this.#ending);
       this.#controller?.destroy();
     });
     this.#endAfter(deps.bounds.firstCallMs);
@@ -148,7 +150,7 @@ export class Connection {
       refuse(stream, unfit);
       return;
     }
-    const startedAt = performance.now();
+    const startedAt = systemClock.monotonic();
     const requestId = idOf(headers);
     const call = new Call(stream, {
       begin: (outgoing) => this.#toController().request(outgoing),
@@ -156,14 +158,14 @@ export class Connection {
       hold: STREAMING.has(method) ? undefined : (bytes) => this.deps.bodies.take(this.#direct, bytes),
     });
     this.#calls.set(call, method);
-    clearTimeout(this.#ending);
+    cancel(this.#ending);
     try {
       const outgoing = this.#headers(method, requestId, headers);
       const status = await call.run(outgoing);
       const isTrusted = status === OK && !OPEN.test(method);
       this.deps.requests.write(
         { message: 'call', address: String(outgoing[CLIENT_ADDRESS_METADATA]), isTrusted },
-        { requestId, method, status, ms: Math.round(performance.now() - startedAt) },
+        { requestId, method, status, ms: Math.round(systemClock.monotonic() - startedAt) },
       );
     } finally {
       this.#calls.delete(call);
@@ -202,11 +204,9 @@ export class Connection {
   #ping(): void {
     const { session, deps } = this;
     if (session.destroyed) return;
-    const silent = setTimeout(() => {
-      this.destroy();
-    }, deps.bounds.answerMs).unref();
+    const silent = after(deps.bounds.answerMs, () => this.destroy()).unref();
     session.ping(() => {
-      clearTimeout(silent);
+      cancel(silent);
     });
   }
 
@@ -217,26 +217,24 @@ export class Connection {
   #pingController(): void {
     const session = this.#controller;
     if (session === undefined || session.closed || session.destroyed || this.#calls.size === 0) return;
-    const silent = setTimeout(() => {
+    const silent = after(this.deps.bounds.answerMs, () => {
       for (const call of this.#calls.keys()) call.fail(new NexusError('unavailable', SILENT));
       session.destroy();
-    }, this.deps.bounds.answerMs).unref();
+    }).unref();
     session.ping(() => {
-      clearTimeout(silent);
+      cancel(silent);
     });
   }
 
   /** Closes the connection after `ms`. A proper client then disconnects; any other is cut off `answerMs` later. */
   #endAfter(ms: number): void {
     const { session, deps } = this;
-    clearTimeout(this.#ending);
+    cancel(this.#ending);
     if (session.destroyed) return;
-    this.#ending = setTimeout(() => {
+    this.#ending = after(ms, () => {
       if (!session.closed) session.close();
-      this.#ending = setTimeout(() => {
-        this.destroy();
-      }, deps.bounds.answerMs).unref();
-    }, ms).unref();
+      this.#ending = after(deps.bounds.answerMs, () => this.destroy()).unref();
+    }).unref();
   }
 }
 

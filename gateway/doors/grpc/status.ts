@@ -1,5 +1,6 @@
 /** Answers that the gateway itself gives to gRPC calls: the status that a NexusError has, in headers or trailers. */
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { after, cancel } from '../../../shared/async/timers.js';
 import { meaningOf, type NexusError } from '../../../shared/errors.js';
 
 export const GRPC_CONTENT_TYPE = 'application/grpc';
@@ -17,12 +18,8 @@ const LINGER_MS = 1000;
 /** To be called when all of the answer, status included, is on its way. Closing at once would overtake the status. */
 export function endSoon(stream: ServerHttp2Stream): void {
   stream.resume();
-  const timer = setTimeout(() => {
-    stream.close(constants.NGHTTP2_NO_ERROR);
-  }, LINGER_MS);
-  stream.once('close', () => {
-    clearTimeout(timer);
-  });
+  const timer = after(LINGER_MS, () => stream.close(constants.NGHTTP2_NO_ERROR));
+  stream.once('close', () => cancel(timer));
 }
 
 /** A whole answer, for a call that went no further. */

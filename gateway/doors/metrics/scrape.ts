@@ -2,6 +2,7 @@
  * Answers a scrape with the gateway's own series and the controller's, which are fetched on demand. However many
  * scrapes run, at most one request goes to the controller at a time; after its deadline the scrape succeeds without it.
  */
+import { systemClock } from '../../../shared/async/clock.js';
 import type { GetClusterMetricsResponse } from '../../../shared/gen/nexus/v1/metrics.js';
 import { toNexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
@@ -23,7 +24,7 @@ export interface TargetGroup {
 
 export class Scrape {
   /** While the controller is away, each scrape would log a line. */
-  readonly #failures = new LogSampler(() => performance.now());
+  readonly #failures = new LogSampler(() => systemClock.monotonic());
   #asking: Promise<GetClusterMetricsResponse> | undefined;
 
   constructor(

@@ -3,6 +3,8 @@
  * arrived and was checked, so that an unreadable file is reported by a status; later failures break the connection off.
  */
 import type { ServerResponse } from 'node:http';
+import { after, cancel } from '../../../shared/async/timers.js';
+import { outcome } from '../../../shared/async/wait.js';
 import type { File } from '../../../shared/gen/nexus/v1/file.js';
 import { CHUNK_SIZE_BYTES, KIB } from '../../../shared/limits.js';
 import { downloadFile } from '../../../shared/transfer/download.js';
@@ -83,29 +85,26 @@ async function deliver(res: ServerResponse, data: Buffer, stallMs: number): Prom
 }
 
 function write(res: ServerResponse, piece: Buffer, stallMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
+  return outcome((resolve, reject) => {
     let failure: Error = new Error('the connection broke off');
-    const timer = setTimeout(() => {
+    const timer = after(stallMs, () => {
       failure = tooSlow('the client takes nothing; the download');
       // An error can't be reported any more. The promise rejects on 'close': until then the socket may still send the
       // buffer.
       res.destroy();
-    }, stallMs);
-    const onClose = (): void => {
-      clearTimeout(timer);
-      reject(failure);
-    };
-    if (res.closed) {
-      onClose();
-      return;
-    }
-    res.once('close', onClose);
-    res.write(piece, (error) => {
-      // Without a failure it is undefined or null; after one, 'close' follows.
-      if (error instanceof Error) return;
-      clearTimeout(timer);
-      res.off('close', onClose);
-      resolve();
     });
+    const onClose = (): void => reject(failure);
+    if (res.closed) onClose();
+    else {
+      res.once('close', onClose);
+      res.write(piece, (error) => {
+        // Without a failure it is undefined or null; after one, 'close' follows.
+        if (!(error instanceof Error)) resolve();
+      });
+    }
+    return () => {
+      cancel(timer);
+      res.off('close', onClose);
+    };
   });
 }

@@ -6,6 +6,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import busboy from 'busboy';
+import { deferred, outcome } from '../../../shared/async/wait.js';
 import { toNexusError, type NexusError } from '../../../shared/errors.js';
 import { KIB } from '../../../shared/limits.js';
 import { invalid, tooLarge } from '../../http/http-error.js';
@@ -36,7 +37,7 @@ export class Multipart {
 
   constructor(headers: IncomingHttpHeaders, body: AsyncIterable<Buffer>) {
     const parser = parserFor(headers);
-    this.file = new Promise((resolve, reject) => {
+    this.file = outcome((resolve, reject) => {
       parser.on('file', (field, stream, { filename, encoding }) => {
         this.#stream = stream;
         // A reader receives the error by reading; without one it must not end the process.
@@ -49,6 +50,7 @@ export class Multipart {
       parser.once('close', () => {
         reject(this.#failure ?? invalid('file', 'is missing: the body needs a part of that name with a file name'));
       });
+      return undefined;
     });
     parser.on('field', (name, value, { valueTruncated, nameTruncated, encoding }) => {
       this.#assertPlain(name, encoding);
@@ -82,17 +84,18 @@ export class Multipart {
   }
 
   async #pump(parser: busboy.Busboy, body: AsyncIterable<Buffer>): Promise<void> {
-    const closed = new Promise<void>((resolve) => parser.once('close', resolve));
+    const closed = deferred();
+    parser.once('close', () => closed.resolve());
     parser.on('error', (error: Error) => {
       this.#fail(invalid('body', `is not well-formed multipart: ${error.message}`));
     });
     try {
       for await (const piece of body) {
-        if (!parser.write(piece)) await Promise.race([drained(parser), closed]);
+        if (!parser.write(piece)) await Promise.race([drained(parser), closed.promise]);
         if (this.#failure !== undefined) throw this.#failure;
       }
       parser.end();
-      await closed;
+      await closed.promise;
       if (this.#failure !== undefined) throw this.#failure;
     } catch (thrown) {
       const error = toNexusError(thrown);
@@ -104,7 +107,11 @@ export class Multipart {
   }
 }
 
-const drained = (parser: busboy.Busboy): Promise<void> => new Promise((resolve) => parser.once('drain', resolve));
+function drained(parser: busboy.Busboy): Promise<void> {
+  const { promise, resolve } = deferred();
+  parser.once('drain', () => resolve());
+  return promise;
+}
 
 function parserFor(headers: IncomingHttpHeaders): busboy.Busboy {
   try {

@@ -1,5 +1,6 @@
 /** ExecInNode: one bidirectional stream per command. The command dies with the caller's connection. */
 import type { handleBidiStreamingCall, ServerDuplexStream } from '@grpc/grpc-js';
+import { onAbort } from '../../../../shared/async/wait.js';
 import { NexusError, toNexusError } from '../../../../shared/errors.js';
 import type { ExecInNodeRequest, ExecInNodeResponse, ExecStart } from '../../../../shared/gen/nexus/v1/node.js';
 import { statusOf } from '../../../../shared/rpc/status.js';
@@ -49,8 +50,7 @@ async function run(service: NodeService, call: Call, gone: AbortSignal): Promise
   const kill = (): void => {
     void handle.kill();
   };
-  gone.addEventListener('abort', kill, { once: true });
-  if (gone.aborted) kill();
+  using _gone = onAbort(gone, kill);
   let failure: NexusError | undefined;
   // Runs beside the command; ends with the caller's last message.
   void feed(messages, handle).catch((error: unknown) => {
@@ -64,7 +64,6 @@ async function run(service: NodeService, call: Call, gone: AbortSignal): Promise
     return sending;
   });
   const exitCode = await handle.exited;
-  gone.removeEventListener('abort', kill);
   await sent[0]?.catch(() => undefined);
   if (failure !== undefined && !gone.aborted) throw failure;
   if (!gone.aborted) await sendOn(call, { exitCode }, gone);

@@ -4,6 +4,8 @@
  */
 import { PassThrough } from 'node:stream';
 import { z } from 'zod';
+import { every } from '../../../../shared/async/timers.js';
+import { deferred, endsWithin, onAbort } from '../../../../shared/async/wait.js';
 import { toNexusError } from '../../../../shared/errors.js';
 import { eventShape } from '../../../../shared/rpc/shapes.js';
 import type { Event } from '../../../../shared/gen/nexus/v1/cluster.js';
@@ -77,15 +79,15 @@ async function stream({ session, out, feeds, reader, draining }: OpenStream, fro
     if (!end.signal.aborted) out.write(`: ${why}\n\n`);
     onEnd();
   };
-  session.signal.addEventListener('abort', onEnd, { once: true });
-  draining.addEventListener('abort', onEnd, { once: true });
+  using _gone = onAbort(session.signal, onEnd);
+  using _draining = onAbort(draining, onEnd);
   const say = (text: string): void => {
     if (end.signal.aborted) return;
     // A client that does not read reconnects with the last id it saw.
     if (out.writableLength + out.readableLength > MAX_WAITING_BYTES) endWith('you read too slowly; come again');
     else out.write(text);
   };
-  const keepAlive = setInterval(() => {
+  using _keepAlive = every(KEEP_ALIVE_MS, () => {
     say(': still here\n\n');
     session.call(session.identity.whoAmI, {}).then(
       ({ role }) => {
@@ -96,19 +98,15 @@ async function stream({ session, out, feeds, reader, draining }: OpenStream, fro
         if (toNexusError(error).code === 'unauthenticated') endWith('log in again');
       },
     );
-  }, KEEP_ALIVE_MS);
+  });
   say(`retry: ${RETRY_MS}\n\n`);
   let last = from;
   const tell = (event: Event): void => {
     last = event.id;
     say(`id: ${event.id}\nevent: ${event.type}\ndata: ${JSON.stringify(eventShape(event))}\n\n`);
   };
-  const gone = new Promise<void>((resolve) => {
-    end.signal.addEventListener('abort', () => {
-      resolve();
-    });
-  });
-  if (session.signal.aborted || draining.aborted) onEnd();
+  const gone = deferred();
+  onAbort(end.signal, () => gone.resolve());
   while (!end.signal.aborted) {
     try {
       const { token, address, username, role } = reader;
@@ -117,10 +115,7 @@ async function stream({ session, out, feeds, reader, draining }: OpenStream, fro
     } catch (error) {
       if (toNexusError(error).code === 'unauthenticated') endWith('log in again');
     }
-    await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, RETRY_MS))]);
+    await endsWithin(RETRY_MS, gone.promise);
   }
-  await gone;
-  clearInterval(keepAlive);
-  session.signal.removeEventListener('abort', onEnd);
-  draining.removeEventListener('abort', onEnd);
+  await gone.promise;
 }
