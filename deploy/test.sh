@@ -29,11 +29,17 @@ for argument in "$@"; do
 done
 if [ -z "$given" ]; then
   # Files with clusters of their own mostly wait for the kernel, for timers and for each other's processes: several run
-  # side by side. The longest begin first, so that the end is not one file alone.
-  mocha=(--parallel --jobs "${NEXUS_TEST_JOBS:-4}")
-  mocha+=('test/docs/**/*.test.ts' 'test/system/**/*.test.ts' 'test/contract/**/*.test.ts' 'test/unit/**/*.test.ts')
+  # side by side, and those that take minutes begin first, so that the end is not one file alone.
+  shopt -s globstar
+  longest=(test/system/{install,chaos,crash}.test.ts test/docs/{cli,readme}.test.ts
+    test/system/{start-failure,vfs,volumes,bad-day,memory,full-disk,nodes,repair,files}.test.ts)
+  others=()
+  for file in test/{docs,system,contract,unit}/**/*.test.ts; do
+    if [[ " ${longest[*]} " != *" $file "* ]]; then others+=("$file"); fi
+  done
+  mocha=(--parallel --jobs "${NEXUS_TEST_JOBS:-$((3 * $(nproc)))}" "${longest[@]}" "${others[@]}")
 fi
 
-# The limit only ends a run that hangs: a whole one takes a third of that on two idle cores.
+# The limit only ends a run that hangs: a whole one takes a fifth of that on two idle cores.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 exec timeout --foreground --kill-after=30 3600 node node_modules/mocha/bin/mocha.js "${mocha[@]}" "$@"
