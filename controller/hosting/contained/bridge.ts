@@ -147,7 +147,8 @@ export class BridgeNetwork implements NetworkFabric {
   async detach(slot: number): Promise<void> {
     const name = this.#linkName(slot);
     const result = await tryCommand('ip', ['link', 'delete', 'dev', name]);
-    if (result.exitCode !== 0 && !/Cannot find device/.test(result.stderr)) {
+    // It goes with the node's end, too, also between ip's look at it and its removal.
+    if (result.exitCode !== 0 && !/Cannot find device|No such device/.test(result.stderr)) {
       const { exitCode, stderr: said } = result;
       throw toolFailure(`the link ${name} cannot be removed`, { program: 'ip', verb: 'link delete', exitCode, said });
     }
