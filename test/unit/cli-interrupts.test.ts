@@ -162,6 +162,7 @@ describe('an interrupted command', function () {
 
   it('tells of a folder how much is stored, also what was being published at that moment', async () => {
     const publishing = signalled();
+    const published = signalled();
     const waiting = signalled();
     const interrupted = signalled();
     const entryOf = ({ path = '/' }: { path?: string }) => ({ entry: FsEntry.fromPartial({ path, name: 'x' }) });
@@ -182,6 +183,7 @@ describe('an interrupted command', function () {
         const file = File.fromPartial({ id: call.request.uploadId, name: 'x' });
         if (!call.request.uploadId.endsWith('/a')) {
           done(null, { file });
+          published.resolve();
           return;
         }
         publishing.resolve();
@@ -195,7 +197,7 @@ describe('an interrupted command', function () {
     await mkdir(source);
     for (const name of ['a', 'b', 'c']) await writeFile(join(source, name), '');
     const child = start(controller, `fs upload ${source} /into`);
-    await Promise.race([Promise.all([publishing.promise, waiting.promise]), once(child, 'exit')]);
+    await Promise.race([Promise.all([publishing.promise, published.promise, waiting.promise]), once(child, 'exit')]);
     setTimeout(interrupted.resolve, 500);
     expect(await interrupt(child, 'SIGINT')).to.deep.equal({
       code: 130,
