@@ -37,7 +37,10 @@ if [ -z "$given" ]; then
   for file in test/{docs,system,contract,unit}/**/*.test.ts; do
     if [[ " ${longest[*]} " != *" $file "* ]]; then others+=("$file"); fi
   done
-  mocha=(--parallel --jobs "${NEXUS_TEST_JOBS:-$((3 * $(nproc)))}" "${longest[@]}" "${others[@]}")
+  jobs=$((3 * $(nproc)))
+  # Instances of at most 16 processes are kept apart, see test/support/residue.ts.
+  if [ $jobs -gt 16 ]; then jobs=16; fi
+  mocha=(--parallel --jobs "${NEXUS_TEST_JOBS:-$jobs}" "${longest[@]}" "${others[@]}")
 fi
 
 # The limit only ends a run that hangs: a whole one takes a fifth of that on two idle cores.
