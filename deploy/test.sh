@@ -32,7 +32,7 @@ if [ -z "$given" ]; then
   # side by side, and those that take minutes begin first, so that the end is not one file alone.
   shopt -s globstar
   longest=(test/system/{install,chaos,crash}.test.ts test/docs/{cli,readme}.test.ts
-    test/system/{start-failure,vfs,volumes,bad-day,memory,full-disk,nodes,repair,files}.test.ts)
+    test/system/{start-failure,vfs,volumes,lambda,bad-day,memory,full-disk,nodes,repair,files}.test.ts)
   others=()
   for file in test/{docs,system,contract,unit}/**/*.test.ts; do
     if [[ " ${longest[*]} " != *" $file "* ]]; then others+=("$file"); fi

@@ -16,6 +16,7 @@ import type { AgentConfig } from '../../shared/config/agent-config.js';
 import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { newChunkId, newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
+import { agentBundle } from '../support/bundles.js';
 import { eventually } from '../support/cluster.js';
 import { skipWithout } from '../support/system.js';
 
@@ -44,6 +45,7 @@ async function end(child: ChildProcess | undefined, signal: NodeJS.Signals): Pro
 
 describe('agent process', function () {
   this.timeout(180_000);
+  let program: string;
   let folder: string;
   let config: AgentConfig;
   let nats: ChildProcess | undefined;
@@ -58,7 +60,7 @@ describe('agent process', function () {
   const startAgent = (): ChildProcess => {
     const env = { ...process.env, NEXUS_AGENT_CONFIG: join(folder, 'agent.json') };
     const log = openSync(join(folder, 'agent.log'), 'a');
-    agent = spawn(process.execPath, ['--import=tsx', 'agent/main.ts'], { stdio: ['ignore', log, log], env });
+    agent = spawn(process.execPath, [program], { stdio: ['ignore', log, log], env });
     closeSync(log);
     started.push(agent);
     return agent;
@@ -99,6 +101,7 @@ describe('agent process', function () {
   beforeEach(async function () {
     const isThere = spawnSync('nats-server', ['--version']).status === 0;
     skipWithout(this, isThere ? undefined : 'there is no nats-server; deploy/bootstrap.sh installs it');
+    program = await agentBundle();
     folder = await mkdtemp(join(tmpdir(), 'nexus-agent-'));
     const user = createUser();
     // The server of this test asks for no credentials; the file only has to be one.

@@ -29,7 +29,7 @@ import {
 } from '../../shared/gen/nexus/v1/node.js';
 import { GIB } from '../../shared/limits.js';
 import { statusOf } from '../../shared/rpc/status.js';
-import { cliBundle } from '../support/cli-bundle.js';
+import { cliBundle } from '../support/bundles.js';
 import { answer, FakeController, runNexus } from '../support/fake-controller.js';
 
 const NODE = Node.fromPartial({

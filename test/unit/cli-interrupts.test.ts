@@ -12,7 +12,7 @@ import { File, GrantChunksResponse, OpenUploadResponse } from '../../shared/gen/
 import { FsEntry, OpenFsUploadResponse } from '../../shared/gen/nexus/v1/fs.js';
 import { ImportImageResponse } from '../../shared/gen/nexus/v1/image.js';
 import { CHUNK_SIZE_BYTES, MIB } from '../../shared/limits.js';
-import { cliBundle } from '../support/cli-bundle.js';
+import { cliBundle } from '../support/bundles.js';
 import { eventually } from '../support/cluster.js';
 import { FakeAgent, md5Of } from '../support/fake-agent.js';
 import { FakeController } from '../support/fake-controller.js';

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { UntypedHandleCall } from '@grpc/grpc-js';
 import { ListNodeMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { ListNodesResponse } from '../../shared/gen/nexus/v1/node.js';
-import { cliBundle } from '../support/cli-bundle.js';
+import { cliBundle } from '../support/bundles.js';
 import { eventually, PROJECT } from '../support/cluster.js';
 import { answer, FakeController } from '../support/fake-controller.js';
 import { onTerminal, type OnTerminal } from '../support/pty.js';
