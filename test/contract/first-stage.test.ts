@@ -86,7 +86,7 @@ describe('first stage', function () {
     nodeId = newNodeId();
     uuid = randomUUID();
     volumes = new ImageFileVolumes(join(folder, 'volumes'));
-    await volumes.create({ nodeId, sizeBytes: 64 * MIB, uuid }, AbortSignal.timeout(10_000));
+    await volumes.create({ nodeId, sizeBytes: 64 * MIB, uuid }, AbortSignal.timeout(60_000));
   });
   afterEach(async () => {
     for (const name of ['one', 'two']) runc('delete', '--force', containerName(name));

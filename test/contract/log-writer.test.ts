@@ -15,7 +15,7 @@ import { skipWithoutSystem } from '../support/system.js';
 const PROGRAM = join(PROJECT, 'dist', 'log-writer');
 
 describe('a log writer', function () {
-  this.timeout(30_000);
+  this.timeout(180_000);
   let folder: string;
   let place: LogPlace;
   const children: ChildProcess[] = [];

@@ -236,7 +236,7 @@ const LONGEST_PAUSE_MS = 100;
 export async function eventually<T>(
   look: () => Promise<T> | T,
   check: (seen: T) => boolean,
-  withinMs = 60_000,
+  withinMs = 120_000,
 ): Promise<T> {
   const deadline = Date.now() + withinMs;
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(1.5 * pauseMs, LONGEST_PAUSE_MS)) {

@@ -108,7 +108,7 @@ export class GatewayClient {
   }
 
   /** Sends these bytes as they are; answers what came back until the server closed, or `ms` passed. */
-  raw(bytes: string | readonly string[], ms = 5000): Promise<string> {
+  raw(bytes: string | readonly string[], ms = 60_000): Promise<string> {
     const { hostname, port } = new URL(this.url);
     return new Promise((resolve) => {
       const socket = connect(Number(port), hostname);

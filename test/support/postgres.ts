@@ -23,7 +23,7 @@ import type { PostgresLocation } from '../../controller/store/postgres/open.js';
 const VERSIONS = '/usr/lib/postgresql';
 const USER = 'nexus';
 const DATABASE = 'nexus';
-const START_TIMEOUT_MS = 15_000;
+const START_TIMEOUT_MS = 120_000;
 
 /** The newest installed version's programs. */
 function programs(): string | undefined {

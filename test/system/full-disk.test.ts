@@ -64,7 +64,7 @@ describe('a cluster whose disks are full at random moments', function () {
     for (let time = 0; time < TIMES; time += 1) {
       await between(100, 800);
       disk.fill();
-      if (time === 0) await eventually(() => warnings(), warnsOfDisk, 20_000);
+      if (time === 0) await eventually(() => warnings(), warnsOfDisk);
       await between(100, 800);
       volumes.fill();
       await between(100, 800);

@@ -199,13 +199,13 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
     ).to.equal('broken');
     await cluster().startController();
     gateway = await GatewayClient.of(cluster());
-    await eventually(quota, ({ reserved }) => reserved === 0, 20_000);
+    await eventually(quota, ({ reserved }) => reserved === 0);
   }).timeout(120_000);
 
   it('is started again when it dies', async () => {
     const { gateway: before } = await status();
     process.kill(before.pid, 'SIGKILL');
-    await eventually(status, ({ gateway: now }) => now.ready && now.pid !== before.pid, 20_000);
+    await eventually(status, ({ gateway: now }) => now.ready && now.pid !== before.pid);
     expect((await gateway.call('GET', '/api/files', { token })).status).to.equal(200);
   });
 
@@ -232,7 +232,7 @@ describeWithCluster('the life of the gateway', { runtime: 'process', gateway: tr
     expect(load.failures.slice(0, 5), `${load.failures.length} failures`).to.deep.equal([]);
     expect(times.length).to.be.greaterThan(CLIENTS);
     expect(during.residentMb).to.be.lessThan(before.residentMb + 300);
-    await eventually(status, ({ gateway: now }) => now.ready && now.pid !== found.pid, 40_000);
+    await eventually(status, ({ gateway: now }) => now.ready && now.pid !== found.pid);
   });
 });
 

@@ -111,7 +111,7 @@ describeWithCluster('Prometheus', { gateway: true }, (cluster) => {
       empty = all.flat();
       return empty;
     };
-    await eventually(look, (found) => found.length === 0, 60_000);
+    await eventually(look, (found) => found.length === 0);
     expect(dashboardQueries().length).to.be.greaterThan(30);
   });
 

@@ -42,7 +42,7 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     expect(readFileSync(path('copy')).equals(readFileSync(path(name)))).to.equal(true);
   };
   const allCopies = (): Promise<StatusJson> =>
-    eventually(status, ({ storage, repair }) => storage.under_replicated === 0 && repair.lacking_chunks === 0, 30_000);
+    eventually(status, ({ storage, repair }) => storage.under_replicated === 0 && repair.lacking_chunks === 0);
   /** Changes one bit of a chunk on the volume of a running node. */
   const flipBit = async (name: string, chunk: string): Promise<void> => {
     const { pid } = await node(name);
@@ -213,6 +213,6 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     await isWhole('controller', file.id);
     await cluster().ok('node', 'start', victim);
     await cluster().ok('file', 'rm', file.id);
-    await eventually(status, ({ storage }) => storage.pending_deletes === 0, 20_000);
+    await eventually(status, ({ storage }) => storage.pending_deletes === 0);
   });
 });

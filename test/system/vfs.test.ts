@@ -58,7 +58,7 @@ describeWithCluster('the virtual file system on real nodes', { env }, (cluster) 
       );
       return counts.reduce((sum, text) => sum + Number(text), 0);
     };
-    await eventually(chunks, (count) => count === 0, 20_000);
+    await eventually(chunks, (count) => count === 0);
   };
 
   before(async () => {
@@ -209,7 +209,7 @@ describeWithCluster('the virtual file system on real nodes', { env }, (cluster) 
       await cluster().startController();
       expect(await tree()).to.deep.equal(isThere ? ['/t', '/t/data'] : ['/t']);
       if (isThere) expect(await content('/t/data')).to.equal(sha(data));
-      await eventually(quota, ({ reserved }) => reserved === 0, 20_000);
+      await eventually(quota, ({ reserved }) => reserved === 0);
       expect((await quota()).used).to.equal(isThere ? data.length : 0);
     });
   }

@@ -151,7 +151,6 @@ describe('wrong command lines', () => {
 });
 
 describe('standard input', function () {
-  this.timeout(60_000);
   /** A process of its own, whose standard input is that place. */
   const sendFrom = async (place: string, words: string): Promise<{ code: unknown; stderr: string }> => {
     const silent = ((call: { on(event: string, listener: () => void): void }) => {
@@ -619,7 +618,7 @@ describe('commands', () => {
         await full.close();
       }
     });
-  }).timeout(10_000);
+  });
 
   it('write a download into a device or pipe instead of putting a file in its place', async () => {
     const file = File.fromPartial({ id: 'f1', name: 'empty', size: 0n, chunksCount: 0 });

@@ -319,5 +319,5 @@ async function isWaiting(pid: number): Promise<void> {
     // SIGHUP: Node itself does not catch it.
     return (BigInt(`0x${mask}`) & 1n) === 1n;
   };
-  await eventually(caught, (is) => is, 20_000);
+  await eventually(caught, (is) => is);
 }

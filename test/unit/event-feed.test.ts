@@ -103,5 +103,5 @@ describe('event feeds', () => {
     await until(() => reader.ids.at(-1) === 6);
     expect(reader.ids).to.deep.equal([1, 2, 3, 4, 5, 6]);
     reader.leave();
-  }).timeout(30_000);
+  });
 });

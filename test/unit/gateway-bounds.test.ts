@@ -159,5 +159,5 @@ describe('what one client of the gateway may hold', () => {
       leaving.abort();
     }
     expect(status).to.equal(200);
-  }).timeout(30_000);
+  });
 });

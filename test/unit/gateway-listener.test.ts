@@ -15,7 +15,7 @@ const limits = { headerTimeoutMs: 2000, drainMs: 100, stallMs: STALL_MS };
 const noGrpc = { accept: (socket: Socket) => void socket.destroy(), running: 0, drain: () => {}, close: () => {} };
 
 /** A connection that was closed says nothing more: without a limit the test would wait for ever. */
-const bounded = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(20_000) });
+const bounded = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(60_000) });
 
 class Port implements AsyncDisposable {
   readonly sockets: Socket[] = [];

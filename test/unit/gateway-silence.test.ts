@@ -115,7 +115,7 @@ describe('HTTP/2 connections to the gateway', () => {
     await once(hanging, 'listening');
     try {
       const stream = bench.client(ClusterServiceClient).watchEvents({ follow: true, afterId: 0n });
-      const [error] = (await once(stream.resume(), 'error', { signal: AbortSignal.timeout(20_000) }).catch(
+      const [error] = (await once(stream.resume(), 'error', { signal: AbortSignal.timeout(60_000) }).catch(
         (thrown: unknown) => [thrown],
       )) as [Error];
       expect(error.message).to.include('the controller does not answer');

@@ -153,7 +153,7 @@ describe('mail', () => {
         await new Promise((resolve) => setTimeout(resolve, 20));
       expect(server.received.map(({ to }) => to)).to.deep.equal([['alice@example.org']]);
       await queue.close();
-    }).timeout(20_000);
+    });
 
     it('names the setting whose file can not be read', async () => {
       await using server = await MailServer.start();
@@ -272,7 +272,7 @@ describe('mail', () => {
       expect(started).to.include('bob@fast.example');
       release();
       await queue.idle();
-    }).timeout(20_000);
+    });
 
     it('tells of failures by a warning, a count and one event a minute, without addresses', async () => {
       const told: string[] = [];

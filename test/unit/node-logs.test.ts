@@ -28,7 +28,7 @@ describe("a node's log, as people read it", () => {
 
   async function read(tail: number): Promise<string> {
     let text = '';
-    const request = { follow: false, tail, isThere: () => true, signal: AbortSignal.timeout(10_000) };
+    const request = { follow: false, tail, isThere: () => true, signal: AbortSignal.timeout(60_000) };
     await followLog(settings, NODE, request, async (data) => {
       text += data.toString('utf8');
     });

@@ -270,7 +270,7 @@ describe('quotas', () => {
       }),
       { numRuns: 60 },
     );
-  }).timeout(60_000);
+  }).timeout(300_000);
 
   it('refuse before the first byte, raw files included, and never more than there is', async () => {
     const bench = new FileBench(3);
