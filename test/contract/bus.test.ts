@@ -5,7 +5,7 @@ import type { FakeAnswer } from '../fakes/agent-bus.js';
 import type { AgentBus, BusListener } from '../../controller/bus/port.js';
 import { AgentCommand, AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
-import { BUSES, type AgentOnBus, type OpenedBus } from '../support/buses.js';
+import { BUSES, signByOpenssl, type AgentOnBus, type OpenedBus } from '../support/buses.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import { nodeId } from '../support/records.js';
@@ -13,7 +13,7 @@ import { skipWithout } from '../support/system.js';
 
 const ONE = nodeId(1);
 const OTHER = nodeId(2);
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 30_000;
 
 const heartbeatOf = (agentInstance: string): AgentHeartbeat =>
   AgentHeartbeat.fromPartial({ nodeId: ONE, agentInstance, startedAtMs: 5n, version: '1' });
@@ -48,11 +48,14 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
     let opened: OpenedBus;
     let bus: AgentBus;
     let heard: Heard;
+    let signAsBefore: (() => void) | undefined;
 
     before(function () {
       const isThere = !needsServer || spawnSync('nats-server', ['--version']).status === 0;
       skipWithout(this, isThere ? undefined : 'nats-server is not installed: run deploy/bootstrap.sh');
+      signAsBefore = signByOpenssl();
     });
+    after(() => signAsBefore?.());
     beforeEach(async () => {
       opened = await open();
       ({ bus } = opened);

@@ -1,4 +1,5 @@
 /** Each implementation of the controller's bus, not yet started, and agents that speak on it with its credentials. */
+import { createRequire } from 'node:module';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -12,6 +13,7 @@ import { externalAccess, NatsBus, ownServerAccess, type BusAccess } from '../../
 import { FakeLogWriters } from '../fakes/log-writers.js';
 import { NatsServer } from '../../controller/bus/nats-server.js';
 import type { AgentBus } from '../../controller/bus/port.js';
+import nacl from '../../shared/bus/nacl.js';
 import { subjectsOf } from '../../shared/bus/subjects.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
@@ -47,6 +49,23 @@ export interface BusVariant {
   readonly tellsDisconnects: boolean;
   readonly ownsServer: boolean;
   open(): Promise<OpenedBus>;
+}
+
+/**
+ * Signs with OpenSSL as the bundles do, until it is taken back: nkeys looks its functions up in tweetnacl each time. With
+ * those of JavaScript this took half a minute of the tests of the bus.
+ */
+export function signByOpenssl(): () => void {
+  const nkeys = createRequire(createRequire(import.meta.url).resolve('@nats-io/nkeys'));
+  const { sign } = nkeys('tweetnacl') as typeof nacl;
+  const { detached } = sign;
+  const { fromSeed } = sign.keyPair;
+  sign.detached = nacl.sign.detached;
+  sign.keyPair.fromSeed = nacl.sign.keyPair.fromSeed;
+  return () => {
+    sign.detached = detached;
+    sign.keyPair.fromSeed = fromSeed;
+  };
 }
 
 const log = createLogger('test', 'silent');

@@ -109,7 +109,8 @@ export class TestPostgres {
 
   /** SIGINT ends its sessions and then itself; SIGQUIT leaves a recovery to the next start, as a crash does. */
   async stopServer(signal: 'SIGINT' | 'SIGQUIT'): Promise<void> {
-    if (this.#server?.exitCode !== null) return;
+    // One that did not start has been killed.
+    if (this.#server?.exitCode !== null || this.#server.signalCode !== null) return;
     const exited = once(this.#server, 'exit');
     this.#server.kill(signal);
     await exited;
