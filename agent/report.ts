@@ -1,9 +1,10 @@
 /** Messages that the agent sends unasked: heartbeats, and reports of its node's usage. */
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { AgentHeartbeat, AgentReport } from '../shared/gen/nexus/v1/agent.js';
-import type { CgroupReader, CgroupUsage } from './cgroup/port.js';
+import type { CgroupReader } from './cgroup/port.js';
 import type { ChunkCounters } from './chunk/store.js';
-import { readNetworkUsage, type NetworkUsage } from './network/interface.js';
+import { readNetworkUsage } from './network/interface.js';
+import { reportedFigures, type NodeFigures } from '../shared/metrics/node-fields.js';
 import type { VolumeCondition } from '../shared/volume-state.js';
 import type { VolumeUsage } from './volume/port.js';
 
@@ -21,12 +22,8 @@ export interface AgentIdentity {
 
 export interface NodeUsage {
   readonly atMs: number;
-  readonly cgroup: CgroupUsage;
-  readonly volume: VolumeUsage;
+  readonly figures: NodeFigures;
   readonly condition: VolumeCondition;
-  readonly network: NetworkUsage;
-  readonly chunks: Readonly<ChunkCounters>;
-  readonly logLinesDropped: number;
 }
 
 export interface UsageSources {
@@ -44,10 +41,24 @@ export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
     sources.volume.usage(),
     readNetworkUsage(sources.networkInterface),
   ]);
-  const { condition } = sources.volume;
-  const logLinesDropped = sources.logLinesDropped();
-  const chunks = { ...sources.chunkCounters() };
-  return { atMs: sources.now(), cgroup, volume, condition, network, chunks, logLinesDropped };
+  const chunks = sources.chunkCounters();
+  const figures = {
+    ...cgroup,
+    volumeTotalBytes: volume.totalBytes,
+    volumeUsedBytes: volume.usedBytes,
+    volumeFreeBytes: volume.freeBytes,
+    volumeInodes: volume.totalInodes,
+    volumeFreeInodes: volume.freeInodes,
+    networkRxBytes: network.receivedBytes,
+    networkTxBytes: network.sentBytes,
+    chunks: chunks.chunks,
+    chunkBytes: chunks.bytes,
+    chunkReads: chunks.reads,
+    chunkWrites: chunks.writes,
+    checksumFailures: chunks.checksumFailures,
+    logLinesDropped: sources.logLinesDropped(),
+  };
+  return { atMs: sources.now(), figures, condition: sources.volume.condition };
 }
 
 /** `reported`: the last report, repeated here so that a restarted controller need not wait for the next. */
@@ -62,28 +73,9 @@ export function encodeHeartbeat(identity: AgentIdentity, draining: boolean, repo
 
 export const encodeReport = (usage: NodeUsage): Uint8Array => AgentReport.encode(reportOf(usage)).finish();
 
-function reportOf({ atMs, cgroup, volume, condition, network, chunks, logLinesDropped }: NodeUsage): AgentReport {
-  return {
-    atMs: BigInt(atMs),
-    memoryUsageBytes: BigInt(cgroup.memoryBytes),
-    memoryWorkingSetBytes: BigInt(cgroup.memoryWorkingSetBytes),
-    memoryLimitBytes: BigInt(cgroup.memoryLimitBytes),
-    cpuUsageUsec: BigInt(cgroup.cpuUsageUsec),
-    pids: BigInt(cgroup.pids),
-    volumeTotalBytes: BigInt(volume.totalBytes),
-    volumeUsedBytes: BigInt(volume.usedBytes),
-    volumeFreeBytes: BigInt(volume.freeBytes),
-    networkRxBytes: BigInt(network.receivedBytes),
-    networkTxBytes: BigInt(network.sentBytes),
-    chunks: BigInt(chunks.chunks),
-    chunkBytes: BigInt(chunks.bytes),
-    chunkReads: BigInt(chunks.reads),
-    chunkWrites: BigInt(chunks.writes),
-    checksumFailures: BigInt(chunks.checksumFailures),
-    volumeState: condition.state,
-    volumeReason: condition.reason,
-    volumeInodes: BigInt(volume.totalInodes),
-    volumeFreeInodes: BigInt(volume.freeInodes),
-    logLinesDropped: BigInt(logLinesDropped),
-  };
-}
+const reportOf = ({ atMs, figures, condition }: NodeUsage): AgentReport => ({
+  atMs: BigInt(atMs),
+  volumeState: condition.state,
+  volumeReason: condition.reason,
+  ...reportedFigures(figures),
+});

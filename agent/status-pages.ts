@@ -27,7 +27,7 @@ export interface StatusSources {
 /** Field names are a promise to scripts. */
 export async function inspection(sources: StatusSources): Promise<string> {
   const { identity, transfers } = sources;
-  const usage = await sources.usage();
+  const { figures, condition } = await sources.usage();
   return JSON.stringify({
     node_id: identity.nodeId,
     node: sources.nodeName,
@@ -41,28 +41,28 @@ export async function inspection(sources: StatusSources): Promise<string> {
     connections: await sources.connections(),
     transfers: { active: transfers.active, limit: transfers.bound },
     volume: {
-      total_bytes: usage.volume.totalBytes,
-      used_bytes: usage.volume.usedBytes,
-      free_bytes: usage.volume.freeBytes,
-      inodes: usage.volume.totalInodes,
-      free_inodes: usage.volume.freeInodes,
-      state: usage.condition.state,
-      reason: usage.condition.reason,
+      total_bytes: figures.volumeTotalBytes,
+      used_bytes: figures.volumeUsedBytes,
+      free_bytes: figures.volumeFreeBytes,
+      inodes: figures.volumeInodes,
+      free_inodes: figures.volumeFreeInodes,
+      state: condition.state,
+      reason: condition.reason,
     },
     memory: {
-      usage_bytes: usage.cgroup.memoryBytes,
-      working_set_bytes: usage.cgroup.memoryWorkingSetBytes,
-      limit_bytes: usage.cgroup.memoryLimitBytes,
+      usage_bytes: figures.memoryUsageBytes,
+      working_set_bytes: figures.memoryWorkingSetBytes,
+      limit_bytes: figures.memoryLimitBytes,
     },
-    cpu_usage_usec: usage.cgroup.cpuUsageUsec,
-    pids: usage.cgroup.pids,
-    network: { rx_bytes: usage.network.receivedBytes, tx_bytes: usage.network.sentBytes },
+    cpu_usage_usec: figures.cpuUsageUsec,
+    pids: figures.pids,
+    network: { rx_bytes: figures.networkRxBytes, tx_bytes: figures.networkTxBytes },
     chunks: {
-      count: usage.chunks.chunks,
-      bytes: usage.chunks.bytes,
-      reads: usage.chunks.reads,
-      writes: usage.chunks.writes,
-      checksum_failures: usage.chunks.checksumFailures,
+      count: figures.chunks,
+      bytes: figures.chunkBytes,
+      reads: figures.chunkReads,
+      writes: figures.chunkWrites,
+      checksum_failures: figures.checksumFailures,
     },
     commands: sources.commands.entries,
   });

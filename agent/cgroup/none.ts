@@ -3,11 +3,11 @@ import type { CgroupReader, CgroupUsage } from './port.js';
 
 export class OwnProcessUsage implements CgroupReader {
   read(): Promise<CgroupUsage> {
-    const memoryBytes = process.memoryUsage.rss();
+    const memoryUsageBytes = process.memoryUsage.rss();
     const { user, system } = process.cpuUsage();
     return Promise.resolve({
-      memoryBytes,
-      memoryWorkingSetBytes: memoryBytes,
+      memoryUsageBytes,
+      memoryWorkingSetBytes: memoryUsageBytes,
       memoryLimitBytes: 0,
       cpuUsageUsec: user + system,
       pids: 1,

@@ -3,7 +3,7 @@
  * number that the host does not tell is 0: a missing counter must not cost the report its other figures.
  */
 export interface CgroupUsage {
-  readonly memoryBytes: number;
+  readonly memoryUsageBytes: number;
   /** Memory that can't be reclaimed by dropping page cache: usage minus inactive file pages. */
   readonly memoryWorkingSetBytes: number;
   /** 0: no limit. */

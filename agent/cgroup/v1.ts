@@ -12,7 +12,7 @@ export class CgroupV1 implements CgroupReader {
   constructor(private readonly root: string = CGROUP_ROOT) {}
 
   async read(): Promise<CgroupUsage> {
-    const [memoryBytes, pageCache, limit, cpuNs, pids] = await Promise.all([
+    const [memoryUsageBytes, pageCache, limit, cpuNs, pids] = await Promise.all([
       cgroupNumber(this.root, 'memory', 'memory.usage_in_bytes'),
       cgroupFields(PAGE_CACHE, this.root, 'memory', 'memory.stat'),
       cgroupNumber(this.root, 'memory', 'memory.limit_in_bytes'),
@@ -20,8 +20,8 @@ export class CgroupV1 implements CgroupReader {
       cgroupNumber(this.root, 'pids', 'pids.current'),
     ]);
     return {
-      memoryBytes,
-      memoryWorkingSetBytes: Math.max(0, memoryBytes - pageCache),
+      memoryUsageBytes,
+      memoryWorkingSetBytes: Math.max(0, memoryUsageBytes - pageCache),
       memoryLimitBytes: limit >= UNLIMITED_FROM_BYTES ? 0 : limit,
       cpuUsageUsec: Math.floor(cpuNs / 1000),
       pids,

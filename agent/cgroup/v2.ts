@@ -9,14 +9,14 @@ export class CgroupV2 implements CgroupReader {
   constructor(private readonly root: string = CGROUP_ROOT) {}
 
   async read(): Promise<CgroupUsage> {
-    const [memoryBytes, pageCache, memoryLimitBytes, cpuUsageUsec, pids] = await Promise.all([
+    const [memoryUsageBytes, pageCache, memoryLimitBytes, cpuUsageUsec, pids] = await Promise.all([
       cgroupNumber(this.root, 'memory.current'),
       cgroupFields(PAGE_CACHE, this.root, 'memory.stat'),
       cgroupNumber(this.root, 'memory.max'),
       cgroupFields(['usage_usec'], this.root, 'cpu.stat'),
       cgroupNumber(this.root, 'pids.current'),
     ]);
-    const memoryWorkingSetBytes = Math.max(0, memoryBytes - pageCache);
-    return { memoryBytes, memoryWorkingSetBytes, memoryLimitBytes, cpuUsageUsec, pids };
+    const memoryWorkingSetBytes = Math.max(0, memoryUsageBytes - pageCache);
+    return { memoryUsageBytes, memoryWorkingSetBytes, memoryLimitBytes, cpuUsageUsec, pids };
   }
 }

@@ -1,6 +1,7 @@
 /** Formats what nodes use as text. Pure. */
 import type { NodeMetrics } from '../../shared/gen/nexus/v1/metrics.js';
 import type { Node } from '../../shared/gen/nexus/v1/node.js';
+import { nodeFields } from '../../shared/metrics/node-fields.js';
 import { formatAge, formatBytes } from '../terminal/format.js';
 import { facts, table } from '../terminal/output.js';
 
@@ -11,6 +12,34 @@ const rate = (value: number | undefined): string => (value === undefined ? '-' :
 /** A limit of 0 means that there is none. */
 export const limited = (value: bigint | number, limit: bigint | number): string =>
   Number(limit) === 0 ? bytes(value) : `${bytes(value)} / ${bytes(limit)}`;
+
+interface ShownColumn {
+  readonly title: { readonly title: string; readonly right: true; readonly leaveOut?: number };
+  readonly plain: (metrics: NodeMetrics) => string;
+  /** With the limit of the figure, where it has one. */
+  readonly bounded: (metrics: NodeMetrics) => string;
+}
+
+type Reading = bigint | number | undefined;
+const text = (unit: 'bytes' | 'seconds' | 'percent' | undefined, value: Reading): string => {
+  if (value === undefined) return '-';
+  if (unit === 'percent') return percent(Number(value));
+  return unit === 'bytes' ? bytes(value) : String(value);
+};
+
+/** The columns that the table of fields has, for the tables of one node's history and of all nodes. */
+const COLUMNS: readonly ShownColumn[] = nodeFields.flatMap((field) =>
+  [field, ...(field.rate === undefined ? [] : [field.rate])].flatMap(({ column, message, unit }) => {
+    if (column === undefined) return [];
+    const { limit, ...title } = column;
+    const plain = (metrics: NodeMetrics): string => text(unit, metrics[message]);
+    const bounded =
+      limit === undefined
+        ? plain
+        : (metrics: NodeMetrics): string => limited(metrics[message] as bigint, metrics[limit] as bigint);
+    return [{ title: { ...title, right: true as const }, plain, bounded }];
+  }),
+);
 
 export function metricsText(metrics: NodeMetrics, width: number): string {
   return facts(
@@ -39,26 +68,8 @@ export function metricsText(metrics: NodeMetrics, width: number): string {
 export function historyText(history: readonly NodeMetrics[], width: number): string {
   if (history.length === 0) return 'nothing has been reported in that time; a node reports every 5 s';
   return table(
-    [
-      { title: 'AT' },
-      { title: 'CPU%', right: true },
-      { title: 'MEM', right: true },
-      { title: 'PIDS', leaveOut: 1, right: true },
-      { title: 'VOLUME', leaveOut: 5, right: true },
-      { title: 'RX/s', leaveOut: 3, right: true },
-      { title: 'TX/s', leaveOut: 4, right: true },
-      { title: 'CHUNKS', leaveOut: 2, right: true },
-    ],
-    history.map((one) => [
-      one.at,
-      percent(one.cpuPercent),
-      bytes(one.memoryWorkingSet),
-      String(one.pids),
-      bytes(one.volumeUsed),
-      rate(one.networkRxRate),
-      rate(one.networkTxRate),
-      String(one.chunks),
-    ]),
+    [{ title: 'AT' }, ...COLUMNS.map(({ title }) => title)],
+    history.map((one) => [one.at, ...COLUMNS.map(({ plain }) => plain(one))]),
     width,
   );
 }
@@ -95,31 +106,11 @@ export function sortRows(rows: readonly TopRow[], key: SortKey): TopRow[] {
 export function topText(rows: readonly TopRow[], width: number): string {
   if (rows.length === 0) return 'no nodes; make one with: nexus node create NAME --storage 1G';
   return table(
-    [
-      { title: 'NAME', least: 16, flexible: 'middle' },
-      { title: 'STATUS' },
-      { title: 'CPU%', right: true },
-      { title: 'MEM', right: true },
-      { title: 'PIDS', leaveOut: 1, right: true },
-      { title: 'VOLUME', leaveOut: 5, right: true },
-      { title: 'RX/s', leaveOut: 3, right: true },
-      { title: 'TX/s', leaveOut: 4, right: true },
-      { title: 'CHUNKS', leaveOut: 2, right: true },
-    ],
+    [{ title: 'NAME', least: 16, flexible: 'middle' }, { title: 'STATUS' }, ...COLUMNS.map(({ title }) => title)],
     rows.map(({ node, metrics }) => [
       node.name,
       node.cordoned ? `${node.status},cordoned` : node.status,
-      ...(metrics === undefined
-        ? ['-', '-', '-', '-', '-', '-', '-']
-        : [
-            percent(metrics.cpuPercent),
-            limited(metrics.memoryWorkingSet, metrics.memoryLimit),
-            String(metrics.pids),
-            limited(metrics.volumeUsed, metrics.volumeTotal),
-            rate(metrics.networkRxRate),
-            rate(metrics.networkTxRate),
-            String(metrics.chunks),
-          ]),
+      ...COLUMNS.map(({ bounded }) => (metrics === undefined ? '-' : bounded(metrics))),
     ]),
     width,
   );

@@ -23,7 +23,7 @@ for (const { name, unlimited, open } of CGROUPS) {
         expect(Number.isSafeInteger(value), what).to.equal(true);
         expect(value, what).to.be.at.least(0);
       }
-      expect(usage.memoryWorkingSetBytes).to.be.at.most(usage.memoryBytes);
+      expect(usage.memoryWorkingSetBytes).to.be.at.most(usage.memoryUsageBytes);
     });
 
     it('never counts processor time back, however many ask at once', async () => {
@@ -43,7 +43,7 @@ for (const { name, unlimited, open } of CGROUPS) {
         pids: '12',
       });
       expect(await reader.read()).to.deep.equal({
-        memoryBytes: 50331648,
+        memoryUsageBytes: 50331648,
         memoryWorkingSetBytes: 18874368,
         memoryLimitBytes: 268435456,
         cpuUsageUsec: 1234567,
@@ -53,7 +53,7 @@ for (const { name, unlimited, open } of CGROUPS) {
 
     it('tells no limit as 0', async () => {
       await opened.record({ memory: '4096', memoryLimit: unlimited });
-      expect(await reader.read()).to.deep.include({ memoryBytes: 4096, memoryLimitBytes: 0 });
+      expect(await reader.read()).to.deep.include({ memoryUsageBytes: 4096, memoryLimitBytes: 0 });
     });
 
     it('tells what is missing as 0, and the rest all the same', async () => {
@@ -70,7 +70,7 @@ for (const { name, unlimited, open } of CGROUPS) {
     it('has a working set of 0 when more is reclaimable than is used', async () => {
       // The two are read one after the other while the kernel goes on.
       await opened.record({ memory: '4096', pageCache: '8192' });
-      expect(await reader.read()).to.deep.include({ memoryBytes: 4096, memoryWorkingSetBytes: 0 });
+      expect(await reader.read()).to.deep.include({ memoryUsageBytes: 4096, memoryWorkingSetBytes: 0 });
     });
   });
 }

@@ -3,7 +3,7 @@ import { FakeScript } from './script.js';
 import type { CgroupReader, CgroupUsage } from '../../agent/cgroup/port.js';
 
 export const NO_USAGE: CgroupUsage = {
-  memoryBytes: 0,
+  memoryUsageBytes: 0,
   memoryWorkingSetBytes: 0,
   memoryLimitBytes: 0,
   cpuUsageUsec: 0,

@@ -143,11 +143,11 @@ const fakeCgroup: CgroupVariant = {
     return {
       reader,
       record: async ({ memory, pageCache, memoryLimit, cpuUsec, pids }) => {
-        const memoryBytes = numberOf(memory);
+        const memoryUsageBytes = numberOf(memory);
         reader.usage = {
           ...NO_USAGE,
-          memoryBytes,
-          memoryWorkingSetBytes: Math.max(0, memoryBytes - numberOf(pageCache)),
+          memoryUsageBytes,
+          memoryWorkingSetBytes: Math.max(0, memoryUsageBytes - numberOf(pageCache)),
           memoryLimitBytes: numberOf(memoryLimit),
           cpuUsageUsec: numberOf(cpuUsec),
           pids: numberOf(pids),

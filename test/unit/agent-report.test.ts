@@ -20,7 +20,7 @@ describe("an agent's report", () => {
 
   it('carries every figure, also those beyond 32 bits', async () => {
     cgroup.usage = {
-      memoryBytes: 2 ** 40,
+      memoryUsageBytes: 2 ** 40,
       memoryWorkingSetBytes: 2 ** 39,
       memoryLimitBytes: 2 ** 41,
       cpuUsageUsec: 2 ** 50,
@@ -54,6 +54,6 @@ describe("an agent's report", () => {
   it('fails when the volume does, and is there again with it', async () => {
     volume.script.failNext('volume.usage', 1, new NexusError('not_found', 'the volume is gone'));
     expect(await codeOf(() => readUsage(sources))).to.equal('not_found');
-    expect((await readUsage(sources)).volume.totalBytes).to.equal(1000);
+    expect((await readUsage(sources)).figures.volumeTotalBytes).to.equal(1000);
   });
 });

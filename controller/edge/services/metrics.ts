@@ -12,6 +12,7 @@ import type {
   NodeMetrics,
   ObservedNode,
 } from '../../../shared/gen/nexus/v1/metrics.js';
+import { measuredShape } from '../../../shared/metrics/node-fields.js';
 import { VERSION } from '../../../shared/version.js';
 import type { MailQueue } from '../../identity/mail-queue.js';
 import type { Lambda } from '../../lambda/use-cases.js';
@@ -160,25 +161,5 @@ export const metricsShape = (node: NodeRecord, sample: Sample): NodeMetrics => (
   nodeId: node.id,
   node: node.name,
   at: new Date(sample.atMs).toISOString(),
-  memoryUsage: BigInt(sample.memoryUsageBytes),
-  memoryWorkingSet: BigInt(sample.memoryWorkingSetBytes),
-  memoryLimit: BigInt(sample.memoryLimitBytes),
-  cpuPercent: sample.cpuPercent,
-  cpuSeconds: sample.cpuUsageUsec / 1e6,
-  pids: BigInt(sample.pids),
-  volumeTotal: BigInt(sample.volumeTotalBytes),
-  volumeUsed: BigInt(sample.volumeUsedBytes),
-  volumeFree: BigInt(sample.volumeFreeBytes),
-  volumeInodes: BigInt(sample.volumeInodes),
-  volumeFreeInodes: BigInt(sample.volumeFreeInodes),
-  networkRx: BigInt(sample.networkRxBytes),
-  networkTx: BigInt(sample.networkTxBytes),
-  networkRxRate: sample.networkRxRate,
-  networkTxRate: sample.networkTxRate,
-  chunks: BigInt(sample.chunks),
-  chunkBytes: BigInt(sample.chunkBytes),
-  chunkReads: BigInt(sample.chunkReads),
-  chunkWrites: BigInt(sample.chunkWrites),
-  checksumFailures: BigInt(sample.checksumFailures),
-  logLinesDropped: BigInt(sample.logLinesDropped),
+  ...measuredShape(sample),
 });
