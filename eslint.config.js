@@ -4,36 +4,7 @@
  */
 import eslint from '@eslint/js';
 import tseslint from 'typescript-eslint';
-
-/** Calls whose promise is never rejected; an event that can't be stored is logged (controller/events/log.ts). */
-const NEVER_REJECTED = [
-  ":not([argument.callee.property.name='catch'])",
-  ":not([argument.expression.callee.property.name='catch'])",
-  ":not([argument.callee.property.name='allSettled'])",
-  ":not([argument.callee.object.property.name='events'])",
-].join('');
-const MASKED =
-  'what is awaited here could fail in the place of the error that is on its way: add .catch, and a line in the log where it matters';
-
-/** Outside of controller/hosting nobody asks what a node is made of: `can` of its hosting, and of its runtime, says it. */
-const KINDS = '/^(runc|crun|process|contained)$/';
-const ASKS_FOR_KIND = [
-  {
-    selector: `BinaryExpression[operator=/^[!=]==?$/]:matches([left.value=${KINDS}], [right.value=${KINDS}])`,
-    message: 'ask the hosting what it can do (shared/config/runtimes.ts), not for its kind or its runtime',
-  },
-  {
-    selector: 'Identifier[name=/^(isContained|agentCgroup|usesLoopDevices)$/]',
-    message: 'ask the hosting what it can do (controller/hosting/port.ts)',
-  },
-];
-const NO_MASKED_ERRORS = [
-  { selector: `TryStatement > .finalizer AwaitExpression${NEVER_REJECTED}`, message: MASKED },
-  {
-    selector: `CatchClause > BlockStatement:has(> ThrowStatement) > :not(ThrowStatement) AwaitExpression${NEVER_REJECTED}`,
-    message: MASKED,
-  },
-];
+import { houseRulesConfig } from './deploy/house-rules.mjs';
 
 export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', 'shared/gen/', 'coverage/', '.cache/'] },
@@ -67,18 +38,7 @@ export default tseslint.config(
       ],
     },
   },
-  {
-    files: ['**/*.ts'],
-    ignores: ['test/**'],
-    rules: {
-      // A clean-up that fails must not replace the failure that people have to be told.
-      'no-restricted-syntax': ['error', ...NO_MASKED_ERRORS, ...ASKS_FOR_KIND],
-    },
-  },
-  {
-    files: ['controller/hosting/**/*.ts'],
-    rules: { 'no-restricted-syntax': ['error', ...NO_MASKED_ERRORS] },
-  },
+  ...houseRulesConfig(['**/*.ts'], ['test/**']),
   {
     files: ['test/**/*.ts'],
     rules: {

@@ -31,7 +31,7 @@ export interface CommandContext {
 }
 
 /** Ids in one DeleteChunks, and chunks in one answer to ListChunks: an answer stays well below NATS's 1 MiB. */
-export const MAX_CHUNKS_PER_COMMAND = 1000;
+const MAX_CHUNKS_PER_COMMAND = 1000;
 type FetchCommand = NonNullable<AgentCommand['fetchChunk']>;
 type VerifyCommand = NonNullable<AgentCommand['verifyChunks']>;
 

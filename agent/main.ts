@@ -194,7 +194,7 @@ async function run(
   const isIdle = await transfers.drain(graceMs);
   if (!isIdle) log.warn({ active: transfers.active }, 'transfers were cut off at the end of their grace');
   timers.forEach(cancel);
-  health.stop();
+  health.close();
   for (const server of [dataServer, statusServer]) {
     server.close();
     server.closeAllConnections();

@@ -52,7 +52,7 @@ async function main(): Promise<void> {
         log.info({ signal: name }, 'stopping; nodes run on');
         asked.abort(new NexusError('cancelled', 'the controller was asked to end while it started'));
         void starting.then(
-          (controller) => controller.stop(),
+          (controller) => controller.close(),
           () => undefined,
         );
       });
@@ -85,7 +85,7 @@ function flags(): Record<string, string | undefined> {
 }
 
 interface Controller {
-  stop(): Promise<void>;
+  close(): Promise<void>;
   readonly ended: Promise<void>;
 }
 
@@ -120,7 +120,7 @@ async function start(settings: Settings, processLog: ProcessLog, asked: AbortSig
   );
   const shutdown: UseCases['cluster']['shutdown'] = async (purge, tell) => {
     await tell('stopping the gateway');
-    await gateway.stop();
+    await gateway.close();
     await endCluster(service, purge, tell, (last) => {
       starting.isPurged = purge;
       return stop(last);
@@ -149,11 +149,11 @@ async function start(settings: Settings, processLog: ProcessLog, asked: AbortSig
     loops.kick('lambda');
   });
   // Stops before the rest: what it has begun needs all of it.
-  starting.defer('stop the gateway', () => gateway.stop());
+  starting.defer('stop the gateway', () => gateway.close());
   loops.add([{ name: 'gateway', periodMs: GATEWAY_PERIOD_MS, tick: () => gateway.tick() }]);
   // First of all: whoever comes now must not be served by what is ending.
   starting.defer('take no more calls of people', () => {
-    void servers[0]?.stop();
+    void servers[0]?.close();
     return Promise.resolve();
   });
   for (const server of servers) await server.listen();
@@ -176,7 +176,7 @@ async function start(settings: Settings, processLog: ProcessLog, asked: AbortSig
   );
   starting.isUp = true;
   unwinding.commit();
-  return { stop, ended };
+  return { close: stop, ended };
 }
 
 void main();

@@ -35,7 +35,7 @@ export async function sendFile(file: FileHandle, size: number, response: ServerR
     await sent;
     response.end();
   } finally {
-    sender.stop();
+    sender.close();
   }
 }
 
@@ -66,7 +66,7 @@ class PacedSender {
     return promise;
   }
 
-  stop(): void {
+  close(): void {
     cancel(this.#timer);
     this.response.off('close', this.#onClose);
   }

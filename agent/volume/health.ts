@@ -58,7 +58,7 @@ export class VolumeHealth {
     await endsWithin(USAGE_MS, this.#look());
   }
 
-  stop(): void {
+  close(): void {
     cancel(this.#timer);
   }
 

@@ -1,11 +1,11 @@
 /** `nexus events` */
 import { NexusError } from '../../shared/errors.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
-import { command, type OutputFormat } from '../runner/command.js';
+import { command } from '../runner/command.js';
 import { table, widthOf } from '../terminal/output.js';
 import { eventShape } from '../runner/shapes.js';
 import { watchReader } from '../terminal/reader-watch.js';
-import { writeTo, type Output } from '../terminal/streams.js';
+import { type Output, type OutputFormat, writeTo } from '../terminal/streams.js';
 import { jsonText, visible } from '../terminal/visible.js';
 
 export const events = command({

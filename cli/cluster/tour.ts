@@ -136,7 +136,7 @@ async function store(context: Context, controller: Controller, path: string): Pr
     };
     return await uploadFile(grpcCatalogue(controller), request);
   } finally {
-    progress.stop();
+    progress.close();
     await file.close().catch(() => undefined);
   }
 }
@@ -182,7 +182,7 @@ async function fetch(context: Context, controller: Controller, file: File, path:
     });
     return hash.digest('hex');
   } finally {
-    progress.stop();
+    progress.close();
     await output.close().catch(() => undefined);
   }
 }

@@ -89,6 +89,6 @@ async function fetch(
       },
     });
   } finally {
-    progress.stop();
+    progress.close();
   }
 }

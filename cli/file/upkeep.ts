@@ -33,7 +33,7 @@ export const scrub = command({
         nodes.set(said.node, said);
       }
     } finally {
-      progress.stop();
+      progress.close();
     }
     context.throwIfInterrupted();
     const shapes = [...nodes.values()].map(({ node, checkedChunks, checkedBytes, bad }) => ({
@@ -82,7 +82,7 @@ export const rebalance = command({
         result.imbalance_percent = said.imbalancePercent;
       }
     } finally {
-      progress.stop();
+      progress.close();
     }
     context.throwIfInterrupted();
     await context.print(

@@ -48,13 +48,13 @@ export const upload = command({
       }).catch((thrown: unknown) => {
         throw input.name === undefined ? ofOwnName(thrown, name) : thrown;
       });
-      progress.stop();
+      progress.close();
       await context.print(
         fileShape(file),
         () => `${file.id}  ${file.name}  ${formatBytes(Number(file.size))} in ${file.chunksCount} chunk(s)`,
       );
     } finally {
-      progress.stop();
+      progress.close();
     }
     return 0;
   },

@@ -25,7 +25,7 @@ export const verify = command({
         progress.add(bytes);
       },
     }).finally(() => {
-      progress.stop();
+      progress.close();
     });
     const bad = findings.filter((finding) => finding.problem !== '');
     const shape = {

@@ -46,13 +46,13 @@ export const download = command({
         return 0;
       }
       const path = await fetchTo(controller, context, found, input.dest, progress);
-      progress.stop();
+      progress.close();
       await context.print(
         { path: found.path, dest: path, size: Number(found.size) },
         (shape) => `${shape.dest}  ${formatBytes(shape.size)}`,
       );
     } finally {
-      progress.stop();
+      progress.close();
     }
     return 0;
   },
@@ -127,7 +127,7 @@ async function downloadFolder(
     await fetchTo(controller, context, entry, places.get(path) ?? root, progress);
     return Number(entry.size);
   }).finally(() => {
-    progress.stop();
+    progress.close();
   });
   const fetched = { files: outcome.done.length, bytes: outcome.done.reduce((sum, size) => sum + size, 0) };
   await context.print(

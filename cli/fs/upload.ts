@@ -104,7 +104,7 @@ async function uploadOne(
   try {
     file = await send(controller, context, { ...target, path }, { ...opened, replicas }, progress);
   } finally {
-    progress.stop();
+    progress.close();
   }
   const stored = await storedEntry(controller, path, file);
   await context.print(entryShape(stored), () => `${visible(stored.path)}  ${formatBytes(Number(stored.size))}`);
@@ -169,7 +169,7 @@ async function uploadFolder(
     },
     tree.failures,
   ).finally(() => {
-    progress.stop();
+    progress.close();
   });
   await context.print(resultOf(root, tree, outcome.done), (result) => resultText(result));
   throwFileFailures(outcome, 'these and the folders stay, and nothing of the others is stored');

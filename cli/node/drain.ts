@@ -67,7 +67,7 @@ async function drainOne(
       before = Math.min(before, bytes);
     }
   } finally {
-    progress?.stop();
+    progress?.close();
   }
   context.throwIfInterrupted();
   return { node, finished: waits, moved_bytes: moved };

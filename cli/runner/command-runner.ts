@@ -5,14 +5,14 @@
 import { parseArgs, type ArgDef } from 'citty';
 import { meaningOf, toNexusError, type NexusError } from '../../shared/errors.js';
 import { exitCodeOf } from '../../shared/exec.js';
-import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs, type OutputFormat } from './command.js';
+import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs } from './command.js';
 import { aliasOf, kindsAfter } from './aliases.js';
 import { isGroup, listed, type Group, type Leaf } from './command-group.js';
 import { COMMANDS } from './command-tree.js';
 import { inTypedWords } from './typed-words.js';
 import { checkCompleteness, nearest, readFlag, scanArguments, usage, type Scanned, type ScannedFlag } from './scan.js';
 import { namedError, SeveralErrors } from './several.js';
-import { writeTo, type Streams } from '../terminal/streams.js';
+import { type OutputFormat, type Streams, writeTo } from '../terminal/streams.js';
 import { widthOf } from '../terminal/text-width.js';
 import { jsonText, visible } from '../terminal/visible.js';
 

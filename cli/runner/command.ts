@@ -2,6 +2,7 @@
  * Defines a command of the CLI: its words come from command-tree.ts, everything else is in one `command({...})`.
  * Definitions load no gRPC, no settings and no tables, so that `--help` is as fast as `--version`.
  */
+import { OUTPUT_FORMATS } from '../terminal/streams.js';
 import type { Context } from './context.js';
 
 /** Things on the cluster or in the file system that can complete a flag or an argument in shells. */
@@ -93,7 +94,7 @@ export const GLOBAL_FLAGS = {
     type: 'enum',
     short: 'o',
     aliases: ['format'],
-    options: ['table', 'json', 'yaml'],
+    options: OUTPUT_FORMATS,
     description: 'how results are printed (default table)',
   },
   as: { type: 'string', hint: 'USER', description: 'act for this user (local administrator only)' },
@@ -111,5 +112,3 @@ export const GLOBAL_FLAGS = {
   },
   help: { type: 'boolean', short: 'h', description: 'this text' },
 } as const satisfies FlagSpecs;
-
-export type OutputFormat = (typeof GLOBAL_FLAGS.output.options)[number];

@@ -5,10 +5,9 @@
 import { NexusError } from '../../shared/errors.js';
 import { readSettingsPipe } from '../../shared/config/sources.js';
 import type { SettingName, Settings } from '../../shared/config/settings.js';
-import type { OutputFormat } from './command.js';
 import type { Controller } from '../connect/connection.js';
 import { Interrupts } from '../terminal/interrupts.js';
-import { writeTo, type Streams } from '../terminal/streams.js';
+import { type OutputFormat, type Streams, writeTo } from '../terminal/streams.js';
 import { assertLocal, choosePlace, sessionFor, type Place } from '../connect/place.js';
 import { locateInstance, type Target } from '../connect/target.js';
 import { visibleLines } from '../terminal/visible.js';

@@ -5,10 +5,10 @@ import { formatBytes } from './format.js';
 
 export interface Progress {
   add(bytes: number): void;
-  stop(): void;
+  close(): void;
 }
 
-const SILENT: Progress = { add: () => undefined, stop: () => undefined };
+const SILENT: Progress = { add: () => undefined, close: () => undefined };
 const FRAMES_PER_SECOND = 8;
 
 /** `totalBytes` 0: unknown, so there is no bar, only amount and rate. */
@@ -39,7 +39,7 @@ export async function openProgress(title: string, totalBytes: number, output: Ou
       done += bytes;
       bar.update(done, payload());
     },
-    stop: () => {
+    close: () => {
       bar.stop();
     },
   };

@@ -16,6 +16,10 @@ export interface Streams {
   readonly env: NodeJS.ProcessEnv;
 }
 
+/** How results are printed. */
+export const OUTPUT_FORMATS = ['table', 'json', 'yaml'] as const;
+export type OutputFormat = (typeof OUTPUT_FORMATS)[number];
+
 /**
  * Resolves when the data has been handed to the system: the backpressure of everything that streams to standard output.
  * `signal` ends the wait for a reader that does not read. Codes: resource_exhausted (a full disk), unavailable (whoever

@@ -71,7 +71,7 @@ export class NatsServer {
     this.#isStarting = true;
     await this.#launch().catch(async (error: unknown) => {
       // The controller's start fails: the server must not restart by itself.
-      await this.stop();
+      await this.close();
       throw error;
     });
     this.#isStarting = false;
@@ -89,7 +89,7 @@ export class NatsServer {
     this.#relaunch();
   }
 
-  async stop(): Promise<void> {
+  async close(): Promise<void> {
     this.#stopping = true;
     await this.#end(this.#child);
     await this.options.logs.settle(this.#logPlace, true);

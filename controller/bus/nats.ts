@@ -167,10 +167,10 @@ export class NatsBus implements AgentBus {
     return agentCredentials(node, this.instance, this.access.accountKey, this.access.issuerAccount);
   }
 
-  async stop(): Promise<void> {
+  async close(): Promise<void> {
     await this.#advisories?.close();
     await this.#connection?.close();
-    await this.server?.stop();
+    await this.server?.close();
   }
 
   /** Rejects when the connection breaks: a reply in flight never arrives. */

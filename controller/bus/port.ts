@@ -37,5 +37,5 @@ export interface AgentBus {
   readonly url: string;
   /** Process id of our own server, 0 when it is external. */
   readonly serverPid: number;
-  stop(): Promise<void>;
+  close(): Promise<void>;
 }

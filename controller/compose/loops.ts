@@ -19,7 +19,7 @@ export class Loops {
     const { log } = this.starting;
     for (const { name, periodMs, tick } of rows) {
       const loop = createLoop(name, periodMs, tick, { clock: systemClock, log });
-      this.starting.defer(`stop the loop: ${name}`, () => loop.stop());
+      this.starting.defer(`stop the loop: ${name}`, () => loop.close());
       this.#loops.set(name, loop);
     }
   }

@@ -47,7 +47,7 @@ export async function composeNodes(starting: Starting, instance: Instance): Prom
   const lambda = new Lambda({ runtime: sandboxes, registry, settings, clock: systemClock, log });
   starting.defer('end the sandboxes', () => lambda.close());
   const bus = await makeBus(settings, network.hostAddress, log, logs);
-  starting.defer('stop the bus', () => bus.stop());
+  starting.defer('stop the bus', () => bus.close());
   const forgive = (settleMs: number): void => {
     registry.forgiveSilence(settleMs);
   };

@@ -27,6 +27,6 @@ export async function makeSockets(starting: Starting, useCases: UseCases): Promi
     new SocketServer({ path: settings.socket }, forAdministrator, protoDir),
     new SocketServer(gatewayPlace, [...forGateway, exchangeOver(forGateway)], protoDir),
   ];
-  for (const server of servers) starting.defer('stop a socket', () => server.stop());
+  for (const server of servers) starting.defer('stop a socket', () => server.close());
   return servers;
 }

@@ -67,7 +67,7 @@ export function exchangeOver(services: readonly RegisteredService[]): Registered
     proto: 'nexus/v1/exchange.proto',
     definition: ExchangeServiceService,
     handlers: { ...handlers },
-    stop: () => {
+    close: () => {
       for (const conversation of open) conversation.finish();
     },
   };

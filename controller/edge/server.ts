@@ -28,8 +28,8 @@ export interface RegisteredService {
   readonly proto: string;
   readonly definition: ServiceDefinition;
   readonly handlers: UntypedServiceImplementation;
-  /** Called when the server stops, to end calls that would not end by themselves. */
-  readonly stop?: () => void;
+  /** Called when the server closes, to end calls that would not end by themselves. */
+  readonly close?: () => void;
 }
 
 /** Time for running calls to finish when the server stops. */
@@ -48,7 +48,7 @@ export class SocketServer {
   readonly #server: Server;
   readonly #health: HealthImplementation;
   readonly #names: readonly string[];
-  #stopping: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
 
   constructor(
     private readonly place: SocketPlace,
@@ -99,13 +99,13 @@ export class SocketServer {
   }
 
   /** Accepts no connections from the first call on; resolves for every caller when running calls have ended. */
-  stop(): Promise<void> {
-    return (this.#stopping ??= this.#stop());
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
   }
 
-  async #stop(): Promise<void> {
+  async #close(): Promise<void> {
     this.setServing(false);
-    for (const { stop } of this.services) stop?.();
+    for (const service of this.services) service.close?.();
     const drained = promisify(this.#server.tryShutdown.bind(this.#server))();
     if (!(await endsWithin(DRAIN_TIMEOUT_MS, drained))) this.#server.forceShutdown();
     await rm(this.place.path, { force: true });

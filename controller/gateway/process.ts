@@ -113,7 +113,7 @@ export class GatewayProcess {
   }
 
   /** Gives running requests time to end. Idempotent; afterwards ticks do nothing. */
-  async stop(): Promise<void> {
+  async close(): Promise<void> {
     this.#isStopping = true;
     await this.#ticking;
     const identity = this.#running ?? (await this.#recorded())?.identity;

@@ -9,7 +9,7 @@ export interface Loop {
   /** Runs as soon as the current run, if any, is over. */
   kick(): void;
   /** Waits for the current run. A loop that was never started runs no more. */
-  stop(): Promise<void>;
+  close(): Promise<void>;
 }
 
 export function createLoop(
@@ -45,7 +45,7 @@ export function createLoop(
     kick: () => {
       kicked.ring();
     },
-    stop: async () => {
+    close: async () => {
       ended.abort();
       await finished;
     },

@@ -16,7 +16,7 @@ export interface NetworkFabric {
   /** Slots of this instance that have a link on the host. */
   list(): Promise<readonly number[]>;
   /** Removes the shared part. */
-  dispose(): Promise<void>;
+  destroy(): Promise<void>;
   /** Address of the host as the nodes reach it: the bus listens here. */
   readonly hostAddress: string;
   /** Interface whose counters a node's agent reports; empty if the node has none of its own. */

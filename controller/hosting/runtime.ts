@@ -101,7 +101,7 @@ export interface ContainerRuntime {
   /** Whether the kernel killed a process of the container for lack of memory; call before `remove`. */
   wasOutOfMemory(nodeId: NodeId): Promise<boolean>;
   /** Removes what `prepare` made. */
-  dispose(): Promise<void>;
+  destroy(): Promise<void>;
   /** Isolation and limits that this runtime lacks, for people; empty if none. */
   readonly caveats: readonly string[];
 }

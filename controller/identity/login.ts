@@ -2,11 +2,12 @@
  * Login in two steps: the password, then the code from the mail. Unknown accounts, wrong passwords and disabled accounts
  * get the same answer after the same work.
  */
+import { MAX_CODE_ATTEMPTS, MAX_CODE_ATTEMPTS_ELSEWHERE } from './bounds.js';
 import { NexusError } from '../../shared/errors.js';
 import { originGroup } from './address.js';
 import { auditLine, codeRefused, type IdentityDeps, type Origin, type Session } from './deps.js';
 import { loginMail } from './mails.js';
-import { MAX_CODE_ATTEMPTS, MAX_CODE_ATTEMPTS_ELSEWHERE, opens, sealCode } from './otp.js';
+import { opens, sealCode } from './otp.js';
 import type { UserRecord } from './port.js';
 
 export class Login {

@@ -6,20 +6,6 @@ import { createHmac, randomBytes, randomInt, timingSafeEqual } from 'node:crypto
 import type { ChallengePurpose, ChallengeRecord } from './port.js';
 
 const CODE_DIGITS = 6;
-/**
- * Codes that may be tried from where one was asked for, and from everywhere else together: eight in a million is the chance
- * that guessers have with each code. Apart, because whoever knows a name could otherwise use up its owner's tries.
- */
-export const MAX_CODE_ATTEMPTS = 5;
-export const MAX_CODE_ATTEMPTS_ELSEWHERE = 3;
-
-/**
- * Where no further mail may go to an address, registrations share the code that was mailed last: the tries that one of
- * them has, and how many places can share it.
- */
-export const MAX_SHARED_CODE_ATTEMPTS = 2;
-export const MAX_CODE_SHARERS = 20;
-
 export const CODE_PATTERN = /^\d{6}$/;
 
 /** Randomness as a parameter, so that tests can know the code. */

@@ -7,20 +7,18 @@
  * and where so many ask that no further mail may go there, a registration shares the code of the mail that went last:
  * its owner gets in with it, and with what was asked for from where it is tried.
  */
-import { NexusError } from '../../shared/errors.js';
-import { originGroup } from './address.js';
-import { auditLine, codeRefused, type IdentityDeps, type Origin, type Session } from './deps.js';
-import type { Crowd } from './limits.js';
-import { addressTakenMail, crowdedRegistrationMail, nameTakenMail, registrationMail } from './mails.js';
 import {
   MAX_CODE_ATTEMPTS,
   MAX_CODE_ATTEMPTS_ELSEWHERE,
   MAX_CODE_SHARERS,
   MAX_SHARED_CODE_ATTEMPTS,
-  opens,
-  sealCode,
-  unopenable,
-} from './otp.js';
+} from './bounds.js';
+import { NexusError } from '../../shared/errors.js';
+import { originGroup } from './address.js';
+import { auditLine, codeRefused, type IdentityDeps, type Origin, type Session } from './deps.js';
+import type { Crowd } from './limits.js';
+import { addressTakenMail, crowdedRegistrationMail, nameTakenMail, registrationMail } from './mails.js';
+import { opens, sealCode, unopenable } from './otp.js';
 import type { AuditLine, ChallengeRecord, Mail } from './port.js';
 import { isReserved, passwordComplaint } from './rules.js';
 

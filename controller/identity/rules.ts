@@ -2,6 +2,7 @@
  * Rules for names, passwords and addresses. Pure, and the same for everybody: a refusal does not reveal whether an
  * account exists.
  */
+import { MAX_PASSWORD_CHARACTERS } from './bounds.js';
 import { LOCAL_ADMINISTRATOR, USER_NAME_PATTERN } from '../../shared/users.js';
 import type { UserRecord } from './port.js';
 
@@ -9,9 +10,7 @@ import type { UserRecord } from './port.js';
 const MAX_EMAIL_CHARACTERS = 254;
 const MAX_LOCAL_PART_CHARACTERS = 64;
 /** As required by NIST SP 800-63B where a second factor follows. */
-export const MIN_PASSWORD_CHARACTERS = 8;
-/** Bounds the work of one hash. */
-export const MAX_PASSWORD_CHARACTERS = 128;
+const MIN_PASSWORD_CHARACTERS = 8;
 
 /**
  * Names that can't be registered: `admin` owns everything that comes over the admin socket, the others would be taken

@@ -95,7 +95,7 @@ export class Invoker {
         return { exitCode, peakMemoryBytes, reason, executionTimeMs: clock.monotonic() - startedAt, warm, result };
       } finally {
         this.#running.delete(sandbox);
-        await sandbox.end().catch(() => undefined);
+        await sandbox.destroy().catch(() => undefined);
       }
     }
   }

@@ -93,6 +93,6 @@ export class WarmPool {
 
   #drop(sandbox: Sandbox): void {
     this.#idle.get(sandbox.nodeId)?.delete(sandbox);
-    void sandbox.end();
+    void sandbox.destroy();
   }
 }

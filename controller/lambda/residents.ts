@@ -28,7 +28,7 @@ export class Residents {
       const sandbox = await making;
       const living = setOf(this.#living, node).add(sandbox);
       void sandbox.ended.then(() => living.delete(sandbox));
-      if (!this.isOpen(node)) await sandbox.end();
+      if (!this.isOpen(node)) await sandbox.destroy();
       this.#assertOpen(node);
       return sandbox;
     } finally {
@@ -46,7 +46,7 @@ export class Residents {
     await Promise.all(setOf(this.#coming, node));
     const all = [...setOf(this.#living, node)];
     await this.#waitAtMost(graceMs, all.filter(waitFor));
-    await Promise.all(all.map((sandbox) => sandbox.end()));
+    await Promise.all(all.map((sandbox) => sandbox.destroy()));
     this.#coming.delete(node);
     this.#living.delete(node);
   }

@@ -92,7 +92,7 @@ export class Lambda implements NodeGuests {
 
   async close(): Promise<void> {
     this.pool.close();
-    await this.deps.runtime.dispose();
+    await this.deps.runtime.destroy();
   }
 
   #view(node: NodeRecord): Omit<LambdaNode, 'reservedBytes' | 'running'> {

@@ -117,6 +117,6 @@ export class Watchdog {
 
   #end(reason: Reason): void {
     this.#reason ??= reason;
-    void this.sandbox.end();
+    void this.sandbox.destroy();
   }
 }

@@ -2,12 +2,9 @@
  * Paths of the virtual file system: absolute, `/`-separated, in Unicode form NFC. `.` and `..` resolve before anything
  * else is looked at, and nothing leads above the topmost folder. Pure.
  */
+import { MAX_NAME_BYTES, MAX_PATH_BYTES } from '../../shared/limits.js';
 import { NexusError } from '../../shared/errors.js';
 import type { Names } from '../store/port/fs.js';
-
-/** As on Linux. */
-export const MAX_NAME_BYTES = 255;
-export const MAX_PATH_BYTES = 4096;
 
 /** C0 and C1: either kind can steer a terminal that lists the name. */
 const CONTROL = /\p{Cc}/u;

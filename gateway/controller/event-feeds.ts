@@ -3,6 +3,7 @@
  * one, as the controller decides what each may see. While the controller is away a feed waits, then resumes where it
  * was.
  */
+import { onAbort } from '../../shared/async/wait.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { toNexusError } from '../../shared/errors.js';
 import type { Event } from '../../shared/gen/nexus/v1/cluster.js';
@@ -61,13 +62,9 @@ export class EventFeeds {
       },
     };
     const { feed, isNew } = this.#join(user, member, last);
-    signal.addEventListener(
-      'abort',
-      () => {
-        if (feed.leave(member) && this.#feeds.get(user) === feed) this.#feeds.delete(user);
-      },
-      { once: true },
-    );
+    onAbort(signal, () => {
+      if (feed.leave(member) && this.#feeds.get(user) === feed) this.#feeds.delete(user);
+    });
     // Fetches events that a running feed delivered between the first fetch and the joining.
     if (!isNew) await catchUp();
     for (const event of pending) tell(event);

@@ -56,7 +56,7 @@ export class Exchange {
   }
 
   close(): void {
-    this.#line?.end();
+    this.#line?.close();
   }
 
   #usable(): Line {
@@ -139,7 +139,7 @@ class Line {
     });
   }
 
-  end(): void {
+  close(): void {
     this.#outgoing.flush();
     this.stream.end();
   }

@@ -1,14 +1,8 @@
 /** Calls that file transfers need from a controller. The CLI makes them over gRPC; other callers may differ. */
-import type { ChunkRoute } from './route.js';
+import type { ChunkRoute, ChunkTarget } from './route.js';
 import type { ByteSource } from './source.js';
 
-export interface ChunkTarget {
-  readonly nodeId: string;
-  readonly nodeName: string;
-  /** host:port of the agent. */
-  readonly address: string;
-  readonly token: string;
-}
+export type { ChunkTarget };
 
 export interface ChunkGrant {
   readonly index: number;

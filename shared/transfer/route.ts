@@ -3,7 +3,14 @@
  * other.
  */
 import { CHUNK_TOKEN_HEADER, chunkPath, relayedChunkPath } from '../data-plane.js';
-import type { ChunkTarget } from './port.js';
+
+export interface ChunkTarget {
+  readonly nodeId: string;
+  readonly nodeName: string;
+  /** host:port of the agent. */
+  readonly address: string;
+  readonly token: string;
+}
 
 interface ChunkWay {
   readonly host: string;

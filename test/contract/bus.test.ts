@@ -240,8 +240,8 @@ for (const { name, needsServer, tellsDisconnects, ownsServer, open } of BUSES) {
 
     it('is gone for everybody when it was stopped, and may be stopped twice', async () => {
       await connect(ONE, async () => ({}));
-      await bus.stop();
-      await bus.stop();
+      await bus.close();
+      await bus.close();
       expect(await codeOf(() => bus.request(ONE, command, 100))).to.equal('unavailable');
     });
   });

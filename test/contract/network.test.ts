@@ -215,9 +215,9 @@ for (const { name, needsRoot, hasLinks, open } of NETWORKS) {
     it('leaves nothing when it is disposed of, even twice, and can be prepared anew', async () => {
       await attach(0);
       await attach(1);
-      await network.dispose();
+      await network.destroy();
       expect(await list()).to.deep.equal([]);
-      await network.dispose();
+      await network.destroy();
       await network.prepare();
       const { ip } = await attach(0);
       expect(await opened.reaches(ip)).to.equal(true);

@@ -167,8 +167,8 @@ for (const { name, needsRoot, open } of RUNTIMES) {
     it('prepares anew after everything was disposed of', async () => {
       const { id } = await createAndStart();
       await runtime.remove(id);
-      await runtime.dispose();
-      await runtime.dispose();
+      await runtime.destroy();
+      await runtime.destroy();
       await runtime.prepare();
       expect((await create()).identity.pid).to.be.greaterThan(0);
     });

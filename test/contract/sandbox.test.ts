@@ -70,12 +70,12 @@ for (const { name, needsRoot, open } of SANDBOXES) {
 
     it('is ended while it waits, while it runs, and twice', async () => {
       const waiting = await create();
-      await waiting.end();
+      await waiting.destroy();
       expect(await codeOf(() => run(waiting, CODE.hello))).to.equal('unavailable');
       const busy = await create();
       const ended = run(busy, CODE.wait);
-      await busy.end();
-      await busy.end();
+      await busy.destroy();
+      await busy.destroy();
       expect(await ended).to.include({ exitCode: 137 });
       expect([waiting.wasEnded, busy.wasEnded]).to.deep.equal([true, true]);
       expect(opened.cgroups()).to.deep.equal([]);
@@ -93,7 +93,7 @@ for (const { name, needsRoot, open } of SANDBOXES) {
       expect(opened.cgroups()).to.have.length(20);
       const ends = sandboxes.map((sandbox, at) => run(sandbox, at % 2 === 0 ? CODE.hello : CODE.wait));
       await Promise.all(ends.filter((_, at) => at % 2 === 0));
-      await opened.runtime.dispose();
+      await opened.runtime.destroy();
       await Promise.all(ends);
       expect(opened.cgroups()).to.deep.equal([]);
     });
@@ -109,7 +109,7 @@ for (const { name, needsRoot, open } of SANDBOXES) {
       const busy = await create();
       const ended = run(busy, CODE.wait);
       if (!(await opened.crash())) {
-        await busy.end();
+        await busy.destroy();
         await ended;
         return;
       }
@@ -126,7 +126,7 @@ for (const { name, needsRoot, open } of SANDBOXES) {
       const left = await create();
       const later = await opened.reopen();
       await later.prepare([opened.node]);
-      if (later === opened.runtime) await left.end();
+      if (later === opened.runtime) await left.destroy();
       await left.ended;
       expect(opened.cgroups()).to.deep.equal([]);
     });
@@ -146,7 +146,7 @@ describe('the template of sandboxes', function () {
       for (const pid of await opened.launchers()) process.kill(pid, 'SIGSTOP');
       const another = await opened.runtime.create(opened.node, LIMITS, never);
       expect(await waiting.ended).to.include({ isLost: true });
-      await another.end();
+      await another.destroy();
     } finally {
       expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
     }
@@ -157,19 +157,19 @@ describe('the template of sandboxes', function () {
     try {
       const create = (): Promise<Sandbox> => opened.runtime.create(opened.node, LIMITS, never);
       const first = await create();
-      await create().then((one) => one.end());
+      await create().then((one) => one.destroy());
       const [old] = await eventually(
         () => opened.launchers(),
         (pids) => pids.length === 2,
       );
-      await create().then((one) => one.end());
+      await create().then((one) => one.destroy());
       expect(await opened.launchers(), 'the first one still lives').to.include(old);
-      await first.end();
+      await first.destroy();
       await eventually(
         () => opened.launchers(),
         (pids) => pids.length <= 2 && !pids.includes(old ?? 0),
       );
-      await create().then((one) => one.end());
+      await create().then((one) => one.destroy());
     } finally {
       expect(await opened.dispose(), 'left on the host').to.deep.equal([]);
     }

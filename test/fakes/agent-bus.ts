@@ -59,7 +59,7 @@ export class FakeBus implements AgentBus {
     return this.script.run('bus.issueCredentials', node, () => node);
   }
 
-  stop(): Promise<void> {
+  close(): Promise<void> {
     return this.script.run('bus.stop', '', () => {
       this.#isUp = false;
       this.#agents.clear();

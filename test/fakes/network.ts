@@ -54,7 +54,7 @@ export class FakeNetwork implements NetworkFabric {
     return this.script.run('network.list', '', () => [...this.links.keys()]);
   }
 
-  dispose(): Promise<void> {
+  destroy(): Promise<void> {
     return this.script.run('network.dispose', '', () => {
       this.links.clear();
       this.isPrepared = false;

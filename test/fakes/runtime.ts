@@ -147,7 +147,7 @@ export class FakeRuntime implements ContainerRuntime {
     );
   }
 
-  dispose(): Promise<void> {
+  destroy(): Promise<void> {
     return this.script.run('runtime.dispose', '', async () => {
       for (const container of this.containers.values()) await endProcess(container);
       this.containers.clear();

@@ -72,7 +72,7 @@ export class FakeSandbox implements Sandbox {
     this.#finish(KILLED);
   }
 
-  async end(): Promise<void> {
+  async destroy(): Promise<void> {
     if (this.#isOver) return;
     this.#wasEnded = true;
     this.#kill.abort();
@@ -112,9 +112,9 @@ export class FakeSandboxes implements SandboxRuntime {
     });
   }
 
-  dispose(): Promise<void> {
+  destroy(): Promise<void> {
     return this.script.run('sandbox.dispose', '', async () => {
-      await Promise.all([...this.living].map((sandbox) => sandbox.end()));
+      await Promise.all([...this.living].map((sandbox) => sandbox.destroy()));
     });
   }
 }

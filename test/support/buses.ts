@@ -94,7 +94,7 @@ const inMemory: BusVariant = {
       goOn: () => {
         bus.passesMessages = true;
       },
-      dispose: () => bus.stop(),
+      dispose: () => bus.close(),
     };
   },
 };
@@ -133,8 +133,8 @@ async function openNats(
     goOn: () => process.kill(server.pid, 'SIGCONT'),
     dispose: async () => {
       for (const agent of agents) await agent.close();
-      await bus.stop();
-      await server.stop();
+      await bus.close();
+      await server.close();
       await rm(folder, { recursive: true });
     },
   };

@@ -69,7 +69,7 @@ const inMemory: NetworkVariant = {
         links().some((link) => link.pid === pid) &&
         (address === network.hostAddress || links().some((link) => link.ip === address)),
       dispose: async () => {
-        await network.dispose();
+        await network.destroy();
         return [...network.links.keys()].map(String);
       },
     };
@@ -93,7 +93,7 @@ const loopback: NetworkVariant = {
       reaches: answers,
       reachesFrom: (_pid, address) => answers(address),
       dispose: async () => {
-        await network.dispose();
+        await network.destroy();
         return [];
       },
     };
@@ -140,7 +140,7 @@ const bridge: NetworkVariant = {
       reachesFrom: answersFrom,
       dispose: async () => {
         await Promise.all(nodes.map(end));
-        await network.dispose();
+        await network.destroy();
         return [...residueOf(instance), ...residueOf(other)];
       },
     };

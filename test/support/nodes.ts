@@ -163,7 +163,7 @@ export class NodeBench {
   }
 
   async dispose(): Promise<void> {
-    await this.runtime.dispose();
+    await this.runtime.destroy();
     await this.store.close();
     rmSync(this.folder, { recursive: true });
   }

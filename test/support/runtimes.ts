@@ -107,7 +107,7 @@ async function openBench(): Promise<Bench> {
     newSpec,
     dispose: async (runtime) => {
       for (const id of await runtime.list()) await runtime.remove(id);
-      await runtime.dispose();
+      await runtime.destroy();
       const left = residueOf(instance);
       await rm(folder, { recursive: true, force: true });
       return left;

@@ -100,7 +100,7 @@ const inMemory: SandboxVariant = {
       crash: async () => false,
       cgroups: () => [...runtime.living].map((_, at) => `lambda-${at}`),
       dispose: async () => {
-        await runtime.dispose();
+        await runtime.destroy();
         return [];
       },
     };
@@ -155,7 +155,7 @@ export async function openTemplate(life?: TemplateLife): Promise<OpenedTemplate>
     },
     cgroups: () => readdirSync(groups[0] ?? '').filter((name) => name.startsWith('lambda-')),
     dispose: async () => {
-      for (const one of opened) await one.dispose();
+      for (const one of opened) await one.destroy();
       for (const group of groups) {
         await rmdir(group);
         await rmdir(join(group, '..'));

@@ -73,12 +73,12 @@ describe('a loop', () => {
       () => runs,
       (count) => count === 2,
     );
-    await loop.stop();
+    await loop.close();
   });
 
   it('that was never started ends at once', async () => {
     const loop = createLoop('test', 1, () => Promise.reject(new Error('it ran')), { clock: systemClock, log });
-    await loop.stop();
+    await loop.close();
   });
 });
 

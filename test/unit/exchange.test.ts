@@ -100,7 +100,7 @@ class ExchangeBench implements AsyncDisposable {
 
   /** In order, as the controller stops. */
   async stop(): Promise<void> {
-    this.#service?.stop?.();
+    this.#service?.close?.();
     await new Promise<void>((resolve) => {
       this.#server.tryShutdown(() => {
         resolve();

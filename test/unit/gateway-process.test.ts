@@ -107,7 +107,7 @@ class Bench implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.gateway.stop();
+    await this.gateway.close();
     rmSync(this.folder, { recursive: true });
   }
 }
@@ -237,10 +237,10 @@ describe('the process of the gateway', () => {
     await bench.until(() => bench.gateway.status.ready);
     const { pid } = bench.gateway.status;
     const before = bench.nowMs;
-    await bench.gateway.stop();
+    await bench.gateway.close();
     expect(bench.nowMs - before).to.be.greaterThan(6000);
     expect(identify(pid)).to.equal(undefined);
-    await bench.gateway.stop();
+    await bench.gateway.close();
     await bench.gateway.tick();
     expect(bench.started).to.deep.equal([pid]);
   });
@@ -270,7 +270,7 @@ describe('the process of the gateway', () => {
     const last = bench.another();
     await bench.untilLater(() => last.status.ready && last.status.pid !== pid, last);
     expect(bench.started).to.deep.equal([pid, last.status.pid]);
-    await last.stop();
+    await last.close();
   });
 
   it('outlives its controller, is adopted by the next one, and replaced by one with other settings', async () => {
@@ -287,6 +287,6 @@ describe('the process of the gateway', () => {
     const changed = bench.another({ gatewayDrainMs: '2000' });
     await bench.untilLater(() => changed.status.ready, changed);
     expect(changed.status.pid).not.to.be.oneOf([pid, next.status.pid]);
-    await changed.stop();
+    await changed.close();
   });
 });

@@ -127,7 +127,7 @@ describe('a shared cause', () => {
   it('is not restored, nor made again, once the cluster removes the network itself', async () => {
     const looks = [bench.causes.lookAtNetwork([]), bench.causes.letNetworkGo()];
     await Promise.all(looks);
-    await bench.network.dispose();
+    await bench.network.destroy();
     await bench.causes.lookAtNetwork([]);
     await bench.causes.explain(bench.nowMs);
     expect([bench.network.isPrepared, await bench.told()]).to.deep.equal([false, []]);

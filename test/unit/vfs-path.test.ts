@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { MAX_NAME_BYTES, MAX_PATH_BYTES, parseOwnPath, parsePath } from '../../controller/vfs/path.js';
+import { MAX_NAME_BYTES, MAX_PATH_BYTES } from '../../shared/limits.js';
+import { parseOwnPath, parsePath } from '../../controller/vfs/path.js';
 import { NexusError } from '../../shared/errors.js';
 
 const part = fc.oneof(

@@ -51,7 +51,7 @@ describe('the health of a volume', () => {
     });
   });
   afterEach(() => {
-    health.stop();
+    health.close();
   });
 
   const stateAfter = async (state: string): Promise<string> => {

@@ -1,11 +1,12 @@
 /** IdentityService: validates requests, calls use cases, converts records. */
 import { z } from 'zod';
+import { MAX_PASSWORD_CHARACTERS } from '../../identity/bounds.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { AuditEntry, IdentityServiceServer, Session, User } from '../../../shared/gen/nexus/v1/identity.js';
 import type { Origin, Session as OpenedSession } from '../../identity/deps.js';
 import { CODE_PATTERN } from '../../identity/otp.js';
 import type { AuditRecord, UserRecord } from '../../identity/port.js';
-import { emailComplaint, MAX_PASSWORD_CHARACTERS, normaliseEmail, userNameComplaint } from '../../identity/rules.js';
+import { emailComplaint, normaliseEmail, userNameComplaint } from '../../identity/rules.js';
 import type { IdentityUseCases } from '../../identity/use-cases.js';
 import type { Caller, Edge } from '../admission.js';
 import { unary } from '../handlers.js';

@@ -162,7 +162,7 @@ export class BridgeNetwork implements NetworkFabric {
       .filter((slot) => Number.isInteger(slot));
   }
 
-  async dispose(): Promise<void> {
+  async destroy(): Promise<void> {
     for (const slot of await this.list()) await this.detach(slot);
     await tryCommand('ip', ['link', 'delete', 'dev', this.options.bridge, 'type', 'bridge']);
     await removeGuard(this.options.instance);

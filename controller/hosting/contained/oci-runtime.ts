@@ -308,7 +308,7 @@ export class OciRuntime implements ContainerRuntime {
     return (await this.#cgroups.oomKills(nodeId, AGENT_CHILD)) > 0;
   }
 
-  async dispose(): Promise<void> {
+  async destroy(): Promise<void> {
     await this.#cgroups.removeParent();
     for (const folder of [this.#stateDir, this.#stageRoot]) await rm(folder, { recursive: true, force: true });
   }

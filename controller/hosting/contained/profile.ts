@@ -39,7 +39,7 @@ export const contained: HostingProfile = {
       volumes,
       prepare: async (undo) => {
         await runtime.prepare();
-        undo('remove the network', () => network.dispose());
+        undo('remove the network', () => network.destroy());
         await network.prepare();
         await images.ensureBase();
       },

@@ -34,7 +34,7 @@ export class LoopbackNetwork implements NetworkFabric {
     return Promise.resolve([]);
   }
 
-  dispose(): Promise<void> {
+  destroy(): Promise<void> {
     return Promise.resolve();
   }
 }

@@ -249,7 +249,7 @@ export class ProcessRuntime implements ContainerRuntime {
     return Promise.resolve(false);
   }
 
-  dispose(): Promise<void> {
+  destroy(): Promise<void> {
     return Promise.resolve();
   }
 

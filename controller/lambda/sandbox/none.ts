@@ -20,7 +20,7 @@ export class NoSandboxes implements SandboxRuntime {
     );
   }
 
-  dispose(): Promise<void> {
+  destroy(): Promise<void> {
     return Promise.resolve();
   }
 }

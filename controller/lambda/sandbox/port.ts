@@ -57,7 +57,7 @@ export interface Sandbox {
   /** `end` was called before it had ended. */
   readonly wasEnded: boolean;
   /** Kills whatever runs; resolves when nothing is left. */
-  end(): Promise<void>;
+  destroy(): Promise<void>;
 }
 
 export interface SandboxRuntime {
@@ -68,5 +68,5 @@ export interface SandboxRuntime {
   /** Resolves with the interpreter up. */
   create(node: NodeId, limits: SandboxLimits, signal: AbortSignal): Promise<Sandbox>;
   /** Ends every sandbox and the template. */
-  dispose(): Promise<void>;
+  destroy(): Promise<void>;
 }

@@ -56,11 +56,11 @@ export class Generations {
   }
 
   /** One that is being started is waited for: nobody else would end it. */
-  async stop(): Promise<void> {
+  async destroy(): Promise<void> {
     this.#isStopped = true;
     await this.#launching?.catch(() => undefined);
     await this.#renewing;
-    await Promise.all([...this.#all].map(({ launcher }) => launcher.stop()));
+    await Promise.all([...this.#all].map(({ launcher }) => launcher.destroy()));
   }
 
   #generation(): Promise<Generation> {
@@ -99,7 +99,7 @@ export class Generations {
       if (!launcher.isAlive) return;
       if (!answers) {
         this.log.warn({ pid: launcher.pid }, 'the sandbox template does not answer and is replaced');
-        await launcher.stop();
+        await launcher.destroy();
       }
       await this.clock.sleep(PING_PERIOD_MS, over.signal).catch(() => undefined);
     }
@@ -127,6 +127,6 @@ export class Generations {
   }
 
   #endIfDone(generation: Generation): void {
-    if (generation !== this.#current && generation.living === 0) void generation.launcher.stop();
+    if (generation !== this.#current && generation.living === 0) void generation.launcher.destroy();
   }
 }

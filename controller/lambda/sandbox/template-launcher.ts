@@ -88,7 +88,7 @@ export class TemplateLauncher {
     try {
       await launcher.#ready(child);
     } catch (error) {
-      await launcher.stop().catch(() => undefined);
+      await launcher.destroy().catch(() => undefined);
       throw notUp(image, said, error);
     }
     return launcher;
@@ -129,7 +129,7 @@ export class TemplateLauncher {
   }
 
   /** Every sandbox that is left ends with it. */
-  async stop(): Promise<void> {
+  async destroy(): Promise<void> {
     if (this.#isAlive) this.child.kill('SIGKILL');
     await this.ended;
     await rm(this.folder, { recursive: true, force: true });

@@ -69,7 +69,7 @@ export class TemplateSandbox implements Sandbox {
       });
     }
     if (!isInTime) {
-      await this.end();
+      await this.destroy();
       throw new NexusError('deadline_exceeded', `a sandbox was not ready within ${timeoutMs} ms`);
     }
   }
@@ -116,7 +116,7 @@ export class TemplateSandbox implements Sandbox {
     return this.#wasEnded;
   }
 
-  async end(): Promise<void> {
+  async destroy(): Promise<void> {
     const { control } = this.connections;
     if (!this.#isOver) {
       this.#wasEnded = true;

@@ -96,7 +96,7 @@ export class TemplateSandboxes implements SandboxRuntime {
     const sandbox = this.#fork(launcher, { nodeId, cgroup, memoryBytes }, release);
     await sandbox.waitReady(this.options.startTimeoutMs);
     if (signal.aborted) {
-      await sandbox.end();
+      await sandbox.destroy();
       throw new NexusError('cancelled', 'making a sandbox was cancelled');
     }
     return sandbox;
@@ -128,9 +128,9 @@ export class TemplateSandboxes implements SandboxRuntime {
     return sandbox;
   }
 
-  async dispose(): Promise<void> {
-    await Promise.all([...this.#living.values()].map((sandbox) => sandbox.end()));
-    await this.#templates.stop();
+  async destroy(): Promise<void> {
+    await Promise.all([...this.#living.values()].map((sandbox) => sandbox.destroy()));
+    await this.#templates.destroy();
   }
 
   #freeSlot(): number {

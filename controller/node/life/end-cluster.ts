@@ -26,9 +26,9 @@ export async function endCluster(
       });
     }),
   );
-  for (const { runtime } of hostings.all) await runtime.dispose();
+  for (const { runtime } of hostings.all) await runtime.destroy();
   await causes.letNetworkGo();
-  for (const { network } of hostings.all) await network.dispose();
+  for (const { network } of hostings.all) await network.destroy();
   await tell('stopping the bus and the controller');
   // The answer must be sent before the socket closes, so the rest happens after this call.
   setImmediate(() => {

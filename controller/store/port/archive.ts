@@ -1,7 +1,7 @@
 /** Reads out everything that is stored, page by page, and puts it back. */
 import type { EntryId, FileId } from '../../../shared/ids.js';
 import type { Account, EntryRecord } from './fs.js';
-import type { ChunkRecord, FileRecord, NodeRecord } from './store.js';
+import type { ChunkRecord, FileRecord, NodeRecord } from './records.js';
 
 /** A file that is not being uploaded, with its chunks. */
 export interface ArchivedFile {

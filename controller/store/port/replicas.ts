@@ -3,7 +3,7 @@
  * assumptions: files can be removed and nodes forgotten at any time.
  */
 import type { ChunkId, FileId, NodeId } from '../../../shared/ids.js';
-import type { ReplicaRecord, ReplicaState } from './store.js';
+import type { ReplicaRecord, ReplicaState } from './records.js';
 
 /** A chunk of a published file. */
 export interface StoredChunk {
