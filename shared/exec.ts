@@ -4,6 +4,7 @@
  * bounds them.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { constants } from 'node:os';
 import { onAbort, once } from './async/wait.js';
 import { after } from './async/timers.js';
 import { NexusError } from './errors.js';
@@ -132,29 +133,18 @@ export function exitCodeOf(code: number | null, signal: NodeJS.Signals | null): 
   return signal === null ? 1 : 128 + signalNumber(signal);
 }
 
-const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGILL: 4,
-  SIGABRT: 6,
-  SIGBUS: 7,
-  SIGKILL: 9,
-  SIGUSR1: 10,
-  SIGSEGV: 11,
-  SIGUSR2: 12,
-  SIGPIPE: 13,
-  SIGALRM: 14,
-  SIGTERM: 15,
-  SIGWINCH: 28,
-  SIGSYS: 31,
-};
-
 /** 0: unknown. */
-export const signalNumber = (signal: string): number => SIGNAL_NUMBERS[signal] ?? 0;
+export const signalNumber = (signal: string): number =>
+  (constants.signals as Readonly<Record<string, number>>)[signal] ?? 0;
+
+/** Signals that a command may get from its caller; those of job control are the terminal's. */
+const PASSED_ON: readonly string[] = [
+  ...['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGKILL', 'SIGALRM', 'SIGPIPE', 'SIGUSR1', 'SIGUSR2', 'SIGWINCH'],
+  ...['SIGABRT', 'SIGBUS', 'SIGILL', 'SIGSEGV', 'SIGSYS'],
+];
 
 /** Whether `SIG<name>` is a signal that can be passed on to a command. */
-export const isSignalName = (name: string): boolean => Object.hasOwn(SIGNAL_NUMBERS, `SIG${name}`);
+export const isSignalName = (name: string): boolean => PASSED_ON.includes(`SIG${name}`);
 
 function collect(stream: NodeJS.ReadableStream | null, maxBytes: number): () => string {
   const parts: Buffer[] = [];

@@ -1,12 +1,14 @@
 /** The instance itself: its lock, its folders, its store with events and nodes, and the keys that it signs with. */
-import type { SigningKey } from '../../shared/chunk-token.js';
+import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CONTROLLER_LOG, LOCK_FILE } from '../../shared/config/instance.js';
+import { exportSigningKey, generateSigningKey, importSigningKey, type SigningKey } from '../../shared/chunk-token.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { EventLog } from '../events/log.js';
 import { assertSameDatabase, rememberChoices } from '../host/choices.js';
-import { claimForStart } from '../host/first-start.js';
 import { awaitInstance } from '../host/instance-lock.js';
 import { isAlive } from '../host/process-identity.js';
-import { loadTokenKey } from '../host/signing-key.js';
+import { writeSecret } from '../host/secret-file.js';
 import { identityOf } from '../hosting/record.js';
 import type { IdentityUseCases } from '../identity/use-cases.js';
 import { NodeRegistry } from '../node/registry.js';
@@ -43,4 +45,38 @@ export async function openInstance(starting: Starting): Promise<Instance> {
   await rememberChoices(settings, { all: registry.list().length, running: living.length }, log);
   const identity = await openIdentity(starting, events);
   return { store, events, registry, identity, tokenKey: await loadTokenKey(stateDir) };
+}
+
+/** Files that exist before a first start has done anything. */
+const NO_CONTENT: ReadonlySet<string> = new Set([CONTROLLER_LOG, LOCK_FILE]);
+
+/**
+ * Makes a folder that a first start fills, if it is missing, and returns a function that removes it again. A folder that
+ * had content before is left alone, and so is the log with the reason of the failure, which the caller may need.
+ * Call with the instance's lock held.
+ */
+async function claimForStart(path: string, mode: number): Promise<() => Promise<void>> {
+  await mkdir(path, { recursive: true, mode });
+  const isFirst = (await readdir(path)).every((name) => NO_CONTENT.has(name));
+  return async () => {
+    if (!isFirst) return;
+    const made = (await readdir(path)).filter((name) => name !== CONTROLLER_LOG);
+    for (const name of made) await rm(join(path, name), { recursive: true, force: true });
+    await rmdir(path).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error;
+    });
+  };
+}
+
+/** The key that signs chunk tokens: made at the first start, kept in <state>/token.pem (mode 0600). */
+async function loadTokenKey(stateDir: string): Promise<SigningKey> {
+  const path = join(stateDir, 'token.pem');
+  try {
+    return importSigningKey(await readFile(path, 'utf8'));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    const key = generateSigningKey();
+    await writeSecret(path, exportSigningKey(key));
+    return key;
+  }
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { chunksPage } from '../../agent/chunks-page.js';
+import { chunksPage } from '../../agent/status-pages.js';
 import { inspectionText, parseInspection } from '../../cli/node/agent-text.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { codeOf } from '../support/codes.js';

@@ -7,7 +7,11 @@ import { tryCommand, type CommandResult } from '../../shared/exec.js';
 
 const CHECK = join(import.meta.dirname, '../../deploy/check-boundaries.mjs');
 
-describe('boundary check', () => {
+/** Half a minute on a machine that is busy many times over. */
+const TIMEOUT_MS = 120_000;
+
+describe('boundary check', function () {
+  this.timeout(2 * TIMEOUT_MS);
   let root = '';
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'nexus-boundaries-'));
@@ -22,7 +26,8 @@ describe('boundary check', () => {
       writeFileSync(join(root, path), text);
     }
   };
-  const check = async (): Promise<CommandResult> => await tryCommand(process.execPath, [CHECK, root]);
+  const check = async (): Promise<CommandResult> =>
+    await tryCommand(process.execPath, [CHECK, root], { timeoutMs: TIMEOUT_MS });
 
   it('passes where every import keeps to the rules', async () => {
     write({
