@@ -2,7 +2,7 @@
 # Installs and builds what is missing, and nothing else: every step checks first, so that this costs a quarter of a
 # second when all is there.
 #
-#   deploy/bootstrap.sh [--for up|test|cli|vm] [--runtime runc|process] [--quiet]
+#   deploy/bootstrap.sh [--for up|test|cli|vm] [--runtime NAME] [--quiet]
 #
 # cli: what the command line needs. up, test: all that nodes need too; with --runtime process that is less, and root
 # is not needed. vm: what test needs, and an emulator with a system for it to boot. A step that can't run says what it wanted, why it can't and how to do it by hand, and this ends with
@@ -18,7 +18,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 # The oldest Node that is supported: package.json says the same to npm.
 readonly NODE_MAJOR=20 NODE_MINOR=19
-readonly RUNC_PACKAGES=(runc nats-server iproute2 nftables e2fsprogs mmdebstrap busybox-static tini util-linux perl-base)
+# Beside the runtime's own.
+readonly CONTAINER_PACKAGES=(nats-server iproute2 nftables e2fsprogs mmdebstrap busybox-static tini util-linux perl-base)
 # PostgreSQL is the store of a few tests; whoever wants it for a cluster has it on a host of its own. curl and jq stand in
 # the documentation, whose lines are run; the shells have completions, systemd the units that are checked, and Prometheus
 # scrapes and reads the alerts.
@@ -28,6 +29,8 @@ readonly VM_PACKAGES=(qemu-system-x86 cpio)
 
 # shellcheck source=deploy/lib/steps.sh
 . deploy/lib/steps.sh
+# shellcheck source=deploy/lib/runtimes.sh
+. deploy/lib/runtimes.sh
 # shellcheck source=deploy/lib/packages.sh
 . deploy/lib/packages.sh
 # shellcheck source=deploy/lib/node-modules.sh
@@ -36,7 +39,7 @@ readonly VM_PACKAGES=(qemu-system-x86 cpio)
 . deploy/lib/sources.sh
 
 usage() {
-  echo "bootstrap: $1; usage: deploy/bootstrap.sh [--for up|test|cli|vm] [--runtime runc|process] [--quiet]" >&2
+  echo "bootstrap: $1; usage: deploy/bootstrap.sh [--for up|test|cli|vm] [--runtime NAME] [--quiet]" >&2
   exit 2
 }
 
@@ -51,7 +54,7 @@ while [ $# -gt 0 ]; do
   shift || usage 'an option lacks its value'
 done
 case $purpose in up | test | cli | vm) ;; *) usage "--for must be up, test, cli or vm" ;; esac
-case $runtime in runc | process) ;; *) usage "--runtime must be runc or process" ;; esac
+is_runtime "$runtime" || usage "there is no runtime $runtime"
 
 # The folder itself is what is locked: no lock file that root might leave behind.
 lock_checkout() {
@@ -77,13 +80,15 @@ node_missing() {
 }
 
 packages_needed() {
-  if [ "$runtime" = process ]; then
+  local program
+  program=$(runtime_program "$runtime")
+  if [ -z "$program" ]; then
     echo nats-server
   else
+    echo "$program ${CONTAINER_PACKAGES[*]}"
     case $purpose in
-      test) echo "${RUNC_PACKAGES[*]} ${TEST_PACKAGES[*]}" ;;
-      vm) echo "${RUNC_PACKAGES[*]} ${VM_PACKAGES[*]}" ;;
-      *) echo "${RUNC_PACKAGES[*]}" ;;
+      test) echo "$(tested_programs) ${TEST_PACKAGES[*]}" ;;
+      vm) echo "${VM_PACKAGES[*]}" ;;
     esac
   fi
   # At once with the others: apt takes its time for each call.
@@ -200,19 +205,19 @@ if [ -n "$must_compile" ] && compilers_check; then begin 'native ahead' false na
 begin 'node modules' modules_check modules_install
 if [ "$purpose" != cli ]; then
   step 'system packages' packages_check packages_install
-  if [ "$runtime" = runc ]; then step 'service user' user_check user_add; fi
+  if [ -n "$(runtime_program "$runtime")" ]; then step 'service user' user_check user_add; fi
   if [ -n "$must_compile" ] && [ -z "${beside_found['native ahead']:-}" ]; then begin 'native ahead' false native_ahead; fi
 fi
 # Where a password has to be asked for, that is done when its turn comes.
 is_image_beside=''
-if [ "$purpose" != cli ] && [ "$runtime" = runc ] && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
+if [ "$purpose" != cli ] && [ -n "$(runtime_program "$runtime")" ] && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
   is_image_beside=yes
   begin 'base image' image_check image_build
 fi
 finish 'node modules'
 step 'build' build_check build_run
 if [ "$purpose" != cli ]; then step 'log writer' log_writer_check log_writer_compile; fi
-if [ "$purpose" != cli ] && [ "$runtime" = runc ]; then
+if [ "$purpose" != cli ] && [ -n "$(runtime_program "$runtime")" ]; then
   step 'agent runtime' runtime_check runtime_build
   if [ -n "$is_image_beside" ]; then finish 'base image'; else step 'base image' image_check image_build; fi
 fi

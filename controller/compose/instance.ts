@@ -9,6 +9,7 @@ import { assertSameDatabase, rememberChoices } from '../host/choices.js';
 import { awaitInstance } from '../host/instance-lock.js';
 import { isAlive } from '../host/process-identity.js';
 import { writeSecret } from '../host/secret-file.js';
+import { checkHost } from '../hosting/profiles.js';
 import { identityOf } from '../hosting/record.js';
 import type { IdentityUseCases } from '../identity/use-cases.js';
 import { NodeRegistry } from '../node/registry.js';
@@ -28,6 +29,7 @@ export interface Instance {
 export async function openInstance(starting: Starting): Promise<Instance> {
   const { settings, log } = starting;
   const { stateDir, runDir, instance, socket } = settings;
+  await checkHost(settings);
   const isServing = (): Promise<boolean> => somebodyListens(socket);
   const lock = await starting.unlessAsked(awaitInstance({ stateDir, instance, isServing, clock: systemClock, log }));
   starting.defer('release the instance', async () => {

@@ -34,6 +34,11 @@ export interface HostingDeps {
 export interface HostingProfile {
   readonly kind: HostingKind;
   readonly can: HostingAbilities;
+  /**
+   * Called before anything of the instance is made. Code: failed_precondition, with advice (the host can't run nodes
+   * with this runtime).
+   */
+  check(settings: Pick<Settings, 'runtime'>): Promise<void>;
   /** Checks the host and changes nothing. Code: failed_precondition (the host can't run this kind). */
   open(deps: HostingDeps): Promise<Hosting>;
 }

@@ -31,7 +31,7 @@ export const notExecutable = (command: Command): StartFailure => ({
   words: `nexus: ${programOf(command)} cannot be run in the node: it is no executable file, or user ${command.uid} may not reach it`,
 });
 
-/** Matches the words of runc's process in the node, after runc itself has ended; see command-keeper.ts. */
+/** Begins the words of the runtime's process in the node, after the runtime itself has ended; see command-keeper.ts. */
 export const BY_FIRST_PROCESS = 'in the node: ';
 
 export const noInterpreter = (command: Command, interpreter: string): StartFailure => ({
@@ -41,34 +41,56 @@ export const noInterpreter = (command: Command, interpreter: string): StartFailu
 });
 
 function refusalIn(said: string, command: Command): StartFailure | undefined {
-  if (/no such file or directory/.test(said)) return noInterpreter(command, 'or loader for it');
-  if (/permission denied|exec format error/.test(said)) return notExecutable(command);
+  if (/no such file or directory/i.test(said)) return noInterpreter(command, 'or loader for it');
+  if (/permission denied|exec format error/i.test(said)) return notExecutable(command);
   return undefined;
 }
 
+/** Returns the last entry of a log in the JSON format of OCI runtimes; other lines are passed over. */
+export function lastEntry(log: string): { readonly isError: boolean; readonly words: string } | undefined {
+  for (const line of log.split('\n').reverse()) {
+    try {
+      const entry = JSON.parse(line) as { level?: unknown; msg?: unknown } | null;
+      if (typeof entry?.msg === 'string') return { isError: entry.level === 'error', words: entry.msg };
+    } catch {
+      // Not an entry: crun also writes the end of a terminal's output there.
+    }
+  }
+  return undefined;
+}
+
+interface ExecEnd {
+  readonly program: string;
+  readonly exitCode: number;
+}
+
 /** Returns undefined if the log shows no such failure: then the exit code is the command's own. */
-export function failureIn(runcLog: string, exitCode: number, command: Command): StartFailure | undefined {
-  const last = runcLog.trim().split('\n').at(-1) ?? '';
-  const said = /level=error msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"');
-  if (said === undefined) return undefined;
+export function failureIn(log: string, end: ExecEnd, command: Command): StartFailure | undefined {
+  const { program, exitCode } = end;
+  const last = lastEntry(log);
+  if (last?.isError !== true) return undefined;
+  const said = last.words;
   const isRefusal = said.startsWith(BY_FIRST_PROCESS);
-  if (!isRefusal && !said.startsWith('exec failed') && exitCode !== RUNC_FAILED) return undefined;
+  if (!isRefusal && !said.startsWith('exec failed') && exitCode !== EXEC_FAILED) return undefined;
   const refusal = isRefusal ? refusalIn(said, command) : undefined;
   if (refusal !== undefined) return refusal;
-  if (said.includes('chdir to cwd')) {
+  if (/chdir (to cwd|`)/.test(said)) {
     const folder = shown(command.workingDir);
-    const why = /no such file/.test(said) ? 'there is no such folder in the node' : 'it is no folder that it may enter';
+    const why = /no such file/i.test(said)
+      ? 'there is no such folder in the node'
+      : 'it is no folder that it may enter';
     return { exitCode: 126, words: `nexus: the command cannot begin in ${folder}: ${why}` };
   }
-  if (/executable file not found|no such file or directory|not a directory/.test(said)) return noProgram(command);
-  if (said.startsWith('exec failed') && /permission denied|is a directory/.test(said)) return notExecutable(command);
+  if (/executable file not found|no such file or directory|not a directory/i.test(said)) return noProgram(command);
+  if (/^(exec failed|open executable)/.test(said) && /permission denied|is a directory/i.test(said))
+    return notExecutable(command);
   const { message } = toolFailure(
     `${programOf(command)} cannot be started in the node`,
-    { program: 'runc', verb: 'exec', exitCode, said },
+    { program, verb: 'exec', exitCode, said },
     `it said: ${plainText(said, MOST_NAME)}`,
   );
   return { exitCode: 126, words: `nexus: ${message}` };
 }
 
-/** Exit code of a `runc exec` that failed itself. */
-const RUNC_FAILED = 255;
+/** Exit code of an OCI runtime's `exec` that failed itself. */
+const EXEC_FAILED = 255;

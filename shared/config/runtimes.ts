@@ -28,7 +28,12 @@ interface RuntimeTraits {
   /** First three bytes of the default instance's subnet, and the first byte of all others'. */
   readonly addresses: { readonly ofDefault: string; readonly firstByte: number };
   /** The OCI runtime that is started; Debian's package has its name. */
-  readonly program?: { readonly name: string; readonly oldest: string };
+  readonly program?: {
+    readonly name: string;
+    readonly oldest: string;
+    /** Refuses hosts with controllers on cgroup v1, alone or beside v2. */
+    readonly needsUnifiedCgroups?: boolean;
+  };
 }
 
 const OF_CONTAINERS = { ofDefault: '10.0.42', firstByte: 10 };

@@ -1,4 +1,5 @@
 /** Which cgroup layout the host has, and whether the controllers that nodes' limits need are in it. */
+import { traitsOf } from '../config/runtimes.js';
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
 
 export type CgroupLayoutName = 'v2' | 'hybrid' | 'v1' | 'none';
@@ -30,12 +31,19 @@ export function readLayout(mounts: string, v2Controllers: string | undefined): C
 // v2 has no devices controller: what nodes may open is decided by a BPF program there.
 const NEEDED = { v2: ['cpu', 'memory', 'pids'], v1: ['cpu', 'memory', 'pids', 'devices', 'cpuacct'] } as const;
 
-export async function probeCgroups({ sources }: ProbeInput): Promise<HostCheck> {
+export async function probeCgroups({ sources, settings }: ProbeInput): Promise<HostCheck> {
   const mounts = (await sources.readText('/proc/mounts')) ?? '';
   const { layout, controllers } = readLayout(mounts, await sources.readText(`${MOUNT_POINT}/cgroup.controllers`));
   const name = 'cgroups';
   if (layout === 'none') {
     return failed(name, 'not mounted', `mount them: mount -t cgroup2 cgroup2 ${MOUNT_POINT}`);
+  }
+  if (layout !== 'v2' && traitsOf(settings.runtime).program?.needsUnifiedCgroups === true) {
+    return failed(
+      name,
+      `${describe(layout)}, where ${settings.runtime} does not work`,
+      'use --runtime runc, or boot with systemd.unified_cgroup_hierarchy=1 (pure v2)',
+    );
   }
   const missing = NEEDED[layout === 'v2' ? 'v2' : 'v1'].filter((controller) => !controllers.has(controller));
   if (missing.length === 0) return passed(name, describe(layout));

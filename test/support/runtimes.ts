@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { FakeRuntime } from '../fakes/runtime.js';
 import type { ContainerRuntime, ContainerSpec, ProcessIdentity } from '../../controller/hosting/runtime.js';
 import { ProcessRuntime } from '../../controller/hosting/process/process-runtime.js';
+import { layoutFor, OCI_PROGRAMS, type OciProgram } from '../../controller/hosting/contained/oci-programs.js';
 import { OciRuntime } from '../../controller/hosting/contained/oci-runtime.js';
 import { instanceDefaults } from '../../shared/config/instance.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
@@ -161,15 +162,15 @@ const plainProcess: RuntimeVariant = {
   },
 };
 
-const runc: RuntimeVariant = {
-  name: 'runc',
+const contained = (program: OciProgram): RuntimeVariant => ({
+  name: program.name,
   needsRoot: true,
   open: async () => {
     const bench = await openBench();
     const cgroupParent = `/nexus-${bench.instance}`;
-    const rootfs = await waitingRoot(bench.folder, join(bench.runDir, 'runc.root'));
+    const rootfs = await waitingRoot(bench.folder, join(bench.runDir, `${program.name}.root`));
     const make = (runtimeDir: string): Promise<OciRuntime> =>
-      OciRuntime.open({ program: 'runc', runDir: bench.runDir, cgroupParent, runtimeDir });
+      OciRuntime.open({ program, runDir: bench.runDir, cgroupParent, runtimeDir });
     const runtimeDir = join(bench.folder, 'rt');
     const runtime = await make(runtimeDir);
     return {
@@ -180,14 +181,14 @@ const runc: RuntimeVariant = {
       runsFirstStage: (_nodeId, identity) => programOf(identity).endsWith('/busybox'),
       leftOf: (nodeId) => [
         ...filesBeside('config', join(bench.runDir, nodeId)),
-        ...filesBeside('', join(bench.runDir, 'runc.state')).filter((path) => path.endsWith(nodeId)),
+        ...filesBeside('', join(bench.runDir, `${program.name}.state`)).filter((path) => path.endsWith(nodeId)),
         ...cgroupsOf(`${cgroupParent}/${nodeId}`),
       ],
       isContained: true,
       dispose: () => bench.dispose(runtime),
     };
   },
-};
+});
 
 /** The runtime folder with a first stage that only waits, in a root of nothing but busybox; returns an empty image. */
 async function waitingRoot(folder: string, stageRoot: string): Promise<string> {
@@ -212,4 +213,14 @@ function cgroupsOf(path: string): string[] {
   return hierarchies.map((hierarchy) => join(hierarchy, path)).filter((folder) => existsSync(folder));
 }
 
-export const RUNTIMES: readonly RuntimeVariant[] = [inMemory, plainProcess, runc];
+/** Programs that refuse this host are left out; the machine of test/vm takes all. */
+const fitting = await Promise.all(
+  Object.values<OciProgram>(OCI_PROGRAMS).map((program) =>
+    layoutFor(program).then(
+      () => [program],
+      () => [],
+    ),
+  ),
+);
+
+export const RUNTIMES: readonly RuntimeVariant[] = [inMemory, plainProcess, ...fitting.flat().map(contained)];

@@ -1,6 +1,7 @@
 /** The OCI bundle of a node (opencontainers/runtime-spec 1.0): pure construction of `config.json`. */
 import { memoryShares, PAGE_BYTES } from './memory-shares.js';
 import type { ContainerLimits, ContainerSpec, ExecSpec } from '../runtime.js';
+import type { OciProgram } from './oci-programs.js';
 import { nodeSeccomp } from './seccomp.js';
 import { deviceOf } from '../volumes.js';
 import { noInterpreter, noProgram, notExecutable } from '../start-failure.js';
@@ -184,8 +185,10 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
   ];
 }
 
-/** `process.json` for `runc exec`: root of the node with few capabilities and none to gain. */
-export function ociExecProcess(spec: ExecSpec): object {
+type LineEnds = Pick<OciProgram, 'clearsLineEnds'>;
+
+/** `process.json` for `exec`: root of the node with few capabilities and none to gain. */
+export function ociExecProcess(spec: ExecSpec, program: LineEnds): object {
   const capabilities = spec.uid === 0 ? EXEC_CAPABILITIES : [];
   const env = {
     PATH: EXEC_PATH,
@@ -199,7 +202,7 @@ export function ociExecProcess(spec: ExecSpec): object {
     terminal: spec.tty,
     ...(spec.tty ? { consoleSize: { width: spec.columns, height: spec.rows } } : {}),
     user: { uid: spec.uid, gid: spec.uid, umask: NODE_UMASK },
-    args: spec.tty ? withTerminal(spec, environment) : spec.command,
+    args: spec.tty ? withTerminal(spec, environment, program) : spec.command,
     // Ignored by runc; the controller reads it to name the command.
     command: spec.command,
     env: environment,
@@ -214,13 +217,18 @@ export function ociExecProcess(spec: ExecSpec): object {
  * before the command begins, in an environment that no shell has changed. The wrapper also reports a missing or
  * unusable program in the words of start-failure.ts, because runc does not start the program here.
  */
-const withTerminal = (spec: ExecSpec, environment: readonly string[]): readonly string[] => {
+const withTerminal = (
+  spec: ExecSpec,
+  environment: readonly string[],
+  { clearsLineEnds }: LineEnds,
+): readonly string[] => {
   const busybox = `${IN_NODE.runtime}/bin/busybox`;
+  const lineEnds = clearsLineEnds ? `${afterRunc(busybox)}; ${busybox} stty onlcr; ` : '';
   return [
     busybox,
     'sh',
     '-c',
-    `${afterRunc(busybox)}; ${busybox} stty onlcr; ${EXPECT_PROGRAM}; shift 3; exec "$@"`,
+    `${lineEnds}${EXPECT_PROGRAM}; shift 3; exec "$@"`,
     ...expected(spec),
     busybox,
     'env',
@@ -242,8 +250,8 @@ const MOST_LOOKS = 100;
  * Builds `process.json` for a diagnosis that prints why the kernel does not run a program, in the program's environment
  * and as its user.
  */
-export const ociDiagnosis = (spec: ExecSpec): object => ({
-  ...ociExecProcess({ ...spec, tty: false }),
+export const ociDiagnosis = (spec: ExecSpec, program: LineEnds): object => ({
+  ...ociExecProcess({ ...spec, tty: false }, program),
   args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', '-c', `${EXPECT_PROGRAM}; exit 0`, ...expected(spec)],
 });
 

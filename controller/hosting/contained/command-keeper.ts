@@ -1,5 +1,5 @@
 /**
- * The parent of a command over pipes. `runc exec` itself can't be: it only ends once no process holds the command's
+ * The parent of a command over pipes. `exec` of an OCI runtime, called runc here, can't be: it only ends once no process holds the command's
  * output any more, including those that the command left running. So runc runs detached, and the keeper adopts the
  * command (as the nearest subreaper), copies its streams, and ends with the command, with its exit code, once it has
  * copied what was in the pipes then. It is in perl, because Node can neither wait for a process that it did not start
@@ -9,11 +9,17 @@ import { NexusError } from '../../../shared/errors.js';
 import { ownOomScore } from '../../host/process-identity.js';
 import { BY_FIRST_PROCESS } from '../start-failure.js';
 
-/**
- * Command line of the keeper of `runc exec --detach --pid-file <pidFile> ...`. `runc`: the words from `runc` on; `log`:
- * runc's log file, to which the keeper appends failures after runc has ended.
- */
-export const keeperCommand = (pidFile: string, log: string, runc: readonly string[]): readonly string[] => [
+interface Kept {
+  /** As in the runtime's arguments. */
+  readonly pidFile: string;
+  /** The runtime's log file in JSON; the keeper appends failures after the runtime has ended. */
+  readonly log: string;
+  /** Name of the runtime's process in the node; see oci-programs.ts. */
+  readonly ownProcess: string;
+}
+
+/** Command line of the keeper of `runc exec --detach --pid-file <pidFile> ...`. `runc`: the words from `runc` on. */
+export const keeperCommand = ({ pidFile, log, ownProcess }: Kept, runc: readonly string[]): readonly string[] => [
   'perl',
   '-e',
   KEEPER,
@@ -24,6 +30,7 @@ export const keeperCommand = (pidFile: string, log: string, runc: readonly strin
   pidFile,
   log,
   BY_FIRST_PROCESS,
+  ownProcess,
   ...runc,
 ];
 
@@ -53,7 +60,7 @@ use strict;
 use Errno qw(EAGAIN EINTR);
 use Fcntl qw(F_SETFL O_NONBLOCK);
 
-my ($prctl, $score, $pid_file, $log, $by_first, @runc) = @ARGV;
+my ($prctl, $score, $pid_file, $log, $by_first, $own_process, @runc) = @ARGV;
 my ($SUBREAPER, $DEATHSIG, $KILL, $FIONREAD, $PIECE, $NOHANG, $BEGINS_SOON) = (36, 1, 9, 0x541B, 65536, 1, 0.01);
 syscall(int($prctl), $SUBREAPER, 1, 0, 0, 0) == 0 or die "prctl: $!\n";
 pipe(my $in, my $to_in) && pipe(my $from_out, my $out) && pipe(my $from_err, my $err) && pipe(my $woken, my $wake)
@@ -131,7 +138,7 @@ sub is_decided {
   return 1 if $begun;
   open(my $file, '<', "/proc/$command/stat") or return 0;
   my ($name, $state) = (<$file> // '') =~ /^\d+ \((.*)\) (\S)/s or return 0;
-  $begun = $name ne 'runc:[2:INIT]';
+  $begun = $name ne $own_process;
   return $begun || $state eq 'Z';
 }
 sub reap_all {
@@ -140,9 +147,10 @@ sub reap_all {
 }
 sub say_why_not {
   sysread $copies[2]{from}, my $words, $PIECE;
-  ($words //= '') =~ s/\s+/ /g;
+  ($words //= '') =~ s/[\s[:cntrl:]]+/ /g;
   $words =~ s/([\\"])/\\$1/g;
-  if (open my $file, '>>', $log) { print {$file} qq(level=error msg="$by_first$words"\n); close $file; }
+  # A runtime that can write its log from in there has said all already.
+  if ($words ne '' && open my $file, '>>', $log) { print {$file} qq({"level":"error","msg":"$by_first$words"}\n); close $file; }
   stop_reading($copies[2]);
 }
 sub reap {

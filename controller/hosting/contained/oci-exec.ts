@@ -1,4 +1,5 @@
-/** One `runc exec` as an ExecHandle: over pipes, or in a pseudo terminal of the controller that runc forwards. */
+/** One `exec` of an OCI runtime as an ExecHandle: over pipes, or in a terminal of the controller that the runtime forwards. */
+import { readFile } from 'node:fs/promises';
 import { spawn as spawnInTerminal, type IPty } from 'node-pty';
 import { startChild } from '../../../shared/exec.js';
 import { systemClock } from '../../../shared/async/clock.js';
@@ -8,6 +9,7 @@ import { asksToEnd } from '../end-commands.js';
 import { pipedHandle } from '../piped-exec.js';
 import type { ExecHandle, ExecSpec } from '../runtime.js';
 import { COMMAND_OOM_SCORE, keeperCommand } from './command-keeper.js';
+import { restOfTerminal, type OciProgram } from './oci-programs.js';
 import type { StartFailure } from '../start-failure.js';
 
 interface ExecCgroup {
@@ -17,14 +19,14 @@ interface ExecCgroup {
 }
 
 export interface OciExec {
-  readonly program: string;
-  /** runc's arguments before `exec`. */
+  readonly program: OciProgram;
+  /** The program's arguments before `exec`, with those for its log. */
   readonly global: readonly string[];
   /** Arguments after `exec`. */
   readonly args: readonly string[];
-  /** Where runc writes the command's process id. */
+  /** Where the program writes the command's process id. */
   readonly pidFile: string;
-  /** File for runc's own messages. */
+  /** File for the program's own messages. */
   readonly log: string;
   readonly cgroup: ExecCgroup;
 }
@@ -83,8 +85,8 @@ function controlOf(
 }
 
 function pipedExec({ program, global, args, pidFile, log, cgroup }: OciExec): ExecHandle {
-  const words = [program, ...global, '--log', log, 'exec', '--detach', '--pid-file', pidFile, ...args];
-  const [keeper = '', ...rest] = keeperCommand(pidFile, log, words);
+  const words = [program.name, ...global, 'exec', '--detach', '--pid-file', pidFile, ...args];
+  const [keeper = '', ...rest] = keeperCommand({ pidFile, log, ownProcess: program.ownProcess }, words);
   const child = startChild(keeper, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
   const { atEnd, ...control } = controlOf(cgroup, child);
   return pipedHandle(child, atEnd, control);
@@ -94,15 +96,15 @@ function pipedExec({ program, global, args, pidFile, log, cgroup }: OciExec): Ex
  * runc switches the node's terminal to line ends of its own, and expects this one to add carriage returns. Instead the
  * node's terminal shall add them (see withTerminal in bundle.ts), because programs can change that, and this one
  * nothing, not even an echo. A byte reports that this is set: earlier input, above all an end of input, would be
- * interpreted by this terminal. runc's messages are dropped here, as its log has them: the command's output comes from
- * the terminal in the node.
+ * interpreted by this terminal. The runtime's messages are dropped here, as its log has them: the command's output comes
+ * from the terminal in the node.
  */
 const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@" 2>/dev/null';
 
 function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: ExecSpec): ExecHandle {
   const score = String(Math.max(COMMAND_OOM_SCORE, ownOomScore()));
-  const runc = ['--adjust', score, '--', program, ...global, '--log', log, 'exec', ...args];
-  const terminal: IPty = spawnInTerminal('sh', ['-c', PLAIN_TERMINAL, 'sh', ...runc], {
+  const words = ['--adjust', score, '--', program.name, ...global, 'exec', ...args];
+  const terminal: IPty = spawnInTerminal('sh', ['-c', PLAIN_TERMINAL, 'sh', ...words], {
     name: spec.env['TERM'] ?? 'xterm',
     cols: spec.columns,
     rows: spec.rows,
@@ -122,9 +124,12 @@ function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: Exe
     ended.resolve(signal === undefined || signal === 0 ? exitCode : 128 + signal);
   });
   const exited = ended.promise.then(async (code) => {
+    // The log is gone after the end.
+    const rest = program.endsInLog ? restOfTerminal(await readFile(log).catch(() => NOTHING)) : NOTHING;
     const failure = await atEnd(code);
+    const last = failure === undefined ? rest : Buffer.from(`${failure.words}\r\n`);
     // The reader may be gone already.
-    if (failure !== undefined) await say(Buffer.from(`${failure.words}\r\n`)).catch(() => undefined);
+    if (last.length > 0) await say(last).catch(() => undefined);
     return failure?.exitCode ?? code;
   });
   const isPlain = plainness(terminal);
@@ -160,6 +165,8 @@ function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: Exe
     },
   };
 }
+
+const NOTHING = Buffer.alloc(0);
 
 /** Resolves with the first byte, or the end. */
 const plainness = (terminal: IPty): Promise<void> =>

@@ -1,5 +1,5 @@
 /**
- * Containers through the command line of an OCI runtime, such as runc. They run detached: after `start` nothing of the
+ * Containers through the command line of an OCI runtime: runc or another of oci-programs.ts. They run detached: after `start` nothing of the
  * controller is needed to keep one alive. The program's own state lies in <run>/<program>.state, the bundle in
  * <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
@@ -13,7 +13,7 @@ import { isNodeId, type NodeId } from '../../../shared/ids.js';
 import { plainText } from '../../../shared/plain-text.js';
 import { toolFailure } from '../../../shared/tool-failure.js';
 import { ociConfig, ociDiagnosis, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
-import { CgroupTree, COMMANDS, detectCgroupLayout } from './cgroup.js';
+import { CgroupTree, COMMANDS } from './cgroup.js';
 import { endGroups } from '../end-commands.js';
 import { memoryShares } from './memory-shares.js';
 import type {
@@ -26,11 +26,11 @@ import type {
 } from '../runtime.js';
 import { identify, isAlive, ownOomScore } from '../../host/process-identity.js';
 import { spawnExec } from './oci-exec.js';
-import { failureIn } from '../start-failure.js';
+import { layoutFor, logTo, type OciProgram } from './oci-programs.js';
+import { failureIn, lastEntry } from '../start-failure.js';
 
 export interface OciOptions {
-  /** The OCI runtime, found in PATH. */
-  readonly program: string;
+  readonly program: OciProgram;
   readonly runDir: string;
   readonly cgroupParent: string;
   /** The agent runtime folder that is bound into every node. */
@@ -53,6 +53,8 @@ export class OciRuntime implements ContainerRuntime {
   readonly caveats = [];
   /** Layout of the host's cgroups. */
   readonly layout: 'v1' | 'v2';
+  /** The OCI runtime, found in PATH. */
+  readonly #program: string;
   readonly #stateDir: string;
   /** Root folder of every first stage; see STAGE_MOUNT_POINTS. */
   readonly #stageRoot: string;
@@ -68,23 +70,24 @@ export class OciRuntime implements ContainerRuntime {
     layout: 'v1' | 'v2',
   ) {
     this.layout = layout;
-    this.#stateDir = join(options.runDir, `${options.program}.state`);
-    this.#stageRoot = join(options.runDir, `${options.program}.root`);
+    this.#program = options.program.name;
+    this.#stateDir = join(options.runDir, `${this.#program}.state`);
+    this.#stageRoot = join(options.runDir, `${this.#program}.root`);
     this.#cgroups = new CgroupTree(layout, options.cgroupParent);
   }
 
   static async open(options: OciOptions): Promise<OciRuntime> {
-    return new OciRuntime(options, await detectCgroupLayout());
+    return new OciRuntime(options, await layoutFor(options.program));
   }
 
   async prepare(): Promise<void> {
     if (process.getuid?.() !== 0) {
       throw new NexusError(
         'failed_precondition',
-        `the runtime ${this.options.program} needs root; use sudo, or nexus up --runtime process`,
+        `the runtime ${this.#program} needs root; use sudo, or nexus up --runtime process`,
       );
     }
-    const { program } = this.options;
+    const program = this.#program;
     await runCommand(program, ['--version'], { failure: `the container runtime ${program} does not work` });
     await readFile(join(this.options.runtimeDir, 'first-stage.sh')).catch((error: unknown) => {
       const advice = 'run deploy/bootstrap.sh';
@@ -133,14 +136,14 @@ export class OciRuntime implements ContainerRuntime {
    * processes would make cgroups after the removal.
    */
   async #runCreate(spec: ContainerSpec, bundle: string, pidFile: string, signal: AbortSignal): Promise<void> {
-    const ownLog = join(bundle, 'runc.log');
+    const ownLog = join(bundle, `${this.#program}.log`);
     await rm(ownLog, { force: true });
     // Descriptors from 3 on: only the status socket.
     const inherited = spec.statusSocket === undefined ? [] : [spec.statusSocket];
     const options = ['--bundle', bundle, '--pid-file', pidFile, '--preserve-fds', String(inherited.length)];
-    const args = this.#arguments('--log', ownLog, 'create', ...options, spec.nodeId);
+    const args = this.#arguments(...logTo(ownLog), 'create', ...options, spec.nodeId);
     const stdio = ['ignore' as const, spec.output, spec.output, ...inherited];
-    const { program } = this.options;
+    const program = this.#program;
     const child = startChild(program, args, { stdio, timeout: CREATE_TIMEOUT_MS });
     const [exitCode] = (await once(child, 'exit').catch((error: unknown) => {
       throw notStarted(program, error as NodeJS.ErrnoException);
@@ -154,7 +157,7 @@ export class OciRuntime implements ContainerRuntime {
 
   async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {
     await this.#onContainer(nodeId, () =>
-      runCommand(this.options.program, this.#arguments('start', nodeId), {
+      runCommand(this.#program, this.#arguments('start', nodeId), {
         signal,
         failure: 'its container cannot be started',
       }),
@@ -173,7 +176,7 @@ export class OciRuntime implements ContainerRuntime {
       const identity = identify(state.pid);
       if (identity !== undefined && state.status !== 'stopped') await this.kill(nodeId, identity);
       const failure = 'its container cannot be removed';
-      await runCommand(this.options.program, this.#arguments('delete', '--force', nodeId), { failure });
+      await runCommand(this.#program, this.#arguments('delete', '--force', nodeId), { failure });
     }
     await this.#cgroups.removeTree(nodeId);
     await rm(this.#bundleDir(nodeId), { recursive: true, force: true });
@@ -185,12 +188,14 @@ export class OciRuntime implements ContainerRuntime {
       memory: { limit: limits.memoryBytes, swap: limits.memoryBytes },
       pids: { limit: limits.pids },
     };
-    const input = JSON.stringify(resources);
-    const args = this.#arguments('update', '--resources', '-', nodeId);
-    await this.#onContainer(nodeId, () => this.#limitCommands(nodeId, limits));
-    await this.#onContainer(nodeId, () =>
-      runCommand(this.options.program, args, { input, failure: 'its limits cannot be changed' }),
-    );
+    const file = join(this.#bundleDir(nodeId), 'limits.json');
+    const args = this.#arguments('update', '--resources', file, nodeId);
+    await this.#onContainer(nodeId, async () => {
+      await this.#limitCommands(nodeId, limits);
+      await writeFile(file, JSON.stringify(resources), { mode: 0o600 });
+      await runCommand(this.#program, args, { failure: 'its limits cannot be changed' });
+    });
+    await rm(file, { force: true });
     await this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight);
   }
 
@@ -211,7 +216,7 @@ export class OciRuntime implements ContainerRuntime {
       for (const folder of [COMMANDS, child]) {
         await this.#onContainer(nodeId, () => this.#cgroups.makeChild(nodeId, folder));
       }
-      await writeFile(processFile, JSON.stringify(ociExecProcess(spec)), { mode: 0o600 });
+      await writeFile(processFile, JSON.stringify(ociExecProcess(spec, this.options.program)), { mode: 0o600 });
     } catch (error) {
       this.#heldCommands.delete(child);
       throw error;
@@ -223,7 +228,7 @@ export class OciRuntime implements ContainerRuntime {
       processes: () => this.#cgroups.processes(nodeId, child),
       release: async (exitCode: number) => {
         const said = await readFile(ownLog, 'utf8').catch(() => '');
-        const failure = failureIn(said, exitCode, spec);
+        const failure = failureIn(said, { program: this.#program, exitCode }, spec);
         const words = failure?.lacksInterpreter === true ? await this.#diagnose(nodeId, child, spec) : '';
         await this.#cgroups.moveAll(nodeId, child, BACKGROUND);
         this.#heldCommands.delete(child);
@@ -234,16 +239,17 @@ export class OciRuntime implements ContainerRuntime {
     };
     const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
     const { program } = this.options;
-    return spawnExec({ program, global: this.#arguments(), args, pidFile, log: ownLog, cgroup }, spec);
+    const global = this.#arguments(...logTo(ownLog));
+    return spawnExec({ program, global, args, pidFile, log: ownLog, cgroup }, spec);
   }
 
   /** Names the interpreter or loader that the program lacks, read in the node as the command's user; empty if unknown. */
   async #diagnose(nodeId: NodeId, child: string, spec: ExecSpec): Promise<string> {
     const processFile = join(this.#bundleDir(nodeId), `${basename(child)}.why.json`);
     try {
-      await writeFile(processFile, JSON.stringify(ociDiagnosis(spec)), { mode: 0o600 });
+      await writeFile(processFile, JSON.stringify(ociDiagnosis(spec, this.options.program)), { mode: 0o600 });
       const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
-      const { stdout } = await tryCommand(this.options.program, this.#arguments('exec', ...args), {
+      const { stdout } = await tryCommand(this.#program, this.#arguments('exec', ...args), {
         timeoutMs: DIAGNOSIS_TIMEOUT_MS,
       });
       return plainText(stdout.trim(), MOST_DIAGNOSIS);
@@ -321,7 +327,7 @@ export class OciRuntime implements ContainerRuntime {
     return ['--root', this.#stateDir, ...args];
   }
 
-  /** Maps failures to not_found if there is no such container: runc's exit code is the same for every failure. */
+  /** Maps failures to not_found if there is no such container: the program's exit code is the same for every failure. */
   async #onContainer(nodeId: NodeId, work: () => Promise<unknown>): Promise<void> {
     try {
       await work();
@@ -332,7 +338,7 @@ export class OciRuntime implements ContainerRuntime {
   }
 
   async #state(nodeId: NodeId): Promise<{ status: string; pid: number } | undefined> {
-    const result = await tryCommand(this.options.program, this.#arguments('state', nodeId));
+    const result = await tryCommand(this.#program, this.#arguments('state', nodeId));
     // A create that was cut off leaves a state folder without readable state; `remove` deletes the folder.
     if (result.exitCode !== 0) return undefined;
     return JSON.parse(result.stdout) as { status: string; pid: number };
@@ -351,6 +357,5 @@ async function waitForEnd(identity: ProcessIdentity): Promise<void> {
 
 async function lastMessage(logFile: string): Promise<string> {
   const text = await readFile(logFile, 'utf8').catch(() => '');
-  const last = text.trim().split('\n').at(-1) ?? '';
-  return /msg="((?:[^"\\]|\\.)*)"/.exec(last)?.[1]?.replaceAll('\\"', '"') ?? (last || 'no message');
+  return lastEntry(text)?.words ?? (text.trim() || 'no message');
 }

@@ -11,17 +11,26 @@ import { parseSubnet } from '../subnet.js';
 import { BridgeNetwork } from './bridge.js';
 import { IN_NODE } from './bundle.js';
 import { ImageFileVolumes } from './image-file.js';
+import { layoutFor, ociProgramOf } from './oci-programs.js';
 import { OciRuntime } from './oci-runtime.js';
 
 export const contained: HostingProfile = {
   kind: 'contained',
   can: HOSTING.contained,
+  check: async ({ runtime }) => {
+    await layoutFor(ociProgramOf(runtime));
+  },
   open: async (deps): Promise<Hosting> => {
     const { settings, places, images } = deps;
     const { runDir, cgroupParent } = settings;
     const subnet = parseSubnet(settings.subnet);
     const runtimeDir = join(places.dist, 'runtime');
-    const runtime = await OciRuntime.open({ program: settings.runtime, runDir, cgroupParent, runtimeDir });
+    const runtime = await OciRuntime.open({
+      program: ociProgramOf(settings.runtime),
+      runDir,
+      cgroupParent,
+      runtimeDir,
+    });
     const network = new BridgeNetwork({
       instance: settings.instance,
       bridge: settings.bridge,

@@ -15,6 +15,7 @@ const ownUid = (): number => process.getuid?.() ?? 0;
 export const plainProcess: HostingProfile = {
   kind: 'process',
   can: HOSTING.process,
+  check: () => Promise.resolve(),
   open: (deps): Promise<Hosting> => {
     const { settings, places } = deps;
     const subnet = parseSubnet(settings.subnet);
