@@ -46,6 +46,13 @@ export const RUNTIMES = {
     // The first whose exec takes a cgroup path.
     program: { name: 'runc', oldest: '1.1' },
   },
+  crun: {
+    hosting: 'contained',
+    summary: 'real containers that start sooner, needs root and pure cgroup v2',
+    addresses: OF_CONTAINERS,
+    // Debian 12's; nothing is known of earlier ones.
+    program: { name: 'crun', oldest: '1.8.1', needsUnifiedCgroups: true },
+  },
   process: {
     hosting: 'process',
     summary: 'plain processes, no isolation',

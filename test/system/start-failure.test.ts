@@ -51,6 +51,19 @@ describe('a start that fails', function () {
     expect(residueOf(cluster.instance)).to.deep.equal([]);
   });
 
+  it('makes nothing for a runtime that refuses this host, and says which one to take', async function () {
+    const isUnified = existsSync('/sys/fs/cgroup/cgroup.controllers');
+    skipWithout(this, isUnified ? 'this host has cgroups v2 alone, on which crun works' : undefined);
+    const cluster = new TestCluster();
+    const { code, stderr } = await cluster.run('up', '--runtime', 'crun');
+    expect(code, stderr).to.equal(4);
+    expect(stderr).to.contain('the runtime crun needs pure cgroup v2').and.contain('use --runtime runc');
+    expect(existsSync(join(cluster.stateDir, 'choices.json')), 'remembered').to.equal(false);
+    rmSync(cluster.stateDir, { recursive: true, force: true });
+    rmSync(cluster.folder, { recursive: true });
+    expect(residueOf(cluster.instance)).to.deep.equal([]);
+  });
+
   it('takes back bridge, folders and socket when the external bus cannot be reached', async () => {
     const cluster = new TestCluster({
       env: { NEXUS_NATS_URL: 'nats://127.0.0.1:1', NEXUS_NATS_ACCOUNT_SEED_FILE: '/nonexistent/account.seed' },

@@ -60,6 +60,15 @@ describe('host probe', () => {
     );
   });
 
+  it('refuses the hybrid layout to a runtime that needs pure v2, and says what to do', async () => {
+    const settings = { runtime: 'crun' } as const;
+    const programs = { crun: { exitCode: 0, output: 'crun version 1.8.1' } };
+    expect(failures(await examine({ settings, programs }))).to.deep.equal([]);
+    const check = await onlyFailure({ settings, programs, files: { '/proc/mounts': HYBRID_MOUNTS } });
+    expect(check).to.deep.include({ name: 'cgroups', found: 'hybrid (controllers on v1), where crun does not work' });
+    expect(check.advice).to.contain('--runtime runc');
+  });
+
   it('takes a file system that is a module, and not one that is neither', async () => {
     const files = { '/proc/filesystems': '\text4\n' };
     expect(failures(await examine({ files, programs: { modprobe: { exitCode: 0, output: '' } } }))).to.deep.equal([]);

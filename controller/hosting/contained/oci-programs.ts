@@ -19,6 +19,7 @@ export interface OciProgram {
 
 export const OCI_PROGRAMS = {
   runc: { name: 'runc', ownProcess: 'runc:[2:INIT]', clearsLineEnds: true, endsInLog: false },
+  crun: { name: 'crun', ownProcess: 'crun', clearsLineEnds: false, endsInLog: true },
 } as const satisfies Readonly<Record<string, OciProgram>>;
 
 /** Code: internal if containers are not made with this runtime. */
