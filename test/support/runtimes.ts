@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import { FakeRuntime } from '../fakes/runtime.js';
 import type { ContainerRuntime, ContainerSpec, ProcessIdentity } from '../../controller/hosting/runtime.js';
 import { ProcessRuntime } from '../../controller/hosting/process/process-runtime.js';
-import { layoutFor, OCI_PROGRAMS, type OciProgram } from '../../controller/hosting/contained/oci-programs.js';
+import { layoutFor, OCI_PROGRAMS, type OciProgram } from '../../controller/hosting/contained/programs.js';
 import { OciRuntime } from '../../controller/hosting/contained/oci-runtime.js';
 import { instanceDefaults } from '../../shared/config/instance.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';

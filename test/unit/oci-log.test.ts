@@ -1,6 +1,6 @@
 /** What the logs of OCI runtimes say of a command that could not begin, in the words of runc 1.1.5 and crun 1.8.1. */
 import { expect } from 'chai';
-import { restOfTerminal } from '../../controller/hosting/contained/oci-programs.js';
+import { restOfTerminal } from '../../controller/hosting/contained/programs.js';
 import { BY_FIRST_PROCESS, failureIn, lastEntry } from '../../controller/hosting/start-failure.js';
 
 const line = (msg: string, level = 'error'): string =>

@@ -1,7 +1,7 @@
 /** The OCI bundle of a node (opencontainers/runtime-spec 1.0): pure construction of `config.json`. */
 import { memoryShares, PAGE_BYTES } from './memory-shares.js';
 import type { ContainerLimits, ContainerSpec, ExecSpec } from '../runtime.js';
-import type { OciProgram } from './oci-programs.js';
+import type { OciProgram } from './programs.js';
 import { nodeSeccomp } from './seccomp.js';
 import { deviceOf } from '../volumes.js';
 import { noInterpreter, noProgram, notExecutable } from '../start-failure.js';

@@ -14,7 +14,7 @@ interface Kept {
   readonly pidFile: string;
   /** The runtime's log file in JSON; the keeper appends failures after the runtime has ended. */
   readonly log: string;
-  /** Name of the runtime's process in the node; see oci-programs.ts. */
+  /** Name of the runtime's process in the node; see programs.ts. */
   readonly ownProcess: string;
 }
 

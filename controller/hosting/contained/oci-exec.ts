@@ -9,7 +9,7 @@ import { asksToEnd } from '../end-commands.js';
 import { pipedHandle } from '../piped-exec.js';
 import type { ExecHandle, ExecSpec } from '../runtime.js';
 import { COMMAND_OOM_SCORE, keeperCommand } from './command-keeper.js';
-import { restOfTerminal, type OciProgram } from './oci-programs.js';
+import { restOfTerminal, type OciProgram } from './programs.js';
 import type { StartFailure } from '../start-failure.js';
 
 interface ExecCgroup {

@@ -1,5 +1,5 @@
 /**
- * Containers through the command line of an OCI runtime: runc or another of oci-programs.ts. They run detached: after `start` nothing of the
+ * Containers through the command line of an OCI runtime: runc or another of programs.ts. They run detached: after `start` nothing of the
  * controller is needed to keep one alive. The program's own state lies in <run>/<program>.state, the bundle in
  * <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
@@ -26,7 +26,7 @@ import type {
 } from '../runtime.js';
 import { identify, isAlive, ownOomScore } from '../../host/process-identity.js';
 import { spawnExec } from './oci-exec.js';
-import { layoutFor, logTo, type OciProgram } from './oci-programs.js';
+import { layoutFor, logTo, type OciProgram } from './programs.js';
 import { failureIn, lastEntry } from '../start-failure.js';
 
 export interface OciOptions {

@@ -11,7 +11,7 @@ import { parseSubnet } from '../subnet.js';
 import { BridgeNetwork } from './bridge.js';
 import { IN_NODE } from './bundle.js';
 import { ImageFileVolumes } from './image-file.js';
-import { layoutFor, ociProgramOf } from './oci-programs.js';
+import { layoutFor, ociProgramOf } from './programs.js';
 import { OciRuntime } from './oci-runtime.js';
 
 export const contained: HostingProfile = {
