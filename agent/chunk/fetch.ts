@@ -2,13 +2,11 @@
  * Copies a chunk from another agent to this one: repair, drain and rebalance. This side pulls, so that it receives no
  * more than it can write. The content is checked like any write; if a source fails, the next one is tried.
  */
-import { request, type IncomingMessage } from 'node:http';
-import { after, cancel } from '../../shared/async/timers.js';
-import { outcome } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
-import { chunkPath, refusalIn } from '../../shared/data-plane.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
+import { chunkAt } from '../../shared/peer/address.js';
+import { PeerExchange } from '../../shared/peer/exchange.js';
 import { consumeBody } from './body.js';
 import type { ChunkFacts } from './layout.js';
 import { Pace } from './pace.js';
@@ -45,10 +43,9 @@ export interface Fetched {
 }
 
 /** Time for a source to answer the request; then the next source is tried. */
-const CONNECT_TIMEOUT_MS = 5000;
+const ANSWER_TIMEOUT_MS = 5000;
 /** Longest silence of a source: a node that was killed may never close its connection. */
 const STALL_TIMEOUT_MS = 5000;
-const MAX_ERROR_CHARACTERS = 4096;
 
 /** Codes: those of the store, or those of the last source; the details have `corrupt_node_ids` as the result has. */
 export async function fetchChunk(context: FetchContext, order: FetchOrder): Promise<Fetched> {
@@ -72,59 +69,23 @@ export async function fetchChunk(context: FetchContext, order: FetchOrder): Prom
 
 async function fetchFrom(context: FetchContext, order: FetchOrder, source: FetchSource): Promise<ChunkFacts> {
   const { chunk, expected } = order;
-  const incoming = await get(source, chunk);
-  try {
-    if (incoming.statusCode !== 200) throw await refusalOf(incoming);
-    const pace = new Pace(context.clock, order.rate);
-    await using write = await context.store.beginWrite(chunk, expected, { revive: true });
-    await consumeBody(incoming, (piece) => bothOf(write.write(piece), pace.spend(piece.length)), {
-      idleTimeoutMs: STALL_TIMEOUT_MS,
-      signal: write.superseded,
-    });
-    return await write.commit();
-  } finally {
-    incoming.destroy();
-  }
+  using exchange = new PeerExchange(chunkAt(source.address, chunk, source.token), {
+    method: 'GET',
+    answerMs: ANSWER_TIMEOUT_MS,
+    stallMs: STALL_TIMEOUT_MS,
+  });
+  exchange.end();
+  const answer = await exchange.accepted();
+  const pace = new Pace(context.clock, order.rate);
+  await using write = await context.store.beginWrite(chunk, expected, { revive: true });
+  await consumeBody(answer, (piece) => bothOf(write.write(piece), pace.spend(piece.length)), {
+    idleTimeoutMs: STALL_TIMEOUT_MS,
+    signal: write.superseded,
+  });
+  return await write.commit();
 }
 
 function bothOf(one: Promise<void> | undefined, other: Promise<void> | undefined): Promise<void> | undefined {
   if (one === undefined || other === undefined) return one ?? other;
   return Promise.all([one, other]).then(() => undefined);
-}
-
-/** Codes: unavailable, deadline_exceeded. */
-function get(source: FetchSource, chunk: ChunkId): Promise<IncomingMessage> {
-  const { hostname, port } = new URL(`http://${source.address}`);
-  return outcome((resolve, reject) => {
-    const outgoing = request({
-      host: hostname,
-      port,
-      path: chunkPath(chunk),
-      headers: { authorization: `Bearer ${source.token}` },
-      // One connection per chunk: agents come and go, and a stale pooled one would fail a healthy source.
-      agent: false,
-      timeout: STALL_TIMEOUT_MS,
-    });
-    const connecting = after(CONNECT_TIMEOUT_MS, () => {
-      outgoing.destroy(new NexusError('deadline_exceeded', `no answer within ${CONNECT_TIMEOUT_MS / 1000} s`));
-    });
-    outgoing.on('response', resolve);
-    outgoing.on('timeout', () => {
-      outgoing.destroy(new NexusError('deadline_exceeded', `nothing came for ${STALL_TIMEOUT_MS / 1000} s`));
-    });
-    outgoing.on('error', (error) => {
-      reject(error instanceof NexusError ? error : new NexusError('unavailable', error.message, {}, { cause: error }));
-    });
-    outgoing.end();
-    return () => cancel(connecting);
-  });
-}
-
-async function refusalOf(incoming: IncomingMessage): Promise<NexusError> {
-  let text = '';
-  await consumeBody(incoming, (piece) => {
-    if (text.length < MAX_ERROR_CHARACTERS) text += piece.toString('utf8');
-    return undefined;
-  });
-  return refusalIn(text) ?? new NexusError('unavailable', 'its answer makes no sense');
 }

@@ -1,13 +1,12 @@
 /**
  * HTTP client of the agents: puts and gets single chunks. Connections are kept for the transfer; every wait is bounded.
  */
-import { Agent, request, type ClientRequest, type IncomingMessage } from 'node:http';
+import { Agent, request, type IncomingMessage } from 'node:http';
 import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
-import { after, cancel } from '../async/timers.js';
-import { onAbort, outcome } from '../async/wait.js';
-import { MD5_HEADER, refusalIn, storedReplyIn, type StoredReply } from '../data-plane.js';
+import { outcome } from '../async/wait.js';
+import { MD5_HEADER, storedReplyIn, type StoredReply } from '../data-plane.js';
 import { NexusError } from '../errors.js';
-import { KIB } from '../limits.js';
+import { PeerExchange, replyText, type PeerPool } from '../peer/exchange.js';
 import type { ChunkTarget } from './port.js';
 import { directRoute, type ChunkRoute } from './route.js';
 
@@ -19,17 +18,26 @@ const IDLE_TIMEOUT_MS = 30_000;
  * (FORWARD_STALL_MS of the agent), so that the node that hangs is given up and not the one before it.
  */
 const SEND_STALL_MS = 10_000;
-const MAX_REPLY_BYTES = 64 * KIB;
+
+interface ChunkRequest {
+  readonly method: 'GET' | 'PUT';
+  readonly headers?: Record<string, string | number>;
+  readonly stallMs: number;
+  readonly signal: AbortSignal;
+}
 
 export class ChunkClient {
-  readonly #agent: Agent;
+  readonly #pool: PeerPool;
 
   constructor(
     connections: number,
     private readonly route: ChunkRoute = directRoute,
   ) {
     const pool = { keepAlive: true, maxSockets: connections, maxFreeSockets: connections };
-    this.#agent = route.tls === undefined ? new Agent(pool) : new TlsAgent({ ...pool, ...route.tls });
+    this.#pool =
+      route.tls === undefined
+        ? { agent: new Agent(pool), begin: request }
+        : { agent: new TlsAgent({ ...pool, ...route.tls }), begin: tlsRequest };
   }
 
   /** Codes: unavailable, deadline_exceeded, cancelled, those of the agent. */
@@ -41,11 +49,9 @@ export class ChunkClient {
     signal: AbortSignal,
   ): Promise<StoredReply> {
     const headers = { 'content-length': data.length, [MD5_HEADER]: md5, 'content-type': 'application/octet-stream' };
-    const send = (outgoing: ClientRequest): void => {
-      outgoing.once('finish', () => outgoing.setTimeout(IDLE_TIMEOUT_MS));
-      outgoing.end(data);
-    };
-    return await this.#exchange('PUT', target, chunkId, headers, signal, send, readStored, SEND_STALL_MS);
+    const exchange = this.#open(target, chunkId, { method: 'PUT', headers, stallMs: SEND_STALL_MS, signal });
+    exchange.end(data, IDLE_TIMEOUT_MS);
+    return await exchange.read(async (answer) => storedReplyIn(await replyText(answer)));
   }
 
   /**
@@ -59,88 +65,20 @@ export class ChunkClient {
     signal: AbortSignal,
     idleTimeoutMs = IDLE_TIMEOUT_MS,
   ): Promise<number> {
-    const read = (incoming: IncomingMessage): Promise<number> => readInto(incoming, buffer);
-    const send = (outgoing: ClientRequest): void => {
-      outgoing.end();
-    };
-    return await this.#exchange('GET', target, chunkId, {}, signal, send, read, idleTimeoutMs);
+    const exchange = this.#open(target, chunkId, { method: 'GET', stallMs: idleTimeoutMs, signal });
+    exchange.end();
+    return await exchange.read((answer) => readInto(answer, buffer));
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#pool.agent.destroy();
   }
 
-  #exchange<Result>(
-    method: 'GET' | 'PUT',
-    target: ChunkTarget,
-    chunkId: string,
-    headers: Record<string, string | number>,
-    signal: AbortSignal,
-    send: (outgoing: ClientRequest) => void,
-    read: (incoming: IncomingMessage) => Promise<Result>,
-    idleTimeoutMs: number,
-  ): Promise<Result> {
-    const way = this.route.to(target, chunkId);
-    const begin = this.route.tls === undefined ? request : tlsRequest;
-    return outcome<Result>((resolve, reject) => {
-      const outgoing = begin({ agent: this.#agent, method, ...way, headers: { ...headers, ...way.headers } });
-      const fail = (error: unknown): void => {
-        release();
-        outgoing.destroy();
-        reject(translate(error, target, signal));
-      };
-      const release = boundTime(outgoing, fail, idleTimeoutMs);
-      outgoing.on('error', fail);
-      outgoing.once('response', (incoming) => {
-        (isSuccess(incoming) ? read(incoming) : refuse(incoming)).then((result) => {
-          release();
-          resolve(result);
-        }, fail);
-      });
-      const gone = onAbort(signal, fail);
-      if (!signal.aborted) send(outgoing);
-      return () => gone[Symbol.dispose]();
-    });
+  #open(target: ChunkTarget, chunkId: string, options: ChunkRequest): PeerExchange {
+    const peer = `node ${target.nodeName}`;
+    const place = this.route.to(target, chunkId);
+    return new PeerExchange(place, { ...options, pool: this.#pool, connectMs: CONNECT_TIMEOUT_MS, peer });
   }
-}
-
-const isSuccess = (incoming: IncomingMessage): boolean =>
-  (incoming.statusCode ?? 0) >= 200 && (incoming.statusCode ?? 0) < 300;
-
-/** Gives up a node that does not accept the connection, or goes silent. */
-function boundTime(outgoing: ClientRequest, fail: (error: NexusError) => void, idleTimeoutMs: number): () => void {
-  const connecting = after(CONNECT_TIMEOUT_MS, () => {
-    fail(new NexusError('deadline_exceeded', `no connection within ${CONNECT_TIMEOUT_MS / 1000} s`));
-  });
-  const stopConnecting = (): void => cancel(connecting);
-  outgoing.once('socket', (socket) => {
-    if (socket.connecting) socket.once('connect', stopConnecting);
-    else stopConnecting();
-  });
-  outgoing.setTimeout(idleTimeoutMs, () => {
-    fail(new NexusError('deadline_exceeded', `nothing came or went for ${idleTimeoutMs / 1000} s`));
-  });
-  return stopConnecting;
-}
-
-async function readStored(incoming: IncomingMessage): Promise<StoredReply> {
-  return storedReplyIn(await readText(incoming));
-}
-
-async function refuse(incoming: IncomingMessage): Promise<never> {
-  const refusal = refusalIn(await readText(incoming));
-  throw refusal ?? new NexusError('internal', `HTTP status ${incoming.statusCode ?? 0}`);
-}
-
-async function readText(incoming: IncomingMessage): Promise<string> {
-  const parts: Buffer[] = [];
-  let size = 0;
-  for await (const part of incoming as AsyncIterable<Buffer>) {
-    size += part.length;
-    if (size > MAX_REPLY_BYTES) throw new NexusError('internal', 'the reply is longer than any reply can be');
-    parts.push(part);
-  }
-  return Buffer.concat(parts).toString('utf8');
 }
 
 function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<number> {
@@ -164,11 +102,4 @@ function readInto(incoming: IncomingMessage, buffer: Buffer): Promise<number> {
     });
     return undefined;
   });
-}
-
-function translate(error: unknown, target: ChunkTarget, signal: AbortSignal): NexusError {
-  if (signal.aborted) return new NexusError('cancelled', 'the transfer was cancelled', {}, { cause: error });
-  if (error instanceof NexusError) return error;
-  const said = error instanceof Error ? error.message : String(error);
-  return new NexusError('unavailable', `node ${target.nodeName} does not answer: ${said}`, {}, { cause: error });
 }

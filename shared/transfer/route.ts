@@ -2,7 +2,8 @@
  * How chunks reach the nodes: at the agents' own addresses from the machine where they run, through a gateway from any
  * other.
  */
-import { CHUNK_TOKEN_HEADER, chunkPath, relayedChunkPath } from '../data-plane.js';
+import { CHUNK_TOKEN_HEADER, relayedChunkPath } from '../data-plane.js';
+import { chunkAt, type PeerPlace } from '../peer/address.js';
 
 export interface ChunkTarget {
   readonly nodeId: string;
@@ -12,29 +13,14 @@ export interface ChunkTarget {
   readonly token: string;
 }
 
-interface ChunkWay {
-  readonly host: string;
-  readonly port: number;
-  readonly path: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
-
 export interface ChunkRoute {
   /** Undefined: in clear. `ca`: the authority that signed, PEM; without it those that Node knows. */
   readonly tls?: { readonly ca?: Buffer };
-  to(target: ChunkTarget, chunkId: string): ChunkWay;
+  to(target: ChunkTarget, chunkId: string): PeerPlace;
 }
 
 export const directRoute: ChunkRoute = {
-  to: ({ address, token }, chunkId) => {
-    const colon = address.lastIndexOf(':');
-    return {
-      host: address.slice(0, colon),
-      port: Number(address.slice(colon + 1)),
-      path: chunkPath(chunkId),
-      headers: { authorization: `Bearer ${token}` },
-    };
-  },
+  to: ({ address, token }, chunkId) => chunkAt(address, chunkId, token),
 };
 
 /** `url` is the gateway's scheme, host and port; `token` the user's. */

@@ -3,11 +3,12 @@
  * agent, and nothing is stored in between. The agent's status and body are passed back unchanged. When either side
  * disconnects, so does the other; neither may be silent for longer than the bound.
  */
-import { Agent, request as beginRequest, type IncomingMessage, type ServerResponse } from 'node:http';
+import { Agent, request as begin, type IncomingMessage, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
-import { outcome } from '../../../shared/async/wait.js';
-import { chunkPath, MD5_HEADER } from '../../../shared/data-plane.js';
-import { NexusError } from '../../../shared/errors.js';
+import { MD5_HEADER } from '../../../shared/data-plane.js';
+import { NexusError, toNexusError } from '../../../shared/errors.js';
+import { chunkAt } from '../../../shared/peer/address.js';
+import { PeerExchange, type PeerPool } from '../../../shared/peer/exchange.js';
 
 export interface RelayTarget {
   /** host:port of the agent, always as the controller reports it. */
@@ -24,11 +25,14 @@ const IDLE_CONNECTIONS_PER_NODE = 4;
 const ANSWER_HEADERS: readonly string[] = ['content-type', 'content-length', 'retry-after', MD5_HEADER];
 
 export class ChunkRelay {
-  readonly #agent = new Agent({
-    keepAlive: true,
-    maxSockets: CONNECTIONS_PER_NODE,
-    maxFreeSockets: IDLE_CONNECTIONS_PER_NODE,
-  });
+  readonly #pool: PeerPool = {
+    agent: new Agent({
+      keepAlive: true,
+      maxSockets: CONNECTIONS_PER_NODE,
+      maxFreeSockets: IDLE_CONNECTIONS_PER_NODE,
+    }),
+    begin,
+  };
 
   constructor(private readonly stallMs: number) {}
 
@@ -40,7 +44,18 @@ export class ChunkRelay {
     };
     response.once('close', onClose);
     try {
-      const answer = await this.#send(request, target, gone.signal);
+      const exchange = new PeerExchange(chunkAt(target.address, target.chunkId, target.chunkToken), {
+        method: request.method ?? 'GET',
+        headers: bodyHeaders(request),
+        pool: this.#pool,
+        // A client that neither sends nor receives makes this connection silent, too.
+        stallMs: this.stallMs,
+        signal: gone.signal,
+        peer: 'its node',
+      });
+      // The answer may begin before the whole body has been sent.
+      exchange.sendFrom(request);
+      const answer = await exchange.head().catch(notThrough);
       response.writeHead(answer.statusCode ?? 502, passed(answer));
       await pipeline(answer, response, { signal: gone.signal });
     } catch (error) {
@@ -52,34 +67,14 @@ export class ChunkRelay {
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#pool.agent.destroy();
   }
+}
 
-  /** Resolves with the head of the answer, which may arrive before the whole body has been sent. */
-  #send(request: IncomingMessage, target: RelayTarget, signal: AbortSignal): Promise<IncomingMessage> {
-    const colon = target.address.lastIndexOf(':');
-    return outcome((resolve, reject) => {
-      const outgoing = beginRequest({
-        agent: this.#agent,
-        signal,
-        method: request.method ?? 'GET',
-        host: target.address.slice(0, colon),
-        port: Number(target.address.slice(colon + 1)),
-        path: chunkPath(target.chunkId),
-        headers: { ...bodyHeaders(request), authorization: `Bearer ${target.chunkToken}` },
-      });
-      const fail = (cause: Error): void => {
-        reject(new NexusError('unavailable', `the chunk did not get through: ${cause.message}`, {}, { cause }));
-      };
-      // A client that neither sends nor receives makes this connection silent, too.
-      outgoing.setTimeout(this.stallMs, () => outgoing.destroy(new Error('nothing came or went for too long')));
-      outgoing.once('response', resolve);
-      outgoing.on('error', fail);
-      // Not a pipeline, which would also close the client's connection: the client must still receive the error.
-      request.pipe(outgoing);
-      return undefined;
-    });
-  }
+/** Code: unavailable, also for one that is too slow: another copy may be quicker. */
+function notThrough(cause: unknown): never {
+  const { message } = toNexusError(cause);
+  throw new NexusError('unavailable', `the chunk did not get through: ${message}`, {}, { cause });
 }
 
 function bodyHeaders({ headers }: IncomingMessage): Record<string, string> {
