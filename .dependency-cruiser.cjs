@@ -78,6 +78,15 @@ module.exports = {
       to: { path: '^controller/edge/' },
     },
     {
+      name: 'only-edges-word-advice',
+      comment: 'Advice is data (shared/advice/advice.ts) until an edge answers people or writes down what they read.',
+      severity: 'error',
+      from: {
+        pathNot: ['^(cli|gateway)/', '^controller/(edge|compose)/', '^controller/main[.]ts$', '^shared/rpc/', TESTS],
+      },
+      to: { path: '^shared/advice/command-words[.]ts$' },
+    },
+    {
       name: 'service-imports-service',
       comment:
         'A service is found in one place, and changed without the others: what several answer with is in edge/shapes.ts.',

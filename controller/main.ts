@@ -8,6 +8,7 @@ import { setMaxListeners } from 'node:events';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { inCommandWords } from '../shared/advice/command-words.js';
 import { deferred } from '../shared/async/wait.js';
 import { systemClock } from '../shared/async/clock.js';
 import { CONTROLLER_LOG, CONTROLLER_UP } from '../shared/config/instance.js';
@@ -64,7 +65,7 @@ async function main(): Promise<void> {
     const failure = toNexusError(error);
     log.fatal(
       { code: failure.code, details: failure.details, err: failure.code === 'internal' ? error : undefined },
-      failure.message,
+      inCommandWords(failure),
     );
     process.exitCode = asked.signal.aborted && failure.code === 'cancelled' ? 0 : 1;
   }

@@ -13,10 +13,20 @@ const NEVER_REJECTED = [
 const KINDS = '/^(runc|crun|process|contained)$/';
 const ENDS = '/^(stop|end|dispose|shutdown|terminate|teardown|quit)$/';
 const BOUNDS = '/^(MAX|MIN|MOST)_/';
+const COMMANDS =
+  '/(^|[^-_.\\/\\w])nexus (up|down|doctor|status|events|tour|node|agent|file|fs|lambda|image|user|state|login)\\b/';
 const SEARCHES = '/^(includes|startsWith|endsWith|match|search|indexOf)$/';
 
 /** @type {readonly { name: string, selectors: readonly string[], message: string, except?: readonly string[] }[]} */
 export const HOUSE_RULES = [
+  {
+    // Stands first: later exceptions name single files, some of them below these folders.
+    name: 'advice is data',
+    selectors: [`:matches(Literal[value=${COMMANDS}], TemplateElement[value.cooked=${COMMANDS}])`],
+    message: 'give a key of shared/advice/advice.ts; command-words.ts has the words of the command line',
+    // Edges: the command line itself, the one table of its words, and the checks that are the text of `nexus doctor`.
+    except: ['cli/**/*.ts', 'shared/advice/command-words.ts', 'shared/host/**/*.ts'],
+  },
   {
     // A clean-up that fails must not replace the failure that people have to be told.
     name: 'errors are not masked',

@@ -6,6 +6,7 @@ import '../shared/debugger-signal.js';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { inCommandWords } from '../shared/advice/command-words.js';
 import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
 import { toNexusError } from '../shared/errors.js';
 import { serviceUserIds } from '../shared/host/service-user.js';
@@ -42,7 +43,7 @@ async function main(): Promise<void> {
     }
   } catch (error) {
     const failure = toNexusError(error);
-    log.fatal({ code: failure.code, err: failure.code === 'internal' ? error : undefined }, failure.message);
+    log.fatal({ code: failure.code, err: failure.code === 'internal' ? error : undefined }, inCommandWords(failure));
     process.exit(1);
   }
 }

@@ -2,6 +2,7 @@
  * The one error type of Nexus and the one table that says what each code means outside.
  * Codes are matched, never message texts; translation happens only at the edges (rpc, HTTP, CLI).
  */
+import type { Advice, Notice } from './advice/advice.js';
 
 interface CodeMeaning {
   /** Canonical gRPC status number. */
@@ -43,23 +44,38 @@ export function codeOfGrpcStatus(status: number): ErrorCode {
   return found !== undefined && isErrorCode(found[0]) ? found[0] : 'internal';
 }
 
-/** An error for people: `message` says what happened and, where anything can be done, what to do. */
-export class NexusError extends Error {
+/**
+ * An error for people: `message` says what happened and, where anything can be done, what to do. What is done with
+ * Nexus itself is `advice`, which edges put behind the message in their own words.
+ */
+export class NexusError extends Error implements Notice {
   override readonly name = 'NexusError';
+  readonly advice: readonly Advice[];
 
   constructor(
     readonly code: ErrorCode,
     message: string,
     readonly details: ErrorDetails = {},
-    options?: { cause?: unknown },
+    { advice = [], ...options }: ErrorExtras = {},
   ) {
     super(message, options);
+    this.advice = 'key' in advice ? [advice] : advice;
   }
 
   /** The same error with the action that failed put in front: `create node web-1: ...`. */
   during(action: string): NexusError {
-    return new NexusError(this.code, `${action}: ${this.message}`, this.details, { cause: this });
+    return this.saying(`${action}: ${this.message}`);
   }
+
+  /** The same error, with its advice, under another message. */
+  saying(message: string): NexusError {
+    return new NexusError(this.code, message, this.details, { cause: this, advice: this.advice });
+  }
+}
+
+interface ErrorExtras {
+  readonly cause?: unknown;
+  readonly advice?: Advice | readonly Advice[];
 }
 
 /** Any thrown value as a NexusError; what is not one already becomes `internal` (or what its errno says). */

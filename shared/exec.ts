@@ -102,16 +102,16 @@ export function outputNow(program: string, args: readonly string[]): string | un
 export function notStarted(program: string, error: NodeJS.ErrnoException): NexusError {
   const code = error.code === 'ENOENT' ? 'not_found' : 'internal';
   const why = code === 'not_found' ? 'it is not installed, or not in PATH' : (error.code ?? 'the system refuses');
-  const message = `the program ${program} cannot be run: ${why}; nexus doctor names what is missing`;
-  return new NexusError(code, message, { program }, { cause: error });
+  const message = `the program ${program} cannot be run: ${why}`;
+  return new NexusError(code, message, { program }, { cause: error, advice: { key: 'see-doctor' } });
 }
 
 /** For errors of a command that must go well. */
 interface RequiredCommandOptions extends CommandOptions {
   /** The thing that could not be done then, for people: `the bridge nx-a cannot be made`. */
   readonly failure: string;
-  /** Advice on a reason that nothing is known of. */
-  readonly advice?: string;
+  /** What to check when the reason is not known. */
+  readonly hint?: string;
 }
 
 /** As `tryCommand`, but a non-zero exit is an error; see `toolFailure` for its code and where the tool's words are. */
@@ -124,7 +124,7 @@ export async function runCommand(
   if (result.exitCode === 0) return result;
   const said = result.stderr.trim() || result.stdout.trim();
   const verb = args.find((argument) => /^[a-z]+$/.test(argument));
-  throw toolFailure(options.failure, { program, verb, exitCode: result.exitCode, said }, options.advice);
+  throw toolFailure(options.failure, { program, verb, exitCode: result.exitCode, said }, options.hint);
 }
 
 /** A child's end as one number, the way shells count it. */

@@ -1,11 +1,14 @@
 /** Turns the kernel's errno for a volume that fails into an error with a code and advice. */
 import { errnoOf as nameOf, firstOf, NexusError, toNexusError, type ErrorCode } from '../../shared/errors.js';
 
-const DAMAGED = 'the file system of the volume is damaged; nexus node restart checks and repairs it';
+const DAMAGED = 'the file system of the volume is damaged; restart the node, which checks and repairs it';
 
 const MEANING: Readonly<Record<string, readonly [ErrorCode, string]>> = {
-  EROFS: ['unavailable', 'the volume is read-only; nexus node restart checks it and mounts it anew'],
-  EIO: ['unavailable', 'the volume cannot be read or written; nexus node restart checks it and mounts it anew'],
+  EROFS: ['unavailable', 'the volume is read-only; restart the node, which checks the volume and mounts it again'],
+  EIO: [
+    'unavailable',
+    'the volume cannot be read or written; restart the node, which checks the volume and mounts it again',
+  ],
   EUCLEAN: ['unavailable', DAMAGED],
   EBADMSG: ['unavailable', DAMAGED],
   ENOSPC: ['resource_exhausted', 'the volume is full; remove files or add nodes'],

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { mkdir, open, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { endsWithin } from '../../shared/async/wait.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
@@ -116,7 +117,7 @@ export async function startController(context: Context, settings: Settings): Pro
       }
     }
     if (other !== undefined && !isTold && systemClock.monotonic() > startedAt + PATIENCE_MS) {
-      context.note(`${other.message}; waiting until it answers`);
+      context.note(`${inCommandWords(other)}; waiting until it answers`);
       isTold = true;
     }
     if (

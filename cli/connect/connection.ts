@@ -17,6 +17,7 @@ import {
 } from '@grpc/grpc-js';
 import { setMaxListeners } from 'node:events';
 import { existsSync } from 'node:fs';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { deferred, onAbort, outcome } from '../../shared/async/wait.js';
 import { systemClock } from '../../shared/async/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
@@ -100,7 +101,8 @@ export async function openController(settings: Settings, signal: AbortSignal, as
     options: { ...KEEP_ALIVE, interceptors: asUser === undefined ? [] : [actFor(asUser)] },
     signal,
     // Either nothing came over the connection until it was given up, or a controller's end has closed it.
-    whenBroken: async () => ((await answersNow(settings.socket)) === false ? notAnswering(settings).message : ENDED),
+    whenBroken: async () =>
+      (await answersNow(settings.socket)) === false ? inCommandWords(notAnswering(settings)) : ENDED,
     whenSilent: (isListening) => (isListening ? notAnswering(settings) : notRunning(settings)),
   });
 }

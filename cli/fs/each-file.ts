@@ -22,7 +22,7 @@ function asRefusal(error: NexusError): NexusError {
   if (error.code !== 'invalid_argument') return error;
   const { problem } = error.details;
   const message = typeof problem === 'string' ? `its path ${problem}; rename it` : error.message;
-  return new NexusError('failed_precondition', message, {}, { cause: error });
+  return new NexusError('failed_precondition', message, {}, { cause: error, advice: error.advice });
 }
 
 /** Throws what failed, if anything did; one failure alone is named as well. `left` says what an interrupt leaves. */

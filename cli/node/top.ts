@@ -1,4 +1,5 @@
 /** `nexus top` */
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { command } from '../runner/command.js';
 import type { Controller } from '../connect/connection.js';
 import type { Context } from '../runner/context.js';
@@ -92,7 +93,7 @@ function silenceLines(live: LiveRows, context: Context, columns: number): string
   const age = live.rows === undefined ? `no answer for ${seconds} s` : `these figures are ${seconds} s old`;
   const why =
     place.kind === 'local'
-      ? notAnswering(context.settings).message
+      ? inCommandWords(notAnswering(context.settings))
       : `the cluster at ${place.url} does not answer; look at nexus status where it runs`;
   return [...folded(`${age}: ${why}`, columns).split('\n'), ''];
 }

@@ -3,6 +3,7 @@
  * command, and turns every error into one line on standard error and the exit code of shared/errors.ts.
  */
 import { parseArgs, type ArgDef } from 'citty';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { meaningOf, toNexusError, type NexusError } from '../../shared/errors.js';
 import { exitCodeOf } from '../../shared/exec.js';
 import { GLOBAL_FLAGS, type AnyCommand, type FlagSpecs } from './command.js';
@@ -205,7 +206,8 @@ function report(error: NexusError, asJson: boolean, streams: Streams): number {
 }
 
 function errorShape(error: NexusError): Record<string, unknown> {
-  const { message, code, details } = error;
+  const { code, details } = error;
+  const message = inCommandWords(error);
   if (!(error instanceof SeveralErrors)) return { error: message, code, details };
   const failures = error.failures.map(({ name, error: one }) => ({ name, ...errorShape(one) }));
   return { error: message, code, details: { ...details, failures } };
@@ -215,7 +217,11 @@ function linesOf(error: NexusError): string {
   if (error instanceof SeveralErrors) {
     return error.failures.map((failure) => linesOf(namedError(failure))).join('');
   }
-  return `nexus: ${visible(error.message.trim().replace(/\s*\n\s*/g, '; '))}\n`;
+  return `nexus: ${visible(
+    inCommandWords(error)
+      .trim()
+      .replace(/\s*\n\s*/g, '; '),
+  )}\n`;
 }
 
 /** Nobody reads the output any more (`nexus node ls | head -1`), so nothing is reported. */

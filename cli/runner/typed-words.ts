@@ -15,7 +15,7 @@ export function inTypedWords(error: NexusError, command: AnyCommand): NexusError
   if (typeof field !== 'string' || typeof problem !== 'string') return error;
   const typed = typedFor(field, command);
   if (typed === undefined) return error;
-  return new NexusError(error.code, `${typed}: ${problem}`, error.details, { cause: error });
+  return error.saying(`${typed}: ${problem}`);
 }
 
 /** A field within another (`labels.tier`) is filled by what fills the outer one, where nothing fills it alone. */

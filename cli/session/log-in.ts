@@ -1,4 +1,5 @@
 /** The two steps that a login and a registration have in common, and what is kept of them. */
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { Session } from '../../shared/gen/nexus/v1/identity.js';
 import type { FlagSpecs } from '../runner/command.js';
@@ -79,7 +80,7 @@ async function askCode(
     } catch (thrown) {
       const error = toNexusError(thrown);
       if (error.code !== 'unauthenticated' || attempt === attempts) throw error;
-      context.note(error.message);
+      context.note(inCommandWords(error));
     }
   }
 }

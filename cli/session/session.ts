@@ -71,8 +71,6 @@ async function revoke(context: Context): Promise<boolean> {
   } catch (thrown) {
     const error = toNexusError(thrown);
     if (error.code === 'unauthenticated') return false;
-    throw new NexusError(error.code, `${error.message}; --forget removes the login here alone`, error.details, {
-      cause: error,
-    });
+    throw error.saying(`${error.message}; --forget removes the login here alone`);
   }
 }

@@ -177,8 +177,9 @@ export class NatsServer {
       if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
         const said = await this.#lastWords();
         this.options.log.error({ said }, 'nats-server ended while it started');
-        const message = 'nats-server did not start; what it said is in the controller’s log; see nexus doctor';
-        throw new NexusError('failed_precondition', message, { program: 'nats-server', detail: said });
+        const message = 'nats-server did not start; its output is in the controller’s log';
+        const details = { program: 'nats-server', detail: said };
+        throw new NexusError('failed_precondition', message, details, { advice: { key: 'see-doctor' } });
       }
       if (this.options.clock.monotonic() > deadline) {
         throw new NexusError('deadline_exceeded', `nats-server did not listen within ${READY_TIMEOUT_MS} ms`);

@@ -132,7 +132,7 @@ export class NatsBus implements AgentBus {
       throw new NexusError('unavailable', 'the bus is not connected; the controller is trying to reach it');
     }
     if (!this.#isAnswering) {
-      throw new NexusError('unavailable', 'the bus does not answer; try again when nexus status names it no more');
+      throw new NexusError('unavailable', 'the bus does not respond', {}, { advice: { key: 'await-recovery' } });
     }
     let answer: Msg;
     try {

@@ -1,4 +1,5 @@
 /** All warnings about the cluster at present, in the order in which `nexus status` shows them. */
+import type { Notice } from '../../shared/advice/advice.js';
 import type { NodeContext } from '../node/context.js';
 import { nodeWarnings } from '../node/warnings.js';
 import { conditionOf } from '../node/watch/volume-condition.js';
@@ -17,8 +18,8 @@ export interface WatchedCluster {
   readonly context: NodeContext;
   readonly upkeep: Upkeep;
   readonly ownLog: WatchedLog;
-  readonly snapshot: { readonly warnings: readonly string[] };
-  readonly mail: { readonly warnings: readonly string[] };
+  readonly snapshot: { readonly warnings: readonly Notice[] };
+  readonly mail: { readonly warnings: readonly Notice[] };
   /** Empty if the gateway is up, or is not to be. */
   readonly gatewayProblem: string;
 }

@@ -2,6 +2,7 @@
  * Every kind of warning that `nexus status` can show. Add a new kind here first: the test of advice has a case for
  * each, which checks that the commands named in its text exist. The bad-day run follows this advice.
  */
+import type { Advice, Message, Notice } from '../../shared/advice/advice.js';
 import type { SharedCause } from './shared-causes.js';
 
 export const WARNING_KINDS = [
@@ -27,13 +28,14 @@ export const WARNING_KINDS = [
 
 export type WarningKind = (typeof WARNING_KINDS)[number];
 
-export interface Warning {
+export interface Warning extends Notice {
   readonly kind: WarningKind;
-  /** The problem, and advice. */
-  readonly text: string;
 }
 
-export const warn = (kind: WarningKind, text: string): Warning => ({ kind, text });
+export const warn = (kind: WarningKind, problem: Message, ...advice: readonly Advice[]): Warning =>
+  typeof problem === 'string'
+    ? { kind, message: problem, advice }
+    : { kind, message: problem.message, advice: [...problem.advice, ...advice] };
 
 /** Number of names shown in a warning. */
 const MOST_NAMED = 3;

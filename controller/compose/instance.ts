@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CONTROLLER_LOG, LOCK_FILE } from '../../shared/config/instance.js';
 import { exportSigningKey, generateSigningKey, importSigningKey, type SigningKey } from '../../shared/chunk-token.js';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { EventLog } from '../events/log.js';
 import { assertSameDatabase, rememberChoices } from '../host/choices.js';
@@ -40,7 +41,7 @@ export async function openInstance(starting: Starting): Promise<Instance> {
   assertSameDatabase(settings);
   const store = await makeStore(settings, log);
   starting.defer('close the store', () => starting.endDatabase(store));
-  const events = new EventLog(store.events, systemClock, log);
+  const events = new EventLog(store.events, systemClock, log, inCommandWords);
   const registry = new NodeRegistry(store.nodes, events, systemClock);
   await registry.load();
   const living = registry.list().filter((node) => isAlive(identityOf(node)));

@@ -78,7 +78,7 @@ export class LocalEdge implements Edge {
   async #assertKnown(user: string): Promise<void> {
     if (this.#known.has(user)) return;
     if (!(await this.isKnown(user)))
-      throw new NexusError('not_found', `--as: there is no user "${user}"; nexus user ls lists them`);
+      throw new NexusError('not_found', `--as: there is no user "${user}"`, {}, { advice: { key: 'list-users' } });
     if (this.#known.size < MAX_REMEMBERED_USERS) this.#known.add(user);
   }
 }

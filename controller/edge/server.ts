@@ -76,7 +76,8 @@ export class SocketServer {
     const { path, group } = this.place;
     await mkdir(dirname(path), { recursive: true });
     if (await somebodyListens(path)) {
-      throw new NexusError('already_exists', `a controller already listens on ${path}; nexus down stops it`);
+      const advice = { key: 'stop-controller' } as const;
+      throw new NexusError('already_exists', `a controller already listens on ${path}`, {}, { advice });
     }
     await rm(path, { force: true });
     // The socket exists between bind and chmod already: it must never be open to others.

@@ -1,4 +1,5 @@
 /** The cluster's events, in order: kept in the store (bounded there) and passed to listeners. */
+import type { Message, Words } from '../../shared/advice/advice.js';
 import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { plainText } from '../../shared/plain-text.js';
@@ -14,14 +15,16 @@ export class EventLog {
     private readonly store: EventStore,
     private readonly clock: Clock,
     private readonly log: Logger,
+    /** Renders what is written down: events, and the reasons of nodes' states. */
+    readonly words: Words,
   ) {}
 
   /**
    * `type` is dotted (node.running), `subject` the name of the thing concerned, `owner` the user who may see the event
    * besides administrators. Never fails: a lost event must not fail what it reports.
    */
-  async append(type: string, subject: string, said: string, owner = ''): Promise<void> {
-    const message = plainText(said, MAX_MESSAGE_CHARACTERS);
+  async append(type: string, subject: string, said: Message, owner = ''): Promise<void> {
+    const message = plainText(this.words(said), MAX_MESSAGE_CHARACTERS);
     this.log.info({ event: type, subject }, message);
     try {
       const event = await this.store.append({ at: this.clock.now(), type, subject, message, owner });

@@ -188,9 +188,10 @@ export class Catalogue {
     const holders = ready.map(({ nodeId }) => this.deps.nodes.find(nodeId));
     const names = ready.map(({ nodeId }, at) => holders[at]?.name ?? nodeId);
     // A node that was stopped on purpose needs a start, a silent or broken one a restart.
-    const verb = holders[0]?.standing === 'away' ? 'restart' : 'start';
-    const message = `${what} is on ${names.join(', ')} only, which cannot be read now; ${verb} it with: nexus node ${verb} ${names[0] ?? ''}`;
-    return new NexusError('unavailable', message, { ...details, nodes: names });
+    const key = holders[0]?.standing === 'away' ? 'restart-node' : 'start-node';
+    const message = `${what} is on ${names.join(', ')} only, which cannot be read now`;
+    const advice = { key, node: names[0] ?? '' } as const;
+    return new NexusError('unavailable', message, { ...details, nodes: names }, { advice });
   }
 }
 

@@ -3,6 +3,7 @@
  * schedulable nodes with room: the copies of one chunk are on different nodes, and the nodes' shares differ by one chunk at
  * most. Which copy of a chunk is the first (the one that is sent to, and forwards) changes with each lap.
  */
+import type { Advice } from '../../shared/advice/advice.js';
 import { NexusError } from '../../shared/errors.js';
 import { formatBytes } from '../../shared/format-bytes.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -156,7 +157,7 @@ class Dealer {
     const why: Record<string, string> = {};
     for (const node of this.nodes) {
       if (!node.schedulable) why[node.name] = node.unfit ?? 'not running, or cordoned';
-      else if (without?.has(node.id) === true) why[node.name] = 'has the chunk, or failed to take it';
+      else if (without?.has(node.id) === true) why[node.name] = 'has the chunk, or failed to store it';
       else if (!this.#hasRoom(node)) why[node.name] = `no room for a chunk (${freeOf(node)})`;
     }
     return why;
@@ -169,19 +170,20 @@ class Dealer {
     const running = this.#ring.length;
     const unfit = this.nodes.filter((node) => node.unfit !== undefined);
     const reasons = unfit.slice(0, 3).map((node) => `node ${node.name}: ${node.unfit}`);
-    const others = reasons.length === 0 ? '' : `mend what fails (${reasons.join('; ')}; nexus status says how), or `;
+    const repair = reasons.length === 0 ? '' : `; repair what fails (${reasons.join('; ')})`;
+    const status: Advice[] = repair === '' ? [] : [{ key: 'see-status' }];
     if (running === 0) {
-      const advice = `${others}create one with: nexus node create NAME --storage 1G`;
-      const message = `no node can take data: none is running and uncordoned; ${advice}`;
-      return new NexusError('failed_precondition', message, details);
+      const advice: Advice[] = [...status, { key: repair === '' ? 'create-node' : 'create-another-node' }];
+      const message = `no node accepts data: none is running and uncordoned${repair}`;
+      return new NexusError('failed_precondition', message, details, { advice });
     }
     if (running < replicas) {
-      const message = `${replicas} replicas need as many running nodes, and there are ${running}; ${others}create nodes or ask for fewer replicas`;
-      return new NexusError('failed_precondition', message, details);
+      const message = `${replicas} replicas need as many running nodes, and there are ${running}; create nodes or ask for fewer replicas${repair === '' ? '' : `, or${repair.slice(1)}`}`;
+      return new NexusError('failed_precondition', message, details, { advice: status });
     }
     const eligible = this.#ring.filter((node) => without?.has(node.id) !== true);
     if (eligible.length < replicas) {
-      const message = 'no other node is running that could take the chunk; start or create one';
+      const message = 'no other running node can store the chunk; start or create one';
       return new NexusError('unavailable', message, details);
     }
     const full = eligible.filter((node) => !this.#hasRoom(node));

@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { notice, type Notice } from '../../shared/advice/advice.js';
 import { CHOICES_FILE, rememberedChoices } from '../../shared/config/choices.js';
 import { abilitiesOf } from '../../shared/config/runtimes.js';
 import { keyName, type SettingName, type Settings } from '../../shared/config/settings.js';
@@ -39,7 +40,9 @@ export function assertSameDatabase(settings: ChoiceSettings): void {
   if (volumes === 0) return;
   throw new NexusError(
     'failed_precondition',
-    `the nodes of this cluster (${volumes} with volumes in ${stateDir}) are in the database ${before}, and ${now} was asked for; set database-url as it was${before === SQLITE ? ' (to nothing)' : ''}. To move the cluster: with the old one, nexus state export FILE and nexus down; then remove ${join(stateDir, CHOICES_FILE)}, start with the new one, and nexus state import FILE`,
+    `the nodes of this cluster (${volumes} with volumes in ${stateDir}) are in the database ${before}, and ${now} was asked for; set database-url as it was${before === SQLITE ? ' (to nothing)' : ''}`,
+    {},
+    { advice: { key: 'move-database', choices: join(stateDir, CHOICES_FILE) } },
   );
 }
 
@@ -55,27 +58,28 @@ export async function rememberChoices(
   if (nodes.all > 0) {
     assertOwnNodes(settings, Object.keys(before).length > 0);
     assertSame(WITH_NODES, before, now, ({ name, was, is }) =>
-      name === 'runtime'
-        ? `the nodes of this cluster were made with the runtime ${was}, and ${is} was asked for; leave that out, or remove the nodes first (nexus node rm, or nexus down --purge)`
-        : `the nodes of this cluster were made with ${keyName(name)} ${was}, and ${is} was asked for; set it to ${was} again, or remove the nodes first (nexus node rm, or nexus down --purge)`,
+      notice(
+        name === 'runtime'
+          ? `the nodes of this cluster were made with the runtime ${was}, and ${is} was asked for; leave that out`
+          : `the nodes of this cluster were made with ${keyName(name)} ${was}, and ${is} was asked for; set it to ${was} again`,
+        { key: 'remove-all-nodes' },
+      ),
     );
   }
   if (volumesIn(stateDir) > 0) {
-    assertSame(
-      WITH_VOLUMES,
-      before,
-      now,
-      ({ name, was, is }) =>
-        `what is in the volumes of this cluster belongs to users of ${keyName(name)} ${was}, and ${is} was asked for; set it to ${was} again, or remove the nodes first (nexus node rm, or nexus down --purge)`,
+    assertSame(WITH_VOLUMES, before, now, ({ name, was, is }) =>
+      notice(
+        `the files in the volumes of this cluster belong to users of ${keyName(name)} ${was}, and ${is} was asked for; set it to ${was} again`,
+        { key: 'remove-all-nodes' },
+      ),
     );
   }
   if (nodes.running > 0) {
-    assertSame(
-      WITH_RUNNING_NODES,
-      before,
-      now,
-      ({ name, was, is }) =>
-        `${nodes.running === 1 ? 'a node' : `${nodes.running} nodes`} of this cluster ${nodes.running === 1 ? 'runs' : 'run'} with ${keyName(name)} ${was}, and ${is} was asked for; start with ${was} and end them with nexus down: the next start takes another one over`,
+    assertSame(WITH_RUNNING_NODES, before, now, ({ name, was, is }) =>
+      notice(
+        `${nodes.running === 1 ? 'a node' : `${nodes.running} nodes`} of this cluster ${nodes.running === 1 ? 'runs' : 'run'} with ${keyName(name)} ${was}, and ${is} was asked for; start with ${was}`,
+        { key: 'stop-nodes' },
+      ),
     );
   }
   if (Object.entries(now).every(([name, value]) => before[name] === value)) return;
@@ -96,13 +100,14 @@ function assertSame(
   names: readonly Choice[],
   before: Readonly<Record<string, string>>,
   now: Readonly<Record<Choice, string>>,
-  say: (difference: Difference) => string,
+  say: (difference: Difference) => Notice,
 ): void {
   for (const name of names) {
     const was = before[name];
     // Choices that an earlier version did not remember are added.
-    if (was !== undefined && was !== now[name])
-      throw new NexusError('failed_precondition', say({ name, was, is: now[name] }));
+    if (was === undefined || was === now[name]) continue;
+    const { message, advice } = say({ name, was, is: now[name] });
+    throw new NexusError('failed_precondition', message, {}, { advice });
   }
 }
 

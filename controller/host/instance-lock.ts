@@ -24,8 +24,8 @@ export function lockInstance(stateDir: string, instance: string): InstanceLock {
   } catch (error) {
     database.close();
     if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error;
-    const message = `a controller of instance ${instance} is already running on ${stateDir}; nexus status shows it, nexus down stops it`;
-    throw new NexusError('already_exists', message, {}, { cause: error });
+    const message = `a controller of instance ${instance} is already running on ${stateDir}`;
+    throw new NexusError('already_exists', message, {}, { cause: error, advice: { key: 'stop-controller' } });
   }
   return {
     release: () => {

@@ -87,7 +87,7 @@ export function failureIn(log: string, end: ExecEnd, command: Command): StartFai
   const { message } = toolFailure(
     `${programOf(command)} cannot be started in the node`,
     { program, verb: 'exec', exitCode, said },
-    `it said: ${plainText(said, MOST_NAME)}`,
+    `its message: ${plainText(said, MOST_NAME)}`,
   );
   return { exitCode: 126, words: `nexus: ${message}` };
 }

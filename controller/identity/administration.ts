@@ -110,7 +110,9 @@ function assertNotTheLast(user: UserRecord, otherAdministrators: number, { addre
   if (isLocal || otherAdministrators > 0 || !canAdminister(user)) return;
   throw new NexusError(
     'failed_precondition',
-    `"${user.username}" is the last administrator who can log in; make another one first (nexus user set-role NAME admin), or do it on the cluster's own machine`,
+    `"${user.username}" is the last administrator who can log in`,
+    {},
+    { advice: { key: 'make-administrator' } },
   );
 }
 

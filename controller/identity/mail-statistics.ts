@@ -2,6 +2,7 @@
  * Counts mail for status, metrics and events: to its user, a code that does not arrive looks like a wrong address.
  * Outsiders choose the addresses, so failures name neither these nor their domains, and cause one event per period.
  */
+import { notice, type Notice } from '../../shared/advice/advice.js';
 import type { Clock } from '../../shared/async/clock.js';
 
 export interface MailEvents {
@@ -54,15 +55,14 @@ export class MailStatistics {
   }
 
   /** For status: recent failures of mail, and what to do. */
-  get warnings(): readonly string[] {
+  get warnings(): readonly Notice[] {
     const from = this.clock.monotonic() - WARNED_MS;
     const lately = this.#failures.filter((at) => at >= from).length;
     if (lately === 0) return [];
     const how = `${lately} mail(s) could not be sent in the last ten minutes, the last one because: ${this.#lastProblem}`;
     if (this.#hasSentSince)
-      return [`${how}; others were sent since, so it may be about that mail alone: nexus events tells what failed`];
-    return [
-      `${how}; mail goes to ${this.destination}: see there, and the smtp settings, which count after nexus down and nexus up`,
-    ];
+      return [notice(`${how}; later mail was sent, so the cause may be that mail alone`, { key: 'see-events' })];
+    const check = `mail goes to ${this.destination}: check that server and the smtp settings, which are read at a start`;
+    return [notice(`${how}; ${check}`, { key: 'restart-cluster' })];
   }
 }

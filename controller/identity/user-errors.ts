@@ -11,4 +11,4 @@ export const userTaken = (what: 'name' | 'address', value: string): NexusError =
   );
 
 export const noSuchUser = (username: string): NexusError =>
-  new NexusError('not_found', `there is no user "${username}"; nexus user ls lists them`);
+  new NexusError('not_found', `there is no user "${username}"`, {}, { advice: { key: 'list-users' } });

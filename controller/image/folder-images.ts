@@ -69,10 +69,7 @@ export class FolderImages implements ImageStore {
   async rootfsOf(name: string): Promise<string> {
     const rootfs = join(this.#folderOf(name), 'rootfs');
     if (LABEL_PATTERN.test(name) && (await this.#read(name)) !== undefined) return rootfs;
-    throw new NexusError(
-      'not_found',
-      `there is no image "${name}"; nexus image ls lists them, nexus image import adds one`,
-    );
+    throw new NexusError('not_found', `there is no image "${name}"`, {}, { advice: { key: 'list-images' } });
   }
 
   async importTar(name: string, tar: Readable, signal: AbortSignal): Promise<ImageRecord> {

@@ -147,11 +147,13 @@ const busy = (why: string): NexusError =>
 
 function noNode(reasons: Readonly<Record<string, string>>, { memoryBytes }: PlaceRequest): NexusError {
   const megabytes = Math.ceil(memoryBytes / 2 ** 20);
+  if (Object.keys(reasons).length === 0) {
+    const advice = { key: 'create-node' } as const;
+    return new NexusError('failed_precondition', 'there is no node to run code on', {}, { advice });
+  }
   return new NexusError(
     'failed_precondition',
-    Object.keys(reasons).length === 0
-      ? 'there is no node to run code on; make one with: nexus node create NAME --storage 1G'
-      : `no node can take an invocation of ${megabytes} MB: ${listed(reasons)}; add or uncordon a node, or ask for less --mem`,
+    `no node has room for an invocation of ${megabytes} MB: ${listed(reasons)}; add or uncordon a node, or ask for less memory`,
   );
 }
 

@@ -213,7 +213,12 @@ const brokenOrAbsent =
   };
 
 const noSuchFunction = (name: string): NexusError =>
-  new NexusError('not_found', `there is no function "${name}"; nexus lambda ls lists yours`, { field: 'name' });
+  new NexusError(
+    'not_found',
+    `there is no function "${name}"`,
+    { field: 'name' },
+    { advice: { key: 'list-functions' } },
+  );
 
 const unfit = (name: string, why: string): NexusError =>
   new NexusError('failed_precondition', `function "${name}" can't be invoked: ${why}; deploy it again`, {

@@ -2,6 +2,7 @@
  * One invocation from request to result: a place on a node, a sandbox (warm or made for it), the code, and the end of the
  * sandbox, whatever happens. A caller that goes away ends its sandbox.
  */
+import type { Advice } from '../../shared/advice/advice.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -130,12 +131,11 @@ async function hasStarted(starting: Promise<void>, attempt: number): Promise<boo
 
 function interrupted(by: Interruption, node: string, { memoryBytes }: LambdaRequest): NexusError {
   const limit = `${memoryBytes / MIB} MB`;
-  return new NexusError(
-    'unavailable',
-    {
-      node: `node ${node} was taken away while the code ran; run it again`,
-      node_memory: `node ${node} ran out of memory before the code came to its limit of ${limit}; run it again, or give the node more: nexus node resize ${node} --mem SIZE`,
-      runtime: 'the sandboxes were started anew while the code ran; run it again',
-    }[by],
-  );
+  const message = {
+    node: `node ${node} went away while the code ran; run it again`,
+    node_memory: `node ${node} ran out of memory before the code reached its limit of ${limit}; run it again`,
+    runtime: 'the sandboxes were restarted while the code ran; run it again',
+  }[by];
+  const advice: Advice[] = by === 'node_memory' ? [{ key: 'add-memory', node }] : [];
+  return new NexusError('unavailable', message, {}, { advice });
 }

@@ -2,6 +2,7 @@
  * The only way to return a node's figures as current. A node that is down or Lost has a state and no figures: its last
  * report would be taken for its present use.
  */
+import type { Advice } from '../../shared/advice/advice.js';
 import { NexusError } from '../../shared/errors.js';
 import { hasFigures, type NodeStatus } from '../node/state.js';
 import type { NodeRecord } from '../store/port/store.js';
@@ -17,7 +18,9 @@ export const latestFigures = (history: MetricsHistory, { id, status }: Reporting
 /** Code: failed_precondition, with advice. */
 export function assertFigures({ name, status }: Reporting): void {
   if (hasFigures(status)) return;
-  throw new NexusError('failed_precondition', `node ${name} is ${status} and ${adviceFor(status, name)}`);
+  const lack = status === 'Lost' ? 'its agent is silent' : 'reports nothing';
+  const advice = adviceFor(status, name);
+  throw new NexusError('failed_precondition', `node ${name} is ${status} and ${lack}`, {}, { advice });
 }
 
 /** Codes: failed_precondition, unavailable (it has not reported yet). */
@@ -28,8 +31,7 @@ export function expectFigures(history: MetricsHistory, node: Reporting): Sample 
   throw new NexusError('unavailable', `node ${node.name} has not reported yet; it does so every 5 s, try again`);
 }
 
-function adviceFor(status: NodeStatus, name: string): string {
-  if (status === 'Stopped' || status === 'Failed') return `reports nothing; start it with: nexus node start ${name}`;
-  if (status === 'Lost') return `its agent is silent; see nexus node logs ${name}, or: nexus node restart ${name}`;
-  return 'reports nothing; nexus node ls tells what becomes of it';
+function adviceFor(status: NodeStatus, node: string): Advice {
+  if (status === 'Stopped' || status === 'Failed') return { key: 'start-node', node };
+  return status === 'Lost' ? { key: 'restart-silent-node', node } : { key: 'see-node-state' };
 }

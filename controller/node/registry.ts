@@ -3,6 +3,7 @@
  * exact, because this process is the only writer; after a write of unknown outcome the record is read again. Status
  * changes go through `move`, which allows only legal transitions and appends an event.
  */
+import type { Message } from '../../shared/advice/advice.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
@@ -29,7 +30,7 @@ export interface AgentView {
 
 /** `reference`: the name or id as the caller wrote it. */
 export const noNodeCalled = (reference: string): NexusError =>
-  new NexusError('not_found', `there is no node "${reference}"; nexus node ls lists them`);
+  new NexusError('not_found', `there is no node "${reference}"`, {}, { advice: { key: 'list-nodes' } });
 
 type HeartbeatWaiter = (view: AgentView) => void;
 
@@ -106,8 +107,8 @@ export class NodeRegistry {
   }
 
   /** Code: failed_precondition when the transition is not legal. */
-  async move(id: NodeId, status: NodeStatus, said: string, patch: NodePatch = {}): Promise<NodeRecord> {
-    const reason = plainText(said);
+  async move(id: NodeId, status: NodeStatus, said: Message, patch: NodePatch = {}): Promise<NodeRecord> {
+    const reason = plainText(this.events.words(said));
     const before = this.expect(id);
     if (before.status !== status) assertMove(before.name, before.status, status);
     const after = await this.update(id, { ...patch, status, statusReason: reason });

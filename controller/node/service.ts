@@ -2,6 +2,7 @@
  * The verbs of a node, serialized by one lock per node: a second caller waits and finds the state that the first left.
  * Concurrent starts are limited, because a machine that starts everything at once starts nothing in time.
  */
+import { notice, type Message } from '../../shared/advice/advice.js';
 import { KeyedMutex, Limit } from '../../shared/async/turns.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/async/failpoint.js';
@@ -16,7 +17,7 @@ import { bringUp } from './life/bring-up.js';
 import { unconfirmedOn } from './confirm-copies.js';
 import type { NodeContext } from './context.js';
 import { createNode, reserveNode, startedText, type CreateNodeRequest } from './life/create.js';
-import { adviceToStart, isListening, isWaiting, type NodeStatus } from './state.js';
+import { isListening, isWaiting, notUp, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase, eraseFromHost } from './life/take-down.js';
 import { assertMayEnd, conditionOf } from './watch/volume-condition.js';
 
@@ -157,8 +158,9 @@ export class NodeService {
     const why = silent.length === 0 ? '' : ` (${silent.slice(0, 3).join('; ')})`;
     throw new NexusError(
       'failed_precondition',
-      `${chunks} chunk(s) on node ${node.name} have other copies that their nodes do not confirm now${why}; try again when nexus status shows no warning, or nexus node drain ${node.name} first; --force loses them`,
+      `${chunks} chunk(s) on node ${node.name} have other copies that their nodes do not confirm now${why}; try again when no node is in trouble`,
       { files },
+      { advice: { key: 'drain-first', node: node.name } },
     );
   }
 
@@ -246,10 +248,7 @@ export class NodeService {
   exec(reference: string, spec: ExecSpec): Promise<ExecHandle> {
     const node = this.context.registry.resolve(reference);
     if (!isListening(node.status)) {
-      throw new NexusError(
-        'failed_precondition',
-        `node ${node.name} is ${node.status}; ${adviceToStart(node.name, node.status)}`,
-      );
+      throw notUp(node.name, node.status);
     }
     return this.context.hostings.of(node).runtime.exec(node.id, spec);
   }
@@ -257,7 +256,7 @@ export class NodeService {
   /**
    * Handles a container that ended by itself: removes the rest of it, keeps the volume, and sets the node to Failed.
    */
-  async fail(id: NodeId, reason: string): Promise<void> {
+  async fail(id: NodeId, reason: Message): Promise<void> {
     await this.#locked(id, async () => {
       const node = this.context.registry.get(id);
       if (node === undefined || !isListening(node.status)) return;
@@ -304,7 +303,7 @@ export class NodeService {
             log.error({ err: refusal, node: node.name }, 'the state of a node could not be stored');
           };
         if (signal.aborted && failure.code === 'cancelled') {
-          const why = `its start was given up: ${toNexusError(signal.reason).message}`;
+          const why = `its start was cancelled: ${toNexusError(signal.reason).message}`;
           const givenUp = { status: 'Stopped', reason: why, desired: afterCancel } as const;
           await registry.move(node.id, 'Stopped', why, { desired: afterCancel }).catch(unstored(givenUp));
           throw failure;
@@ -313,16 +312,22 @@ export class NodeService {
         const isUsedUp = failure.code === 'resource_exhausted';
         const cause = isUsedUp ? undefined : await causes.explain(beganAt).catch(() => undefined);
         if (!isUsedUp && cause === undefined) {
-          const failed = { status: 'Failed', reason: failure.message, desired: 'running' } as const;
-          await registry.move(node.id, 'Failed', failure.message).catch(unstored(failed));
+          const failed = { status: 'Failed', reason: failure, desired: 'running' } as const;
+          await registry.move(node.id, 'Failed', failure).catch(unstored(failed));
           throw failure;
         }
         // Not the node's fault: the reconcile loop starts it once the cause has gone, also after a restart.
         const putOff = waitingFor(node, cause?.problem ?? failure.message);
-        const waiting = { status: 'Stopped', reason: putOff, desired: 'running' } as const;
-        await registry.move(node.id, 'Stopped', putOff).catch(unstored(waiting));
-        if (isUsedUp) throw new NexusError(failure.code, putOff, failure.details, { cause: error });
-        throw new NexusError('unavailable', `${failure.message}: ${putOff}`, {}, { cause: error });
+        const reason = notice(putOff, ...(isUsedUp ? failure.advice : []));
+        const waiting = { status: 'Stopped', reason, desired: 'running' } as const;
+        await registry.move(node.id, 'Stopped', reason).catch(unstored(waiting));
+        if (isUsedUp) throw failure.saying(putOff);
+        throw new NexusError(
+          'unavailable',
+          `${failure.message}: ${putOff}`,
+          {},
+          { cause: error, advice: failure.advice },
+        );
       }
     });
   }
@@ -350,7 +355,7 @@ export class NodeService {
       } catch (error) {
         const isFirst = !this.#cutOff.has(id);
         if (isFirst && isBetween(this.context.registry.get(id)?.status))
-          this.#cutOff.set(id, toNexusError(error).message);
+          this.#cutOff.set(id, this.context.events.words(toNexusError(error)));
         throw error;
       }
     });
@@ -394,7 +399,7 @@ export class NodeService {
     // Only a start that failed by itself leads to Failed; one that was cut off before is repeated.
     const { status, reason, desired } = outcome ?? {
       status: 'Stopped',
-      reason: node.desired === 'running' ? waitingFor(node, `its start was cut off: ${why}`) : '',
+      reason: node.desired === 'running' ? waitingFor(node, `its start was interrupted: ${why}`) : '',
       desired: node.desired,
     };
     await registry.move(id, status, reason, { ...patch, desired });
@@ -404,7 +409,7 @@ export class NodeService {
 
 interface StartOutcome {
   readonly status: 'Stopped' | 'Failed';
-  readonly reason: string;
+  readonly reason: Message;
   readonly desired: NodeRecord['desired'];
 }
 
@@ -433,7 +438,8 @@ function wouldLose(node: NodeRecord, files: readonly FileRecord[]): NexusError {
   const shown = names.join(', ') + (files.length > 3 ? `, and ${files.length - 3} more` : '');
   return new NexusError(
     'failed_precondition',
-    `node ${node.name} holds the only copy of parts of ${files.length} file(s) (${shown}); nexus node drain ${node.name} moves it elsewhere first, --force loses it`,
+    `node ${node.name} has the only copies of chunks of ${files.length} file(s) (${shown})`,
     { files: files.slice(0, 100).map((file) => file.id) },
+    { advice: { key: 'drain-first', node: node.name } },
   );
 }

@@ -1,4 +1,5 @@
 /** A node's states, and the only legal transitions between them. */
+import type { Advice } from '../../shared/advice/advice.js';
 import { NexusError } from '../../shared/errors.js';
 
 export const NODE_STATUSES = [
@@ -36,10 +37,9 @@ export const mayMove = (from: NodeStatus, to: NodeStatus): boolean => NEXT[from]
 export function assertMove(name: string, from: NodeStatus, to: NodeStatus): void {
   if (mayMove(from, to)) return;
   const isSilent = from === 'Suspect' || from === 'Lost';
-  const advice = isSilent && to === 'Creating' ? `; restart it with: nexus node restart ${name}` : '';
-  throw new NexusError('failed_precondition', `node ${name} is ${from} and cannot become ${to}${advice}`, {
-    status: from,
-  });
+  const advice: Advice[] = isSilent && to === 'Creating' ? [{ key: 'restart-node', node: name }] : [];
+  const message = `node ${name} is ${from} and cannot become ${to}`;
+  throw new NexusError('failed_precondition', message, { status: from }, { advice });
 }
 
 /** Whether the node should run and its start was put off until a shared cause has gone. */
@@ -53,10 +53,14 @@ export const isListening = (status: NodeStatus): boolean =>
 /** Whether the agent's last report shows the node's present use; unknown for a Lost node. */
 export const hasFigures = (status: NodeStatus): boolean => status === 'Running' || status === 'Suspect';
 
-/** Advice for a caller who needs a node that is not up. */
-export function adviceToStart(name: string, status: NodeStatus): string {
-  if (status === 'Creating') return 'it is being started: wait until nexus node ls shows it Running';
-  if (status === 'Stopping') return `it is being stopped; when it is Stopped, start it with: nexus node start ${name}`;
-  if (status === 'Removing') return 'it is being removed; use another node';
-  return `start it with: nexus node start ${name}`;
+/** Error for a caller who needs a node that is up. `lack`: what the node has not, e.g. ` and has no agent`. */
+export function notUp(name: string, status: NodeStatus, lack = ''): NexusError {
+  const problem = `node ${name} is ${status}${lack}`;
+  const refusal = (message: string, ...advice: readonly Advice[]): NexusError =>
+    new NexusError('failed_precondition', message, {}, { advice });
+  if (status === 'Creating') return refusal(`${problem}; it is being started`, { key: 'await-start' });
+  if (status === 'Stopping')
+    return refusal(`${problem}; it is being stopped`, { key: 'start-stopped-node', node: name });
+  if (status === 'Removing') return refusal(`${problem}; it is being removed, use another node`);
+  return refusal(problem, { key: 'start-node', node: name });
 }

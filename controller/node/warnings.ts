@@ -35,27 +35,33 @@ export function nodeWarnings(nodes: readonly WatchedNode[], isHostShort: boolean
 }
 
 function stateWarning({ record: { name, status, statusReason } }: WatchedNode): Warning[] {
-  const advice: Partial<Record<typeof status, readonly [WarningKind, string]>> = {
-    Failed: ['node-failed', `see nexus node logs ${name}, then nexus node start ${name}`],
-    Lost: ['node-lost', `what has copies elsewhere is copied again; nexus node restart ${name} brings it back`],
-    Suspect: ['node-suspect', `it may only be busy; nexus agent inspect ${name} tells whether it answers`],
+  const warnings: Partial<
+    Record<typeof status, readonly [WarningKind, 'start-failed-node' | 'restart-lost-node' | 'inspect-agent']>
+  > = {
+    Failed: ['node-failed', 'start-failed-node'],
+    Lost: ['node-lost', 'restart-lost-node'],
+    Suspect: ['node-suspect', 'inspect-agent'],
   };
-  const what = advice[status];
-  if (what === undefined) return [];
-  return [warn(what[0], `node ${name} is ${status}: ${statusReason}; ${what[1]}`)];
+  const found = warnings[status];
+  if (found === undefined) return [];
+  const [kind, key] = found;
+  return [warn(kind, `node ${name} is ${status}: ${statusReason}`, { key, node: name })];
 }
 
 function volumeWarning({ record: { name, status }, volume: { state, reason } }: WatchedNode): Warning[] {
   if (!hasFigures(status) || isWritable(state)) return [];
   const effect = isReadable(state)
-    ? 'what it holds can be read, nothing new is placed there'
-    : 'what it holds counts as out of reach and is copied again from elsewhere';
+    ? 'its data can be read, new data is placed elsewhere'
+    : 'its data counts as unavailable and is copied again from other nodes';
+  const problem = `the volume of node ${name} is ${state} (${reason}): ${effect}`;
   // A restart would wait for the disk, and take the node away meanwhile.
-  const remedy =
-    state === 'hung'
-      ? `see the kernel's log for what holds the disk under it; nexus node restart can't help, and it is well by itself once the disk answers`
-      : `it is mended by itself where a new mount does it and the disk of this machine has room; nexus node restart ${name} tries at once, nexus events tells what was tried`;
-  return [warn('volume-bad', `the volume of node ${name} is ${state} (${reason}): ${effect}; ${remedy}`)];
+  if (state === 'hung') {
+    const remedy =
+      "see the kernel's log for what blocks the disk; the volume recovers by itself when the disk responds, a restart of the node does not help";
+    return [warn('volume-bad', `${problem}; ${remedy}`)];
+  }
+  const remedy = 'it is repaired automatically if a new mount is enough and the disk of this machine has room';
+  return [warn('volume-bad', `${problem}; ${remedy}`, { key: 'repair-volume', node: name })];
 }
 
 function roomWarnings({ record: { name, status }, report }: WatchedNode): Warning[] {
@@ -63,29 +69,18 @@ function roomWarnings({ record: { name, status }, report }: WatchedNode): Warnin
   const warnings: Warning[] = [];
   const volume = percentOf(report.volumeTotalBytes - report.volumeFreeBytes, report.volumeTotalBytes);
   if (volume >= FULL_VOLUME_PERCENT) {
-    warnings.push(
-      warn(
-        'volume-full',
-        `the volume of node ${name} is ${volume} % full; remove files, or add a node and nexus file rebalance; what commands in the node have written counts, too: nexus node exec ${name} -- du -h -d 3 /data`,
-      ),
-    );
+    const problem = `the volume of node ${name} is ${volume} % full`;
+    warnings.push(warn('volume-full', problem, { key: 'free-volume', node: name }));
   }
   const inodes = percentOf(report.volumeInodes - report.volumeFreeInodes, report.volumeInodes);
   if (inodes >= FULL_VOLUME_PERCENT) {
-    warnings.push(
-      warn(
-        'inodes-full',
-        `node ${name} has used ${inodes} % of its volume's inodes, ${report.volumeFreeInodes} are left; remove files, or add a node and nexus file rebalance; what commands in the node have made counts, too, most of it where this says: nexus node exec ${name} -- sh -c 'find / /data -xdev | sed "s,/[^/]*$,," | sort | uniq -c | sort -n | tail'`,
-      ),
-    );
+    const problem = `node ${name} has used ${inodes} % of its volume's inodes, ${report.volumeFreeInodes} are left`;
+    warnings.push(warn('inodes-full', problem, { key: 'free-inodes', node: name }));
   }
   const memory = percentOf(report.memoryWorkingSetBytes, report.memoryLimitBytes);
   if (memory >= FULL_MEMORY_PERCENT) {
     warnings.push(
-      warn(
-        'memory-full',
-        `node ${name} uses ${memory} % of its memory; give it more with nexus node resize ${name} --mem SIZE`,
-      ),
+      warn('memory-full', `node ${name} uses ${memory} % of its memory`, { key: 'add-memory', node: name }),
     );
   }
   return warnings;
@@ -98,21 +93,22 @@ function placeWarning(nodes: readonly WatchedNode[], isHostShort: boolean): Warn
   const takes = ({ record, volume }: WatchedNode): boolean =>
     record.status === 'Running' && !record.cordoned && !record.draining && isWritable(volume.state);
   if (nodes.length === 0 || nodes.some(takes)) return [];
-  // Their own warnings say how; who runs and takes data but for its volume is neither to be started nor uncordoned.
+  // Starting or uncordoning does not help a node that lacks nothing but a writable volume; its own warning says what does.
   const unfit = nodes.filter(
     ({ record, volume }) =>
       hasFigures(record.status) && !record.cordoned && !record.draining && !isWritable(volume.state),
   );
   const volumes = `the volumes of ${someOf(unfit.map(({ record }) => record.name))}`;
-  const mend = isHostShort ? `${ROOM_FIRST}, then ${volumes} can be mended` : `mend ${volumes}`;
-  const advice = [
-    ...(unfit.length === 0 ? [] : [mend]),
+  const repair = isHostShort ? `${ROOM_FIRST}, then ${volumes} can be repaired` : `repair ${volumes}`;
+  const remedies = [
+    ...(unfit.length === 0 ? [] : [repair]),
     ...(unfit.length === 0 && isHostShort ? [ROOM_FIRST] : []),
     ...(unfit.length === nodes.length ? [] : ['start or uncordon one']),
-    // Another one would be on the same disk.
-    ...(isHostShort ? [] : ['add one with nexus node create NAME']),
   ];
-  return [warn('no-place', `no node takes new data: ${advice.join(', or ')}`)];
+  const problem = `no node accepts new data${remedies.length === 0 ? '' : `: ${remedies.join(', or ')}`}`;
+  // Another node would be on the same disk.
+  if (isHostShort) return [warn('no-place', problem)];
+  return [warn('no-place', problem, { key: remedies.length === 0 ? 'create-node' : 'create-another-node' })];
 }
 
 /** Whole percent, rounded down; 0 where there is no limit. */

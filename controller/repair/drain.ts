@@ -31,7 +31,7 @@ export async function followDrain(
   for (;;) {
     const view = deps.nodes.find(node);
     if (view === undefined) throw new NexusError('not_found', 'the node was removed meanwhile');
-    if (view.standing === 'here') throw new NexusError('cancelled', `the drain of node ${view.name} was called off`);
+    if (view.standing === 'here') throw new NexusError('cancelled', `the drain of node ${view.name} was cancelled`);
     const { chunks, bytes } = await deps.replicas.countOn(node);
     await tell({ remainingChunks: chunks, remainingBytes: bytes, isFinished: chunks === 0 });
     if (chunks === 0) return;
@@ -49,6 +49,7 @@ export async function followDrain(
 const cannotGoOn = (name: string, chunks: number, why: readonly string[]): NexusError =>
   new NexusError(
     'failed_precondition',
-    `${chunks} chunk(s) cannot be moved off node ${name}: ${why.join('; ')}; the node stays cordoned and goes on draining when that changes (nexus node uncordon ${name} calls it off)`,
+    `${chunks} chunk(s) cannot be moved off node ${name}: ${why.join('; ')}; the node stays cordoned and the drain continues when that changes`,
     { remaining_chunks: chunks },
+    { advice: { key: 'cancel-drain', node: name } },
   );

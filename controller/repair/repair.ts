@@ -3,6 +3,7 @@
  * copies are made, most endangered first, and surplus or damaged ones removed. It runs after events (a node came or
  * went, a copy was found bad), and at intervals without one.
  */
+import { notice, type Advice } from '../../shared/advice/advice.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import type { StorageNode } from '../file/nodes.js';
 import { Copier } from './copier.js';
@@ -189,8 +190,8 @@ export class Repair {
       await events.append('repair.started', 'cluster', `${verdicts.length} chunk(s) lack copies${urgent}; copying`);
     }
     if (lostChunks > this.#lost) {
-      const message = `${lostChunks} chunk(s) have no whole copy that can be read now; see the warnings of nexus status`;
-      await events.append('repair.blocked', 'cluster', message);
+      const problem = `${lostChunks} chunk(s) have no intact copy that can be read now`;
+      await events.append('repair.blocked', 'cluster', notice(problem, { key: 'see-status' }));
     }
     this.#lost = lostChunks;
     if (this.#troubles !== undefined) await troubles.tellOwners(this.deps, this.#troubles);
@@ -212,9 +213,10 @@ export class Repair {
   async #finish(lacking: number): Promise<void> {
     const { copiedChunks, copiedBytes, rate } = this.#progress();
     this.#episode = undefined;
-    const rest = lacking === 0 ? '' : `; ${lacking} chunk(s) still lack copies: see nexus status`;
+    const rest = lacking === 0 ? '' : `; ${lacking} chunk(s) still lack copies`;
+    const advice: Advice[] = lacking === 0 ? [] : [{ key: 'see-status' }];
     const message = `${copiedChunks} chunk(s), ${copiedBytes} bytes, were copied at ${Math.round(rate / 1e6)} MB/s${rest}`;
-    await this.deps.events.append('repair.finished', 'cluster', message);
+    await this.deps.events.append('repair.finished', 'cluster', notice(message, ...advice));
   }
 
   #progress(): Pick<RepairStatus, 'copiedChunks' | 'copiedBytes' | 'rate'> {

@@ -53,7 +53,8 @@ export class Scrub {
       .snapshot()
       .filter((node) => node.readable && (order.node === undefined || node.id === order.node));
     if (nodes.length === 0) {
-      throw new NexusError('failed_precondition', 'there is no running node to scrub; nexus node ls shows them');
+      const advice = { key: 'list-nodes' } as const;
+      throw new NexusError('failed_precondition', 'there is no running node to scrub', {}, { advice });
     }
     const busy = nodes.find((node) => this.#scrubbing.has(node.id));
     if (busy !== undefined) {

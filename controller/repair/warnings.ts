@@ -1,4 +1,5 @@
 /** Warnings for operators about missing copies, with advice. Pure. */
+import type { Advice } from '../../shared/advice/advice.js';
 import { someOf, warn, type Warning } from '../cause/warnings.js';
 
 export interface WatchedRepair {
@@ -19,19 +20,19 @@ export function repairWarnings({ lostChunks, lostFiles, filesInTrouble, blocked,
     ...(damaged > 0 ? [`${damaged} damaged`] : []),
     ...(unavailable > 0 ? [`${unavailable} unavailable`] : []),
   ];
-  const advice = [
-    ...(unavailable > 0
-      ? [`start or restart the nodes that ${holders.length === 0 ? 'are down' : `have them: ${someOf(holders)}`}`]
-      : []),
-    ...(lost + damaged > 0 ? ['nexus file ls --lost lists what to store again from where it came'] : []),
-  ];
+  const remedy =
+    unavailable > 0
+      ? `; start or restart the nodes that ${holders.length === 0 ? 'are down' : `have them: ${someOf(holders)}`}`
+      : '';
+  const advice: Advice[] = lost + damaged > 0 ? [{ key: 'list-lost-files' }] : [];
   return [
     ...(lostChunks === 0
       ? []
       : [
           warn(
             'chunks-unreadable',
-            `${lostChunks} chunk(s) cannot be read now, of ${counts.join(', ')} file(s): ${lostFiles.join(', ')}${lostFiles.length > 2 ? ' ...' : ''}; ${advice.join('; ')}`,
+            `${lostChunks} chunk(s) cannot be read now, of ${counts.join(', ')} file(s): ${lostFiles.join(', ')}${lostFiles.length > 2 ? ' ...' : ''}${remedy}`,
+            ...advice,
           ),
         ]),
     ...blocked.map((why) => warn('repair-blocked', `some chunks lack copies and cannot be repaired: ${why}`)),

@@ -1,4 +1,5 @@
 /** Restores a document into an empty cluster, and starts its nodes on the volumes that still exist. */
+import { notice, type Message } from '../../shared/advice/advice.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeService } from '../node/service.js';
 import type { ArchiveStore } from '../store/port/archive.js';
@@ -9,7 +10,7 @@ export interface Imported {
   readonly nodes: number;
   readonly files: number;
   readonly entries: number;
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Message[];
 }
 
 export interface StateDeps {
@@ -46,23 +47,24 @@ export async function importState({ archive, service }: StateDeps, json: string)
 }
 
 /** Everything is stored by now, so later failures are only warnings. */
-async function takeUp(service: NodeService, nodes: readonly NodeRecord[]): Promise<string[]> {
+async function takeUp(service: NodeService, nodes: readonly NodeRecord[]): Promise<Message[]> {
   try {
     await service.context.registry.load();
   } catch (error) {
-    return [`all is stored, and the nodes could not be started: ${toNexusError(error).message}; nexus down, nexus up`];
+    const problem = `everything is stored, but the nodes could not be started: ${toNexusError(error).message}`;
+    return [notice(problem, { key: 'restart-cluster' })];
   }
   return await startAll(service, nodes);
 }
 
 /** Starts the nodes whose desired state is running; returns the failures as warnings. */
-export async function startAll(service: NodeService, nodes: readonly NodeRecord[]): Promise<string[]> {
+export async function startAll(service: NodeService, nodes: readonly NodeRecord[]): Promise<Message[]> {
   const wanted = nodes.filter((node) => node.desired === 'running');
   const never = new AbortController().signal;
   const results = await Promise.allSettled(wanted.map((node) => service.start(node.id, never)));
   return results.flatMap((result, at) =>
     result.status === 'fulfilled'
       ? []
-      : [`node ${wanted[at]?.name ?? ''} could not be started: ${toNexusError(result.reason).message}`],
+      : [toNexusError(result.reason).during(`node ${wanted[at]?.name ?? ''} could not be started`)],
   );
 }

@@ -2,6 +2,7 @@
  * Rebuilds the state from the volumes: nodes from the cards beside them, raw files from the chunks that agents find on
  * them. Folders, limits of accounts and empty files are on no volume, so they are not restored.
  */
+import type { Message } from '../../shared/advice/advice.js';
 import { originOfMessage } from '../../shared/chunk-origin.js';
 import { NexusError, toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
@@ -26,7 +27,7 @@ export interface Rebuilt {
   /** Names of the nodes that were adopted; with `plan`, of those that would be. */
   readonly nodes: readonly string[];
   readonly files: readonly RebuiltFile[];
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Message[];
 }
 
 /** With `plan` nothing is changed, and only running nodes are examined. A bad volume only leads to a warning. */
@@ -36,7 +37,7 @@ export async function rebuildState(
   tell: (progress: string) => Promise<void>,
 ): Promise<Rebuilt> {
   const { archive, service } = deps;
-  const warnings: string[] = [];
+  const warnings: Message[] = [];
   const adopted = await adoptable(service, warnings);
   if (!options.plan && adopted.length > 0) {
     await tell(`adopting ${adopted.map((node) => node.name).join(', ')}`);
@@ -47,14 +48,14 @@ export async function rebuildState(
   const copies: FoundCopy[] = [];
   for (const node of service.context.registry.list()) {
     if (node.status !== 'Running' && node.status !== 'Suspect') {
-      warnings.push(`node ${node.name} is ${node.status}: what its volume holds could not be looked at`);
+      warnings.push(`node ${node.name} is ${node.status}: its volume could not be read`);
       continue;
     }
     await tell(`looking at what node ${node.name} holds`);
     try {
       for await (const page of unknownOn(deps, node.id, options.signal)) copies.push(...page);
     } catch (error) {
-      warnings.push(`node ${node.name} could not be looked at: ${toNexusError(error).message}`);
+      warnings.push(toNexusError(error).during(`node ${node.name} could not be read`));
     }
   }
   const planned = planRebuild(copies);
@@ -65,7 +66,7 @@ export async function rebuildState(
 }
 
 /** Returns nodes whose volumes exist and that the cluster does not know. One whose slot is taken gets another. */
-async function adoptable(service: NodeService, warnings: string[]): Promise<NodeRecord[]> {
+async function adoptable(service: NodeService, warnings: Message[]): Promise<NodeRecord[]> {
   const { registry, hostings } = service.context;
   const { own } = hostings;
   const { volumes, slots } = own;

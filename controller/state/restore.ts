@@ -2,6 +2,7 @@
  * Converts a document back into records. The whole document is checked first, because the catalogue is trusted later.
  * Unreachable entries are left out, with a warning; content without an entry becomes a file of its own.
  */
+import { notice, type Message } from '../../shared/advice/advice.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, EntryId, FileId, NodeId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
@@ -33,7 +34,12 @@ export function parseDocument(json: string): StateDocument {
 }
 
 const noState = (problem: string): NexusError =>
-  new NexusError('invalid_argument', `this is no state of Nexus: ${problem}; give what nexus state export has written`);
+  new NexusError(
+    'invalid_argument',
+    `this is not an exported state of Nexus: ${problem}`,
+    {},
+    { advice: { key: 'use-exported-state' } },
+  );
 
 function assertConsistent({ nodes, entries, files }: StateDocument): void {
   assertUnique('nodes', 'id', nodes, ({ id }) => id);
@@ -84,7 +90,7 @@ function assertWhole({ id, size, status, chunks_count: count, chunks }: StateDoc
   }
   if (status === 'partial') return;
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.size, 0);
-  if (indices.size < count) throw noState(`file ${id} has ${count} chunks, and tells of ${indices.size}`);
+  if (indices.size < count) throw noState(`file ${id} has ${count} chunks, and the document has ${indices.size}`);
   if (bytes !== size) throw noState(`file ${id} has ${size} bytes, and its chunks add up to ${bytes}`);
 }
 
@@ -92,8 +98,13 @@ function parseJson(json: string): unknown {
   try {
     return JSON.parse(json);
   } catch (error) {
-    const said = error instanceof Error ? error.message : '';
-    throw new NexusError('invalid_argument', `this is not JSON (${said}); give what nexus state export has written`);
+    const why = error instanceof Error ? error.message : '';
+    throw new NexusError(
+      'invalid_argument',
+      `this is not JSON (${why})`,
+      {},
+      { advice: { key: 'use-exported-state' } },
+    );
   }
 }
 
@@ -106,7 +117,7 @@ export const nodeOf = (card: NodeCard, slot: number, placing: Placing): NodeReco
   name: card.name,
   ...placing.placeIn(slot, card.volume_uuid),
   status: 'Stopped',
-  statusReason: 'put back from a copy of the state',
+  statusReason: 'restored from a copy of the state',
   desired: card.desired,
   memoryMb: card.memory_mb,
   cpuWeight: card.cpu_shares,
@@ -122,7 +133,7 @@ export const nodeOf = (card: NodeCard, slot: number, placing: Placing): NodeReco
 
 export interface Restorable {
   readonly content: ArchiveContent;
-  readonly warnings: readonly string[];
+  readonly warnings: readonly Message[];
 }
 
 /**
@@ -143,7 +154,7 @@ export function contentOf(document: StateDocument, placing: Placing): Restorable
       : [`${leftOut} entry record(s) were left out: their folder, owner or content is not in the document`]),
     ...(stray === 0
       ? []
-      : [`${stray} file(s) that no path leads to were put back as files of their own (nexus file ls)`]),
+      : [notice(`${stray} file(s) without a path were restored as files of their own`, { key: 'list-files' })]),
   ];
   return {
     content: {

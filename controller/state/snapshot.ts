@@ -7,6 +7,7 @@
  */
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { notice, type Notice } from '../../shared/advice/advice.js';
 import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { toNexusError } from '../../shared/errors.js';
@@ -50,7 +51,7 @@ export class Snapshot {
   }
 
   /** Advice if the database was lost; otherwise empty. */
-  get warnings(): readonly string[] {
+  get warnings(): readonly Notice[] {
     if (this.#isOfLostDatabase !== true) return [];
     return [lostDatabase(this.deps.path)];
   }
@@ -132,5 +133,5 @@ async function tellsOfSomething(path: string): Promise<boolean> {
 export const snapshotPath = (stateDir: string): string => join(stateDir, 'nexus.json');
 
 /** Advice for an empty database beside a snapshot with records. */
-export const lostDatabase = (path: string): string =>
-  `the database is empty, and ${path} tells of nodes and files; nexus state import ${path} puts them back, or move it away to start anew`;
+export const lostDatabase = (path: string): Notice =>
+  notice(`the database is empty, but ${path} contains nodes and files`, { key: 'import-state', path });

@@ -3,6 +3,7 @@
  * stack.
  */
 import type { Context, Middleware } from 'koa';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { after, cancel } from '../../shared/async/timers.js';
 import { meaningOf, NexusError, toNexusError } from '../../shared/errors.js';
 import { HttpError } from './http-error.js';
@@ -56,7 +57,9 @@ function retryAfterOf({ details }: NexusError): string | undefined {
 
 /** Hides the text of internal errors from the client. */
 const messageOf = (error: NexusError): string =>
-  error.code === 'internal' ? 'something went wrong inside; the log has it under this request’s id' : error.message;
+  error.code === 'internal'
+    ? 'something went wrong inside; the log has it under this request’s id'
+    : inCommandWords(error);
 
 /** If the rest of the body comes meanwhile, the connection may serve the next request. */
 function endSoon({ req }: Context): void {

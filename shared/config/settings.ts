@@ -80,7 +80,7 @@ const schema = z.strictObject({
   lostAfterMs: milliseconds(2000).default(10_000).describe('silence of an agent after which its node is Lost, ms'),
   startTimeoutMs: milliseconds(1000)
     .default(120_000)
-    .describe('wait of nexus up for a controller that it started, ms; a first start unpacks the base image'),
+    .describe('wait of the command line for a controller that it started, ms; a first start unpacks the base image'),
   nodeStartTimeoutMs: milliseconds(1000).default(30_000).describe('wait for the first heartbeat of a started node, ms'),
   nodeStopGraceMs: milliseconds(100)
     .default(10_000)

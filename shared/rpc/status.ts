@@ -1,8 +1,9 @@
 /**
- * NexusError over gRPC: the status number carries the class of the error, trailing metadata the exact code and the
- * details, so that the far side gets back what was thrown.
+ * NexusError over gRPC: the status number carries the class of the error, its text the message and the advice in words,
+ * trailing metadata the exact code and the details.
  */
 import { Metadata, type ServiceError, type StatusObject } from '@grpc/grpc-js';
+import { inCommandWords } from '../advice/command-words.js';
 import { codeOfGrpcStatus, isErrorCode, meaningOf, NexusError, type ErrorDetails } from '../errors.js';
 
 /** Trailing metadata with the exact code: there when the far side itself has answered. */
@@ -22,7 +23,7 @@ export function statusOf(error: NexusError): StatusObject {
   const metadata = new Metadata();
   metadata.set(CODE_KEY, error.code);
   metadata.set(DETAILS_KEY, Buffer.from(JSON.stringify(error.details)));
-  return { code: meaningOf(error.code).grpc, details: error.message, metadata };
+  return { code: meaningOf(error.code).grpc, details: inCommandWords(error), metadata };
 }
 
 export function errorOfStatus(error: Pick<ServiceError, 'code' | 'details' | 'metadata'>): NexusError {

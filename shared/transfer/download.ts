@@ -2,6 +2,7 @@
  * Fetches a file's chunks, several at a time, and delivers them in order. A byte is delivered only after the MD5 of its
  * whole chunk was checked; a chunk that fails on one replica is fetched from the next.
  */
+import type { Advice } from '../advice/advice.js';
 import { onAbort } from '../async/wait.js';
 import { systemClock } from '../async/clock.js';
 import { NexusError, toNexusError } from '../errors.js';
@@ -125,7 +126,9 @@ class Download {
     if (found === undefined)
       throw new NexusError(
         'data_loss',
-        `chunk ${index} of file ${this.request.fileId} is not in the catalogue${this.#adviceFor(index)}`,
+        `chunk ${index} of file ${this.request.fileId} is not in the catalogue`,
+        {},
+        { advice: this.#adviceFor(index) },
       );
     return found;
   }
@@ -134,16 +137,17 @@ class Download {
   #advised(error: NexusError): NexusError {
     const { chunk } = error.details;
     if (error.code !== 'data_loss' || typeof chunk !== 'number') return error;
-    return new NexusError(error.code, error.message + this.#adviceFor(chunk), error.details, { cause: error });
+    const advice = [...error.advice, ...this.#adviceFor(chunk)];
+    return new NexusError(error.code, error.message, error.details, { cause: error, advice });
   }
 
   /** Names the byte ranges around an unreadable chunk that may still be fetched; empty for a file of one chunk. */
-  #adviceFor(index: number): string {
+  #adviceFor(index: number): Advice[] {
     const { fileId, chunksCount } = this.request;
-    if (chunksCount === 1) return '';
+    if (chunksCount === 1) return [];
     const [before, after] = [index * CHUNK_SIZE_BYTES, (index + 1) * CHUNK_SIZE_BYTES];
     const ranges = [...(index > 0 ? [`0-${before - 1}`] : []), ...(index + 1 < chunksCount ? [`${after}-`] : [])];
-    return `; the rest of the file may be whole: nexus file download ${fileId} DEST --range ${ranges.join(' or ')}`;
+    return [{ key: 'download-rest', file: fileId, ranges }];
   }
 
   async #fetch(source: ChunkSource): Promise<Fetched> {
@@ -191,17 +195,23 @@ const mismatch = (source: ChunkSource, node: string, found: { md5: string; size:
  * Damage outweighs silence: a silent node may come back with the chunk, whereas a damaged one does not heal. A node's
  * not_found says nothing of the file, which exists: when all nodes report it, the chunk is lost (data_loss).
  */
-function allFailed(fileId: string, source: ChunkSource, failures: readonly NexusError[], advice: string): NexusError {
+function allFailed(
+  fileId: string,
+  source: ChunkSource,
+  failures: readonly NexusError[],
+  advice: readonly Advice[],
+): NexusError {
   const damage = failures.find((failure) => failure.code === 'data_loss');
   const code = (damage ?? failures.find((failure) => failure.code !== 'not_found'))?.code ?? 'data_loss';
   const said = failures.map((failure) => failure.message).join('; ') || 'no node has it';
   return new NexusError(
     code,
-    `file ${fileId}: chunk ${source.index} (${source.chunkId}) cannot be read: ${said}${code === 'data_loss' ? advice : ''}`,
+    `file ${fileId}: chunk ${source.index} (${source.chunkId}) cannot be read: ${said}`,
     {
       file: fileId,
       chunk: source.index,
       chunk_id: source.chunkId,
     },
+    { advice: code === 'data_loss' ? advice : [] },
   );
 }

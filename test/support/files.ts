@@ -1,4 +1,5 @@
 /** The file use cases on fakes: a store in memory, nodes that sign, a clock that stands still until it is moved. */
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { generateSigningKey } from '../../shared/chunk-token.js';
 import { systemClock } from '../../shared/async/clock.js';
 import type { NodeId, UploadId } from '../../shared/ids.js';
@@ -59,7 +60,7 @@ export class FileBench {
         inventoryIntervalMs: 1000,
         orphanGraceMs: 5000,
       },
-      events: new EventLog(kept.events, clock, log),
+      events: new EventLog(kept.events, clock, log, inCommandWords),
     };
     this.files = new FileUseCases(this.deps, () => {
       this.kicks += 1;

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { FakeBus } from '../fakes/agent-bus.js';
 import { SharedCauses } from '../../controller/cause/shared-causes.js';
 import { EventLog } from '../../controller/events/log.js';
@@ -74,7 +75,7 @@ export class NodeBench {
     mkdirSync(folders.runDir);
     this.runtime.onStart = (id) => this.#firstStage(id);
     this.runtime.onEnd = (id) => this.#letGo(id);
-    const events = new EventLog(this.store.events, systemClock, log);
+    const events = new EventLog(this.store.events, systemClock, log, inCommandWords);
     const registry = new NodeRegistry(scripted(this.store.nodes, this.script), events, systemClock);
     this.context = {
       registry,

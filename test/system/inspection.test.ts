@@ -112,7 +112,7 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
       expect(code).to.equal(5);
       expect(stderr)
         .to.include('the agent of one did not answer within 5000 ms')
-        .and.include('see nexus node logs one; if it stays so: nexus node restart one')
+        .and.include('see nexus node logs one; if it stays silent: nexus node restart one')
         .and.not.include(node.id);
     } finally {
       process.kill(agent, 'SIGCONT');

@@ -62,7 +62,7 @@ describeWithCluster(
     it('does not blame code for the memory of a small node, which is there again at once', async () => {
       const alone = await run(MANY_SMALL, '--node', 'small', '--mem', '128');
       expect(alone.code).to.equal(5);
-      expect(alone.stderr).to.contain('node small ran out of memory before the code came to its limit of 128 MB');
+      expect(alone.stderr).to.contain('node small ran out of memory before the code reached its limit of 128 MB');
       expect(await run('print(1)', '--node', 'small')).to.deep.equal({ code: 0, stdout: '1\n', stderr: '' });
     });
 
@@ -72,7 +72,7 @@ describeWithCluster(
       for (const pid of launchersOf(cluster().controllerPid)) process.kill(pid, 'SIGKILL');
       const { code, stderr } = await running;
       expect(code).to.equal(5);
-      expect(stderr).to.contain('started anew').and.not.contain('taken away');
+      expect(stderr).to.contain('restarted').and.not.contain('went away');
       expect(await run('print(1)')).to.include({ code: 0, stdout: '1\n' });
     });
 
@@ -88,7 +88,7 @@ describeWithCluster(
       await cluster().ok('node', 'rm', 'brief');
       const { code, stderr } = await long;
       expect(code).to.equal(5);
-      expect(stderr).to.contain('node brief was taken away');
+      expect(stderr).to.contain('node brief went away');
     });
 
     it('refuses beyond the queue, over REST with a time to come back', async () => {

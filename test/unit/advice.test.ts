@@ -1,11 +1,14 @@
 /**
- * Every kind of warning, and every alert, with its real text: the commands that it names are there, and take the arguments
- * that it gives them. A kind without a case does not compile.
+ * Every advice, every kind of warning and every alert, with its real text: the commands that it names exist, and take the
+ * arguments that it gives them. An advice or a kind without a case does not compile.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { parse } from 'yaml';
+import { Metadata } from '@grpc/grpc-js';
+import type { Advice, AdviceArguments, Message } from '../../shared/advice/advice.js';
+import { adviceText, inCommandWords } from '../../shared/advice/command-words.js';
 import { WARNING_KINDS, warn, withCause, type Warning, type WarningKind } from '../../controller/cause/warnings.js';
 import { EventLog } from '../../controller/events/log.js';
 import { endedGateway, silentGateway } from '../../controller/gateway/process.js';
@@ -24,7 +27,9 @@ import { COMMANDS } from '../../cli/runner/command-tree.js';
 import { GLOBAL_FLAGS } from '../../cli/runner/command.js';
 import { checkCompleteness, scanArguments } from '../../cli/runner/scan.js';
 import { systemClock } from '../../shared/async/clock.js';
+import { NexusError } from '../../shared/errors.js';
 import { createLogger } from '../../shared/log.js';
+import { errorOfStatus, statusOf } from '../../shared/rpc/status.js';
 import { PROJECT } from '../support/cluster.js';
 import { nodeId } from '../support/records.js';
 
@@ -56,16 +61,16 @@ const DISK = {
   totalInodes: 100,
   freeInodes: 1,
 };
-const ofKind = (kind: WarningKind, texts: readonly string[]): Warning[] => texts.map((text) => warn(kind, text));
+const ofKind = (kind: WarningKind, found: readonly Message[]): Warning[] => found.map((one) => warn(kind, one));
 
-function mail(): readonly string[] {
+function mail(): readonly Message[] {
   const statistics = new MailStatistics('smtp.example:25', systemClock, undefined);
   statistics.noteFailed('the server does not answer');
   return statistics.warnings;
 }
 
-function misconduct(): string[] {
-  const events = new EventLog(new FakeStore().events, systemClock, createLogger('test', 'silent'));
+function misconduct(): readonly Message[] {
+  const events = new EventLog(new FakeStore().events, systemClock, createLogger('test', 'silent'), inCommandWords);
   const records = new Misconduct(events, systemClock);
   records.note(nodeId(1), 'a', 'a time in the future');
   return records.warning(nodeId(1), 'a');
@@ -142,21 +147,103 @@ async function checkText(text: string): Promise<number> {
   return found.length;
 }
 
+const NODE = { node: 'a' };
+const PATH = { path: '/reports' };
+/** One of each; an advice that is missing here does not compile. */
+const GIVEN: AdviceArguments = {
+  'list-nodes': {},
+  'see-node-state': {},
+  'await-start': {},
+  'start-node': NODE,
+  'start-stopped-node': NODE,
+  'start-failed-node': NODE,
+  'restart-node': NODE,
+  'restart-lost-node': NODE,
+  'restart-silent-node': NODE,
+  'replace-agent': NODE,
+  'inspect-agent': NODE,
+  'see-node-logs': NODE,
+  'create-node': {},
+  'create-another-node': {},
+  'drain-first': NODE,
+  'cancel-drain': NODE,
+  'remove-node-again': NODE,
+  'free-address': {},
+  'remove-all-nodes': {},
+  'stop-nodes': {},
+  'add-memory': NODE,
+  'choose-less-memory': {},
+  'repair-volume': NODE,
+  'free-volume': NODE,
+  'free-inodes': NODE,
+  'give-up-volume': { ...NODE, image: '/var/lib/nexus/volumes/1.img' },
+  'list-files': {},
+  'list-lost-files': {},
+  'download-rest': { file: '0123456789abcdef', ranges: ['0-99', '200-'] },
+  'list-folder': {},
+  'make-folder': PATH,
+  'remove-folder': PATH,
+  'remove-path': {},
+  'overwrite-path': {},
+  'raise-quota': {},
+  'list-users': {},
+  'make-administrator': {},
+  'list-functions': {},
+  'list-images': {},
+  'rebuild-base-image': {},
+  'see-status': {},
+  'await-recovery': {},
+  'see-events': {},
+  'see-doctor': {},
+  'stop-controller': {},
+  'restart-cluster': {},
+  'use-root': {},
+  'use-exported-state': {},
+  'import-state': PATH,
+  'move-database': { choices: '/var/lib/nexus/choices.json' },
+};
+/** They name a flag of the very command that was refused. */
+const FLAGS_ONLY: readonly string[] = ['choose-less-memory', 'overwrite-path'];
+
+describe('advice', () => {
+  for (const [key, given] of Object.entries(GIVEN)) {
+    it(`${key} names commands that there are, as they are called`, async () => {
+      const advice = { key, ...given } as Advice;
+      const found = await checkText(adviceText(advice));
+      expect(found > 0, adviceText(advice)).to.equal(!FLAGS_ONLY.includes(key));
+    });
+  }
+
+  it('stays with an error that is told from the outside, and comes last', () => {
+    const refused = new NexusError('not_found', 'there is no node "a"', {}, { advice: { key: 'list-nodes' } });
+    const told = refused.during('drain');
+    expect(told).to.include({ code: 'not_found', message: 'drain: there is no node "a"' });
+    expect(inCommandWords(told)).to.equal('drain: there is no node "a"; nexus node ls lists them');
+    const far = statusOf(told);
+    expect(errorOfStatus({ ...far, metadata: far.metadata ?? new Metadata() })).to.include({
+      code: 'not_found',
+      message: 'drain: there is no node "a"; nexus node ls lists them',
+    });
+  });
+});
+
 describe('the advice of a warning', () => {
   for (const kind of WARNING_KINDS) {
     it(`of the kind ${kind} names only commands that there are, as they are called`, async () => {
       const found = CASES[kind]().filter((warning) => warning.kind === kind);
       expect(found, 'the case provokes it').not.to.deep.equal([]);
-      for (const { text } of found) {
+      for (const text of found.map(inCommandWords)) {
         expect(text.length, text).to.be.greaterThan(20);
         await checkText(text);
       }
     });
   }
 
-  it('of a volume that can’t be mounted is checked as well', async () => {
-    const text = startAdvice('the volume has no ext4 file system', 'a', '/var/lib/nexus/volumes/1.img');
-    expect(await checkText(text)).to.equal(2);
+  it('is given for a volume that can’t be mounted', () => {
+    const image = '/var/lib/nexus/volumes/1.img';
+    const advice = startAdvice('the volume has no ext4 file system', 'a', image);
+    expect(advice).to.deep.equal([{ key: 'give-up-volume', node: 'a', image }]);
+    expect(startAdvice('its agent ended with exit code 1', 'a', image)).to.deep.equal([]);
   });
 
   it('is seen to be wrong where it is', async () => {

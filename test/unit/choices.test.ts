@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { assertSameDatabase, rememberChoices } from '../../controller/host/choices.js';
 import { loadSettings, type Settings, type SettingSources } from '../../shared/config/settings.js';
 import { createLogger } from '../../shared/log.js';
@@ -38,7 +39,9 @@ describe('the choices of a cluster', () => {
     await remember(load('process'), false);
     const refused = await errorOf(() => remember(load('runc'), true));
     expect(refused).to.include({ code: 'failed_precondition' });
-    expect(refused.message).to.match(/made with the runtime process, and runc was asked for; .*nexus down --purge/);
+    expect(inCommandWords(refused)).to.match(
+      /made with the runtime process, and runc was asked for; .*nexus down --purge/,
+    );
     await remember(load(), true);
   });
 
@@ -78,7 +81,7 @@ describe('the choices of a cluster', () => {
       const refused = await errorOf(() => remember(loadWith(change), true, 2));
       expect(refused).to.include({ code: 'failed_precondition' });
       expect(refused.message).to.include(`2 nodes of this cluster run with ${was}, and ${is} was asked for`);
-      expect(refused.message).to.include('nexus down').and.not.include('secret');
+      expect(inCommandWords(refused)).to.include('nexus down').and.not.include('secret');
     }
     expect(readFileSync(join(stateDir, 'choices.json'), 'utf8')).not.to.include('secret');
     await remember(loadWith({ natsPort: 4333 }), true, 0);
@@ -115,7 +118,7 @@ describe('the choices of a cluster', () => {
         expect(refused.message).to.include(
           `in the database postgresql://db.example:5432/nexus, and ${is} was asked for`,
         );
-        expect(refused.message).to.include('nexus state export').and.include(join(stateDir, 'choices.json'));
+        expect(inCommandWords(refused)).to.include('nexus state export').and.include(join(stateDir, 'choices.json'));
         expect(refused.message).not.to.match(/anna|bert/);
       }
       // As the message says.

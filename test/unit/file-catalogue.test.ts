@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { publicKeyOf, verifyChunkToken } from '../../shared/chunk-token.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { codeOf, errorOf } from '../support/codes.js';
@@ -149,12 +150,12 @@ describe('the catalogue', () => {
       bench.nodes.takeDown(bench.id(1));
       const error = await errorOf(() => bench.files.catalogue.sources(file.id, 0, 3));
       expect(error.code).to.equal('unavailable');
-      expect(error.message).to.include('chunk 1').and.include('nexus node restart node-1');
+      expect(inCommandWords(error)).to.include('chunk 1').and.include('nexus node restart node-1');
       expect(error.details).to.deep.include({ file: file.id, chunk: 1, nodes: ['node-1'] });
       expect((await bench.files.catalogue.sources(file.id, 0, 1)).sources).to.have.length(1);
       bench.nodes.change(bench.id(1), { standing: 'here', readable: false });
       const stopped = await errorOf(() => bench.files.catalogue.sources(file.id, 0, 3));
-      expect(stopped.message).to.include('nexus node start node-1');
+      expect(inCommandWords(stopped)).to.include('nexus node start node-1');
     });
 
     it('say that a chunk is lost when the last node that had it is gone', async () => {

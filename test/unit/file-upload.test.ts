@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { publicKeyOf, signClaims, generateSigningKey, verifyChunkToken } from '../../shared/chunk-token.js';
 import type { NodeId, UploadId } from '../../shared/ids.js';
 import { newUploadId } from '../../shared/ids.js';
@@ -37,7 +38,7 @@ describe('uploads', () => {
       for (const { id } of bench.nodes.snapshot()) bench.nodes.takeDown(id);
       const error = await errorOf(() => bench.open());
       expect(error.code).to.equal('failed_precondition');
-      expect(error.message).to.include('nexus node create');
+      expect(inCommandWords(error)).to.include('nexus node create');
     });
   });
 

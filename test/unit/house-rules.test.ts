@@ -5,6 +5,10 @@ import tseslint from 'typescript-eslint';
 import { HOUSE_RULES, houseRulesConfig } from '../../deploy/house-rules.mjs';
 
 const EXAMPLES: Readonly<Record<string, { readonly bad: readonly string[]; readonly good: readonly string[] }>> = {
+  'advice is data': {
+    bad: ["refuse('gone; nexus node ls lists them');", 'refuse(`start it with: nexus node start ${name}`);'],
+    good: ["refuse('gone', { advice: { key: 'list-nodes' } });", "const user = 'nexus';"],
+  },
   'errors are not masked': {
     bad: ['try { work(); } finally { await close(); }', 'try { work(); } catch (error) { await undo(); throw error; }'],
     good: ['try { work(); } finally { await close().catch(noted); }'],

@@ -235,7 +235,7 @@ describe('an invocation', () => {
     expect(victim.message).to.contain('node n ran out of memory');
     const orphan = await errorOf(() => bench.run('orphan'));
     expect(orphan.code).to.equal('unavailable');
-    expect(orphan.message).to.contain('started anew').and.not.contain('taken away');
+    expect(orphan.message).to.contain('restarted').and.not.contain('went away');
     expect([...bench.statistics.invocations.values()], 'none of them counts').to.deep.equal([0, 0, 0, 0, 0]);
   });
 

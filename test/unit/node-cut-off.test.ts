@@ -45,7 +45,7 @@ describe('a node verb that the store has cut off', () => {
       () => 'accepted',
       (error: unknown) => (error as Error).message,
     );
-    expect(said).to.include('what is left of the node is removed as soon as it can be');
+    expect(said).to.include('the rest of the node is removed as soon as possible');
     expect(await states()).to.deep.equal(['Creating']);
     expect(await recovered()).to.deep.equal([]);
     bench.script.failNext('store.update', 0);

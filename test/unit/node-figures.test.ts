@@ -1,5 +1,6 @@
 /** Figures of a node: handed out while it is heard, watched until it is not, and shown without what is not known. */
 import { expect } from 'chai';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { EventLog } from '../../controller/events/log.js';
 import { expectFigures, latestFigures } from '../../controller/metrics/figures.js';
 import { MetricsHistory } from '../../controller/metrics/history.js';
@@ -37,7 +38,7 @@ describe('figures of a node', () => {
 
   beforeEach(async () => {
     const store = new FakeStore();
-    events = new EventLog(store.events, systemClock, createLogger('test', 'silent'));
+    events = new EventLog(store.events, systemClock, createLogger('test', 'silent'), inCommandWords);
     registry = new NodeRegistry(store.nodes, events, systemClock);
     history = new MetricsHistory();
     node = await registry.reserve(1, (slot) => ({ ...nodeRecord('web-1', slot), status: 'Running' }));
@@ -57,7 +58,9 @@ describe('figures of a node', () => {
       if (isThere) return;
       const refusal = await errorOf(() => expectFigures(history, now));
       expect(refusal.code).to.equal('failed_precondition');
-      expect(refusal.message).to.match(new RegExp(`^node web-1 is ${status} and .*nexus node (start|restart|ls)`));
+      expect(inCommandWords(refusal)).to.match(
+        new RegExp(`^node web-1 is ${status} and .*nexus node (start|restart|ls)`),
+      );
     });
   }
 

@@ -65,7 +65,7 @@ describe('a node whose caller goes away meanwhile', () => {
       expect(node()).to.include({
         status: 'Stopped',
         desired: 'stopped',
-        statusReason: 'its start was given up: the caller went away',
+        statusReason: 'its start was cancelled: the caller went away',
       });
       expect(await bench.runtime.list()).to.deep.equal([]);
       bench.agentsSpeak = true;

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import {
   assertRoomForFile,
   NODE_RESERVE_BYTES,
@@ -173,7 +174,7 @@ describe('placement', () => {
     for (const none of [[], [node(0, { schedulable: false })]]) {
       const error = await errorOf(() => plan({ nodes: none }));
       expect(error.code).to.equal('failed_precondition');
-      expect(error.message).to.include('nexus node create');
+      expect(inCommandWords(error)).to.include('nexus node create');
     }
   });
 
@@ -240,7 +241,7 @@ describe('placement', () => {
     const unfit = node(0, { schedulable: false, unfit: 'its volume is read-only: writing fails: EROFS' });
     expect(plan({ nodes: [unfit, node(1)] }).passedOver['node-0']).to.match(/^its volume is read-only/);
     expect((await errorOf(() => plan({ nodes: [unfit] }))).message).to.match(
-      /mend what fails \(node node-0: its volume/,
+      /repair what fails \(node node-0: its volume/,
     );
   });
 });

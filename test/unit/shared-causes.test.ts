@@ -1,5 +1,6 @@
 /** What all nodes depend on is named once when it is away, nobody else is blamed for it, and what waited goes on. */
 import { expect } from 'chai';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { SharedCauses } from '../../controller/cause/shared-causes.js';
 import { EventLog } from '../../controller/events/log.js';
 import { NodeMender } from '../../controller/node/watch/mend.js';
@@ -29,7 +30,7 @@ class CauseBench {
     this.causes = new SharedCauses({
       bus: this.bus,
       network: this.network,
-      events: new EventLog(this.store.events, clock, log),
+      events: new EventLog(this.store.events, clock, log, inCommandWords),
       clock,
       log,
       forgive: () => {

@@ -1,5 +1,6 @@
 /** The error for people about a program that failed: our words and a code; its own are kept for the log. */
 import { expect } from 'chai';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { toNexusError, type NexusError } from '../../shared/errors.js';
 import { runCommand } from '../../shared/exec.js';
 import { toolFailure } from '../../shared/tool-failure.js';
@@ -11,16 +12,20 @@ describe('a tool that fails', () => {
   for (const [said, code, reason] of [
     ['mkfs.ext4: No space left on device while writing', 'resource_exhausted', /disk is full; make room/],
     ['RTNETLINK answers: Operation not permitted', 'failed_precondition', /does not allow it; see nexus doctor/],
-    ['RTNETLINK answers: File exists\nCommand failed -:1', 'failed_precondition', /something else .* has it already/],
-    ['Error: Unknown device type.', 'failed_precondition', /kernel lacks it/],
-    ['mount: /x: Input/output error.', 'unavailable', /disk answers with errors/],
+    [
+      'RTNETLINK answers: File exists\nCommand failed -:1',
+      'failed_precondition',
+      /something else .* uses it already; see nexus doctor/,
+    ],
+    ['Error: Unknown device type.', 'failed_precondition', /kernel does not have it/],
+    ['mount: /x: Input/output error.', 'unavailable', /disk reports errors/],
     ['fork: Cannot allocate memory', 'resource_exhausted', /no memory left/],
     ['time="..." level=error msg="gibberish"', 'internal', /ip ended with exit code 2; .*nexus doctor/],
   ] as const) {
     it(`is told in our words where it says: ${said.split('\n')[0] ?? ''}`, () => {
       const error = failed(said);
       expect(error.code).to.equal(code);
-      expect(error.message)
+      expect(inCommandWords(error))
         .to.match(/^the bridge nx-a cannot be made: /)
         .and.match(reason);
       for (const line of said.split('\n')) expect(error.message).not.to.include(line);
@@ -44,7 +49,7 @@ describe('a tool that fails', () => {
     expect((error as NexusError).details).to.include({ program: 'sh', detail: 'words', exit_code: 3 });
     const absent = (await runCommand('/nonexistent', [], { failure }).catch(toNexusError)) as NexusError;
     expect(absent.code).to.equal('not_found');
-    expect(absent.message)
+    expect(inCommandWords(absent))
       .to.match(/nexus doctor/)
       .and.not.include('ENOENT');
   });

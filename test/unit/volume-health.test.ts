@@ -180,12 +180,12 @@ describe('the health of a volume', () => {
 
 describe('errors of a volume', () => {
   for (const [code, expected, words] of [
-    ['EROFS', 'unavailable', /read-only; nexus node restart .*\(EROFS\)$/],
+    ['EROFS', 'unavailable', /read-only; restart the node.*\(EROFS\)$/],
     ['EIO', 'unavailable', /cannot be read or written.*\(EIO\)$/],
     ['ENOSPC', 'resource_exhausted', /full; remove files or add nodes \(ENOSPC\)$/],
     ['EDQUOT', 'resource_exhausted', /full.*\(EDQUOT\)$/],
-    ['EBADMSG', 'unavailable', /damaged; nexus node restart .*\(EBADMSG\)$/],
-    ['EUCLEAN', 'unavailable', /damaged; nexus node restart .*\(EUCLEAN\)$/],
+    ['EBADMSG', 'unavailable', /damaged; restart the node.*\(EBADMSG\)$/],
+    ['EUCLEAN', 'unavailable', /damaged; restart the node.*\(EUCLEAN\)$/],
     ['EMFILE', 'unavailable', /too many files open; try again \(EMFILE\)$/],
   ] as const) {
     it(`say what ${code} means and what to do`, () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { warn, withCause, type Warning } from '../../controller/cause/warnings.js';
 import { nodeWarnings as warningsOfNodes, type WatchedNode } from '../../controller/node/warnings.js';
 import { repairWarnings as warningsOfRepair, type WatchedRepair } from '../../controller/repair/warnings.js';
@@ -43,7 +44,7 @@ const repair = ({
   ...rest,
 });
 
-const textsOf = (warnings: readonly Warning[]): string[] => warnings.map(({ text }) => text);
+const textsOf = (warnings: readonly Warning[]): string[] => warnings.map(inCommandWords);
 const nodeWarnings = (nodes: readonly WatchedNode[], isHostShort = false): string[] =>
   textsOf(warningsOfNodes(nodes, isHostShort));
 const repairWarnings = (repair: WatchedRepair): string[] => textsOf(warningsOfRepair(repair));
@@ -77,8 +78,8 @@ describe('warnings', () => {
     expect(readOnly).to.match(
       /the volume of node a is read-only \(as it was told\).* can be read.*nexus node restart a/,
     );
-    expect(failing).to.match(/the volume of node b is failing .* out of reach.*nexus node restart b/);
-    expect(place).to.match(/no node takes new data/);
+    expect(failing).to.match(/the volume of node b is failing .* unavailable.*nexus node restart b/);
+    expect(place).to.match(/no node accepts new data/);
   });
 
   it('tell of inodes that run out', () => {
@@ -106,26 +107,26 @@ describe('warnings', () => {
 
   it('tell when no node takes anything', () => {
     expect(nodeWarnings([node('a', { cordoned: true }), node('b', { status: 'Stopped' })])).to.deep.equal([
-      'no node takes new data: start or uncordon one, or add one with nexus node create NAME',
+      'no node accepts new data: start or uncordon one; or create one with: nexus node create NAME --storage 1G',
     ]);
   });
 
   it('send nobody to start, uncordon or add a node where the volumes are what fails', () => {
     const readOnly = [node('a', { volume: 'read-only' }), node('b', { volume: 'read-only' })];
     const place = (nodes: readonly WatchedNode[], isHostShort: boolean) =>
-      nodeWarnings(nodes, isHostShort).filter((text) => text.startsWith('no node takes new data'));
+      nodeWarnings(nodes, isHostShort).filter((text) => text.startsWith('no node accepts new data'));
     expect(place(readOnly, true)).to.deep.equal([
-      "no node takes new data: make room on the host's disk, which is nearly full, then the volumes of a, b can be mended",
+      "no node accepts new data: make room on the host's disk, which is nearly full, then the volumes of a, b can be repaired",
     ]);
     expect(place([...readOnly, node('c', { status: 'Stopped' })], false)).to.deep.equal([
-      'no node takes new data: mend the volumes of a, b, or start or uncordon one, or add one with nexus node create NAME',
+      'no node accepts new data: repair the volumes of a, b, or start or uncordon one; or create one with: nexus node create NAME --storage 1G',
     ]);
   });
 
   it('of damaged and lost files do not send to nodes that run', () => {
     const [lost] = repairWarnings(repair({ lostChunks: 1, lostFiles: ['3f2a'], damaged: 1 }));
     expect(lost).to.equal(
-      '1 chunk(s) cannot be read now, of 1 damaged file(s): 3f2a; nexus file ls --lost lists what to store again from where it came',
+      '1 chunk(s) cannot be read now, of 1 damaged file(s): 3f2a; nexus file ls --lost lists the files to store again',
     );
   });
 

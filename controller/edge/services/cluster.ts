@@ -1,4 +1,6 @@
 /** ClusterService: status, events, the end. */
+import type { Notice } from '../../../shared/advice/advice.js';
+import { inCommandWords } from '../../../shared/advice/command-words.js';
 import type {
   ClusterServiceServer,
   Event,
@@ -28,8 +30,8 @@ export interface ClusterDeps {
   readonly events: EventLog;
   readonly startedAt: number;
   readonly ownLog: WatchedLog;
-  readonly snapshot: { readonly warnings: readonly string[] };
-  readonly mail: { readonly warnings: readonly string[] };
+  readonly snapshot: { readonly warnings: readonly Notice[] };
+  readonly mail: { readonly warnings: readonly Notice[] };
   readonly gateway: () => GatewaySummary;
   /** Ends the controller in order, and reports each step to `tell`. */
   readonly shutdown: (purge: boolean, tell: (progress: string) => Promise<void>) => Promise<void>;
@@ -91,6 +93,6 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     gateway,
     lambda: lambdaSummary(deps.lambda),
     causes: causesOf(causes),
-    warnings: clusterWarnings({ ...deps, gatewayProblem: gateway.problem }).map(({ text }) => text),
+    warnings: clusterWarnings({ ...deps, gatewayProblem: gateway.problem }).map(inCommandWords),
   };
 }

@@ -180,7 +180,12 @@ async function whose(caller: Caller, username: string, hasUser: (name: string) =
 
 async function assertUser(name: string, hasUser: (name: string) => Promise<boolean>): Promise<void> {
   if (await hasUser(name)) return;
-  throw new NexusError('not_found', `there is no user "${name}"; nexus user ls lists them`, { field: 'username' });
+  throw new NexusError(
+    'not_found',
+    `there is no user "${name}"`,
+    { field: 'username' },
+    { advice: { key: 'list-users' } },
+  );
 }
 
 const entryShape = ({ entry, path }: PlacedEntry, status: FileHealth = 'ready'): FsEntry => ({

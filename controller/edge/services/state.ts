@@ -1,5 +1,6 @@
 /** StateService: exports, imports and rebuilds the state. */
 import type { sendUnaryData, ServerReadableStream } from '@grpc/grpc-js';
+import { inCommandWords } from '../../../shared/advice/command-words.js';
 import { NexusError } from '../../../shared/errors.js';
 import type {
   ImportStateRequest,
@@ -72,7 +73,7 @@ const importedShape = ({ nodes, files, entries, warnings }: Imported): ImportSta
   nodes,
   files: BigInt(files),
   entries: BigInt(entries),
-  warnings: [...warnings],
+  warnings: warnings.map(inCommandWords),
 });
 
 /** A plan starts no node, so it does not include the contents of nodes that would be adopted. */
@@ -81,7 +82,7 @@ export function rebuildSummary({ nodes, files, warnings }: Rebuilt, isPlan: bool
     isPlan && nodes.length > 0
       ? ['what the nodes hold that would be adopted is not known before: files are found only without --plan']
       : [];
-  return { nodes: [...nodes], files: files.map(rebuiltShape), warnings: [...warnings, ...unseen] };
+  return { nodes: [...nodes], files: files.map(rebuiltShape), warnings: [...warnings, ...unseen].map(inCommandWords) };
 }
 
 const rebuiltShape = ({ file, verdict, missing }: RebuiltFile): RebuiltFileShape => ({

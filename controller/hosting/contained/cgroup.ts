@@ -26,7 +26,9 @@ export async function detectCgroupLayout(root = ROOT): Promise<CgroupLayout> {
   if (missing.length > 0) {
     throw new NexusError(
       'failed_precondition',
-      `cgroup controllers missing on this host: ${missing.join(', ')}; see nexus doctor`,
+      `cgroup controllers missing on this host: ${missing.join(', ')}`,
+      {},
+      { advice: { key: 'see-doctor' } },
     );
   }
   return unified === undefined ? 'v1' : 'v2';

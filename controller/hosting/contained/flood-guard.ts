@@ -44,7 +44,7 @@ export async function guardBus({ instance, bridge, port }: GuardOptions): Promis
   await runCommand('nft', ['-f', '-'], {
     input: rules,
     failure: `what nodes send to the bus on ${bridge} cannot be bounded`,
-    advice: 'see nexus doctor: nft and the nf_tables of the kernel are needed',
+    hint: 'nft and the nf_tables of the kernel are needed',
   });
 }
 

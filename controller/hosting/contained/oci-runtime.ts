@@ -84,7 +84,9 @@ export class OciRuntime implements ContainerRuntime {
     if (process.getuid?.() !== 0) {
       throw new NexusError(
         'failed_precondition',
-        `the runtime ${this.#program} needs root; use sudo, or nexus up --runtime process`,
+        `the runtime ${this.#program} needs root`,
+        {},
+        { advice: { key: 'use-root' } },
       );
     }
     const program = this.#program;

@@ -88,7 +88,10 @@ export class ProcessRuntime implements ContainerRuntime {
     child.stdin?.on('error', () => undefined);
     await once(child, 'spawn');
     const identity = identify(child.pid ?? 0);
-    if (identity === undefined) throw new NexusError('internal', 'the agent ended at once; see nexus node logs');
+    if (identity === undefined) {
+      const advice = { key: 'see-node-logs', node: spec.nodeId } as const;
+      throw new NexusError('internal', 'the agent ended at once', {}, { advice });
+    }
     await writeFile(this.#identityFile(spec.nodeId), JSON.stringify(identity));
     this.#volumes.set(spec.nodeId, spec.volumePath);
     this.#held.set(spec.nodeId, child);

@@ -5,6 +5,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import type { Advice } from '../../../shared/advice/advice.js';
 import { setImmediate } from 'node:timers/promises';
 import { type ChildProcess, startChild } from '../../../shared/exec.js';
 import { deferred, endsWithin, outcome } from '../../../shared/async/wait.js';
@@ -31,9 +32,10 @@ const KEPT_ERROR_BYTES = 2000;
 function notUp(image: string, said: string, cause: unknown): NexusError {
   const last = said.trim().split('\n').at(-1) ?? '';
   const own = /^sandbox launcher: (.+)$/.exec(last)?.[1];
-  const why = own ?? 'what it needs of this machine or of the image is not there; the controller’s log has its words';
-  const message = `sandboxes can't be made from the image at ${image}: ${plainText(why)}; see nexus doctor, or make the base image anew: nexus image rm base, nexus image build`;
-  return new NexusError('failed_precondition', message, { detail: plainText(last) }, { cause });
+  const why = own ?? 'this machine or the image lacks something; the output is in the controller’s log';
+  const message = `sandboxes can't be made from the image at ${image}: ${plainText(why)}`;
+  const advice: Advice[] = [{ key: 'see-doctor' }, { key: 'rebuild-base-image' }];
+  return new NexusError('failed_precondition', message, { detail: plainText(last) }, { cause, advice });
 }
 
 export type Role = 'control' | 'input' | 'output' | 'errors' | 'result';

@@ -175,7 +175,9 @@ function firstHeartbeat({ context, node, hosting, identity, signal }: Starting):
   const late = (): NexusError =>
     new NexusError(
       'deadline_exceeded',
-      `the agent was not heard within ${settings.nodeStartTimeoutMs} ms; see nexus node logs, or raise node-start-timeout-ms`,
+      `its agent sent no heartbeat within ${settings.nodeStartTimeoutMs} ms (node-start-timeout-ms)`,
+      {},
+      { advice: { key: 'see-node-logs', node: node.name } },
     );
   const start = (resolve: (view: AgentView) => void, reject: (error: unknown) => void): (() => void) => {
     const stopWaiting = registry.onNextHeartbeat(node.id, resolve);
@@ -183,8 +185,8 @@ function firstHeartbeat({ context, node, hosting, identity, signal }: Starting):
       if (isAlive(identity)) return;
       cancel(poll);
       howItEnded(hosting.logs, hosting.logOf(node)).then(({ text }) => {
-        const why = startAdvice(text, node.name, hosting.volumes.pathOf(node.id));
-        reject(new NexusError('failed_precondition', `the node ended while it started: ${why}`));
+        const advice = startAdvice(text, node.name, hosting.volumes.pathOf(node.id));
+        reject(new NexusError('failed_precondition', `the node ended while it started: ${text}`, {}, { advice }));
       }, reject);
     });
     return () => {

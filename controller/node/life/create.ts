@@ -3,6 +3,7 @@
  * everything.
  */
 import { randomUUID } from 'node:crypto';
+import { notice } from '../../../shared/advice/advice.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
 import { failpoint } from '../../../shared/async/failpoint.js';
 import { newNodeId } from '../../../shared/ids.js';
@@ -97,11 +98,15 @@ export async function createNode(context: NodeContext, node: NodeRecord, signal:
   } catch (error) {
     const failure = toNexusError(error).during(`create node ${node.name}`);
     if (registry.get(node.id) !== undefined) {
-      const said = `${failure.message}; what is left of the node is removed as soon as it can be`;
-      await context.events.append('node.failed', node.name, said);
-      throw new NexusError(failure.code, said, failure.details, { cause: error });
+      const kept = failure.saying(`${failure.message}; the rest of the node is removed as soon as possible`);
+      await context.events.append('node.failed', node.name, kept);
+      throw kept;
     }
-    await context.events.append('node.removed', node.name, `${failure.message}; nothing of the node is left`);
+    await context.events.append(
+      'node.removed',
+      node.name,
+      failure.saying(`${failure.message}; nothing of the node is left`),
+    );
     throw failure;
   }
 }
@@ -119,7 +124,8 @@ async function release({ registry }: NodeContext, node: NodeRecord, undo: UndoSt
     await registry.remove(node.id);
     return;
   }
-  const reason = `its creation failed and could not be undone whole; try again with: nexus node rm ${node.name}`;
+  const problem = 'its creation failed and could not be undone completely';
+  const reason = notice(problem, { key: 'remove-node-again', node: node.name });
   await registry.move(node.id, 'Removing', reason, { desired: 'removed' });
 }
 
@@ -129,7 +135,9 @@ async function assertHostCanBear(context: NodeContext, request: CreateNodeReques
     const has = `${(context.hostMemoryBytes / GIB).toFixed(1)}G`;
     throw new NexusError(
       'resource_exhausted',
-      `${request.memoryMb}M of memory is more than this machine has (${has}); choose a smaller --mem`,
+      `${request.memoryMb}M of memory is more than this machine has (${has})`,
+      {},
+      { advice: { key: 'choose-less-memory' } },
     );
   }
   const room = await context.hostings.own.volumes.room();

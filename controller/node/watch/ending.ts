@@ -4,6 +4,7 @@
  * missing, the agent was killed. Lines before the last start belong to earlier runs and are ignored.
  */
 import { open } from 'node:fs/promises';
+import type { Advice } from '../../../shared/advice/advice.js';
 import { STARTING_FIELD, type AgentEnding } from '../../../shared/agent-ending.js';
 import { KIB } from '../../../shared/limits.js';
 import { plainText } from '../../../shared/plain-text.js';
@@ -57,23 +58,15 @@ function ofInitLine(line: string): Ending | undefined {
   if (signal !== undefined)
     return { text: `its agent was ended by a signal: ${signal}`, wasKilled: signal === 'Killed' };
   if (status === undefined) return undefined;
-  return { text: `its agent ended with exit code ${status} and did not say why`, wasKilled: false };
+  return { text: `its agent ended with exit code ${status} without a reason in its log`, wasKilled: false };
 }
 
 const STAGE = /^first-stage: /;
 const LOST_VOLUME = /^the volume(?:'s file system is damaged| has no ext4 file system)/;
 
-/**
- * Returns why a starting node ended, with advice if its volume can't be mounted: starting again does not help then.
- * Pure.
- */
-export function startAdvice(text: string, node: string, image: string): string {
-  if (!LOST_VOLUME.test(text)) return text;
-  return (
-    `${text}; what has copies elsewhere is safe: give the volume up with nexus node rm ${node}, which tells what only it has; ` +
-    `to try to save that: cp --sparse=always ${image} ${image}.before && e2fsck -y ${image}, then nexus node start ${node}`
-  );
-}
+/** Advice for a node that ended while it started if its volume can't be mounted: starting again does not help then. Pure. */
+export const startAdvice = (text: string, node: string, image: string): Advice[] =>
+  LOST_VOLUME.test(text) ? [{ key: 'give-up-volume', node, image }] : [];
 
 /** Finds the last text that is not the agent's own log: from the first stage, or from Node.js when it crashes. */
 function ofLastWords(run: readonly string[]): Ending {

@@ -2,6 +2,7 @@
  * Agents that send impossible data: counted per node, reported as an event now and then, and shown as a warning while
  * it continues. The data is dropped; nothing else happens to the node, whose agent may only be out of date.
  */
+import { notice, type Notice } from '../../../shared/advice/advice.js';
 import type { Clock } from '../../../shared/async/clock.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { plainText } from '../../../shared/plain-text.js';
@@ -39,7 +40,7 @@ export class Misconduct {
     void this.events.append(
       'node.misconduct',
       name,
-      `what the agent of node ${name} says is rejected: ${record.fault}`,
+      `messages of the agent of node ${name} are rejected: ${record.fault}`,
     );
   }
 
@@ -48,13 +49,11 @@ export class Misconduct {
     return this.#records.get(node)?.rejected ?? 0;
   }
 
-  warning(node: NodeId, name: string): string[] {
+  warning(node: NodeId, name: string): Notice[] {
     const record = this.#records.get(node);
     if (record === undefined || this.clock.monotonic() - record.lastAt > WARNED_FOR_MS) return [];
-    const advice = `nexus node restart ${name} gives it a fresh agent; if it goes on, do not trust what runs in the node`;
-    return [
-      `node ${name} misbehaves: ${record.rejected} message(s) of its agent were rejected, the last because ${record.fault}; ${advice}`,
-    ];
+    const problem = `node ${name} misbehaves: ${record.rejected} message(s) of its agent were rejected, the last because ${record.fault}`;
+    return [notice(problem, { key: 'replace-agent', node: name })];
   }
 
   /** Call for a new agent: faults of the earlier one stay counted, but are no longer warned of. */

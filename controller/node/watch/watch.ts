@@ -1,4 +1,5 @@
 /** Watches the agents: their messages into the registry, their ends and their silence into states. */
+import { notice } from '../../../shared/advice/advice.js';
 import type { AgentHeartbeat, AgentReport } from '../../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { HEARTBEAT_INTERVAL_MS } from '../../../shared/limits.js';
@@ -134,7 +135,7 @@ export class NodeWatch implements BusListener {
       const { text, wasKilled } = await howItEnded(logs, logOf(node));
       const outOfMemory = wasKilled && (await runtime.wasOutOfMemory(id));
       const reason = outOfMemory
-        ? 'its container ended: out of memory; give it more with nexus node resize --mem'
+        ? notice('its container ended: out of memory', { key: 'add-memory', node: node.name })
         : `its container ended: ${text}`;
       await this.service.fail(id, reason);
     } finally {

@@ -4,7 +4,7 @@ import { CHUNK_SIZE_BYTES } from '../../../shared/limits.js';
 import type { ChunkRecord } from './store.js';
 
 export const noSuchFile = (id: string): NexusError =>
-  new NexusError('not_found', `no file has the id or the name "${id}"; nexus file ls lists them`);
+  new NexusError('not_found', `no file has the id or the name "${id}"`, {}, { advice: { key: 'list-files' } });
 
 export const noSuchUpload = (id: string): NexusError =>
   new NexusError('not_found', `there is no upload "${id}": it has expired, was aborted or is already committed`);

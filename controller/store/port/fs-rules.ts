@@ -6,10 +6,15 @@ import type { FileKind } from './store.js';
 export const pathOf = (names: Names): string => `/${names.join('/')}`;
 
 export const nothingAt = (names: Names): NexusError =>
-  new NexusError('not_found', `there is nothing at ${pathOf(names)}; nexus fs ls shows what there is`);
+  new NexusError('not_found', `there is nothing at ${pathOf(names)}`, {}, { advice: { key: 'list-folder' } });
 
 const noFolder = (names: Names): NexusError =>
-  new NexusError('not_found', `there is no folder ${pathOf(names)}; make it first: nexus fs mkdir -p ${pathOf(names)}`);
+  new NexusError(
+    'not_found',
+    `there is no folder ${pathOf(names)}`,
+    {},
+    { advice: { key: 'make-folder', path: pathOf(names) } },
+  );
 
 const fileInTheWay = (names: Names): NexusError =>
   new NexusError('failed_precondition', `${pathOf(names)} is a file, not a folder; choose another path`);
@@ -17,9 +22,9 @@ const fileInTheWay = (names: Names): NexusError =>
 export const somethingAt = (names: Names, type: EntryRecord['type']): NexusError =>
   new NexusError(
     'already_exists',
-    type === 'folder'
-      ? `there is a folder ${pathOf(names)} already`
-      : `there is a file ${pathOf(names)} already; replace it with --overwrite, or choose another path`,
+    `there is a ${type} ${pathOf(names)} already`,
+    {},
+    { advice: type === 'folder' ? [] : { key: 'overwrite-path' } },
   );
 
 export const folderInTheWay = (names: Names): NexusError =>
@@ -28,7 +33,9 @@ export const folderInTheWay = (names: Names): NexusError =>
 export const notEmpty = (names: Names): NexusError =>
   new NexusError(
     'failed_precondition',
-    `${pathOf(names)} is not empty; remove it with everything in it: nexus fs rm -r ${pathOf(names)}`,
+    `${pathOf(names)} is not empty`,
+    {},
+    { advice: { key: 'remove-folder', path: pathOf(names) } },
   );
 
 export const folderGone = (name: string): NexusError =>
@@ -43,11 +50,13 @@ export const assertPlaced = (kind: FileKind, parentId: string): void => {
 export const fileMeanwhile = (name: string): NexusError =>
   new NexusError(
     'already_exists',
-    `somebody else stored a file as ${name} meanwhile; replace it with --overwrite, or choose another path`,
+    `another client stored a file as ${name} in the meantime`,
+    {},
+    { advice: { key: 'overwrite-path' } },
   );
 
 export const isContent = (id: string): NexusError =>
-  new NexusError('failed_precondition', `file ${id} is the content of a path; remove that: nexus fs rm PATH`);
+  new NexusError('failed_precondition', `file ${id} is the content of a path`, {}, { advice: { key: 'remove-path' } });
 
 /** Returns the entry at `path`; `found` is the result of `find` for it. */
 export function expectEntry(found: readonly EntryRecord[], path: Names): EntryRecord {
@@ -109,8 +118,9 @@ export function assertWithinQuota(
   const over = after.used + after.reserved - limit;
   throw new NexusError(
     'resource_exhausted',
-    `the quota of ${owner} is ${limit} bytes, and this needs ${over} more; remove files, or ask an administrator for more: nexus user set-quota`,
+    `the quota of ${owner} is ${limit} bytes, and this needs ${over} more`,
     { quota: limit, used: after.used, reserved: after.reserved, over },
+    { advice: { key: 'raise-quota' } },
   );
 }
 

@@ -8,8 +8,9 @@ export function lowestFreeSlot(used: readonly number[], slots: number): number {
   for (let slot = 0; slot < slots; slot++) if (!taken.has(slot)) return slot;
   throw new NexusError(
     'resource_exhausted',
-    `all ${slots} node addresses are in use; remove a node with: nexus node rm NAME, or set a larger subnet`,
+    `all ${slots} node addresses are in use`,
     { slots },
+    { advice: { key: 'free-address' } },
   );
 }
 

@@ -68,7 +68,7 @@ async function addressOf(context: Context, controller: Controller, token: string
   // The name of another node may look like this id.
   if (node?.id !== nodeId) throw new NexusError('not_found', `there is no node ${nodeId}`);
   if (node.dataAddress !== '') return node.dataAddress;
-  throw new NexusError('unavailable', `node ${node.name} is not up; see nexus node ls`);
+  throw new NexusError('unavailable', `node ${node.name} is not up`, {}, { advice: { key: 'see-node-state' } });
 }
 
 /**

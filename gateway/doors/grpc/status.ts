@@ -1,5 +1,6 @@
 /** Answers that the gateway itself gives to gRPC calls: the status that a NexusError has, in headers or trailers. */
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import { inCommandWords } from '../../../shared/advice/command-words.js';
 import { after, cancel } from '../../../shared/async/timers.js';
 import { meaningOf, type NexusError } from '../../../shared/errors.js';
 
@@ -8,7 +9,7 @@ export const GRPC_CONTENT_TYPE = 'application/grpc';
 /** gRPC percent-encodes what is not plain ASCII; the code alone goes along as metadata, as the controller does it. */
 export const trailersOf = (error: NexusError): OutgoingHttpHeaders => ({
   'grpc-status': String(meaningOf(error.code).grpc),
-  'grpc-message': encodeURI(error.message),
+  'grpc-message': encodeURI(inCommandWords(error)),
   'nexus-code': error.code,
 });
 

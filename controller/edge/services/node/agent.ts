@@ -5,7 +5,7 @@ import type { AgentChunk, NodeServiceServer } from '../../../../shared/gen/nexus
 import { NexusError } from '../../../../shared/errors.js';
 import { chunkPage } from '../../../node/chunk-page.js';
 import type { NodeContext } from '../../../node/context.js';
-import { adviceToStart, isListening } from '../../../node/state.js';
+import { isListening, notUp } from '../../../node/state.js';
 import type { NodeRecord } from '../../../store/port/store.js';
 import type { Edge } from '../../admission.js';
 import { unary } from '../../handlers.js';
@@ -49,10 +49,7 @@ export function agentHandlers({ registry, bus }: NodeContext, edge: Edge): Agent
 function listening(record: NodeRecord): NodeRecord {
   const { name, status } = record;
   if (isListening(status)) return record;
-  throw new NexusError(
-    'failed_precondition',
-    `node ${name} is ${status} and has no agent; ${adviceToStart(name, status)}`,
-  );
+  throw notUp(name, status, ' and has no agent');
 }
 
 /** Replaces the node's id, which the bus reports, by the name that the caller knows. Codes: unchanged. */
@@ -61,9 +58,9 @@ async function named<Answer>({ id, name }: NodeRecord, ask: () => Promise<Answer
     return await ask();
   } catch (error) {
     if (!(error instanceof NexusError) || error.details['silentAgent'] !== id) throw error;
-    const said = error.message.replaceAll(id, name);
-    const advice = `see nexus node logs ${name}; if it stays so: nexus node restart ${name}`;
-    throw new NexusError(error.code, `${said}; ${advice}`, {}, { cause: error });
+    const message = error.message.replaceAll(id, name);
+    const advice = { key: 'restart-silent-node', node: name } as const;
+    throw new NexusError(error.code, message, {}, { cause: error, advice });
   }
 }
 
