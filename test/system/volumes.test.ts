@@ -150,7 +150,7 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
       60_000,
     );
     expect(events.map(({ message }) => message).join('\n')).to.match(
-      /volume of node b is failing: its file system is damaged \(EBADMSG\)[^]*checks the volume and mounts it again/,
+      /volume of node b is failing: its file system is damaged \(EBADMSG\)[^]*checks and mounts it anew/,
     );
     expect(cluster().nodeLog(nodeId)).to.match(/first-stage: volume was repaired: /);
     await isMended('b');
