@@ -2,7 +2,7 @@
  * A refusal by the controller names a field of the request; a person typed a flag or an argument. The command's own
  * definition says which fills which, so the error names what was typed. Pure.
  */
-import { NexusError } from '../../shared/errors.js';
+import type { NexusError } from '../../shared/errors.js';
 import type { AnyCommand } from './command.js';
 import { SeveralErrors } from './several.js';
 

@@ -3,7 +3,7 @@
  * not how people reach Nexus; the edge that answers them has the words (`command-words.ts`).
  */
 
-type Nothing = Readonly<Record<never, never>>;
+type Nothing = object;
 interface OfNode {
   /** Name or id. */
   readonly node: string;
