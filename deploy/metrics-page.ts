@@ -28,7 +28,7 @@ export async function metricsPage(): Promise<string> {
     uptimeSeconds: 0,
   });
   const gateway = await new HttpMetrics({ closed: 0 }).registry.metrics();
-  const figures = new Set(nodeFields.flatMap(({ name }) => [`nexus_node_${name}`, `nexus_agent_${name}`]));
+  const figures = new Set(nodeFields().flatMap(({ name }) => [`nexus_node_${name}`, `nexus_agent_${name}`]));
   const besides = (text: string): string[][] =>
     familiesOf(text)
       .filter(([name = '']) => !figures.has(name))
@@ -45,7 +45,7 @@ received them, and \`nexus_agent_NAME\`, from each agent. \`column\` is the one 
 
 ${table(
   ['REST, `-o json`', 'NAME in Prometheus', 'type', 'unit', 'column', 'what'],
-  nodeFields.flatMap((field) => [
+  nodeFields().flatMap((field) => [
     [
       code(snake(field.message)),
       field.family === undefined ? code(field.name) : `${code(field.name)} (agent), in ${code(field.family)} (gateway)`,

@@ -28,7 +28,7 @@ const text = (unit: 'bytes' | 'seconds' | 'percent' | undefined, value: Reading)
 };
 
 /** The columns that the table of fields has, for the tables of one node's history and of all nodes. */
-const COLUMNS: readonly ShownColumn[] = nodeFields.flatMap((field) =>
+const COLUMNS: readonly ShownColumn[] = nodeFields().flatMap((field) =>
   [field, ...(field.rate === undefined ? [] : [field.rate])].flatMap(({ column, message, unit }) => {
     if (column === undefined) return [];
     const { limit, ...title } = column;

@@ -209,8 +209,8 @@ type Measured = Record<Exclude<Field, Fraction>['message'], bigint> &
   Record<Fraction['message'], number> &
   Record<NodeRate, number | undefined>;
 
-/** The fields, with all that an entry may have. */
-export const nodeFields: readonly NodeField<MeasuredName>[] = NODE_FIELDS;
+/** The fields, each typed with all that an entry may have. */
+export const nodeFields = (): readonly NodeField<MeasuredName>[] => NODE_FIELDS;
 
 /** The figures as the agent's message has them. */
 export const reportedFigures = (figures: NodeFigures): Record<NodeFigure, bigint> =>

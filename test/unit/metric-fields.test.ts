@@ -23,19 +23,19 @@ const NO_FIGURES = {
 
 describe('the table of figures', () => {
   it('has every figure of the messages, each once', () => {
-    const reports = nodeFields.map(({ report }) => report);
+    const reports = nodeFields().map(({ report }) => report);
     expect([...reports, ...NO_FIGURES.report].sort()).to.deep.equal(Object.keys(AgentReport.create()).sort());
-    const messages = nodeFields.flatMap(({ message, rate }) => [
+    const messages = nodeFields().flatMap(({ message, rate }) => [
       message,
       ...(rate === undefined ? [] : [rate.message]),
     ]);
     expect([...messages, ...NO_FIGURES.message].sort()).to.deep.equal(Object.keys(NodeMetrics.create()).sort());
-    const names = nodeFields.map(({ name }) => name);
+    const names = nodeFields().map(({ name }) => name);
     expect(new Set(names).size).to.equal(names.length);
   });
 
   it('has names as Prometheus wants them: _total for counters alone, the unit in the name', () => {
-    for (const { name, kind, unit } of nodeFields) {
+    for (const { name, kind, unit } of nodeFields()) {
       expect(name.endsWith('_total'), name).to.equal(kind === 'counter');
       if (unit !== undefined) expect(name).to.contain(`_${unit}`);
     }
@@ -59,7 +59,7 @@ describe('the table of figures', () => {
       activeTransfers: 0,
       uptimeSeconds: 0,
     });
-    for (const { report, name, perUnit = 1, family } of nodeFields) {
+    for (const { report, name, perUnit = 1, family } of nodeFields()) {
       const value = (figures[report] ?? 0) / perUnit;
       expect(agent).to.contain(`\nnexus_agent_${name}{node="a"} ${value}\n`);
       expect(gateway).to.contain(

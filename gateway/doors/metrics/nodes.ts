@@ -19,7 +19,7 @@ const FIGURES: readonly Figure[] = [
     help: 'When the agent took these figures.',
     of: ({ at }) => Date.parse(at) / 1000,
   },
-  ...nodeFields
+  ...nodeFields()
     .filter(({ family }) => family === undefined)
     .map(({ name, kind, help, message }) => ({
       name,
