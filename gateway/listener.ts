@@ -62,8 +62,8 @@ const KEEP_ALIVE_MS = 15_000;
 /** How often connections are checked for slow headers. */
 const CHECK_PERIOD_MS = 500;
 /**
- * Time that idle connections stay open while draining: a request may be on its way, and would be cut off. It is
- * answered, with `Connection: close`.
+ * Time that connections without a request stay open while draining, from the last answer on: a request may be on its
+ * way, and would be cut off. It is answered, with `Connection: close`.
  */
 const IDLE_GRACE_MS = 500;
 const DRAIN_POLL_MS = 20;
@@ -76,7 +76,9 @@ export class Listener {
   /** TCP sockets below TLS, by the client's address and port; empty without TLS. */
   readonly #below = new Map<string, Socket>();
   #isDraining = false;
-  #running = 0;
+  /** Answers that are not complete. */
+  readonly #running = new Set<ServerResponse>();
+  #lastAnswerAt = 0;
 
   constructor(
     handle: RequestListener,
@@ -95,12 +97,13 @@ export class Listener {
       },
       (request, response) => {
         const { socket } = request;
-        this.#running += 1;
+        this.#running.add(response);
         this.#answering.add(socket);
         const release = connections.occupy(this.#counted(socket));
         response.once('close', () => {
           release();
-          this.#running -= 1;
+          this.#running.delete(response);
+          this.#lastAnswerAt = systemClock.monotonic();
           this.#answering.delete(socket);
         });
         if (this.#isDraining) response.setHeader('Connection', 'close');
@@ -183,14 +186,15 @@ export class Listener {
     this.#isDraining = true;
     this.#accepting.close();
     this.grpc.drain();
+    // Those whose head was sent keep their connection; their clients may send a request within the grace.
+    for (const response of this.#running) if (!response.headersSent) response.setHeader('Connection', 'close');
     const startedAt = systemClock.monotonic();
-    const elapsedMs = (): number => systemClock.monotonic() - startedAt;
-    while (
-      elapsedMs() < IDLE_GRACE_MS ||
-      (this.#running + this.grpc.running > 0 && elapsedMs() < this.options.limits.drainMs)
-    ) {
+    this.#lastAnswerAt = startedAt;
+    const elapsedMs = (since: number): number => systemClock.monotonic() - since;
+    const isBusy = (): boolean =>
+      this.#running.size + this.grpc.running > 0 || elapsedMs(this.#lastAnswerAt) < IDLE_GRACE_MS;
+    while (elapsedMs(startedAt) < Math.max(IDLE_GRACE_MS, this.options.limits.drainMs) && isBusy())
       await systemClock.sleep(DRAIN_POLL_MS);
-    }
     this.grpc.close();
     this.#http.closeAllConnections();
     this.#http.close();

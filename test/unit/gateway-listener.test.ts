@@ -1,6 +1,6 @@
 /** The gateway's port: how long it waits for clients that neither send nor take anything. */
 import { once } from 'node:events';
-import type { RequestListener } from 'node:http';
+import type { RequestListener, ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { expect } from 'chai';
@@ -11,7 +11,7 @@ import { CERTIFICATE, CERTIFICATE_KEY } from '../support/certificate.js';
 import { eventually } from '../support/cluster.js';
 
 const STALL_MS = 300;
-const limits = { headerTimeoutMs: 2000, drainMs: 100, stallMs: STALL_MS };
+const limits = { headerTimeoutMs: 2000, drainMs: 60_000, stallMs: STALL_MS };
 const noGrpc = { accept: (socket: Socket) => void socket.destroy(), running: 0, drain: () => {}, close: () => {} };
 
 /** A connection that was closed says nothing more: without a limit the test would wait for ever. */
@@ -60,6 +60,10 @@ class Port implements AsyncDisposable {
     socket.on('error', () => undefined);
     await once(socket, 'secureConnect', bounded());
     return socket;
+  }
+
+  drain(): Promise<void> {
+    return this.listener.drain();
   }
 
   /** Connections that gave way to others. */
@@ -145,5 +149,26 @@ describe('the port of the gateway', () => {
     });
     const [answer] = (await once(port.client(), 'data')) as [Buffer];
     expect(answer.toString()).to.match(/^HTTP\/1\.1 200 OK[^]*late/);
+  });
+
+  it('closes the connection of an answer that a drain finds unfinished, and serves one more on another', async () => {
+    const held: ServerResponse[] = [];
+    await using port = await Port.open((request, response) => {
+      if (request.url === '/held') held.push(response);
+      else response.end('done');
+    });
+    const idle = port.client();
+    expect(String((await once(idle, 'data'))[0])).to.include('Connection: keep-alive');
+    const waiting = port.client('127.0.0.1', 'GET /held HTTP/1.1\r\nHost: x\r\n\r\n');
+    const [response] = await eventually(
+      () => held,
+      (answers) => answers.length === 1,
+    );
+    const draining = port.drain();
+    idle.write('GET / HTTP/1.1\r\nHost: x\r\n\r\n');
+    expect(String((await once(idle, 'data'))[0])).to.match(/connection: close[^]*done/i);
+    response?.end('late');
+    expect(String((await once(waiting, 'data'))[0])).to.match(/connection: close[^]*late/i);
+    await draining;
   });
 });
