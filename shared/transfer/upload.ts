@@ -182,26 +182,31 @@ class Upload<File> {
 
   async #send(first: ChunkGrant, data: Buffer, md5: string): Promise<void> {
     let grant = first;
+    /** One copy is stored and its receipt is in: further ones are worth an attempt, but not the upload. */
+    let isStored = false;
     const failedNodeIds: string[] = [];
     for (let attempt = 1; ; attempt += 1) {
       const [target] = grant.targets;
       if (target === undefined) throw new NexusError('internal', `chunk ${grant.index} was granted no node`);
+      let again: ChunkGrant | undefined;
       try {
         const stored = await this.client.put(target, grant.chunkId, data, md5, this.request.signal);
         const receipts = stored.receipts.map((receipt) => ({ index: grant.index, receipt }));
-        const again = await this.#replaceFailed(grant.index, stored.failed_nodes, receipts, attempt);
-        if (again === undefined) {
-          this.request.onProgress?.(data.length);
-          return;
-        }
-        grant = again;
+        again = await this.#replaceFailed(grant.index, stored.failed_nodes, receipts, attempt);
+        isStored = true;
       } catch (thrown) {
-        const error = toNexusError(thrown);
-        if (error.code === 'cancelled' || attempt === ATTEMPTS_PER_CHUNK)
-          throw error.during(`chunk ${grant.index} to node ${target.nodeName}`);
+        const error = toNexusError(thrown).during(`chunk ${grant.index} to node ${target.nodeName}`);
+        if (error.code === 'cancelled') throw error;
         failedNodeIds.push(target.nodeId);
-        grant = await this.#regrant(grant.index, failedNodeIds, error, target.nodeName);
+        again = attempt === ATTEMPTS_PER_CHUNK ? undefined : await this.#regrant(grant.index, [...failedNodeIds]);
+        // No other place is left, so the original failure is reported.
+        if (again === undefined && !isStored) throw error;
       }
+      if (again === undefined) {
+        this.request.onProgress?.(data.length);
+        return;
+      }
+      grant = again;
     }
   }
 
@@ -230,17 +235,10 @@ class Upload<File> {
     }
   }
 
-  async #regrant(
-    index: number,
-    failedNodeIds: readonly string[],
-    failure: NexusError,
-    node: string,
-  ): Promise<ChunkGrant> {
+  /** Undefined if there is no other place. */
+  async #regrant(index: number, failedNodeIds: readonly string[]): Promise<ChunkGrant | undefined> {
     const retry = [{ index, failedNodeIds }];
-    const regranted = await this.#grant({ count: 0, retry, receipts: [] }).catch(() => []);
-    const [grant] = regranted;
-    // No other place is left, so the original failure is reported.
-    if (grant === undefined) throw failure.during(`chunk ${index} to node ${node}`);
-    return grant;
+    const [grant] = await this.#grant({ count: 0, retry, receipts: [] }).catch(() => []);
+    return grant?.targets.length === 0 ? undefined : grant;
   }
 }

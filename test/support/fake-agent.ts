@@ -25,6 +25,8 @@ type Misbehaviour = (request: IncomingMessage, response: ServerResponse) => bool
 export class FakeAgent {
   readonly chunks = new Map<string, Buffer>();
   misbehave: Misbehaviour = () => false;
+  /** Nodes that it says it could not pass chunks on to. */
+  failedNodes: readonly string[] = [];
   readonly #server: Server;
 
   private constructor(readonly name: string) {
@@ -60,7 +62,12 @@ export class FakeAgent {
         return;
       }
       this.chunks.set(id, content);
-      const reply: StoredReply = { size: content.length, md5, receipts: [`${this.name}:${id}`], failed_nodes: [] };
+      const reply: StoredReply = {
+        size: content.length,
+        md5,
+        receipts: [`${this.name}:${id}`],
+        failed_nodes: this.failedNodes,
+      };
       response.writeHead(201).end(JSON.stringify(reply));
       return;
     }
@@ -128,12 +135,14 @@ export class FakeUploads implements UploadCatalogue<Committed> {
     for (const { index, receipt } of receipts) this.#receipts.set(index, receipt);
   }
 
+  /** As the controller does: with one copy stored, a chunk for which no other node is left is granted none. */
   #grant(index: number, failedNodeIds: readonly string[]): ChunkGrant {
-    const left = this.agents.filter((agent) => !failedNodeIds.includes(agent.target.nodeId));
+    const holder = this.#receipts.has(index) ? this.#places.get(index) : undefined;
+    const left = this.agents.filter((agent) => agent !== holder && !failedNodeIds.includes(agent.target.nodeId));
     const agent = left[index % Math.max(1, left.length)];
-    if (agent === undefined) throw new NexusError('unavailable', 'no other node is left');
-    this.#places.set(index, agent);
-    return { index, chunkId: chunkIdOf(index), targets: [agent.target] };
+    if (agent === undefined && holder === undefined) throw new NexusError('unavailable', 'no other node is left');
+    if (agent !== undefined && holder === undefined) this.#places.set(index, agent);
+    return { index, chunkId: chunkIdOf(index), targets: agent === undefined ? [] : [agent.target] };
   }
 }
 

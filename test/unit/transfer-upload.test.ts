@@ -107,6 +107,26 @@ describe('an upload', () => {
     expect(uploads.aborted).to.equal(0);
   });
 
+  it('is whole with fewer copies when one is stored and the nodes for the others fail', async () => {
+    const [whole, broken, alsoBroken] = agents;
+    whole!.failedNodes = ['id-of-gone'];
+    for (const agent of [broken!, alsoBroken!]) {
+      agent.misbehave = (_request, response) => {
+        response.destroy();
+        return true;
+      };
+    }
+    const content = randomBytes(SMALL_BYTES);
+    // Until no other place is left, and until the attempts are used up.
+    for (const others of [[broken!], [broken!, alsoBroken!]]) {
+      uploads = new FakeUploads([whole!, ...others]);
+      expect((await send(content)).content.equals(content)).to.be.true;
+      expect(uploads.aborted).to.equal(0);
+      expect(uploads.calls.at(1)?.retry).to.deep.equal([{ index: 0, failedNodeIds: ['id-of-gone'] }]);
+      expect(uploads.calls.at(2)?.retry).to.deep.equal([{ index: 0, failedNodeIds: ['id-of-b'] }]);
+    }
+  });
+
   it('is aborted and names chunk, node and cause when no node takes a chunk', async () => {
     for (const agent of agents) {
       agent.misbehave = (_request, response) => {
