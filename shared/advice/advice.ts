@@ -1,5 +1,5 @@
 /**
- * What to do about a problem, as data: a key with its arguments. Code that finds a problem knows what would help, but
+ * Advice on a problem as data: a key with its arguments. Code that finds a problem knows what would help, but
  * not how people reach Nexus; the edge that answers them has the words (`command-words.ts`).
  */
 

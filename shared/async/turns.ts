@@ -10,9 +10,9 @@ import { MAX_WAITING_FOR_TURN } from '../limits.js';
 import { deferred, onAbort } from './wait.js';
 
 export interface TurnLimits {
-  /** Of all keys together. Default: no limit. */
+  /** Limits those of all keys together. Default: no limit. */
   readonly atOnce?: number;
-  /** Of one key. Default: no limit of its own. */
+  /** Limits those of one key. Default: no limit of its own. */
   readonly perKey?: number;
   /** Of all keys together; default MAX_WAITING_FOR_TURN. */
   readonly mostWaiting?: number;
