@@ -97,8 +97,8 @@ const MOST = 1000;
 type ListChunks = (after: string, limit: number) => Promise<readonly ListedChunk[]>;
 
 /**
- * What the volume holds, in order of id. Names and owners are left out: this page asks nobody who they are, and an id
- * alone opens no chunk. Field names are a promise to scripts. `next` is what `after` has to be for the next page, null on the last one.
+ * Lists the chunks on the volume, in order of id. Names and owners are left out: this page asks nobody who they are, and
+ * an id alone opens no chunk. Field names are a promise to scripts. `next` is what `after` has to be for the next page, null on the last one.
  */
 export async function chunksPage(list: ListChunks, query: URLSearchParams): Promise<string> {
   const unknown = [...query.keys()].find((name) => name !== 'after' && name !== 'limit');

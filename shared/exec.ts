@@ -110,7 +110,7 @@ export function notStarted(program: string, error: NodeJS.ErrnoException): Nexus
 interface RequiredCommandOptions extends CommandOptions {
   /** The thing that could not be done then, for people: `the bridge nx-a cannot be made`. */
   readonly failure: string;
-  /** What to check when the reason is not known. */
+  /** Advice for a failure whose reason is not known. */
   readonly hint?: string;
 }
 

@@ -55,7 +55,7 @@ export const MAX_WAITING_FOR_TURN = 10_000;
 
 /** Labels of one node. */
 export const MAX_LABELS = 32;
-/** Of an entry of the virtual file system, as on Linux. */
+/** Bounds the name of an entry of the virtual file system, as on Linux. */
 export const MAX_NAME_BYTES = 255;
 export const MAX_PATH_BYTES = 4096;
 /** Bytes of a raw file's name. */

@@ -153,7 +153,7 @@ interface Reflection {
   readonly handle: handleBidiStreamingCall<unknown, unknown>;
 }
 
-/** What the package adds to a server, by path. */
+/** Returns the handlers that the package adds to a server, by path. */
 function makeReflection(description: Buffer): ReadonlyMap<string, Reflection> {
   const { file: files } = fromBinary(FileDescriptorSetSchema, description);
   const fileDescriptorProtos = files.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file)));

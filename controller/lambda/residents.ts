@@ -55,7 +55,7 @@ export class Residents {
     if (sandboxes.length === 0 || ms <= 0) return;
     const over = new AbortController();
     const all = Promise.all(sandboxes.map((sandbox) => sandbox.ended));
-    // Until a clock that tests can move says so.
+    // Waits on the clock that tests can move.
     const time = this.clock.sleep(ms, over.signal).catch(() => undefined);
     await Promise.race([all, time]);
     over.abort();

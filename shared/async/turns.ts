@@ -14,7 +14,7 @@ export interface TurnLimits {
   readonly atOnce?: number;
   /** Limits those of one key. Default: no limit of its own. */
   readonly perKey?: number;
-  /** Of all keys together; default MAX_WAITING_FOR_TURN. */
+  /** Limits those that wait, of all keys together. Default: MAX_WAITING_FOR_TURN. */
   readonly mostWaiting?: number;
   /** The refusal of work beyond `mostWaiting`. Default: code unavailable. */
   readonly tooMany?: () => NexusError;

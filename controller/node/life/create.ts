@@ -18,15 +18,10 @@ import { removeLogs } from '../watch/log-bounds.js';
 import { runSteps, stepsInWords, type Step, type StepTime } from './steps.js';
 
 /** The edge's schema has checked form and range; the capacity of the host is checked here. */
-export interface CreateNodeRequest {
-  readonly name: string;
-  readonly memoryMb: number;
-  readonly cpuWeight: number;
-  readonly pidsLimit: number;
-  readonly storageBytes: number;
-  readonly image: string;
-  readonly labels: Readonly<Record<string, string>>;
-}
+export type CreateNodeRequest = Pick<
+  NodeRecord,
+  'name' | 'memoryMb' | 'cpuWeight' | 'pidsLimit' | 'storageBytes' | 'image' | 'labels'
+>;
 
 /** First step: reserves the node's name and slot. */
 export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
