@@ -6,12 +6,16 @@ is_runtime() {
 
 # Programs whose containers the tests make on this host.
 tested_programs() {
-  echo runc
-  # It refuses other layouts of cgroups.
-  if [ -f /sys/fs/cgroup/cgroup.controllers ]; then echo crun; fi
+  runtime_program runc
+  runtime_program crun
 }
 
-# runtime_program RUNTIME: nothing where nodes are plain processes.
+# runtime_program RUNTIME: nothing where nodes are plain processes, or where the controller refuses the program: crun
+# needs pure cgroup v2.
 runtime_program() {
-  case $1 in process) ;; *) echo "$1" ;; esac
+  case $1 in
+    process) ;;
+    crun) if [ -f /sys/fs/cgroup/cgroup.controllers ]; then echo crun; fi ;;
+    *) echo "$1" ;;
+  esac
 }
