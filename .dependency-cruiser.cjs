@@ -11,7 +11,7 @@
 const ADAPTERS = [
   '^controller/hosting/contained/(oci|bridge|flood|image-file)[^/]*[.]ts$',
   '^controller/hosting/process/(process|loopback|directory)[^/]*[.]ts$',
-  '^controller/store/(typeorm|sqlite|postgres|migrations)/',
+  '^controller/store/(?!port/)[^/]+/',
   '^controller/identity/(typeorm|entities|smtp|outbox)[^/]*[.]ts$',
   '^controller/identity/migrations/',
   '^controller/bus/nats[^/]*[.]ts$',
@@ -20,13 +20,11 @@ const ADAPTERS = [
   '^controller/log/writer-[^/]*[.]ts$',
   '^agent/bus/nats[^/]*[.]ts$',
   '^agent/volume/(mounted|directory)[^/]*[.]ts$',
-  '^agent/cgroup/(v1|v2|none)[^/]*[.]ts$',
   '^shared/bus/nats[^/]*[.]ts$',
 ].join('|');
 
 /** What chooses adapters: the processes' mains, and the profile of each kind of hosting. */
-const MAIN =
-  '^(controller|agent|gateway|cli)/(main|adapters|compose/adapters|hosting/profiles|hosting/[a-z]+/profile)[.]ts$';
+const MAIN = '^(controller|agent|gateway|cli)/(main|compose/adapters|hosting/profiles|hosting/[a-z]+/profile)[.]ts$';
 const TESTS = '^test/';
 
 /** @type {import('dependency-cruiser').IConfiguration} */
@@ -68,7 +66,22 @@ module.exports = {
         'database is opened and written is one for all stores.',
       severity: 'error',
       from: { path: '^((?:controller|agent|gateway|cli|shared)/[^/]+)/', pathNot: MAIN },
-      to: { path: ADAPTERS, pathNot: ['^$1/', '^controller/store/typeorm/(database|open)'] },
+      to: { path: ADAPTERS, pathNot: ['^$1/', '^controller/store/typeorm/database'] },
+    },
+    {
+      name: 'only-profiles-name-kinds',
+      comment: 'What a kind of hosting is made of is known to its profile alone; others ask the port.',
+      severity: 'error',
+      from: { pathNot: ['^controller/hosting/[^/]+/', MAIN, TESTS] },
+      to: { path: '^controller/hosting/[^/]+/' },
+    },
+    {
+      name: 'kind-imports-kind',
+      comment:
+        'A kind of hosting can be added and removed without the others; what two need lies in controller/hosting/.',
+      severity: 'error',
+      from: { path: '^controller/hosting/([^/]+)/' },
+      to: { path: '^controller/hosting/[^/]+/', pathNot: '^controller/hosting/$1/' },
     },
     {
       name: 'use-case-imports-edge',

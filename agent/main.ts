@@ -1,7 +1,7 @@
 /**
  * The agent of one node: owns the volume, stores chunks, reports. The last line of its log gives the reason for its end
  * and has the field `ending`; only a kill leaves none.
- * It starts volume and chunks, data server, bus, heartbeats, in this order. At the end running transfers finish,
+ * It starts volume and chunks, data server, heartbeats, in this order; the bus is connected to meanwhile. At the end running transfers finish,
  * heartbeats stop, then the servers and the bus are closed.
  */
 import '../shared/debugger-signal.js';
@@ -10,23 +10,20 @@ import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
-import { cancel, every } from '../shared/async/timers.js';
 import { deferred } from '../shared/async/wait.js';
 import type { AgentEnding } from '../shared/agent-ending.js';
 import { subjectsOf } from '../shared/bus/subjects.js';
-import { systemClock } from '../shared/async/clock.js';
+import { keepYoungGeneration } from '../shared/young-generation.js';
+import { inStep, systemClock } from '../shared/async/clock.js';
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
 import type { NodeId } from '../shared/ids.js';
 import { dropNotice, LogSink } from '../shared/log-sink.js';
-import { HEARTBEAT_INTERVAL_MS, REPORT_INTERVAL_MS } from '../shared/limits.js';
+import { HEARTBEAT_INTERVAL_MS } from '../shared/limits.js';
 import { VERSION } from '../shared/version.js';
 import { connectNatsBus } from './bus/nats.js';
 import type { AgentBus } from './bus/port.js';
-import { OwnProcessUsage } from './cgroup/none.js';
-import { CGROUP_ROOT, type CgroupReader } from './cgroup/port.js';
-import { CgroupV1 } from './cgroup/v1.js';
-import { CgroupV2 } from './cgroup/v2.js';
+import { cgroupReader } from './usage.js';
 import { createDataServer, createStatusServer } from './chunk/server.js';
 import { ChunkStore } from './chunk/store.js';
 import { transferBound, Transfers } from './chunk/transfers.js';
@@ -35,10 +32,17 @@ import { CommandResponder } from './commands.js';
 import { DEFAULT_CONFIG_FILE, loadAgentConfig } from './config.js';
 import { createAgentLog, type AgentLog } from './log.js';
 import { loadReceiptKey } from './receipt-key.js';
-import { encodeHeartbeat, encodeReport, readUsage, type AgentIdentity, type NodeUsage } from './report.js';
+import {
+  BEATS_PER_REPORT,
+  placeInTime,
+  encodeHeartbeat,
+  encodeReport,
+  readUsage,
+  type AgentIdentity,
+  type NodeUsage,
+} from './report.js';
 import { inspection, statusPages, type StatusSources } from './status-pages.js';
-import { claimFolder } from './volume/claim.js';
-import { DirectoryVolume } from './volume/directory.js';
+import { claimFolder, DirectoryVolume } from './volume/directory.js';
 import { toAgentError } from './volume/errors.js';
 import { VolumeHealth } from './volume/health.js';
 import { MountedVolume } from './volume/mounted.js';
@@ -86,17 +90,26 @@ async function run(
   logLinesDropped: () => number,
 ): Promise<void> {
   const startedAtMs = systemClock.now();
+  // Sent on each connection, so that after a break the controller need not wait for the next interval.
+  let onConnected = (): void => undefined;
+  const { natsUrl: url, credsFile } = config;
+  const clientName = `nexus-agent ${config.nodeName}`;
+  // Begun first: it waits for the network while the volume waits for the disk.
+  const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: () => onConnected() });
   if (config.volume.kind === 'directory') await claimFolder(config.dataDir);
-  const cgroup = cgroupReader(config);
+  const cgroup = cgroupReader(config.cgroup);
   // The volume needs the store's usage for its bound, and the store needs the volume.
   let storedBytes = (): number => 0;
   const volume = makeVolume(config, () => storedBytes());
   let tellHealth = (): void => undefined;
+  const nodeId = config.nodeId as NodeId;
+  const { phaseMs, turn } = placeInTime(nodeId);
   const health = new VolumeHealth({
     volume,
     prober: new FileProber(config.dataDir),
     clock: systemClock,
     log,
+    phaseMs,
     onChange: () => {
       tellHealth();
     },
@@ -108,7 +121,6 @@ async function run(
   await health.start();
   const transfers = new Transfers(transferBound((await cgroup.read()).memoryLimitBytes));
   const now = (): number => systemClock.now();
-  const nodeId = config.nodeId as NodeId;
   const identity: AgentIdentity = {
     nodeId,
     agentInstance: randomBytes(8).toString('hex'),
@@ -156,6 +168,7 @@ async function run(
     link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, report));
   };
   tellHealth = beat;
+  onConnected = beat;
   const report = async (): Promise<void> => {
     try {
       reported = await usage();
@@ -164,11 +177,7 @@ async function run(
       log.error({ err: error }, 'the report could not be made');
     }
   };
-  const { url, credsFile } = { url: config.natsUrl, credsFile: config.credsFile };
-  const clientName = `nexus-agent ${nodeName}`;
-  // Sent on each connection, so that after a break the controller need not wait for the next interval.
-  const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: beat });
-  const timers: NodeJS.Timeout[] = [];
+  let beats: Disposable | undefined;
   const joinBus = async (bus: AgentBus): Promise<void> => {
     link.bus = bus;
     const inspect = (): Promise<string> => inspection(sources);
@@ -177,10 +186,11 @@ async function run(
     // Report first: a node that counts as running should have reported its free room.
     await report();
     beat();
-    timers.push(
-      every(HEARTBEAT_INTERVAL_MS, beat),
-      every(REPORT_INTERVAL_MS, () => void report()),
-    );
+    beats = inStep(HEARTBEAT_INTERVAL_MS, phaseMs, (count) => {
+      if (count % BEATS_PER_REPORT === turn) void report();
+      beat();
+    });
+    keepYoungGeneration();
     log.info(
       { version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks },
       'the agent is up',
@@ -192,15 +202,15 @@ async function run(
   const graceMs = await ended.asked;
   log.info({ graceMs }, 'the agent is ending');
   const isIdle = await transfers.drain(graceMs);
-  if (!isIdle) log.warn({ active: transfers.active }, 'transfers were cut off at the end of their grace');
-  timers.forEach(cancel);
+  if (!isIdle) log.warn({ active: transfers.active }, 'transfers were aborted at the end of their grace period');
+  beats?.[Symbol.dispose]();
   health.close();
   for (const server of [dataServer, statusServer]) {
     server.close();
     server.closeAllConnections();
   }
   await link.bus?.close();
-  log.info({ ending: 'asked' satisfies AgentEnding }, 'the agent ended as it was asked to');
+  log.info({ ending: 'asked' satisfies AgentEnding }, 'the agent ended as requested');
 }
 
 const countConnections = (server: Server): Promise<number> => promisify(server.getConnections.bind(server))();
@@ -228,12 +238,6 @@ async function listen(
 ): Promise<void> {
   server.listen(where);
   await once(server, 'listening');
-}
-
-function cgroupReader(config: AgentConfig): CgroupReader {
-  if (config.cgroup === 'v2') return new CgroupV2(CGROUP_ROOT);
-  if (config.cgroup === 'v1') return new CgroupV1(CGROUP_ROOT);
-  return new OwnProcessUsage();
 }
 
 const makeVolume = (config: AgentConfig, storedBytes: () => number): Volume =>

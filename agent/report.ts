@@ -1,9 +1,9 @@
 /** Messages that the agent sends unasked: heartbeats, and reports of its node's usage. */
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { AgentHeartbeat, AgentReport } from '../shared/gen/nexus/v1/agent.js';
-import type { CgroupReader } from './cgroup/port.js';
+import { HEARTBEAT_INTERVAL_MS, REPORT_INTERVAL_MS } from '../shared/limits.js';
+import { type CgroupReader, readNetworkUsage } from './usage.js';
 import type { ChunkCounters } from './chunk/store.js';
-import { readNetworkUsage } from './network/interface.js';
 import { reportedFigures, type NodeFigures } from '../shared/metrics/node-fields.js';
 import type { VolumeCondition } from '../shared/volume-state.js';
 import type { VolumeUsage } from './volume/port.js';
@@ -36,11 +36,8 @@ export interface UsageSources {
 }
 
 export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
-  const [cgroup, volume, network] = await Promise.all([
-    sources.cgroup.read(),
-    sources.volume.usage(),
-    readNetworkUsage(sources.networkInterface),
-  ]);
+  const [cgroup, volume] = await Promise.all([sources.cgroup.read(), sources.volume.usage()]);
+  const network = readNetworkUsage(sources.networkInterface);
   const chunks = sources.chunkCounters();
   const figures = {
     ...cgroup,
@@ -79,3 +76,16 @@ const reportOf = ({ atMs, figures, condition }: NodeUsage): AgentReport => ({
   volumeReason: condition.reason,
   ...reportedFigures(figures),
 });
+
+/** Agents of a machine beat in this many groups, so that those of a thousand nodes don't all wake at once. */
+const PHASES = 4;
+export const BEATS_PER_REPORT = REPORT_INTERVAL_MS / HEARTBEAT_INTERVAL_MS;
+
+/** When within a second the node's agent beats, and with which of the beats it reports. */
+export function placeInTime(nodeId: string): { readonly phaseMs: number; readonly turn: number } {
+  const place = parseInt(nodeId.slice(-4), 16);
+  return {
+    phaseMs: (place % PHASES) * (HEARTBEAT_INTERVAL_MS / PHASES),
+    turn: Math.floor(place / PHASES) % BEATS_PER_REPORT,
+  };
+}

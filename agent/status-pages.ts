@@ -7,6 +7,7 @@ import type { ListedChunk } from './chunk/inventory.js';
 import type { Transfers } from './chunk/transfers.js';
 import type { StatusPages } from './chunk/server.js';
 import type { CommandLog } from './command-log.js';
+import { inspectedFigures } from '../shared/metrics/node-fields.js';
 import { prometheusText } from './prometheus.js';
 import type { AgentIdentity, NodeUsage } from './report.js';
 
@@ -28,6 +29,7 @@ export interface StatusSources {
 export async function inspection(sources: StatusSources): Promise<string> {
   const { identity, transfers } = sources;
   const { figures, condition } = await sources.usage();
+  const { '': single, volume, ...groups } = inspectedFigures(figures);
   return JSON.stringify({
     node_id: identity.nodeId,
     node: sources.nodeName,
@@ -40,30 +42,9 @@ export async function inspection(sources: StatusSources): Promise<string> {
     nats_connected: sources.busConnected(),
     connections: await sources.connections(),
     transfers: { active: transfers.active, limit: transfers.bound },
-    volume: {
-      total_bytes: figures.volumeTotalBytes,
-      used_bytes: figures.volumeUsedBytes,
-      free_bytes: figures.volumeFreeBytes,
-      inodes: figures.volumeInodes,
-      free_inodes: figures.volumeFreeInodes,
-      state: condition.state,
-      reason: condition.reason,
-    },
-    memory: {
-      usage_bytes: figures.memoryUsageBytes,
-      working_set_bytes: figures.memoryWorkingSetBytes,
-      limit_bytes: figures.memoryLimitBytes,
-    },
-    cpu_usage_usec: figures.cpuUsageUsec,
-    pids: figures.pids,
-    network: { rx_bytes: figures.networkRxBytes, tx_bytes: figures.networkTxBytes },
-    chunks: {
-      count: figures.chunks,
-      bytes: figures.chunkBytes,
-      reads: figures.chunkReads,
-      writes: figures.chunkWrites,
-      checksum_failures: figures.checksumFailures,
-    },
+    ...single,
+    ...groups,
+    volume: { ...volume, state: condition.state, reason: condition.reason },
     commands: sources.commands.entries,
   });
 }
@@ -103,7 +84,7 @@ type ListChunks = (after: string, limit: number) => Promise<readonly ListedChunk
 export async function chunksPage(list: ListChunks, query: URLSearchParams): Promise<string> {
   const unknown = [...query.keys()].find((name) => name !== 'after' && name !== 'limit');
   if (unknown !== undefined)
-    throw new NexusError('invalid_argument', `"${unknown}" means nothing; give after or limit`);
+    throw new NexusError('invalid_argument', `unknown parameter "${unknown}"; use after or limit`);
   const limit = limitOf(query.get('limit'));
   const chunks = await list(query.get('after') ?? '', limit);
   return JSON.stringify({

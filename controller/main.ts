@@ -35,7 +35,6 @@ const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PLACES = { dist: DIST, project: join(DIST, '..') };
 const LAMBDA_PERIOD_MS = 500;
 const IDENTITY_UPKEEP_PERIOD_MS = 60_000;
-const GATEWAY_PERIOD_MS = 200;
 
 async function main(): Promise<void> {
   const settings = orLastWord('controller', () => loadSettings({ flags: flags() }));
@@ -50,7 +49,7 @@ async function main(): Promise<void> {
     // Again and again: a second one must not end it in the middle of its end.
     for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(name, () => {
-        log.info({ signal: name }, 'stopping; nodes run on');
+        log.info({ signal: name }, 'stopping; nodes keep running');
         asked.abort(new NexusError('cancelled', 'the controller was asked to end while it started'));
         void starting.then(
           (controller) => controller.close(),
@@ -151,7 +150,7 @@ async function start(settings: Settings, processLog: ProcessLog, asked: AbortSig
   });
   // Stops before the rest: what it has begun needs all of it.
   starting.defer('stop the gateway', () => gateway.close());
-  loops.add([{ name: 'gateway', periodMs: GATEWAY_PERIOD_MS, tick: () => gateway.tick() }]);
+  loops.add([{ name: 'gateway', periodMs: () => gateway.periodMs, tick: () => gateway.tick() }]);
   // First of all: whoever comes now must not be served by what is ending.
   starting.defer('take no more calls of people', () => {
     void servers[0]?.close();

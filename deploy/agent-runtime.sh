@@ -2,8 +2,8 @@
 # Makes dist/runtime/, the folder that every node gets read-only at /.nexus/rt: Node and a few tools with the dynamic
 # loader and all libraries that they need, so that the agent runs on any root file system, even an empty one.
 #
-# Built beside and renamed into place; made anew only when a copied file changed on the host. A new agent.cjs or
-# first-stage.sh replaces just that file. Living nodes keep the folder that they were started with.
+# Built beside and renamed into place; made anew only when a copied file changed on the host. A new agent.cjs
+# replaces just that file. Living nodes keep the folder that they were started with.
 set -euo pipefail
 umask 022
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -13,7 +13,8 @@ readonly RUNTIME=dist/runtime
 # One line for each copied file: size, time of change, inode, path. Beside the folder: nodes needn't see host paths.
 readonly INPUTS=dist/.runtime-inputs
 readonly AGENT=dist/agent/agent.cjs
-readonly FIRST_STAGE=agent/first-stage.sh
+readonly INIT=dist/node-init
+readonly UNREADABLE=711
 
 fail() {
   echo "agent runtime: $*" >&2
@@ -43,6 +44,7 @@ is_current() {
   local recorded paths
   recorded=$(<"$INPUTS")
   # Made before the loader was changed; see build_runtime.
+  if [ "$(stat -L -c %a "$RUNTIME/lib/loader")" != $UNREADABLE ] || [ ! -e "$RUNTIME/bin/init-open" ]; then return 1; fi
   if grep -q /etc/ld.so.preload "$RUNTIME/lib/loader"; then return 1; fi
   mapfile -t paths < <(cut -d ' ' -f 4- "$INPUTS")
   [ "${paths[0]:-}" = "$NODE" ] && [ "$(describe_inputs "${paths[@]}")" = "$recorded" ]
@@ -56,16 +58,13 @@ serves_read_only() {
 }
 
 build_runtime() {
-  local tini busybox tools=() name new
-  tini=$(program tini tini-static)
+  local busybox new
   busybox=$(program busybox-static busybox)
-  "$busybox" setpriv --help 2>&1 | grep -q ambient-caps || fail "$busybox has no setpriv; install the package busybox-static"
   is_static "$busybox" || fail "$busybox is not static; install the package busybox-static"
-  for name in setpriv losetup flock; do tools+=("$(program util-linux "$name")"); done
-  tools+=("$(program e2fsprogs e2fsck)")
+  is_static "$INIT" || fail "$INIT is not static; install the package libc6-dev, remove $INIT and run npm run build"
 
   local listing loader libraries
-  listing=$(ldd "$NODE" "${tools[@]}") || fail "the libraries of $NODE cannot be listed"
+  listing=$(ldd "$NODE") || fail "the libraries of $NODE cannot be listed"
   if grep -q 'not found' <<<"$listing"; then fail "a library is missing:$(grep -m 1 'not found' <<<"$listing")"; fi
   # Lines are "name => /path (address)", and for the loader "/path (address)".
   loader=$(awk '$1 ~ /^\/.*\/ld-linux/ { print $1; exit }' <<<"$listing")
@@ -78,9 +77,10 @@ build_runtime() {
   trap "rm -rf '$new'" EXIT
   mkdir "$new/bin" "$new/lib"
   cp -L --preserve=timestamps "$NODE" "$new/bin/node"
-  cp -L --preserve=timestamps "$tini" "$new/bin/tini"
+  cp -L --preserve=timestamps "$INIT" "$new/bin/init"
+  # For OCI runtimes that have to look into the first process; see below.
+  cp -L --preserve=timestamps "$INIT" "$new/bin/init-open"
   cp -L --preserve=timestamps "$busybox" "$new/bin/busybox"
-  cp -L --preserve=timestamps "${tools[@]}" "$new/bin/"
   cp -L --preserve=timestamps "${libraries[@]}" "$loader" "$new/lib/"
   # Whoever is root in a node writes its /etc/ld.so.preload, and the loader has no option to leave it out. The other name,
   # of the same length, is in the read-only folder that this becomes, and never there.
@@ -89,7 +89,9 @@ build_runtime() {
   ln -s "$(basename "$loader")" "$new/lib/loader"
   copy_agent "$new"
   chmod -R u+rwX,a+rX,go-w "$new"
-  chmod 0755 "$new" "$new"/bin/* "$new/lib/$(basename "$loader")"
+  chmod 0755 "$new" "$new"/bin/*
+  # A process of a program that it may not read can't be looked into by others of its user, nor by root of its node.
+  chmod $UNREADABLE "$new/lib/$(basename "$loader")" "$new/bin/init"
   "$new/lib/loader" --library-path "$new/lib" "$new/bin/node" -e 0 || fail "the copied Node does not run"
 
   # Without the record a run that ends between the two renames is simply done again.
@@ -98,12 +100,11 @@ build_runtime() {
   if [ -e "$RUNTIME" ]; then mv -T "$RUNTIME" dist/.runtime.old; fi
   mv -T "$new" "$RUNTIME"
   rm -rf dist/.runtime.old
-  describe_inputs "$NODE" "$tini" "$busybox" "${tools[@]}" "$loader" "${libraries[@]}" >"$INPUTS"
+  describe_inputs "$NODE" "$INIT" "$busybox" "$loader" "${libraries[@]}" >"$INPUTS"
 }
 
 copy_agent() {
   install -m 0644 "$AGENT" "$1/agent.cjs"
-  install -m 0755 "$FIRST_STAGE" "$1/first-stage.sh"
 }
 
 # update_file SOURCE TARGET MODE: replaced by renaming, so that a node that starts meanwhile reads one or the other.
@@ -113,9 +114,7 @@ update_file() {
   mv -T "$2.new" "$2"
 }
 
-for file in "$AGENT" "$FIRST_STAGE"; do
-  [ -f "$file" ] || fail "$file is missing; build first: node deploy/build.mjs"
-done
+[ -f "$AGENT" ] || fail "$AGENT is missing; build first: node deploy/build.mjs"
 # Not what PATH says: that may be a wrapper of a version manager.
 NODE=$(readlink -f "${NEXUS_NODE:-$(node -p process.execPath)}")
 readonly NODE
@@ -123,11 +122,10 @@ readonly NODE
 # --check: only say by the exit code whether there is anything to do.
 if is_current; then
   if [ "${1:-}" = --check ]; then
-    cmp -s "$AGENT" "$RUNTIME/agent.cjs" && cmp -s "$FIRST_STAGE" "$RUNTIME/first-stage.sh"
+    cmp -s "$AGENT" "$RUNTIME/agent.cjs"
     exit
   fi
   update_file "$AGENT" "$RUNTIME/agent.cjs" 0644
-  update_file "$FIRST_STAGE" "$RUNTIME/first-stage.sh" 0755
 elif serves_read_only; then
   exit 0
 elif [ "${1:-}" = --check ]; then

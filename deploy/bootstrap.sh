@@ -19,7 +19,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 # The oldest Node that is supported: package.json says the same to npm.
 readonly NODE_MAJOR=20 NODE_MINOR=19
 # Beside the runtime's own.
-readonly CONTAINER_PACKAGES=(nats-server iproute2 nftables e2fsprogs mmdebstrap busybox-static tini util-linux perl-base)
+readonly CONTAINER_PACKAGES=(nats-server iproute2 nftables e2fsprogs mmdebstrap busybox-static util-linux perl-base)
 # PostgreSQL is the store of a few tests; whoever wants it for a cluster has it on a host of its own. curl and jq stand in
 # the documentation, whose lines are run; the shells have completions, systemd the units that are checked, and Prometheus
 # scrapes and reads the alerts.
@@ -132,9 +132,17 @@ build_run() {
   logged as_owner node deploy/build.mjs
 }
 
-# A part of the build that needs a compiler; nothing else does where npm had the native modules ready.
+# The part of the build that needs a compiler; nothing else does where npm had the native modules ready. PROGRAM:SOURCE.
+C_SOURCES=(log-writer:controller/log/log-writer.c node-init:controller/hosting/contained/node-init.c node-stage:controller/hosting/contained/{node-stage.c,node-volume.c,take-over.c,node-stage.h})
+
 log_writer_check() {
-  [ -x dist/log-writer ] && [ ! controller/log/log-writer.c -nt dist/log-writer ] && return
+  local source program missing=
+  for source in "${C_SOURCES[@]}"; do
+    program=dist/${source%%:*}
+    source=${source#*:}
+    if [ ! -x "$program" ] || [ "$source" -nt "$program" ]; then missing=yes; fi
+  done
+  [ -n "$missing" ] || return 0
   echo 'compiling'
   return 1
 }
@@ -146,7 +154,7 @@ log_writer_compile() {
   # shellcheck disable=SC2086
   if [ -n "$compilers" ]; then install_packages $compilers; fi
   logged as_owner node deploy/build.mjs
-  [ -x dist/log-writer ] || cannot 'dist/log-writer, which writes the logs of nodes' 'there is no C compiler (cc)' 'install gcc, then run this again'
+  [ -x dist/log-writer ] && [ -x dist/node-stage ] && [ -x dist/node-init ] || cannot 'dist/log-writer, dist/node-stage and dist/node-init, programs in C' 'there is no C compiler (cc)' 'install gcc, then run this again'
 }
 
 runtime_check() {
@@ -208,7 +216,7 @@ if [ "$purpose" != cli ]; then
   if [ -n "$(runtime_program "$runtime")" ]; then step 'service user' user_check user_add; fi
   if [ -n "$must_compile" ] && [ -z "${beside_found['native ahead']:-}" ]; then begin 'native ahead' false native_ahead; fi
 fi
-# Where a password has to be asked for, that is done when its turn comes.
+# Beside the others only if sudo needs no password: its question would be lost among their lines.
 is_image_beside=''
 if [ "$purpose" != cli ] && [ -n "$(runtime_program "$runtime")" ] && { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then
   is_image_beside=yes

@@ -55,6 +55,23 @@ const ownFiles = {
   },
 };
 
+/** ICU's tables of characters take a twentieth of a command's start; few print more than ASCII. */
+const lateSegmenter = {
+  name: 'late segmenter',
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /\/node_modules\/string-width\/index\.js$/ }, async ({ path }) => {
+      // cli-progress has an older one of its own, without any.
+      if (path !== join(root, 'node_modules/string-width/index.js')) return undefined;
+      const text = await readFile(path, 'utf8');
+      const eager = 'const segmenter = new Intl.Segmenter();';
+      if (!text.includes(eager))
+        throw new Error(`${path} makes its segmenter in another way than this plugin replaces`);
+      const late = 'let made; const segmenter = { segment: (text) => (made ??= new Intl.Segmenter()).segment(text) };';
+      return { contents: text.replace(eager, late) };
+    });
+  },
+};
+
 /** A function for shared/boot.ts, which knows it by the hash of its contents. */
 const booted = (name) => ({
   format: 'cjs',
@@ -68,13 +85,13 @@ const nexusUrl = require('node:url').pathToFileURL(__filename).href;`,
   define: { 'import.meta.url': 'nexusUrl' },
   // Native add-ons are never bundled, and the CLI must not need one. PostgreSQL's is not installed.
   external: ['better-sqlite3', 'node-pty', 'pg-native', 'swagger-ui-dist'],
-  plugins: [bundledBus, ownFiles],
+  plugins: [bundledBus, ownFiles, lateSegmenter],
 });
 
 /**
  * One bundle per process. `warmUp` is what bytecode is made with: the flags for Node with which the process is started,
- * and arguments with which it ends by itself. A controller and a gateway with a wrong setting have loaded everything;
- * functions that only a whole start uses were measured to be worth nothing more.
+ * and arguments with which it ends by itself. A controller or a gateway that rejects a setting has loaded
+ * every module by then; bytecode of the functions that only a complete start uses gained nothing, measured.
  */
 const processes = [
   {
@@ -85,18 +102,18 @@ const processes = [
   {
     name: 'controller',
     options: booted('controller'),
-    warmUp: { flags: ['--max-semi-space-size=2'], words: ['--subnet', 'none'] },
+    warmUp: { flags: [], isSmall: true, words: ['--subnet', 'none'] },
   },
   {
     name: 'gateway',
     options: booted('gateway'),
-    warmUp: { flags: ['--max-semi-space-size=4'], words: ['--subnet', 'none'] },
+    warmUp: { flags: ['--max-semi-space-size=4'], isSmall: false, words: ['--subnet', 'none'] },
   },
   {
     name: 'cli',
     options: booted('cli'),
     // A command that meets no cluster uses most of what each one needs.
-    warmUp: { flags: ['--max-semi-space-size=1'], words: ['node', 'ls', '--local', '--instance', 'bytecode'] },
+    warmUp: { flags: [], isSmall: true, words: ['node', 'ls', '--local', '--instance', 'bytecode'] },
   },
 ];
 
@@ -163,7 +180,7 @@ async function bundle({ name, options, warmUp }) {
 }
 
 /** What the bundle begins with, and its bytecode. */
-async function bootstrap(outdir, outputs, { flags, words }) {
+async function bootstrap(outdir, outputs, { flags, words, isSmall }) {
   const { path: program } = outputs.find((output) => output.path.endsWith('.cjs'));
   const bytecode = `${program}.${process.version}`;
   if (!existsSync(bytecode)) {
@@ -180,7 +197,7 @@ async function bootstrap(outdir, outputs, { flags, words }) {
     ...common,
     format: 'esm',
     sourcemap: false,
-    define: { BUNDLE: JSON.stringify(`./${basename(program)}`) },
+    define: { BUNDLE: JSON.stringify(`./${basename(program)}`), IS_SMALL: JSON.stringify(isSmall) },
     entryPoints: [join(root, 'shared/boot.ts')],
     outfile: join(outdir, 'main.js'),
   });
@@ -219,19 +236,29 @@ async function copySandboxProgram() {
 }
 
 /**
- * The one program in C, see its source. Linked statically where that is possible: there is one process of it for each
- * node, and it is a third of the size. Only a controller needs it, so that a host without a compiler is no failure here:
- * bootstrap.sh brings one in, and a controller without the program does not start.
+ * Programs in C, see their sources. Linked statically where that is possible: one writes the logs of each node, and is a
+ * third of the size; the others start before anything of a node, and where a node has no library. Only a controller needs them, so that a host without a
+ * compiler is no failure here: bootstrap.sh brings one in, and a controller without them does not start.
  */
-async function compileLogWriter() {
-  const source = join(root, 'controller/log/log-writer.c');
-  const program = join(dist, 'log-writer');
-  const isCurrent = existsSync(program) && (await modifiedMs(program)) >= (await modifiedMs(source));
+const C_PROGRAMS = {
+  'log-writer': ['controller/log/log-writer.c'],
+  'node-init': ['controller/hosting/contained/node-init.c'],
+  'node-stage': ['node-stage.c', 'node-volume.c', 'take-over.c', 'node-stage.h'].map(
+    (name) => `controller/hosting/contained/${name}`,
+  ),
+};
+
+async function compileC(name) {
+  const sources = C_PROGRAMS[name].map((path) => join(root, path));
+  const program = join(dist, name);
+  const newest = Math.max(...(await Promise.all(sources.map(modifiedMs))));
+  const isCurrent = existsSync(program) && (await modifiedMs(program)) >= newest;
   if (isCurrent || !(await hasCompiler())) return;
   await mkdir(dist, { recursive: true });
   const temporary = `${program}.${process.pid}.new`;
+  const units = sources.filter((path) => path.endsWith('.c'));
   const compile = (...linking) =>
-    promisify(execFile)('cc', ['-std=c17', '-O2', '-Wall', '-Wextra', ...linking, '-s', '-o', temporary, source]);
+    promisify(execFile)('cc', ['-std=gnu17', '-O2', '-Wall', '-Wextra', ...linking, '-s', '-o', temporary, ...units]);
   try {
     await compile('-static').catch(() => compile());
     await rename(temporary, program);
@@ -281,7 +308,7 @@ try {
     copyProto(),
     describeProto(),
     copySandboxProgram(),
-    compileLogWriter(),
+    ...Object.keys(C_PROGRAMS).map(compileC),
   ]);
   const failures = results.filter((result) => result.status === 'rejected').map((result) => result.reason);
   if (failures.length > 0) throw Object.assign(new Error(), { stderr: failures.map(describe).join('\n') });

@@ -1,7 +1,6 @@
 /** Types of house-rules.mjs, for its test. */
 export declare const HOUSE_RULES: readonly {
   readonly name: string;
-  readonly selectors: readonly string[];
   readonly message: string;
   readonly except?: readonly string[];
 }[];

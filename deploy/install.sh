@@ -133,9 +133,6 @@ make_folder() {
 copy_parts() {
   local part
   for part in "${PARTS[@]}"; do copy "$ROOT/$part" "$1/"; done
-  # The agent runtime is compared with it, and made anew on a host with another Node.
-  mkdir -p "$1/agent"
-  copy "$ROOT/agent/first-stage.sh" "$1/agent/"
   mkdir -p "$1/.cache"
   for part in "$ROOT"/.cache/base-image*.tar; do copy "$part" "$1/.cache/"; done
   # Only the packages that run; those for development are half of all.

@@ -11,6 +11,7 @@ import { HttpMetrics } from '../gateway/http/metrics.js';
 import { GetClusterMetricsResponse } from '../shared/gen/nexus/v1/metrics.js';
 import { figuresOf, nodeFields } from '../shared/metrics/node-fields.js';
 import { AgentReport } from '../shared/gen/nexus/v1/agent.js';
+import { snakeCase } from '../shared/rpc/shapes.js';
 
 export const METRICS_PAGE = fileURLToPath(new URL('../docs/operations/metric-names.md', import.meta.url));
 
@@ -47,7 +48,7 @@ ${table(
   ['REST, `-o json`', 'NAME in Prometheus', 'type', 'unit', 'column', 'what'],
   nodeFields().flatMap((field) => [
     [
-      code(snake(field.message)),
+      code(snakeCase(field.message)),
       field.family === undefined ? code(field.name) : `${code(field.name)} (agent), in ${code(field.family)} (gateway)`,
       field.kind,
       field.unit ?? '',
@@ -58,12 +59,12 @@ ${table(
       ? []
       : [
           [
-            code(snake(field.rate.message)),
+            code(snakeCase(field.rate.message)),
             '',
             'rate',
             field.rate.unit === 'percent' ? 'percent of a core' : `${field.rate.unit} per second`,
             field.rate.column.title,
-            `Increase of ${code(snake(field.message))} since the report before; absent in the first.`,
+            `Increase of ${code(snakeCase(field.message))} since the report before; absent in the first.`,
           ],
         ]),
   ]),
@@ -89,7 +90,6 @@ ${table(
 }
 
 const code = (text: string): string => `\`${text}\``;
-const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** Name, type and help of each family in a text for Prometheus. */
 function familiesOf(text: string): string[][] {

@@ -12,7 +12,7 @@ import { describeSettings, type SettingDescription } from '../shared/config/desc
 export const SAMPLE_FILE = fileURLToPath(new URL('nexus.sample.yaml', import.meta.url));
 
 const HEAD = `# Settings of Nexus, all of them, with their defaults. The file is read from /etc/nexus/nexus.yaml, or from what
-# --config or NEXUS_CONFIG names. A flag wins over a variable, that over this file, that over the default. An unknown key
+# --config or NEXUS_CONFIG names. Flags override variables, which override this file, which overrides defaults. An unknown key
 # is an error. Generated from shared/config/settings.ts by: npm run sample
 `;
 

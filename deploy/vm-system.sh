@@ -16,7 +16,7 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 readonly RELEASE=bookworm
 # What bootstrap.sh asks for on a host with nodes, and what a system is not without.
-readonly PACKAGES=runc,nats-server,iproute2,nftables,e2fsprogs,mmdebstrap,busybox-static,tini,util-linux,perl-base,bash,coreutils,dash,systemd,findutils,gawk,grep,kmod,libc-bin,libstdc++6,mount,sed,tar
+readonly PACKAGES=runc,crun,nats-server,iproute2,nftables,e2fsprogs,mmdebstrap,busybox-static,util-linux,perl-base,bash,coreutils,dash,systemd,findutils,gawk,grep,kmod,libc-bin,libstdc++6,mount,sed,tar,bsdutils
 # Sparse: it takes what is in it, about 350 MB.
 readonly ROOT_SIZE=4G
 # In this order: each needs those before it.

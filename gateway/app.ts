@@ -1,13 +1,12 @@
 /**
  * The gateway as a Koa application, which needs no port: frame, headers, errors, routes. Routes are checked and called
- * here; their handlers are in routes/.
+ * here; their handlers are in doors/.
  */
 import { setMaxListeners } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import Router from '@koa/router';
 import Koa, { type Context } from 'koa';
 import { z } from 'zod';
-import { Turns } from '../shared/async/turns.js';
 import { NexusError } from '../shared/errors.js';
 import { OPEN_STREAMS, REQUEST_BYTES, Shares } from '../shared/shares.js';
 import type { Logger } from '../shared/log.js';
@@ -19,13 +18,13 @@ import { EventFeeds } from './controller/event-feeds.js';
 import { HttpError } from './http/http-error.js';
 import { parseInput, readJson } from './http/input.js';
 import type { GatewayLimits } from './http/limits.js';
-import { plainBodies } from './http/encoding.js';
 import { HttpMetrics } from './http/metrics.js';
 import { Scrape } from './doors/metrics/scrape.js';
 import { errors } from './http/errors.js';
 import { refusals } from './http/refusals.js';
 import { frame, stateOf } from './http/request.js';
 import { cors, securityHeaders } from './http/security.js';
+import { smallBodyReader, type ReadSmallBody } from './http/small-body.js';
 import { openApiDocument } from './doors/rest/openapi.js';
 import { RequestLog } from './http/request-log.js';
 import { SMALL_BODY_BYTES, type Input, type Reply, type Route, type Services } from './http/route.js';
@@ -39,6 +38,7 @@ import { lambdaRoutes } from './doors/rest/routes/lambda.js';
 import { metricsRoutes } from './doors/metrics/routes.js';
 import { nodeRoutes } from './doors/rest/routes/nodes.js';
 import { bearerToken } from './http/token.js';
+import { Transfers } from './transfer/transfers.js';
 
 export interface AppOptions {
   readonly controller: Controller;
@@ -58,14 +58,10 @@ export interface AppOptions {
   readonly draining: AbortSignal;
 }
 
-/** Most transfers that may queue: each holds a connection and nothing else. */
-const MAX_WAITING_TRANSFERS = 1024;
-/** Largest share of all transfers at once that one user may have. */
-const MOST_OF_ONE_USER = 3 / 4;
 /** Schema for routes that take no query, or no body. */
 const NOTHING = z.strictObject({});
-/** Error codes of a client that disconnects while it is answered. */
-const GONE: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRESET'];
+/** Error codes of a client that disconnects while it is answered, or in the middle of its body. */
+const GONE: readonly string[] = ['ERR_STREAM_PREMATURE_CLOSE', 'EPIPE', 'ECONNRESET', 'HPE_INVALID_EOF_STATE'];
 
 export function createApp(options: AppOptions): Koa {
   const { controller, limits, log, draining } = options;
@@ -77,13 +73,7 @@ export function createApp(options: AppOptions): Koa {
     limits,
     log,
     draining,
-    turns: new Turns({
-      atOnce: limits.transfers,
-      // A client that does not read blocks only its own transfers: of four places or more no user gets all.
-      perKey: Math.ceil(limits.transfers * MOST_OF_ONE_USER),
-      mostWaiting: MAX_WAITING_TRANSFERS,
-      tooMany: () => new NexusError('unavailable', 'too many transfers are waiting; try again in a moment'),
-    }),
+    transfers: new Transfers(controller, limits.transfers),
     feeds: new EventFeeds(controller),
     streams: new Shares(OPEN_STREAMS),
   };
@@ -112,7 +102,6 @@ export function createApp(options: AppOptions): Koa {
   app.use(cors(options.corsOrigins));
   app.use(errors(requests));
   app.use(refusals);
-  app.use(plainBodies);
   app.use(chunks(controller, options.relay));
   app.use(documentation.routes());
   app.use(router.routes());
@@ -128,6 +117,7 @@ interface RouteDeps {
 }
 
 function addRoute(router: Router, route: Route, { controller, services, bodies }: RouteDeps): void {
+  const read = smallBodyReader(route.maxBodyBytes);
   router[route.method](route.path, async (context) => {
     const state = stateOf(context);
     state.route = route.path;
@@ -143,7 +133,7 @@ function addRoute(router: Router, route: Route, { controller, services, bodies }
     }
     // Held until the answer: the body stays in use until then, here and in the controller.
     using _body = bodies.take(client, bodyBytes(context.req, route));
-    const input = { ...services, ...(await checked(route, context, services)), session, koa: context };
+    const input = { ...services, ...(await checked(route, context, read, services)), session, koa: context };
     const reply = await route.handle(input as unknown as Input<never, never, never>);
     if (reply !== undefined) send(context, route, reply);
   });
@@ -160,13 +150,14 @@ function bodyBytes({ headers }: IncomingMessage, { upload, maxBodyBytes }: Route
 async function checked(
   route: Route,
   context: Context & { params?: unknown },
+  read: ReadSmallBody,
   { limits }: Services,
 ): Promise<{ params: unknown; query: unknown; body: unknown; bodyText: string }> {
   const params = route.params === undefined ? {} : parseInput(route.params, context.params);
   const query = parseInput(route.query ?? NOTHING, { ...context.query });
   if (route.upload !== undefined) return { params, query, body: {}, bodyText: '' };
   // A body is read even if the route takes none, and must then be empty: its sender meant to change something.
-  const { value, text } = await readJson(context.req, route.maxBodyBytes, limits.bodyTimeoutMs);
+  const { value, text } = await readJson(context, read, limits.bodyTimeoutMs);
   return { params, query, body: parseInput(route.body ?? NOTHING, value, 'body'), bodyText: text };
 }
 

@@ -12,6 +12,7 @@ import { createServer as createTcpServer, type Server as TcpServer, type Socket 
 import { createServer as createTlsServer } from 'node:tls';
 import { once } from 'node:events';
 import { systemClock } from '../shared/async/clock.js';
+import { until } from '../shared/async/wait.js';
 import { Connections, type ConnectionBounds } from '../shared/connections.js';
 import { NexusError } from '../shared/errors.js';
 import type { Logger } from '../shared/log.js';
@@ -46,7 +47,7 @@ export const makeConnections = (proxies: number, log: Logger): Connections => {
     const sample = sampler.admit(address);
     if (sample === undefined) return;
     const fields = { address, ...bounds, left_out: sample.leftOut };
-    log.warn(fields, 'a connection was closed to make room: there are as many as one client, or all, may have');
+    log.warn(fields, 'a connection was closed to make room: one client, or all together, reached the limit');
   });
 };
 
@@ -188,13 +189,12 @@ export class Listener {
     this.grpc.drain();
     // Those whose head was sent keep their connection; their clients may send a request within the grace.
     for (const response of this.#running) if (!response.headersSent) response.setHeader('Connection', 'close');
-    const startedAt = systemClock.monotonic();
-    this.#lastAnswerAt = startedAt;
+    this.#lastAnswerAt = systemClock.monotonic();
     const elapsedMs = (since: number): number => systemClock.monotonic() - since;
     const isBusy = (): boolean =>
       this.#running.size + this.grpc.running > 0 || elapsedMs(this.#lastAnswerAt) < IDLE_GRACE_MS;
-    while (elapsedMs(startedAt) < Math.max(IDLE_GRACE_MS, this.options.limits.drainMs) && isBusy())
-      await systemClock.sleep(DRAIN_POLL_MS);
+    const withinMs = Math.max(IDLE_GRACE_MS, this.options.limits.drainMs);
+    await until(() => !isBusy(), { everyMs: DRAIN_POLL_MS, withinMs });
     this.grpc.close();
     this.#http.closeAllConnections();
     this.#http.close();

@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { inCommandWords } from '../shared/advice/command-words.js';
 import { gatewaySocket, keyName, loadSettings, SETTING_NAMES, type Settings } from '../shared/config/settings.js';
-import { toNexusError } from '../shared/errors.js';
-import { serviceUserIds } from '../shared/host/service-user.js';
+import { NexusError, toNexusError } from '../shared/errors.js';
+import { serviceUserIds, type UserIds } from '../shared/host/service-user.js';
 import { GATEWAY_LOG } from '../shared/config/instance.js';
 import { MIB } from '../shared/limits.js';
 import { createProcessLog, orLastWord, type ProcessLog } from '../shared/log.js';
@@ -21,8 +21,7 @@ import { Controller } from './controller/controller.js';
 import { GRPC_BOUNDS, GrpcEdge } from './doors/grpc/edge.js';
 import { limitsOf } from './http/limits.js';
 import { Listener, makeConnections } from './listener.js';
-import { readersOf } from './doors/metrics/readers.js';
-import { dropPrivileges } from './privileges.js';
+import { readersOf } from './doors/metrics/routes.js';
 
 async function main(): Promise<void> {
   const settings = orLastWord('gateway', () => loadSettings({ flags: flags() }));
@@ -34,7 +33,7 @@ async function main(): Promise<void> {
     // Again and again: a second one must not end it in the middle of its end.
     for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       process.on(name, () => {
-        log.info({ signal: name }, 'stopping; running requests go on to their end');
+        log.info({ signal: name }, 'stopping; running requests may finish');
         // Not left to an empty event loop: a line that waits for a reader who does not read would keep it from ending.
         stopping ??= stop()
           .then(() => sink.settled())
@@ -103,6 +102,19 @@ async function start(settings: Settings, { log, sink }: ProcessLog): Promise<() 
     controller.close();
     log.info('the gateway has stopped');
   };
+}
+
+/** From root to the service user, for good. `ids` undefined: it was not started by root. Code: failed_precondition. */
+function dropPrivileges(ids: UserIds | undefined): void {
+  process.umask(0o077);
+  if (ids !== undefined) {
+    if (ids.uid === 0) throw new NexusError('failed_precondition', 'service-user must not be root');
+    process.setgroups?.([ids.gid]);
+    process.setgid?.(ids.gid);
+    process.setuid?.(ids.uid);
+  }
+  if (process.getuid?.() === 0 || process.geteuid?.() === 0)
+    throw new NexusError('failed_precondition', 'the gateway never runs as root');
 }
 
 function readTls({

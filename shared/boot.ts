@@ -9,9 +9,13 @@ import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { constants, Script } from 'node:vm';
+import { keepYoungGeneration } from './young-generation.js';
 
 /** The bundle's file name, set by the build. */
 declare const BUNDLE: string;
+
+/** Whether the process is to stay small at the price of more frequent collections, set by the build. */
+declare const IS_SMALL: boolean;
 
 type Bundle = (require: NodeJS.Require, filename: string, dirname: string) => void;
 
@@ -22,6 +26,7 @@ const script = new Script(readFileSync(path, 'latin1'), {
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 });
 (script.runInThisContext() as Bundle)(createRequire(path), path, dirname(path));
+if (IS_SMALL) keepYoungGeneration();
 
 function bytecode(): Buffer | undefined {
   try {

@@ -10,6 +10,7 @@ export const originMessage = (origin: ChunkOrigin): ChunkOriginMessage => ({
   replicas: origin.replicas,
   expectedBytes: BigInt(origin.expected),
   createdAtMs: BigInt(origin.created),
+  offset: origin.offset === undefined ? undefined : BigInt(origin.offset),
 });
 
 export const originOfMessage = (message: ChunkOriginMessage): ChunkOrigin => ({
@@ -20,4 +21,5 @@ export const originOfMessage = (message: ChunkOriginMessage): ChunkOrigin => ({
   replicas: message.replicas,
   expected: Number(message.expectedBytes),
   created: Number(message.createdAtMs),
+  ...(message.offset === undefined ? {} : { offset: Number(message.offset) }),
 });

@@ -29,6 +29,8 @@ export interface ChunkOrigin {
   readonly expected: number;
   /** When the file was begun, ms since the epoch. */
   readonly created: number;
+  /** Offset of its first byte in a file whose chunks have explicit sizes; undefined in any other. */
+  readonly offset?: number;
 }
 
 export interface ChunkTokenClaims {
@@ -107,7 +109,7 @@ function verifiedClaims(text: string, key: KeyObject): Record<string, unknown> {
 }
 
 const refused = (why: string): NexusError =>
-  new NexusError('unauthenticated', `the chunk token was refused: ${why}; ask the controller for a new grant`);
+  new NexusError('unauthenticated', `the chunk token was rejected: ${why}; ask the controller for a new grant`);
 
 export interface ExpectedUse {
   readonly op: ChunkOperation;

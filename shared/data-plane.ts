@@ -53,7 +53,7 @@ export function storedReplyIn(text: string): StoredReply {
   const { size, md5, receipts, failed_nodes: failed = [] } = objectIn(text);
   if (typeof size === 'number' && typeof md5 === 'string' && isTexts(receipts) && isTexts(failed))
     return { size, md5, receipts, failed_nodes: failed };
-  throw new NexusError('unavailable', 'its answer makes no sense');
+  throw new NexusError('unavailable', 'its answer is invalid');
 }
 
 /** The refusal in an answer, in one line; undefined: it is none of an agent's. */

@@ -10,6 +10,8 @@ export const FULL_DISK_BYTES = 64 * KIB;
 
 /** Bytes in every chunk but a file's last: large enough to amortise a round trip, small enough to hold a few in memory. */
 export const CHUNK_SIZE_BYTES = 10 * MIB;
+/** Chunks of a file whose sender names their sizes: many small ones would cost more than their bytes. */
+export const MAX_NAMED_CHUNKS = 100_000;
 
 /** Chunks one GrantChunks call may ask for: bounds the transaction and the reply. */
 export const MAX_GRANTS_PER_CALL = 64;
@@ -52,6 +54,9 @@ export const REPORT_INTERVAL_MS = 5000;
 
 /** Work of one kind, in one process, that waits for its turn: far more than callers that wait for an answer. */
 export const MAX_WAITING_FOR_TURN = 10_000;
+
+/** The largest user and group id that a node has; nobody's. */
+export const LARGEST_NODE_ID = 65_534;
 
 /** Labels of one node. */
 export const MAX_LABELS = 32;

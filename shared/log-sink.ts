@@ -81,7 +81,7 @@ export class LogSink {
   write(line: string): void {
     const data = Buffer.from(line);
     if (this.#waitingBytes + data.length > MAX_WAITING_BYTES) {
-      this.#drop(1, 'its reader does not keep up');
+      this.#drop(1, 'its reader is too slow');
       return;
     }
     this.#waiting.push(data);

@@ -80,7 +80,7 @@ export function createProcessLog(name: string, level: LogLevel, file: OwnLogFile
     log.warn({ err: warning }, 'a warning of Node.js');
   });
   process.on('uncaughtException', (error) => {
-    log.fatal({ code: 'internal', err: error }, `the ${name} cannot go on: ${error.message}`);
+    log.fatal({ code: 'internal', err: error }, `the ${name} has to end: ${error.message}`);
     process.exit(1);
   });
   return { log, sink };

@@ -46,7 +46,7 @@ export class Shares {
     const held = this.held(client);
     const details = { retry_after_ms: RETRY_AFTER_MS };
     if (held + amount > ofOne) {
-      const message = `${held} ${what} of yours, and ${ofOne} is the most; wait for some to end`;
+      const message = `${held} ${what} of yours, and the limit is ${ofOne}; wait for some to end`;
       throw new NexusError('resource_exhausted', message, details);
     }
     if (this.#all + amount > ofAll)

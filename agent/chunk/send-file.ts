@@ -49,7 +49,7 @@ class PacedSender {
 
   constructor(private readonly response: ServerResponse) {
     this.#timer = after(IDLE_TIMEOUT_MS, () => {
-      this.#fail?.(new NexusError('deadline_exceeded', `the receiver took nothing for ${IDLE_TIMEOUT_MS} ms`));
+      this.#fail?.(new NexusError('deadline_exceeded', `the receiver accepted nothing for ${IDLE_TIMEOUT_MS} ms`));
     });
     response.on('close', this.#onClose);
   }

@@ -110,7 +110,7 @@ async function servePage(
   const page = Object.hasOwn(pages, path) ? pages[path] : undefined;
   if (page === undefined) {
     const shown = plainText(path, MAX_LOGGED_PATH);
-    throw new NexusError('not_found', `there is nothing at ${shown}; look at ${Object.keys(pages).join(', ')}`);
+    throw new NexusError('not_found', `there is nothing at ${shown}; available: ${Object.keys(pages).join(', ')}`);
   }
   if (request.method !== 'GET' && request.method !== 'HEAD')
     throw new NexusError('unimplemented', `only GET is possible on ${path}`);

@@ -63,7 +63,10 @@ export class ChunkStore {
   async recover(): Promise<void> {
     const pass = (error: unknown): void => {
       if (!isDamage(error)) throw error;
-      this.options.log.error({ err: error }, 'the file system of the volume is damaged; going on with the rest of it');
+      this.options.log.error(
+        { err: error },
+        'the file system of the volume is damaged; continuing with the rest of it',
+      );
       this.options.health?.suspect(error);
     };
     await this.#tombstones.load().catch(pass);

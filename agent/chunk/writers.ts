@@ -1,6 +1,6 @@
 /**
- * Who writes which chunk: one at a time. A later writer takes the place of an earlier one, which is mostly the remains of
- * an attempt that its sender has given up already: of a node that was killed not even the end of its connections comes.
+ * Writers of chunks, one at a time for each. A later writer takes the place of an earlier one, which is mostly left from an
+ * attempt that its sender has given up: a node that was killed does not even close its connections.
  */
 import { deferred, endsWithin } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';

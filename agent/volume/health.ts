@@ -3,16 +3,15 @@
  * in the thread pool, so that neither transfers nor heartbeats wait for a disk that hangs: what takes too long is itself
  * the finding.
  */
-import { cancel, every } from '../../shared/async/timers.js';
 import { endsWithin } from '../../shared/async/wait.js';
-import type { Clock } from '../../shared/async/clock.js';
+import { inStep, type Clock } from '../../shared/async/clock.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
 import type { AgentLog } from '../log.js';
 import { errnoOf, isDamage } from './errors.js';
 import type { Volume, VolumeUsage } from './port.js';
 import { examine, type Prober } from './probe.js';
 
-/** The mount table alone: at most so long until the controller hears. */
+/** Period of reading the mount table: the longest delay until the controller learns of a change in it. */
 const LOOK_MS = 2000;
 /** With a write and its flush, where no chunk was written meanwhile. A hundred nodes share one disk. */
 const WRITE_MS = 10_000;
@@ -30,6 +29,8 @@ export interface HealthOptions {
   readonly prober: Prober;
   readonly clock: Clock;
   readonly log: AgentLog;
+  /** When within a period it looks, ms: as the process wakes then anyway. */
+  readonly phaseMs: number;
   /** The condition is another one now. */
   readonly onChange: () => void;
 }
@@ -44,7 +45,7 @@ export class VolumeHealth {
   #isDue = false;
   /** Found by the kernel; it does not pass before the file system has been checked, which takes a new start. */
   #damage: VolumeCondition | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  #looks: Disposable | undefined;
 
   constructor(private readonly options: HealthOptions) {}
 
@@ -54,12 +55,12 @@ export class VolumeHealth {
 
   /** Looks once, then on. Resolves with the first finding, or when the volume is found to hang. */
   async start(): Promise<void> {
-    this.#timer = every(LOOK_MS, () => this.tick());
+    this.#looks = inStep(LOOK_MS, this.options.phaseMs, () => this.tick());
     await endsWithin(USAGE_MS, this.#look());
   }
 
   close(): void {
-    cancel(this.#timer);
+    this.#looks?.[Symbol.dispose]();
   }
 
   /** Something was made durable on the volume: that is worth a probe. */
@@ -130,7 +131,7 @@ export class VolumeHealth {
     if (condition.state === this.#condition.state) return;
     this.#condition = condition;
     const { state, reason } = condition;
-    if (state === 'ok') this.options.log.info({ state }, 'the volume is well again');
+    if (state === 'ok') this.options.log.info({ state }, 'the volume works again');
     else this.options.log.warn({ state, reason }, `the volume is ${state}: ${reason}`);
     this.options.onChange();
   }

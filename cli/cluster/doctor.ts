@@ -6,7 +6,7 @@ import { folded, widthOf } from '../terminal/text-width.js';
 
 export const doctor = command({
   summary: 'can this host run it, and what to change',
-  details: 'Looks only; nothing is changed. Exit code 1 when something that is needed is missing.',
+  details: 'Changes nothing. Exit code 1 if something that is needed is missing.',
   positionals: {},
   flags: {},
   examples: [['nexus doctor', 'each check, what was found, and advice']],

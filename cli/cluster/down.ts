@@ -15,7 +15,7 @@ export const down = command({
   details:
     'Stops the nodes, the bus and the controller. Data stays, and the nodes that were running come back with the next up. --purge removes every node, volume, file and host object.',
   positionals: {},
-  flags: { purge: { type: 'boolean', description: 'remove everything that this instance has made, data included' } },
+  flags: { purge: { type: 'boolean', description: 'remove everything that this instance made, including data' } },
   examples: [
     ['nexus down', 'keeps all data'],
     ['nexus down --purge', 'leaves the host as it was before'],
@@ -44,7 +44,7 @@ export const down = command({
     if (files.length > 0) {
       throw new NexusError(
         'failed_precondition',
-        `cluster "${settings.instance}" is stopped, and ${files.length} file(s) of it could not be removed (${files.slice(0, 3).join(', ')}); find out what holds them, then remove them by hand`,
+        `cluster "${settings.instance}" is stopped, and ${files.length} file(s) of it could not be removed (${files.slice(0, 3).join(', ')}); find out what uses them, then remove them by hand`,
       );
     }
     for (const folder of left) context.note(`${folder} is empty and stays: something is mounted there`);

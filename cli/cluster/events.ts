@@ -13,13 +13,13 @@ export const events = command({
   details: 'The last 10,000 events are kept.',
   positionals: {},
   flags: {
-    follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C; with JSON, one object per line' },
-    last: { type: 'string', hint: 'N', description: 'of what happened, only the last so many' },
+    follow: { type: 'boolean', short: 'f', description: 'continue until Ctrl-C; with JSON, one object per line' },
+    last: { type: 'string', hint: 'N', description: 'only the last N past events' },
   },
   examples: [
     ['nexus events', 'what happened'],
     ['nexus events --last 20', 'the last twenty'],
-    ['nexus events -f', 'and what happens'],
+    ['nexus events -f', 'and new ones as they happen'],
   ],
   run: async (input, context) => {
     const controller = await context.connect();

@@ -31,7 +31,7 @@ export function upkeepFacts({ repair, storage }: GetStatusResponse): (readonly [
 
 /** Those that need a look come first. */
 export function nodeLines(nodes: readonly TopRow[], width: number): string[] {
-  if (nodes.length === 0) return ['', 'no nodes; make one with: nexus node create NAME --storage 1G'];
+  if (nodes.length === 0) return ['', 'no nodes; create one with: nexus node create NAME --storage 1G'];
   const sorted = [...nodes].sort(
     ({ node: a }, { node: b }) => Number(isWell(a)) - Number(isWell(b)) || (a.name < b.name ? -1 : 1),
   );

@@ -4,7 +4,7 @@ import type { GetStatusResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { command } from '../runner/command.js';
 import { formatAge, formatBytes, formatSeconds } from '../terminal/format.js';
 import { facts, visible, widthOf } from '../terminal/output.js';
-import { rowsOf } from '../node/node-rows.js';
+import { rowsOf } from '../node/live-rows.js';
 import { eventShape, statusShape } from '../runner/shapes.js';
 import { folded } from '../terminal/text-width.js';
 import { eventLines, lastEvents, nodeLines, upkeepFacts } from './status-page.js';

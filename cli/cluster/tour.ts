@@ -171,6 +171,7 @@ async function fetch(context: Context, controller: Controller, file: File, path:
     await downloadFile(grpcCatalogue(controller), {
       fileId: file.id,
       chunksCount: file.chunksCount,
+      hasExplicitSizes: file.explicitSizes,
       deliver: async (data) => {
         hash.update(data);
         await output.write(data);

@@ -1,6 +1,8 @@
 /** `nexus up` and `nexus daemon` */
-import { systemClock } from '../../shared/async/clock.js';
-import { RUNTIME_NAMES, RUNTIMES_IN_WORDS } from '../../shared/config/runtimes.js';
+import { until } from '../../shared/async/wait.js';
+import { assertWorksWith, RUNTIME_NAMES, RUNTIMES_IN_WORDS, traitsOf } from '../../shared/config/runtimes.js';
+import type { Settings } from '../../shared/config/settings.js';
+import { detectCgroupLayout } from '../../shared/cgroup/layout.js';
 import { NexusError } from '../../shared/errors.js';
 import { command, type AnyCommand } from '../runner/command.js';
 import type { Context } from '../runner/context.js';
@@ -35,6 +37,7 @@ export const up = command({
   run: async (input, context) => {
     const { settings } = locate(context, input.runtime);
     assertConfigStays(context);
+    await assertRuntimeWorks(settings);
     await context.becomeRootIfNeeded();
     if (input.foreground && input.demo)
       throw new NexusError('invalid_argument', '--demo and --foreground exclude each other');
@@ -81,6 +84,7 @@ export const daemon: AnyCommand = command({
   run: async (input, context) => {
     const { settings } = locate(context, input.runtime);
     assertConfigStays(context);
+    await assertRuntimeWorks(settings);
     await context.becomeRootIfNeeded();
     return await runController(context, settings);
   },
@@ -91,14 +95,22 @@ const POLL_MS = 25;
 
 /** The gateway starts beside the rest: waits until it answers, or until it is known why it does not. */
 async function settledStatus(context: Context, controller: Controller): Promise<GetStatusResponse> {
-  const deadline = systemClock.monotonic() + GATEWAY_TIMEOUT_MS;
-  for (;;) {
-    const status = await controller.call(controller.cluster, controller.cluster.getStatus, {});
-    const { url = '', ready = false, problem = '' } = status.gateway ?? {};
-    if (url === '' || ready || problem !== '' || systemClock.monotonic() > deadline) return status;
+  const look = (): Promise<GetStatusResponse> => controller.call(controller.cluster, controller.cluster.getStatus, {});
+  let status = await look();
+  const isSettled = async (): Promise<boolean> => {
     context.throwIfInterrupted();
-    await systemClock.sleep(POLL_MS);
-  }
+    status = await look();
+    const { url = '', ready = false, problem = '' } = status.gateway ?? {};
+    return url === '' || ready || problem !== '';
+  };
+  await until(isSettled, { everyMs: POLL_MS, withinMs: GATEWAY_TIMEOUT_MS });
+  return status;
+}
+
+/** Says it before a password is asked for: the launcher has installed nothing for such a runtime. */
+async function assertRuntimeWorks({ runtime }: Settings): Promise<void> {
+  const { program } = traitsOf(runtime);
+  if (program?.needsUnifiedCgroups === true) assertWorksWith(await detectCgroupLayout(), runtime);
 }
 
 const locate = (context: Context, runtime: string | undefined): ReturnType<Context['target']> =>

@@ -16,8 +16,8 @@ export function grpcCatalogue(controller: Controller, leaseId = ''): UploadCatal
     ...(chunkRoute === undefined ? {} : { route: chunkRoute }),
     ...uploadSteps(calls),
     ...downloadCatalogue(calls, leaseId),
-    openUpload: ({ name, replicas, expectedSize }) =>
-      controller.call(file, file.openUpload, { name, replicas, expectedSize: BigInt(expectedSize) }),
+    openUpload: ({ expectedSize, ...rest }) =>
+      controller.call(file, file.openUpload, { ...rest, expectedSize: BigInt(expectedSize) }),
   };
 }
 
@@ -33,7 +33,7 @@ export function fsUploadCatalogue(controller: Controller, target: FsTarget): Upl
   const { fs } = controller;
   return {
     ...grpcCatalogue(controller),
-    openUpload: ({ replicas, expectedSize }) =>
-      controller.call(fs, fs.openFsUpload, { ...target, replicas, expectedSize: BigInt(expectedSize) }),
+    openUpload: ({ replicas, expectedSize, explicitSizes }) =>
+      controller.call(fs, fs.openFsUpload, { ...target, replicas, explicitSizes, expectedSize: BigInt(expectedSize) }),
   };
 }

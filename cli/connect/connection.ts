@@ -230,7 +230,7 @@ const isOurs = ({ code }: NexusError, { metadata }: ServiceError): boolean =>
 const late = (deadlineMs: number, cause: unknown): NexusError =>
   new NexusError(
     'deadline_exceeded',
-    `the controller has not answered for ${deadlineMs / 1000} s, and may still do what it was asked; see nexus status and nexus events`,
+    `the controller has not answered for ${deadlineMs / 1000} s, and may still carry out the request; see nexus status and nexus events`,
     {},
     { cause },
   );

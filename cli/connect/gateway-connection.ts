@@ -47,7 +47,7 @@ export async function openGateway({ url, token, caFile }: GatewayOptions, signal
     whenSilent: async () =>
       new NexusError(
         'unavailable',
-        `no gateway answers at ${url}: ${await gatewayProblem(address)}; look at nexus status where it runs, and at the address: nexus login URL`,
+        `no gateway answers at ${url}: ${await gatewayProblem(address)}; check nexus status on its machine, and the address: nexus login URL`,
       ),
     ...(token === undefined ? {} : { chunkRoute: gatewayRoute(url, token, ca) }),
   });
@@ -58,7 +58,7 @@ async function readAuthority(path: string, signal: AbortSignal): Promise<Buffer>
     return Buffer.from(await readTextSoon(path, MIB, signal));
   } catch (error) {
     signal.throwIfAborted();
-    throw systemError(error, `cannot read ${path}`, 'give the certificate authority with: nexus login URL --ca-file');
+    throw systemError(error, `cannot read ${path}`, 'name the certificate authority with: nexus login URL --ca-file');
   }
 }
 

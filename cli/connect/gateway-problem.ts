@@ -1,6 +1,7 @@
 /** Why there is no connection to a gateway, in words: gRPC tells only that there is none. Connects once, and sends nothing. */
 import { connect as connectPlain, isIP, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { after, cancel } from '../../shared/async/timers.js';
 import { outcome } from '../../shared/async/wait.js';
 
 export interface GatewayAddress {
@@ -13,7 +14,7 @@ export interface GatewayAddress {
 const TIMEOUT_MS = 3000;
 
 const REASONS: Readonly<Record<string, string>> = {
-  ECONNREFUSED: 'nobody listens on that port',
+  ECONNREFUSED: 'nothing listens on that port',
   ENOTFOUND: 'there is no host of that name',
   EAI_AGAIN: 'the name of the host could not be resolved',
   EHOSTUNREACH: 'the host cannot be reached',
@@ -26,7 +27,7 @@ const REASONS: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'its certificate has expired',
 };
 const UNTRUSTED =
-  'its certificate was signed by nobody that is known here; give the authority with: nexus login URL --ca-file FILE';
+  'its certificate was signed by an unknown authority; name the authority with: nexus login URL --ca-file FILE';
 /** As OpenSSL calls an authority that is missing. */
 const UNTRUSTED_CODES: readonly string[] = [
   'DEPTH_ZERO_SELF_SIGNED_CERT',
@@ -43,12 +44,15 @@ export function gatewayProblem({ host, port, isTls, ca }: GatewayAddress): Promi
       ? connectTls({ host, port, ALPNProtocols: ['h2'], ...options })
       : connectPlain({ host, port });
     const settle = (reason: string) => (): void => resolve(reason);
-    socket.setTimeout(TIMEOUT_MS, settle('it does not answer'));
+    const timer = after(TIMEOUT_MS, settle('it does not answer'));
     socket.once(isTls ? 'secureConnect' : 'connect', settle('what listens there does not speak gRPC'));
     socket.once('error', (error: NodeJS.ErrnoException) => {
       resolve(reasonOf(error));
     });
-    return () => socket.destroy();
+    return () => {
+      cancel(timer);
+      socket.destroy();
+    };
   });
 }
 

@@ -12,7 +12,7 @@ export function gatewayUrl(text: string, typed: string): string {
 
 function problemOf(url: URL): string | undefined {
   if (url.protocol !== 'http:' && url.protocol !== 'https:') return 'must begin with http:// or https://';
-  if (url.username !== '' || url.password !== '') return 'must hold no name or password';
+  if (url.username !== '' || url.password !== '') return 'must contain no name or password';
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') return 'must end after the host and port';
   return undefined;
 }

@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
+import { after, cancel } from '../../shared/async/timers.js';
 import { outcome } from '../../shared/async/wait.js';
 import { CONTROLLER_LOG, DEFAULT_INSTANCE, LOCK_FILE } from '../../shared/config/instance.js';
 import type { Settings } from '../../shared/config/settings.js';
@@ -31,15 +32,15 @@ export function controllerPid(settings: Settings): number | undefined {
 export const flagOf = ({ instance }: Settings): string =>
   instance === DEFAULT_INSTANCE ? '' : ` --instance ${instance}`;
 
-/** Another code than that of one that is not running, so that nobody takes it for that. */
+/** Its code differs from that of a controller that is not running, so that callers can tell them apart. */
 export function notAnswering(settings: Settings): NexusError {
   const pid = controllerPid(settings);
   const who = pid === undefined ? `at ${settings.socket}` : `(pid ${pid})`;
   const log = join(settings.stateDir, CONTROLLER_LOG);
   return new NexusError(
     'deadline_exceeded',
-    `the controller of "${settings.instance}" ${who} is there and does not answer; wait, and look at its log: ${log}, or journalctl -u nexus-controller; ` +
-      `if it was stopped: kill -CONT ${pid ?? 'PID'}; if nothing helps: kill -9 ${pid ?? 'PID'}, then nexus up${flagOf(settings)} (nodes run on meanwhile)`,
+    `the controller of "${settings.instance}" ${who} is running but does not answer; wait, and see its log: ${log}, or journalctl -u nexus-controller; ` +
+      `if it was stopped: kill -CONT ${pid ?? 'PID'}; if nothing helps: kill -9 ${pid ?? 'PID'}, then nexus up${flagOf(settings)} (nodes keep running)`,
   );
 }
 
@@ -55,9 +56,12 @@ const GREETING = Buffer.concat([
 export const answersNow = (socketPath: string): Promise<boolean | undefined> =>
   outcome((settle) => {
     const socket = connect(socketPath, () => socket.write(GREETING));
-    socket.setTimeout(FIRST_WORD_MS, () => settle(false));
+    const timer = after(FIRST_WORD_MS, () => settle(false));
     socket.once('data', () => settle(true));
     socket.once('end', () => settle(undefined));
     socket.once('error', () => settle(undefined));
-    return () => socket.destroy();
+    return () => {
+      cancel(timer);
+      socket.destroy();
+    };
   });

@@ -14,7 +14,8 @@ import { writeTo } from '../terminal/streams.js';
 
 export const download = command({
   summary: 'fetch a file',
-  details: 'Every chunk is checked before its bytes are written. A file appears under its name only when it is whole.',
+  details:
+    'Every chunk is checked before its bytes are written. A file appears under its name only when it is complete.',
   positionals: {
     id: { description: 'id, unique beginning of one, or a name', completes: 'file', field: 'file' },
     dest: { description: 'file or folder to write, or - for standard output', completes: 'local' },
@@ -81,6 +82,7 @@ async function fetch(
     await downloadFile(grpcCatalogue(controller), {
       fileId: file.id,
       chunksCount: file.chunksCount,
+      hasExplicitSizes: file.explicitSizes,
       ...(range === undefined ? {} : { range }),
       deliver,
       signal: context.signal,

@@ -69,7 +69,7 @@ function wantedStatuses({ lost, status }: { readonly lost: boolean; readonly sta
 export const list = command({
   summary: 'list all files',
   details:
-    'A file is ready when every byte of it can be read; unavailable: it can when nodes that are down are back; damaged: of some chunk only damaged copies are left; lost: of some chunk no copy is left; partial: it was put together without some of its chunks. A column tells where one is not ready.',
+    'Statuses: ready: every byte can be read; unavailable: some chunk is only on nodes that are down; damaged: some chunk has only damaged copies left; lost: some chunk has no copy left; partial: restored without some of its chunks. A column shows files that are not ready.',
   positionals: {},
   flags: {
     lost: { type: 'boolean', description: 'only files that are lost, damaged or partial' },
@@ -77,7 +77,7 @@ export const list = command({
   },
   examples: [
     ['nexus file ls', 'oldest first'],
-    ['nexus file ls --lost', 'what does not come back by itself'],
+    ['nexus file ls --lost', 'files that do not come back by themselves'],
   ],
   run: async (input, context) => {
     const statuses = wantedStatuses(input);
@@ -94,10 +94,10 @@ export const list = command({
 
 /** Explains a status, with advice. */
 const HINTS: Readonly<Record<string, string>> = {
-  unavailable: '  (nodes that are down have some of it: start or restart them; nexus file where tells which)',
-  partial: '  (put together without some of its chunks; store it again from where it came)',
-  damaged: '  (of some chunk only damaged copies are left; store it again from where it came)',
-  lost: '  (of some chunk no copy is left; store it again from where it came)',
+  unavailable: '  (some chunk is only on nodes that are down: start or restart them; nexus file where shows which)',
+  partial: '  (restored without some of its chunks; store the file again)',
+  damaged: '  (some chunk has only damaged copies left; store the file again)',
+  lost: '  (some chunk has no copy left; store the file again)',
 };
 
 export const stat = command({

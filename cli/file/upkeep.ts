@@ -12,7 +12,7 @@ const MAX_RATE_MB = 100_000;
 
 export const scrub = command({
   summary: 'read every copy back and repair what is damaged',
-  details: 'Each node reads its own chunks. What is found is in nexus events; repair begins at once.',
+  details: 'Each node reads its own chunks. nexus events shows the findings; repair starts at once.',
   positionals: {},
   flags: {
     node: { type: 'string', hint: 'NODE', description: 'only this one', completes: 'node' },
@@ -58,7 +58,7 @@ export const scrub = command({
     if (bad === 0) return 0;
     throw new NexusError(
       'data_loss',
-      `${bad} copies are bad; nexus events tells which, nexus status how repair goes on`,
+      `${bad} copies are bad; nexus events shows which, nexus status the progress of the repair`,
     );
   },
 });
@@ -66,7 +66,7 @@ export const scrub = command({
 export const rebalance = command({
   summary: 'make the nodes equally full',
   details:
-    'Moves copies from full to empty nodes, after a node was added for example. Interrupted, what was moved stays moved.',
+    'Moves copies from full to empty nodes, after a node was added for example. If it is interrupted, moved copies stay moved.',
   positionals: {},
   flags: {},
   examples: [['nexus file rebalance', 'ends when the nodes differ by less than a chunk']],

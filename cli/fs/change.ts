@@ -15,7 +15,7 @@ export const makeFolder = command({
     parents: {
       type: 'boolean',
       short: 'p',
-      description: 'make missing parents, and be content with a folder that is there',
+      description: 'make missing parents; no error if the folder exists',
     },
   },
   examples: [
@@ -38,12 +38,12 @@ export const makeFolder = command({
 
 export const move = command({
   summary: 'move or rename a file or folder',
-  details: 'Onto a folder that is there moves into it. A folder moves at once, whatever is below it.',
+  details: 'If the new path is an existing folder, moves into it. Moving a folder is one step, whatever its size.',
   positionals: {
     from: { description: 'absolute path of what is moved', completes: 'entry' },
     to: { description: 'its new path, or the folder to put it into', completes: 'entry' },
   },
-  flags: { overwrite: { type: 'boolean', description: 'replace a file that is there' } },
+  flags: { overwrite: { type: 'boolean', description: 'replace an existing file' } },
   examples: [
     ['nexus fs mv /a.txt /b.txt', 'rename'],
     ['nexus fs mv /a.txt /photos', 'into a folder'],

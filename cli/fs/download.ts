@@ -21,7 +21,7 @@ import { systemError } from '../local/system-error.js';
 export const download = command({
   summary: 'fetch a file or a folder',
   details:
-    'Every chunk is checked before its bytes are written. A file appears under its name only when it is whole; one that is replaced meanwhile is still fetched as it was.',
+    'Every chunk is checked before its bytes are written. A file appears under its name only when it is complete; a file that is replaced during the download is fetched as it was.',
   positionals: {
     path: { description: 'absolute path of a file or folder', completes: 'entry' },
     dest: { description: 'file or folder to write, or - for standard output', completes: 'local' },
@@ -87,6 +87,7 @@ async function fetch(
     await downloadFile(grpcCatalogue(controller, leaseId), {
       fileId: file.id,
       chunksCount: file.chunksCount,
+      hasExplicitSizes: file.explicitSizes,
       deliver,
       signal: context.signal,
       onProgress: (bytes) => {
@@ -135,7 +136,7 @@ async function downloadFolder(
     (shape) =>
       `${shape.dest}  ${count(shape.files, 'file')} in ${count(shape.folders, 'folder')}, ${formatBytes(shape.bytes)}`,
   );
-  throwFileFailures(outcome, 'these and the folders stay, and nothing of the others is written');
+  throwFileFailures(outcome, 'these and the folders stay, and the others are not written');
   return 0;
 }
 

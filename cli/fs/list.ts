@@ -55,7 +55,7 @@ export const list = command({
 export const tree = command({
   summary: 'a folder and everything below it',
   positionals: PATH,
-  flags: { depth: { type: 'string', hint: 'N', description: 'only so many levels', field: 'max_depth' } },
+  flags: { depth: { type: 'string', hint: 'N', description: 'number of levels to show', field: 'max_depth' } },
   examples: [
     ['nexus fs tree', 'everything'],
     ['nexus fs tree /photos --depth 1', 'the folder and what is in it'],

@@ -9,16 +9,15 @@ import { plainShape } from '../runner/shapes.js';
 
 export const quota = command({
   summary: 'how much may be stored, and how much is',
-  details:
-    'Raw files (nexus file) count as well as those in folders. Reserved is what running uploads have been promised.',
+  details: 'Raw files (nexus file) count as well as those in folders. Reserved bytes belong to running uploads.',
   positionals: {},
   flags: {
-    recount: { type: 'boolean', description: 'sum up every file again; exits with 1 if the account is not the same' },
+    recount: { type: 'boolean', description: 'add up every file again; exits with 1 if the account differs' },
     user: { type: 'string', hint: 'NAME', description: "another user's (administrators)", field: 'username' },
   },
   examples: [
     ['nexus fs quota', 'limit, used, reserved'],
-    ['nexus fs quota --recount', 'and proof of it'],
+    ['nexus fs quota --recount', 'and a check of them'],
     ['nexus fs quota --user alice', "alice's"],
   ],
   run: async (input, context) => {
@@ -34,7 +33,7 @@ export const quota = command({
     if (recount && (recountedUsed !== found.used || recountedReserved !== found.reserved)) {
       throw new NexusError(
         'internal',
-        `the account of ${found.username} says ${found.used} bytes used and ${found.reserved} reserved, its files sum up to ${recountedUsed} and ${recountedReserved}; please report this`,
+        `the account of ${found.username} has ${found.used} bytes used and ${found.reserved} reserved, its files add up to ${recountedUsed} and ${recountedReserved}; please report this`,
       );
     }
     return 0;

@@ -24,13 +24,13 @@ import { openSource } from '../local/source.js';
 export const upload = command({
   summary: 'store a file or a folder',
   details:
-    'Onto a folder that is there stores into it. Of a folder every file that can be stored is, and each failure is told; links are not followed.',
+    'If the path is an existing folder, stores into it. A folder is stored file by file; failures are reported at the end, and links are not followed.',
   positionals: {
     source: { description: 'file or folder to store, or - for standard input', completes: 'local' },
     path: { description: 'absolute path that it gets, or the folder to put it into', completes: 'entry' },
   },
   flags: {
-    overwrite: { type: 'boolean', description: 'replace files that are there' },
+    overwrite: { type: 'boolean', description: 'replace existing files' },
     parents: { type: 'boolean', short: 'p', description: 'make missing folders above it' },
     replicas: { type: 'string', short: 'r', hint: 'N', description: 'copies of each chunk, on different nodes' },
   },
@@ -67,7 +67,7 @@ async function targetOf(controller: Controller, source: string, path: string): P
   if (source !== '-') return childPath(path, basename(resolve(source)));
   throw new NexusError(
     'invalid_argument',
-    `${path} is a folder; say what the file is to be called: ${childPath(path, 'NAME')}`,
+    `${path} is a folder; give the name of the file: ${childPath(path, 'NAME')}`,
   );
 }
 
@@ -86,7 +86,7 @@ async function ofOwnName(
   const name = visible(basename(resolve(source)));
   return new NexusError(
     thrown.code,
-    `"${name}" can't be its name in the cluster; say another one: ${childPath(path, 'NAME')}`,
+    `"${name}" can't be its name in the cluster; give another one: ${childPath(path, 'NAME')}`,
   );
 }
 
@@ -163,7 +163,11 @@ async function uploadFolder(
   const outcome = await tryEachFile(
     names,
     async (name) => {
-      await using opened = await openSource(join(source, name), context, 'it was a file a moment ago; try again');
+      await using opened = await openSource(
+        join(source, name),
+        context,
+        'it was replaced during the upload; try again',
+      );
       const target = { path: childPath(root, name), overwrite: options.overwrite, parents: false };
       return await send(controller, context, target, { ...opened, replicas: options.replicas }, progress);
     },
@@ -172,7 +176,7 @@ async function uploadFolder(
     progress.close();
   });
   await context.print(resultOf(root, tree, outcome.done), (result) => resultText(result));
-  throwFileFailures(outcome, 'these and the folders stay, and nothing of the others is stored');
+  throwFileFailures(outcome, 'these and the folders stay, and the others are not stored');
   return 0;
 }
 

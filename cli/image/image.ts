@@ -25,7 +25,7 @@ export const list = command({
   summary: 'list all images',
   positionals: {},
   flags: {},
-  examples: [['nexus image ls', 'what nodes can be made from']],
+  examples: [['nexus image ls', 'the images that nodes can be created from']],
   run: async (_input, context) => {
     const controller = await context.connect();
     const { images } = await controller.call(controller.image, controller.image.listImages, {});
@@ -59,7 +59,7 @@ export const build = command({
   details: 'Takes packages of the host’s own distribution; needs mmdebstrap and its package mirror.',
   positionals: {},
   flags: { name: { type: 'string', hint: 'NAME', description: 'name of the image (default base)' } },
-  examples: [['nexus image build --name base-2', 'beside the one there is']],
+  examples: [['nexus image build --name base-2', 'beside the existing one']],
   run: async (input, context) => {
     const controller = await context.connect();
     const stream = controller.image.buildImage({ name: input.name ?? '' });
@@ -77,7 +77,7 @@ export const build = command({
 export const importImage = command({
   summary: 'make an image from a tarball',
   details:
-    'Any root file system will do: the agent brings its own runtime. Plain, gzip, xz and zstd archives are known.',
+    'Any root file system can be used: the agent brings its own runtime. Archives may be plain, gzip, xz or zstd.',
   positionals: {
     name: { description: 'name of the image' },
     tarball: { description: 'archive, or - for standard input', completes: 'local' },
@@ -113,7 +113,7 @@ export const importImage = command({
 
 export const remove = command({
   summary: 'remove images',
-  details: 'Of several each that can be removed is; every failure is told.',
+  details: 'With several names, each is tried, and every failure is reported.',
   positionals: { names: { description: 'names of images', completes: 'image', many: true, field: 'name' } },
   flags: {},
   examples: [

@@ -67,7 +67,7 @@ export const list = command({
 
 export const remove = command({
   summary: 'remove functions with all their versions',
-  details: 'Of several each that can be removed is; every failure is told.',
+  details: 'With several names, each is tried, and every failure is reported.',
   positionals: { names: { ...NAME, description: 'names of functions', many: true, field: 'name' } },
   flags: {},
   examples: [
@@ -90,8 +90,7 @@ export const remove = command({
 
 export const logs = command({
   summary: 'the last invocations of a function',
-  details:
-    'Kept in memory, since the controller started at most; of each the last 8 KB of its output and of what its handler returned.',
+  details: 'Kept in memory since the controller started: of each the last 8 KB of its output and of its result.',
   positionals: { name: NAME },
   flags: { limit: { type: 'string', short: 'n', hint: 'N', description: 'how many, 20 by default', field: 'limit' } },
   examples: [['nexus lambda logs resize -n 5', 'the last five, oldest first']],

@@ -32,7 +32,7 @@ export const INPUT_FLAGS = {
     description: 'the global `event`, and what handler(event) is called with',
     field: 'input.event',
   },
-  stdin: { type: 'boolean', description: 'hand on standard input', field: 'input.stdin' },
+  stdin: { type: 'boolean', description: 'pass standard input on', field: 'input.stdin' },
   file: {
     type: 'list',
     hint: 'PATH',

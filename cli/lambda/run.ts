@@ -7,7 +7,7 @@ import { showInvocation } from './output.js';
 export const run = command({
   summary: 'run code once',
   details:
-    'Exits as the code does; 124 when it ran into its time limit, 137 when it was ended for its memory or its output. Ctrl-C ends the code.',
+    'Exits as the code does; 124 at its time limit, 137 if it was ended for its memory or its output. Ctrl-C ends the code.',
   positionals: { code: { description: 'Python code, or - for standard input' } },
   flags: { ...LIMIT_FLAGS, ...INPUT_FLAGS },
   examples: [

@@ -5,7 +5,7 @@ import { facts } from '../terminal/output.js';
 import { plainShape } from '../runner/shapes.js';
 
 export const stats = command({
-  summary: 'what lambda has done so far',
+  summary: 'statistics of lambda',
   details: 'Counted since the controller started.',
   positionals: {},
   flags: {},

@@ -55,7 +55,7 @@ const notAFile = (path: string, isSocket: boolean): NexusError =>
     'invalid_argument',
     isSocket
       ? `${path} is a socket, which can't be read as a file; give a file or a pipe`
-      : `${path} is neither file nor pipe; send what it gives to standard input: cat ${path} | nexus ... -`,
+      : `${path} is neither file nor pipe; send its content to standard input: cat ${path} | nexus ... -`,
   );
 
 /** Node has put U+FFFD where the bytes of an argument were not UTF-8, and no file is called like that. */

@@ -16,7 +16,7 @@ export async function readSecretFile(path: string, signal: AbortSignal): Promise
     });
     const [line = ''] = text.split(/\r?\n/, 1);
     if (line !== '' && Buffer.byteLength(text) < MAX_BYTES) return line;
-    throw new NexusError('invalid_argument', `${path} holds no password: its first line is empty or far too long`);
+    throw new NexusError('invalid_argument', `${path} contains no password: its first line is empty or far too long`);
   } finally {
     await close().catch(() => undefined);
   }

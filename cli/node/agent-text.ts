@@ -37,7 +37,7 @@ export function parseInspection(json: string): Inspection {
   try {
     return schema.parse(JSON.parse(json));
   } catch (error) {
-    throw new NexusError('internal', 'the agent answered something that is no inspection', {}, { cause: error });
+    throw new NexusError('internal', 'the answer of the agent is not an inspection', {}, { cause: error });
   }
 }
 

@@ -14,7 +14,7 @@ const MOST_CHUNKS = 100_000;
 const USUAL_CHUNKS = 1000;
 
 export const inspect = command({
-  summary: 'what an agent says of itself',
+  summary: 'the state that an agent reports',
   details: 'Asked for at this moment: version, uptime, volume, chunks, connections, and the last 20 commands.',
   positionals: NODE,
   flags: {},
@@ -32,15 +32,15 @@ export const inspect = command({
 });
 
 export const listChunks = command({
-  summary: 'what lies on a node’s volume',
+  summary: 'the chunks on a node’s volume',
   details:
-    'As its agent finds it there now, in order of id. The file is the one that the chunk was written for; an empty one: the volume does not tell. DAMAGE says why a copy cannot be read; it is empty where nothing is known against it.',
+    'Read by its agent now, in order of id. FILE is the file that the chunk was written for, empty if the volume has no record of it. DAMAGE is the reason why a copy cannot be read, empty for a good one.',
   positionals: NODE,
   flags: {
     limit: {
       type: 'string',
       hint: 'N',
-      description: `at most so many, up to ${MOST_CHUNKS} (default ${USUAL_CHUNKS})`,
+      description: `most chunks to list, up to ${MOST_CHUNKS} (default ${USUAL_CHUNKS})`,
     },
     after: { type: 'string', hint: 'ID', description: 'only chunks with ids above this one' },
   },

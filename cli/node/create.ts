@@ -8,7 +8,7 @@ import { nodeFacts } from './node-text.js';
 export const create = command({
   summary: 'make nodes and start them',
   details:
-    'A node is a container with its own namespaces, limits, address and volume, and an agent that owns the volume. The command returns when the agent has been heard, or leaves nothing behind. Of several names each that can be made is; every failure is told.',
+    'A node is a container with its own namespaces, limits, address and volume, and an agent that owns the volume. The command returns when the agent has reported, or leaves nothing behind. Of several names each that can be made is; every failure is told.',
   positionals: { name: { description: '1 to 63 lower-case letters, digits or "-"', many: true } },
   flags: {
     storage: {

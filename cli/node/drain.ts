@@ -9,7 +9,7 @@ import { onEach } from '../runner/several.js';
 export const drain = command({
   summary: 'move everything off nodes',
   details:
-    'Cordons each node and moves its copies to others; redundancy never falls meanwhile. Interrupted, the drain goes on in the background: nexus node uncordon calls it off.',
+    'Cordons each node and moves its copies to others; redundancy never falls meanwhile. If the command is interrupted, the drain continues in the background; nexus node uncordon cancels it.',
   positionals: {
     nodes: { description: 'names, ids or unique beginnings of ids', completes: 'node', many: true, field: 'node' },
   },
@@ -29,11 +29,11 @@ export const drain = command({
         shape: (drained) => drained,
         text: ({ node, finished, moved_bytes: moved }) =>
           finished
-            ? `node ${node} holds no copies any more; ${formatBytes(moved)} were moved`
+            ? `node ${node} has no copies any more; ${formatBytes(moved)} were moved`
             : `node ${node} is being drained`,
       },
       // All are cordoned before anything is moved far.
-      { inFlight: input.nodes.length, afterInterrupt: 'the others go on in the background' },
+      { inFlight: input.nodes.length, afterInterrupt: 'the others continue in the background' },
     );
   },
 });

@@ -5,19 +5,19 @@ import { command } from '../runner/command.js';
 import type { Context } from '../runner/context.js';
 import type { Controller } from '../connect/connection.js';
 import { NexusError } from '../../shared/errors.js';
+import { LARGEST_NODE_ID } from '../../shared/limits.js';
 import { ExecInNodeRequest } from '../../shared/gen/nexus/v1/node.js';
 import { parsePairs } from '../runner/arguments.js';
 import { usage } from '../runner/scan.js';
 import { writeTo } from '../terminal/streams.js';
 
-const MAX_UID = 65_535;
 /** A command that ends in order takes its time; beyond this somebody who waits wants to know. */
 const REMIND_AFTER_MS = 3000;
 
 export const exec = command({
   summary: 'run a command in a node',
   details:
-    'The exit code is the command’s own; 127 where there is no such program, 126 where it can’t be run or begin in that folder. It runs as root of the node unless --user says otherwise, and ends with this call. Processes that it leaves running stay, and end with the node; their output is not waited for.',
+    'The exit code is the command’s own; 127 if there is no such program, 126 if it can’t be run or can’t start in that folder. It runs as root of the node unless --user is given, and ends with this call. Processes that it leaves running stay, and end with the node; their output is not waited for.',
   positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
     stdin: { type: 'boolean', short: 'i', description: 'pass standard input on' },
@@ -45,8 +45,8 @@ export const exec = command({
       throw usage('-t needs a terminal on standard input; leave it out in scripts and pipes');
     }
     const uid = input.user === undefined ? 0 : Number(input.user);
-    if (!(Number.isInteger(uid) && uid >= 0 && uid <= MAX_UID))
-      throw usage(`--user must be a number from 0 to ${MAX_UID}`);
+    if (!(Number.isInteger(uid) && uid >= 0 && uid <= LARGEST_NODE_ID))
+      throw usage(`--user must be a number from 0 to ${LARGEST_NODE_ID}`);
     const controller = await context.connect();
     const start = {
       node: input.node,
@@ -75,7 +75,7 @@ async function attach(controller: Controller, context: Context, start: Start): P
     say({ signal: signal.slice('SIG'.length) });
     reminder = after(REMIND_AFTER_MS, () => {
       const end = start.tty ? '\r' : '';
-      context.note(`nexus: the command got ${signal} and goes on; a second signal ends it${end}`);
+      context.note(`nexus: the command received ${signal} and is still running; a second signal ends it${end}`);
     });
   });
   const onResize = (): void => {

@@ -1,15 +1,15 @@
-/**
- * Fetches the rows of `nexus top` again and again in the background, so that keys work while an answer is awaited. If
- * the controller does not answer, the last figures remain; `ageMs` is their age.
- */
+/** Nodes with their latest figures, for `nexus top` and `nexus status`. */
 import { systemClock } from '../../shared/async/clock.js';
 import { toNexusError, type NexusError } from '../../shared/errors.js';
 import type { Controller } from '../connect/connection.js';
 import type { TopRow } from './metrics-text.js';
-import { rowsOf } from './node-rows.js';
 
 const REFRESH_MS = 1000;
 
+/**
+ * Fetches them again and again in the background, so that keys work while an answer is awaited. If the controller does
+ * not answer, the last figures remain; `ageMs` is their age.
+ */
 export class LiveRows implements Disposable {
   /** Undefined until the first answer. */
   rows: readonly TopRow[] | undefined;
@@ -53,4 +53,15 @@ export class LiveRows implements Disposable {
   [Symbol.dispose](): void {
     this.#end.abort();
   }
+}
+
+/** Fetches them once. */
+export async function rowsOf(controller: Controller): Promise<TopRow[]> {
+  const { node, metrics } = controller;
+  const [{ nodes }, figures] = await Promise.all([
+    controller.call(node, node.listNodes, {}),
+    controller.call(metrics, metrics.listNodeMetrics, {}),
+  ]);
+  const byId = new Map(figures.metrics.map((one) => [one.nodeId, one]));
+  return nodes.map((one) => ({ node: one, metrics: byId.get(one.id) }));
 }

@@ -8,10 +8,10 @@ import { visibleLines } from '../terminal/visible.js';
 export const logs = command({
   summary: 'the log of a node',
   details:
-    'What the first stage and the agent of the node have said since it was made, as JSON lines. A terminal gets control characters as ?, everything else gets the bytes.',
+    'The output of the first stage and the agent of the node since it was created, as JSON lines. A terminal gets control characters as ?, everything else gets the bytes.',
   positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
-    follow: { type: 'boolean', short: 'f', description: 'go on until Ctrl-C' },
+    follow: { type: 'boolean', short: 'f', description: 'continue until Ctrl-C' },
     tail: { type: 'string', short: 'n', hint: 'N', description: 'only the last N lines' },
   },
   examples: [

@@ -66,7 +66,7 @@ export function metricsText(metrics: NodeMetrics, width: number): string {
 }
 
 export function historyText(history: readonly NodeMetrics[], width: number): string {
-  if (history.length === 0) return 'nothing has been reported in that time; a node reports every 5 s';
+  if (history.length === 0) return 'there was no report in that time; a node reports every 5 s';
   return table(
     [{ title: 'AT' }, ...COLUMNS.map(({ title }) => title)],
     history.map((one) => [one.at, ...COLUMNS.map(({ plain }) => plain(one))]),
@@ -104,7 +104,7 @@ export function sortRows(rows: readonly TopRow[], key: SortKey): TopRow[] {
 }
 
 export function topText(rows: readonly TopRow[], width: number): string {
-  if (rows.length === 0) return 'no nodes; make one with: nexus node create NAME --storage 1G';
+  if (rows.length === 0) return 'no nodes; create one with: nexus node create NAME --storage 1G';
   return table(
     [{ title: 'NAME', least: 16, flexible: 'middle' }, { title: 'STATUS' }, ...COLUMNS.map(({ title }) => title)],
     rows.map(({ node, metrics }) => [

@@ -15,10 +15,10 @@ const HISTORY_MS = 60 * 60 * 1000;
 
 export const metrics = command({
   summary: 'what one node uses',
-  details: 'Agents report every 5 s. The last hour is kept in memory, since the controller started at most.',
+  details: 'Agents report every 5 s. The last hour is kept in memory, at most since the controller started.',
   positionals: { node: { description: 'name, id or unique beginning of an id', completes: 'node' } },
   flags: {
-    since: { type: 'string', hint: 'TIME', description: 'every report of so long, for example 10m' },
+    since: { type: 'string', hint: 'TIME', description: 'show all reports of the last TIME, for example 10m' },
     follow: {
       type: 'boolean',
       short: 'f',

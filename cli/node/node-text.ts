@@ -24,7 +24,7 @@ const COLUMNS: readonly Column[] = [
 ];
 
 export function nodeTable(nodes: readonly Node[], width: number): string {
-  if (nodes.length === 0) return 'no nodes; make one with: nexus node create NAME --storage 1G';
+  if (nodes.length === 0) return 'no nodes; create one with: nexus node create NAME --storage 1G';
   const hasReason = nodes.some((node) => reasonText(node) !== '');
   const columns = hasReason ? COLUMNS : COLUMNS.slice(0, -1);
   return table(

@@ -18,7 +18,7 @@ function removedText({ name, lostFiles, lost }: RemoveNodeResponse): string {
 export const remove = command({
   summary: 'remove nodes and their data',
   details:
-    'A node that holds the only copy of some file is refused; --force loses those files, and names them. Of several nodes each that can be removed is; every failure is told.',
+    'A node with the only copy of a chunk is not removed; --force removes it and names the files that are lost. With several names, each is tried, and every failure is reported.',
   positionals: {
     nodes: { description: 'names, ids or unique beginnings of ids', completes: 'node', many: true, field: 'node' },
   },

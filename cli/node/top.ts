@@ -3,8 +3,7 @@ import { inCommandWords } from '../../shared/advice/command-words.js';
 import { command } from '../runner/command.js';
 import type { Controller } from '../connect/connection.js';
 import type { Context } from '../runner/context.js';
-import { LiveRows } from './live-rows.js';
-import { rowsOf } from './node-rows.js';
+import { LiveRows, rowsOf } from './live-rows.js';
 import { SORT_KEYS, sortRows, topText, type SortKey, type TopRow } from './metrics-text.js';
 import { widthOf } from '../terminal/output.js';
 import { Screen } from '../terminal/screen.js';
@@ -32,7 +31,7 @@ const HELP = 'sort: a name, c cpu, m mem, p pids, v volume, n net, k chunks   q 
 
 export const top = command({
   summary: 'what nodes use, live',
-  details: 'On a terminal it goes on until q or Ctrl-C; otherwise, and with --once or JSON, it prints once.',
+  details: 'On a terminal it runs until q or Ctrl-C; otherwise, and with --once or JSON, it prints once.',
   positionals: {},
   flags: {
     sort: { type: 'enum', options: SORT_KEYS, description: 'by which column (default cpu)' },
@@ -94,6 +93,6 @@ function silenceLines(live: LiveRows, context: Context, columns: number): string
   const why =
     place.kind === 'local'
       ? inCommandWords(notAnswering(context.settings))
-      : `the cluster at ${place.url} does not answer; look at nexus status where it runs`;
+      : `the cluster at ${place.url} does not answer; check nexus status on its machine`;
   return [...folded(`${age}: ${why}`, columns).split('\n'), ''];
 }

@@ -14,7 +14,7 @@ const NODES = {
 const MAX_GRACE_MS = 600_000;
 
 /** The controller finishes these once begun, even if the caller goes away. */
-const GOES_ON = 'what had begun goes on; nexus node ls tells how it ended';
+const GOES_ON = 'what had begun continues; nexus node ls shows the result';
 
 /** One interrupted call tells by itself what becomes of it; of several `eachNode` does. */
 const toItsEnd = async <Result>(call: Promise<Result>): Promise<Result> => {
@@ -35,7 +35,7 @@ const verb = (name: string, summary: string, meaning: string, call: Verb): AnyCo
     flags: {},
     examples: [
       [`nexus node ${name} web-1`, meaning],
-      [`nexus node ${name} web-1 web-2`, 'several: each is tried, and every failure told'],
+      [`nexus node ${name} web-1 web-2`, 'several: each is tried, and every failure is reported'],
     ],
     run: async (input, context) => {
       const controller = await context.connect();

@@ -22,7 +22,7 @@ const COPY =
 const NEW_NODE = 'nexus node create NAME makes a node; nexus lambda run FILE runs Python code';
 const NODE_SHOWN = 'containers are nodes here: nexus node ls lists them, nexus node inspect NODE shows one';
 const NOTHING_DECLARED =
-  'nothing is declared in files; what is wanted is made: nexus node create NAME, nexus lambda deploy NAME FILE';
+  'nothing is declared in files; create things one by one: nexus node create NAME, nexus lambda deploy NAME FILE';
 const SCALE = 'more nodes: nexus node create NAME NAME; a larger one: nexus node resize NODE --mem SIZE --cpu WEIGHT';
 const IMAGE =
   'there is no registry; an image is made from a tarball: nexus image import NAME TARBALL; the base image: nexus image build';
@@ -30,13 +30,13 @@ export const VOLUME =
   'a node has one volume of its own: nexus node create NAME --storage SIZE makes it, nexus node inspect NODE shows it';
 export const NETWORK = 'all nodes are in one network, each with an address of its own: nexus node ls shows it';
 const SETTINGS =
-  'settings are lines of /etc/nexus/nexus.yaml or of the file of --config; which cluster is meant say --instance NAME and --url URL';
-const NO_PAUSE = 'a node goes on, or is stopped and keeps its data: nexus node stop NODE';
+  'settings are in /etc/nexus/nexus.yaml or the file of --config; select a cluster with --instance NAME or --url URL';
+const NO_PAUSE = 'a node cannot be paused; stop it, which keeps its data: nexus node stop NODE';
 const NO_RENAME = 'a node keeps its name; files and folders are renamed with: nexus fs mv FROM TO';
-const WAIT = 'each command returns when it is done; what happens shows: nexus events -f';
-const SHOW = 'one thing is shown by: nexus node inspect NODE, nexus file stat FILE, nexus fs stat PATH';
+const WAIT = 'each command returns when it is done; to watch events: nexus events -f';
+const SHOW = 'show one thing with: nexus node inspect NODE, nexus file stat FILE, nexus fs stat PATH';
 const LABEL = 'labels are given to a new node: nexus node create NAME --label KEY=VALUE';
-export const OTHER_CLUSTERS = 'clusters of one host are told apart by --instance NAME';
+export const OTHER_CLUSTERS = 'clusters on one host are distinguished by --instance NAME';
 const CAT = 'a file is written to standard output with: nexus fs download PATH -';
 const NO_EDIT = 'limits are changed with: nexus node resize NODE --mem SIZE --cpu WEIGHT';
 
@@ -79,8 +79,8 @@ export const ALIASES: Readonly<Record<string, Aliases>> = {
     pull: IMAGE,
     push: `${COPY}; images: nexus image import NAME TARBALL`,
     ...each(IMAGE, 'build', 'tag', 'commit', 'search', 'history', 'load', 'save'),
-    import: 'it is: nexus image import NAME TARBALL, or of all that the cluster keeps nexus state import FILE',
-    export: 'of all that the cluster keeps it is: nexus state export FILE; of a file nexus file download ID DEST',
+    import: 'an image: nexus image import NAME TARBALL; the state: nexus state import FILE',
+    export: 'the state: nexus state export FILE; a file: nexus file download ID DEST',
     ...each(NOTHING_DECLARED, 'apply', 'replace', 'compose', 'stack', 'rollout', 'service'),
     ...each(SCALE, 'scale', 'autoscale'),
     ...each(SETTINGS, 'config', 'settings', 'context'),
@@ -103,9 +103,9 @@ export const ALIASES: Readonly<Record<string, Aliases>> = {
     rmi: ['image', 'rm'],
     invoke: ['lambda', 'invoke'],
     deploy: ['lambda', 'deploy'],
-    ls: 'what there is lists: nexus node ls, nexus file ls, nexus fs ls, nexus image ls',
-    list: 'what there is lists: nexus node ls, nexus file ls, nexus fs ls, nexus image ls',
-    rm: 'what it is that goes says: nexus node rm, nexus file rm, nexus fs rm, nexus image rm',
+    ls: 'name the kind of thing: nexus node ls, nexus file ls, nexus fs ls, nexus image ls',
+    list: 'name the kind of thing: nexus node ls, nexus file ls, nexus fs ls, nexus image ls',
+    rm: 'name the kind of thing: nexus node rm, nexus file rm, nexus fs rm, nexus image rm',
     ...each(NEW_NODE, 'create', 'run', 'launch'),
     ...each(COPY, 'cp', 'copy'),
     ...each(SHELL, 'sh', 'shell', 'ssh', 'attach'),
@@ -150,7 +150,7 @@ export const ALIASES: Readonly<Record<string, Aliases>> = {
     df: ['status'],
     info: ['status'],
     events: ['events'],
-    prune: 'what nothing needs any more goes by itself; the rest with: nexus node rm, nexus image rm, nexus file rm',
+    prune: 'unused data is removed automatically; remove the rest with: nexus node rm, nexus image rm, nexus file rm',
   },
   top: { nodes: [], node: [], pods: [], pod: [] },
   node: {
@@ -169,8 +169,8 @@ export const ALIASES: Readonly<Record<string, Aliases>> = {
     ...each(NO_EDIT, 'update', 'edit', 'set'),
     ...each(SHELL, 'sh', 'shell', 'ssh', 'attach'),
     kill: 'a node is stopped at once with: nexus node stop NODE --grace 100ms',
-    cp: 'bytes go in and out through exec: nexus node exec -i NODE -- tee PATH < FILE',
-    file: 'bytes go in and out through exec: nexus node exec -i NODE -- tee PATH < FILE',
+    cp: 'copy bytes through exec: nexus node exec -i NODE -- tee PATH < FILE',
+    file: 'copy bytes through exec: nexus node exec -i NODE -- tee PATH < FILE',
     ...each(NO_RENAME, 'rename', 'mv'),
     ...each(NO_PAUSE, 'pause', 'unpause'),
     label: LABEL,
@@ -203,7 +203,7 @@ export const ALIASES: Readonly<Record<string, Aliases>> = {
     load: ['import'],
     add: ['import'],
     ...each(IMAGE, 'pull', 'push', 'save', 'tag'),
-    inspect: 'all that is known of images lists: nexus image ls -o json',
+    inspect: 'everything about images: nexus image ls -o json',
     prune: 'images go with: nexus image rm NAME',
   },
   lambda: { ...LIST, ...REMOVE, create: ['deploy'], update: ['deploy'], call: ['invoke'] },
@@ -211,8 +211,8 @@ export const ALIASES: Readonly<Record<string, Aliases>> = {
     ...LIST,
     add: ['create'],
     new: ['create'],
-    rm: 'an account stays, so that its name is never given again; it is shut out with: nexus user disable NAME',
-    delete: 'an account stays, so that its name is never given again; it is shut out with: nexus user disable NAME',
+    rm: 'an account stays, so that its name is never given again; disable it with: nexus user disable NAME',
+    delete: 'an account stays, so that its name is never given again; disable it with: nexus user disable NAME',
   },
 };
 

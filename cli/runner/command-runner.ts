@@ -148,7 +148,7 @@ function kindBehind(verb: string, [kind = '', name = '-']: readonly string[]): r
   const meant = (isOfOne ? aliasOf(['describe'], kind) : undefined) ?? aliasOf([verb], kind);
   if (typeof meant === 'object') return meant;
   const typed = `nexus ${verb} ${kind}`.trim();
-  throw usage(`unknown command "${typed}"; ${meant ?? `behind ${verb} stands one of: ${kindsAfter(verb).join(', ')}`}`);
+  throw usage(`unknown command "${typed}"; ${meant ?? `${verb} needs one of: ${kindsAfter(verb).join(', ')}`}`);
 }
 
 const wordsOf = (way: readonly string[]): string => ['nexus', ...way].join(' ');

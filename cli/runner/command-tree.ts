@@ -47,6 +47,10 @@ const node: Group = {
       summary: 'change the limits of a node',
       load: async () => (await import('../node/verbs.js')).resize,
     },
+    selftest: {
+      summary: 'try to break out of a node',
+      load: async () => (await import('../node/selftest.js')).selftest,
+    },
   },
 };
 
@@ -109,14 +113,14 @@ const fs: Group = {
 };
 
 const agent: Group = {
-  summary: 'one node’s agent, looked at alone',
+  summary: 'the agent of one node',
   children: {
     inspect: {
-      summary: 'what an agent says of itself',
+      summary: 'the state that an agent reports',
       load: async () => (await import('../node/agent.js')).inspect,
     },
     'ls-chunks': {
-      summary: 'what lies on a node’s volume',
+      summary: 'the chunks on a node’s volume',
       load: async () => (await import('../node/agent.js')).listChunks,
     },
   },
@@ -161,25 +165,25 @@ const lambda: Group = {
       load: async () => (await import('../lambda/selftest.js')).selftest,
     },
     stats: {
-      summary: 'what lambda has done so far',
+      summary: 'statistics of lambda',
       load: async () => (await import('../lambda/stats.js')).stats,
     },
   },
 };
 
 const state: Group = {
-  summary: 'what the cluster keeps: take it away, put it back, make it anew',
+  summary: 'the state of the cluster: export, import, rebuild',
   children: {
     export: {
-      summary: 'write down all that the cluster keeps',
+      summary: 'export the state of the cluster',
       load: async () => (await import('../state/state.js')).exportState,
     },
     import: {
-      summary: 'put back what was written down',
+      summary: 'import an exported state',
       load: async () => (await import('../state/state.js')).importState,
     },
     rebuild: {
-      summary: 'make the state anew from the volumes',
+      summary: 'rebuild the state from the volumes',
       load: async () => (await import('../state/state.js')).rebuildState,
     },
   },
@@ -198,13 +202,13 @@ const user: Group = {
       summary: 'how much an account may store',
       load: async () => (await import('../user/change.js')).setQuota,
     },
-    disable: { summary: 'shut accounts out', load: async () => (await import('../user/change.js')).disable },
+    disable: { summary: 'disable accounts', load: async () => (await import('../user/change.js')).disable },
     enable: {
-      summary: 'let disabled accounts in again',
+      summary: 'enable disabled accounts',
       load: async () => (await import('../user/change.js')).enable,
     },
     audit: {
-      summary: 'what was done with accounts, newest first',
+      summary: 'the audit log of accounts, newest first',
       load: async () => (await import('../user/list.js')).audit,
     },
     'rotate-key': {
@@ -252,19 +256,19 @@ export const COMMANDS: Group = {
       summary: 'make a shell complete commands, flags, nodes and files',
       children: {
         bash: {
-          summary: 'what bash is to read',
+          summary: 'the completion script for bash',
           load: async () => (await import('./completion.js')).script('bash'),
         },
         zsh: {
-          summary: 'what zsh is to read',
+          summary: 'the completion script for zsh',
           load: async () => (await import('./completion.js')).script('zsh'),
         },
         fish: {
-          summary: 'what fish is to read',
+          summary: 'the completion script for fish',
           load: async () => (await import('./completion.js')).script('fish'),
         },
         candidates: {
-          summary: 'what could stand at the end of a line; the shells ask this',
+          summary: 'candidates for the last word of a line; called by the shells',
           isInternal: true,
           load: async () => (await import('./completion.js')).candidates(COMMANDS),
         },

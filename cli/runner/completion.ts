@@ -19,8 +19,8 @@ const HOW: Readonly<Record<Shell, readonly [line: string, meaning: string]>> = {
 
 export const script = (shell: Shell): AnyCommand =>
   command({
-    summary: `what ${shell} is to read`,
-    details: 'It asks nexus itself at each press of Tab, so it need not be made again when commands are added.',
+    summary: `the completion script for ${shell}`,
+    details: 'It asks nexus itself at each press of Tab, so it stays valid when commands are added.',
     positionals: {},
     flags: {},
     examples: [HOW[shell]],
@@ -35,7 +35,7 @@ export const script = (shell: Shell): AnyCommand =>
 
 export const candidates = (tree: Group): AnyCommand =>
   command({
-    summary: 'what could stand at the end of a line; the shells ask this',
+    summary: 'candidates for the last word of a line; called by the shells',
     details:
       'One a line, with a tab and a description where there is one. ":local" stands for files of this machine, ":open" says that more may follow without a space. Never fails, and never asks for a password.',
     positionals: {},

@@ -29,7 +29,7 @@ export interface ContextOptions {
 /** A child process carried out the command (sudo, a foreground controller); only its exit code is left to pass on. */
 export class ReplacedByChild extends Error {
   constructor(readonly exitCode: number) {
-    super('carried out by a child process');
+    super('run by a child process');
   }
 }
 

@@ -20,7 +20,7 @@ export function groupHelp(group: Group, words: string, width: number): string {
     `Usage: ${words} COMMAND [flags]`,
     section('Commands', rows, width),
     section('Flags', flagRows(GLOBAL_FLAGS), width),
-    folded(`Each command explains itself: ${words} COMMAND --help`, width, FURTHER),
+    folded(`Help for a command: ${words} COMMAND --help`, width, FURTHER),
   ].join('\n\n');
 }
 

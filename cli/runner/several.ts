@@ -88,7 +88,7 @@ export async function onEach<Result>(
 }
 
 /** State after an interrupt: a call that was cut off may have had its effect or not. */
-const DONE_OR_NOT = 'what was under way may be done or not, and nothing else is';
+const DONE_OR_NOT = 'those that were running may be done or not; the rest are not';
 
 /** Throws the failures, if there are any: one error unchanged, several as SeveralErrors. */
 export function throwFailures(outcome: Outcome<unknown>): void {

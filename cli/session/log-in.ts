@@ -40,7 +40,7 @@ export function urlFor(typed: string | undefined, context: Context): string {
 export async function openSession(context: Context, prompt: Prompt, opening: Opening): Promise<void> {
   const { url, caFile } = opening;
   if (isReadableByOthers(url)) {
-    context.note(`warning: ${url} is not encrypted; whoever is in between can read the password and take the session`);
+    context.note(`warning: ${url} is not encrypted; others on the way can read the password and use the session`);
   }
   const { openGateway } = await import('../connect/gateway-connection.js');
   const gateway = await openGateway({ url, caFile }, context.signal);
@@ -58,9 +58,9 @@ export async function openSession(context: Context, prompt: Prompt, opening: Ope
         ['until', expires_at],
       ]),
     );
-    // Asked anew: the session that decides is there only now.
+    // Chosen again: the session that was just stored can change the place.
     if (choosePlace(context.options, context.streams.env).kind === 'local')
-      context.note(`commands stay on this machine while NEXUS_INSTANCE is set; --url ${url} leads there`);
+      context.note(`commands act on this machine while NEXUS_INSTANCE is set; use --url ${url} for the gateway`);
   } finally {
     await gateway.close().catch(() => undefined);
   }

@@ -8,7 +8,7 @@ import { plainShape } from '../runner/shapes.js';
 
 export const whoami = command({
   summary: 'who you are, and where',
-  details: 'Asks the cluster, so it also tells whether the login is still good.',
+  details: 'Asks the cluster, so it also shows whether the login is still valid.',
   positionals: {},
   flags: {},
   examples: [
@@ -35,13 +35,13 @@ export const whoami = command({
 
 export const logout = command({
   summary: 'end a login; commands stay on this machine',
-  details: 'The token is void from then on, wherever it may have got to, and is removed from the session file.',
+  details: 'The token becomes void everywhere, and is removed from the session file.',
   positionals: {},
   flags: { forget: { type: 'boolean', description: 'only remove it here, without asking the gateway' } },
   examples: [
     ['nexus logout', 'where commands go at present'],
     ['nexus logout --url https://cloud.example.org', 'of another login'],
-    ['nexus logout --forget', 'when that gateway is no more'],
+    ['nexus logout --forget', 'when that gateway no longer exists'],
   ],
   run: async (input, context) => {
     const { place } = context;

@@ -15,9 +15,9 @@ import { writeTo } from '../terminal/streams.js';
 const EXPORT_MODE = 0o600;
 
 export const exportState = command({
-  summary: 'write down all that the cluster keeps',
+  summary: 'export the state of the cluster',
   details:
-    'Nodes, files with where their chunks lie, folders and quotas, as one JSON document. The bytes of files and secrets are not in it. The same document, at most moments old, is nexus.json in the state folder.',
+    'Nodes, files with the places of their chunks, folders and quotas, as one JSON document, without the bytes of files and without secrets. nexus.json in the state folder is the same document, at most moments old.',
   positionals: {
     file: { description: 'file to write, or - for standard output (default)', completes: 'local', optional: true },
   },
@@ -49,11 +49,11 @@ export const exportState = command({
 });
 
 export const importState = command({
-  summary: 'put back what was written down',
+  summary: 'import an exported state',
   details:
-    'Into a cluster without nodes and files. Nodes are made anew on the volumes that are still in the state folder and started; every file whose chunks lie there can be read again. Copies whose volumes are gone are made good by repair.',
+    'Into a cluster without nodes and files. Nodes are created again on the volumes in the state folder and started; every file whose chunks are there can be read again. Repair replaces copies whose volumes are gone.',
   positionals: {
-    file: { description: 'what nexus state export has written, or - for standard input', completes: 'local' },
+    file: { description: 'a file that nexus state export wrote, or - for standard input', completes: 'local' },
   },
   flags: {},
   examples: [
@@ -61,7 +61,7 @@ export const importState = command({
     ['gunzip < backup.json.gz | nexus state import -', 'from a pipe'],
   ],
   run: async (input, context) => {
-    const source = await openPieces(input.file, context, 'give a file that nexus state export has written');
+    const source = await openPieces(input.file, context, 'give a file that nexus state export wrote');
     try {
       const controller = await context.connect();
       const imported = await sendBytes<ImportStateRequest, ImportStateResponse>(
@@ -85,11 +85,11 @@ export const importState = command({
 });
 
 export const rebuildState = command({
-  summary: 'make the state anew from the volumes',
+  summary: 'rebuild the state from the volumes',
   details:
-    'For a database that is lost without a copy. Nodes come from the descriptions beside the volumes, files from what lies on them. Folders, quotas and empty files do not come back; files of folders come back as files of their own. What is incomplete is told, kept, and listed with the status partial.',
+    'For a database that is lost without a copy. Nodes are restored from the descriptions beside the volumes, files from the chunks on them. Folders, quotas and empty files are not restored; files in folders become files of their own. Incomplete files are reported, kept, and listed with the status partial.',
   positionals: {},
-  flags: { plan: { type: 'boolean', description: 'only tell what would be done; changes nothing' } },
+  flags: { plan: { type: 'boolean', description: 'only show what would be done; changes nothing' } },
   examples: [
     ['nexus state rebuild --plan', 'what is there'],
     ['nexus state rebuild', 'do it'],

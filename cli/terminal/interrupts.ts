@@ -62,7 +62,7 @@ export class Interrupts implements Disposable {
   abandon(): void {
     this.#exitCode ??= exitCodeOf(null, 'SIGPIPE');
     const cause = Object.assign(new Error('broken pipe'), { code: 'EPIPE' });
-    this.#controller.abort(new NexusError('cancelled', 'nobody reads the output any more', {}, { cause }));
+    this.#controller.abort(new NexusError('cancelled', 'nothing reads the output any more', {}, { cause }));
   }
 
   [Symbol.dispose](): void {

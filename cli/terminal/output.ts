@@ -21,9 +21,9 @@ export function render(value: unknown, format: 'json' | 'yaml'): string {
 export interface Column {
   readonly title: string;
   /**
-   * How it gives way when the table is wider than the terminal: `end` and `middle` cut there, with an ellipsis; `words`
-   * and `anywhere` go on in further lines of the row, broken between words or wherever a line is full. What can be typed is
-   * cut in its middle where something else can be typed instead, and never otherwise; prose is never cut.
+   * How the column shrinks when the table is wider than the terminal: `end` and `middle` cut there, with an ellipsis;
+   * `words` and `anywhere` wrap, between words or wherever a line is full. Values that users type are cut only in the middle,
+   * and only if the row has another one to type; prose is never cut.
    */
   readonly flexible?: 'end' | 'middle' | 'words' | 'anywhere';
   /** Least width of a flexible column where other columns can be left out instead (default 8). */

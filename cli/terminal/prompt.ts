@@ -67,7 +67,7 @@ export class Prompt implements Disposable {
     const first = await this.askSecret(what);
     if (this.streams.stdin.isTTY !== true) return first;
     if ((await this.askSecret(`${what} again`)) === first) return first;
-    throw new NexusError('invalid_argument', `the two are not the same; nothing was done`);
+    throw new NexusError('invalid_argument', `the two differ; nothing was done`);
   }
 
   [Symbol.dispose](): void {
@@ -107,7 +107,7 @@ export class Prompt implements Disposable {
     else if (isTyped && byte === CTRL_U) this.#line = [];
     else if (isTyped && BACKSPACES.includes(byte)) this.#removeCharacter();
     else if (this.#line.length < MAX_LINE_BYTES) this.#line.push(byte);
-    else this.#fail(new NexusError('invalid_argument', `the ${this.#waiting?.what ?? ''} is longer than any can be`));
+    else this.#fail(new NexusError('invalid_argument', `the ${this.#waiting?.what ?? ''} is too long`));
   }
 
   /** The second byte of a CR LF ends no line of its own. */

@@ -7,7 +7,8 @@ import type { Output } from './streams.js';
 
 const ASCII = /^[\x20-\x7e]*$/;
 const ELLIPSIS = '…';
-const graphemes = new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+/** Made for the first text that is more than ASCII: that takes a twentieth of a command. */
+let segmenter: Intl.Segmenter | undefined;
 
 /** Cells that `text` takes; it is on one line and has no control characters. */
 export const cellsOf = (text: string): number => (ASCII.test(text) ? text.length : stringWidth(text));
@@ -34,7 +35,10 @@ export function beginningOf(text: string, cells: number): string {
 const endOf = (text: string, cells: number): string =>
   joinedWithin(charactersOf(text).reverse(), cells).reverse().join('');
 
-const charactersOf = (text: string): string[] => Array.from(graphemes.segment(text), ({ segment }) => segment);
+const charactersOf = (text: string): string[] => {
+  segmenter ??= new Intl.Segmenter(undefined, { granularity: 'grapheme' });
+  return Array.from(segmenter.segment(text), ({ segment }) => segment);
+};
 
 function joinedWithin(characters: readonly string[], cells: number): string[] {
   let used = 0;

@@ -18,7 +18,7 @@ export const setRole = command({
   flags: {},
   examples: [
     ['nexus user set-role alice admin', 'may do everything'],
-    ['nexus user set-role alice user', 'has only what is their own'],
+    ['nexus user set-role alice user', 'may only use their own files, functions and nodes'],
   ],
   run: async (input, context) => {
     const { call, identity } = await context.connect();
@@ -31,12 +31,12 @@ export const setRole = command({
 
 export const setQuota = command({
   summary: 'how much an account may store',
-  details: 'Raw files and folders count together. What is stored already stays, also when it is more.',
+  details: 'Raw files and folders count together. Files stored already stay, even if they are more than that.',
   positionals: { name: NAME, limit: { description: 'a size such as 500M or 2G, or none' } },
   flags: {},
   examples: [
     ['nexus user set-quota alice 2G', 'two gigabytes'],
-    ['nexus user set-quota alice none', 'no bound but the room of the cluster'],
+    ['nexus user set-quota alice none', 'limited only by the room of the cluster'],
   ],
   run: async (input, context) => {
     const limit = input.limit === 'none' ? 0n : parseStorageBytes(input.limit, 'LIMIT');
@@ -51,8 +51,8 @@ export const setQuota = command({
 });
 
 export const disable = command({
-  summary: 'shut accounts out',
-  details: 'They cannot log in, and the tokens that they hold are void for good. What they have stored stays.',
+  summary: 'disable accounts',
+  details: 'They cannot log in, and all their tokens become void for good. Their files stay.',
   positionals: { names: NAMES },
   flags: {},
   examples: [['nexus user disable mallory', 'from the next call on']],
@@ -60,8 +60,8 @@ export const disable = command({
 });
 
 export const enable = command({
-  summary: 'let disabled accounts in again',
-  details: 'Tokens from before stay void: whoever it is logs in again.',
+  summary: 'enable disabled accounts',
+  details: 'Earlier tokens stay void: the user has to log in again.',
   positionals: { names: NAMES },
   flags: {},
   examples: [['nexus user enable alice', 'may log in again']],
@@ -81,9 +81,9 @@ async function setDisabled(context: Context, names: readonly string[], disabled:
 export const rotateKey = command({
   summary: 'sign tokens with a new key from now on',
   details:
-    'Tokens that are out stay valid until they expire. --void-old-tokens ends them all at once: for a key that others may know.',
+    'Existing tokens stay valid until they expire. --void-old-tokens ends them all at once, if others may know the key.',
   positionals: {},
-  flags: { 'void-old-tokens': { type: 'boolean', description: 'everybody has to log in again' } },
+  flags: { 'void-old-tokens': { type: 'boolean', description: 'all users have to log in again' } },
   examples: [
     ['nexus user rotate-key', 'as a habit'],
     ['nexus user rotate-key --void-old-tokens', 'when the old key may be known to others'],

@@ -8,7 +8,7 @@ import { expectUser, userLine } from './user-text.js';
 export const create = command({
   summary: 'make an account',
   details:
-    'No code is mailed now; each login mails one to the address. The password is asked for without being shown, or read as a line of standard input.',
+    'No code is mailed now; each login mails one to the address. The password is prompted for without echo, or read as a line of standard input.',
   positionals: {
     name: { description: '1 to 32 lower-case letters, digits, - and _, beginning with a letter', field: 'username' },
   },

@@ -25,8 +25,8 @@ export const list = command({
 });
 
 export const audit = command({
-  summary: 'what was done with accounts, newest first',
-  details: 'Registrations, logins, refused attempts, and what administrators changed. It never holds a secret.',
+  summary: 'the audit log of accounts, newest first',
+  details: 'Registrations, logins, refused attempts, and what administrators changed. It never contains secrets.',
   positionals: { name: { description: 'only this account', optional: true, field: 'username' } },
   flags: {
     limit: { type: 'string', hint: 'N', description: `the newest N entries (default ${DEFAULT_AUDIT_ENTRIES})` },

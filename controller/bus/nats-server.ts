@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { chown, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ChildProcess, startChild } from '../../shared/exec.js';
-import { endsWithin, once } from '../../shared/async/wait.js';
+import { endsWithin, once, until } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { plainText } from '../../shared/plain-text.js';
@@ -33,6 +33,7 @@ const READY_TIMEOUT_MS = 10_000;
 const RESTART_DELAY_MS = 200;
 const LONGEST_DELAY_MS = 3200;
 const STOP_TIMEOUT_MS = 5000;
+const POLL_MS = 5;
 const PROBE_TIMEOUT_MS = 1000;
 
 export class NatsServer {
@@ -123,7 +124,11 @@ export class NatsServer {
     let child: ChildProcess;
     try {
       if (this.#stopping) return;
-      child = startChild('nats-server', ['-c', this.#configFile], {
+      const args = ['-c', this.#configFile];
+      // It speaks with nodes: set-user-id programs of the host are nothing for it.
+      const [program, words] =
+        user === undefined ? ['nats-server', args] : ['setpriv', ['--no-new-privs', '--', 'nats-server', ...args]];
+      child = startChild(program, words, {
         // In a session of its own: Ctrl-C in a terminal must reach only the controller, which stops the server in
         // order.
         detached: true,
@@ -172,20 +177,18 @@ export class NatsServer {
   }
 
   async #waitReady(child: ChildProcess): Promise<void> {
-    const deadline = this.options.clock.monotonic() + READY_TIMEOUT_MS;
-    while (!(await isListening(this.options.host, this.options.port, PROBE_TIMEOUT_MS))) {
-      if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) {
-        const said = await this.#lastWords();
-        this.options.log.error({ said }, 'nats-server ended while it started');
-        const message = 'nats-server did not start; its output is in the controller’s log';
-        const details = { program: 'nats-server', detail: said };
-        throw new NexusError('failed_precondition', message, details, { advice: { key: 'see-doctor' } });
-      }
-      if (this.options.clock.monotonic() > deadline) {
-        throw new NexusError('deadline_exceeded', `nats-server did not listen within ${READY_TIMEOUT_MS} ms`);
-      }
-      await this.options.clock.sleep(5);
-    }
+    const { host, port, clock, log } = this.options;
+    const isReady = async (): Promise<boolean> => {
+      if (await isListening(host, port, PROBE_TIMEOUT_MS)) return true;
+      if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) return false;
+      const said = await this.#lastWords();
+      log.error({ said }, 'nats-server ended while it started');
+      const message = 'nats-server did not start; its output is in the controller’s log';
+      const details = { program: 'nats-server', detail: said };
+      throw new NexusError('failed_precondition', message, details, { advice: { key: 'see-doctor' } });
+    };
+    if (!(await until(isReady, { everyMs: POLL_MS, withinMs: READY_TIMEOUT_MS, clock })))
+      throw new NexusError('deadline_exceeded', `nats-server did not listen within ${READY_TIMEOUT_MS} ms`);
   }
 
   async #lastWords(): Promise<string> {
@@ -213,13 +216,9 @@ export class NatsServer {
     if (identity === undefined || !commandLine(pid).includes(this.#configFile)) return;
     this.options.log.info({ pid }, 'replacing the nats-server of an earlier controller');
     process.kill(pid, 'SIGKILL');
-    const deadline = this.options.clock.monotonic() + STOP_TIMEOUT_MS;
-    while (isAlive(identity)) {
-      if (this.options.clock.monotonic() > deadline) {
-        throw new NexusError('deadline_exceeded', `nats-server ${pid} of an earlier controller does not end`);
-      }
-      await this.options.clock.sleep(5);
-    }
+    const { clock } = this.options;
+    if (!(await until(() => !isAlive(identity), { everyMs: POLL_MS, withinMs: STOP_TIMEOUT_MS, clock })))
+      throw new NexusError('deadline_exceeded', `nats-server ${pid} of an earlier controller does not end`);
   }
 }
 

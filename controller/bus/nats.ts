@@ -132,7 +132,7 @@ export class NatsBus implements AgentBus {
       throw new NexusError('unavailable', 'the bus is not connected; the controller is trying to reach it');
     }
     if (!this.#isAnswering) {
-      throw new NexusError('unavailable', 'the bus does not respond', {}, { advice: { key: 'await-recovery' } });
+      throw new NexusError('unavailable', 'the bus does not answer', {}, { advice: { key: 'await-recovery' } });
     }
     let answer: Msg;
     try {
@@ -204,7 +204,7 @@ export class NatsBus implements AgentBus {
     void (async () => {
       for await (const status of connection.status()) {
         if (status.type === 'disconnect') {
-          this.log.warn('the bus is gone; reconnecting');
+          this.log.warn('the connection to the bus is lost; reconnecting');
           this.#isUp = false;
           for (const tell of this.#onOutage) tell(new Error('the connection was lost before the answer'));
           listener.available(false);
@@ -263,7 +263,7 @@ function decodedReply(node: NodeId, data: Uint8Array): AgentReply {
     return { ...reply, corruptNodeIds: reply.corruptNodeIds.filter(isNodeId).slice(0, MAX_REPLICAS) };
   } catch (error) {
     const options = { cause: error };
-    throw new NexusError('unavailable', `the agent of ${node} answered with what cannot be read`, {}, options);
+    throw new NexusError('unavailable', `the agent of ${node} sent an answer that cannot be read`, {}, options);
   }
 }
 

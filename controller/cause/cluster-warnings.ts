@@ -56,5 +56,5 @@ export const logWarnings = ({ dropped, problem }: WatchedLog): string[] =>
   problem === ''
     ? []
     : [
-        `the controller's log cannot be written (${problem}), ${dropped} line(s) are missing so far; make room where it goes, or read it; everything else goes on`,
+        `the controller's log cannot be written (${problem}), ${dropped} line(s) are missing so far; make room on its disk, or read the pipe; everything else continues`,
       ];

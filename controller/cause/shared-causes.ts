@@ -119,17 +119,16 @@ export class SharedCauses {
 
   #busRemedy(): string {
     if (this.deps.bus.serverPid === 0 && this.#lastReplacement === '')
-      return `uploads and reads go on; it is the external server at ${this.deps.bus.url}: look there, nodes come back by themselves`;
-    return `uploads and reads go on; ${this.#lastReplacement === '' ? `it is replaced after ${HUNG_AFTER_MS / 1000} s, and nodes come back by themselves` : this.#lastReplacement}`;
+      return `uploads and reads go on; the external server at ${this.deps.bus.url} is at fault: check it; nodes reconnect by themselves`;
+    return `uploads and reads go on; ${this.#lastReplacement === '' ? `it is replaced after ${HUNG_AFTER_MS / 1000} s, and nodes reconnect by themselves` : this.#lastReplacement}`;
   }
 
   async #replace(now: number): Promise<void> {
     const { bus, events } = this.deps;
     this.#replacedAt = now;
     if (!(await bus.replaceServer())) return;
-    this.#lastReplacement =
-      'its server has been replaced; should that be all in vain, nats.d/nats.log of the run folder has why';
-    await events.append('bus.replaced', 'bus', 'the server of the bus hung; it was ended, and another is started');
+    this.#lastReplacement = 'its server was replaced; if that does not help, see nats.d/nats.log in the run folder';
+    await events.append('bus.replaced', 'bus', 'the server of the bus hung and was killed; a new one is started');
   }
 
   /**
@@ -154,16 +153,16 @@ export class SharedCauses {
     try {
       const { problem, loose } = await network.inspect(slots);
       if (problem === undefined) {
-        await this.#mended('network', 'the network of the nodes is whole again');
+        await this.#mended('network', 'the network of the nodes works again');
         return loose;
       }
-      await this.#found('network', problem, 'it is restored by itself');
+      await this.#found('network', problem, 'it is restored automatically');
       await network.prepare();
       forgive(SETTLE_MS);
       // Finds links that the outage disconnected.
       const after = await network.inspect(slots);
       if (after.problem === undefined)
-        await this.#mended('network', `the network is whole again: ${problem}, and was restored`);
+        await this.#mended('network', `the network works again: ${problem}, and was restored`);
       return after.loose;
     } catch (error) {
       const { message } = toNexusError(error);

@@ -30,11 +30,11 @@ import type { LogWriters } from '../log/port.js';
 import { WriterProcesses } from '../log/writer-process.js';
 import type { Store } from '../store/port/store.js';
 import type { Starting } from './starting.js';
-import { databaseLocation } from '../store/typeorm/open.js';
+import { databaseOf } from '../store/typeorm/open.js';
 import { openStore } from '../store/typeorm/store.js';
 
 export const makeStore = (settings: Settings, log: Logger): Promise<Store> =>
-  openStore({ ...databaseLocation(settings, 'nexus', endForLoss), log });
+  openStore(databaseOf(settings, 'nexus', endForLoss), log);
 
 export const makeImages = (settings: Settings, { project }: Places): ImageStore =>
   new FolderImages({
@@ -64,7 +64,7 @@ export async function makeSandboxes(
 
 export async function openIdentity(starting: Starting, events: EventLog): Promise<IdentityUseCases> {
   const { settings, log } = starting;
-  const store = await openIdentityStore({ ...databaseLocation(settings, 'auth', endForLoss), log });
+  const store = await openIdentityStore(databaseOf(settings, 'auth', endForLoss), log);
   starting.defer('close the accounts', () => starting.endDatabase(store));
   const keys = await IdentityKeys.load(join(settings.stateDir, 'identity-keys.json'), systemClock);
   const mailer = await makeMailer(settings);

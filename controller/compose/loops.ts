@@ -5,7 +5,8 @@ import type { Starting } from './starting.js';
 
 export interface LoopRow {
   readonly name: string;
-  readonly periodMs: number;
+  /** A function where the period changes. */
+  readonly periodMs: number | (() => number);
   tick(signal: AbortSignal): Promise<void>;
 }
 

@@ -86,12 +86,13 @@ function loopsOf(starting: Starting, service: NodeService, watch: NodeWatch): re
   const mender = new NodeMender(service);
   const volumes = new VolumeWatch(service);
   starting.defer('let mending end', () => volumes.settled());
+  const written = new Set<NodeId>();
   const ids = (): NodeId[] => registry.list().map(({ id }) => id);
   return [
     { name: 'bus', periodMs: PULSE_PERIOD_MS, tick: () => causes.lookAtBus() },
     { name: 'node mending', periodMs: NETWORK_PERIOD_MS, tick: (signal) => mender.tick(signal) },
     { name: 'watch', periodMs: WATCH_PERIOD_MS, tick: () => watch.tick() },
-    { name: 'log bounds', periodMs: LOG_BOUNDS_PERIOD_MS, tick: () => boundLogs(settings, ids()) },
+    { name: 'log bounds', periodMs: LOG_BOUNDS_PERIOD_MS, tick: () => boundLogs(settings, ids(), written) },
     { name: 'volumes', periodMs: WATCH_PERIOD_MS, tick: () => volumes.tick() },
     { name: 'host room', periodMs: HOST_ROOM_PERIOD_MS, tick: () => hostRoom.tick() },
     { name: 'cut-off verbs', periodMs: CUT_OFF_PERIOD_MS, tick: () => service.finishCutOff() },

@@ -61,17 +61,17 @@ export async function composeStorage(
   const repair = (): void => {
     loops.kick('repair');
   };
-  const maintenance = new FileMaintenance(deps);
   const upkeep = new Upkeep(deps, { repair, deletion });
   events.listen(({ type, subject }) => {
     if (type.startsWith('node.') || type === 'file.under_replicated') upkeep.nodeChanged(type, subject);
   });
   const files = new FileUseCases(deps, deletion);
+  const maintenance = new FileMaintenance(deps, files.uploads.calls);
   await files.uploads.renewAll();
-  const fs = new FsUseCases(deps, files.uploads, deletion);
+  const fsUpkeep = new FsUpkeep(deps, deletion);
+  const fs = new FsUseCases(deps, files.uploads, deletion, fsUpkeep);
   const callerFiles = new CallerFiles(fs, files);
   const functions = new Functions(fs, callerFiles, systemClock, limitsCheck(settings));
-  const fsUpkeep = new FsUpkeep(deps, deletion);
   const document: DocumentSource = {
     archive: store.archive,
     nodes: () => registry.list(),

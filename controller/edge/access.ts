@@ -7,7 +7,7 @@ import { NexusError } from '../../shared/errors.js';
 
 /**
  * public: everybody who reaches the socket; user: everybody with an account; node manager: administrators, and users
- * for their own nodes if the settings allow them some (checked in node-access.ts); administrator: nobody else.
+ * for their own nodes if the settings allow them some (checked in controller/node/access.ts); administrator: nobody else.
  */
 export type Requirement = 'public' | 'user' | 'node manager' | 'administrator';
 
@@ -41,6 +41,7 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     CommitUpload: 'user',
     AbortUpload: 'user',
     OpenDownload: 'user',
+    FindChunks: 'user',
     ListFiles: 'user',
     GetFile: 'user',
     LocateFile: 'user',

@@ -1,7 +1,7 @@
 /**
  * Serves many unary calls in one stream. Each is handled as if it had come alone, by the same handler behind the same
  * edge; only the transport differs. For the gateway only: a stream that a client sent through the gateway could forge
- * client addresses, and is refused.
+ * client addresses, and is refused. What it saves is in gateway/controller/exchange.ts.
  */
 import { EventEmitter } from 'node:events';
 import {

@@ -75,6 +75,7 @@ export const fileShape = (file: FileRecord, health: ShownStatus = file.status): 
   owner: file.owner,
   status: health,
   createdAt: new Date(file.createdAt).toISOString(),
+  explicitSizes: file.explicitSizes,
 });
 
 /** How things are at present. */

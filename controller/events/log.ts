@@ -4,6 +4,7 @@ import type { Clock } from '../../shared/async/clock.js';
 import type { Logger } from '../../shared/log.js';
 import { plainText } from '../../shared/plain-text.js';
 import type { EventRecord, EventStore } from '../store/port/store.js';
+import type { EventType } from './types.js';
 
 /** Enough for names of files and users and messages of runc and the kernel, too little for pages. */
 const MAX_MESSAGE_CHARACTERS = 2000;
@@ -20,10 +21,10 @@ export class EventLog {
   ) {}
 
   /**
-   * `type` is dotted (node.running), `subject` the name of the thing concerned, `owner` the user who may see the event
-   * besides administrators. Never fails: a lost event must not fail what it reports.
+   * `subject` is the name of the thing concerned, `owner` the user who may see the event besides administrators. Never
+   * fails: a lost event must not fail what it reports.
    */
-  async append(type: string, subject: string, said: Message, owner = ''): Promise<void> {
+  async append(type: EventType, subject: string, said: Message, owner = ''): Promise<void> {
     const message = plainText(this.words(said), MAX_MESSAGE_CHARACTERS);
     this.log.info({ event: type, subject }, message);
     try {

@@ -59,9 +59,13 @@ export async function readEvents(
 }
 
 const tooSlow = (last: number): NexusError =>
-  new NexusError('resource_exhausted', `more happened than was read; come again for what came after event ${last}`, {
-    after_id: last,
-  });
+  new NexusError(
+    'resource_exhausted',
+    `the events were read too slowly; connect again and continue after event ${last}`,
+    {
+      after_id: last,
+    },
+  );
 
 /**
  * Events of nodes are visible to everybody, those of files to their owners, and those of the cluster's upkeep to

@@ -13,7 +13,7 @@ export async function afterCommit<Result>(
   try {
     return await work();
   } catch (error) {
-    log.error({ err: error }, `it is committed, and afterwards the controller could not ${what}`);
+    log.error({ err: error }, `it is committed, but the controller could not ${what} afterwards`);
     return undefined;
   }
 }

@@ -1,10 +1,12 @@
 /** Reading the catalogue: files by id or prefix, their chunks, and the right to fetch them. */
 import { NexusError } from '../../shared/errors.js';
 import type { FileId, LeaseId } from '../../shared/ids.js';
+import { fullChunks, type ByteRange, type ChunkRange } from '../../shared/transfer/chunk-range.js';
 import type { ChunkRecord, FileRecord, ReplicaRecord } from '../store/port/store.js';
 import { noSuchFile } from '../store/port/file-rules.js';
 import type { FileDeps } from './deps.js';
 import { healthOfFiles, type FileHealth } from './health.js';
+import { namedChunks } from './chunk-range.js';
 import { readTarget, type ChunkTarget } from './tokens.js';
 
 export interface ChunkSource {
@@ -123,6 +125,35 @@ export class Catalogue {
     return { file, sources };
   }
 
+  /** Finds the chunks that hold these bytes; what lies beyond the file's end is left out. Code: not_found. */
+  async chunksOf(
+    reference: string,
+    { start, end }: ByteRange,
+    by: { readonly owner?: string; readonly lease?: LeaseId } = {},
+  ): Promise<ChunkRange> {
+    const file =
+      by.lease === undefined ? await this.resolve(reference, by.owner) : await this.#leased(by.lease, by.owner);
+    const range = { start, end: Math.min(end, file.size) };
+    if (!file.explicitSizes) return fullChunks(range);
+    const offsetOf = async (index: number): Promise<number> => (await this.#next(file, index))?.offset ?? file.size;
+    const found = await namedChunks(file.chunksCount, offsetOf, range);
+    if (file.status !== 'partial' || found.until === 0) return found;
+    const last = await this.#next(file, found.until - 1);
+    if (last !== undefined && last.offset + last.size >= range.end) return found;
+    // The gap behind the last chunk holds some of the bytes.
+    return { ...found, until: (await this.#next(file, found.until))?.index ?? file.chunksCount };
+  }
+
+  /** Returns the chunk of this index; of a file with gaps, the first one from there on. */
+  async #next({ id, chunksCount, status }: FileRecord, index: number): Promise<ChunkRecord | undefined> {
+    const count = status === 'partial' ? CHUNKS_PER_LOOKUP : 1;
+    for (let from = index; from < chunksCount; from += count) {
+      const [chunk] = await this.deps.store.chunks(id, { from, count });
+      if (chunk !== undefined) return chunk;
+    }
+    return undefined;
+  }
+
   async #assertReadable(file: FileRecord, range: { readonly from: number; readonly to: number }): Promise<void> {
     if (range.from >= range.to) return;
     if (file.status === 'partial') await this.#assertAllThere(file, range);
@@ -142,7 +173,7 @@ export class Catalogue {
       const there = new Set((await this.deps.store.chunks(file.id, { from: at, count: end - at })).map((c) => c.index));
       for (let index = at; index < end; index += 1) {
         if (there.has(index)) continue;
-        const message = `chunk ${index} of file ${file.id} was on no volume when the file was put together`;
+        const message = `chunk ${index} of file ${file.id} was on no volume when the file was restored`;
         throw new NexusError('data_loss', message, { file: file.id, chunk: index });
       }
     }
@@ -175,7 +206,7 @@ export class Catalogue {
     const bad = chunk.replicas.filter((replica) => replica.state === 'corrupt' || replica.state === 'missing');
     if (ready.length === 0 && bad.length > 0) {
       const held = bad.map(({ nodeId, state }) => `${state} on node ${this.deps.nodes.find(nodeId)?.name ?? nodeId}`);
-      const message = `${what} (${chunk.id}) is ${held.join(', ')}, and no other copy is left; restore the file from where it came`;
+      const message = `${what} (${chunk.id}) is ${held.join(', ')}, and no other copy is left; store the file again`;
       return new NexusError('data_loss', message, details);
     }
     if (ready.length === 0) {
@@ -197,6 +228,6 @@ export class Catalogue {
 
 function parsePageToken(token: string): { createdAt: number; id: FileId } {
   const [, at = '', id = ''] = /^(\d{1,16})-([0-9a-f]{16})$/.exec(token) ?? [];
-  if (id === '') throw new NexusError('invalid_argument', 'page_token is not one of ours; leave it out to start over');
+  if (id === '') throw new NexusError('invalid_argument', 'page_token is not valid; leave it out to start over');
   return { createdAt: Number(at), id: id as FileId };
 }

@@ -4,13 +4,17 @@
  */
 import { toNexusError } from '../../shared/errors.js';
 import type { NodeId } from '../../shared/ids.js';
+import type { CallsUnderWay } from './calls-under-way.js';
 import type { FileDeps } from './deps.js';
 
 /** Deletions sent in one command: well under a second of work for an agent. */
 const DELETES_PER_COMMAND = 500;
 
 export class FileMaintenance {
-  constructor(private readonly deps: FileDeps) {}
+  constructor(
+    private readonly deps: FileDeps,
+    private readonly calls: CallsUnderWay,
+  ) {}
 
   async tick(signal: AbortSignal): Promise<void> {
     await this.#expireUploads();
@@ -22,6 +26,7 @@ export class FileMaintenance {
     const { store, clock, events } = this.deps;
     const now = clock.now();
     for (const id of await store.expiredUploads(now)) {
+      if (this.calls.has(id)) continue;
       // It may have received grants, or been committed, since it was listed.
       if (!(await store.expireUpload(id, now))) continue;
       await events.append('upload.expired', id, `upload ${id} made no progress and was undone`);

@@ -33,8 +33,8 @@ export interface AcceptedReceipts {
 }
 
 /**
- * `chunks` are the upload's, as granted. A receipt for a copy that has been placed elsewhere meanwhile, or that is known
- * to be stored, is left out.
+ * `chunks` are the upload's, as granted; `hasNamedSizes`: each must have exactly its size. A receipt for a copy that has
+ * been placed elsewhere meanwhile, or that is known to be stored, is left out.
  * Codes: invalid_argument (not of this upload, or two that contradict each other), permission_denied (signature or
  * contents), unavailable (the node's key is not known).
  */
@@ -42,6 +42,7 @@ export function acceptReceipts(
   chunks: readonly ChunkRecord[],
   receipts: readonly ClaimedReceipt[],
   nodes: NodeDirectory,
+  hasNamedSizes = false,
 ): AcceptedReceipts {
   const byIndex = new Map(chunks.map((chunk) => [chunk.index, chunk]));
   const accepted = new Map<ChunkId, ReceivedChunk>();
@@ -55,6 +56,8 @@ export function acceptReceipts(
     }
     if (copy.state !== 'writing') continue;
     const { size, md5, at } = verified(index, receipt, copy.nodeId, nodes);
+    if (hasNamedSizes && size !== chunk.size)
+      throw refused('invalid_argument', index, `its node holds ${size} bytes, and ${chunk.size} were named`);
     const before = accepted.get(chunk.id) ?? (chunk.md5 === '' ? undefined : chunk);
     if (before !== undefined && (before.size !== size || before.md5 !== md5)) {
       throw refused('invalid_argument', index, 'it contradicts another one of the same chunk');
@@ -70,7 +73,7 @@ function verified(index: number, receipt: string, node: NodeId, nodes: NodeDirec
   const key = nodes.find(node)?.receiptKey;
   if (key === undefined) throw refused('unavailable', index, `the key of node ${node} is not known; is it running?`);
   const result = claimsSchema.safeParse(signedClaims(index, receipt, key));
-  if (!result.success) throw refused('permission_denied', index, 'what its node signed makes no sense');
+  if (!result.success) throw refused('permission_denied', index, 'its node signed something that is no receipt');
   return result.data;
 }
 
@@ -87,4 +90,5 @@ const refused = (
   index: number,
   why: string,
   cause?: unknown,
-): NexusError => new NexusError(code, `the receipt of chunk ${index} was refused: ${why}`, { chunk: index }, { cause });
+): NexusError =>
+  new NexusError(code, `the receipt of chunk ${index} was rejected: ${why}`, { chunk: index }, { cause });

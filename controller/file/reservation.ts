@@ -12,6 +12,25 @@ export interface Reservation {
 }
 
 /**
+ * As `planReservation` for chunks whose sizes were named, of which `grantedBytes` were granted before: the announced
+ * size, or what was granted if that is more. Grants at least one; the store refuses one that exceeds the quota.
+ */
+export function planNamedReservation(
+  upload: { readonly expectedSize: number; readonly grantedBytes: number; readonly reserved: number },
+  sizes: readonly number[],
+  room: number,
+): Reservation {
+  const held = (bytes: number): number => Math.max(upload.expectedSize, bytes);
+  const more = (count: number): number =>
+    held(upload.grantedBytes + sum(sizes.slice(0, count))) - held(upload.grantedBytes);
+  let count = sizes.length;
+  while (count > 1 && more(count) > room) count -= 1;
+  return { count, reserved: upload.reserved + more(count) };
+}
+
+const sum = (sizes: readonly number[]): number => sizes.reduce((bytes, size) => bytes + size, 0);
+
+/**
  * `room` is what the quota has left, Infinity without one. If not even one chunk fits but something is left, one is
  * granted and reserves the rest: the file's last chunk may be small, and the commit counts exactly. If nothing is left,
  * `reserved` exceeds the room, and the store refuses it.

@@ -14,7 +14,11 @@ export interface ChunkTarget {
 }
 
 /** Builds what agents store beside the chunk. `expected`: announced bytes of the whole file, 0: not known. */
-export const originOf = (file: FileRecord, index: number, expected: number): ChunkOrigin => ({
+export const originOf = (
+  file: FileRecord,
+  { index, offset }: { readonly index: number; readonly offset: number },
+  expected: number,
+): ChunkOrigin => ({
   file: file.id,
   index,
   name: file.name,
@@ -22,6 +26,7 @@ export const originOf = (file: FileRecord, index: number, expected: number): Chu
   replicas: file.replicas,
   expected,
   created: file.createdAt,
+  ...(file.explicitSizes ? { offset } : {}),
 });
 
 /** Returns one target per node, for at most `size` bytes; the first one's token names the other nodes to forward to. */

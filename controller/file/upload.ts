@@ -6,15 +6,16 @@ import { Limit } from '../../shared/async/turns.js';
 import { NexusError } from '../../shared/errors.js';
 import { failpoint } from '../../shared/async/failpoint.js';
 import { newChunkId, newFileId, newUploadId, type ChunkId, type NodeId, type UploadId } from '../../shared/ids.js';
-import { MAX_OPEN_UPLOADS, MAX_OPEN_UPLOADS_PER_USER } from '../../shared/limits.js';
+import { MAX_NAMED_CHUNKS, MAX_OPEN_UPLOADS, MAX_OPEN_UPLOADS_PER_USER } from '../../shared/limits.js';
 import type { ChunkRecord, FileRecord, ReceivedChunk, UploadPlace, UploadRecord } from '../store/port/store.js';
 import { noSuchUpload } from '../store/port/file-rules.js';
+import { CallsUnderWay } from './calls-under-way.js';
 import type { FileDeps } from './deps.js';
 import { assertRoomForFile, planPlacement, type Candidate, type Placement } from './plan.js';
 import { quotaOf } from './quota.js';
 import { acceptReceipts, type ClaimedReceipt } from './receipts.js';
 import type { StorageNode } from './nodes.js';
-import { planReservation, type Reservation } from './reservation.js';
+import { planNamedReservation, planReservation, type Reservation } from './reservation.js';
 import { announcedBytes } from '../store/port/file-rules.js';
 import { originOf, writeTargets, type ChunkTarget } from './tokens.js';
 
@@ -28,8 +29,19 @@ export interface GrantRequest {
   readonly count: number;
   /** Index of the first new chunk as the sender counts; a lower one than ours means that it lost a reply. */
   readonly fromIndex?: number | undefined;
+  /** Sizes of the new chunks, if the upload names them: one for each. */
+  readonly sizes?: readonly number[] | undefined;
   readonly retry: readonly { readonly index: number; readonly failedNodeIds: readonly string[] }[];
   readonly receipts: readonly ClaimedReceipt[];
+}
+
+type Part = Pick<ChunkRecord, 'offset' | 'size'>;
+
+interface NamedSizes {
+  /** Bytes of all chunks that were granted before. */
+  readonly grantedBytes: number;
+  /** The new chunks. */
+  readonly parts: readonly Part[];
 }
 
 interface Retry {
@@ -50,6 +62,8 @@ export class Uploads {
   /** Likewise makes counting open uploads and opening another one step. */
   readonly #opening = new Limit(1);
 
+  readonly calls = new CallsUnderWay();
+
   constructor(private readonly deps: FileDeps) {}
 
   /** Time in ms that an upload lives without a call of its sender. */
@@ -67,6 +81,8 @@ export class Uploads {
     name: string;
     replicas: number;
     expectedSize: number;
+    /** Each grant names the sizes of its chunks. */
+    explicitSizes?: boolean | undefined;
     owner: string;
     /** Entry that the upload becomes; undefined: a raw file. */
     entry?: UploadPlace;
@@ -74,7 +90,6 @@ export class Uploads {
     const { clock, settings, store } = this.deps;
     const replicas = request.replicas === 0 ? settings.defaultReplicas : request.replicas;
     assertRoomForFile(await this.#candidates([]), replicas, request.expectedSize);
-    const now = clock.now();
     const { name, owner, expectedSize } = request;
     const file: FileRecord = {
       id: newFileId(),
@@ -85,23 +100,24 @@ export class Uploads {
       chunksCount: 0,
       replicas,
       status: 'uploading',
-      createdAt: now,
+      createdAt: clock.now(),
+      explicitSizes: request.explicitSizes === true,
     };
-    const upload: UploadRecord = {
+    const upload = {
       id: newUploadId(),
       fileId: file.id,
       replicas,
       expectedSize,
       granted: 0,
-      expiresAt: now + settings.uploadTtlMs,
       reserved: expectedSize,
       ...(request.entry ?? { parentId: '', entryName: '', overwrite: false }),
     };
-    await this.#opening.run(async () => {
+    return await this.#opening.run(async () => {
       assertMayOpen(await store.countUploads(owner));
-      await store.openUpload(file, upload, quotaOf(owner, settings));
+      const opened: UploadRecord = { ...upload, expiresAt: clock.now() + settings.uploadTtlMs };
+      await store.openUpload(file, opened, quotaOf(owner, settings));
+      return { upload: opened, file };
     });
-    return { upload, file };
   }
 
   /**
@@ -111,15 +127,17 @@ export class Uploads {
    * unavailable (no other node for a retry).
    */
   grant(id: UploadId, request: GrantRequest, owner?: string): Promise<ChunkGrant[]> {
-    return this.#placing.run(async () => {
-      const { store, clock, settings } = this.deps;
-      const { upload, file } = await this.#expect(id, owner);
+    const { store, clock, settings } = this.deps;
+    const askedAt = clock.now();
+    const grantNext = async (): Promise<ChunkGrant[]> => {
+      const { upload, file } = await this.#expect(id, owner, askedAt);
       const { again, more } = grantedInVain(upload, request);
-      const { count, reserved } = await this.#reserve(upload, file, more);
-      const received = await this.#received(upload, request.receipts);
+      const named = await this.#namedSizes(upload, file, request, again);
+      const { count, reserved } = await this.#reserve(upload, file, more, named);
+      const received = await this.#received(upload, file, request.receipts);
       const retries = await this.#retries(upload, [...request.retry, ...again], received);
       const plan = planPlacement({
-        nodes: await this.#candidates(received, upload),
+        nodes: await this.#candidates(received, upload, file),
         cursor: this.#cursor,
         chunks: count,
         replicas: upload.replicas,
@@ -132,7 +150,12 @@ export class Uploads {
           least: hasArrived || kept.length > 0 ? 0 : 1,
         })),
       });
-      const placed = plan.chunks.map((nodeIds, at) => ({ id: newChunkId(), index: upload.granted + at, nodeIds }));
+      const placed = plan.chunks.map((nodeIds, at) => ({
+        id: newChunkId(),
+        index: upload.granted + at,
+        nodeIds,
+        part: named?.parts[at],
+      }));
       const moved = retries.map(({ chunk, failed }, at) => ({
         chunkId: chunk.id,
         from: failed,
@@ -143,21 +166,28 @@ export class Uploads {
       const change = { received, moved, placed, expiresAt, reason: reasonOf(plan), reserved, limit };
       await store.recordGrants(id, change);
       this.#cursor = plan.cursor;
-      const grantOf = ({ id: chunkId, index }: Pick<ChunkRecord, 'id' | 'index'>, nodeIds: readonly NodeId[]) => ({
+      const grantOf = (
+        { id: chunkId, index }: Pick<ChunkRecord, 'id' | 'index'>,
+        part: Part | undefined,
+        nodeIds: readonly NodeId[],
+      ) => ({
         index,
         chunkId,
         targets: writeTargets(
           this.deps,
-          { id: chunkId, size: announcedBytes(upload.expectedSize, index) },
-          originOf(file, index, upload.expectedSize),
+          { id: chunkId, size: part?.size ?? announcedBytes(upload.expectedSize, index) },
+          originOf(file, { index, offset: part?.offset ?? 0 }, upload.expectedSize),
           this.#known(nodeIds),
         ),
       });
       return [
-        ...retries.map(({ chunk, kept }, at) => grantOf(chunk, [...(plan.moves[at] ?? []), ...kept])),
-        ...placed.map((chunk) => grantOf(chunk, chunk.nodeIds)),
+        ...retries.map(({ chunk, kept }, at) =>
+          grantOf(chunk, file.explicitSizes ? chunk : undefined, [...(plan.moves[at] ?? []), ...kept]),
+        ),
+        ...placed.map((chunk) => grantOf(chunk, chunk.part, chunk.nodeIds)),
       ];
-    });
+    };
+    return this.calls.during(id, () => this.#placing.run(grantNext));
   }
 
   /** Sets the file's path; the last call counts. Codes: not_found, failed_precondition (it is a raw file). */
@@ -175,11 +205,15 @@ export class Uploads {
     request: { size: number; chunksCount: number; receipts: readonly ClaimedReceipt[] },
     owner?: string,
   ): Promise<FileRecord> {
+    return await this.calls.during(id, () => this.#publish(id, request, owner));
+  }
+
+  async #publish(id: UploadId, request: Parameters<Uploads['commit']>[1], owner?: string): Promise<FileRecord> {
     const { store, pins, clock, settings } = this.deps;
     const { upload, file } = await this.#expect(id, owner);
     const { size, chunksCount } = request;
     if (upload.expectedSize !== 0 && size !== upload.expectedSize) throw notAsAnnounced(upload.expectedSize, size);
-    const received = await this.#received(upload, request.receipts);
+    const received = await this.#received(upload, file, request.receipts);
     const change = { received, size, chunksCount, limit: quotaOf(file.owner, settings), now: clock.now() };
     failpoint('upload/receipts-checked');
     const published = await pins.during((claim) => store.commitUpload(id, { ...change, claim }));
@@ -196,27 +230,82 @@ export class Uploads {
   }
 
   /** Treats another user's upload as absent. Code: not_found. */
-  async #expect(id: UploadId, owner: string | undefined): Promise<{ upload: UploadRecord; file: FileRecord }> {
+  async #expect(
+    id: UploadId,
+    owner: string | undefined,
+    askedAt = this.deps.clock.now(),
+  ): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const upload = await this.deps.store.getUpload(id);
-    if (upload === undefined || upload.expiresAt <= this.deps.clock.now()) throw noSuchUpload(id);
+    if (upload === undefined || upload.expiresAt <= askedAt) throw noSuchUpload(id);
     const file = await this.deps.store.getFile(upload.fileId);
     if (file === undefined || (owner !== undefined && file.owner !== owner)) throw noSuchUpload(id);
     return { upload, file };
   }
 
   /** Plans as many chunks as the owner's quota has room for; with no room at all, the store refuses the grant. */
-  async #reserve(upload: UploadRecord, { owner }: FileRecord, wanted: number): Promise<Reservation> {
+  async #reserve(
+    upload: UploadRecord,
+    { owner }: FileRecord,
+    wanted: number,
+    named: NamedSizes | undefined,
+  ): Promise<Reservation> {
     const account = await this.deps.fs.account(owner);
     const limit = account?.limit ?? quotaOf(owner, this.deps.settings);
     const room = limit === 0 ? Infinity : limit - (account?.used ?? 0) - (account?.reserved ?? 0);
-    return planReservation(upload, wanted, room);
+    if (named === undefined) return planReservation(upload, wanted, room);
+    const { grantedBytes, parts } = named;
+    return planNamedReservation(
+      { ...upload, grantedBytes },
+      parts.map(({ size }) => size),
+      room,
+    );
+  }
+
+  /**
+   * Checks the sizes that a request names, and places them behind those granted before; undefined for an upload that
+   * names none. Chunks that are granted again must have been granted with the same sizes. Codes: invalid_argument,
+   * failed_precondition (more bytes than were announced).
+   */
+  async #namedSizes(
+    upload: UploadRecord,
+    file: FileRecord,
+    { count, sizes = [] }: GrantRequest,
+    again: GrantRequest['retry'],
+  ): Promise<NamedSizes | undefined> {
+    if (!file.explicitSizes) {
+      if (sizes.length > 0) throw noSizes('this upload was opened without explicit sizes; leave them out');
+      return undefined;
+    }
+    if (sizes.length !== count) throw noSizes(`there must be one for each of the ${count} new chunks`);
+    if (upload.granted + count - again.length > MAX_NAMED_CHUNKS)
+      throw noSizes(`a file has at most ${MAX_NAMED_CHUNKS} chunks of explicit sizes; make them larger`);
+    const indexes = again.map(({ index }) => index);
+    const known = await this.deps.store.chunksAt(upload.fileId, [...indexes, upload.granted - 1]);
+    for (const { index, size } of known) {
+      const at = indexes.indexOf(index);
+      if (at !== -1 && sizes[at] !== size) throw noSizes(`chunk ${index} was granted with ${size} bytes`);
+    }
+    const last = known.find(({ index }) => index === upload.granted - 1);
+    const grantedBytes = last === undefined ? 0 : last.offset + last.size;
+    let offset = grantedBytes;
+    const parts = sizes.slice(again.length).map((size) => {
+      const part = { offset, size };
+      offset += size;
+      return part;
+    });
+    if (upload.expectedSize !== 0 && offset > upload.expectedSize) throw notAsAnnounced(upload.expectedSize, offset);
+    return { grantedBytes, parts };
   }
 
   /** Returns the nodes with their room; bytes in `received` count as promised no longer. */
-  async #candidates(received: readonly ReceivedChunk[], upload?: UploadRecord): Promise<Candidate[]> {
+  async #candidates(
+    received: readonly ReceivedChunk[],
+    upload?: UploadRecord,
+    file?: FileRecord,
+  ): Promise<Candidate[]> {
     const promised = new Map(await this.deps.store.writingBytes());
-    for (const { nodeIds, index } of received) {
-      const bytes = announcedBytes(upload?.expectedSize ?? 0, index ?? 0);
+    for (const { nodeIds, index, size } of received) {
+      const bytes = file?.explicitSizes === true ? size : announcedBytes(upload?.expectedSize ?? 0, index ?? 0);
       for (const nodeId of nodeIds) promised.set(nodeId, (promised.get(nodeId) ?? 0) - bytes);
     }
     return this.deps.room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
@@ -270,14 +359,21 @@ export class Uploads {
     };
   }
 
-  async #received(upload: UploadRecord, receipts: readonly ClaimedReceipt[]): Promise<readonly ReceivedChunk[]> {
+  async #received(
+    upload: UploadRecord,
+    file: FileRecord,
+    receipts: readonly ClaimedReceipt[],
+  ): Promise<readonly ReceivedChunk[]> {
     const { store, nodes, clock, room } = this.deps;
     const indexes = [...new Set(receipts.map((claim) => claim.index))];
-    const { received, copies } = acceptReceipts(await store.chunksAt(upload.fileId, indexes), receipts, nodes);
+    const chunks = await store.chunksAt(upload.fileId, indexes);
+    const { received, copies } = acceptReceipts(chunks, receipts, nodes, file.explicitSizes);
     room.note(copies, clock.now());
     return received;
   }
 }
+
+const noSizes = (why: string): NexusError => new NexusError('invalid_argument', `sizes: ${why}`, { field: 'sizes' });
 
 /** Splits a request into chunks granted before, in a reply that was lost (`again`), and new ones (`more`). */
 function grantedInVain(

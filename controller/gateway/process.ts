@@ -9,10 +9,11 @@ import { mkdir, readFile, rm, stat } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import { type ChildProcess, startChild } from '../../shared/exec.js';
-import { once, outcome } from '../../shared/async/wait.js';
+import { once, outcome, until } from '../../shared/async/wait.js';
 import type { Clock } from '../../shared/async/clock.js';
 import { GATEWAY_LOG } from '../../shared/config/instance.js';
 import { keyName, SETTING_NAMES, type SettingName, type Settings } from '../../shared/config/settings.js';
+import { NexusError } from '../../shared/errors.js';
 import { NO_DEBUGGER } from '../../shared/debugger-signal.js';
 import type { Logger } from '../../shared/log.js';
 import { isListening } from '../host/listening.js';
@@ -56,6 +57,9 @@ const TOLD: readonly SettingName[] = [
 const NODE_FLAGS = ['--max-semi-space-size=4', NO_DEBUGGER];
 const FIRST_BACKOFF_MS = 200;
 const MAX_BACKOFF_MS = 30_000;
+/** Time between ticks, and while the gateway is to answer soon. */
+const PERIOD_MS = 1000;
+const START_PERIOD_MS = 200;
 /** A gateway that ran for longer had started well: its end restarts the back-off. */
 const STEADY_AFTER_MS = 60_000;
 /** A gateway that does not answer by then is reported as silent. */
@@ -106,6 +110,14 @@ export class GatewayProcess {
     return { url, pid: this.#running?.pid ?? 0, ready: this.#isReady, problem: this.#problem };
   }
 
+  /**
+   * Time until the next tick is due, ms. The end of a gateway that this controller has started is told at once, by
+   * `onEnd`.
+   */
+  get periodMs(): number {
+    return this.#isReady || !this.#isWanted ? PERIOD_MS : START_PERIOD_MS;
+  }
+
   /** Starts, checks or replaces the gateway as its settings require. Never fails: problems are in the status. */
   tick(): Promise<void> {
     this.#ticking = this.#ticking.then(() => this.#look());
@@ -140,7 +152,7 @@ export class GatewayProcess {
       else if (clock.monotonic() >= this.#nextHealthAt) await this.#checkHealth(this.#running);
     } catch (error) {
       log.error({ err: error }, 'the gateway cannot be started');
-      this.#fail('it cannot be started; the controller’s log has why');
+      this.#fail('it cannot be started; see the controller’s log');
     }
   }
 
@@ -279,12 +291,15 @@ export class GatewayProcess {
 
   async #end(identity: ProcessIdentity): Promise<void> {
     const { clock, settings } = this.options;
-    const deadline = clock.monotonic() + settings.gatewayDrainMs + STOP_MARGIN_MS;
-    if (isAlive(identity)) process.kill(identity.pid, 'SIGTERM');
-    while (isAlive(identity)) {
-      if (clock.monotonic() > deadline) process.kill(identity.pid, 'SIGKILL');
-      await clock.sleep(5);
+    const ends = [
+      ['SIGTERM', settings.gatewayDrainMs + STOP_MARGIN_MS],
+      ['SIGKILL', STOP_MARGIN_MS],
+    ] as const;
+    for (const [signal, withinMs] of ends) {
+      if (isAlive(identity)) process.kill(identity.pid, signal);
+      if (await until(() => !isAlive(identity), { everyMs: 5, withinMs, clock })) return;
     }
+    throw new NexusError('deadline_exceeded', `gateway ${identity.pid} does not end, not even when it is killed`);
   }
 }
 

@@ -6,6 +6,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { notice, type Notice } from '../../shared/advice/advice.js';
 import { CHOICES_FILE, rememberedChoices } from '../../shared/config/choices.js';
+import { DATABASES, databaseOfUrl } from '../../shared/config/databases.js';
 import { abilitiesOf } from '../../shared/config/runtimes.js';
 import { keyName, type SettingName, type Settings } from '../../shared/config/settings.js';
 import { NexusError } from '../../shared/errors.js';
@@ -135,11 +136,13 @@ const SQLITE = 'SQLite in the state folder';
 /** Identifies a database without user and password. */
 function databaseOf({ databaseUrl }: Pick<Settings, 'databaseUrl'>): string {
   if (databaseUrl === undefined) return SQLITE;
+  const name = databaseOfUrl(databaseUrl);
   // The store refuses text that is no URL.
-  if (!URL.canParse(databaseUrl)) return withoutUser(databaseUrl);
+  if (name === undefined || !URL.canParse(databaseUrl)) return withoutUser(databaseUrl);
   const { hostname, port, pathname, searchParams } = new URL(databaseUrl);
   const host = searchParams.get('host') ?? decodeURIComponent(hostname);
-  return `postgresql://${host}:${port || '5432'}${pathname}`;
+  const { schemes, defaultPort } = DATABASES[name];
+  return `${schemes[0]}://${host}:${port || defaultPort}${pathname}`;
 }
 
 const withoutUser = (url: string): string => url.replace(/\/\/[^/]*@/, '//');

@@ -59,7 +59,7 @@ export async function awaitInstance({ stateDir, instance, isServing, clock, log 
       return lockInstance(stateDir, instance);
     } catch (error) {
       if (!(error instanceof NexusError) || error.code !== 'already_exists') throw error;
-      if (clock.monotonic() > deadline || (await isServing())) throw error;
+      if (clock.monotonic() > deadline || (await isServing().catch(() => true))) throw error;
     }
     if (!isTold)
       log.info(

@@ -14,7 +14,7 @@ export interface Loop {
 
 export function createLoop(
   name: string,
-  periodMs: number,
+  periodMs: number | (() => number),
   work: (signal: AbortSignal) => Promise<void>,
   deps: { readonly clock: Clock; readonly log: Logger },
 ): Loop {
@@ -34,7 +34,8 @@ export function createLoop(
     while (!isEnded()) {
       kicked.clear();
       await runOnce();
-      await kicked.wait({ ms: periodMs, signal: ended.signal });
+      const ms = untilNextBeat(deps.clock.monotonic(), typeof periodMs === 'number' ? periodMs : periodMs());
+      await kicked.wait({ ms, signal: ended.signal });
     }
   };
   let finished = Promise.resolve();
@@ -50,4 +51,13 @@ export function createLoop(
       await finished;
     },
   };
+}
+
+/**
+ * Wait until the next multiple of the period, at least half a period and at most one and a half. Loops thus wake the
+ * process together: at rest, waking up costs more than what most of them do. Pure.
+ */
+export function untilNextBeat(nowMs: number, periodMs: number): number {
+  const left = periodMs - (nowMs % periodMs);
+  return left < periodMs / 2 ? left + periodMs : left;
 }

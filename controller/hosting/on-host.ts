@@ -6,7 +6,10 @@ import type { Hosting, HostingDeps } from './port.js';
 import type { ContainerSpec } from './runtime.js';
 import type { Subnet } from './subnet.js';
 
-type Common = Pick<Hosting, 'images' | 'logs' | 'liveness' | 'slots' | 'addressOf' | 'logOf'>;
+type Common = Pick<
+  Hosting,
+  'images' | 'logs' | 'liveness' | 'slots' | 'addressOf' | 'logOf' | 'claim' | 'release' | 'sweep'
+>;
 
 export const onThisHost = (
   { settings, images, logs }: Pick<HostingDeps, 'settings' | 'images' | 'logs'>,
@@ -18,6 +21,9 @@ export const onThisHost = (
   slots: subnet.slots,
   addressOf: ({ ip }) => `${ip}:${settings.dataPort}`,
   logOf: ({ id }) => nodeLogPlace(settings, id),
+  claim: ({ hosting }) => Promise.resolve(hosting),
+  release: () => Promise.resolve(),
+  sweep: () => Promise.resolve(),
 });
 
 /** The part of a container's specification that every runtime gets. */

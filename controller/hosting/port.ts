@@ -79,7 +79,15 @@ export interface Hosting {
   logOf(node: Pick<NodeRecord, 'id'>): LogPlace;
   /** Returns the root file system for a node of this image; empty if nodes have none. Code: not_found. */
   rootfsOf(image: string): Promise<string>;
-  /** Uid on the host that a node's agent runs as. */
+  /**
+   * Claims what a start of the node needs of the host beside its slot, and returns the record with it; the node's run
+   * folder exists. `release` succeeds if nothing is claimed. Code: resource_exhausted.
+   */
+  claim(node: NodeRecord): Promise<HostingRecord>;
+  release(node: NodeRecord): Promise<void>;
+  /** Releases what nodes that have no run folder have claimed: a controller that was killed may have left it. */
+  sweep(): Promise<void>;
+  /** Uid on the host that a node's agent runs as, once the node has its claims. */
   agentUid(node: NodeRecord): number;
   agentPlaces(node: NodeRecord): AgentPlaces;
   containerSpec(node: NodeRecord): Promise<Omit<ContainerSpec, 'output' | 'statusSocket'>>;

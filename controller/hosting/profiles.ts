@@ -28,7 +28,7 @@ export function hostings(own: Hosting, ...others: readonly Hosting[]): Hostings 
       if (found !== undefined) return found;
       throw new NexusError(
         'failed_precondition',
-        `node ${name} lives as "${kind}", which this controller was not started for; start it with the runtime that the node was made with`,
+        `node ${name} is of the kind "${kind}", which this controller does not run; start the controller with the runtime that the node was made with`,
       );
     },
   };

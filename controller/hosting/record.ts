@@ -23,6 +23,8 @@ export interface ContainedRecord extends OnThisHost {
   readonly kind: 'contained';
   /** Number of the loop device that the node attaches its volume to. */
   readonly loopDevice: number;
+  /** First of the node's ids on the host, since its last start; see id-ranges.ts. */
+  readonly firstId?: number | undefined;
 }
 
 export interface ProcessRecord extends OnThisHost {
@@ -54,6 +56,12 @@ export const started = (hosting: HostingRecord, identity: ProcessIdentity): Host
 });
 
 export const ended = (hosting: HostingRecord): HostingRecord => ({ ...hosting, process: undefined });
+
+/** The record of a node in a container. Only that kind's profile asks. */
+export function containedRecord(hosting: HostingRecord): ContainedRecord {
+  if (hosting.kind !== 'contained') throw new TypeError('the node is no container');
+  return hosting;
+}
 
 export const volumePlaceOf = ({ id, hosting }: Hosted): VolumePlace =>
   hosting.kind === 'contained' ? { nodeId: id, loopDevice: hosting.loopDevice } : { nodeId: id };

@@ -20,8 +20,10 @@ export interface ContainerSpec {
   readonly nodeId: NodeId;
   readonly hostname: string;
   readonly limits: ContainerLimits;
-  /** Host uid and gid of the agent after it has dropped its privileges. */
+  /** Uid and gid of the agent, as the node sees them. */
   readonly agentUid: number;
+  /** First of the node's ids on the host, for kinds of nodes that have a range of their own. */
+  readonly firstId?: number | undefined;
   /** Read-only root file system; empty for a runtime without images. */
   readonly rootfs: string;
   /** Image file or folder, as the volume port names it. */
@@ -62,7 +64,10 @@ export interface ExecSpec {
   readonly workingDir: string;
 }
 
-/** A command running in a node. `exited` always resolves; no output arrives after it. */
+/**
+ * A command running in a node. `exited` always resolves; no output arrives after it. A command that does not begin in
+ * bounded time, whatever the node's root has done to it, is killed; its exit code is 126 then, and its output says why.
+ */
 export interface ExecHandle {
   /** With a terminal all output arrives as stdout. A listener's promise is the back-pressure. */
   onOutput(listener: (stream: 'stdout' | 'stderr', data: Buffer) => Promise<void>): void;
@@ -81,8 +86,11 @@ export interface ExecHandle {
 export interface ContainerRuntime {
   /** Prepares what all containers share; refuses a host that cannot run them. Idempotent. */
   prepare(): Promise<void>;
-  /** Sets everything up; the first stage does not run yet. */
-  create(spec: ContainerSpec, signal: AbortSignal): Promise<ProcessIdentity>;
+  /**
+   * Sets everything up; nothing of the node runs yet. `began` may be called as soon as the first process and its namespaces
+   * exist, while the rest is still being made.
+   */
+  create(spec: ContainerSpec, signal: AbortSignal, began?: (first: ProcessIdentity) => void): Promise<ProcessIdentity>;
   start(nodeId: NodeId, signal: AbortSignal): Promise<void>;
   /** SIGKILL to the container's first process; success when there is none. */
   kill(nodeId: NodeId, identity: ProcessIdentity): Promise<void>;

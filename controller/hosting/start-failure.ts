@@ -28,7 +28,7 @@ export const noProgram = (command: Command): StartFailure => ({
 
 export const notExecutable = (command: Command): StartFailure => ({
   exitCode: 126,
-  words: `nexus: ${programOf(command)} cannot be run in the node: it is no executable file, or user ${command.uid} may not reach it`,
+  words: `nexus: ${programOf(command)} cannot be run in the node: it is not executable, or user ${command.uid} has no access to it`,
 });
 
 /** Begins the words of the runtime's process in the node, after the runtime itself has ended; see command-keeper.ts. */
@@ -38,6 +38,29 @@ export const noInterpreter = (command: Command, interpreter: string): StartFailu
   exitCode: 127,
   words: `nexus: ${programOf(command)} cannot be run in the node: there is no interpreter ${interpreter}`,
   lacksInterpreter: true,
+});
+
+const OUR_BUSYBOX = '/.nexus/rt/bin/busybox';
+
+/** `first`: number on the host of the node's first process, if it is known. */
+export const notBegun = (command: Command, afterMs: number, first: number | undefined): StartFailure => ({
+  exitCode: 126,
+  words: [
+    `nexus: ${programOf(command)} did not begin in the node within ${Math.ceil(afterMs / 1000)} s.`,
+    'Most likely /etc/passwd or /etc/group there is not a plain file; root of this machine removes such a one with:',
+    `nsenter --target ${first ?? 'PID'} --user --mount ${OUR_BUSYBOX} find /etc/passwd /etc/group`,
+    `-maxdepth 0 ! -type f -exec ${OUR_BUSYBOX} rm -r {} +`,
+  ].join(' '),
+});
+
+/** Number of pseudo terminals of a node; the kernel has some thousands for all. */
+export const TERMINALS_OF_NODE = 256;
+
+const noTerminal = (command: Command): StartFailure => ({
+  exitCode: 126,
+  words:
+    `nexus: ${programOf(command)} gets no terminal in the node: its programs hold all ${TERMINALS_OF_NODE} that it has, or nodes ` +
+    'all that this machine has for them (kernel.pty.max); end such programs, or run it without a terminal',
 });
 
 function refusalIn(said: string, command: Command): StartFailure | undefined {
@@ -74,12 +97,13 @@ export function failureIn(log: string, end: ExecEnd, command: Command): StartFai
   if (!isRefusal && !said.startsWith('exec failed') && exitCode !== EXEC_FAILED) return undefined;
   const refusal = isRefusal ? refusalIn(said, command) : undefined;
   if (refusal !== undefined) return refusal;
+  if (/ptmx.*no space left/i.test(said)) return noTerminal(command);
   if (/chdir (to cwd|`)/.test(said)) {
     const folder = shown(command.workingDir);
     const why = /no such file/i.test(said)
       ? 'there is no such folder in the node'
-      : 'it is no folder that it may enter';
-    return { exitCode: 126, words: `nexus: the command cannot begin in ${folder}: ${why}` };
+      : 'it is not a folder, or access to it is denied';
+    return { exitCode: 126, words: `nexus: the command cannot start in ${folder}: ${why}` };
   }
   if (/executable file not found|no such file or directory|not a directory/i.test(said)) return noProgram(command);
   if (/^(exec failed|open executable)/.test(said) && /permission denied|is a directory/i.test(said))
@@ -92,5 +116,5 @@ export function failureIn(log: string, end: ExecEnd, command: Command): StartFai
   return { exitCode: 126, words: `nexus: ${message}` };
 }
 
-/** Exit code of an OCI runtime's `exec` that failed itself. */
-const EXEC_FAILED = 255;
+/** Exit code of runc's `exec` that failed itself, and of the keeper of commands for any program's. */
+export const EXEC_FAILED = 255;

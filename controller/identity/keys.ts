@@ -126,7 +126,7 @@ function parseKeyFile(text: string, path: string): KeyFile {
   try {
     return fileSchema.parse(JSON.parse(text));
   } catch (error) {
-    const advice = 'restore it from a backup, or move it away: then everybody has to log in again';
+    const advice = 'restore it from a backup, or move it away: then all users have to log in again';
     throw new NexusError('data_loss', `${path} is damaged; ${advice}`, {}, { cause: error });
   }
 }

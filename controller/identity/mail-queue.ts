@@ -80,7 +80,7 @@ export class MailQueue {
   /** Code: unavailable, with `retry_after_ms`: mail is requested faster than it can be sent. */
   reserve(): MailPlace {
     if (this.#placesTaken >= MAX_WAITING) {
-      throw new NexusError('unavailable', 'too much mail waits to be sent; try again in a minute', {
+      throw new NexusError('unavailable', 'too many mails are waiting to be sent; try again in a minute', {
         retry_after_ms: 60_000,
       });
     }

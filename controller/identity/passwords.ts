@@ -34,8 +34,7 @@ export class ScryptHasher implements PasswordHasher {
   readonly decoy: string;
   readonly #running = new Limit(MAX_CONCURRENT, {
     mostWaiting: MAX_WAITING,
-    tooMany: () =>
-      new NexusError('resource_exhausted', 'too many people log in at this moment; try again in some seconds'),
+    tooMany: () => new NexusError('resource_exhausted', 'too many logins at this moment; try again in some seconds'),
   });
 
   constructor(private readonly cost: ScryptCost = DEFAULT_COST) {

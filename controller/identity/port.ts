@@ -5,6 +5,7 @@
  * matter for security take their line of the audit log, so that neither is there without the other. Passwords, codes
  * and tokens never reach it, only hashes and token ids.
  */
+import { NexusError } from '../../shared/errors.js';
 
 export type Role = 'user' | 'admin';
 
@@ -191,3 +192,16 @@ export interface PasswordHasher {
   hash(password: string): Promise<string>;
   verify(password: string, hash: string): Promise<boolean>;
 }
+
+/** The store's answer to a name or an address that is taken; a registration gets it only after its code was accepted. */
+export const userTaken = (what: 'name' | 'address', value: string): NexusError =>
+  new NexusError(
+    'already_exists',
+    what === 'name'
+      ? `there is a user "${value}" already; choose another name`
+      : `${value} belongs to an account already; use another address`,
+    { field: what === 'name' ? 'username' : 'email' },
+  );
+
+export const noSuchUser = (username: string): NexusError =>
+  new NexusError('not_found', `there is no user "${username}"`, {}, { advice: { key: 'list-users' } });

@@ -3,9 +3,9 @@
  * account, so that a name is taken by nobody who can't read the address. Taken names and addresses get the same answer
  * after the same work; the mail tells whoever reads the address.
  *
- * Anybody can ask for anybody's address. What they ask for lies beside what its owner asked for, by the place it came from;
- * and where so many ask that no further mail may go there, a registration shares the code of the mail that went last:
- * its owner gets in with it, and with what was asked for from where it is tried.
+ * Anybody can register with anybody's address. Requests are stored by account and origin address, so that a stranger's does
+ * not replace the owner's. When the limit of mails to an address is reached, a further request shares the code of the last
+ * mail: the owner gets in with that code, and gets the account that was requested from the same origin.
  */
 import {
   MAX_CODE_ATTEMPTS,
@@ -131,7 +131,7 @@ export class Registration {
   }
 }
 
-/** Code: invalid_argument. Says the same whoever has an account. */
+/** Code: invalid_argument. The answer is the same whether or not the account exists. */
 function assertAcceptable({ username, email, password }: RegistrationRequest): void {
   if (isReserved(username)) {
     throw new NexusError('invalid_argument', `username: "${username}" is reserved; choose another`, {

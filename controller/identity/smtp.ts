@@ -109,6 +109,6 @@ function translate(error: unknown, destination: string): NexusError {
   const reply = responseCode === undefined ? '' : `, reply ${responseCode}`;
   return new NexusError(
     isRefused || code === 'EAUTH' ? 'failed_precondition' : 'unavailable',
-    `${destination} did not take it (${code ?? 'no code'}${reply}); check the smtp settings`,
+    `${destination} did not accept it (${code ?? 'no code'}${reply}); check the smtp settings`,
   );
 }

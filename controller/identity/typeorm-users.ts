@@ -2,9 +2,8 @@
 import { MoreThan, Not } from 'typeorm';
 import type { Database } from '../store/typeorm/database.js';
 import { UserEntity } from './entities.js';
-import type { AuditLine, UserPatch, UserRecord, UserStore } from './port.js';
+import { type AuditLine, type UserPatch, type UserRecord, type UserStore, noSuchUser, userTaken } from './port.js';
 import { appendAudit } from './typeorm-audit.js';
-import { noSuchUser, userTaken } from './user-errors.js';
 
 export class TypeormUserStore implements UserStore {
   constructor(private readonly database: Database) {}

@@ -1,25 +1,21 @@
 /** The identity store over TypeORM, in a database of its own. */
 import { LessThanOrEqual } from 'typeorm';
 import type { Logger } from '../../shared/log.js';
-import type { TypeormDatabase } from '../store/typeorm/database.js';
-import { openDatabase, type DatabaseLocation } from '../store/typeorm/open.js';
+import type { OpenDatabase, TypeormDatabase } from '../store/typeorm/database.js';
 import { ChallengeEntity, CounterEntity, IDENTITY_ENTITIES, RevocationEntity } from './entities.js';
 import { Accounts0001 } from './migrations/0001-accounts.js';
 import { CodeOrigins0002 } from './migrations/0002-code-origins.js';
 import { CodesByOrigin0003 } from './migrations/0003-codes-by-origin.js';
 import type { AuditStore, ChallengeStore, CounterStore, IdentityStore, RevocationStore, UserStore } from './port.js';
 import { TypeormAuditStore } from './typeorm-audit.js';
-import { TypeormChallengeStore } from './typeorm-challenges.js';
-import { TypeormCounterStore } from './typeorm-counters.js';
-import { TypeormRevocationStore } from './typeorm-revocations.js';
+import { TypeormChallengeStore, TypeormCounterStore, TypeormRevocationStore } from './typeorm-expiring.js';
 import { TypeormUserStore } from './typeorm-users.js';
 
 const MIGRATIONS = [Accounts0001, CodeOrigins0002, CodesByOrigin0003];
 
-/** Codes: those of openDatabase. */
-export async function openIdentityStore(options: DatabaseLocation & { readonly log: Logger }): Promise<IdentityStore> {
-  const tables = { entities: IDENTITY_ENTITIES, migrations: MIGRATIONS };
-  return new TypeormIdentityStore(await openDatabase(options, tables, options.log));
+/** Codes: those of OpenDatabase. */
+export async function openIdentityStore(open: OpenDatabase, log: Logger): Promise<IdentityStore> {
+  return new TypeormIdentityStore(await open({ entities: IDENTITY_ENTITIES, migrations: MIGRATIONS }, log));
 }
 
 class TypeormIdentityStore implements IdentityStore {

@@ -3,7 +3,7 @@
  * nodes are never unpacked: a node gets its devices from the runtime alone.
  */
 import { randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { lstat, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -12,12 +12,11 @@ import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
-import { KIB } from '../../shared/limits.js';
+import { KIB, LARGEST_NODE_ID } from '../../shared/limits.js';
 import { plainText } from '../../shared/plain-text.js';
 import { toolFailure } from '../../shared/tool-failure.js';
-import { IMAGE_MOUNT_POINTS } from '../hosting/contained/bundle.js';
 import type { ImageRecord, ImageStore } from './port.js';
-import { unpack } from './unpack.js';
+import { unpack, unpackFile } from './unpack.js';
 
 export const BASE_IMAGE = 'base';
 
@@ -28,8 +27,13 @@ export interface FolderImagesOptions {
   readonly buildScript: string;
 }
 
+/** Folders that an image needs as mount points before it can be a read-only root. */
+const MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', 'data', 'mnt', '.nexus'] as const;
+
 const BUILD_TIMEOUT_MS = 10 * 60 * 1000;
 const MANIFEST = 'image.json';
+/** Beside the manifest of an image all of whose files have owners that nodes have. Version 0.1 took any. */
+const HAS_OWNERS_OF_NODES = 'owners-of-nodes';
 const MAX_MANIFEST_BYTES = 64 * KIB;
 /** The last moment that a Date can hold. */
 const LAST_MS = 8.64e15;
@@ -73,6 +77,11 @@ export class FolderImages implements ImageStore {
   }
 
   async importTar(name: string, tar: Readable, signal: AbortSignal): Promise<ImageRecord> {
+    return await this.#import(name, (into) => unpack(tar, into, signal));
+  }
+
+  /** `unpackInto` returns what was left out. */
+  async #import(name: string, unpackInto: (rootfs: string) => Promise<string>): Promise<ImageRecord> {
     if (!LABEL_PATTERN.test(name)) throw new NexusError('invalid_argument', `an image's name must be ${LABEL_RULE}`);
     if ((await this.#read(name)) !== undefined) {
       throw new NexusError('already_exists', `image ${name} exists; remove it first or choose another name`);
@@ -80,7 +89,7 @@ export class FolderImages implements ImageStore {
     const partial = join(this.options.folder, `.${name}.${randomBytes(4).toString('hex')}`);
     try {
       await mkdir(join(partial, 'rootfs'), { recursive: true, mode: 0o755 });
-      const leftOut = await unpack(tar, join(partial, 'rootfs'), signal);
+      const leftOut = await unpackInto(join(partial, 'rootfs'));
       const record = await this.#finish(name, partial, leftOut);
       await this.#publish(name, partial);
       return record;
@@ -111,7 +120,7 @@ export class FolderImages implements ImageStore {
       const { exitCode, stdout, stderr } = await tryCommand('bash', args, { timeoutMs: BUILD_TIMEOUT_MS, signal });
       if (exitCode !== 0) throw notBuilt(name, exitCode, stderr);
       for (const line of stdout.trim().split('\n').filter(Boolean)) progress(line);
-      return await this.importTar(name, createReadStream(output), signal);
+      return await this.#import(name, (into) => unpackFile(output, into, signal));
     } finally {
       await rm(output, { force: true }).catch(() => undefined);
     }
@@ -119,6 +128,10 @@ export class FolderImages implements ImageStore {
 
   async ensureBase(): Promise<void> {
     await this.#sweepPartial();
+    for (const { name } of await this.list()) {
+      // The next start tries again; until then, nodes have such files without any use of them.
+      await takeOver(this.#folderOf(name)).catch(() => undefined);
+    }
     if ((await this.#read(BASE_IMAGE)) !== undefined) return;
     const names: string[] = await readdir(this.options.cacheDir).catch(() => []);
     const prepared = names
@@ -127,11 +140,8 @@ export class FolderImages implements ImageStore {
       .at(-1);
     // Without a base image the cluster works with imported images; `nexus image build` makes it later.
     if (prepared === undefined) return;
-    await this.importTar(
-      BASE_IMAGE,
-      createReadStream(join(this.options.cacheDir, prepared)),
-      new AbortController().signal,
-    );
+    const path = join(this.options.cacheDir, prepared);
+    await this.#import(BASE_IMAGE, (into) => unpackFile(path, into, new AbortController().signal));
   }
 
   #folderOf(name: string): string {
@@ -149,7 +159,8 @@ export class FolderImages implements ImageStore {
   async #finish(name: string, partial: string, leftOut: string): Promise<ImageRecord> {
     const rootfs = join(partial, 'rootfs');
     if ((await readdir(rootfs)).length === 0) throw new NexusError('invalid_argument', 'the archive is empty');
-    for (const place of IMAGE_MOUNT_POINTS) await makeMountPoint(rootfs, place);
+    for (const place of MOUNT_POINTS) await makeMountPoint(rootfs, place);
+    await takeOver(partial);
     const record: ImageRecord = {
       name,
       sizeBytes: await sizeOf(rootfs),
@@ -193,6 +204,30 @@ function notBuilt(name: string, exitCode: number, said: string): NexusError {
   if (own === undefined || error.code === 'resource_exhausted') return error;
   const message = `image ${name} cannot be built: ${plainText(own)}`;
   return new NexusError('failed_precondition', message, error.details, { cause: error.cause });
+}
+
+/** Gives files to nobody that could be neither read nor changed nor removed in a node, whose ids they are not. */
+async function takeOver(image: string): Promise<void> {
+  const mark = join(image, HAS_OWNERS_OF_NODES);
+  // A user other than root has unpacked everything as their own.
+  if (process.getuid?.() !== 0 || existsSync(mark)) return;
+  const give = (which: string, program: string): string[] => [
+    '(',
+    which,
+    `+${LARGEST_NODE_ID}`,
+    '-exec',
+    program,
+    '-h',
+    String(LARGEST_NODE_ID),
+    '{}',
+    '+',
+    ')',
+  ];
+  await runCommand('find', [join(image, 'rootfs'), '-xdev', ...give('-uid', 'chown'), ',', ...give('-gid', 'chgrp')], {
+    failure: 'the owners of its files cannot be changed',
+    timeoutMs: BUILD_TIMEOUT_MS,
+  });
+  await writeFile(mark, '');
 }
 
 async function sizeOf(folder: string): Promise<number> {

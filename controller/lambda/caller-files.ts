@@ -1,7 +1,7 @@
 /**
- * Files of the caller's virtual file system, read and written by the controller itself. Everywhere else a file's bytes go
- * past it; here they can't: a sandbox has no network, so somebody outside has to fetch for it, and a process for that alone
- * would cost ten times an invocation. What makes it right is the bound: MAX_FILES_BYTES an invocation, one file at a time.
+ * Files of the caller's virtual file system, read and written by the controller itself. Elsewhere the bytes of files
+ * bypass the controller. A sandbox has no network, so a process outside has to read for it, and a process for that alone
+ * would cost ten times an invocation. MAX_FILES_BYTES for an invocation and one file at a time keep this small.
  */
 import { NexusError } from '../../shared/errors.js';
 import { downloadFile } from '../../shared/transfer/download.js';
@@ -55,6 +55,7 @@ export class CallerFiles {
       await downloadFile(this.#downloads(user, lease), {
         fileId: file.id,
         chunksCount: file.chunksCount,
+        hasExplicitSizes: file.explicitSizes,
         // The buffer is used again for the next chunk.
         deliver: async (data) => void parts.push(Buffer.from(data)),
         signal,
@@ -81,14 +82,16 @@ export class CallerFiles {
       reportReplica: () => Promise.resolve(),
       chunkSources: async (file, from, count) => {
         const { sources } = await this.files.catalogue.sources(file, from, count, { owner, lease });
-        return sources.map(({ chunk: { id: chunkId, index, size, md5 }, targets }) => ({
+        return sources.map(({ chunk: { id: chunkId, index, size, md5, offset }, targets }) => ({
           chunkId,
           index,
           size,
           md5,
+          offset,
           replicas: targets,
         }));
       },
+      findChunks: (file, range) => this.files.catalogue.chunksOf(file, range, { owner, lease }),
     };
   }
 

@@ -99,7 +99,7 @@ export class Functions {
   async find(user: string, name: string, signal: AbortSignal): Promise<FunctionRecord> {
     const text = await this.#read(user, [FOLDER, name, MANIFEST], name, signal, MAX_MANIFEST_BYTES);
     const manifest = manifestSchema.safeParse(parseJson(text.toString('utf8')));
-    if (!manifest.success) throw unfit(name, `its ${MANIFEST} is not what a deployment writes`);
+    if (!manifest.success) throw unfit(name, `its ${MANIFEST} was not written by a deployment`);
     const { version, size, timeout_ms: timeoutMs, memory_mb: memoryMb, deployed_at: deployedAt } = manifest.data;
     const problem = this.checkLimits({ timeoutMs, memoryMb });
     if (problem !== undefined) throw unfit(name, `its limits are not allowed: ${problem}`);
@@ -159,7 +159,7 @@ export class Functions {
   async #read(user: string, path: Names, name: string, signal: AbortSignal, most: number): Promise<Buffer> {
     const entry = await this.#entry(user, path);
     if (entry === undefined) throw noSuchFunction(name);
-    if (entry.size > most) throw unfit(name, `its ${path.at(-1) ?? ''} is larger than a deployment writes`);
+    if (entry.size > most) throw unfit(name, `its ${path.at(-1) ?? ''} is larger than any deployment writes`);
     const { fileId: id } = entry;
     const known = this.#cache.get(id);
     if (known !== undefined) return known;

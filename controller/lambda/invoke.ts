@@ -85,7 +85,6 @@ export class Invoker {
     const { clock, outputBytes } = this.deps;
     for (let attempt = 1; ; attempt += 1) {
       const { sandbox, warm } = await this.#sandbox(place.node.id, request, signal);
-      this.#running.add(sandbox);
       const watchdog = new Watchdog(sandbox, { timeoutMs: request.timeoutMs, outputBytes }, onOutput, signal);
       try {
         const startedAt = clock.monotonic();
@@ -107,14 +106,17 @@ export class Invoker {
     signal: AbortSignal,
   ): Promise<{ sandbox: Sandbox; warm: boolean }> {
     const { pool, residents, statistics, refill } = this.deps;
+    // Running from the turn on in which it is there: what does not run is not waited for when the node is drained.
+    const claim = (sandbox: Sandbox): void => void this.#running.add(sandbox);
     const warm = pool.take(node);
+    if (warm !== undefined) claim(warm);
     refill();
     if (warm !== undefined) {
       statistics.poolHits += 1;
       return { sandbox: warm, warm: true };
     }
     statistics.poolMisses += 1;
-    return { sandbox: await residents.create(node, { memoryBytes }, signal), warm: false };
+    return { sandbox: await residents.create(node, { memoryBytes }, signal, claim), warm: false };
   }
 }
 

@@ -18,8 +18,16 @@ export class Residents {
     private readonly clock: Clock,
   ) {}
 
-  /** Codes: those of the runtime; unavailable when the node is going. */
-  async create(node: NodeId, limits: SandboxLimits, signal: AbortSignal): Promise<Sandbox> {
+  /**
+   * `claim` is called with it in the turn in which it is there: a node that is drained in the next one waits for it. Codes:
+   * those of the runtime; unavailable when the node is going.
+   */
+  async create(
+    node: NodeId,
+    limits: SandboxLimits,
+    signal: AbortSignal,
+    claim: (sandbox: Sandbox) => void = () => undefined,
+  ): Promise<Sandbox> {
     this.#assertOpen(node);
     const making = this.runtime.create(node, limits, signal);
     const settled = making.catch(() => undefined);
@@ -30,6 +38,7 @@ export class Residents {
       void sandbox.ended.then(() => living.delete(sandbox));
       if (!this.isOpen(node)) await sandbox.destroy();
       this.#assertOpen(node);
+      claim(sandbox);
       return sandbox;
     } finally {
       coming.delete(settled);
@@ -41,7 +50,7 @@ export class Residents {
     return [...this.#living].filter(([, sandboxes]) => sandboxes.size > 0).map(([node]) => node);
   }
 
-  /** Those that `waitFor` names have so long to end by themselves. Called when the node is not open any more. */
+  /** Sandboxes that `waitFor` selects have `graceMs` to end by themselves. Called when the node is no longer open. */
   async leave(node: NodeId, graceMs: number, waitFor: (sandbox: Sandbox) => boolean): Promise<void> {
     await Promise.all(setOf(this.#coming, node));
     const all = [...setOf(this.#living, node)];
@@ -62,7 +71,7 @@ export class Residents {
   }
 
   #assertOpen(node: NodeId): void {
-    if (!this.isOpen(node)) throw new NexusError('unavailable', 'the node was taken away meanwhile; run it again');
+    if (!this.isOpen(node)) throw new NexusError('unavailable', 'the node went away in the meantime; run it again');
   }
 }
 

@@ -87,7 +87,7 @@ export class Watchdog {
     }
     const { text, problem } = handedBack(this.#result.subarray(0, this.#resultBytes));
     if (problem === undefined) return { ...end, exitCode, reason, interruption, result: text };
-    this.pass('stderr', Buffer.from(`what handler returned can't be passed on: ${problem}\n`));
+    this.pass('stderr', Buffer.from(`the value that handler returned can't be returned as JSON: ${problem}\n`));
     return { ...end, exitCode: exitCode === 0 ? 1 : exitCode, reason, interruption, result: undefined };
   }
 

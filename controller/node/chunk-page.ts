@@ -33,12 +33,12 @@ export async function chunkPage(
     registry.misconduct.note(node, registry.get(node)?.name ?? node, fault);
   };
   if (!isInOrder || chunks.length > limit) {
-    reject('its list of chunks is none: ids out of order, malformed, or more than were asked for');
-    throw new NexusError('unavailable', `the agent of ${node} answered with a list of chunks that is none`);
+    reject('its list of chunks is invalid: ids out of order, malformed, or more than requested');
+    throw new NexusError('unavailable', `the agent of ${node} sent an invalid list of chunks`);
   }
   return chunks.map((chunk) => {
     const checked = checkChunk(chunk);
-    if (checked.damage !== '' && chunk.damage === '') reject(`its entry of chunk ${chunk.chunkId} makes no sense`);
+    if (checked.damage !== '' && chunk.damage === '') reject(`its entry of chunk ${chunk.chunkId} is invalid`);
     return checked;
   });
 }
@@ -51,7 +51,7 @@ export function checkChunk(chunk: StoredChunk): HeldChunk {
   const { size, md5, origin } = chunk;
   const isWhole = size <= BigInt(CHUNK_SIZE_BYTES) && /^[0-9a-f]{32}$/.test(md5);
   if (!isWhole || (origin !== undefined && !isOrigin(origin)))
-    return { ...nothing, damage: 'what its agent says of it makes no sense' };
+    return { ...nothing, damage: 'the entry that its agent reported is invalid' };
   return { ...chunk, chunkId };
 }
 
@@ -60,7 +60,7 @@ const MOST = BigInt(Number.MAX_SAFE_INTEGER);
 const LAST_DATE_MS = 8_640_000_000_000_000n;
 const MAX_OWNER_CHARACTERS = 64;
 
-function isOrigin({ fileId, name, owner, replicas, expectedBytes, createdAtMs }: ChunkOrigin): boolean {
+function isOrigin({ fileId, name, owner, replicas, expectedBytes, createdAtMs, offset = 0n }: ChunkOrigin): boolean {
   return (
     /^[0-9a-f]{1,32}$/.test(fileId) &&
     Buffer.byteLength(name) <= MAX_FILE_NAME_BYTES &&
@@ -68,6 +68,7 @@ function isOrigin({ fileId, name, owner, replicas, expectedBytes, createdAtMs }:
     plainText(owner) === owner &&
     replicas <= MAX_REPLICAS &&
     expectedBytes <= MOST &&
+    offset <= MOST &&
     createdAtMs <= LAST_DATE_MS
   );
 }

@@ -112,8 +112,8 @@ export class NodeRegistry {
     const before = this.expect(id);
     if (before.status !== status) assertMove(before.name, before.status, status);
     const after = await this.update(id, { ...patch, status, statusReason: reason });
-    const type = `node.${status.toLowerCase()}`;
-    await this.events.append(type, after.name, reason === '' ? `node ${after.name} is ${status}` : reason);
+    const state = status.toLowerCase() as Lowercase<NodeStatus>;
+    await this.events.append(`node.${state}`, after.name, reason === '' ? `node ${after.name} is ${status}` : reason);
     return after;
   }
 

@@ -42,8 +42,9 @@ export class NodeService {
   /** Code besides: unavailable while something that all nodes need is away. */
   async create(request: CreateNodeRequest, signal: AbortSignal): Promise<NodeRecord> {
     this.context.causes.assertServed();
-    const node = await reserveNode(this.context, request);
-    return await this.#locked(node.id, () => this.#starts.run(() => createNode(this.context, node, signal)));
+    const reserved = await reserveNode(this.context, request);
+    const create = (): Promise<NodeRecord> => createNode(this.context, reserved, signal);
+    return await this.#locked(reserved.node.id, () => this.#starts.run(create));
   }
 
   /**
@@ -140,7 +141,7 @@ export class NodeService {
       try {
         if (node.status !== 'Removing') await registry.move(node.id, 'Removing', '', { desired: 'removed' });
       } catch (error) {
-        log.warn({ err: error, node: node.name }, 'its removal could not be stored; it goes all the same');
+        log.warn({ err: error, node: node.name }, 'its removal could not be stored; it is removed all the same');
       }
       await this.#stops.run(async () => {
         await askToEnd(this.context, node, REMOVAL_GRACE_MS);
@@ -376,7 +377,10 @@ export class NodeService {
       await this.#locked(id, () => this.#finish(id, why)).catch((error: unknown) => {
         // Keep the first reason: later failures only delay the node's coming to rest.
         if (this.#cutOff.has(id)) this.#cutOff.set(id, why);
-        log.warn({ node: id, said: toNexusError(error).message }, 'a node could not be brought to rest; tried again');
+        log.warn(
+          { node: id, said: toNexusError(error).message },
+          'an interrupted change of a node could not be finished; trying again',
+        );
       });
     }
   }
@@ -415,7 +419,7 @@ interface StartOutcome {
 
 /** Reason in the status of a node that `isWaiting`. */
 const waitingFor = ({ name }: NodeRecord, problem: string): string =>
-  `${problem}; node ${name} starts by itself when that is over`;
+  `${problem}; node ${name} starts automatically when that is over`;
 
 /** Between two states: a verb is working on the node, or was cut off. */
 const isBetween = (status: NodeStatus | undefined): boolean =>

@@ -8,6 +8,7 @@ import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { originOf, readTarget } from '../file/tokens.js';
 import type { StoredChunk } from '../store/port/replicas.js';
+import type { FileRecord } from '../store/port/store.js';
 import type { RepairDeps } from './deps.js';
 import type { PlannedCopy } from './redundancy.js';
 import type { Suspicions } from './suspicions.js';
@@ -75,7 +76,7 @@ export class Copier {
       .map(({ nodeId, address, token }) => ({ nodeId: nodeId as NodeId, address, token }));
     const { id: chunkId, size, md5 } = chunk;
     const file = await this.deps.store.getFile(chunk.fileId);
-    const of = file === undefined ? undefined : originOf(file, chunk.index, file.size);
+    const of = file === undefined ? undefined : originOf(file, await this.#placeOf(file, chunk), file.size);
     const outcome = await nodes.fetchChunk(target, { chunkId, size, md5, sources, rate: this.#rate(), of });
     for (const source of outcome.corruptNodeIds) this.suspicions.raise(chunk.id, source);
     try {
@@ -87,6 +88,14 @@ export class Copier {
       await replicas.abandon(copy).catch(() => undefined);
       throw error;
     }
+  }
+
+  /** Only chunks of explicit sizes have an offset of their own to record. */
+  async #placeOf(file: FileRecord, { index }: StoredChunk): Promise<{ index: number; offset: number }> {
+    if (!file.explicitSizes) return { index, offset: 0 };
+    const [chunk] = await this.deps.store.chunks(file.id, { from: index, count: 1 });
+    // Removed meanwhile: then the copy is not kept either.
+    return { index, offset: chunk?.offset ?? 0 };
   }
 
   /** The whole rate is shared by as many copies as may run. */

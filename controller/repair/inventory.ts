@@ -71,7 +71,7 @@ export class Inventory {
       const held = new Set(listed);
       for (const chunk of expected) {
         if (chunk.id <= end && !held.has(chunk.id)) {
-          await this.suspicions.confirm(chunk, node, { state: 'missing', found: 'its volume does not hold it' });
+          await this.suspicions.confirm(chunk, node, { state: 'missing', found: 'its volume does not have it' });
         }
       }
       for (const id of damaged) this.suspicions.raise(id, node);

@@ -135,11 +135,11 @@ function whyBlocked({ chunk, sources }: Verdict, nodes: NodesById, taken: Readon
   if (sources.length === 0) {
     const holders = chunk.replicas.filter((copy) => copy.state === 'ready').map((copy) => copy.nodeId);
     const names = holders.map((id) => nodes.get(id)?.name ?? id);
-    if (names.length === 0) return 'no whole copy is left; give the file again if you have it';
-    return `the copies that are left are on ${names.join(', ')}, which cannot be read; start or restart those`;
+    if (names.length === 0) return 'no intact copy is left; store the file again if you have it';
+    return `the remaining copies are on ${names.join(', ')}, which cannot be read; start or restart those`;
   }
   const others = [...nodes.values()].filter((node) => node.schedulable && !taken.has(node.id));
   return others.length === 0
-    ? 'no other running, uncordoned node is there; add, start or uncordon one'
-    : 'the other nodes have no room, or refused it a moment ago; add one, or make room';
+    ? 'there is no other running, uncordoned node; add, start or uncordon one'
+    : 'the other nodes have no room, or rejected it a moment ago; add one, or make room';
 }

@@ -76,7 +76,10 @@ export class Scrub {
       const rate = settings.scrubRateMb * MIB;
       await this.#scrub(node, { node: node.id, rate, signal, tell: () => Promise.resolve() }).catch(
         (error: unknown) => {
-          log.info({ node: node.name, said: toNexusError(error).message }, 'scrubbing broke off; it begins anew');
+          log.info(
+            { node: node.name, said: toNexusError(error).message },
+            'a scrub was interrupted; it will start again',
+          );
         },
       );
     }

@@ -71,7 +71,7 @@ export class Suspicions {
       const bad = new Set(findings.map(({ chunkId }) => chunkId));
       for (const chunk of chunks.filter(({ id }) => !bad.has(id))) {
         if (!(await replicas.markWhole({ chunkId: chunk.id, nodeId: node }))) continue;
-        const what = `chunk ${chunk.index} of file ${chunk.fileId} on node ${nodes.find(node)?.name ?? node} is whole again`;
+        const what = `chunk ${chunk.index} of file ${chunk.fileId} on node ${nodes.find(node)?.name ?? node} is intact again`;
         await events.append('replica.restored', chunk.fileId, what);
         this.kick();
       }

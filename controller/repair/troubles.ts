@@ -63,7 +63,7 @@ export class Troubles {
       const file = await store.getFile(id);
       if (file === undefined) continue;
       const left = trouble === 'damaged' ? 'only damaged copies are left' : 'no copy is left';
-      const message = `${left} of parts of file ${file.name} (${id}); store it again from where it came`;
+      const message = `${left} of parts of file ${file.name} (${id}); store it again`;
       await events.append(`file.${trouble}`, id, message, file.owner);
       told += 1;
     }

@@ -64,7 +64,7 @@ export class Upkeep {
     const { id, name } = await nodes.startDrain(reference);
     await nodes.context.guests.leave(id, DRAIN_GRACE_MS);
     await this.followDrain(id, signal, tell);
-    await nodes.context.events.append('node.drained', name, `node ${name} holds no copies any more`);
+    await nodes.context.events.append('node.drained', name, `node ${name} has no copies any more`);
   }
 
   followDrain(node: NodeId, signal: AbortSignal, tell: (progress: DrainProgress) => Promise<void>): Promise<void> {

@@ -57,12 +57,16 @@ const fileSchema = z.object({
   replicas: z.number().int().min(1).max(MAX_REPLICAS),
   status: z.enum(['ready', 'partial']),
   created_at: z.iso.datetime(),
+  // Only of files whose chunks have sizes that their sender named.
+  explicit_sizes: z.boolean().default(false),
   chunks: z.array(
     z.object({
       id: hex(32),
       index: whole,
       size: whole,
       md5: hex(32),
+      // Offset of the chunk's first byte, if the file has explicit sizes.
+      offset: whole.optional(),
       replicas: z.array(z.object({ node: hex(12), state: z.enum(['ready', 'missing', 'corrupt']) })),
     }),
   ),
@@ -116,7 +120,7 @@ const entryShape = (entry: ArchivedEntry): z.infer<typeof entrySchema> => ({
   modified_at: time(entry.modifiedAt),
 });
 
-const fileShape = ({ file, chunks }: ArchivedFile): z.infer<typeof fileSchema> => ({
+const fileShape = ({ file, chunks }: ArchivedFile): z.input<typeof fileSchema> => ({
   id: file.id,
   kind: file.kind,
   name: file.name,
@@ -126,11 +130,13 @@ const fileShape = ({ file, chunks }: ArchivedFile): z.infer<typeof fileSchema> =
   replicas: file.replicas,
   status: file.status === 'partial' ? 'partial' : 'ready',
   created_at: time(file.createdAt),
-  chunks: chunks.map(({ id, index, size, md5, replicas }) => ({
+  ...(file.explicitSizes ? { explicit_sizes: true } : {}),
+  chunks: chunks.map(({ id, index, size, offset, md5, replicas }) => ({
     id,
     index,
     size,
     md5,
+    ...(file.explicitSizes ? { offset } : {}),
     // Copies that are being written or deleted are not worth restoring.
     replicas: replicas.flatMap(({ nodeId, state }) =>
       state === 'ready' || state === 'missing' || state === 'corrupt' ? [{ node: nodeId, state }] : [],

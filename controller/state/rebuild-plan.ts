@@ -43,7 +43,7 @@ interface Chunk {
 export function planRebuild(copies: readonly FoundCopy[]): RebuildPlan {
   const warnings: string[] = [];
   const nameless = copies.filter((copy) => copy.of === undefined).length;
-  if (nameless > 0) warnings.push(`${nameless} chunk(s) do not say which file they belong to, and were left alone`);
+  if (nameless > 0) warnings.push(`${nameless} chunk(s) have no record of their file, and were left alone`);
   const byFile = new Map<string, Map<ChunkId, FoundCopy[]>>();
   for (const copy of copies) {
     if (copy.of === undefined) continue;
@@ -53,7 +53,7 @@ export function planRebuild(copies: readonly FoundCopy[]): RebuildPlan {
   }
   const files = [...byFile].map(([id, chunks]) => {
     const agreed = [...chunks.values()].map((found) => agree(found, warnings));
-    return rebuild(id as FileId, onePerIndex(agreed, warnings));
+    return rebuild(id as FileId, onePerIndex(agreed, warnings), warnings);
   });
   return { files: files.sort((a, b) => (a.file.id < b.file.id ? -1 : 1)), warnings };
 }
@@ -62,10 +62,12 @@ export function planRebuild(copies: readonly FoundCopy[]): RebuildPlan {
 function agree(copies: readonly FoundCopy[], warnings: string[]): Chunk {
   const votes = new Map<string, FoundCopy[]>();
   for (const copy of copies) {
-    const key = `${copy.size} ${copy.md5} ${copy.of?.index ?? ''}`;
+    const key = `${copy.size} ${copy.md5} ${copy.of?.index ?? ''} ${copy.of?.offset ?? ''}`;
     votes.set(key, [...(votes.get(key) ?? []), copy]);
   }
-  const [most = []] = [...votes.values()].sort((a, b) => b.length - a.length || compare(keyOf(a), keyOf(b)));
+  const [most = []] = [...votes.values()].sort(
+    (a, b) => b.length - a.length || offsets(b) - offsets(a) || compare(keyOf(a), keyOf(b)),
+  );
   const [first] = most;
   if (first?.of === undefined) throw new Error('a chunk without copies');
   const others = copies.filter((copy) => !most.includes(copy));
@@ -75,6 +77,8 @@ function agree(copies: readonly FoundCopy[], warnings: string[]): Chunk {
   return { id: first.chunkId, of: first.of, size: first.size, md5: first.md5, nodes };
 }
 
+/** Agents of earlier versions record no offset with a copy that they make. */
+const offsets = ([copy]: readonly FoundCopy[]): number => (copy?.of?.offset === undefined ? 0 : 1);
 const keyOf = ([copy]: readonly FoundCopy[]): string => `${copy?.md5 ?? ''} ${copy?.nodeId ?? ''}`;
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
@@ -88,18 +92,20 @@ function onePerIndex(chunks: readonly Chunk[], warnings: string[]): Chunk[] {
   return [...byIndex.values()].sort((a, b) => a.of.index - b.of.index);
 }
 
-function rebuild(id: FileId, chunks: readonly Chunk[]): RebuiltFile {
-  const last = chunks.at(-1);
+function rebuild(id: FileId, found: readonly Chunk[], warnings: string[]): RebuiltFile {
+  const last = found.at(-1);
   if (last === undefined) throw new Error('a file without chunks');
   // A repair records the size of a committed file; the original upload may not have known it.
-  const expected = Math.max(...chunks.map((chunk) => chunk.of.expected));
-  const chunksCount = Math.max(last.of.index + 1, Math.ceil(expected / CHUNK_SIZE_BYTES));
+  const expected = found.reduce((most, chunk) => Math.max(most, chunk.of.expected), 0);
+  const explicitSizes = 2 * found.filter((chunk) => chunk.of.offset !== undefined).length > found.length;
+  const { chunks, chunksCount, extent } = (explicitSizes ? fitByOffset : fitByIndex)(found, last, expected);
+  const fitting = new Set(chunks);
+  for (const chunk of found.filter((one) => !fitting.has(one)))
+    warnings.push(`chunk ${chunk.id} does not fit between the others of file ${id}, and was left alone`);
   const there = new Set(chunks.map((chunk) => chunk.of.index));
-  const holes = Array.from({ length: chunksCount }, (_, index) => index).filter((index) => !there.has(index));
-  const short = chunks.filter((chunk) => chunk.of.index < chunksCount - 1 && chunk.size !== CHUNK_SIZE_BYTES);
-  const missing = [...holes, ...short.map((chunk) => chunk.of.index)].sort((a, b) => a - b);
-  const extent = last.of.index * CHUNK_SIZE_BYTES + last.size;
-  const verdict = verdictOf(missing, extent, expected, last.size);
+  const missing = Array.from({ length: chunksCount }, (_, index) => index).filter((index) => !there.has(index));
+  // A short chunk of explicit size need not be the last.
+  const verdict = verdictOf(missing, extent, expected, explicitSizes ? CHUNK_SIZE_BYTES : last.size);
   const { name, owner, replicas, created } = last.of;
   return {
     file: {
@@ -112,18 +118,55 @@ function rebuild(id: FileId, chunks: readonly Chunk[]): RebuiltFile {
       replicas: Math.max(1, replicas),
       status: verdict === 'partial' ? 'partial' : 'ready',
       createdAt: created,
+      explicitSizes,
     },
     chunks: chunks.map((chunk) => ({
       id: chunk.id,
       fileId: id,
       index: chunk.of.index,
       size: chunk.size,
+      offset: explicitSizes ? offsetOf(chunk) : chunk.of.index * CHUNK_SIZE_BYTES,
       md5: chunk.md5,
       replicas: chunk.nodes.map((nodeId) => ({ nodeId, state: 'ready' as const })),
     })),
     verdict,
     missing,
   };
+}
+
+const offsetOf = ({ of }: Chunk): number => of.offset ?? -1;
+
+interface Fitting {
+  /** Those that fit together. */
+  readonly chunks: readonly Chunk[];
+  readonly chunksCount: number;
+  /** The end of the last one. */
+  readonly extent: number;
+}
+
+/** Leaves out chunks that are short and not the last. */
+function fitByIndex(found: readonly Chunk[], last: Chunk, expected: number): Fitting {
+  const chunksCount = Math.max(last.of.index + 1, Math.ceil(expected / CHUNK_SIZE_BYTES));
+  return {
+    chunks: found.filter((chunk) => chunk.of.index === chunksCount - 1 || chunk.size === CHUNK_SIZE_BYTES),
+    chunksCount,
+    extent: last.of.index * CHUNK_SIZE_BYTES + last.size,
+  };
+}
+
+/** Leaves out chunks of explicit size that do not begin where the one before ends; behind a gap, those that overlap it. */
+function fitByOffset(found: readonly Chunk[], last: Chunk, expected: number): Fitting {
+  const chunks: Chunk[] = [];
+  let extent = 0;
+  for (const chunk of found) {
+    const follows = chunk.of.index === (chunks.at(-1)?.of.index ?? -1) + 1;
+    if (follows ? offsetOf(chunk) !== extent : offsetOf(chunk) <= extent) continue;
+    chunks.push(chunk);
+    extent = offsetOf(chunk) + chunk.size;
+  }
+  // The number of chunks that lack at the end is unknown: they count as one.
+  const hasMore = chunks.at(-1) === last && extent < expected;
+  return { chunks, chunksCount: last.of.index + (hasMore ? 2 : 1), extent };
 }
 
 function verdictOf(missing: readonly number[], extent: number, expected: number, lastSize: number): Verdict {

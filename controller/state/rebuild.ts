@@ -51,7 +51,7 @@ export async function rebuildState(
       warnings.push(`node ${node.name} is ${node.status}: its volume could not be read`);
       continue;
     }
-    await tell(`looking at what node ${node.name} holds`);
+    await tell(`reading the chunks on node ${node.name}`);
     try {
       for await (const page of unknownOn(deps, node.id, options.signal)) copies.push(...page);
     } catch (error) {

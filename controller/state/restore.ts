@@ -20,7 +20,7 @@ export function parseDocument(json: string): StateDocument {
   if (typeof version === 'number' && version > FORMAT_VERSION) {
     throw new NexusError(
       'invalid_argument',
-      `the document has version ${version}, and this Nexus knows ${FORMAT_VERSION} at most; import it with the version that wrote it, or a newer one`,
+      `the document has version ${version}, and this Nexus knows versions up to ${FORMAT_VERSION}; import it with the version that wrote it, or a newer one`,
     );
   }
   const result = documentSchema.safeParse(parsed);
@@ -79,12 +79,14 @@ function isName(name: string): boolean {
 }
 
 /** Checks that a file's chunks fit together. A partial file may lack some. Code: invalid_argument. */
-function assertWhole({ id, size, status, chunks_count: count, chunks }: StateDocument['files'][number]): void {
+function assertWhole({ id, size, status, chunks_count: count, chunks, ...file }: StateDocument['files'][number]): void {
   const indices = new Set(chunks.map(({ index }) => index));
   if (indices.size < chunks.length || chunks.some(({ index }) => index >= count)) {
     throw noState(`file ${id} has chunks that cannot all be its own`);
   }
-  const isShort = chunks.some((chunk) => chunk.index < count - 1 && chunk.size !== CHUNK_SIZE_BYTES);
+  const isNamed = file.explicit_sizes;
+  if (isNamed) assertInOrder(id, size, chunks);
+  const isShort = !isNamed && chunks.some((chunk) => chunk.index < count - 1 && chunk.size !== CHUNK_SIZE_BYTES);
   if (isShort || chunks.some((chunk) => chunk.size > CHUNK_SIZE_BYTES || chunk.size === 0)) {
     throw noState(`file ${id} has a chunk of a size that it cannot have`);
   }
@@ -92,6 +94,16 @@ function assertWhole({ id, size, status, chunks_count: count, chunks }: StateDoc
   const bytes = chunks.reduce((sum, chunk) => sum + chunk.size, 0);
   if (indices.size < count) throw noState(`file ${id} has ${count} chunks, and the document has ${indices.size}`);
   if (bytes !== size) throw noState(`file ${id} has ${size} bytes, and its chunks add up to ${bytes}`);
+}
+
+/** Checks the offsets of chunks of explicit sizes: each begins where the one before it ends. */
+function assertInOrder(id: string, size: number, chunks: StateDocument['files'][number]['chunks']): void {
+  let before = { index: -1, end: 0 };
+  for (const { index, offset = -1, size: bytes } of [...chunks].sort((a, b) => a.index - b.index)) {
+    const fits = index === before.index + 1 ? offset === before.end : offset > before.end;
+    if (!fits || offset + bytes > size) throw noState(`file ${id} has chunks whose offsets do not fit together`);
+    before = { index, end: offset + bytes };
+  }
 }
 
 function parseJson(json: string): unknown {
@@ -174,13 +186,14 @@ export function contentOf(document: StateDocument, placing: Placing): Restorable
         createdAt: Date.parse(entry.created_at),
         modifiedAt: Date.parse(entry.modified_at),
       })),
-      files: files.map(({ chunks, created_at, chunks_count: chunksCount, ...file }) => ({
-        file: { ...file, id: file.id as FileId, chunksCount, createdAt: Date.parse(created_at) },
+      files: files.map(({ chunks, created_at, chunks_count: chunksCount, explicit_sizes: explicitSizes, ...file }) => ({
+        file: { ...file, id: file.id as FileId, chunksCount, explicitSizes, createdAt: Date.parse(created_at) },
         chunks: chunks.map((chunk) => ({
           id: chunk.id as ChunkId,
           fileId: file.id as FileId,
           index: chunk.index,
           size: chunk.size,
+          offset: chunk.offset ?? chunk.index * CHUNK_SIZE_BYTES,
           md5: chunk.md5,
           replicas: chunk.replicas
             .filter(({ node }) => nodeIds.has(node))

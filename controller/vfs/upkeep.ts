@@ -10,27 +10,37 @@ const ENTRIES_PER_STEP = 500;
 
 type Deps = Pick<FileDeps, 'fs' | 'pins' | 'clock' | 'log'>;
 
-/** Safe to run concurrently: each step takes what is left. */
-export async function reapAll({ fs, pins, clock }: Omit<Deps, 'log'>, group: string): Promise<Sums> {
-  let sums = NOTHING;
-  for (;;) {
-    const step = await pins.during((claim) => fs.reap(group, ENTRIES_PER_STEP, { claim, now: clock.now() }));
-    sums = addSums(sums, step.sums);
-    if (step.isDone) return sums;
-  }
-}
-
 export class FsUpkeep {
+  /** Groups that are being deleted now. A second one that took a part would make the sums of the first untrue. */
+  readonly #reaping = new Set<string>();
+
   constructor(
     private readonly deps: Deps,
     /** Called when there are chunks to delete. */
     private readonly kick: () => void,
   ) {}
 
+  /** Deletes a detached group, and returns the sums of what was in it. One call at a time for a group. */
+  async reap(group: string): Promise<Sums> {
+    const { fs, pins, clock } = this.deps;
+    this.#reaping.add(group);
+    try {
+      let sums = NOTHING;
+      for (;;) {
+        const step = await pins.during((claim) => fs.reap(group, ENTRIES_PER_STEP, { claim, now: clock.now() }));
+        sums = addSums(sums, step.sums);
+        if (step.isDone) return sums;
+      }
+    } finally {
+      this.#reaping.delete(group);
+    }
+  }
+
   async tick(): Promise<void> {
     const { fs, log } = this.deps;
     for (const group of await fs.detachedGroups()) {
-      const { files, folders } = await reapAll(this.deps, group);
+      if (this.#reaping.has(group)) continue;
+      const { files, folders } = await this.reap(group);
       log.info({ files, folders }, 'a removal that was cut short has been finished');
       this.kick();
     }

@@ -20,7 +20,7 @@ import {
   sumsOf,
 } from '../store/port/fs-rules.js';
 import type { FileRecord, UploadPlace, UploadRecord } from '../store/port/store.js';
-import { reapAll } from './upkeep.js';
+import type { FsUpkeep } from './upkeep.js';
 
 /** An entry and its path. */
 export interface PlacedEntry {
@@ -53,6 +53,7 @@ export class FsUseCases {
     readonly uploads: Uploads,
     /** Called when there are chunks to delete. */
     private readonly kick: () => void,
+    private readonly upkeep: Pick<FsUpkeep, 'reap'>,
   ) {}
 
   async makeFolder(user: string, path: Names, parents: boolean): Promise<PlacedEntry> {
@@ -122,12 +123,18 @@ export class FsUseCases {
   async openUpload(
     user: string,
     path: Names | undefined,
-    request: { overwrite: boolean; parents: boolean; replicas: number; expectedSize: number },
+    request: {
+      overwrite: boolean;
+      parents: boolean;
+      replicas: number;
+      expectedSize: number;
+      explicitSizes?: boolean;
+    },
   ): Promise<{ upload: UploadRecord; file: FileRecord }> {
-    const { replicas, expectedSize } = request;
+    const { replicas, expectedSize, explicitSizes } = request;
     const entry = path === undefined ? UNPLACED : await this.#place(user, path, request);
     const name = path?.at(-1) ?? UNPLACED_NAME;
-    return await this.uploads.open({ name, owner: user, replicas, expectedSize, entry });
+    return await this.uploads.open({ name, owner: user, replicas, expectedSize, explicitSizes, entry });
   }
 
   /** Codes: not_found (the upload), failed_precondition (a raw file's), and those of openUpload for the path. */
@@ -167,7 +174,7 @@ export class FsUseCases {
       if (lease !== undefined) pins.unpin(lease, user);
       await clock.sleep(PIN_RETRY_MS);
     }
-    throw new NexusError('unavailable', `${pathOf(path)} is being replaced again and again; try later`);
+    throw new NexusError('unavailable', `${pathOf(path)} is being replaced repeatedly; try later`);
   }
 
   closeDownload(user: string, lease: LeaseId): void {
@@ -188,7 +195,7 @@ export class FsUseCases {
     failpoint('fs/detached');
     // Upkeep finishes what a failure leaves: all of it is detached from the tree already.
     const reap = (root: NonNullable<typeof group>): Promise<Sums | undefined> =>
-      afterCommit(this.deps.log, 'take away all that was in a removed folder', () => reapAll(this.deps, root));
+      afterCommit(this.deps.log, 'take away all that was in a removed folder', () => this.upkeep.reap(root));
     const all = group === undefined ? sums : addSums(sums, (await reap(group)) ?? NOTHING);
     this.kick();
     const { files, folders, bytes } = all;

@@ -5,7 +5,6 @@
 has_package() {
   case $1 in
     busybox-static) command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1 ;;
-    tini) command -v tini-static >/dev/null ;;
     iproute2) command -v ip >/dev/null ;;
     nftables) command -v nft >/dev/null ;;
     e2fsprogs) command -v mkfs.ext4 >/dev/null && command -v e2fsck >/dev/null ;;

@@ -58,7 +58,8 @@ export class EventFeeds {
       },
       tell: (event) => {
         if (isCaughtUp) tell(event);
-        else if (pending.push(event) > MAX_PENDING) reader.end('too much happens; come again with Last-Event-ID');
+        else if (pending.push(event) > MAX_PENDING)
+          reader.end('the events were read too slowly; connect again with Last-Event-ID');
       },
     };
     const { feed, isNew } = this.#join(user, member, last);

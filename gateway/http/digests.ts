@@ -49,7 +49,7 @@ export class Digests {
   /** Call once, after the last piece. Code: invalid_argument. */
   check(): void {
     for (const { field, hash, value } of this.expected) {
-      if (!hash.digest().equals(value)) throw invalid(field, 'is not that of the bytes that came; send them again');
+      if (!hash.digest().equals(value)) throw invalid(field, 'does not match the bytes received; send them again');
     }
   }
 

@@ -57,9 +57,7 @@ function retryAfterOf({ details }: NexusError): string | undefined {
 
 /** Hides the text of internal errors from the client. */
 const messageOf = (error: NexusError): string =>
-  error.code === 'internal'
-    ? 'something went wrong inside; the log has it under this request’s id'
-    : inCommandWords(error);
+  error.code === 'internal' ? 'internal error; the log has it under this request’s id' : inCommandWords(error);
 
 /** If the rest of the body comes meanwhile, the connection may serve the next request. */
 function endSoon({ req }: Context): void {

@@ -21,7 +21,7 @@ export const tooLarge = (field: string, limitBytes: number): HttpError =>
   });
 
 export const tooSlow = (what: string): HttpError =>
-  new HttpError(408, 'deadline_exceeded', `${what} came too slowly; send it again`);
+  new HttpError(408, 'deadline_exceeded', `${what} arrived too slowly; send it again`);
 
 export const wrongMediaType = (wanted: string): HttpError =>
   new HttpError(415, 'invalid_argument', `content-type: must be ${wanted}`, {

@@ -1,11 +1,12 @@
 /** Checks input once against a route's schemas; every refusal names the field as the client wrote it. */
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
+import type { Context } from 'koa';
 import type { z } from 'zod';
-import { outcome } from '../../shared/async/wait.js';
 import { jsonDepth, repeatedMember } from '../../shared/json-text.js';
 import { Digests } from './digests.js';
-import { invalid, tooLarge, tooSlow, wrongMediaType } from './http-error.js';
+import { invalid, wrongMediaType } from './http-error.js';
+import type { ReadSmallBody } from './small-body.js';
 
 /** Levels of nesting; more than any event may have. */
 const MAX_DEPTH = 256;
@@ -36,7 +37,8 @@ export interface JsonBody {
 }
 
 /** Codes: invalid_argument (400, 413, 415), deadline_exceeded (408). */
-export async function readJson(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<JsonBody> {
+export async function readJson(context: Context, read: ReadSmallBody, timeoutMs: number): Promise<JsonBody> {
+  const request = context.req;
   const type = request.headers['content-type'];
   const digests = Digests.of(request.headers);
   if (!hasBody(request)) {
@@ -48,7 +50,7 @@ export async function readJson(request: IncomingMessage, maxBytes: number, timeo
   const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(type ?? '')?.[1];
   if (charset !== undefined && !CHARSETS.includes(charset.toLowerCase()))
     throw wrongMediaType('application/json in UTF-8');
-  const bytes = await readBytes(request, maxBytes, timeoutMs);
+  const bytes = await read(context, timeoutMs);
   digests?.update(bytes);
   digests?.check();
   const text = utf8(bytes) || '{}';
@@ -81,25 +83,4 @@ function withoutCapitals(value: unknown): unknown {
 function utf8(bytes: Buffer): string {
   if (!isUtf8(bytes)) throw invalid('body', 'must be UTF-8');
   return bytes.toString('utf8');
-}
-
-function readBytes(request: IncomingMessage, maxBytes: number, timeoutMs: number): Promise<Buffer> {
-  // Refused before anything is read, so that nobody sends it in vain.
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return Promise.reject(tooLarge('body', maxBytes));
-  const start = (resolve: (body: Buffer) => void, reject: (error: Error) => void): (() => void) => {
-    const parts: Buffer[] = [];
-    let size = 0;
-    const onData = (part: Buffer): void => {
-      size += part.length;
-      parts.push(part);
-      if (size > maxBytes) reject(tooLarge('body', maxBytes));
-    };
-    const onEnd = (): void => resolve(Buffer.concat(parts));
-    const onClose = (): void => reject(invalid('body', 'broke off'));
-    request.on('data', onData).once('end', onEnd).once('error', reject).once('close', onClose);
-    return () => {
-      request.off('data', onData).off('end', onEnd).off('error', reject).off('close', onClose);
-    };
-  };
-  return outcome(start, { ms: timeoutMs, late: () => tooSlow('the body') });
 }

@@ -4,12 +4,12 @@
  */
 import type { Context } from 'koa';
 import type { z } from 'zod';
-import type { Turns } from '../../shared/async/turns.js';
 import type { Logger } from '../../shared/log.js';
 import type { Shares } from '../../shared/shares.js';
 import type { Session } from '../controller/controller.js';
 import type { EventFeeds } from '../controller/event-feeds.js';
 import type { GatewayLimits } from './limits.js';
+import type { Transfers } from '../transfer/transfers.js';
 
 export interface Reply {
   /** Default: the first status among the route's answers. */
@@ -23,8 +23,8 @@ export interface Reply {
 /** Shared by all routes. */
 export interface Services {
   readonly limits: GatewayLimits;
-  /** Queue of uploads and downloads. */
-  readonly turns: Turns;
+  /** Receives and sends bytes; bounds how many transfers run. */
+  readonly transfers: Transfers;
   /** Open event streams. */
   readonly streams: Shares;
   readonly feeds: EventFeeds;

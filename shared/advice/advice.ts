@@ -62,6 +62,7 @@ export interface AdviceArguments {
   readonly 'see-doctor': Nothing;
   readonly 'stop-controller': Nothing;
   readonly 'restart-cluster': Nothing;
+  readonly 'choose-runtime': Nothing;
   readonly 'use-root': Nothing;
   readonly 'use-exported-state': Nothing;
   readonly 'import-state': AtPath;

@@ -65,6 +65,7 @@ const WORDS: { readonly [Key in AdviceKey]: Worded<Key> } = {
   'see-doctor': () => 'see nexus doctor',
   'stop-controller': () => 'nexus status shows it, nexus down stops it',
   'restart-cluster': () => 'restart the cluster with: nexus down, then nexus up',
+  'choose-runtime': () => 'use --runtime runc, or boot with systemd.unified_cgroup_hierarchy=1',
   'use-root': () => 'use sudo, or nexus up --runtime process',
   'use-exported-state': () => 'give a file that nexus state export wrote',
   'import-state': ({ path }) => `nexus state import ${path} restores them; to start empty, move that file away`,

@@ -1,5 +1,6 @@
 /** Wakes whoever waits for a change. A ring that nobody waits for is kept for the next wait, so none is missed. */
-import { deferred, endsWithin, onAbort, type Deferred } from './wait.js';
+import { after, cancel } from './timers.js';
+import { deferred, onAbort, outcome, type Deferred } from './wait.js';
 
 export class Bell {
   #isRung = false;
@@ -24,10 +25,15 @@ export class Bell {
     }
     if (signal?.aborted === true) return false;
     const next = (this.#next ??= deferred());
-    if (ms !== undefined) return await endsWithin(ms, next.promise, signal);
-    const gone = deferred<boolean>();
-    using _aborted = onAbort(signal, () => gone.resolve(false));
-    next.promise.then(() => gone.resolve(true), gone.reject);
-    return await gone.promise;
+    // Without an error for the time's end: a process at rest waits here many times a second.
+    return await outcome<boolean>((resolve, reject) => {
+      next.promise.then(() => resolve(true), reject);
+      const timer = ms === undefined ? undefined : after(ms, () => resolve(false));
+      const gone = onAbort(signal, () => resolve(false));
+      return () => {
+        cancel(timer);
+        gone[Symbol.dispose]();
+      };
+    });
   }
 }

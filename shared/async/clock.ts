@@ -1,4 +1,4 @@
-import { sleep } from './timers.js';
+import { after, cancel, sleep } from './timers.js';
 
 /** Time as a port: adapters read this clock, so that tests can move it. */
 export interface Clock {
@@ -16,3 +16,26 @@ export const systemClock: Clock = {
   monotonic: () => performance.now(),
   sleep,
 };
+
+/**
+ * Calls `act` at every multiple of `ms` of the machine's clock, `phaseMs` later, with the multiple's number, until it is
+ * disposed. Processes that do so with the same phase wake together, and wake those together to whom they talk.
+ */
+export function inStep(ms: number, phaseMs: number, act: (count: number) => void): Disposable {
+  const passed = (): number => (systemClock.now() - phaseMs) / ms;
+  let last = Math.floor(passed());
+  const next = (): NodeJS.Timeout => after((Math.floor(passed()) + 1 - passed()) * ms, tick);
+  const tick = (): void => {
+    // A timer may fire a moment early.
+    const count = Math.round(passed());
+    if (count !== last) act(count);
+    last = count;
+    timer = next();
+  };
+  let timer = next();
+  return {
+    [Symbol.dispose]: () => {
+      cancel(timer);
+    },
+  };
+}

@@ -57,6 +57,19 @@ export class Turns<Key = string> {
     }
   }
 
+  /** Waits for a turn, which lasts until it is disposed of. Codes: unavailable (too much is queued), cancelled. */
+  async enter(key: Key, signal: AbortSignal | undefined): Promise<Disposable> {
+    await this.#begin(key, signal);
+    let isOver = false;
+    return {
+      [Symbol.dispose]: () => {
+        if (isOver) return;
+        isOver = true;
+        this.#end(key);
+      },
+    };
+  }
+
   async #begin(key: Key, signal: AbortSignal | undefined): Promise<void> {
     if (signal?.aborted === true) throw gone();
     const line = this.#lines.get(key) ?? { running: 0, waiting: [] };

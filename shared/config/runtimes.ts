@@ -2,6 +2,8 @@
  * Values of `--runtime`, and the kind of hosting that each means. Facts that the command line and `nexus
  * doctor` need before a controller runs; everything else of a kind of hosting is below controller/hosting/.
  */
+import type { CgroupLayout } from '../cgroup/layout.js';
+import { NexusError } from '../errors.js';
 
 /** How a node lives on a host. A node's record says its own. */
 export type HostingKind = 'contained' | 'process';
@@ -12,13 +14,15 @@ export interface HostingAbilities {
   readonly images: boolean;
   /** Python functions run in sandboxes. */
   readonly sandboxes: boolean;
+  /** Whoever is root in a node is kept from the host and from other nodes. */
+  readonly confinement: boolean;
   /** Only root can make them, and the host has to bring what containers need. */
   readonly needsRoot: boolean;
 }
 
 export const HOSTING: Readonly<Record<HostingKind, HostingAbilities>> = {
-  contained: { images: true, sandboxes: true, needsRoot: true },
-  process: { images: false, sandboxes: false, needsRoot: false },
+  contained: { images: true, sandboxes: true, confinement: true, needsRoot: true },
+  process: { images: false, sandboxes: false, confinement: false, needsRoot: false },
 };
 
 interface RuntimeTraits {
@@ -71,6 +75,17 @@ export const abilitiesOf = (runtime: RuntimeName): HostingAbilities => HOSTING[R
 
 export const isRuntimeName = (value: unknown): value is RuntimeName =>
   typeof value === 'string' && Object.hasOwn(RUNTIMES, value);
+
+/** Code: failed_precondition if the runtime's program can't work with the cgroups of this host. */
+export function assertWorksWith(layout: CgroupLayout, runtime: RuntimeName): void {
+  if (layout === 'v2' || traitsOf(runtime).program?.needsUnifiedCgroups !== true) return;
+  throw new NexusError(
+    'failed_precondition',
+    `the runtime ${runtime} needs pure cgroup v2, and controllers are on v1 on this host`,
+    {},
+    { advice: { key: 'choose-runtime' } },
+  );
+}
 
 /** `runc: real containers, needs root; process: ...` */
 export const RUNTIMES_IN_WORDS = RUNTIME_NAMES.map((name) => `${name}: ${RUNTIMES[name].summary}`).join('; ');

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { rememberedRuntime } from './choices.js';
 import { isAddressOrNetwork, isSubnet } from './network.js';
 import { assertRelated } from './related.js';
+import { DATABASES_IN_WORDS, databaseOfUrl, URL_BEGINNINGS } from './databases.js';
 import { RUNTIME_NAMES, RUNTIMES_IN_WORDS } from './runtimes.js';
 import { givenSettings, type GivenSettings } from './sources.js';
 import { wrongSetting } from './wrong.js';
@@ -33,7 +34,7 @@ const schema = z.strictObject({
   socket: folder.optional().describe('admin Unix socket; default from the instance name'),
   subnet: z
     .string()
-    .refine(isSubnet, 'must be an IPv4 network of /24 to /29, by its first address, such as 10.1.2.0/24')
+    .refine(isSubnet, 'must be an IPv4 network of /22 to /29, by its first address, such as 10.1.2.0/24')
     .optional()
     .describe('addresses of the bridge (.1) and the nodes; default from the instance name'),
   loopBase: z.coerce.number().int().min(0).max(1_048_575).optional().describe('number of the first loop device'),
@@ -61,17 +62,17 @@ const schema = z.strictObject({
     .describe('host uid of the agent in slot 0; slot n uses base + n'),
   databaseUrl: z
     .string()
-    .regex(/^postgres(ql)?:\/\//, 'must begin with postgresql://')
+    .refine((url) => databaseOfUrl(url) !== undefined, `must begin with ${URL_BEGINNINGS}`)
     .refine((url) => !/^[a-z]+:\/\/[^@/?#]*:[^@/?#]*@/.test(url), 'must hold no password; use database-password-file')
     .optional()
-    .describe('PostgreSQL as the store, postgresql://USER@HOST:PORT/DATABASE; unset: SQLite in the state folder'),
+    .describe(`${DATABASES_IN_WORDS}; unset: SQLite in the state folder`),
   databasePasswordFile: folder
     .optional()
     .describe('file with the password of the user in database-url, readable by its owner alone'),
   logLevel: z.enum(LOG_LEVELS).default('info').describe('least severe level that is logged'),
   logMaxMb: count(1, 100_000)
     .default(8)
-    .describe('MB of each log file, of controller, gateway, nats-server and each node, after which it begins anew'),
+    .describe('MB of each log file, of controller, gateway, nats-server and each node, after which it is rotated'),
   logFiles: count(1, 100).default(3).describe('files that are kept of each log, the present one included'),
   hostDiskFullPercent: count(50, 99)
     .default(90)
@@ -117,13 +118,13 @@ const schema = z.strictObject({
     .describe('hours after which a node is scrubbed again; 0: only on demand'),
   inventoryIntervalMs: milliseconds(1000)
     .default(600_000)
-    .describe('time between comparisons of what a node holds with what it should, ms'),
+    .describe('time between comparisons of the chunks on a node with the catalogue, ms'),
   orphanGraceMs: milliseconds(0)
     .default(3_600_000)
-    .describe('time for which a chunk that nobody knows is kept before it is deleted, ms'),
+    .describe('time for which a chunk that belongs to no file is kept before it is deleted, ms'),
   uploadTtlMs: milliseconds(1000)
     .default(45_000)
-    .describe('time after which an upload expires whose sender gives no sign of life, ms'),
+    .describe('time without any request of its sender after which an upload expires, ms'),
   smtpHost: z.string().min(1).optional().describe('mail server; unset: mail goes to the outbox folder'),
   smtpPort: port.optional().describe('port of the mail server; default 587, 465 with tls, 25 with none'),
   smtpSecurity: z
@@ -143,7 +144,9 @@ const schema = z.strictObject({
   otpTtlMs: milliseconds(10_000).default(300_000).describe('life of a code that was mailed, ms'),
   authCallsPerMinute: perTime.default(600).describe('calls to register and log in, from everywhere, in a minute'),
   authCallsPerAddressPerMinute: perTime.default(30).describe('the same from one address (IPv6: one /64) in a minute'),
-  authCallsPerAddressPerHour: perTime.default(200).describe('the same in an hour; outlives a restart'),
+  authCallsPerAddressPerHour: perTime
+    .default(200)
+    .describe('calls to register and log in from one address in an hour; the count survives a restart'),
   authCallsPerAccountPerHour: perTime
     .default(20)
     .describe(
@@ -155,9 +158,7 @@ const schema = z.strictObject({
     .min(0)
     .max(256)
     .default(0)
-    .describe(
-      'nodes that a user may create, start, stop and remove; counts them, whatever their size; 0: administrators only',
-    ),
+    .describe('number of nodes, of any size, that a user may create, start, stop and remove; 0: administrators only'),
   gateway: z.enum(['on', 'off']).default('on').describe('whether the controller runs the REST gateway'),
   gatewayHost: z.string().min(1).default('127.0.0.1').describe('address that the gateway listens on'),
   gatewayPort: port.optional().describe('TCP port of the gateway; default 8080, other instances: from their names'),
@@ -201,12 +202,12 @@ const schema = z.strictObject({
     .min(1)
     .max(1024)
     .default(32)
-    .describe('uploads and downloads that the gateway moves at once; further ones wait for their turn'),
+    .describe('uploads and downloads that the gateway runs at once; further ones wait for their turn'),
   gatewayHeaderTimeoutMs: milliseconds(100).default(10_000).describe('time a client has to send its headers, ms'),
   gatewayBodyTimeoutMs: milliseconds(100).default(10_000).describe('time a client has to send a JSON body, ms'),
   gatewayStallMs: milliseconds(100)
     .default(30_000)
-    .describe('time for which a client may neither send nor take anything during a transfer, ms'),
+    .describe('time for which a client may neither send nor receive anything during a transfer, ms'),
   gatewayDrainMs: milliseconds(0)
     .default(15_000)
     .describe('time that running requests have to end when the gateway stops, ms'),
@@ -217,8 +218,8 @@ const schema = z.strictObject({
     .max(2_000_000_000)
     .optional()
     .describe('host uid of the first sandbox; each living one has its own; default from the instance name'),
-  lambdaPoolMin: count(0, 256).default(4).describe('prewarmed sandboxes that are held at least'),
-  lambdaPoolMax: count(0, 256).default(16).describe('prewarmed sandboxes that demand can make of them'),
+  lambdaPoolMin: count(0, 256).default(4).describe('least number of prewarmed sandboxes'),
+  lambdaPoolMax: count(0, 256).default(16).describe('largest number of prewarmed sandboxes, reached on demand'),
   lambdaMemoryMb: count(MIN_LAMBDA_MEMORY_MB, 65_536)
     .default(128)
     .describe('memory of an invocation that asks for none, MB'),
@@ -232,13 +233,13 @@ const schema = z.strictObject({
     .describe('output of an invocation, both streams and the result together, KB'),
   lambdaStartTimeoutMs: milliseconds(100)
     .default(10_000)
-    .describe('wait for a sandbox to come up, and for any sign of what they are forked from, ms'),
+    .describe('wait for a sandbox to start, and for any answer of the process that they are forked from, ms'),
   lambdaConcurrency: count(1, 1024).default(16).describe('invocations that run at once'),
   lambdaUserConcurrency: count(1, 1024).default(8).describe('invocations of one user that run at once'),
   lambdaQueueLength: count(0, 100_000).default(200).describe('invocations that may wait for a place'),
   lambdaQueueTimeoutMs: milliseconds(1)
     .default(10_000)
-    .describe('wait for a place after which an invocation is refused, ms'),
+    .describe('wait for a place after which an invocation fails, ms'),
 });
 
 export { schema as settingsSchema };

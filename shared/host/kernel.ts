@@ -1,9 +1,11 @@
 /** The kernel: its version and the features that nodes are made of. */
 import { join } from 'node:path';
+import { CGROUP_ROOT, missingControllers, mountedCgroups, type MountedCgroups } from '../cgroup/layout.js';
+import { traitsOf } from '../config/runtimes.js';
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
 
-/** A long-term release with all features that nodes use; older kernels are untested. */
-const OLDEST_KERNEL = [5, 4] as const;
+/** The first one with mapped mounts below an overlay, in which each node sees images and its volume. */
+const OLDEST_KERNEL = [5, 19] as const;
 
 export async function probeKernel(input: ProbeInput): Promise<HostCheck[]> {
   return await Promise.all([
@@ -13,6 +15,7 @@ export async function probeKernel(input: ProbeInput): Promise<HostCheck[]> {
     loopDevices(input),
     seccomp(input),
     userNamespaces(input),
+    cgroups(input),
   ]);
 }
 
@@ -92,16 +95,46 @@ async function seccomp({ sources }: ProbeInput): Promise<HostCheck> {
   return failed(
     'seccomp',
     'no filters',
-    'a kernel with CONFIG_SECCOMP_FILTER is needed: it bounds what commands in nodes may ask',
+    'a kernel with CONFIG_SECCOMP_FILTER is needed: it limits the system calls of commands in nodes',
   );
 }
 
-/** Needed by sandboxes, which run in nodes with mapped users; nodes themselves work without. */
+/** Each node has one. */
 async function userNamespaces({ sources }: ProbeInput): Promise<HostCheck> {
   const name = 'user namespaces';
   const limit = (await sources.readText('/proc/sys/user/max_user_namespaces'))?.trim();
-  if (limit === undefined) return passed(name, 'not in this kernel', 'nodes work; sandboxes will need them');
+  if (limit === undefined)
+    return failed(name, 'not in this kernel', 'a kernel with CONFIG_USER_NS is needed: each node has one of its own');
   if (limit === '0')
-    return passed(name, 'switched off', 'nodes work; sandboxes will need sysctl user.max_user_namespaces=1000');
+    return failed(name, 'switched off', 'allow one for each node: sysctl user.max_user_namespaces=10000');
   return passed(name, `up to ${limit}`);
 }
+
+/** Which cgroup layout the host has, and whether the controllers that nodes' limits need are in it. */
+async function cgroups({ sources, settings }: ProbeInput): Promise<HostCheck> {
+  const mounts = (await sources.readText('/proc/mounts')) ?? '';
+  const { layout, controllers } = mountedCgroups(mounts, await sources.readText(`${CGROUP_ROOT}/cgroup.controllers`));
+  const name = 'cgroups';
+  if (layout === 'none') {
+    return failed(name, 'not mounted', `mount them: mount -t cgroup2 cgroup2 ${CGROUP_ROOT}`);
+  }
+  if (layout !== 'v2' && traitsOf(settings.runtime).program?.needsUnifiedCgroups === true) {
+    return failed(
+      name,
+      `${describe(layout)}, where ${settings.runtime} does not work`,
+      'use --runtime runc, or boot with systemd.unified_cgroup_hierarchy=1 (pure v2)',
+    );
+  }
+  const missing = missingControllers(layout === 'v2' ? 'v2' : 'v1', controllers);
+  if (missing.length === 0) return passed(name, describe(layout));
+  return failed(
+    name,
+    `${describe(layout)}, without ${missing.join(', ')}`,
+    layout === 'v2'
+      ? 'enable the controllers: in a container or virtual machine, delegate them from outside; otherwise boot without cgroup_disable='
+      : 'boot with systemd.unified_cgroup_hierarchy=1 (pure v2), or mount the missing v1 controllers',
+  );
+}
+
+const describe = (layout: MountedCgroups['layout']): string =>
+  layout === 'hybrid' ? 'hybrid (controllers on v1)' : `${layout}${layout === 'v2' ? ' (unified)' : ''}`;

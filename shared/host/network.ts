@@ -21,7 +21,7 @@ async function tryInNamespace({ sources }: ProbeInput, command: readonly string[
   return answer?.exitCode === 0;
 }
 
-const AS_ROOT = 'run it as root to know: sudo nexus doctor';
+const AS_ROOT = 'to check it, run as root: sudo nexus doctor';
 
 async function trial(input: ProbeInput, name: string, command: readonly string[], option: string): Promise<HostCheck> {
   const works = await tryInNamespace(input, command);

@@ -4,7 +4,6 @@
  */
 import { abilitiesOf } from '../config/runtimes.js';
 import type { Settings } from '../config/settings.js';
-import { probeCgroups } from './cgroups.js';
 import { probeKernel } from './kernel.js';
 import { probeNetwork } from './network.js';
 import { probePrograms } from './programs.js';
@@ -21,7 +20,7 @@ export async function examineHost(
   const input: ProbeInput = { settings, sources, projectRoot };
   const always = [probePrograms(input), probeResources(input)];
   const containers = async (): Promise<HostReport['checks']> =>
-    (await Promise.all([probeKernel(input), probeCgroups(input), probeNetwork(input), probeSetUp(input)])).flat();
+    (await Promise.all([probeKernel(input), probeNetwork(input), probeSetUp(input)])).flat();
   const parts = await Promise.all([...(abilitiesOf(settings.runtime).needsRoot ? [containers()] : []), ...always]);
   const checks = parts.flat();
   return { ok: checks.every((check) => check.ok), checks };

@@ -21,7 +21,6 @@ const CONTAINER_PROGRAMS: readonly Program[] = [
   { name: 'setpriv', versionArgs: ['--version'], package: 'util-linux' },
   { name: 'mmdebstrap', versionArgs: ['--version'], package: 'mmdebstrap' },
   { name: 'busybox', versionArgs: ['--help'], package: 'busybox-static' },
-  { name: 'tini-static', versionArgs: ['--version'], package: 'tini' },
   { name: 'perl', versionArgs: ['-v'], package: 'perl-base' },
 ];
 
@@ -73,7 +72,7 @@ async function probe(program: Program, { sources }: ProbeInput): Promise<HostChe
   if (answer === undefined) return failed(program.name, 'missing', install);
   if (answer.exitCode === NO_ANSWER) {
     const asked = [program.name, ...program.versionArgs].join(' ');
-    return failed(program.name, 'there, but does not answer', `find out what holds it up: ${asked}`);
+    return failed(program.name, 'installed, but does not respond', `find out why it hangs: ${asked}`);
   }
   const version = versionIn(answer.output);
   if (version === undefined) {

@@ -64,9 +64,7 @@ const SET_UP = 'run: nexus up (or deploy/bootstrap.sh)';
 
 async function agentRuntime({ sources, projectRoot }: ProbeInput): Promise<HostCheck> {
   const folder = join(projectRoot, 'dist', 'runtime');
-  const there = await Promise.all(
-    ['bin/node', 'agent.cjs', 'first-stage.sh'].map((file) => sources.exists(join(folder, file))),
-  );
+  const there = await Promise.all(['bin/node', 'agent.cjs'].map((file) => sources.exists(join(folder, file))));
   if (there.every(Boolean)) return passed('agent runtime', folder);
   return failed('agent runtime', 'not built', SET_UP);
 }

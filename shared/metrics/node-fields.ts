@@ -29,6 +29,8 @@ export interface NodeField<Message extends string = string> {
   readonly kind: 'gauge' | 'counter';
   readonly help: string;
   readonly column?: Column<Message>;
+  /** Group ('': none) and name in the agent's page /inspect, as the reading is. A promise to scripts. */
+  readonly inspect?: readonly [group: string, name: string];
   /** What follows from two reports: the increase in a second, divided by `per`. */
   readonly rate?: {
     readonly message: Message;
@@ -50,6 +52,7 @@ export const NODE_FIELDS = [
     perUnit: 1e6,
     kind: 'counter',
     help: 'CPU time of all processes of the node.',
+    inspect: ['', 'cpu_usage_usec'],
     rate: { message: 'cpuPercent', unit: 'percent', per: 10_000, column: { title: 'CPU%' } },
   },
   {
@@ -59,6 +62,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'gauge',
     help: 'Memory of all processes, page cache included.',
+    inspect: ['memory', 'usage_bytes'],
   },
   {
     report: 'memoryWorkingSetBytes',
@@ -67,6 +71,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'gauge',
     help: 'Memory without the page cache that can be dropped.',
+    inspect: ['memory', 'working_set_bytes'],
     column: { title: 'MEM', limit: 'memoryLimit' },
   },
   {
@@ -76,6 +81,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'gauge',
     help: 'Memory limit; 0: none.',
+    inspect: ['memory', 'limit_bytes'],
   },
   {
     report: 'pids',
@@ -83,6 +89,7 @@ export const NODE_FIELDS = [
     name: 'pids',
     kind: 'gauge',
     help: 'Processes and threads.',
+    inspect: ['', 'pids'],
     column: { title: 'PIDS', leaveOut: 1 },
   },
   {
@@ -92,6 +99,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'gauge',
     help: 'Size of the volume.',
+    inspect: ['volume', 'total_bytes'],
   },
   {
     report: 'volumeUsedBytes',
@@ -100,6 +108,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'gauge',
     help: 'Bytes in use on the volume.',
+    inspect: ['volume', 'used_bytes'],
     column: { title: 'VOLUME', leaveOut: 5, limit: 'volumeTotal' },
   },
   {
@@ -109,6 +118,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'gauge',
     help: 'Bytes that can still be written to it.',
+    inspect: ['volume', 'free_bytes'],
   },
   {
     report: 'volumeInodes',
@@ -116,6 +126,7 @@ export const NODE_FIELDS = [
     name: 'volume_inodes',
     kind: 'gauge',
     help: 'Inodes of the volume; 0: they are not counted.',
+    inspect: ['volume', 'inodes'],
   },
   {
     report: 'volumeFreeInodes',
@@ -123,6 +134,7 @@ export const NODE_FIELDS = [
     name: 'volume_free_inodes',
     kind: 'gauge',
     help: 'Inodes that can still be used.',
+    inspect: ['volume', 'free_inodes'],
   },
   {
     report: 'networkRxBytes',
@@ -131,6 +143,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'counter',
     help: 'Bytes received.',
+    inspect: ['network', 'rx_bytes'],
     rate: { message: 'networkRxRate', unit: 'bytes', per: 1, column: { title: 'RX/s', leaveOut: 3 } },
   },
   {
@@ -140,6 +153,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'counter',
     help: 'Bytes sent.',
+    inspect: ['network', 'tx_bytes'],
     rate: { message: 'networkTxRate', unit: 'bytes', per: 1, column: { title: 'TX/s', leaveOut: 4 } },
   },
   {
@@ -148,6 +162,7 @@ export const NODE_FIELDS = [
     name: 'chunks',
     kind: 'gauge',
     help: 'Chunks stored.',
+    inspect: ['chunks', 'count'],
     column: { title: 'CHUNKS', leaveOut: 2 },
   },
   {
@@ -157,6 +172,7 @@ export const NODE_FIELDS = [
     unit: 'bytes',
     kind: 'gauge',
     help: 'Bytes in these chunks.',
+    inspect: ['chunks', 'bytes'],
   },
   {
     report: 'chunkReads',
@@ -164,6 +180,7 @@ export const NODE_FIELDS = [
     name: 'chunk_reads_total',
     kind: 'counter',
     help: 'Chunks read since the agent started.',
+    inspect: ['chunks', 'reads'],
   },
   {
     report: 'chunkWrites',
@@ -171,6 +188,7 @@ export const NODE_FIELDS = [
     name: 'chunk_writes_total',
     kind: 'counter',
     help: 'Chunks written since the agent started.',
+    inspect: ['chunks', 'writes'],
   },
   {
     report: 'checksumFailures',
@@ -178,6 +196,7 @@ export const NODE_FIELDS = [
     name: 'chunk_checksum_failures_total',
     kind: 'counter',
     help: 'Chunks whose content was not what it should be.',
+    inspect: ['chunks', 'checksum_failures'],
   },
   {
     report: 'logLinesDropped',
@@ -219,6 +238,17 @@ export const reportedFigures = (figures: NodeFigures): Record<NodeFigure, bigint
 /** The figures of an agent's message. */
 export const figuresOf = (report: Readonly<Record<NodeFigure, bigint>>): NodeFigures =>
   Object.fromEntries(NODE_FIELDS.map((field) => [field.report, Number(report[field.report])])) as NodeFigures;
+
+/** The figures as the agent's page /inspect has them, by group. */
+export function inspectedFigures(figures: NodeFigures): Record<string, Record<string, number>> {
+  const groups: Record<string, Record<string, number>> = {};
+  for (const field of NODE_FIELDS) {
+    if (!('inspect' in field)) continue;
+    const [group, name] = field.inspect;
+    (groups[group] ??= {})[name] = figures[field.report];
+  }
+  return groups;
+}
 
 /** Figures and rates as the controller answers with them, in base units. */
 export function measuredShape(sample: NodeFigures & NodeRates): Measured {

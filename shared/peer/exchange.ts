@@ -27,11 +27,11 @@ export interface PeerRequest {
   readonly headers?: Readonly<Record<string, string | number>>;
   /** Without: a connection of its own. Agents come and go, and a stale pooled one would fail a healthy peer. */
   readonly pool?: PeerPool;
-  /** Bounds the time until the peer accepts the connection. */
-  readonly connectMs?: number;
   /** Bounds the time until the head of the answer. */
   readonly answerMs?: number;
-  /** Bounds silence on the connection, once there is one. */
+  /** Without `answerMs`: bounds the time until the peer accepts the connection, from when it is begun; else `stallMs`. */
+  readonly connectMs?: number;
+  /** Bounds silence on the connection. Node begins to count once there is one: until then `connectMs` does. */
   readonly stallMs: number;
   readonly signal?: AbortSignal;
   /** Name of the peer for errors. */
@@ -76,7 +76,7 @@ export class PeerExchange {
     });
     this.#boundSilence(options.stallMs);
     outgoing.on('timeout', () => {
-      this.#fail(tooLate(`nothing came or went for ${this.#stallMs / 1000} s`));
+      this.#fail(tooLate(`no data was sent or received for ${this.#stallMs / 1000} s`));
     });
     outgoing.on('error', (error) => {
       this.#fail(error);
@@ -171,10 +171,19 @@ export class PeerExchange {
   }
 
   #boundTime(): void {
-    const { connectMs, answerMs } = this.options;
-    const ms = connectMs ?? answerMs;
-    if (ms === undefined) return;
-    const what = connectMs === undefined ? 'answer' : 'connection';
+    const { answerMs, stallMs, connectMs = stallMs } = this.options;
+    if (answerMs !== undefined) this.#failAfter(answerMs, 'answer');
+    else
+      // Counts from when the connection is begun: a request may wait for a place in the pool first, and those that
+      // have the places are bounded themselves.
+      this.#outgoing.once('socket', (socket) => {
+        if (!socket.connecting || this.#failure !== undefined) return;
+        this.#failAfter(connectMs, 'connection');
+        socket.once('connect', this.#release);
+      });
+  }
+
+  #failAfter(ms: number, what: string): void {
     const timer = after(ms, () => {
       this.#fail(tooLate(`no ${what} within ${ms / 1000} s`));
     });
@@ -182,11 +191,6 @@ export class PeerExchange {
       cancel(timer);
     };
     this.#outgoing.once('response', this.#release);
-    if (connectMs === undefined) return;
-    this.#outgoing.once('socket', (socket) => {
-      if (socket.connecting) socket.once('connect', this.#release);
-      else this.#release();
-    });
   }
 }
 

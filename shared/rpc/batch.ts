@@ -39,6 +39,14 @@ export class Batch<Item> {
     });
   }
 
+  /** Takes back an item; false if it is on its way already. */
+  withdraw(item: Item): boolean {
+    const small = this.#small.findIndex((waiting) => waiting.item === item);
+    if (small >= 0) return this.#small.splice(small, 1).length > 0;
+    const large = this.#large.indexOf(item);
+    return large >= 0 && this.#large.splice(large, 1).length > 0;
+  }
+
   /** Sends everything without waiting; nothing follows. */
   flush(): void {
     while (!this.#isEmpty) this.sink.write(this.#next(), () => undefined);

@@ -1,5 +1,5 @@
 /** The controller's FileService as the transfer code wants it. */
-import { systemClock } from '../async/clock.js';
+import { systemClock, type Clock } from '../async/clock.js';
 import { NexusError } from '../errors.js';
 import type { File, FileServiceClient } from '../gen/nexus/v1/file.js';
 import type { DownloadCatalogue, UploadCatalogue } from '../transfer/port.js';
@@ -42,13 +42,14 @@ export const expectFile = (file: File | undefined): File => {
 export function uploadSteps(service: FileCalls): Omit<UploadCatalogue<File>, 'openUpload'> {
   const { file } = service;
   return {
-    grantChunks: async (uploadId, { count, retry, receipts, fromIndex }) => {
+    grantChunks: async (uploadId, { count, retry, receipts, fromIndex, sizes = [] }) => {
       const request = {
         uploadId,
         count,
         ...(fromIndex === undefined ? {} : { fromIndex }),
         retry: retry.map(({ index, failedNodeIds }) => ({ index, failedNodeIds: [...failedNodeIds] })),
         receipts: [...receipts],
+        sizes: [...sizes],
       };
       return (await patiently(() => service.call(file.grantChunks, request, GRANT_DEADLINE_MS))).grants;
     },
@@ -78,15 +79,15 @@ export function uploadSteps(service: FileCalls): Omit<UploadCatalogue<File>, 'op
 const isGone = (error: unknown): boolean => error instanceof NexusError && error.code === 'not_found';
 
 /** Repeats the call while the controller is away, within bounds. */
-export async function patiently<Result>(call: () => Promise<Result>): Promise<Result> {
-  const until = systemClock.monotonic() + PATIENCE_MS;
+export async function patiently<Result>(call: () => Promise<Result>, clock: Clock = systemClock): Promise<Result> {
+  const until = clock.monotonic() + PATIENCE_MS;
   for (;;) {
     try {
       return await call();
     } catch (error) {
-      if (!(error instanceof ConnectionLost) || systemClock.monotonic() >= until) throw error;
+      if (!(error instanceof ConnectionLost) || clock.monotonic() >= until) throw error;
     }
-    await systemClock.sleep(TRY_AGAIN_MS);
+    await clock.sleep(TRY_AGAIN_MS);
   }
 }
 
@@ -101,6 +102,13 @@ export function downloadCatalogue(service: FileCalls, leaseId: string): Download
         () => undefined,
       ),
     chunkSources: async (fileId, fromIndex, count, untilIndex) =>
-      (await service.call(file.openDownload, { file: fileId, fromIndex, count, leaseId, untilIndex })).chunks,
+      (await service.call(file.openDownload, { file: fileId, fromIndex, count, leaseId, untilIndex })).chunks.map(
+        (chunk) => ({ ...chunk, offset: Number(chunk.offset) }),
+      ),
+    findChunks: async (fileId, { start, end }) => {
+      const request = { file: fileId, start: BigInt(start), end: BigInt(end), leaseId };
+      const { fromIndex, untilIndex } = await service.call(file.findChunks, request);
+      return { from: fromIndex, until: untilIndex };
+    },
   };
 }

@@ -16,7 +16,7 @@ export function plain(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [snakeCase(name), plain(field)]));
 }
 
-const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+export const snakeCase = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 /** Label keys are the user's own and are not renamed. */
 export const nodeShape = (node: Node): Shape => ({ ...(plain(node) as Shape), labels: node.labels });

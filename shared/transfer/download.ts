@@ -8,15 +8,14 @@ import { systemClock } from '../async/clock.js';
 import { NexusError, toNexusError } from '../errors.js';
 import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../limits.js';
 import { ChunkBuffers } from './buffers.js';
+import { chunksOf, type ByteRange, type ChunkedFile } from './chunk-range.js';
 import { ChunkClient } from './chunk-client.js';
 import { ChunkHasher } from './hasher.js';
 import type { ChunkSource, DownloadCatalogue } from './port.js';
 
-export interface DownloadRequest {
-  readonly fileId: string;
-  readonly chunksCount: number;
-  /** Delivers only these bytes: `start` is the first, `end` the one after the last, within the file. */
-  readonly range?: { readonly start: number; readonly end: number };
+export interface DownloadRequest extends ChunkedFile {
+  /** Delivers only these bytes. */
+  readonly range?: ByteRange;
   /** Settles when the data may be overwritten. Called in order, one at a time. */
   readonly deliver: (data: Buffer) => Promise<void>;
   readonly signal: AbortSignal;
@@ -44,7 +43,8 @@ export async function downloadFile(catalogue: DownloadCatalogue, request: Downlo
 }
 
 interface Fetched {
-  readonly index: number;
+  /** Offset of the chunk's first byte in the file. */
+  readonly offset: number;
   readonly buffer: Buffer;
   readonly size: number;
 }
@@ -66,12 +66,13 @@ class Download {
     using _gone = onAbort(this.request.signal, (reason) => this.#stop.abort(reason));
     const window: Promise<Fetched>[] = [];
     try {
-      const { start, end } = this.#chunkRange();
-      let next = start;
-      for (let index = start; index < end; index += 1) {
-        while (next < end && window.length < CONCURRENT_GETS) {
+      // Chunks are checked whole, so those that a range touches are fetched whole.
+      const { from, until } = await chunksOf(this.catalogue, this.request, this.request.range);
+      let next = from;
+      for (let index = from; index < until; index += 1) {
+        while (next < until && window.length < CONCURRENT_GETS) {
           // Chunks that the cluster knows to be missing are reported before anything is delivered.
-          window.push(this.#begin(await this.#source(next, end, next === start)));
+          window.push(this.#begin(await this.#source(next, until, next === from)));
           next += 1;
         }
         const fetched = await window.shift();
@@ -85,14 +86,6 @@ class Download {
     }
   }
 
-  /** Returns the chunks to fetch. Chunks are checked whole, so those that a range touches are fetched whole. */
-  #chunkRange(): { start: number; end: number } {
-    const { range, chunksCount } = this.request;
-    if (range === undefined) return { start: 0, end: chunksCount };
-    const end = Math.min(chunksCount, Math.ceil(range.end / CHUNK_SIZE_BYTES));
-    return { start: Math.floor(range.start / CHUNK_SIZE_BYTES), end: range.start < range.end ? end : 0 };
-  }
-
   /** Awaited later, in order. The no-op catch stops Node reporting an unhandled rejection meanwhile. */
   #begin(source: ChunkSource): Promise<Fetched> {
     const fetching = this.#fetch(source);
@@ -100,16 +93,20 @@ class Download {
     return fetching;
   }
 
-  async #deliver({ index, buffer, size }: Fetched): Promise<void> {
-    const offset = index * CHUNK_SIZE_BYTES;
+  async #deliver({ offset, buffer, size }: Fetched): Promise<void> {
     const { start, end } = this.request.range ?? { start: 0, end: offset + size };
-    const data = buffer.subarray(Math.max(0, start - offset), Math.min(size, end - offset));
+    const data = buffer.subarray(Math.max(0, start - offset), Math.max(0, Math.min(size, end - offset)));
     try {
       await this.request.deliver(data);
     } finally {
       this.#buffers?.give(buffer);
     }
     this.request.onProgress?.(data.length);
+  }
+
+  /** A controller of an earlier version names no offsets; then all but the last chunk are full. */
+  #offsetOf({ index, offset = 0 }: ChunkSource): number {
+    return this.request.hasExplicitSizes ? offset : index * CHUNK_SIZE_BYTES;
   }
 
   /** Never asks for chunks from `end` on: an unreadable one there must not fail this download. */
@@ -141,10 +138,13 @@ class Download {
     return new NexusError(error.code, error.message, error.details, { cause: error, advice });
   }
 
-  /** Names the byte ranges around an unreadable chunk that may still be fetched; empty for a file of one chunk. */
+  /**
+   * Names the byte ranges around an unreadable chunk that may still be fetched; none for a file of one chunk, and where
+   * they would have to be looked up.
+   */
   #adviceFor(index: number): Advice[] {
-    const { fileId, chunksCount } = this.request;
-    if (chunksCount === 1) return [];
+    const { fileId, chunksCount, hasExplicitSizes } = this.request;
+    if (chunksCount === 1 || hasExplicitSizes) return [];
     const [before, after] = [index * CHUNK_SIZE_BYTES, (index + 1) * CHUNK_SIZE_BYTES];
     const ranges = [...(index > 0 ? [`0-${before - 1}`] : []), ...(index + 1 < chunksCount ? [`${after}-`] : [])];
     return [{ key: 'download-rest', file: fileId, ranges }];
@@ -170,7 +170,7 @@ class Download {
       try {
         const size = await this.client.get(target, source.chunkId, buffer, this.#stop.signal, idleTimeoutMs);
         const md5 = await this.hasher.hash(buffer, size);
-        if (md5 === source.md5 && size === source.size) return { index: source.index, buffer, size };
+        if (md5 === source.md5 && size === source.size) return { offset: this.#offsetOf(source), buffer, size };
         failures.push(mismatch(source, target.nodeName, { size, md5 }));
         await this.catalogue.reportReplica(source.chunkId, target.nodeId);
       } catch (thrown) {

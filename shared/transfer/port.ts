@@ -1,6 +1,7 @@
 /** Calls that file transfers need from a controller. The CLI makes them over gRPC; other callers may differ. */
 import type { ChunkRoute, ChunkTarget } from './route.js';
 import type { ByteSource } from './source.js';
+import type { ByteRange, ChunkRange } from './chunk-range.js';
 
 export type { ChunkTarget };
 
@@ -21,6 +22,8 @@ export interface ChunkSource {
   readonly chunkId: string;
   readonly size: number;
   readonly md5: string;
+  /** Offset of the chunk's first byte in the file; needed for ranges of a file with explicit sizes. */
+  readonly offset?: number;
   readonly replicas: readonly ChunkTarget[];
 }
 
@@ -31,6 +34,8 @@ export interface GrantRequest {
    * again.
    */
   readonly fromIndex?: number;
+  /** Sizes of the new chunks, one for each, if the upload was opened with explicit sizes. */
+  readonly sizes?: readonly number[];
   readonly retry: readonly { readonly index: number; readonly failedNodeIds: readonly string[] }[];
   readonly receipts: readonly ChunkReceipt[];
 }
@@ -53,6 +58,7 @@ export interface UploadCatalogue<File> extends Reaching {
     readonly name: string;
     readonly replicas: number;
     readonly expectedSize: number;
+    readonly explicitSizes: boolean;
   }): Promise<OpenedUpload>;
   grantChunks(uploadId: string, request: GrantRequest): Promise<readonly ChunkGrant[]>;
   commitUpload(
@@ -76,6 +82,8 @@ export interface DownloadCatalogue extends Reaching {
    * now.
    */
   chunkSources(file: string, fromIndex: number, count: number, untilIndex?: number): Promise<readonly ChunkSource[]>;
+  /** Finds the chunks that hold these bytes. */
+  findChunks(file: string, range: ByteRange): Promise<ChunkRange>;
 }
 
 export interface UploadRequest {
@@ -86,6 +94,12 @@ export interface UploadRequest {
   readonly expectedSize: number;
   /** Set if no more bytes than these can come: a small file then needs little memory. */
   readonly atMostBytes?: number;
+  /**
+   * Sizes of the chunks in order, each 1 to CHUNK_SIZE_BYTES; undefined: all but the last are full. The source ends with
+   * them or before, in which case the last chunk has what is left. It is asked for a size when the bytes before it were
+   * read, so that a part of unknown length can be cut as it comes.
+   */
+  readonly chunkSizes?: Iterable<number>;
   readonly source: ByteSource;
   readonly signal: AbortSignal;
   /** Called with each chunk's bytes when it is stored. */

@@ -1,10 +1,13 @@
 /** Where the bytes of an upload come from: a file, read straight into the chunk's buffer, or any stream. */
 import type { FileHandle } from 'node:fs/promises';
+import { outcome } from '../async/wait.js';
 import { NexusError } from '../errors.js';
 
 export interface ByteSource {
   /** Fills the buffer from its start and returns the number of bytes; fewer than it holds only at the end. */
   fill(buffer: Buffer): Promise<number>;
+  /** Lets go of what the bytes come from, when no more are wanted; may be called at any time. */
+  close?(): void;
 }
 
 /** Attributes that show whether a file is still the one that was opened. */
@@ -65,14 +68,14 @@ const isSame = (before: Version, after: Version | undefined): boolean =>
 const changed = (path: string, how: string): NexusError =>
   new NexusError(
     'failed_precondition',
-    `${path}: the file changed while it was read: ${how}; try again when nothing writes to it, or give a copy of it`,
+    `${path}: the file changed while it was read: ${how}; try again when nothing writes to it, or upload a copy of it`,
   );
 
 /** Nobody wrote to the file: kernel files in /sys report the size of a page, whatever they contain. */
 const untrue = (path: string, { size }: Version, read: string): NexusError =>
   new NexusError(
     'failed_precondition',
-    `${path}: the system calls it ${size} bytes long, and ${read} could be read, so that nothing tells whether this is all of it; send what it gives to standard input: cat ${path} | nexus ... -`,
+    `${path}: the system reports ${size} bytes, and ${read} could be read, so it may be incomplete; send its content to standard input: cat ${path} | nexus ... -`,
   );
 
 /** Yields the same bytes in pieces, for data that is not sent as chunks. */
@@ -86,17 +89,29 @@ export async function* piecesOf(source: ByteSource, pieceBytes: number): AsyncGe
   }
 }
 
-export function streamSource(stream: AsyncIterable<Uint8Array>): ByteSource {
+/** A wait for bytes ends with `signal` (code: cancelled). */
+export function streamSource(stream: AsyncIterable<Uint8Array>, signal?: AbortSignal): ByteSource {
   const iterator = stream[Symbol.asyncIterator]();
+  const next = (): Promise<IteratorResult<Uint8Array>> =>
+    outcome<IteratorResult<Uint8Array>>(
+      (resolve, reject) => {
+        iterator.next().then(resolve, reject);
+        return undefined;
+      },
+      { signal },
+    ).catch((error: unknown) => {
+      if (signal?.aborted !== true || error !== signal.reason) throw error;
+      throw new NexusError('cancelled', 'the upload was cancelled', {}, { cause: error });
+    });
   let rest: Uint8Array = new Uint8Array(0);
   return {
     fill: async (buffer) => {
       let filled = 0;
       while (filled < buffer.length) {
         if (rest.length === 0) {
-          const next = await iterator.next();
-          if (next.done === true) break;
-          rest = next.value;
+          const piece = await next();
+          if (piece.done === true) break;
+          rest = piece.value;
         }
         const taken = Math.min(rest.length, buffer.length - filled);
         buffer.set(rest.subarray(0, taken), filled);
@@ -104,6 +119,10 @@ export function streamSource(stream: AsyncIterable<Uint8Array>): ByteSource {
         filled += taken;
       }
       return filled;
+    },
+    // Not waited for: a generator that waits for bytes ends once they come.
+    close: () => {
+      iterator.return?.().catch(() => undefined);
     },
   };
 }

@@ -26,7 +26,8 @@ const NO_OTHER_PLACE: readonly string[] = ['unavailable', 'failed_precondition',
 /** Codes: those of the catalogue and the agents; cancelled. */
 export async function uploadFile<File>(catalogue: UploadCatalogue<File>, request: UploadRequest): Promise<File> {
   const { name, replicas, expectedSize } = request;
-  const opened = await catalogue.openUpload({ name, replicas, expectedSize });
+  const explicitSizes = request.chunkSizes !== undefined;
+  const opened = await catalogue.openUpload({ name, replicas, expectedSize, explicitSizes });
   const { uploadId } = opened;
   const client = new ChunkClient(CONCURRENT_PUTS, catalogue.route);
   const hasher = new ChunkHasher();
@@ -53,6 +54,7 @@ class Upload<File> {
   /** Chunks granted so far. */
   #granted = 0;
   #spokeAt = systemClock.monotonic();
+  readonly #sizes: Iterator<number> | undefined;
 
   constructor(
     private readonly catalogue: UploadCatalogue<File>,
@@ -61,6 +63,7 @@ class Upload<File> {
     private readonly opened: OpenedUpload,
     private readonly request: UploadRequest,
   ) {
+    this.#sizes = request.chunkSizes?.[Symbol.iterator]();
     this.#buffers = new ChunkBuffers(BUFFERS, Math.min(CHUNK_SIZE_BYTES, request.atMostBytes ?? Infinity));
   }
 
@@ -76,6 +79,8 @@ class Upload<File> {
       await this.#granting?.catch(() => undefined);
       stopSigns();
       this.#buffers.close();
+      this.request.source.close?.();
+      this.#sizes?.return?.();
     }
     this.#throwFailure();
     const { uploadId, fileId } = this.opened;
@@ -120,11 +125,11 @@ class Upload<File> {
   async #sendNext(): Promise<boolean> {
     const buffer = await this.#buffers.take();
     this.#throwFailure();
-    const size = await this.request.source.fill(buffer);
+    const size = await this.#fill(buffer);
     this.#throwFailure();
     if (size === 0) return false;
     this.#size += size;
-    const grant = await this.#nextGrant();
+    const grant = this.#sizes === undefined ? await this.#nextGrant() : await this.#grantOf(size);
     const sending = this.hasher
       .hash(buffer, size)
       .then((md5) => this.#send(grant, buffer.subarray(0, size), md5))
@@ -139,6 +144,20 @@ class Upload<File> {
     return true;
   }
 
+  /** Reads one chunk; 0 at the end. Code: invalid_argument if the source goes on after the last explicit size. */
+  async #fill(buffer: Buffer): Promise<number> {
+    const { source } = this.request;
+    if (this.#sizes === undefined) return await source.fill(buffer);
+    const next = this.#sizes.next();
+    if (next.done === true) {
+      if ((await source.fill(buffer.subarray(0, 1))) === 0) return 0;
+      throw new NexusError('invalid_argument', 'there are more bytes than the sizes of the chunks add up to');
+    }
+    if (!(Number.isInteger(next.value) && next.value >= 1 && next.value <= CHUNK_SIZE_BYTES))
+      throw new NexusError('invalid_argument', `a chunk has 1 to ${CHUNK_SIZE_BYTES} bytes, not ${next.value}`);
+    return await source.fill(buffer.subarray(0, next.value));
+  }
+
   #throwFailure(): void {
     if (this.request.signal.aborted) throw new NexusError('cancelled', 'the upload was cancelled');
     if (this.#failure !== undefined) throw this.#failure;
@@ -147,7 +166,7 @@ class Upload<File> {
   async #nextGrant(): Promise<ChunkGrant> {
     if (this.#grants.length === 0) await (this.#granting ?? this.#fetchGrants(1 + this.#chunksToCome()));
     const grant = this.#grants.shift();
-    if (grant === undefined) throw new NexusError('internal', 'the controller granted nothing');
+    if (grant === undefined) throw new NexusError('internal', 'the controller granted no chunk');
     const missing = this.#chunksToCome() - this.#grants.length;
     // Requested ahead, so that sending never waits for it; a failure matters only when the grants are needed.
     if (missing > 0 && this.#grants.length <= GRANTS_AHEAD / 2 && this.#granting === undefined) {
@@ -159,17 +178,25 @@ class Upload<File> {
     return grant;
   }
 
+  /** Asks for the grant of a chunk whose size is known only now: one call for each. */
+  async #grantOf(size: number): Promise<ChunkGrant> {
+    await this.#fetchGrants(1, [size]);
+    const grant = this.#grants.shift();
+    if (grant === undefined) throw new NexusError('internal', 'the controller granted nothing');
+    return grant;
+  }
+
   /** Chunks after those already read: exact if the size is known, so that no room is reserved in vain. */
   #chunksToCome(): number {
     if (this.request.expectedSize === 0) return GRANTS_AHEAD;
     return Math.max(0, Math.ceil((this.request.expectedSize - this.#size) / CHUNK_SIZE_BYTES));
   }
 
-  async #fetchGrants(wanted: number): Promise<void> {
+  async #fetchGrants(wanted: number, sizes: readonly number[] = []): Promise<void> {
     const receipts = this.#receipts.splice(0);
     const count = Math.min(GRANTS_AHEAD, wanted);
     try {
-      const grants = await this.#grant({ count, fromIndex: this.#granted, retry: [], receipts });
+      const grants = await this.#grant({ count, fromIndex: this.#granted, sizes, retry: [], receipts });
       this.#granted += grants.length;
       this.#grants.push(...grants);
     } catch (error) {
@@ -198,7 +225,10 @@ class Upload<File> {
         const error = toNexusError(thrown).during(`chunk ${grant.index} to node ${target.nodeName}`);
         if (error.code === 'cancelled') throw error;
         failedNodeIds.push(target.nodeId);
-        again = attempt === ATTEMPTS_PER_CHUNK ? undefined : await this.#regrant(grant.index, [...failedNodeIds]);
+        again =
+          attempt === ATTEMPTS_PER_CHUNK
+            ? undefined
+            : await this.#regrant(grant.index, [...failedNodeIds]).catch(() => undefined);
         // No other place is left, so the original failure is reported.
         if (again === undefined && !isStored) throw error;
       }
@@ -238,7 +268,7 @@ class Upload<File> {
   /** Undefined if there is no other place. */
   async #regrant(index: number, failedNodeIds: readonly string[]): Promise<ChunkGrant | undefined> {
     const retry = [{ index, failedNodeIds }];
-    const [grant] = await this.#grant({ count: 0, retry, receipts: [] }).catch(() => []);
+    const [grant] = await this.#grant({ count: 0, retry, receipts: [] });
     return grant?.targets.length === 0 ? undefined : grant;
   }
 }

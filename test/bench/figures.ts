@@ -1,4 +1,9 @@
 /** Measuring and printing. */
+import { readFileSync } from 'node:fs';
+
+/** Ticks of /proc: Linux shows them as hundredths of a second, whatever the kernel counts in. */
+const TICKS_PER_SECOND = 100;
+
 export const median = (values: readonly number[]): number => {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
@@ -26,4 +31,12 @@ export function printTimes(
 
 export function print(line: string): void {
   process.stdout.write(`${line}\n`);
+}
+
+/** Processor time that a process has used so far. */
+export function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }

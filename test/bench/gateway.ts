@@ -52,10 +52,10 @@ async function benchBytes(cluster: TestCluster, { url }: GatewayClient, token: s
     let id = '';
     times.directUp.push(
       await timed(async () => {
-        ({ id } = await cluster.json<{ id: string }>('file', 'upload', source));
+        ({ id } = JSON.parse(await cluster.typedOk('file', 'upload', source, '-o', 'json')) as { id: string });
       }),
     );
-    times.directDown.push(await timed(() => cluster.ok('file', 'download', id, copy)));
+    times.directDown.push(await timed(() => cluster.typedOk('file', 'download', id, copy)));
     await cluster.ok('file', 'rm', id);
     await runCommand('rm', [copy]);
     times.up.push(

@@ -1,14 +1,16 @@
 /**
  * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
- * Medians of several runs. Usage: npm run bench [-- node|crowd|metrics|transfer|repair|metadata|gateway|lambda ...]
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|metrics|transfer|repair|metadata|gateway|grpc|lambda|thousand ...]
  */
 import { benchCrowd } from './crowd.js';
 import { benchGateway } from './gateway.js';
+import { benchGrpc } from './grpc.js';
 import { benchLambda } from './lambda.js';
 import { benchMetadata } from './metadata.js';
 import { benchMetrics } from './metrics.js';
 import { benchNode } from './node.js';
 import { benchRepair } from './repair.js';
+import { benchThousand } from './thousand.js';
 import { benchTransfer } from './transfer.js';
 
 const SUITES: Readonly<Record<string, () => Promise<void>>> = {
@@ -19,7 +21,9 @@ const SUITES: Readonly<Record<string, () => Promise<void>>> = {
   repair: benchRepair,
   metadata: benchMetadata,
   gateway: benchGateway,
+  grpc: benchGrpc,
   lambda: benchLambda,
+  thousand: benchThousand,
 };
 
 const wanted = process.argv.slice(2);

@@ -38,7 +38,7 @@ export async function benchMetadata(): Promise<void> {
       ]),
     );
     print(
-      `import of ${MANY + MOVED} files: ${((await timed(() => cluster.ok('state', 'import', state))) / 1000).toFixed(1)} s`,
+      `import of ${MANY + MOVED} files: ${((await timed(() => cluster.typedOk('state', 'import', state))) / 1000).toFixed(1)} s`,
     );
     print(`controller resident with ${MANY + MOVED} files, after the import: ${residentMb(cluster.controllerPid)} MB`);
     await cluster.killController('SIGTERM');

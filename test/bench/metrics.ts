@@ -2,17 +2,14 @@
  * What watching costs: a scrape of the gateway's /metrics, and the controller's processor time while a hundred nodes that
  * do nothing beat and report. The baseline is the same with one node.
  */
-import { readFileSync } from 'node:fs';
 import { MIB, REPORT_INTERVAL_MS } from '../../shared/limits.js';
 import { eventually, TestCluster } from '../support/cluster.js';
 import { GatewayClient } from '../support/gateway.js';
 import { connectTo, createNode } from './controller.js';
-import { median, print, printTimes, timed } from './figures.js';
+import { cpuSeconds, median, print, printTimes, timed } from './figures.js';
 
 const NODES = 100;
 const SCRAPES = 30;
-/** Ticks of /proc: Linux shows them as hundredths of a second, whatever the kernel counts in. */
-const TICKS_PER_SECOND = 100;
 const REST_MS = 12 * REPORT_INTERVAL_MS;
 
 export async function benchMetrics(): Promise<void> {
@@ -57,11 +54,4 @@ async function measure(cluster: TestCluster, url: string, nodes: number) {
     baselineMs.push(await timed(async () => (await fetch(`${url}/healthz`)).text()));
   }
   return { timesMs, baselineMs, cpuPercent, kilobytes: Buffer.byteLength(text) / 1000 };
-}
-
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }

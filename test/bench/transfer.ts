@@ -38,11 +38,11 @@ export async function benchTransfer(): Promise<void> {
       await rest();
       upload.push(
         await timed(async () => {
-          ({ id } = await cluster.json<{ id: string }>('file', 'upload', source));
+          ({ id } = JSON.parse(await cluster.typedOk('file', 'upload', source, '-o', 'json')) as { id: string });
         }),
       );
       await rest();
-      download.push(await timed(() => cluster.ok('file', 'download', id, copy)));
+      download.push(await timed(() => cluster.typedOk('file', 'download', id, copy)));
       await runCommand('cmp', [source, copy], { failure: 'the bench cannot go on', timeoutMs: 120_000 });
       await runCommand('rm', [copy]);
       await cluster.ok('file', 'rm', id);

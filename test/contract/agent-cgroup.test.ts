@@ -1,7 +1,7 @@
 /** What every reader of a node's resources keeps: the same figures from any layout, and 0 for what is not told. */
 import { expect } from 'chai';
-import { NO_USAGE } from '../fakes/cgroup.js';
-import type { CgroupReader } from '../../agent/cgroup/port.js';
+import type { CgroupReader } from '../../agent/usage.js';
+import { NO_USAGE } from '../../shared/cgroup/figures.js';
 import { CGROUPS, type OpenedCgroup } from '../support/agent-ports.js';
 
 for (const { name, unlimited, open } of CGROUPS) {

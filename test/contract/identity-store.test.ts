@@ -9,6 +9,8 @@ import { MAX_AUDIT_LINES } from '../../controller/identity/bounds.js';
 import { FakeIdentityStore } from '../fakes/identity-store.js';
 import type { AuditLine, ChallengeRecord, IdentityStore, UserRecord } from '../../controller/identity/port.js';
 import { openIdentityStore } from '../../controller/identity/typeorm.js';
+import { postgres } from '../../controller/store/postgres/open.js';
+import { sqlite } from '../../controller/store/sqlite/open.js';
 import { NexusError } from '../../shared/errors.js';
 import { Accounts0001 } from '../../controller/identity/migrations/0001-accounts.js';
 import { CodeOrigins0002 } from '../../controller/identity/migrations/0002-code-origins.js';
@@ -32,7 +34,7 @@ interface Kind {
 const ON_POSTGRES: Kind = {
   name: 'TypeORM on PostgreSQL',
   open: async () => {
-    const store = await openIdentityStore({ ...(await testPostgres()).location(), log });
+    const store = await openIdentityStore(postgres((await testPostgres()).location()), log);
     return { store, dispose: () => store.erase() };
   },
 };
@@ -49,7 +51,7 @@ const STORES: readonly Kind[] = [
     name: 'TypeORM on SQLite',
     open: async () => {
       const folder = await mkdtemp(join(tmpdir(), 'nexus-auth-'));
-      const store = await openIdentityStore({ path: join(folder, 'auth.db'), log });
+      const store = await openIdentityStore(sqlite({ path: join(folder, 'auth.db') }), log);
       return {
         store,
         dispose: async () => {
@@ -457,7 +459,7 @@ describe('identity store on SQLite', () => {
   it('keeps accounts, tries and counters over a close and reopen, and trims the audit log', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'nexus-auth-'));
     const path = join(folder, 'auth.db');
-    const store = await openIdentityStore({ path, log });
+    const store = await openIdentityStore(sqlite({ path }), log);
     await store.users.create(user('alice'), line('user.created'));
     await store.challenges.put(challenge(), line('sent'));
     const wrong = {
@@ -479,7 +481,7 @@ describe('identity store on SQLite', () => {
       for (let count = 0; count < MAX_AUDIT_LINES; count += 1) insert.run();
     })();
     raw.close();
-    const again = await openIdentityStore({ path, log });
+    const again = await openIdentityStore(sqlite({ path }), log);
     expect(await again.users.get('alice')).to.deep.equal(user('alice'));
     expect(await again.challenges.redeem({ ...wrong, matches: () => true, audit: () => line('lost') })).to.equal(
       undefined,

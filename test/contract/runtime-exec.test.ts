@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setImmediate, setTimeout } from 'node:timers/promises';
+import { tryCommand } from '../../shared/exec.js';
 import { isAlive } from '../../controller/host/process-identity.js';
 import type { NodeId } from '../../shared/ids.js';
 import type { ContainerRuntime, ExecSpec } from '../../controller/hosting/runtime.js';
@@ -254,10 +255,10 @@ for (const { name, needsRoot, open } of RUNTIMES) {
           const output = collect(handle);
           return [await handle.exited, output.stdout + output.stderr];
         };
-        const folder = 'nexus: the command cannot begin in /nosuch: there is no such folder in the node';
-        const file = 'nexus: the command cannot begin in /proc/version: it is no folder that it may enter';
+        const folder = 'nexus: the command cannot start in /nosuch: there is no such folder in the node';
+        const file = 'nexus: the command cannot start in /proc/version: it is not a folder, or access to it is denied';
         const absent = 'nexus: there is no program /nosuch in the node';
-        const noProgram = /^nexus: \/proc\/version cannot be run in the node: it is no executable file, [^\r\n]*\r?\n$/;
+        const noProgram = /^nexus: \/proc\/version cannot be run in the node: it is not executable, [^\r\n]*\r?\n$/;
         for (const tty of [false, true]) {
           const end = tty ? '\r\n' : '\n';
           expect(await tried(['cat'], { tty, workingDir: '/nosuch' })).to.deep.equal([126, folder + end]);
@@ -302,7 +303,50 @@ for (const { name, needsRoot, open } of RUNTIMES) {
         }
         const [code, said] = await run(['/tmp/plain']);
         expect(code).to.equal(126);
-        expect(said).to.match(/^nexus: \/tmp\/plain cannot be run in the node: it is no executable file, [^\n]*\n$/);
+        expect(said).to.match(/^nexus: \/tmp\/plain cannot be run in the node: it is not executable, [^\n]*\n$/);
+      });
+
+      const MOST_BEGIN_MS = 3000;
+
+      it('that waits at a file of the node before it begins is given up with advice that helps, and leaves nothing', async () => {
+        const { id } = await createAndStart();
+        const prepare = async (script: string): Promise<void> => {
+          const busybox = '/.nexus/rt/bin/busybox';
+          const handle = await runtime.exec(id, execSpec([busybox, 'sh', '-c', script.replaceAll('$B', busybox)]));
+          const output = collect(handle);
+          expect([await handle.exited, output.stderr]).to.deep.equal([0, '']);
+        };
+        const impatient = await opened.reopen(MOST_BEGIN_MS);
+        const traps = [
+          { trap: '$B mkfifo /etc/passwd', terminals: [false, true] },
+          { trap: '$B mkfifo /etc/pipe; ln -s pipe /etc/group', terminals: [false] },
+          // Without a terminal there is none behind that name, and the command begins.
+          { trap: 'ln -s /dev/tty /etc/passwd', terminals: [true] },
+        ];
+        for (const { trap, terminals } of traps) {
+          for (const tty of terminals) {
+            await prepare(`$B mkdir -p /etc; $B rm -f /etc/passwd /etc/group; ${trap}`);
+            const handle = await impatient.exec(id, execSpec(['cat'], { tty }));
+            const output = collect(handle);
+            const code = await handle.exited;
+            const said = output.stdout + output.stderr;
+            const [, command = said] = /^nexus: cat did not begin .* with: (nsenter [^\r\n]*)\r?\n$/.exec(said) ?? [];
+            expect([code, command], trap).to.deep.equal([126, command.startsWith('nsenter') ? command : 'advice']);
+            expect(opened.commandsOf(id)).to.deep.equal([]);
+            expect(await runtime.endCommands(id, 10_000), 'processes').to.deep.equal([]);
+            const [program = '', ...args] = command.split(' ');
+            await tryCommand(program, args);
+          }
+        }
+        await prepare(':');
+      });
+
+      it('for which the host makes no terminal leaves nothing', async () => {
+        const { id } = await createAndStart();
+        // The module throws for a size that is none as for a host that has no terminal left.
+        const tried = codeOf(() => runtime.exec(id, execSpec(['cat'], { tty: true, columns: 'none' as never })));
+        expect(await tried).to.equal('resource_exhausted');
+        expect(opened.commandsOf(id)).to.deep.equal([]);
       });
 
       it('can open its output by name, as its user, too', async () => {

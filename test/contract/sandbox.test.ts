@@ -157,8 +157,9 @@ describe('the template of sandboxes', function () {
     try {
       const create = (): Promise<Sandbox> => opened.runtime.create(opened.node, LIMITS, never);
       const first = await create();
+      const [old] = await opened.launchers();
       await create().then((one) => one.destroy());
-      const [old] = await eventually(
+      await eventually(
         () => opened.launchers(),
         (pids) => pids.length === 2,
       );

@@ -60,13 +60,24 @@ for (const { name, open } of STORES) {
         fileId: file.id,
         index,
         size,
+        offset: index * CHUNK_SIZE_BYTES,
         md5: MD5,
         replicas: nodes.map((nodeId) => ({ nodeId, state: 'ready' })),
       });
       const chunks = [chunk(0, CHUNK_SIZE_BYTES, [a.id, b.id].sort()), chunk(1, 5, [b.id])];
       const at = folder('alice', 'photos');
       const entry: ArchivedEntry = { ...folder('alice', 'one.jpg'), parentId: at.id, type: 'file', fileId: file.id };
-      await store.archive.restore({ nodes: [], accounts: [], entries: [at, entry], files: [{ file, chunks }] });
+      const parts = uploadingFile({ owner: 'bob', status: 'ready', size: 8, chunksCount: 2, explicitSizes: true });
+      const part = (index: number, offset: number, size: number): ChunkRecord => ({
+        ...chunk(index, size, [a.id]),
+        fileId: parts.id,
+        offset,
+      });
+      const files = [
+        { file, chunks },
+        { file: parts, chunks: [part(0, 0, 3), part(1, 3, 5)] },
+      ];
+      await store.archive.restore({ nodes: [], accounts: [], entries: [at, entry], files });
       await storeFile(store.files, [[a.id]], { owner: 'bob' });
       await openUpload(store.files, [[a.id]], { owner: 'bob' });
     }
@@ -79,8 +90,11 @@ for (const { name, open } of STORES) {
       expect(files.map(({ file }) => [file.owner, file.kind]).sort()).to.deep.equal([
         ['alice', 'fs'],
         ['bob', 'raw'],
+        ['bob', 'raw'],
       ]);
-      expect(files.map(({ chunks }) => chunks.length).sort()).to.deep.equal([1, 2]);
+      expect(files.map(({ chunks }) => chunks.length).sort()).to.deep.equal([1, 2, 2]);
+      const offsets = files.filter(({ file }) => file.explicitSizes).map(({ chunks }) => chunks.map((c) => c.offset));
+      expect(offsets).to.deep.equal([[0, 3]]);
     });
 
     it('gives entries and files page by page, in order', async () => {

@@ -51,6 +51,33 @@ for (const { name, open } of STORES) {
         expect(await codeOf(() => files.removeFile(file.id))).to.equal('not_found');
       });
 
+      it('of explicit sizes keep what was named, and are published with it', async () => {
+        const file = uploadingFile({ explicitSizes: true });
+        const upload = uploadOf(file);
+        await files.openUpload(file, upload);
+        const sizes = [1, 5, 3];
+        const placed = sizes.map((size, index) => ({
+          ...placedChunk(index, [A]),
+          part: { size, offset: sizes.slice(0, index).reduce((sum, each) => sum + each, 0) },
+        }));
+        await files.recordGrants(upload.id, { received: [], moved: [], placed, expiresAt: 1000 });
+        expect((await files.writingBytes()).get(A)).to.equal(9);
+        const received = placed.map(({ id, index }) => ({
+          chunkId: id,
+          size: sizes[index] ?? 0,
+          md5: MD5,
+          nodeIds: [A],
+        }));
+        const published = await files.commitUpload(upload.id, { received, size: 9, chunksCount: 3 });
+        expect(published).to.deep.include({ explicitSizes: true, size: 9, status: 'ready' });
+        const stored = await files.chunks(file.id, { from: 0, count: 9 });
+        expect(stored.map(({ offset, size }) => [offset, size])).to.deep.equal([
+          [0, 1],
+          [1, 5],
+          [6, 3],
+        ]);
+      });
+
       it('get their place later where the path is told after the bytes, and not published without one', async () => {
         const file = uploadingFile({ kind: 'fs', name: 'unnamed' });
         const upload = uploadOf(file);
@@ -74,6 +101,7 @@ for (const { name, open } of STORES) {
             fileId: file.id,
             index: 0,
             size: 0,
+            offset: 0,
             md5: '',
             replicas: [
               { nodeId: A, state: 'writing' },
@@ -85,6 +113,7 @@ for (const { name, open } of STORES) {
             fileId: file.id,
             index: 1,
             size: 0,
+            offset: CHUNK_SIZE_BYTES,
             md5: '',
             replicas: [{ nodeId: C, state: 'writing' }],
           },

@@ -3,7 +3,7 @@ import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import type { Store } from '../../controller/store/port/store.js';
-import type { PostgresLocation } from '../../controller/store/postgres/open.js';
+import { postgres as onPostgres, type PostgresLocation } from '../../controller/store/postgres/open.js';
 import { openStore } from '../../controller/store/typeorm/store.js';
 import { createLogger } from '../../shared/log.js';
 import { eventually } from '../support/cluster.js';
@@ -23,7 +23,7 @@ describe('store on PostgreSQL', function () {
   const opened: Store[] = [];
 
   const openIt = async (change: Partial<PostgresLocation> = {}): Promise<Store> => {
-    const store = await openStore({ ...location, ...change, log });
+    const store = await openStore(onPostgres({ ...location, ...change }), log);
     opened.push(store);
     return store;
   };
@@ -125,7 +125,7 @@ describe('store on PostgreSQL', function () {
       const error = await errorOf(() => reserve(store, 'cut'));
       expect(error.code).to.equal('unavailable');
       expect(error.details['outcome']).to.equal('unknown');
-      expect(error.message).to.include('look before you try again');
+      expect(error.message).to.include('check before you try again');
       // What is written from the store is written again.
       expect(store.archive.revision()).to.be.above(revision);
       proxy.away = false;

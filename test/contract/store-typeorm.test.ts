@@ -9,6 +9,7 @@ import Sqlite from 'better-sqlite3';
 import { expect } from 'chai';
 import { MAX_EVENTS } from '../../controller/store/port/bounds.js';
 import type { Store } from '../../controller/store/port/store.js';
+import { sqlite } from '../../controller/store/sqlite/open.js';
 import { openStore } from '../../controller/store/typeorm/store.js';
 import { createLogger } from '../../shared/log.js';
 import { errorOf } from '../support/codes.js';
@@ -23,7 +24,7 @@ describe('store on SQLite', () => {
   const opened: Store[] = [];
 
   const openIt = async (): Promise<Store> => {
-    const store = await openStore({ path, log });
+    const store = await openStore(sqlite({ path }), log);
     opened.push(store);
     return store;
   };

@@ -2,22 +2,23 @@
 import { Limit } from '../../shared/async/turns.js';
 import { NexusError } from '../../shared/errors.js';
 import { MAX_AUDIT_LINES } from '../../controller/identity/bounds.js';
-import type {
-  AuditLine,
-  AuditRecord,
-  AuditStore,
-  ChallengeRecord,
-  ChallengeStore,
-  Count,
-  CounterStore,
-  IdentityStore,
-  RevocationStore,
-  UserRecord,
-  UserStore,
+import {
+  type AuditLine,
+  type AuditRecord,
+  type AuditStore,
+  type ChallengeRecord,
+  type ChallengeStore,
+  type Count,
+  type CounterStore,
+  type IdentityStore,
+  type RevocationStore,
+  type UserRecord,
+  type UserStore,
+  noSuchUser,
+  userTaken,
 } from '../../controller/identity/port.js';
 import { firstMatch } from '../../controller/identity/otp.js';
 import { canAdminister } from '../../controller/identity/rules.js';
-import { noSuchUser, userTaken } from '../../controller/identity/user-errors.js';
 
 interface Tables {
   readonly users: Map<string, UserRecord>;

@@ -1,5 +1,6 @@
 /** The file half of the store in memory. Each method is one step on the tables it is given. */
 import type { FileId, NodeId, UploadId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import {
   announcedBytes,
   checkComplete,
@@ -63,10 +64,11 @@ export class FakeFileStore implements FileStore {
           tables.reasons.set(`${chunkId}@${node}`, change.reason ?? '');
         }
       }
-      for (const { id: chunkId, index, nodeIds } of change.placed) {
+      for (const { id: chunkId, index, nodeIds, part } of change.placed) {
         const copies = new Map(nodeIds.map((node) => [node, 'writing' as const]));
         for (const node of nodeIds) tables.reasons.set(`${chunkId}@${node}`, change.reason ?? '');
-        tables.chunks.set(chunkId, { id: chunkId, fileId: upload.fileId, index, size: 0, md5: '', copies });
+        const { size = 0, offset = index * CHUNK_SIZE_BYTES } = part ?? {};
+        tables.chunks.set(chunkId, { id: chunkId, fileId: upload.fileId, index, size, offset, md5: '', copies });
       }
       const granted = upload.granted + change.placed.length;
       const reserved = change.reserved ?? upload.reserved;
@@ -90,9 +92,13 @@ export class FakeFileStore implements FileStore {
     return this.read((tables) => {
       const bytes = new Map<NodeId, number>();
       for (const { nodeId, chunkId } of copiesIn(tables, 'writing')) {
-        const { fileId, index = 0 } = tables.chunks.get(chunkId) ?? {};
+        const { fileId, index = 0, size = 0 } = tables.chunks.get(chunkId) ?? {};
+        const isNamed = fileId !== undefined && tables.files.get(fileId)?.explicitSizes === true;
         const upload = [...tables.uploads.values()].find((candidate) => candidate.fileId === fileId);
-        bytes.set(nodeId, (bytes.get(nodeId) ?? 0) + announcedBytes(upload?.expectedSize ?? 0, index));
+        bytes.set(
+          nodeId,
+          (bytes.get(nodeId) ?? 0) + (isNamed ? size : announcedBytes(upload?.expectedSize ?? 0, index)),
+        );
       }
       return bytes;
     });
@@ -102,7 +108,8 @@ export class FakeFileStore implements FileStore {
     return this.write((tables) => {
       const upload = expectUpload(tables, id);
       receive(tables, upload.fileId, change.received);
-      checkComplete(chunkRecords(tables, upload.fileId), change);
+      const explicitSizes = tables.files.get(upload.fileId)?.explicitSizes === true;
+      checkComplete(chunkRecords(tables, upload.fileId), { ...change, explicitSizes });
       for (const chunk of entriesOf(tables, upload.fileId)) {
         const isSurplus = chunk.index >= change.chunksCount;
         for (const [node, state] of chunk.copies) {

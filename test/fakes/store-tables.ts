@@ -9,6 +9,7 @@ interface ChunkEntry {
   readonly fileId: FileId;
   readonly index: number;
   size: number;
+  offset: number;
   md5: string;
   readonly copies: Map<NodeId, ReplicaState>;
 }

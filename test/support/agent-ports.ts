@@ -2,11 +2,10 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { FakeCgroup, NO_USAGE } from '../fakes/cgroup.js';
-import { OwnProcessUsage } from '../../agent/cgroup/none.js';
-import type { CgroupReader } from '../../agent/cgroup/port.js';
-import { CgroupV1 } from '../../agent/cgroup/v1.js';
-import { CgroupV2 } from '../../agent/cgroup/v2.js';
+import { FakeCgroup } from '../fakes/cgroup.js';
+import { cgroupReader, type CgroupReader } from '../../agent/usage.js';
+import { NO_USAGE } from '../../shared/cgroup/figures.js';
+import type { CgroupLayout } from '../../shared/cgroup/layout.js';
 import { DirectoryVolume } from '../../agent/volume/directory.js';
 import { FakeVolume } from '../fakes/agent-volume.js';
 import { MountedVolume } from '../../agent/volume/mounted.js';
@@ -183,18 +182,13 @@ const V1_LAYOUT: Layout = ({ memory, pageCache, memoryLimit, cpuUsec, pids }) =>
   'pids/pids.current': pids,
 });
 
-const recorded = (
-  name: string,
-  unlimited: string,
-  layout: Layout,
-  make: (root: string) => CgroupReader,
-): CgroupVariant => ({
+const recorded = (name: CgroupLayout, unlimited: string, layout: Layout): CgroupVariant => ({
   name,
   unlimited,
   open: async () => {
     const root = await mkdtemp(join(tmpdir(), 'nexus-cgroup-'));
     return {
-      reader: make(root),
+      reader: cgroupReader(name, root),
       record: async (counted) => {
         for (const [path, text] of Object.entries(layout(counted))) {
           if (text === undefined) continue;
@@ -211,7 +205,7 @@ const ownProcess: CgroupVariant = {
   name: 'none',
   unlimited: undefined,
   open: async () => ({
-    reader: new OwnProcessUsage(),
+    reader: cgroupReader('none'),
     record: () => Promise.reject(new Error("a process's own figures can't be set")),
     dispose: async () => undefined,
   }),
@@ -219,7 +213,7 @@ const ownProcess: CgroupVariant = {
 
 export const CGROUPS: readonly CgroupVariant[] = [
   fakeCgroup,
-  recorded('v2', 'max', V2_LAYOUT, (root) => new CgroupV2(root)),
-  recorded('v1', '9223372036854771712', V1_LAYOUT, (root) => new CgroupV1(root)),
+  recorded('v2', 'max', V2_LAYOUT),
+  recorded('v1', '9223372036854771712', V1_LAYOUT),
   ownProcess,
 ];

@@ -1,6 +1,10 @@
 /**
- * A real cluster for system tests: the built controller as its own process under its own instance name, driven by the
- * built CLI as a person would. `dispose` purges it and fails when anything is left on the host.
+ * A real cluster for system tests: the built controller as its own process under its own instance name, driven by
+ * commands. `dispose` purges it and fails when anything is left on the host.
+ *
+ * Commands run in the test's own process: tests run thousands of them, and the start of a process takes more of the
+ * processor than most commands do. The built command line runs where the process is the point: `typed`, the pages of the
+ * documentation with each of the commands, users at other machines, terminals, completion.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,12 +38,6 @@ export interface ClusterOptions {
 const READY_TIMEOUT_MS = 180_000;
 /** Ends, with what the nodes do at the end, take seconds; minutes are a fault. */
 const END_TIMEOUT_MS = 180_000;
-
-/** Verbs that hundreds of tests begin or end with. Pages of the documentation run each of them as a process. */
-const SET_UP: ReadonlySet<string> = new Set([
-  ...['create', 'rm', 'start', 'stop', 'restart', 'cordon', 'uncordon', 'resize'].map((verb) => `node ${verb}`),
-  ...['file rm', 'fs mkdir', 'fs rm'],
-]);
 
 export class TestCluster {
   readonly instance = testInstance('t');
@@ -85,7 +83,7 @@ export class TestCluster {
 
   /** Starts the controller and waits until it serves. `env` arms failpoints. */
   async startController(env: Readonly<Record<string, string>> = {}): Promise<void> {
-    const child = spawn(process.execPath, ['--max-semi-space-size=2', CONTROLLER], {
+    const child = spawn(process.execPath, [CONTROLLER], {
       env: { ...this.env, NEXUS_LOG_LEVEL: 'debug', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
@@ -106,7 +104,7 @@ export class TestCluster {
 
   /** Runs another controller on the same instance until it ends by itself. */
   async tryController(env: Readonly<Record<string, string>> = {}): Promise<{ code: number; output: string }> {
-    const child = spawn(process.execPath, ['--max-semi-space-size=2', CONTROLLER], {
+    const child = spawn(process.execPath, [CONTROLLER], {
       env: { ...this.env, ...env },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
@@ -134,19 +132,37 @@ export class TestCluster {
     await this.controllerEnd();
   }
 
-  /** Runs the CLI; never throws for its exit code. */
+  /** Runs a command; never throws for its exit code. */
   run(...args: string[]): Promise<CliResult> {
     return this.runWith({}, ...args);
   }
 
-  runWith(
-    options: { readonly input?: Buffer | string; readonly signal?: AbortSignal },
+  async runWith(
+    { input, signal }: { readonly input?: Buffer | string; readonly signal?: AbortSignal },
     ...args: string[]
   ): Promise<CliResult> {
-    const child = spawn(process.execPath, ['--max-semi-space-size=1', CLI, ...args], {
+    // Whoever ends a command ends its process. `up` and `down` start and end others.
+    if (signal !== undefined || args[0] === 'up' || args[0] === 'down')
+      return await this.typed({ input, signal }, ...args);
+    const { exitCode: code, stdout, stderr } = await runNexus(args, this.env, input);
+    return { code, stdout, stderr };
+  }
+
+  /** Runs the built command line as a process of its own. */
+  typed(
+    options: {
+      readonly input?: Buffer | string | undefined;
+      readonly signal?: AbortSignal | undefined;
+      readonly killSignal?: NodeJS.Signals;
+    },
+    ...args: string[]
+  ): Promise<CliResult> {
+    const { signal, killSignal } = options;
+    const child = spawn(process.execPath, [CLI, ...args], {
       env: this.env,
       stdio: ['pipe', 'pipe', 'pipe'],
-      signal: options.signal,
+      signal,
+      killSignal,
     });
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
@@ -163,28 +179,18 @@ export class TestCluster {
     });
   }
 
-  /** Runs the CLI and expects success. What sets a test up is run in the test's own process, see `look`. */
-  async ok(...args: string[]): Promise<string> {
-    const isSetUp = SET_UP.has(args.slice(0, 2).join(' '));
-    return expectSuccess(args, await (isSetUp ? this.look(...args) : this.run(...args)));
-  }
-
-  /**
-   * Runs a command in the test's own process. Tests look at clusters thousands of times, mostly until something holds, and
-   * the start of a process costs more than what it looks at.
-   */
-  async look(...args: string[]): Promise<CliResult> {
-    const { exitCode: code, stdout, stderr } = await runNexus(args, this.env);
-    return { code, stdout, stderr };
-  }
-
   /** The same, of which success is expected. */
-  async shown(...args: string[]): Promise<string> {
-    return expectSuccess(args, await this.look(...args));
+  async typedOk(...args: string[]): Promise<string> {
+    return expectSuccess(args, await this.typed({}, ...args));
+  }
+
+  /** Runs a command and expects success. */
+  async ok(...args: string[]): Promise<string> {
+    return expectSuccess(args, await this.run(...args));
   }
 
   async json<T>(...args: string[]): Promise<T> {
-    return JSON.parse(await this.shown(...args, '--output', 'json')) as T;
+    return JSON.parse(await this.ok(...args, '--output', 'json')) as T;
   }
 
   /** An account that `--as` can name. */
@@ -205,6 +211,8 @@ export class TestCluster {
     const child = this.#controller;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) await this.startController();
     const down = await this.run('down', '--purge');
+    // Its words say why; a wait for a controller that goes on would end with others.
+    if (down.code !== 0) this.#controller?.kill('SIGTERM');
     await this.controllerEnd();
     rmSync(this.folder, { recursive: true, force: true });
     const failed = down.code === 0 ? [] : [`nexus down --purge exited ${down.code}: ${down.stderr}`];
@@ -230,19 +238,24 @@ export interface NodeJson {
 }
 
 const FIRST_PAUSE_MS = 10;
-const LONGEST_PAUSE_MS = 100;
+const LONGEST_PAUSE_MS = 400;
 
-/** Looks again until `check` holds, ever less often; says what was last seen when it never does. */
+/**
+ * Looks again until `check` holds, ever less often: what is waited for is seen at most a fifth of the wait too late, and
+ * looking takes little of the processor that it needs itself. Says what was last seen when it never holds.
+ */
 export async function eventually<T>(
   look: () => Promise<T> | T,
   check: (seen: T) => boolean,
   withinMs = 120_000,
 ): Promise<T> {
-  const deadline = Date.now() + withinMs;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(1.5 * pauseMs, LONGEST_PAUSE_MS)) {
+  const startedAt = Date.now();
+  for (;;) {
     const seen = await look();
     if (check(seen)) return seen;
-    if (Date.now() > deadline) throw new Error(`not within ${withinMs} ms; last seen: ${JSON.stringify(seen)}`);
+    const waitedMs = Date.now() - startedAt;
+    if (waitedMs > withinMs) throw new Error(`not within ${withinMs} ms; last seen: ${JSON.stringify(seen)}`);
+    const pauseMs = Math.min(Math.max(waitedMs / 5, FIRST_PAUSE_MS), LONGEST_PAUSE_MS);
     await new Promise((resolve) => setTimeout(resolve, pauseMs));
   }
 }

@@ -45,14 +45,15 @@ export function takeBack(path: string): void {
   const tables = earlier.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'");
   for (const { name } of tables.all() as { name: string }[]) {
     if (name === 'migrations') continue;
+    const known = new Set((earlier.pragma(`table_info("${name}")`) as { name: string }[]).map((column) => column.name));
     const rows = present.prepare(`SELECT * FROM "${name}"`).all() as Record<string, unknown>[];
     for (const row of rows) {
       const old = name === 'nodes' ? earlierNode(row) : row;
-      const columns = Object.keys(old);
+      const columns = Object.keys(old).filter((column) => known.has(column));
       const places = columns.map(() => '?').join(', ');
       earlier
         .prepare(`INSERT INTO "${name}" (${columns.map((column) => `"${column}"`).join(', ')}) VALUES (${places})`)
-        .run(...Object.values(old));
+        .run(...columns.map((column) => old[column]));
     }
   }
   earlier.close();

@@ -153,14 +153,22 @@ export function storedFile(
   parts: readonly Buffer[],
   agents: readonly FakeAgent[],
 ): DownloadCatalogue & { readonly sources: readonly ChunkSource[] } {
+  let end = 0;
   const sources = parts.map((part, index): ChunkSource => {
+    const offset = end;
+    end += part.length;
     for (const agent of agents) agent.chunks.set(chunkIdOf(index), part);
     const replicas = agents.map((agent) => agent.target);
-    return { index, chunkId: chunkIdOf(index), size: part.length, md5: md5Of(part), replicas };
+    return { index, chunkId: chunkIdOf(index), size: part.length, offset, md5: md5Of(part), replicas };
   });
   return {
     sources,
     reportReplica: () => Promise.resolve(),
     chunkSources: (_file, fromIndex, count) => Promise.resolve(sources.slice(fromIndex, fromIndex + count)),
+    findChunks: (_file, range) => {
+      const touched = sources.filter(({ offset = 0, size }) => offset < range.end && offset + size > range.start);
+      const from = touched[0]?.index ?? 0;
+      return Promise.resolve({ from, until: from + touched.length });
+    },
   };
 }

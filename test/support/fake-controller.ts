@@ -115,7 +115,7 @@ export class FakeController implements AsyncDisposable {
 export async function runNexus(
   argv: readonly string[],
   env: NodeJS.ProcessEnv = {},
-  input = '',
+  input: Buffer | string = '',
 ): Promise<CommandOutcome> {
   const stdin = new PassThrough();
   stdin.end(input);

@@ -65,7 +65,7 @@ export class FileBench {
     this.files = new FileUseCases(this.deps, () => {
       this.kicks += 1;
     });
-    this.maintenance = new FileMaintenance(this.deps);
+    this.maintenance = new FileMaintenance(this.deps, this.files.uploads.calls);
     this.upkeep = new Upkeep(this.deps, { repair: () => undefined, deletion: () => undefined });
   }
 

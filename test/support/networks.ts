@@ -16,6 +16,7 @@ import { residueOf, testInstance } from './residue.js';
 export interface OpenedNetwork {
   readonly network: NetworkFabric;
   readonly subnet: Subnet;
+  readonly instance: string;
   /** Pid of a process in a network namespace of its own; the test's own where there are none. */
   newNode(): Promise<number>;
   /** Whether a node's address answers the host. */
@@ -47,7 +48,8 @@ const inMemory: NetworkVariant = {
   needsRoot: false,
   hasLinks: true,
   open: async () => {
-    const subnet = subnetOf(testInstance(), 'runc');
+    const instance = testInstance();
+    const subnet = subnetOf(instance, 'runc');
     const network = new FakeNetwork(subnet.hostAddress);
     const rival = new FakeNetwork(subnet.hostAddress);
     rival.subnetIsTaken = true;
@@ -55,6 +57,7 @@ const inMemory: NetworkVariant = {
     const links = (): { readonly ip: string; readonly pid: number }[] => [...network.links.values()];
     return {
       network,
+      instance,
       subnet,
       rival,
       ruin: [
@@ -81,10 +84,12 @@ const loopback: NetworkVariant = {
   needsRoot: false,
   hasLinks: false,
   open: async () => {
-    const subnet = subnetOf(testInstance(), 'process');
+    const instance = testInstance();
+    const subnet = subnetOf(instance, 'process');
     const network = new LoopbackNetwork(subnet);
     return {
       network,
+      instance,
       subnet,
       rival: new LoopbackNetwork(subnet),
       ruin: [],
@@ -110,19 +115,33 @@ const bridge: NetworkVariant = {
   open: async () => {
     const instance = testInstance();
     const subnet = subnetOf(instance, 'runc');
-    const network = new BridgeNetwork({ instance, bridge: `nx-${instance}`, subnet, busPort: BUS_PORT });
+    const network = new BridgeNetwork({
+      instance,
+      bridge: `nx-${instance}`,
+      subnet,
+      bus: { port: BUS_PORT, isHere: true },
+      firewallEveryMs: 0,
+    });
     const other = testInstance();
     const nodes: ChildProcess[] = [];
     const ip = (...args: string[]) => runCommand('ip', args);
     const name = `nx-${instance}`;
     return {
       network,
+      instance,
       subnet,
-      rival: new BridgeNetwork({ instance: other, bridge: `nx-${other}`, subnet, busPort: undefined }),
+      rival: new BridgeNetwork({
+        instance: other,
+        bridge: `nx-${other}`,
+        subnet,
+        bus: { port: BUS_PORT, isHere: false },
+      }),
       ruin: [
         () => ip('link', 'delete', 'dev', name),
         () => ip('link', 'set', 'dev', name, 'down'),
         () => ip('address', 'flush', 'dev', name),
+        () => runCommand('nft', ['delete', 'table', 'inet', `nexus-${instance}`]),
+        () => runCommand('nft', ['delete', 'table', 'bridge', `nexus-${instance}`]),
       ],
       cut: [
         (slot) => ip('link', 'set', 'dev', `${name}-${slot}`, 'nomaster'),

@@ -87,11 +87,12 @@ export class Writers {
 
   async start(): Promise<void> {
     expect(await this.#makeAccount(QUOTA_OWNER)).to.equal(undefined);
+    // Often enough that whatever happens meets some of them, and the processor is not all theirs.
     this.#running = Promise.all([
-      this.#repeat('d', 5, this.folders, (name) => this.#makeFolder(name)),
-      this.#repeat('e', 0, this.folders, (name) => this.#makeFolder(name)),
-      this.#repeat('u', 50, this.accounts, (name) => this.#makeAccount(name)),
-      this.#repeat('f', 50, this.files, (name) => this.#upload(name)),
+      this.#repeat('d', 20, this.folders, (name) => this.#makeFolder(name)),
+      this.#repeat('e', 5, this.folders, (name) => this.#makeFolder(name)),
+      this.#repeat('u', 200, this.accounts, (name) => this.#makeAccount(name)),
+      this.#repeat('f', 100, this.files, (name) => this.#upload(name)),
       this.#repeat('n', 500, this.nodes, (name) => this.#makeNode(name)),
       this.#setQuotas(),
     ]);
@@ -189,7 +190,7 @@ export class Writers {
         this.#quota.set = megabytes;
         this.#quota.doubtful.clear();
       } else if (isUnknown(error)) this.#quota.doubtful.add(megabytes);
-      await delay(10);
+      await delay(20);
     }
   }
 }

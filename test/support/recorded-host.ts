@@ -50,7 +50,6 @@ const FILES: Readonly<Record<string, string>> = {
   '/dev/loop-control': '',
   '/project/dist/runtime/bin/node': '',
   '/project/dist/runtime/agent.cjs': '',
-  '/project/dist/runtime/first-stage.sh': '',
 };
 
 const answer = (output: string, exitCode = 0): ProgramAnswer => ({ exitCode, output });
@@ -67,7 +66,6 @@ const PROGRAMS: Readonly<Record<string, ProgramAnswer>> = {
   flock: answer('flock from util-linux 2.38.1'),
   mmdebstrap: answer('mmdebstrap 1.3.5'),
   busybox: answer('BusyBox v1.35.0 (Debian 1:1.35.0-4) multi-call binary.'),
-  'tini-static': answer('tini version 0.19.0'),
   perl: answer('This is perl 5, version 36, subversion 0 (v5.36.0) built for x86_64-linux-gnu-thread-multi'),
   unshare: answer(''),
 };

@@ -47,6 +47,7 @@ export const uploadingFile = (change: Partial<FileRecord> = {}): FileRecord => (
   replicas: 1,
   status: 'uploading',
   createdAt: 1_795_507_200_000,
+  explicitSizes: false,
   ...change,
 });
 

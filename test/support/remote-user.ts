@@ -24,7 +24,7 @@ export class RemoteUser {
   }
 
   start(args: readonly string[], env: Readonly<Record<string, string>> = {}): ChildProcess {
-    return spawn(process.execPath, ['--max-semi-space-size=1', CLI, ...args], {
+    return spawn(process.execPath, [CLI, ...args], {
       env: { PATH: process.env['PATH'], HOME: this.home, ...env },
       cwd: this.home,
       uid: UID,

@@ -1,7 +1,7 @@
 /** What a test must not leave on the host: everything that can be named after an instance, before and after. */
 import { execFileSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { instanceDefaults, type InstanceDefaults } from '../../shared/config/instance.js';
 
@@ -36,6 +36,7 @@ export function residueOf(instance: string): string[] {
     ...cgroups(basename(names.cgroupParent)),
     ...mounts(names),
     ...folders(names),
+    ...idClaims(names),
     ...processes(instance, names),
     ...loopDevices(names),
   ];
@@ -70,6 +71,24 @@ function cgroups(name: string): string[] {
     .map((folder) => join(folder, name))
     .filter((path) => existsSync(path))
     .map((path) => `cgroup ${path}`);
+}
+
+/** Claims of ids point to the run folders of their nodes. */
+function idClaims({ runDir }: InstanceDefaults): string[] {
+  const folder = '/run/nexus.ids';
+  return (existsSync(folder) ? readdirSync(folder) : [])
+    .map((name) => join(folder, name))
+    .filter((path) => targetOf(path).startsWith(`${runDir}/`))
+    .map((path) => `claim of ids ${path}`);
+}
+
+function targetOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    // Released meanwhile, by another instance.
+    return '';
+  }
 }
 
 const mounts = ({ stateDir, runDir }: InstanceDefaults): string[] =>

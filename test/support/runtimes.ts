@@ -4,14 +4,17 @@
  */
 import { randomUUID } from 'node:crypto';
 import { existsSync, openSync, readdirSync, readlinkSync } from 'node:fs';
-import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { FakeRuntime } from '../fakes/runtime.js';
 import type { ContainerRuntime, ContainerSpec, ProcessIdentity } from '../../controller/hosting/runtime.js';
 import { ProcessRuntime } from '../../controller/hosting/process/process-runtime.js';
 import { layoutFor, OCI_PROGRAMS, type OciProgram } from '../../controller/hosting/contained/programs.js';
+import { IDS_OF_RANGE } from '../../controller/hosting/contained/bundle.js';
+import { ImageFileVolumes } from '../../controller/hosting/contained/image-file.js';
 import { OciRuntime } from '../../controller/hosting/contained/oci-runtime.js';
+import type { VolumePlace } from '../../controller/hosting/volumes.js';
 import { instanceDefaults } from '../../shared/config/instance.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
@@ -21,8 +24,8 @@ import { residueOf, testInstance } from './residue.js';
 
 export interface OpenedRuntime {
   readonly runtime: ContainerRuntime;
-  /** Another controller's view of the same containers, as after a restart. */
-  reopen(): Promise<ContainerRuntime>;
+  /** Another controller's view of the same containers, as after a restart; `commandBeginMs`: one that waits so long. */
+  reopen(commandBeginMs?: number): Promise<ContainerRuntime>;
   /** One whose host lacks what it needs. */
   readonly unfit: ContainerRuntime;
   /** Everything that a node's container needs is there afterwards. */
@@ -31,6 +34,8 @@ export interface OpenedRuntime {
   runsFirstStage(nodeId: NodeId, identity: ProcessIdentity): boolean;
   /** Paths of the node's container on the host. */
   leftOf(nodeId: NodeId): string[];
+  /** Paths on the host of commands in the node. */
+  commandsOf(nodeId: NodeId): string[];
   /** Limits and terminals are real. */
   readonly isContained: boolean;
   /** What is left on the host after all is over. */
@@ -82,21 +87,31 @@ async function openBench(): Promise<Bench> {
   const folder = await mkdtemp(join(tmpdir(), `nexus-${instance}-`));
   await chmod(folder, 0o755);
   const runDir = join(folder, 'run');
+  await mkdir(runDir, { mode: 0o755 });
+  const volumes = new ImageFileVolumes(join(folder, 'volumes'));
+  const places: VolumePlace[] = [];
+  let slots = 0;
   const newSpec = async (rootfs: string): Promise<ContainerSpec> => {
     const nodeId = newNodeId();
     const configDir = join(runDir, nodeId, 'config');
-    const volumePath = join(folder, `volume-${nodeId}`);
+    const volumeUuid = randomUUID();
     await mkdir(configDir, { recursive: true });
-    await mkdir(volumePath);
+    // Without images, nodes have a folder.
+    if (rootfs === '') await mkdir(volumes.pathOf(nodeId), { recursive: true });
+    else await volumes.create({ nodeId, sizeBytes: 16 * MIB, uuid: volumeUuid }, AbortSignal.timeout(60_000));
+    slots += 1;
+    const loopDevice = instanceDefaults(instance, 'runc', 0).loopBase + slots;
+    if (rootfs !== '') places.push({ nodeId, loopDevice });
     return {
       nodeId,
       hostname: `host-${nodeId}`,
       limits: { memoryBytes: 64 * MIB, cpuWeight: 100, pids: 32 },
-      agentUid: process.getuid?.() ?? 0,
+      agentUid: 799_000 + slots,
+      firstId: 0x6000_0000 + (slots + 8 * (process.pid % 512)) * IDS_OF_RANGE,
       rootfs,
-      volumePath,
-      volumeUuid: randomUUID(),
-      loopDevice: instanceDefaults(instance, 'runc', 0).loopBase,
+      volumePath: volumes.pathOf(nodeId),
+      volumeUuid,
+      loopDevice,
       configDir,
       output: NOWHERE,
     };
@@ -108,6 +123,7 @@ async function openBench(): Promise<Bench> {
     newSpec,
     dispose: async (runtime) => {
       for (const id of await runtime.list()) await runtime.remove(id);
+      for (const place of places) await volumes.waitReleased(place);
       await runtime.destroy();
       const left = residueOf(instance);
       await rm(folder, { recursive: true, force: true });
@@ -134,6 +150,7 @@ const inMemory: RuntimeVariant = {
       newSpec: () => bench.newSpec(''),
       runsFirstStage: (nodeId) => runtime.containers.get(nodeId)?.hasStarted === true,
       leftOf: (nodeId) => (runtime.containers.has(nodeId) ? ['container'] : []),
+      commandsOf: () => [],
       isContained: true,
       dispose: () => bench.dispose(runtime),
     };
@@ -156,6 +173,7 @@ const plainProcess: RuntimeVariant = {
       newSpec: () => bench.newSpec(''),
       runsFirstStage: (_nodeId, identity) => programOf(identity) === process.execPath,
       leftOf: (nodeId) => filesBeside('config', join(bench.runDir, nodeId)),
+      commandsOf: () => [],
       isContained: false,
       dispose: () => bench.dispose(runtime),
     };
@@ -168,39 +186,52 @@ const contained = (program: OciProgram): RuntimeVariant => ({
   open: async () => {
     const bench = await openBench();
     const cgroupParent = `/nexus-${bench.instance}`;
-    const rootfs = await waitingRoot(bench.folder, join(bench.runDir, `${program.name}.root`));
-    const make = (runtimeDir: string): Promise<OciRuntime> =>
-      OciRuntime.open({ program, runDir: bench.runDir, cgroupParent, runtimeDir });
+    const rootfs = await waitingRoot(bench.folder);
+    const make = (runtimeDir: string, commandBeginMs?: number): Promise<OciRuntime> =>
+      OciRuntime.open({
+        ...(commandBeginMs === undefined ? {} : { commandBeginMs }),
+        program,
+        runDir: bench.runDir,
+        cgroupParent,
+        runtimeDir,
+        stageProgram: join(PROJECT, 'dist', 'node-stage'),
+      });
     const runtimeDir = join(bench.folder, 'rt');
     const runtime = await make(runtimeDir);
     return {
       runtime,
       unfit: await make(join(bench.folder, 'absent')),
-      reopen: () => make(runtimeDir),
+      reopen: (commandBeginMs) => make(runtimeDir, commandBeginMs),
       newSpec: () => bench.newSpec(rootfs),
-      runsFirstStage: (_nodeId, identity) => programOf(identity).endsWith('/busybox'),
+      runsFirstStage: (_nodeId, identity) => programOf(identity).includes('/bin/init'),
       leftOf: (nodeId) => [
         ...filesBeside('config', join(bench.runDir, nodeId)),
         ...filesBeside('', join(bench.runDir, `${program.name}.state`)).filter((path) => path.endsWith(nodeId)),
         ...cgroupsOf(`${cgroupParent}/${nodeId}`),
       ],
+      commandsOf: (nodeId) =>
+        [
+          ...filesBeside('', join(bench.runDir, nodeId, 'bundle')),
+          ...cgroupsOf(`${cgroupParent}/${nodeId}/commands`).flatMap((folder) =>
+            readdirSync(folder).map((name) => join(folder, name)),
+          ),
+        ].filter((path) => basename(path).startsWith('exec-')),
       isContained: true,
       dispose: () => bench.dispose(runtime),
     };
   },
 });
 
-/** The runtime folder with a first stage that only waits, in a root of nothing but busybox; returns an empty image. */
-async function waitingRoot(folder: string, stageRoot: string): Promise<string> {
-  const busybox = join(PROJECT, 'dist', 'runtime', 'bin', 'busybox');
-  await mkdir(join(folder, 'rt', 'bin'), { recursive: true });
-  await copyFile(busybox, join(folder, 'rt', 'bin', 'busybox'));
-  await writeFile(join(folder, 'rt', 'first-stage.sh'), 'while :; do sleep 1; done\n');
-  await mkdir(join(stageRoot, 'bin'), { recursive: true });
-  await copyFile(busybox, join(stageRoot, 'bin', 'busybox'));
-  for (const name of ['sh', 'cat', 'sleep', 'stty']) await symlink('busybox', join(stageRoot, 'bin', name));
+/** The runtime folder with an agent that only waits; returns an image of nothing but busybox. */
+async function waitingRoot(folder: string): Promise<string> {
+  const built = join(PROJECT, 'dist', 'runtime');
+  const runtime = join(folder, 'rt');
+  await cp(built, runtime, { recursive: true, verbatimSymlinks: true });
+  await writeFile(join(runtime, 'agent.cjs'), 'setInterval(() => undefined, 1000);');
   const rootfs = join(folder, 'image');
-  await mkdir(rootfs);
+  await mkdir(join(rootfs, 'bin'), { recursive: true });
+  await copyFile(join(built, 'bin', 'busybox'), join(rootfs, 'bin', 'busybox'));
+  for (const name of ['sh', 'cat', 'sleep', 'stty']) await symlink('busybox', join(rootfs, 'bin', name));
   return rootfs;
 }
 

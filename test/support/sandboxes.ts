@@ -7,7 +7,7 @@ import { FakeSandboxes, type FakeCode } from '../fakes/sandboxes.js';
 import type { SandboxRuntime } from '../../controller/lambda/sandbox/port.js';
 import type { TemplateLife } from '../../controller/lambda/sandbox/template-generations.js';
 import { TemplateSandboxes } from '../../controller/lambda/sandbox/template.js';
-import { detectCgroupLayout } from '../../controller/hosting/contained/cgroup.js';
+import { detectCgroupLayout } from '../../shared/cgroup/layout.js';
 import { runCommand } from '../../shared/exec.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { createLogger } from '../../shared/log.js';

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FakeStore } from '../fakes/store.js';
 import type { Store } from '../../controller/store/port/store.js';
+import { postgres } from '../../controller/store/postgres/open.js';
+import { sqlite } from '../../controller/store/sqlite/open.js';
 import { openStore } from '../../controller/store/typeorm/store.js';
 import { createLogger } from '../../shared/log.js';
 import { testPostgres, whyNoPostgres } from './postgres.js';
@@ -23,7 +25,7 @@ const log = createLogger('test', 'silent');
 const ON_POSTGRES: StoreKind = {
   name: 'TypeORM on PostgreSQL',
   open: async () => {
-    const store = await openStore({ ...(await testPostgres()).location(), log });
+    const store = await openStore(postgres((await testPostgres()).location()), log);
     return { store, dispose: () => store.erase() };
   },
 };
@@ -53,7 +55,7 @@ export const STORES: readonly StoreKind[] = [
     name: 'TypeORM on SQLite',
     open: async () => {
       const folder = await mkdtemp(join(tmpdir(), 'nexus-store-'));
-      const store = await openStore({ path: join(folder, 'nexus.db'), log });
+      const store = await openStore(sqlite({ path: join(folder, 'nexus.db') }), log);
       return {
         store,
         dispose: async () => {

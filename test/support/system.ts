@@ -6,7 +6,7 @@ import { expect } from 'chai';
 
 export function whySkipped(): string | undefined {
   if (process.getuid?.() !== 0) return 'system tests need root: run npm test, which asks for it';
-  if (!existsSync(join(PROJECT, 'dist', 'runtime', 'first-stage.sh')))
+  if (!existsSync(join(PROJECT, 'dist', 'runtime', 'agent.cjs')))
     return 'dist/runtime is not there: run deploy/bootstrap.sh';
   return undefined;
 }

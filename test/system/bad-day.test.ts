@@ -92,7 +92,7 @@ describeWithCluster('a bad day', { gateway: true, env: { NEXUS_UPLOAD_TTL_MS: '2
   async function read(): Promise<void> {
     const path = join(cluster().folder, 'read');
     while (!isOver) {
-      await delay(50);
+      await delay(300);
       const ids = [...acknowledged.keys()];
       const id = ids[randomInt(Math.max(1, ids.length))];
       if (id === undefined) continue;

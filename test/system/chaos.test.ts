@@ -53,7 +53,7 @@ describeWithCluster('storage under random failures', {}, (cluster) => {
       if (result.code === 0) committed.set((JSON.parse(result.stdout) as FileJson).id, sha(data));
       else refusals.push(result.stderr.trim());
       if (committed.size > 25) await remove();
-      await pause(50, 250);
+      await pause(200, 800);
     }
   }
 
@@ -67,7 +67,7 @@ describeWithCluster('storage under random failures', {}, (cluster) => {
   async function read(): Promise<void> {
     const path = join(cluster().folder, 'read');
     while (!isOver) {
-      await pause(50, 250);
+      await pause(200, 800);
       const ids = [...committed.keys()];
       const id = ids[randomInt(Math.max(1, ids.length))];
       if (id === undefined) continue;

@@ -62,7 +62,7 @@ describeWithCluster('attacks with chunk tokens', { runtime: 'process', gateway: 
 
   async function begin(): Promise<{ uploadId: string; chunk: string; target: ChunkTarget; other: ChunkTarget }> {
     const { uploadId } = await asAlice(files.openUpload, { name: 'a', replicas: 2, expectedSize: 0n });
-    const { grants } = await asAlice(files.grantChunks, { uploadId, count: 1, retry: [], receipts: [] });
+    const { grants } = await asAlice(files.grantChunks, { uploadId, count: 1, retry: [], receipts: [], sizes: [] });
     const [target, other] = grants[0]?.targets ?? [];
     if (target === undefined || other === undefined) throw new Error('no grant for two nodes');
     return { uploadId, chunk: grants[0]?.chunkId ?? '', target, other };

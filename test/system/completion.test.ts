@@ -18,7 +18,7 @@ describeWithCluster('completion in shells', { runtime: 'process' }, (cluster) =>
     const bin = join(cluster().folder, 'bin');
     mkdirSync(bin);
     const program = join(bin, 'nexus');
-    const line = `"${process.execPath}" --max-semi-space-size=1 "${join(PROJECT, 'dist/cli/main.js')}"`;
+    const line = `"${process.execPath}" "${join(PROJECT, 'dist/cli/main.js')}"`;
     writeFileSync(program, `#!/bin/sh\nexec ${line} "$@"\n`);
     chmodSync(program, 0o755);
     env = { ...cluster().env, PATH: `${bin}:${process.env['PATH'] ?? ''}`, HOME: cluster().folder, TERM: 'dumb' };

@@ -7,14 +7,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { existsSync } from 'node:fs';
 import { START_STEPS } from '../../controller/node/life/bring-up.js';
-import { CREATE_STEPS, RESERVE_STEP } from '../../controller/node/life/create.js';
+import { CREATE_STEPS, RESERVE_STEPS } from '../../controller/node/life/create.js';
+import { namesOf, type Steps } from '../../controller/node/life/steps.js';
 import { DISMANTLE_STEPS, REMOVE_STEPS } from '../../controller/node/life/take-down.js';
 import { eventually, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
 /** Every step is a failpoint, so that a new one is tested without being listed here. */
-const pointsOf = (list: string, steps: readonly { readonly name: string }[]): string[] =>
-  steps.map(({ name }) => `${list}/${name}`);
+const pointsOf = <State>(list: string, steps: Steps<State>): string[] =>
+  namesOf(steps).map((name) => `${list}/${name}`);
 
 const CREATE = ['--mem', '64', '--storage', '64M'];
 
@@ -36,13 +37,20 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
     ];
   };
 
-  const dieDuring = async (failpoint: string, ...args: string[]): Promise<void> => {
-    await cluster().killController('SIGTERM');
-    await cluster().startController({ NEXUS_FAILPOINT: failpoint });
+  /** The failpoint of the controller that runs. */
+  let armed: string | undefined;
+
+  /** `next` is armed in the controller that recovers, whose recovery does not come by there. */
+  const dieDuring = async (failpoint: string, next: string | undefined, ...args: string[]): Promise<void> => {
+    if (armed !== failpoint) {
+      await cluster().killController('SIGTERM');
+      await cluster().startController({ NEXUS_FAILPOINT: failpoint });
+    }
     const result = await cluster().run(...args);
     await cluster().controllerEnd();
     expect(result.code, `${failpoint} was not reached: ${result.stdout}${result.stderr}`).to.equal(5);
-    await cluster().startController();
+    await cluster().startController(next === undefined ? {} : { NEXUS_FAILPOINT: next });
+    armed = next;
   };
 
   const expectWholeOrGone = async (): Promise<void> => {
@@ -57,13 +65,14 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
     expect(hostObjects()).to.deep.equal([]);
   };
 
-  for (const failpoint of [
-    `create/${RESERVE_STEP}`,
+  const creation = [
+    ...pointsOf('create', RESERVE_STEPS),
     ...pointsOf('create', CREATE_STEPS),
     ...pointsOf('start', START_STEPS),
-  ]) {
+  ];
+  for (const [at, failpoint] of creation.entries()) {
     it(`during a creation at ${failpoint}`, async () => {
-      await dieDuring(failpoint, 'node', 'create', 'victim', ...CREATE);
+      await dieDuring(failpoint, creation[at + 1], 'node', 'create', 'victim', ...CREATE);
       await expectWholeOrGone();
     });
   }
@@ -75,7 +84,7 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
   ]) {
     it(`during a removal at ${failpoint}`, async () => {
       await cluster().ok('node', 'create', 'victim', ...CREATE);
-      await dieDuring(failpoint, 'node', 'rm', 'victim');
+      await dieDuring(failpoint, undefined, 'node', 'rm', 'victim');
       expect(await list()).to.deep.equal([]);
       expect(hostObjects()).to.deep.equal([]);
     });
@@ -127,7 +136,7 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
   it('by SIGTERM, with a command open in a node, is waited for by the next one', async () => {
     const ended = cluster().run('node', 'exec', 'still', '--', 'sh', '-c', 'echo up >/root/open; exec sleep 600');
     await eventually(
-      async () => (await cluster().look('node', 'exec', 'still', '--', 'cat', '/root/open')).code,
+      async () => (await cluster().run('node', 'exec', 'still', '--', 'cat', '/root/open')).code,
       (code) => code === 0,
     );
     process.kill(cluster().controllerPid, 'SIGTERM');

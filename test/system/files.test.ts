@@ -64,7 +64,7 @@ for (const runtime of ['runc', 'process'] as const) {
       for (const size of [0, 1, CHUNK_SIZE_BYTES, CHUNK_SIZE_BYTES + 1]) {
         const data = randomBytes(size);
         writeFileSync(path('in'), data);
-        const file = await cluster().runWith({ input: data }, 'file', 'upload', '-', '--output', 'json');
+        const file = await cluster().typed({ input: data }, 'file', 'upload', '-', '--output', 'json');
         expect(file.code, file.stderr).to.equal(0);
         const { id } = JSON.parse(file.stdout) as FileJson;
         await cluster().ok('file', 'download', id, path('out'));

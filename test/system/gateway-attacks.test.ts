@@ -215,7 +215,7 @@ describeWithCluster('attacks on the gateway', { runtime: 'process', gateway: tru
     );
     expect([code, json['error']]).to.deep.equal([
       400,
-      'body: has too many parts: one file and a few fields are all that it may have',
+      'body: has too many parts: one file and a few fields are allowed',
     ]);
     await alive();
   });

@@ -12,7 +12,7 @@ const LOAD_SECONDS = 10;
 const CLIENTS = 200;
 
 /** On a busy machine what 200 clients have begun takes longer than a person would want a stop to take. */
-const env = { NEXUS_GATEWAY_DRAIN_MS: '60000', NEXUS_UPLOAD_TTL_MS: '5000' };
+const env = { NEXUS_GATEWAY_DRAIN_MS: '60000', NEXUS_UPLOAD_TTL_MS: '15000' };
 
 describeWithCluster('the life of the gateway', { runtime: 'process', gateway: true, env }, (cluster) => {
   let gateway: GatewayClient;

@@ -151,7 +151,7 @@ describeWithCluster('accounts', { runtime: 'process' }, (cluster) => {
       call(files, files.openDownload, { file: id, ...page, leaseId: '' }, mallory),
       call(files, files.openDownload, { file: leased?.id ?? '', ...page, leaseId }, mallory),
       call(files, files.removeFile, { file: id }, mallory),
-      call(files, files.grantChunks, { uploadId, count: 1, retry: [], receipts: [] }, mallory),
+      call(files, files.grantChunks, { uploadId, count: 1, retry: [], receipts: [], sizes: [] }, mallory),
       call(files, files.commitUpload, { uploadId, ...empty }, mallory),
       call(fs, fs.statEntry, { path: '/secret' }, mallory),
       call(fs, fs.statEntry, { path: '/../alice2/secret' }, mallory),

@@ -1,7 +1,16 @@
 /** Images from tarballs: any root file system will do, and a hostile archive does no harm. */
 import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describeWithCluster } from '../support/system.js';
 
@@ -70,6 +79,103 @@ describeWithCluster('images', {}, (cluster) => {
     const quiet = await cluster().run('image', 'import', 'quiet', path('tiny.tar.gz'));
     expect(quiet.stderr).not.to.contain('left out');
     await cluster().ok('image', 'rm', 'quiet');
+  });
+
+  it('what belongs to ids that no node has is nobody’s, and can be used', async () => {
+    mkdirSync(path('theirs'));
+    execFileSync('tar', ['-xzf', path('tiny.tar.gz'), '-C', path('theirs')]);
+    for (const applet of ['stat', 'mv', 'rm', 'chown']) symlinkSync('busybox', path('theirs/bin', applet));
+    mkdirSync(path('theirs/srv/folder'), { recursive: true });
+    symlinkSync('/etc/shadow', path('theirs/srv/link'));
+    for (const file of ['file', 'folder/file', 'program', 'own']) writeFileSync(path('theirs/srv', file), 'content');
+    const own = (owner: string, ...names: string[]): unknown =>
+      execFileSync('chown', ['-h', owner, ...names.map((name) => path('theirs/srv', name))]);
+    own('70000:70000', 'file', 'folder', 'folder/file', 'link');
+    own('0:4000000000', 'program');
+    own('65534:33', 'own');
+    execFileSync('chmod', ['-R', 'go=', path('theirs/srv')]);
+    execFileSync('chmod', ['4755', path('theirs/srv/program')]);
+    execFileSync('tar', ['-cf', path('theirs.tar'), '-C', path('theirs'), '.']);
+    const shadow = statSync('/etc/shadow').uid;
+    const { stderr } = await cluster().run('image', 'import', 'theirs', path('theirs.tar'));
+    expect(stderr).to.contain('left out of image theirs: owners above 65534: 5');
+    expect(statSync('/etc/shadow').uid).to.equal(shadow);
+    await cluster().ok('node', 'create', 'small', '--image', 'theirs', '--storage', '64M');
+    const used = [
+      'cd /srv; stat -c "%n %u %g %a" *',
+      'cat file folder/file && mv folder moved && rm file && chown 5:5 moved program && echo used',
+    ];
+    expect(await cluster().ok('node', 'exec', 'small', '--', 'sh', '-c', used.join('\n'))).to.equal(
+      [
+        'file 65534 65534 600',
+        'folder 65534 65534 700',
+        'link 65534 65534 777',
+        'own 65534 33 600',
+        'program 0 65534 755',
+        'contentcontentused\n',
+      ].join('\n'),
+    );
+    // One of an earlier version, which took any owner.
+    const image = join(cluster().stateDir, 'images', 'theirs');
+    execFileSync('chown', ['70000', join(image, 'rootfs/srv/file')]);
+    rmSync(join(image, 'owners-of-nodes'));
+    await cluster().killController();
+    await cluster().startController();
+    expect(statSync(join(image, 'rootfs/srv/file')).uid).to.equal(65_534);
+    await cluster().ok('node', 'rm', 'small');
+    await cluster().ok('image', 'rm', 'theirs');
+  });
+
+  it('in a node its root has owners as a person expects: by tar in and out, as another user, over a restart', async () => {
+    const owners = ['0:0', '1:1', '33:65534', '1000:1000', '65533:65533', '65534:65534'];
+    mkdirSync(path('many'));
+    for (const owner of owners) {
+      writeFileSync(path('many', owner.replace(':', '-')), owner);
+      execFileSync('chown', [owner, path('many', owner.replace(':', '-'))]);
+    }
+    execFileSync('chmod', ['6755', path('many', '1-1')]);
+    const list = (archive: Buffer | string): string =>
+      execFileSync('tar', ['--numeric-owner', '-tvf', '-'], { input: archive, encoding: 'utf8' });
+    // Mode and owner; one of the two programs shows a folder's size.
+    const told = (archive: Buffer | string): string[] =>
+      list(archive)
+        .trim()
+        .split('\n')
+        .map((line) => `${line.split(' ').slice(0, 2).join(' ')} ${line.slice(line.lastIndexOf(' '))}`)
+        .sort();
+    const archive = execFileSync('tar', ['-C', path('many'), '-cf', '-', '.']);
+    await cluster().ok('node', 'create', 'many', '--storage', '64M');
+    const inNode = (...command: string[]): Promise<string> => cluster().ok('node', 'exec', 'many', '--', ...command);
+    await inNode('mkdir', '/root/many');
+    const unpacked = await cluster().runWith(
+      { input: archive },
+      'node',
+      'exec',
+      '-i',
+      'many',
+      '--',
+      'tar',
+      '-C',
+      '/root/many',
+      '-xpf',
+      '-',
+    );
+    expect(unpacked.code, unpacked.stderr).to.equal(0);
+    const another = [
+      'echo "db:x:100:102::/root/db:/bin/sh" >> /etc/passwd',
+      'mkdir -m 700 /root/db; chown 100:102 /root/db; chmod 711 /root',
+      'su db -c "cd; id -u; id -g; echo theirs > file; cat /root/many/65533-65533; cat /etc/shadow 2>/dev/null || echo refused"',
+    ];
+    expect(await inNode('sh', '-c', another.join('\n'))).to.equal('100\n102\n65533:65533refused\n');
+    await cluster().ok('node', 'restart', 'many');
+    expect(await inNode('stat', '-c', '%u:%g', '/root/db/file')).to.equal('100:102\n');
+    expect(told(await inNode('tar', '-C', '/root/many', '-cf', '-', '.'))).to.deep.equal(told(archive));
+    const ofGroup =
+      'mkdir /root/ours; chgrp 33 /root/ours; chmod 2775 /root/ours; touch /root/ours/new; stat -c "%g %a" /root/ours /root/ours/new';
+    expect(await inNode('sh', '-c', ofGroup)).to.equal('33 2775\n33 644\n');
+    const beyond = await cluster().run('node', 'exec', 'many', '--', 'chown', '70000', '/root/many');
+    expect(beyond).to.include({ code: 1 });
+    await cluster().ok('node', 'rm', 'many');
   });
 
   it('an archive with device nodes or paths that lead out harms nobody', async () => {

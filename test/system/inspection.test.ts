@@ -76,7 +76,7 @@ describeWithCluster('one agent looked at by hand', {}, (cluster) => {
       const { chunks } = JSON.parse(await get('/chunks?limit=1')) as { chunks: ChunkJson[] };
       expect(chunks).to.have.length(1);
       expect(await get('/metrics')).to.match(/^nexus_agent_chunks\{node="one"\} 2$/m);
-      expect(await get('/')).to.match(/look at \/healthz, \/inspect/);
+      expect(await get('/')).to.match(/available: \/healthz, \/inspect/);
       const chunk = JSON.parse(await get(`/chunks/${chunks[0]?.chunk_id ?? ''}`)) as { code: string };
       expect(chunk.code).to.be.oneOf(['unauthenticated', 'not_found']);
     }

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import { openController, type Controller } from '../../cli/connect/connection.js';
 import { loadSettings } from '../../shared/config/settings.js';
+import { deferred } from '../../shared/async/wait.js';
 import { NexusError } from '../../shared/errors.js';
 import type { LambdaResult } from '../../shared/gen/nexus/v1/lambda.js';
 import { eventually, type TestCluster } from '../support/cluster.js';
@@ -74,11 +75,20 @@ const ORDER = [0, 1, 2, 0, 0, 3, 1, 2, 0, 4, 0, 2, 1, 5, 0, 0, 2, 6, 0, 0];
 const settingsOf = (cluster: TestCluster): ReturnType<typeof loadSettings> =>
   loadSettings({ env: { ...cluster.env, NEXUS_CONFIG: undefined }, uid: 0 });
 
-async function run(controller: Controller, code: string, timeoutMs = 20_000): Promise<Ran> {
+/** `onOutput` is told of what it prints, while it runs. */
+async function run(
+  controller: Controller,
+  code: string,
+  timeoutMs = 20_000,
+  onOutput?: (stdout: string) => void,
+): Promise<Ran> {
   const said = { stdout: '', stderr: '' };
   const request = { code, runtime: '', limits: { timeoutMs, memoryMb: 64 }, input: undefined };
   for await (const { stdout, stderr, result } of controller.messages(controller.lambda.runLambda(request))) {
-    if (stdout !== undefined) said.stdout += Buffer.from(stdout).toString('utf8');
+    if (stdout !== undefined) {
+      said.stdout += Buffer.from(stdout).toString('utf8');
+      onOutput?.(said.stdout);
+    }
     if (stderr !== undefined) said.stderr += Buffer.from(stderr).toString('utf8');
     if (result !== undefined) return { ...result, ...said };
   }
@@ -222,14 +232,17 @@ describeWithCluster(
     });
 
     it('goes with its node: a stopped one waits for what runs and then ends it', async () => {
-      const short = run(controller, 'import time\ntime.sleep(1)\nprint("done")');
-      const long = run(controller, 'import time\ntime.sleep(60)').catch((error: unknown) => (error as NexusError).code);
-      await eventually(
-        () => sandboxProcesses(UID_BASE),
-        (pids) => pids.length >= 4,
+      const [shortBegan, longBegan] = [deferred<string>(), deferred<string>()];
+      const sleep = (seconds: number): string =>
+        `import time\nprint("began", flush=True)\ntime.sleep(${seconds})\nprint("done")`;
+      const short = run(controller, sleep(1), undefined, shortBegan.resolve);
+      const long = run(controller, sleep(60), undefined, longBegan.resolve).catch(
+        (error: unknown) => (error as NexusError).code,
       );
+      // Not by the processes there are: prewarmed sandboxes have some, too.
+      await Promise.all([shortBegan.promise, longBegan.promise]);
       await Promise.all(['a', 'b'].map((name) => cluster().ok('node', 'stop', name)));
-      expect((await short).stdout).to.equal('done\n');
+      expect((await short).stdout).to.equal('began\ndone\n');
       expect(await long).to.equal('unavailable');
       expect(sandboxCgroups(cluster().instance)).to.deep.equal([]);
       const refused = await cluster().runWith({ input: 'print(1)' }, 'lambda', 'run', '-');

@@ -17,7 +17,7 @@ describeWithCluster('a file of 2 GiB', {}, (cluster) => {
   /** The launcher's own flags, and the command's peak as its parent is told of it. */
   const measured = async (...args: string[]): Promise<{ peakKb: number; stdout: string }> => {
     const main = join(PROJECT, 'dist', 'cli', 'main.js');
-    const command = ['-c', MEASURE, process.execPath, '--max-semi-space-size=1', main, ...args];
+    const command = ['-c', MEASURE, process.execPath, main, ...args];
     const child = spawn('python3', command, { env: cluster().env, stdio: ['ignore', 'pipe', 'inherit'] });
     let stdout = '';
     child.stdout.on('data', (data: Buffer) => {

@@ -65,7 +65,7 @@ describeWithCluster('metrics of real nodes', {}, (cluster) => {
 
   it('show what a process uses that burns half a core and holds 100 MB', async () => {
     const before = await eventually(
-      () => cluster().look('metrics', 'a', '-o', 'json'),
+      () => cluster().run('metrics', 'a', '-o', 'json'),
       ({ code }) => code === 0,
     );
     const idle = JSON.parse(before.stdout) as MetricsJson;
@@ -120,7 +120,7 @@ describeWithCluster('metrics of real nodes', {}, (cluster) => {
     expect(await cluster().run('metrics', 'b')).to.include({ code: 4 });
     await cluster().ok('node', 'start', 'b');
     const back = await eventually(
-      () => cluster().look('metrics', 'b', '-o', 'json'),
+      () => cluster().run('metrics', 'b', '-o', 'json'),
       ({ code }) => code === 0,
     );
     const { cpu_percent: cpu } = JSON.parse(back.stdout) as MetricsJson;
@@ -154,7 +154,7 @@ describeWithCluster('metrics of real nodes', {}, (cluster) => {
   it('count page cache as usage and not as working set', async () => {
     await cluster().ok('node', 'create', 'cache', '--storage', '128M', '--mem', '256M');
     const before = await eventually(
-      () => cluster().look('metrics', 'cache', '-o', 'json'),
+      () => cluster().run('metrics', 'cache', '-o', 'json'),
       ({ code }) => code === 0,
     );
     const empty = JSON.parse(before.stdout) as MetricsJson;

@@ -90,7 +90,7 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     await eventually(eventTypes, (types) => types.filter((type) => type === 'replica.corrupt').length >= 2);
     await allCopies();
     await eventually(
-      () => cluster().look('file', 'verify', file.id),
+      () => cluster().run('file', 'verify', file.id),
       ({ code }) => code === 0,
     );
     const again = await cluster().json<{ bad: number }[]>('file', 'scrub');

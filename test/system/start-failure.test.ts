@@ -20,6 +20,9 @@ import { createServer, type AddressInfo, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { inCommandWords } from '../../shared/advice/command-words.js';
+import { assertWorksWith } from '../../shared/config/runtimes.js';
+import type { NexusError } from '../../shared/errors.js';
 import { eventually, PROJECT, TestCluster } from '../support/cluster.js';
 import { residueOf } from '../support/residue.js';
 import { SmallDisk } from '../support/small-disk.js';
@@ -55,9 +58,17 @@ describe('a start that fails', function () {
     const isUnified = existsSync('/sys/fs/cgroup/cgroup.controllers');
     skipWithout(this, isUnified ? 'this host has cgroups v2 alone, on which crun works' : undefined);
     const cluster = new TestCluster();
+    let refusal = '';
+    try {
+      assertWorksWith('v1', 'crun');
+    } catch (error) {
+      refusal = inCommandWords(error as NexusError);
+    }
     const { code, stderr } = await cluster.run('up', '--runtime', 'crun');
     expect(code, stderr).to.equal(4);
-    expect(stderr).to.contain('the runtime crun needs pure cgroup v2').and.contain('use --runtime runc');
+    expect(stderr).to.equal(`nexus: ${refusal}\n`);
+    const json = await cluster.run('up', '--runtime', 'crun', '-o', 'json');
+    expect(JSON.parse(json.stderr)).to.include({ error: refusal, code: 'failed_precondition' });
     expect(existsSync(join(cluster.stateDir, 'choices.json')), 'remembered').to.equal(false);
     rmSync(cluster.stateDir, { recursive: true, force: true });
     rmSync(cluster.folder, { recursive: true });
@@ -174,7 +185,7 @@ describe('a start that fails', function () {
     const ended = once(controller, 'exit');
     const { warnings } = await eventually(
       async () => {
-        const { code, stdout } = await cluster.look('status', '--output', 'json');
+        const { code, stdout } = await cluster.run('status', '--output', 'json');
         return code === 0 ? (JSON.parse(stdout) as { warnings: string[] }) : { warnings: [] };
       },
       (status) => status.warnings.length > 0,

@@ -8,10 +8,10 @@ import { describeWithCluster } from '../support/system.js';
 
 describeWithCluster('the status of a cluster', {}, (cluster) => {
   it('is one page: what runs, each node, room, redundancy, the last events', async () => {
-    expect(await cluster().ok('status')).to.match(/no nodes; make one with: nexus node create/);
+    expect(await cluster().ok('status')).to.match(/no nodes; create one with: nexus node create/);
     for (const name of ['a', 'b']) await cluster().ok('node', 'create', name, '--storage', '64M');
     const page = await eventually(
-      () => cluster().shown('status'),
+      () => cluster().ok('status'),
       (text) => /^b +Running .* 0$/m.test(text),
     );
     expect(page)
@@ -27,15 +27,15 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
   });
 
   it('tells how many sandboxes are prewarmed', async () => {
+    // How many there are to be is known once each node has said what it has room for.
     const { lambda } = await eventually(
       () => cluster().json<{ lambda: { pool_ready: number; pool_target: number } }>('status'),
-      (seen) => seen.lambda.pool_ready === seen.lambda.pool_target,
+      (seen) => seen.lambda.pool_ready === seen.lambda.pool_target && seen.lambda.pool_target > 0,
     );
-    expect(lambda.pool_target).to.be.greaterThan(0);
     expect(lambda).to.include({ running: 0, queue_length: 0 });
-    const counts = `${lambda.pool_ready} of ${lambda.pool_target}`;
-    expect(await cluster().ok('status')).to.match(
-      new RegExp(`^lambda: +${counts} prewarmed sandboxes, 0 running, 0 waiting$`, 'm'),
+    await eventually(
+      () => cluster().ok('status'),
+      (text) => /^lambda: +([1-9]\d*) of \1 prewarmed sandboxes, 0 running, 0 waiting$/m.test(text),
     );
   });
 
@@ -44,7 +44,7 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
     expect(pid).to.be.greaterThan(1);
     process.kill(pid, 'SIGKILL');
     const page = await eventually(
-      () => cluster().shown('status'),
+      () => cluster().ok('status'),
       (text) => text.includes('warning:'),
     );
     expect(page).to.match(/^warning: node b is Failed: .*; see nexus node logs b, then nexus node start b$/m);

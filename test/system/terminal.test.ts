@@ -16,8 +16,9 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     await cluster().ok('node', 'create', 'term', '--storage', '64M');
   });
 
-  const open = (): OnTerminal => {
-    const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'node', 'exec', '-it', 'term', '--', 'sh'];
+  const open = (...command: string[]): OnTerminal => {
+    const words = command.length > 0 ? command : ['sh'];
+    const args = [join(PROJECT, 'dist', 'cli', 'main.js'), 'node', 'exec', '-it', 'term', '--', ...words];
     const env = { ...cluster().env, TERM: 'xterm' };
     return onTerminal(process.execPath, args, { cols: 91, rows: 31, env });
   };
@@ -57,13 +58,61 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     await once(child.stdout, 'data');
     child.kill('SIGINT');
     const [words] = (await once(child.stderr, 'data')) as [Buffer];
-    expect(words.toString()).to.equal('nexus: the command got SIGINT and goes on; a second signal ends it\n');
+    expect(words.toString()).to.equal(
+      'nexus: the command received SIGINT and is still running; a second signal ends it\n',
+    );
     child.kill('SIGINT');
     expect(await ended).to.deep.equal([null, 'SIGINT']);
     await eventually(
-      () => cluster().shown('node', 'exec', 'term', '--', 'ps'),
+      () => cluster().ok('node', 'exec', 'term', '--', 'ps'),
       (processes) => !processes.includes('4323'),
     );
+  });
+
+  it('is refused with what is short while programs of the node hold all, and there again after them', async () => {
+    const hold = [
+      'import os, time',
+      'held = []',
+      'try:',
+      '  while True: held.append(os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY))',
+      'except OSError as error: print(len(held), error.strerror, flush=True)',
+      'time.sleep(600)',
+    ];
+    const args = [
+      join(PROJECT, 'dist', 'cli', 'main.js'),
+      'node',
+      'exec',
+      'term',
+      '--',
+      'python3',
+      '-c',
+      hold.join('\n'),
+    ];
+    const holder = spawnChild(process.execPath, args, { env: cluster().env, stdio: ['ignore', 'pipe', 'inherit'] });
+    const [words] = (await once(holder.stdout, 'data')) as [Buffer];
+    expect(words.toString()).to.equal('256 No space left on device\n');
+    const refused = open();
+    expect(await refused.ended).to.equal(126);
+    expect(refused.seen()).to.match(/^nexus: sh gets no terminal in the node: its programs hold all 256 [^\r\n]*\r\n$/);
+    const ended = once(holder, 'exit');
+    holder.kill('SIGTERM');
+    await ended;
+    const { terminal, ended: left } = open();
+    terminal.write('exit 3\r');
+    expect(await left).to.equal(3);
+  });
+
+  it('runs the program that the node has by the name, and no other of the same name', async () => {
+    const own = `printf '#!/bin/sh\\necho "own, $0, $*"\\n' > /usr/local/bin/uname; chmod +x /usr/local/bin/uname`;
+    await cluster().ok('node', 'exec', 'term', '--', 'sh', '-c', own);
+    const { seen, ended } = open('uname', '-a', 'two words');
+    expect(await ended).to.equal(0);
+    expect(seen()).to.equal('own, /usr/local/bin/uname, -a two words\r\n');
+    await cluster().ok('node', 'exec', 'term', '--', 'rm', '/usr/local/bin/uname');
+    // A word of the shell alone, which finds no program for it.
+    const absent = open('cd');
+    expect(await absent.ended).to.equal(127);
+    expect(absent.seen()).to.equal('nexus: there is no program cd in the node\r\n');
   });
 
   it('ends lines once, and stty in the node has its effect', async () => {
@@ -90,7 +139,7 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
         await eventually(shell.seen, (text) => /up\r\n/.test(text));
         const pid = Number(/pid (\d+)/.exec(shell.seen())?.[1]);
         process.kill(pid, 'SIGTERM');
-        await eventually(shell.seen, (text) => text.includes('goes on; a second signal ends it\r\n'));
+        await eventually(shell.seen, (text) => text.includes('is still running; a second signal ends it\r\n'));
         process.kill(pid, 'SIGTERM');
       }
       await shell.ended;
@@ -100,7 +149,7 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
       expect(after).to.be.a('string').and.equal(before);
     }
     await eventually(
-      () => cluster().shown('node', 'exec', 'term', '--', 'ps'),
+      () => cluster().ok('node', 'exec', 'term', '--', 'ps'),
       (processes) => !processes.includes('4325'),
     );
   });
@@ -150,14 +199,14 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     for (const { child } of [silent, ...following, deaf]) if (child.stdout !== null) await once(child.stdout, 'data');
     const restarting = start('node', 'restart', 'hung');
     await eventually(
-      () => cluster().shown('node', 'inspect', 'hung'),
+      () => cluster().ok('node', 'inspect', 'hung'),
       (shown) => shown.includes('Stopping'),
     );
     process.kill(cluster().controllerPid, 'SIGSTOP');
     try {
       for (const { ended, said } of [silent, ...following, deaf, restarting]) {
         expect(await ended).to.deep.equal([5, null]);
-        expect(await said).to.include(`(pid ${cluster().controllerPid}) is there and does not answer`);
+        expect(await said).to.include(`(pid ${cluster().controllerPid}) is running but does not answer`);
       }
     } finally {
       process.kill(cluster().controllerPid, 'SIGCONT');
@@ -170,7 +219,7 @@ describeWithCluster('a terminal in a node', {}, (cluster) => {
     await eventually(seen, (text) => /\nready/.test(text));
     terminal.kill('SIGKILL');
     await ended;
-    const ps = (): Promise<string> => cluster().shown('node', 'exec', 'term', '--', 'ps');
+    const ps = (): Promise<string> => cluster().ok('node', 'exec', 'term', '--', 'ps');
     await eventually(ps, (text) => !text.includes('4321'));
   });
 

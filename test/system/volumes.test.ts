@@ -93,7 +93,7 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     await isRead('shut', id);
     const events = await told('b', 'node.mending');
     expect(events.find(({ type }) => type === 'node.volume_bad')?.message).to.match(
-      /volume of node b is failing: its file system was shut down; .*out of reach/,
+      /volume of node b is failing: its file system was shut down; .*unavailable/,
     );
     await isMended('b');
     await isWhole('shut', id);
@@ -146,11 +146,11 @@ describeWithCluster('volumes that fail under living agents', {}, (cluster) => {
     await cluster().ok('node', 'start', 'b');
     const events = await eventually(
       async () => (await eventsOf('b')).slice(before),
-      (seen) => seen.findLast(({ type }) => type.startsWith('node.volume_'))?.message.includes('well again') === true,
+      (seen) => seen.findLast(({ type }) => type.startsWith('node.volume_'))?.message.includes('works again') === true,
       60_000,
     );
     expect(events.map(({ message }) => message).join('\n')).to.match(
-      /volume of node b is failing: its file system is damaged \(EBADMSG\)[^]*checks and mounts it anew/,
+      /volume of node b is failing: its file system is damaged \(EBADMSG\)[^]*checks the volume and mounts it again/,
     );
     expect(cluster().nodeLog(nodeId)).to.match(/first-stage: volume was repaired: /);
     await isMended('b');

@@ -194,6 +194,7 @@ const GIVEN: AdviceArguments = {
   'await-recovery': {},
   'see-events': {},
   'see-doctor': {},
+  'choose-runtime': {},
   'stop-controller': {},
   'restart-cluster': {},
   'use-root': {},
@@ -202,7 +203,7 @@ const GIVEN: AdviceArguments = {
   'move-database': { choices: '/var/lib/nexus/choices.json' },
 };
 /** They name a flag of the very command that was refused. */
-const FLAGS_ONLY: readonly string[] = ['choose-less-memory', 'overwrite-path'];
+const FLAGS_ONLY: readonly string[] = ['choose-less-memory', 'choose-runtime', 'overwrite-path'];
 
 describe('advice', () => {
   for (const [key, given] of Object.entries(GIVEN)) {

@@ -34,7 +34,7 @@ describe('what an agent says', () => {
     ['more free room than there is', { volumeFreeBytes: 101n }, /free than there is/],
     ['more used room than there is', { volumeUsedBytes: 101n }, /used than there is/],
     ['more free inodes than there are', { volumeFreeInodes: 1n }, /inodes/],
-    ['a state that is no word', { volumeState: '\u001b[2J' }, /no word/],
+    ['a state that is no word', { volumeState: '\u001b[2J' }, /malformed/],
   ] as const) {
     it(`is rejected when it is a report with ${what}`, () => {
       expect(checkReport(report(change), NOW).fault).to.match(fault);
@@ -42,8 +42,8 @@ describe('what an agent says', () => {
   }
 
   for (const [what, change, fault] of [
-    ['of another node', { nodeId: 'ffffffffffff' }, /calls itself node ffffffffffff/],
-    ['with a page for a version', { version: 'x'.repeat(1000) }, /no word/],
+    ['of another node', { nodeId: 'ffffffffffff' }, /id of another node: ffffffffffff/],
+    ['with a page for a version', { version: 'x'.repeat(1000) }, /malformed/],
     ['with a key that is none', { receiptPublicKey: Buffer.alloc(31) }, /31 bytes/],
     ['from the future', { startedAtMs: 2n ** 64n - 1n }, /future/],
   ] as const) {
@@ -73,7 +73,7 @@ describe('what an agent says', () => {
     ]) {
       const checked = checkChunk({ ...whole, ...change });
       expect(checked).to.include({ chunkId: whole.chunkId, size: 0n, md5: '', origin: undefined });
-      expect(checked.damage).to.match(/makes no sense/);
+      expect(checked.damage).to.match(/entry that its agent reported/);
     }
   });
 });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { parseNetworkUsage } from '../../agent/network/interface.js';
+import { parseNetworkUsage } from '../../agent/usage.js';
 
 describe('network counters', () => {
   const table = [

@@ -48,6 +48,6 @@ describe('the pages of one agent', () => {
   });
 
   it('are refused when they are no JSON', () => {
-    expect(() => parseInspection('<html>')).to.throw(/no inspection/);
+    expect(() => parseInspection('<html>')).to.throw(/not an inspection/);
   });
 });

@@ -150,7 +150,7 @@ describe('agent process', function () {
     const child = startAgent();
     await listening();
     expect(await end(child, 'SIGTERM')).to.equal(0);
-    expect(closingLine()).to.include({ ending: 'asked', msg: 'the agent ended as it was asked to' });
+    expect(closingLine()).to.include({ ending: 'asked', msg: 'the agent ended as requested' });
   });
 
   it('refuses a data folder that another agent has, and takes it once that one is gone', async () => {
@@ -187,7 +187,8 @@ describe('agent process', function () {
     expect(answer.status).to.equal(201);
     const listed = await ask(on, { listChunks: { after: '', limit: 10 } });
     const { name, owner, index, replicas } = of;
-    const origin = { fileId: of.file, name, owner, index, replicas, expectedBytes: BigInt(MIB), createdAtMs: 7n };
+    const expectedBytes = BigInt(MIB);
+    const origin = { fileId: of.file, name, owner, index, replicas, expectedBytes, createdAtMs: 7n, offset: undefined };
     expect(listed.chunks).to.deep.equal([{ chunkId: chunk, size: BigInt(MIB), md5, origin, damage: '' }]);
     const inspected = JSON.parse((await ask(on, { inspect: {} })).inspection) as Record<string, unknown>;
     expect(inspected).to.include({ node: 'web-1', nats_connected: true });

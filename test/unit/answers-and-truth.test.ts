@@ -9,6 +9,7 @@ import { awaitInstance, lockInstance, type InstanceLock } from '../../controller
 import { createLoop } from '../../controller/host/loop.js';
 import { somebodyListens } from '../../controller/edge/server.js';
 import { FsUseCases } from '../../controller/vfs/use-cases.js';
+import { FsUpkeep } from '../../controller/vfs/upkeep.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { MIB } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';
@@ -36,7 +37,8 @@ describe('a commit and its answer', () => {
 
   it('agree for a folder whose content could not all be taken away afterwards', async () => {
     const bench = new FileBench();
-    const fs = new FsUseCases(bench.deps, bench.files.uploads, () => undefined);
+    const upkeep = new FsUpkeep(bench.deps, () => undefined);
+    const fs = new FsUseCases(bench.deps, bench.files.uploads, () => undefined, upkeep);
     await fs.makeFolder('ann', ['a', 'b'], true);
     fail(bench.deps.fs, 'reap');
     await fs.remove('ann', ['a'], true);

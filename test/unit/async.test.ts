@@ -2,7 +2,8 @@
 import { EventEmitter, getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import { Bell } from '../../shared/async/bell.js';
-import type { Clock } from '../../shared/async/clock.js';
+import { inStep, type Clock } from '../../shared/async/clock.js';
+import { untilNextBeat } from '../../controller/host/loop.js';
 import { after, cancel, every, sleep } from '../../shared/async/timers.js';
 import { KeyedMutex, Limit, Turns } from '../../shared/async/turns.js';
 import { deferred, endsWithin, onAbort, once, outcome, until, within } from '../../shared/async/wait.js';
@@ -284,6 +285,24 @@ describe('turns', () => {
     expect(await codeOf(() => turns.take('ann', never, () => Promise.reject(new Error('x'))))).to.equal('Error: x');
     expect(await turns.take('ann', never, () => Promise.resolve('after'))).to.equal('after');
   });
+
+  it('that are entered last until they are disposed of, which counts once', async () => {
+    const turns = new Turns({ atOnce: 1 });
+    const first = await turns.enter('ann', never);
+    let isBusy = false;
+    const second = turns.enter('ann', never).then((turn) => {
+      isBusy = true;
+      return turn;
+    });
+    const third = turns.take('ann', never, () => Promise.resolve(isBusy));
+    await new Promise(setImmediate);
+    expect(isBusy).to.equal(false);
+    first[Symbol.dispose]();
+    first[Symbol.dispose]();
+    (await second)[Symbol.dispose]();
+    expect(await third).to.equal(true);
+    expect(turns.isBusy('ann')).to.equal(false);
+  });
 });
 
 describe('a keyed mutex', () => {
@@ -320,5 +339,34 @@ describe('a limit', () => {
     first.resolve();
     await Promise.all(running);
     expect(await limit.run(() => Promise.resolve('free again'))).to.equal('free again');
+  });
+});
+
+describe('work in step', () => {
+  it('is done once at each multiple of the period, with its number, and not after it is disposed of', async () => {
+    const counts: number[] = [];
+    const phases: number[] = [];
+    const enough = deferred();
+    const work = inStep(20, 5, (count) => {
+      counts.push(count);
+      phases.push(Date.now() - 5 - count * 20);
+      if (counts.length === 5) enough.resolve();
+    });
+    await enough.promise;
+    work[Symbol.dispose]();
+    await sleep(60);
+    expect(counts).to.have.length(5);
+    expect(new Set(counts).size).to.equal(5);
+    for (const [index, count] of counts.slice(1).entries()) expect(count).to.be.greaterThan(counts[index] ?? NaN);
+    // A moment early at most; late is the machine's affair, and counted as the multiple that is nearest.
+    for (const phase of phases) expect(phase).to.be.greaterThan(-11);
+  });
+
+  it('begins at the next multiple of a loop’s period that is at least half of one away', () => {
+    expect(untilNextBeat(10_000, 500)).to.equal(500);
+    expect(untilNextBeat(10_100, 500)).to.equal(400);
+    expect(untilNextBeat(10_250, 500)).to.equal(250);
+    expect(untilNextBeat(10_499.5, 500)).to.equal(500.5);
+    expect(untilNextBeat(10_251, 500)).to.equal(749);
   });
 });

@@ -105,6 +105,24 @@ describe('boundary check', function () {
     ]);
   });
 
+  it('keeps kinds of hosting apart, and what they are made of to their profiles', async () => {
+    write({
+      'controller/hosting/port.ts': 'export const port = 1;\n',
+      'controller/hosting/contained/bundle.ts': "import { port } from '../port.js';\nexport const bundle = port;\n",
+      'controller/hosting/contained/profile.ts': "import { bundle } from './bundle.js';\nexport const one = bundle;\n",
+      'controller/hosting/process/folder.ts':
+        "import { bundle } from '../contained/bundle.js';\nexport const folder = bundle;\n",
+      'controller/hosting/profiles.ts': "import { one } from './contained/profile.js';\nexport const all = [one];\n",
+      'controller/image/images.ts':
+        "import { bundle } from '../hosting/contained/bundle.js';\nexport const images = bundle;\n",
+    });
+    const problems = (await check()).stderr.split('\n').filter((line) => line.includes(' -> '));
+    expect(problems.map((line) => line.split(' -> ')[0]).sort()).to.deep.equal([
+      'kind-imports-kind: controller/hosting/process/folder.ts',
+      'only-profiles-name-kinds: controller/image/images.ts',
+    ]);
+  });
+
   it('fails when types alone cross a boundary', async () => {
     write({
       'gateway/main.ts': "import type { Agent } from '../agent/main.js';\nexport const x: Agent = 1;\n",

@@ -46,8 +46,8 @@ describe('cgroups of a node', () => {
 
   it('has the memory of children told apart on v2, where that must be asked for', async () => {
     write('nexus/n1/cgroup.subtree_control', '');
-    await tree('v2').tellMemoryApart('n1');
+    await tree('v2').countMemoryByChild('n1');
     expect(readFileSync(join(root, 'nexus/n1/cgroup.subtree_control'), 'utf8')).to.equal('+memory');
-    await tree('v1').tellMemoryApart('absent');
+    await tree('v1').countMemoryByChild('absent');
   });
 });

@@ -18,7 +18,7 @@ import { namedError } from '../../cli/runner/several.js';
 import { createNodeSchema, resizeNodeSchema } from '../../controller/edge/services/node/schemas.js';
 import { parseRequest } from '../../controller/edge/validate.js';
 import { NexusError } from '../../shared/errors.js';
-import type { WatchEventsResponse } from '../../shared/gen/nexus/v1/cluster.js';
+import { GetStatusResponse, type WatchEventsResponse } from '../../shared/gen/nexus/v1/cluster.js';
 import { File } from '../../shared/gen/nexus/v1/file.js';
 import {
   DrainNodeResponse,
@@ -26,6 +26,7 @@ import {
   type CreateNodeRequest,
   type ExecInNodeRequest,
   type ExecInNodeResponse,
+  type RemoveNodeRequest,
 } from '../../shared/gen/nexus/v1/node.js';
 import { GIB } from '../../shared/limits.js';
 import { statusOf } from '../../shared/rpc/status.js';
@@ -90,8 +91,8 @@ describe('wrong command lines', () => {
     ['stop', /nexus node stop needs NODES/],
     ['describe node', /nexus node inspect needs NODES/],
     ['get pods', /unknown command "nexus get pods"; containers are nodes here: nexus node ls lists them/],
-    ['get cows', /unknown command "nexus get cows"; behind get stands one of: nodes, node, files/],
-    ['describe web-1', /unknown command "nexus describe web-1"; behind describe stands one of: node, /],
+    ['get cows', /unknown command "nexus get cows"; get needs one of: nodes, node, files/],
+    ['describe web-1', /unknown command "nexus describe web-1"; describe needs one of: node, /],
     ['apply -f x.yaml', /nexus node create NAME/],
     ['scale web --replicas 3', /nexus node resize NODE/],
     ['pull alpine', /nexus image import NAME TARBALL/],
@@ -425,7 +426,9 @@ describe('commands', () => {
       const wrong = await controller.run(['file', 'ls', '--status', 'gone']);
       expect(wrong).to.include({ exitCode: 2 });
       expect(wrong.stderr).to.match(/--status gone: must be one of ready, unavailable, partial, damaged, lost/);
-      expect((await controller.run(['file', 'stat', 'b'])).stdout).to.match(/status: +lost {2}\(of some chunk no copy/);
+      expect((await controller.run(['file', 'stat', 'b'])).stdout).to.match(
+        /status: +lost {2}\(some chunk has no copy/,
+      );
     });
   });
 
@@ -537,6 +540,33 @@ describe('commands', () => {
       const { stderr } = await controller.run('-o json node create a --storage 1G --mem 16'.split(' '));
       expect((JSON.parse(stderr) as { details: object }).details).to.include({ field: 'memory_mb' });
     });
+  });
+
+  it('node selftest refuses nodes that nothing confines, and leaves no node behind when one could not be made', async () => {
+    const isOf = (runtime: string): UntypedHandleCall => answer(() => GetStatusResponse.fromPartial({ runtime }));
+    const asked: string[] = [];
+    const answers = {
+      createNode: answer(({ name }: CreateNodeRequest) => {
+        asked.push(`create ${name.slice(-1)}`);
+        if (name.endsWith('b')) throw new NexusError('resource_exhausted', 'no room');
+        return { node: { ...NODE, name } };
+      }),
+      removeNode: answer(({ node, force }: RemoveNodeRequest) => {
+        asked.push(`remove ${node.slice(-1)} ${force}`);
+        if (node.endsWith('b')) throw new NexusError('not_found', 'there is none');
+        return { id: NODE.id, name: node, lostFiles: [], lost: [] };
+      }),
+    };
+    await using({ ...answers, getStatus: isOf('process') }, async (controller) => {
+      const { exitCode, stderr } = await controller.run(['node', 'selftest']);
+      expect(exitCode).to.equal(4);
+      expect(stderr).to.contain('nothing confines them');
+    });
+    expect(asked).to.deep.equal([]);
+    await using({ ...answers, getStatus: isOf('runc') }, async (controller) => {
+      expect(await controller.run(['node', 'selftest'])).to.include({ exitCode: 4, stderr: 'nexus: no room\n' });
+    });
+    expect(asked).to.deep.equal(['create a', 'create b', 'remove a true', 'remove b true']);
   });
 
   it('pass input, output and the exit code of exec through', async () => {

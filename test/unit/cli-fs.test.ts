@@ -121,7 +121,7 @@ describe('nexus fs', () => {
       recountedUsed = 6n;
       const { exitCode, stderr } = await controller.run(['fs', 'quota', '--recount']);
       expect(exitCode).to.equal(1);
-      expect(stderr).to.include('5 bytes used').and.include('sum up to 6');
+      expect(stderr).to.include('5 bytes used').and.include('add up to 6');
       const { stdout } = await controller.run(['fs', 'quota', '-o', 'json']);
       expect(JSON.parse(stdout)).to.deep.equal({ username: 'admin', limit: 0, used: 5, reserved: 0 });
     });
@@ -151,7 +151,7 @@ describe('nexus fs', () => {
   it('say how a pipe may be called in the topmost folder, with one slash', async () => {
     await using(reading([]), async (controller) => {
       const { stderr } = await controller.run(['fs', 'upload', '-', '/']);
-      expect(stderr).to.equal('nexus: / is a folder; say what the file is to be called: /NAME\n');
+      expect(stderr).to.equal('nexus: / is a folder; give the name of the file: /NAME\n');
     });
   });
 
@@ -220,7 +220,7 @@ describe('nexus fs', () => {
       await writeFile(file, '');
       await mkdir(folder);
       const own = (name: string): string =>
-        `nexus: "${name}" can't be its name in the cluster; say another one: /NAME\n`;
+        `nexus: "${name}" can't be its name in the cluster; give another one: /NAME\n`;
       expect((await controller.run(['fs', 'upload', file, '/'])).stderr).to.equal(own('a?b'));
       expect((await controller.run(['fs', 'upload', folder, '/'])).stderr).to.equal(own('c?d'));
       expect((await controller.run(['fs', 'upload', file, '/e\nf/'])).stderr).to.equal(

@@ -201,14 +201,21 @@ describe('an interrupted command', function () {
     setTimeout(interrupted.resolve, 500);
     expect(await interrupt(child, 'SIGINT')).to.deep.equal({
       code: 130,
-      stderr: 'nexus: interrupted: 2 of 3 are done; these and the folders stay, and nothing of the others is stored\n',
+      stderr: 'nexus: interrupted: 2 of 3 are done; these and the folders stay, and the others are not stored\n',
     });
   });
 
   it('ends though nobody reads its standard output', async () => {
     const content = Buffer.alloc(4 * MIB);
     agent.chunks.set('c1', content);
-    const chunk = { index: 0, chunkId: 'c1', size: content.length, md5: md5Of(content), replicas: [agent.target] };
+    const chunk = {
+      index: 0,
+      offset: 0n,
+      chunkId: 'c1',
+      size: content.length,
+      md5: md5Of(content),
+      replicas: [agent.target],
+    };
     const file = File.fromPartial({ id: 'f1', name: 'data', size: BigInt(content.length), chunksCount: 1 });
     await using controller = await FakeController.start({
       getFile: replying({ file }),

@@ -66,7 +66,7 @@ describe('help on a terminal', () => {
 
   it('has an example of each command', async () => {
     for await (const text of helpTexts(COMMANDS, 'nexus', 80))
-      expect(text).to.match(/\nExamples:\n {2}\S|\nEach command explains itself/);
+      expect(text).to.match(/\nExamples:\n {2}\S|\nHelp for a command/);
   });
 });
 

@@ -43,7 +43,7 @@ describe('a controller that does not answer', function () {
       expect(exitCode, stderr).to.equal(5);
       expect(stdout).to.equal('');
       expect(stderr)
-        .to.include(`(pid ${process.pid}) is there and does not answer`)
+        .to.include(`(pid ${process.pid}) is running but does not answer`)
         .and.include(`kill -9 ${process.pid}, then nexus up --instance silent`)
         .and.include(join(folder, 'controller.log'));
     });

@@ -2,6 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { EVENT_TYPES } from '../../controller/events/types.js';
+import { START_STEPS } from '../../controller/node/life/bring-up.js';
+import { CREATE_STEPS, RESERVE_STEPS } from '../../controller/node/life/create.js';
+import { namesOf } from '../../controller/node/life/steps.js';
 import { PROJECT } from '../support/cluster.js';
 
 const NAMED = /`((?:shared|controller|agent|gateway|cli|test|deploy|proto)\/[A-Za-z0-9_./-]+)`/g;
@@ -25,5 +29,21 @@ describe('the documentation', () => {
     }
     expect(missing).to.deep.equal([]);
     expect(named).to.be.greaterThan(50);
+  });
+
+  it('names the steps of a creation as they are called', () => {
+    const text = readFileSync(join(PROJECT, 'docs/architecture.md'), 'utf8');
+    const [, listed = ''] = /A creation takes ([^:]*):/.exec(text) ?? [];
+    const names = [...namesOf(RESERVE_STEPS), ...namesOf(CREATE_STEPS), ...namesOf(START_STEPS)];
+    expect([...listed.matchAll(/`([^`]*)`/g)].map(([, name]) => name)).to.deep.equal(names);
+  });
+
+  it('has a row for each type of event, and for no other', () => {
+    const [, chapter = ''] = readFileSync(join(PROJECT, 'docs/cli.md'), 'utf8').split('\n## Events\n');
+    const [table = ''] = chapter.split('\n## ');
+    const listed = [...table.matchAll(/^\| (`[^|]*`) +\|/gm)].flatMap(([, cell = '']) =>
+      cell.replaceAll('`', '').split(', '),
+    );
+    expect(listed.sort()).to.deep.equal([...EVENT_TYPES].sort());
   });
 });

@@ -228,9 +228,11 @@ describe('many calls in one stream', () => {
 
   it('end for the controller, too, when nobody waits any more', async () => {
     await using bench = await ExchangeBench.start();
+    let begun = 0;
     let ended = 0;
     bench.answer = (_path, { signal }) =>
       new Promise((_resolve, reject) => {
+        begun += 1;
         const end = (): void => {
           ended += 1;
           reject(signal.reason as Error);
@@ -240,18 +242,43 @@ describe('many calls in one stream', () => {
       });
     const client = new AbortController();
     const left = bench.usage('/left', { signal: client.signal });
-    // Before the stream has carried anything: the end must not overtake the call.
+    await eventually(
+      () => begun,
+      (count) => count === 1,
+    );
     client.abort();
     expect(await codeOf(() => left)).to.equal('cancelled');
     expect(await codeOf(() => bench.usage('/gone', { signal: client.signal }))).to.equal('cancelled');
-    expect(await codeOf(() => bench.usage('/slow', { deadlineMs: 50 }))).to.equal('deadline_exceeded');
+    // On a machine that stalls the time may be over before the call was sent.
+    for (let deadlineMs = 50; begun < 2; deadlineMs *= 2)
+      expect(await codeOf(() => bench.usage('/slow', { deadlineMs }))).to.equal('deadline_exceeded');
     await eventually(
       () => ended,
-      (count) => count === 2,
+      (count) => count === begun,
     );
     bench.answer = (path) => path;
     expect(await bench.usage('/after')).to.equal('/after');
     expect(bench.streams).to.equal(1);
+  });
+
+  it('never reach the controller when nobody waits any more before they are sent, however large they are', async () => {
+    await using bench = await ExchangeBench.start();
+    const begun: string[] = [];
+    bench.answer = (path) => {
+      begun.push(path.slice(0, 6));
+      return path.slice(0, 6);
+    };
+    const client = new AbortController();
+    // Each of these takes a message of its own: the last one's end could come before it.
+    const paths = ['/one', '/two', '/three'].map((path) => path + 'x'.repeat(20_000));
+    const left = paths.map((path) => codeOf(() => bench.usage(path, { signal: client.signal })));
+    const stays = bench.usage(`/stays${'x'.repeat(20_000)}`);
+    client.abort();
+    expect(await Promise.all(left)).to.deep.equal(Array(3).fill('cancelled'));
+    expect(await stays).to.equal('/stays');
+    // Sent later, and so answered later.
+    expect(await bench.usage(`/after${'x'.repeat(20_000)}`)).to.equal('/after');
+    expect(begun).to.deep.equal(['/stays', '/after']);
   });
 
   it('fail together when the controller dies, and come through again when it is back', async () => {

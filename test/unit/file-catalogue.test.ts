@@ -4,7 +4,8 @@ import { publicKeyOf, verifyChunkToken } from '../../shared/chunk-token.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { codeOf, errorOf } from '../support/codes.js';
 import { FileBench } from '../support/files.js';
-import { fileId, nodeId, storeFile } from '../support/records.js';
+import { newChunkId } from '../../shared/ids.js';
+import { fileId, MD5, nodeId, storeFile, uploadingFile } from '../support/records.js';
 
 describe('the catalogue', () => {
   let bench: FileBench;
@@ -41,6 +42,38 @@ describe('the catalogue', () => {
       const { upload } = await bench.files.uploads.open({ name: 'a', replicas: 1, expectedSize: 0, owner: 'admin' });
       expect(await codeOf(() => bench.files.catalogue.resolve(upload.fileId))).to.equal('not_found');
     });
+  });
+
+  it('finds the chunks of a range in a file with gaps, which are of a range only where they hold some of it', async () => {
+    // 0-9, a gap to 29, 30-39, 40-44, a gap to 59.
+    const file = uploadingFile({ status: 'partial', size: 60, chunksCount: 5, explicitSizes: true });
+    const chunks = [
+      [0, 0, 10],
+      [2, 30, 10],
+      [3, 40, 5],
+    ].map(([index = 0, offset = 0, size = 0]) => ({
+      id: newChunkId(),
+      fileId: file.id,
+      index,
+      offset,
+      size,
+      md5: MD5,
+      replicas: [],
+    }));
+    await bench.store.archive.restore({ nodes: [], accounts: [], entries: [], files: [{ file, chunks }] });
+    for (const [start, end, from, until] of [
+      [0, 10, 0, 1],
+      [0, 11, 0, 2],
+      [15, 20, 0, 2],
+      [30, 40, 2, 3],
+      [30, 45, 2, 4],
+      [40, 46, 3, 5],
+      [50, 99, 3, 5],
+      [60, 99, 0, 0],
+    ] as const) {
+      const found = await bench.files.catalogue.chunksOf(file.id, { start, end });
+      expect(found, `${start}-${end}`).to.deep.equal({ from, until });
+    }
   });
 
   describe('listing', () => {

@@ -58,7 +58,7 @@ describe('FileService', () => {
   it('carries one file from opening to removal', async () => {
     const { uploadId, chunkSize } = await call(service.openUpload, opening({ expectedSize: 5n }));
     expect(chunkSize).to.equal(CHUNK_SIZE_BYTES);
-    const { grants } = await call(service.grantChunks, { uploadId, count: 1, retry: [], receipts: [] });
+    const { grants } = await call(service.grantChunks, { uploadId, count: 1, retry: [], receipts: [], sizes: [] });
     const receipts = bench.receiptsOf(grants[0] as never, 5);
     const { file } = await call(service.commitUpload, { uploadId, size: 5n, chunksCount: 1, receipts });
     expect(file).to.deep.include({
@@ -101,7 +101,7 @@ describe('FileService', () => {
 
   it('refuses what is out of bounds, naming the field', async () => {
     const id = 'a'.repeat(32);
-    const grant = { uploadId: id, count: 1, retry: [], receipts: [] };
+    const grant = { uploadId: id, count: 1, retry: [], receipts: [], sizes: [] };
     const commit = { uploadId: id, size: 1n, chunksCount: 1, receipts: [] };
     const longReceipt = { index: 0, receipt: 'x'.repeat(5000) };
     const refusals: [Promise<Refusal>, RegExp][] = [
@@ -110,6 +110,13 @@ describe('FileService', () => {
       [refusalOf(service.grantChunks, { ...grant, uploadId: "' OR 1=1" }), /^upload_id: /],
       [refusalOf(service.grantChunks, { ...grant, count: 65 }), /^count: /],
       [refusalOf(service.grantChunks, { ...grant, receipts: [longReceipt] }), /^receipts\.0\.receipt: /],
+      [refusalOf(service.grantChunks, { ...grant, sizes: [0] }), /^sizes\.0: /],
+      [refusalOf(service.grantChunks, { ...grant, sizes: [CHUNK_SIZE_BYTES + 1] }), /^sizes\.0: /],
+      [refusalOf(service.grantChunks, { ...grant, sizes: Array<number>(65).fill(1) }), /^sizes: /],
+      [refusalOf(service.findChunks, { file: '', start: 0n, end: 1n, leaseId: '' }), /^file: /],
+      [refusalOf(service.findChunks, { file: 'a', start: 2n ** 53n, end: 1n, leaseId: '' }), /^start: /],
+      [refusalOf(service.findChunks, { file: 'a', start: 0n, end: 2n ** 63n, leaseId: '' }), /^end: /],
+      [refusalOf(service.findChunks, { file: 'a', start: 0n, end: 1n, leaseId: 'x' }), /^lease_id: /],
       [refusalOf(service.commitUpload, { ...commit, size: 2n ** 63n }), /^size: /],
       [refusalOf(service.abortUpload, { uploadId: '' }), /^upload_id: /],
       [refusalOf(service.openDownload, { file: 'a', leaseId: '', fromIndex: 0, count: 257 }), /^count: /],

@@ -1,9 +1,10 @@
 import { expect } from 'chai';
+import { deferred } from '../../shared/async/wait.js';
 import { inCommandWords } from '../../shared/advice/command-words.js';
 import { publicKeyOf, signClaims, generateSigningKey, verifyChunkToken } from '../../shared/chunk-token.js';
 import type { NodeId, UploadId } from '../../shared/ids.js';
-import { newUploadId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
+import { newFileId, newUploadId } from '../../shared/ids.js';
+import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS, MAX_NAMED_CHUNKS } from '../../shared/limits.js';
 import { NODE_RESERVE_BYTES } from '../../controller/file/plan.js';
 import type { ChunkGrant } from '../../controller/file/upload.js';
 import { codeOf, errorOf } from '../support/codes.js';
@@ -71,6 +72,110 @@ describe('uploads', () => {
           expect(verifyChunkToken(token, key, use).of).to.deep.equal(origin);
         }
       }
+    });
+
+    it('of explicit sizes are for exactly those, one after the other', async () => {
+      const { uploads } = bench.files;
+      const opening = { name: 'a', replicas: 1, expectedSize: 0, owner: 'ann', explicitSizes: true };
+      const { upload, file } = await uploads.open(opening);
+      const ask = (sizes: number[], fromIndex?: number): Promise<ChunkGrant[]> =>
+        uploads.grant(upload.id, { count: sizes.length, sizes, fromIndex, retry: [], receipts: [] });
+      await ask([1, 5000]);
+      const [third] = await ask([CHUNK_SIZE_BYTES]);
+      const [second, again, fourth] = await ask([5000, CHUNK_SIZE_BYTES, 3], 1);
+      expect([second, again, fourth].map((grant) => grant?.index)).to.deep.equal([1, 2, 3]);
+      expect(again?.chunkId).to.equal(third?.chunkId);
+      const key = publicKeyOf(bench.signer.publicKey);
+      const claimsOf = ({ targets, chunkId }: ChunkGrant) =>
+        verifyChunkToken(targets[0]!.token, key, {
+          op: 'write',
+          chunk: chunkId,
+          node: targets[0]!.nodeId,
+          nowMs: bench.nowMs,
+        });
+      expect([second, again, fourth].map((grant) => claimsOf(grant!).size)).to.deep.equal([5000, CHUNK_SIZE_BYTES, 3]);
+      expect([second, fourth].map((grant) => claimsOf(grant!).of?.offset)).to.deep.equal([1, 5001 + CHUNK_SIZE_BYTES]);
+      for (const [sizes, from] of [
+        [[4999], 1],
+        [[], 4],
+      ] as const)
+        expect(
+          await codeOf(() => uploads.grant(upload.id, { count: 1, sizes, fromIndex: from, retry: [], receipts: [] })),
+        ).to.equal('invalid_argument');
+      const parts = (await bench.store.files.uploadChunks(upload.id)).map(({ offset, size }) => [offset, size]);
+      expect(parts).to.deep.equal([
+        [0, 1],
+        [1, 5000],
+        [5001, CHUNK_SIZE_BYTES],
+        [5001 + CHUNK_SIZE_BYTES, 3],
+      ]);
+      const receipt = (grant: ChunkGrant, size: number) => ({
+        index: grant.index,
+        receipt: bench.nodes.receipt(grant.targets[0]!.nodeId as NodeId, grant.chunkId, size),
+      });
+      const short = { count: 0, retry: [], receipts: [receipt(fourth!, 2)] };
+      expect(await codeOf(() => uploads.grant(upload.id, short))).to.equal('invalid_argument');
+      const [first] = await uploads.grant(upload.id, { count: 1, sizes: [1], fromIndex: 0, retry: [], receipts: [] });
+      const receipts = [
+        receipt(first!, 1),
+        receipt(second!, 5000),
+        receipt(again!, CHUNK_SIZE_BYTES),
+        receipt(fourth!, 3),
+      ];
+      const size = 5004 + CHUNK_SIZE_BYTES;
+      const stored = await bench.files.commit(upload.id, { size, chunksCount: 4, receipts });
+      expect(stored).to.deep.include({ id: file.id, explicitSizes: true, size });
+      const ranges = [
+        [0, 1, 0, 1],
+        [1, 2, 1, 2],
+        [0, 5002, 0, 3],
+        [size - 3, size + 100, 3, 4],
+        [7, 7, 0, 0],
+      ] as const;
+      for (const [start, end, from, until] of ranges)
+        expect(await bench.files.catalogue.chunksOf(file.id, { start, end }), `${start}-${end}`).to.deep.equal({
+          from,
+          until,
+        });
+    });
+
+    it('of explicit sizes keep to the size that was announced, and to a number', async () => {
+      const { uploads } = bench.files;
+      const opening = { name: 'a', replicas: 1, expectedSize: 10, owner: 'ann', explicitSizes: true };
+      const { upload, file } = await uploads.open(opening);
+      const ask = (sizes: number[]): Promise<ChunkGrant[]> =>
+        uploads.grant(upload.id, { count: sizes.length, sizes, retry: [], receipts: [] });
+      expect(await ask([4, 3])).to.have.length(2);
+      expect(await codeOf(() => ask([4]))).to.equal('failed_precondition');
+      expect(await ask([3])).to.have.length(1);
+      expect((await bench.store.fs.account('ann'))?.reserved).to.equal(10);
+      const many = {
+        ...upload,
+        id: newUploadId(),
+        fileId: newFileId(),
+        expectedSize: 0,
+        granted: MAX_NAMED_CHUNKS - 1,
+      };
+      await bench.store.files.openUpload({ ...file, id: many.fileId }, many);
+      const grant = (sizes: number[]): Promise<ChunkGrant[]> =>
+        uploads.grant(many.id, { count: sizes.length, sizes, retry: [], receipts: [] });
+      expect(await codeOf(() => grant([1, 1]))).to.equal('invalid_argument');
+      expect(await grant([1])).to.have.length(1);
+    });
+
+    it('of explicit sizes may be none: the file is empty', async () => {
+      const opening = { name: 'a', replicas: 1, expectedSize: 0, owner: 'ann', explicitSizes: true };
+      const { upload, file } = await bench.files.uploads.open(opening);
+      const stored = await bench.files.commit(upload.id, { size: 0, chunksCount: 0, receipts: [] });
+      expect(stored).to.deep.include({ size: 0, chunksCount: 0, status: 'ready' });
+      const none = await bench.files.catalogue.chunksOf(file.id, { start: 0, end: 9 });
+      expect(none).to.deep.equal({ from: 0, until: 0 });
+    });
+
+    it('of an upload without explicit sizes name none', async () => {
+      const id = await bench.open();
+      const request = { count: 1, sizes: [5], retry: [], receipts: [] };
+      expect(await codeOf(() => bench.files.uploads.grant(id, request))).to.equal('invalid_argument');
     });
 
     it('are numbered on, and go on round the nodes over uploads', async () => {
@@ -195,6 +300,29 @@ describe('uploads', () => {
       expect(await bench.store.files.getUpload(gone)).to.equal(undefined);
       expect(await bench.grant(there, 1)).to.have.length(1);
       expect((await bench.store.fs.account('admin'))?.reserved).to.equal(3 * CHUNK_SIZE_BYTES);
+    });
+
+    it('that wait for their turn longer than a lease lasts are given, and the upload stays', async () => {
+      const id = await bench.open();
+      const before = await bench.open();
+      const turn = deferred();
+      const asked = deferred();
+      const { files } = bench.store;
+      const look = files.getUpload.bind(files);
+      files.getUpload = async (upload) => {
+        asked.resolve();
+        await turn.promise;
+        return await look(upload);
+      };
+      const first = bench.grant(before, 1);
+      await asked.promise;
+      const waiting = bench.grant(id, 1);
+      bench.nowMs += 2 * UPLOAD_TTL_MS;
+      await bench.maintenance.tick(new AbortController().signal);
+      turn.resolve();
+      expect(await first).to.have.length(1);
+      expect(await waiting).to.have.length(1);
+      expect(await bench.store.files.expiredUploads(bench.nowMs)).to.deep.equal([]);
     });
 
     it('are refused when the upload has expired, swept or not, or never was', async () => {

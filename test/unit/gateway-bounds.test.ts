@@ -7,7 +7,9 @@ import type { ServerWritableStream } from '@grpc/grpc-js';
 import { createApp } from '../../gateway/app.js';
 import { ChunkRelay } from '../../gateway/doors/chunks/relay.js';
 import { Controller } from '../../gateway/controller/controller.js';
+import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';
+import { FakeAgent, storedFile } from '../support/fake-agent.js';
 import { answer, FakeController } from '../support/fake-controller.js';
 
 const LIMITS = {
@@ -19,8 +21,23 @@ const LIMITS = {
   transfers: 4,
 };
 
+/** More than the buffers of a connection take, so that a client that does not read holds it up. */
+const STORED = {
+  id: 'f'.repeat(32),
+  name: 'large',
+  size: BigInt(4 * CHUNK_SIZE_BYTES),
+  chunksCount: 4,
+  replicas: 1,
+  owner: 'alice',
+  status: 'ready',
+  createdAt: '2026-01-01T00:00:00.000Z',
+  explicitSizes: false,
+};
+
 describe('what one client of the gateway may hold', () => {
   let fake: FakeController;
+  let agent: FakeAgent;
+  let stored: ReturnType<typeof storedFile>;
   let controller: Controller;
   let url: URL;
   let close: () => Promise<void>;
@@ -40,7 +57,16 @@ describe('what one client of the gateway may hold', () => {
         else subscriptions += 1;
       }) as never,
       makeFolder: answer(() => ({ entry: undefined })),
+      getFile: answer(() => ({ file: STORED })),
+      openDownload: answer(() => ({
+        file: STORED,
+        chunkSize: CHUNK_SIZE_BYTES,
+        chunks: stored.sources.map(({ offset = 0, ...source }) => ({ ...source, offset: BigInt(offset) })),
+      })),
     });
+    agent = await FakeAgent.start('a');
+    const parts = Array.from({ length: STORED.chunksCount }, () => Buffer.alloc(CHUNK_SIZE_BYTES, 'x'));
+    stored = storedFile(parts, [agent]);
     controller = new Controller(fake.socket);
     const relay = new ChunkRelay(LIMITS.stallMs);
     const draining = new AbortController();
@@ -68,6 +94,7 @@ describe('what one client of the gateway may hold', () => {
       server.close();
       relay.close();
       controller.close();
+      await agent.stop();
       await fake[Symbol.asyncDispose]();
     };
   });
@@ -97,6 +124,34 @@ describe('what one client of the gateway may hold', () => {
       expect(text).to.match(/retry-after: 1/i);
     }
   };
+
+  // Before the others: they make so many refusals that lines of them are left out.
+  it('lines of the log: one for a body or a download that its client breaks off, and no error', async () => {
+    lines.length = 0;
+    const half = connect(Number(url.port), url.hostname);
+    half.on('error', () => undefined).resume();
+    half.end('POST /auth/login/init HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{');
+    await once(half, 'close');
+    await until(() => lines.some((line) => line.includes('/auth/login/init')), 'the request ends');
+    const socket = connect(Number(url.port), url.hostname);
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.write(`GET /api/files/${STORED.id}/download HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\n\r\n`);
+    const [head] = (await once(socket, 'data')) as [Buffer];
+    expect(head.toString('latin1', 0, 15)).to.equal('HTTP/1.1 200 OK');
+    socket.destroy();
+    await until(() => lines.some((line) => line.includes('"status":499')), 'the request ends');
+    // What is logged of the first comes before this one is answered.
+    const headers = { authorization: 'Bearer alice', range: 'bytes=0-9' };
+    const part = await fetch(new URL(`/api/files/${STORED.id}/download`, url), { headers });
+    expect(await part.text()).to.equal('x'.repeat(10));
+    for (const range of ['bytes=0-9', `bytes=${STORED.size}-`]) {
+      const head = await fetch(part.url, { method: 'HEAD', headers: { ...headers, range } });
+      expect([head.status, head.headers.get('content-range')], range).to.deep.equal([200, null]);
+      expect(head.headers.get('content-length'), range).to.equal(String(STORED.size));
+    }
+    expect(lines.filter((line) => /request failed|"err"|"level":"?(50|error)/.test(line))).to.deep.equal([]);
+  }).timeout(60_000);
 
   it('bytes of bodies: beyond the share of one a request is refused before its body is read', async () => {
     for (let number = 0; number < 300; number += 1) begin('mallory');

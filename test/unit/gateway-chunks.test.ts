@@ -203,7 +203,7 @@ describe('chunks through the gateway', () => {
     silent.write('x');
     const [incoming] = (await once(silent, 'response')) as [IncomingMessage];
     expect(incoming.statusCode).to.equal(503);
-    expect(await text(incoming)).to.include('nothing came or went');
+    expect(await text(incoming)).to.include('no data was sent');
     await eventually(
       () => ended,
       (now) => now === 2,

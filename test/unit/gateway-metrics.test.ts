@@ -2,9 +2,8 @@
 import { expect } from 'chai';
 import { Controller } from '../../gateway/controller/controller.js';
 import { HttpMetrics } from '../../gateway/http/metrics.js';
-import { readersOf } from '../../gateway/doors/metrics/readers.js';
+import { readersOf, metricsRoutes } from '../../gateway/doors/metrics/routes.js';
 import { Scrape } from '../../gateway/doors/metrics/scrape.js';
-import { metricsRoutes } from '../../gateway/doors/metrics/routes.js';
 import { loadSettings } from '../../shared/config/settings.js';
 import { GetClusterMetricsResponse } from '../../shared/gen/nexus/v1/metrics.js';
 import { createLogger } from '../../shared/log.js';

@@ -33,13 +33,13 @@ describe('why no gateway answers', () => {
     expect(await of(port)).to.equal('what listens there does not speak gRPC');
     expect(await of(port, { isTls: true })).to.equal('it does not speak TLS; is it http://?');
     servers.pop()?.close();
-    expect(await of(port)).to.equal('nobody listens on that port');
+    expect(await of(port)).to.equal('nothing listens on that port');
   });
 
   it('is its certificate', async () => {
     const port = await secure();
     expect(await of(port, { isTls: true }))
-      .to.include('nobody that is known here')
+      .to.include('unknown authority')
       .and.include('--ca-file');
     expect(await of(port, { isTls: true, ca })).to.equal('what listens there does not speak gRPC');
   });
@@ -51,7 +51,7 @@ describe('why no gateway answers', () => {
     const error = await errorOf(() => openGateway({ url: `http://127.0.0.1:${port}` }, new AbortController().signal));
     expect([error.code, error.message]).to.deep.equal([
       'unavailable',
-      `no gateway answers at http://127.0.0.1:${port}: nobody listens on that port; look at nexus status where it runs, and at the address: nexus login URL`,
+      `no gateway answers at http://127.0.0.1:${port}: nothing listens on that port; check nexus status on its machine, and the address: nexus login URL`,
     ]);
     // gRPC would have gone on for five seconds.
     expect(performance.now() - startedAt).to.be.lessThan(4000);

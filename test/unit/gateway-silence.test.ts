@@ -118,7 +118,7 @@ describe('HTTP/2 connections to the gateway', () => {
       const [error] = (await once(stream.resume(), 'error', { signal: AbortSignal.timeout(60_000) }).catch(
         (thrown: unknown) => [thrown],
       )) as [Error];
-      expect(error.message).to.include('the controller does not respond');
+      expect(error.message).to.include('the controller does not answer');
     } finally {
       hanging.close();
     }

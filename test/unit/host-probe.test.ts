@@ -1,6 +1,6 @@
 /** What `nexus doctor` says, on answers recorded on hosts that lack one thing each. */
 import { expect } from 'chai';
-import { readLayout } from '../../shared/host/cgroups.js';
+import { mountedCgroups } from '../../shared/cgroup/layout.js';
 import { examineHost } from '../../shared/host/probe.js';
 import { isOlder, versionIn } from '../../shared/host/programs.js';
 import type { HostReport } from '../../shared/host/report.js';
@@ -39,7 +39,7 @@ describe('host probe', () => {
 
   it('does not call a program missing that is slow to answer', async () => {
     const check = await onlyFailure({ programs: { runc: { exitCode: NO_ANSWER, output: '' } } });
-    expect(check).to.include({ name: 'runc', found: 'there, but does not answer' });
+    expect(check).to.include({ name: 'runc', found: 'installed, but does not respond' });
   });
 
   it('refuses programs and a Node that are too old', async () => {
@@ -165,10 +165,10 @@ describe('host probe', () => {
 
 describe('reading a host', () => {
   it('tells cgroup layouts apart', () => {
-    expect(readLayout(V2_MOUNTS, 'cpu memory').layout).to.equal('v2');
-    expect(readLayout(HYBRID_MOUNTS, undefined).layout).to.equal('hybrid');
-    expect(readLayout(HYBRID_MOUNTS.replace(/^cgroup2.*$/m, ''), undefined).layout).to.equal('v1');
-    expect([...readLayout(HYBRID_MOUNTS, undefined).controllers]).to.include.members(['cpu', 'cpuacct', 'pids']);
+    expect(mountedCgroups(V2_MOUNTS, 'cpu memory').layout).to.equal('v2');
+    expect(mountedCgroups(HYBRID_MOUNTS, undefined).layout).to.equal('hybrid');
+    expect(mountedCgroups(HYBRID_MOUNTS.replace(/^cgroup2.*$/m, ''), undefined).layout).to.equal('v1');
+    expect([...mountedCgroups(HYBRID_MOUNTS, undefined).controllers]).to.include.members(['cpu', 'cpuacct', 'pids']);
   });
 
   it('compares versions by numbers', () => {

@@ -206,7 +206,7 @@ describe('an invocation', () => {
         reason: 'exit',
         exitCode: 1,
         result: undefined,
-        said: `what handler returned can't be passed on: ${problem}\n`,
+        said: `the value that handler returned can't be returned as JSON: ${problem}\n`,
       });
     }
   });

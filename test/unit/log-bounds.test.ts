@@ -28,12 +28,13 @@ describe('logs of nodes that an earlier version has started', () => {
     for (const path of [logs, join(folder, 'run', OTHER)]) mkdirSync(path, { recursive: true });
     // The other one's log is kept within its bound by the one who writes it.
     writeFileSync(logRecord(settings, OTHER), '');
+    const written = new Set<NodeId>();
     const writer = await open(join(logs, `${NODE}.log`), 'a');
     try {
       for (const round of ['first', 'second', 'third']) {
         await writer.appendFile(`${round}\n${'x'.repeat(MIB)}\n`);
         appendFileSync(join(logs, `${OTHER}.log`), 'x'.repeat(MIB));
-        await boundLogs(settings, [NODE, OTHER]);
+        await boundLogs(settings, [NODE, OTHER], written);
       }
       await writer.appendFile('the last\n');
       expect(readFileSync(join(logs, `${NODE}.log`), 'utf8')).to.equal('the last\n');

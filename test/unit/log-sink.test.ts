@@ -134,7 +134,7 @@ describe('a log sink', () => {
     const line = `${'x'.repeat(1023)}\n`;
     for (let at = 0; at < 4096; at += 1) sink.write(line);
     expect(sink.dropped).to.be.greaterThan(3000).and.lessThan(4096);
-    expect(sink.problem).to.include('does not keep up');
+    expect(sink.problem).to.include('is too slow');
     // Once it is read, the log goes on, and says so.
     let read = '';
     const drain = async (): Promise<void> => {

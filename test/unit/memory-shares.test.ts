@@ -21,6 +21,8 @@ describe('shares of a node’s memory', () => {
       tmpBytes: 20 * MIB,
       sharedBytes: 10 * MIB,
       segmentsBytes: 10 * MIB,
+      socketsBytes: 32 * MIB,
+      commandSocketsBytes: 16 * MIB,
     });
   });
 });

@@ -8,12 +8,14 @@ import { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import { GetClusterMetricsResponse, NodeMetrics } from '../../shared/gen/nexus/v1/metrics.js';
 import {
   figuresOf,
+  inspectedFigures,
   measuredShape,
   nodeFields,
   NODE_FIELDS,
   reportedFigures,
   type NodeFigures,
 } from '../../shared/metrics/node-fields.js';
+import { PROJECT } from '../support/cluster.js';
 
 /** Fields of the messages that are no figures: whose they are, and when. */
 const NO_FIGURES = {
@@ -68,6 +70,14 @@ describe('the table of figures', () => {
           : `\n${family}{process="agent",node="a"} ${value}\n`,
       );
     }
+  });
+
+  it('is what docs/cli.md says of `agent inspect`', () => {
+    const page = readFileSync(`${PROJECT}/docs/cli.md`, 'utf8');
+    const [, shape = ''] = /^\| `agent inspect` +\| `\{(.*)\}`/m.exec(page) ?? [];
+    const { '': single, ...groups } = inspectedFigures(figuresOf(AgentReport.fromPartial({})));
+    const names = shape.replace(/\[.*\]/, '').split(/[:,]? /);
+    expect(names).to.include.members([...Object.keys(single ?? {}), ...Object.keys(groups)]);
   });
 
   it('is what the page of metrics says; else run: npm run sample', async () => {

@@ -67,7 +67,7 @@ describe('a node verb that the store has cut off', () => {
     fullFrom('runtime.start');
     const error = await errorOf(() => bench.service.start('web', never));
     expect(error.code).to.equal('resource_exhausted');
-    expect(error.message).to.match(/the disk is full; node web starts by itself when that is over$/);
+    expect(error.message).to.match(/the disk is full; node web starts automatically when that is over$/);
     expect(await states()).to.deep.equal(['Creating']);
     expect(await recovered()).to.deep.equal(['Stopped']);
     expect(await bench.runtime.list()).to.deep.equal([]);

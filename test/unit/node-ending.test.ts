@@ -10,7 +10,8 @@ const agent = (msg: string, fields: object = {}): string =>
   JSON.stringify({ level: 30, name: 'agent', ...fields, msg });
 const START = JSON.stringify({ level: 30, name: 'controller', starting: true, msg: 'the node is starting' });
 const UP = agent('the agent is up');
-const ASKED = agent('the agent ended as it was asked to', { ending: 'asked' });
+const ASKED = agent('the agent ended as requested', { ending: 'asked' });
+/** As an earlier version started agents. */
 const SPAWNED = "[INFO  tini (1)] Spawned child process '/.nexus/rt/lib/loader' with pid '60'";
 const log = (...lines: string[]): string => `${lines.join('\n')}\n`;
 
@@ -44,6 +45,14 @@ describe('how a node ended', () => {
     `[INFO  tini (1)] Main child exited with signal (with signal '${signal}')`;
 
   it('is told by what the init saw of the agent', () => {
+    const killed = endingOf(log(START, UP, 'node-init: the program was ended by signal 9 (Killed)'));
+    expect(killed).to.deep.equal({ text: 'its agent was ended by a signal: Killed', wasKilled: true });
+    const said = endingOf(log(START, UP, '#', '# Fatal', 'node-init: the program was ended by signal 6 (Aborted)'));
+    expect(said).to.deep.equal({ text: 'its agent was ended by a signal: Aborted', wasKilled: false });
+    expect(endingOf(log(START, UP, 'node-init: the program ended with exit status 7')).text).to.include('exit code 7');
+  });
+
+  it('is told by what the init of an earlier version saw of it', () => {
     expect(endingOf(log(START, UP, SPAWNED, signalled('Killed')))).to.deep.equal({
       text: 'its agent was ended by a signal: Killed',
       wasKilled: true,

@@ -194,7 +194,8 @@ describe('reconciling at the start of the controller', () => {
         for (let turn = 0; turn < 3; turn += 1) await bench.service.finishCutOff();
         expect(bench.context.registry.expect(record.id)).to.deep.include({
           status: 'Stopped',
-          statusReason: 'its start was interrupted: the disk is full; node node-0 starts by itself when that is over',
+          statusReason:
+            'its start was interrupted: the disk is full; node node-0 starts automatically when that is over',
         });
         await new NodeMender(bench.service).tick(never);
         expect(statusOf(record)).to.equal('Running');

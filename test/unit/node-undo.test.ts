@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { expect } from 'chai';
 import { identityOf } from '../../controller/hosting/record.js';
-import { createNode, reserveNode } from '../../controller/node/life/create.js';
+import { createNode, reserveNode, type Reserved } from '../../controller/node/life/create.js';
 import { nodeRunDir } from '../../controller/node/paths.js';
 import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';
@@ -20,8 +20,8 @@ const STEPS: readonly { readonly step: string; readonly undone: readonly string[
   { step: 'volume.create', undone: ALL_UNDONE.slice(3) },
   { step: 'volume.assertFree', undone: ALL_UNDONE.slice(3) },
   { step: 'bus.issueCredentials', undone: ALL_UNDONE.slice(3) },
-  { step: 'image.rootfsOf', undone: ALL_UNDONE.slice(1) },
-  { step: 'runtime.create', undone: ALL_UNDONE.slice(1) },
+  { step: 'image.rootfsOf', undone: ALL_UNDONE },
+  { step: 'runtime.create', undone: ALL_UNDONE },
   { step: 'network.attach', undone: ALL_UNDONE },
   { step: 'runtime.start', undone: ALL_UNDONE },
   { step: 'store.update', undone: ALL_UNDONE },
@@ -29,11 +29,13 @@ const STEPS: readonly { readonly step: string; readonly undone: readonly string[
 
 describe('the creation of a node', () => {
   let bench: NodeBench;
+  let reserved: Reserved;
   let node: NodeRecord;
 
   beforeEach(async () => {
     bench = await NodeBench.open();
-    node = await reserveNode(bench.context, NODE_REQUEST);
+    reserved = await reserveNode(bench.context, NODE_REQUEST);
+    ({ node } = reserved);
     bench.script.calls.length = 0;
   });
   afterEach(async () => {
@@ -41,7 +43,7 @@ describe('the creation of a node', () => {
   });
 
   const names = (): string[] => bench.script.calls.map((call) => call.split(' ')[0] ?? '');
-  const create = (signal = never): Promise<NodeRecord> => createNode(bench.context, node, signal);
+  const create = (signal = never): Promise<NodeRecord> => createNode(bench.context, reserved, signal);
 
   it('takes its steps in order and leaves a running node', async () => {
     const created = await create();
@@ -153,7 +155,7 @@ describe('the creation of a node', () => {
       bench.script.failNext('runtime.start');
       bench.script.failNext('volume.remove');
       await errorOf(create);
-      expect((await reserveNode(bench.context, { ...NODE_REQUEST, name: 'other' })).hosting.slot).to.equal(1);
+      expect((await reserveNode(bench.context, { ...NODE_REQUEST, name: 'other' })).node.hosting.slot).to.equal(1);
       await bench.service.remove('web', false);
       expect(bench.leftOf(node)).to.deep.equal([]);
     });

@@ -29,6 +29,17 @@ describe('the log of an OCI runtime', () => {
     expect(codeOf(line(`${BY_FIRST_PROCESS}exec: No such file or directory`), 1)).to.equal(127);
   });
 
+  it('tells a node without terminals from a full disk', () => {
+    for (const said of [
+      'exec failed: open /dev/ptmx: no space left on device',
+      'open `/dev/ptmx`: No space left on device',
+    ]) {
+      const { words, exitCode } = failureIn(line(said), { program: 'crun', exitCode: 255 }, command) ?? {};
+      expect(exitCode).to.equal(126);
+      expect(words).to.match(/^nexus: prog gets no terminal in the node: its programs hold all 256/);
+    }
+  });
+
   it('holds the end of a terminal’s output in pieces, of any length', () => {
     for (const length of [0, 1, 254, 255, 256, 510, 511, 4095]) {
       const output = Buffer.from(Array.from({ length }, (_, at) => (at % 7 === 0 ? 10 : 97 + (at % 26))));

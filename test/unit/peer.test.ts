@@ -1,11 +1,14 @@
 /** The client of agents: how each exchange ends, with which code, and what is left of it. */
 import { once } from 'node:events';
 import { Agent, createServer, request, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
+import { Worker } from 'node:worker_threads';
 import { expect } from 'chai';
+import { sleep } from '../../shared/async/timers.js';
 import { KIB } from '../../shared/limits.js';
 import { chunkAt, peerAddress } from '../../shared/peer/address.js';
 import { PeerExchange, replyText, type PeerRequest } from '../../shared/peer/exchange.js';
+import { eventually } from '../support/cluster.js';
 import { codeOf, errorOf } from '../support/codes.js';
 
 type Handler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -13,6 +16,32 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 /** Longer than anything takes that does not wait for it. */
 const LONG_MS = 60_000;
 const SHORT_MS = 50;
+
+/** Never accepts, and has as many connections waiting as it takes: the kernel drops what comes to begin a further one. */
+async function fullListener(): Promise<AsyncDisposable & { readonly address: string }> {
+  const worker = new Worker(
+    `const { parentPort } = require('node:worker_threads');
+     const server = require('node:net').createServer();
+     server.listen({ host: '127.0.0.1', port: 0, backlog: 1 }, () => {
+       parentPort.postMessage(server.address().port);
+       setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0));
+     });`,
+    { eval: true },
+  );
+  const [port] = (await once(worker, 'message')) as [number];
+  const fillers = Array.from({ length: 8 }, () => connect(port, '127.0.0.1').on('error', () => undefined));
+  await eventually(
+    () => fillers.filter((filler) => !filler.connecting).length,
+    (connected) => connected >= 2,
+  );
+  return {
+    address: `127.0.0.1:${port}`,
+    [Symbol.asyncDispose]: async () => {
+      for (const filler of fillers) filler.destroy();
+      await worker.terminate();
+    },
+  };
+}
 
 describe('an address of an agent', () => {
   it('is host and port, IPv6 in brackets', () => {
@@ -93,6 +122,28 @@ describe('an exchange with an agent', () => {
     pool.agent.destroy();
   });
 
+  it('waits for a place in its pool without a bound of its own: those before it have theirs', async () => {
+    const pool = { agent: new Agent({ keepAlive: true, maxSockets: 1 }), begin: request };
+    const held: ServerResponse[] = [];
+    handle = (_incoming, response) => held.push(response);
+    const first = begin({ pool }).read(replyText);
+    await eventually(
+      () => held.length,
+      (count) => count === 1,
+    );
+    const second = begin({ pool, connectMs: SHORT_MS }).read(replyText);
+    const ended = second.then(
+      () => 'answered',
+      () => 'failed',
+    );
+    expect(await Promise.race([ended, sleep(4 * SHORT_MS)])).to.equal(undefined);
+    handle = (_incoming, response) => response.end();
+    held[0]?.end();
+    await first;
+    expect(await ended).to.equal('answered');
+    pool.agent.destroy();
+  });
+
   it('fails with the code that the peer refuses with, and as unavailable when the refusal is none', async () => {
     handle = (_incoming, response) => {
       response.writeHead(409).end('{"code":"data_loss","error":"another checksum"}');
@@ -139,6 +190,15 @@ describe('an exchange with an agent', () => {
         response.write('half');
       };
       expect(await codeOf(() => begin({ stallMs: SHORT_MS }).read(replyText))).to.equal('deadline_exceeded');
+    }
+  });
+
+  it('fails in time when the peer accepts no connection, as one whose host has gone', async () => {
+    await using full = await fullListener();
+    for (const bounds of [{ stallMs: SHORT_MS }, { stallMs: LONG_MS, connectMs: SHORT_MS }]) {
+      const exchange = new PeerExchange(chunkAt(full.address, 'abc', 't'), { method: 'PUT', ...bounds });
+      const error = await errorOf(() => exchange.read(replyText));
+      expect(error).to.include({ code: 'deadline_exceeded', message: 'no connection within 0.05 s' });
     }
   });
 

@@ -36,7 +36,7 @@ describe('the pool of PostgreSQL connections', () => {
   });
 
   it('survives that the server ends a connection at the moment when it is handed out', async () => {
-    const { Pool } = postgresDriver as typeof pg;
+    const { Pool } = await postgresDriver();
     const pool = new Pool({ host: folder, user: 'nobody', database: 'none', max: 1 });
     pool.on('error', () => undefined);
     // TypeORM listens to a connection from the turn on that follows the one in which it is given.

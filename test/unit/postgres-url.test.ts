@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { parsePostgresUrl } from '../../controller/store/postgres/url.js';
-import { databaseLocation } from '../../controller/store/typeorm/open.js';
+import { postgresLocation } from '../../controller/store/postgres/open.js';
+import { sqliteLocation } from '../../controller/store/sqlite/open.js';
 import { errorOf } from '../support/codes.js';
 
 describe('the address of a PostgreSQL database', () => {
@@ -38,9 +39,9 @@ describe('where a database is', () => {
   const settings = { stateDir: '/s', instance: 'nexus', databaseUrl: undefined, databasePasswordFile: undefined };
 
   it('is a file of the state folder, or a schema that no other instance has', () => {
-    expect(databaseLocation(settings, 'auth')).to.deep.equal({ path: '/s/auth.db' });
+    expect(sqliteLocation(settings, 'auth')).to.deep.equal({ path: '/s/auth.db' });
     const onServer = { ...settings, databaseUrl: 'postgresql://a@b/c' };
-    expect(databaseLocation(onServer, 'auth')).to.deep.include({ schema: 'auth' });
-    expect(databaseLocation({ ...onServer, instance: 'lab' }, 'auth')).to.deep.include({ schema: 'auth_lab' });
+    expect(postgresLocation(onServer, 'auth')).to.deep.include({ schema: 'auth' });
+    expect(postgresLocation({ ...onServer, instance: 'lab' }, 'auth')).to.deep.include({ schema: 'auth_lab' });
   });
 });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { planReservation } from '../../controller/file/reservation.js';
+import { planNamedReservation, planReservation } from '../../controller/file/reservation.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 
 describe('what an upload holds of a quota', () => {
@@ -47,5 +47,16 @@ describe('what an upload holds of a quota', () => {
         },
       ),
     );
+  });
+
+  it('is the sum of the sizes that are named, at least what was announced, and as many as fit', () => {
+    const upload = { expectedSize: 0, grantedBytes: 5, reserved: 5 };
+    expect(planNamedReservation(upload, [1, 2, 3], Infinity)).to.deep.equal({ count: 3, reserved: 11 });
+    expect(planNamedReservation(upload, [1, 2, 3], 3)).to.deep.equal({ count: 2, reserved: 8 });
+    // The store refuses it.
+    expect(planNamedReservation(upload, [9], 3)).to.deep.equal({ count: 1, reserved: 14 });
+    expect(planNamedReservation(upload, [], 0)).to.deep.equal({ count: 0, reserved: 5 });
+    const announced = { expectedSize: 10, grantedBytes: 8, reserved: 10 };
+    expect(planNamedReservation(announced, [2], 0)).to.deep.equal({ count: 1, reserved: 10 });
   });
 });

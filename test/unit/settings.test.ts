@@ -93,12 +93,14 @@ describe('settings', () => {
 
   it('refuse a subnet that is none', () => {
     const load = (subnet: string): string => loadSettings({ env: { NEXUS_SUBNET: subnet }, uid: 0 }).subnet;
-    for (const subnet of ['10.1.2.0/24', '10.1.2.8/29', '127.1.2.128/25']) expect(load(subnet)).to.equal(subnet);
+    for (const subnet of ['10.1.2.0/24', '10.1.2.8/29', '127.1.2.128/25', '10.1.4.0/22'])
+      expect(load(subnet)).to.equal(subnet);
     for (const subnet of [
       '300.1.1.0/24',
       '10.1.2.1/24',
       '10.1.2.4/29',
-      '10.1.2.0/23',
+      '10.1.1.0/23',
+      '10.1.0.0/21',
       '10.1.0/24',
       '224.1.2.0/24',
       'x',

@@ -185,7 +185,7 @@ describe('nodes, while what they all need is away', () => {
     const refused = await errorOf(() => bench.service.start(id, never));
     bench.script.observe = () => undefined;
     expect(refused.code).to.equal('unavailable');
-    expect(refused.message).to.include('there is no network; node web starts by itself when that is over');
+    expect(refused.message).to.include('there is no network; node web starts automatically when that is over');
     expect(bench.context.registry.resolve(id)).to.deep.include({ status: 'Stopped', desired: 'running' });
     await new NodeMender(bench.service).tick(never);
     expect(statusOf(id)).to.equal('Running');

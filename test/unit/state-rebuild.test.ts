@@ -35,7 +35,7 @@ describe('a rebuild from volumes', () => {
   it('that is only planned says that files of nodes to adopt are not known yet', () => {
     const rebuilt = { nodes: ['web-1'], files: [], warnings: ['one'] };
     expect(rebuildSummary(rebuilt, true).warnings).to.have.length(2);
-    expect(rebuildSummary(rebuilt, true).warnings[1]).to.match(/files are found only without --plan/);
+    expect(rebuildSummary(rebuilt, true).warnings[1]).to.match(/a rebuild without --plan finds them/);
     expect(rebuildSummary(rebuilt, false).warnings).to.deep.equal(['one']);
     expect(rebuildSummary({ ...rebuilt, nodes: [] }, true).warnings).to.deep.equal(['one']);
   });
@@ -69,6 +69,58 @@ describe('a rebuild from volumes', () => {
     const tail = planRebuild([copy(origin(0, known), FULL)]).files[0];
     expect(tail).to.deep.include({ verdict: 'partial', missing: [1, 2] });
     expect(tail?.file.size).to.equal(2 * FULL + 7);
+  });
+
+  it('puts chunks of explicit sizes together by their offsets', () => {
+    const part = (index: number, offset: number, size: number, expected = 0): FoundCopy =>
+      copy(origin(index, { offset, expected }), size);
+    const whole = planRebuild([part(0, 0, 1, 12), part(2, 8, 4, 12), part(1, 1, 7, 12)]).files[0];
+    expect(whole).to.deep.include({ verdict: 'whole', missing: [] });
+    expect(whole?.file).to.deep.include({ explicitSizes: true, size: 12, chunksCount: 3, status: 'ready' });
+    expect(whole?.chunks.map(({ offset, size }) => [offset, size])).to.deep.equal([
+      [0, 1],
+      [1, 7],
+      [8, 4],
+    ]);
+    expect(planRebuild([part(0, 0, 1), part(1, 1, 7)]).files[0]).to.deep.include({ verdict: 'unproved', missing: [] });
+    const hole = planRebuild([part(0, 0, 1, 12), part(2, 8, 4, 12)]).files[0];
+    expect(hole).to.deep.include({ verdict: 'partial', missing: [1] });
+    expect(hole?.file).to.deep.include({ size: 12, chunksCount: 3, status: 'partial' });
+    const tail = planRebuild([part(0, 0, 1, 12), part(1, 1, 7, 12)]).files[0];
+    expect(tail).to.deep.include({ verdict: 'partial', missing: [2] });
+    expect(tail?.file).to.deep.include({ size: 12, chunksCount: 3 });
+  });
+
+  it('leaves out chunks that do not fit between the others', () => {
+    const part = (
+      index: number,
+      offset: number | undefined,
+      size: number,
+      change: Partial<FoundCopy> = {},
+    ): FoundCopy => copy(origin(index, { expected: 12, ...(offset === undefined ? {} : { offset }) }), size, change);
+    const cases: (readonly [FoundCopy[], number[]])[] = [
+      [[part(0, 0, 1), part(1, 2, 7), part(2, 8, 4)], [1]],
+      [[part(0, 3, 1), part(1, 1, 7), part(2, 8, 4)], [0]],
+      [[part(0, 0, 1), part(1, 1, 7), part(2, 7, 5)], [2]],
+      [
+        [part(0, 0, 8), part(2, 8, 4)],
+        [1, 2],
+      ],
+      [[part(0, 0, 1), part(1, 1, 7), part(2, undefined, 4)], [2]],
+      [[copy(origin(0), FULL), copy(origin(1), 5), copy(origin(2), 5)], [1]],
+    ];
+    for (const [copies, missing] of cases) {
+      const { files, warnings } = planRebuild(copies);
+      expect(files[0], JSON.stringify(missing)).to.deep.include({ verdict: 'partial', missing });
+      const left = copies.filter(({ of }) => missing.includes(of?.index ?? -1));
+      expect(files[0]?.chunks.map(({ index }) => index)).to.deep.equal(
+        copies.filter((one) => !left.includes(one)).map(({ of }) => of?.index),
+      );
+      expect(warnings).to.have.length(left.length);
+    }
+    const chunkId = newChunkId();
+    const [made, unplaced] = [part(0, 0, 12, { chunkId, nodeId: C }), part(0, undefined, 12, { chunkId, nodeId: A })];
+    expect(planRebuild([unplaced, made]).files[0]?.chunks[0]?.replicas).to.deep.equal([{ nodeId: C, state: 'ready' }]);
   });
 
   it('follows most copies where they differ, and says which were left alone', () => {

@@ -25,6 +25,7 @@ describe('a download', () => {
   const fetch = (catalogue: DownloadCatalogue, chunksCount: number): Promise<void> =>
     downloadFile(catalogue, {
       fileId: 'file',
+      hasExplicitSizes: false,
       chunksCount,
       // The buffer is used again, so what is kept must be a copy.
       deliver: async (data) => void delivered.push(Buffer.from(data)),
@@ -139,6 +140,7 @@ describe('a download', () => {
       { ...file, chunkSources },
       {
         fileId: 'file',
+        hasExplicitSizes: false,
         chunksCount: 3,
         range: { start: 5, end: CHUNK_SIZE_BYTES + 5 },
         deliver: async (data) => void delivered.push(Buffer.from(data)),
@@ -147,6 +149,33 @@ describe('a download', () => {
     );
     expect(asked).to.deep.equal([[0, 2]]);
     expect(Buffer.concat(delivered).length).to.equal(CHUNK_SIZE_BYTES);
+  });
+
+  it('of a range in chunks of explicit sizes has exactly those bytes', async () => {
+    const parts = [1, 40, 7, 300].map((size) => randomBytes(size));
+    const content = Buffer.concat(parts);
+    const file = storedFile(parts, agents);
+    for (const [start, end] of [
+      [0, 1],
+      [0, 41],
+      [1, 41],
+      [40, 42],
+      [41, 48],
+      [47, 49],
+      [48, 348],
+      [0, 348],
+    ] as const) {
+      delivered = [];
+      await downloadFile(file, {
+        fileId: 'file',
+        hasExplicitSizes: true,
+        chunksCount: parts.length,
+        range: { start, end },
+        deliver: async (data) => void delivered.push(Buffer.from(data)),
+        signal: cancel.signal,
+      });
+      expect(Buffer.concat(delivered).equals(content.subarray(start, end)), `${start}-${end}`).to.equal(true);
+    }
   });
 
   it('ends when it is cancelled while a node keeps silent', async () => {
@@ -164,6 +193,7 @@ describe('a download', () => {
     const brokenOff = async (): Promise<void> => {
       const failing = downloadFile(file, {
         fileId: 'file',
+        hasExplicitSizes: false,
         chunksCount: 4,
         deliver: () => Promise.reject(new Error('the client has gone')),
         signal: cancel.signal,

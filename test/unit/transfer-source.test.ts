@@ -83,7 +83,7 @@ describe('the source of an upload', () => {
       const error = await errorOf(() => read(() => Promise.resolve(), of));
       expect(error).to.include({ code: 'failed_precondition' });
       expect(error.message)
-        .to.match(new RegExp(`^${of}: the system calls it \\d+ bytes long, and ${length} could be read`))
+        .to.match(new RegExp(`^${of}: the system reports \\d+ bytes, and ${length} could be read`))
         .and.include(`cat ${of} | nexus ... -`);
     }
   });

@@ -1,9 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
+import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { ConnectionLost } from '../../shared/rpc/calls.js';
+import { patiently } from '../../shared/rpc/file-catalogue.js';
 import { streamSource } from '../../shared/transfer/source.js';
 import { uploadFile } from '../../shared/transfer/upload.js';
+import { codeOf } from '../support/codes.js';
 import { FakeAgent, FakeUploads, refuse, type Committed } from '../support/fake-agent.js';
 
 const SMALL_BYTES = 1000;
@@ -53,6 +57,40 @@ describe('an upload', () => {
       }
     });
   }
+
+  it('of explicit sizes is cut where they say, and asks for each chunk with its size', async () => {
+    const sizes = [1, 5000, CHUNK_SIZE_BYTES, 3];
+    const upload = (content: Buffer): Promise<Committed> =>
+      uploadFile(uploads, {
+        name: 'file',
+        replicas: 1,
+        expectedSize: 0,
+        chunkSizes: sizes,
+        source: streamSource(pieces(content, 777_777)),
+        signal: cancel.now.signal,
+      });
+    const content = randomBytes(5004 + CHUNK_SIZE_BYTES);
+    const stored = await upload(content);
+    expect(stored.content.equals(content)).to.be.true;
+    expect(stored.chunksCount).to.equal(4);
+    const asked = (): unknown[] => uploads.calls.filter(({ count }) => count > 0).map((call) => call.sizes);
+    expect(asked()).to.deep.equal(sizes.map((size) => [size]));
+    uploads = new FakeUploads(agents);
+    expect((await upload(content.subarray(0, 4000))).chunksCount, 'a source that ends early').to.equal(2);
+    expect(asked()).to.deep.equal([[1], [3999]]);
+    for (const size of [0, 1.5, CHUNK_SIZE_BYTES + 1]) {
+      uploads = new FakeUploads(agents);
+      const wrong = { name: 'file', replicas: 1, expectedSize: 0, chunkSizes: [size], signal: cancel.now.signal };
+      const refused = await uploadFile(uploads, { ...wrong, source: streamSource(pieces(content, 777)) }).catch(
+        (error: unknown) => error as NexusError,
+      );
+      expect(refused, String(size)).to.include({ code: 'invalid_argument' });
+    }
+    uploads = new FakeUploads(agents);
+    const failure = await upload(Buffer.concat([content, content])).catch((error: unknown) => error as NexusError);
+    expect(failure).to.include({ code: 'invalid_argument' });
+    expect(uploads.aborted).to.equal(1);
+  });
 
   it('asks for no more grants than a file of known size has chunks', async () => {
     await send(randomBytes(3 * CHUNK_SIZE_BYTES));
@@ -167,5 +205,33 @@ describe('an upload', () => {
       uploads.calls.length === 1 ? undefined : new Promise((resolve) => setTimeout(resolve, 300));
     const content = randomBytes(6 * CHUNK_SIZE_BYTES + 1);
     expect((await send(content, 0)).content.equals(content)).to.be.true;
+  });
+
+  describe('whose controller is away', () => {
+    let nowMs = 0;
+    const clock: Clock = {
+      now: () => nowMs,
+      monotonic: () => nowMs,
+      sleep: (ms) => {
+        nowMs += ms;
+        return Promise.resolve();
+      },
+    };
+    const away = (): Promise<never> => Promise.reject(new ConnectionLost('it ended', undefined));
+    beforeEach(() => {
+      nowMs = 0;
+    });
+
+    it('asks it again until it is back', async () => {
+      expect(await patiently(() => (nowMs < 29_000 ? away() : Promise.resolve('granted')), clock)).to.equal('granted');
+    });
+
+    it('fails with what was last said after half a minute, and at once where it is refused', async () => {
+      expect(await codeOf(() => patiently(away, clock))).to.equal('unavailable');
+      expect(nowMs).to.equal(30_000);
+      const refused = (): Promise<never> => Promise.reject(new NexusError('unavailable', 'no node has room'));
+      expect(await codeOf(() => patiently(refused, clock))).to.equal('unavailable');
+      expect(nowMs).to.equal(30_000);
+    });
   });
 });

@@ -70,7 +70,7 @@ for (const { name: kind, open } of STORES.filter((store) => !store.name.includes
       const { store, dispose } = await open();
       const bench = new FileBench(3, store);
       const upkeep = new FsUpkeep(bench.deps, () => undefined);
-      return { bench, fs: new FsUseCases(bench.deps, bench.files.uploads, () => undefined), upkeep, dispose };
+      return { bench, fs: new FsUseCases(bench.deps, bench.files.uploads, () => undefined, upkeep), upkeep, dispose };
     };
 
     it('is like the model after every step of a random sequence, and its account exact', async () => {
@@ -158,6 +158,26 @@ for (const { name: kind, open } of STORES.filter((store) => !store.name.includes
         expect((await opened.fs.quota(USER, true)).used).to.equal(0);
       });
 
+      it('a large folder is removed beside other work, and the answer tells all of it', async () => {
+        const { fs, upkeep } = opened;
+        const folders = 1200;
+        await fs.makeFolder(USER, ['large'], false);
+        for (let at = 0; at < folders; at += 1) await fs.makeFolder(USER, ['large', String(at)], false);
+        let turns = 0;
+        const counting = setInterval(() => (turns += 1), 0);
+        const state = { isDone: false };
+        const removal = fs.remove(USER, ['large'], true).finally(() => {
+          state.isDone = true;
+        });
+        const others = (async () => {
+          while (!state.isDone) await Promise.all([upkeep.tick(), new Promise(setImmediate)]);
+        })();
+        expect((await removal).folders).to.equal(folders + 1);
+        await others;
+        clearInterval(counting);
+        expect(turns, 'turns of the loop meanwhile').to.be.greaterThan(0);
+      });
+
       it('a reader keeps what it began with; it counts until the reader has ended', async () => {
         const { fs, bench, upkeep } = opened;
         await (
@@ -224,7 +244,8 @@ describe('quotas', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(action, { maxLength: 30 }), fc.boolean(), async (actions, failing) => {
         const bench = new FileBench(3);
-        const fs = new FsUseCases(bench.deps, bench.files.uploads, () => undefined);
+        const upkeep = new FsUpkeep(bench.deps, () => undefined);
+        const fs = new FsUseCases(bench.deps, bench.files.uploads, () => undefined, upkeep);
         let limit = MB_20;
         await fs.setQuota(USER, limit);
         const open: { id: UploadId; chunks: number; receipts: ClaimedReceipt[] }[] = [];
@@ -274,7 +295,8 @@ describe('quotas', () => {
 
   it('refuse before the first byte, raw files included, and never more than there is', async () => {
     const bench = new FileBench(3);
-    const fs = new FsUseCases(bench.deps, bench.files.uploads, () => undefined);
+    const upkeep = new FsUpkeep(bench.deps, () => undefined);
+    const fs = new FsUseCases(bench.deps, bench.files.uploads, () => undefined, upkeep);
     await fs.setQuota(USER, MB_20);
     const raw = (expectedSize: number) =>
       bench.files.uploads.open({ name: 'r', replicas: 1, expectedSize, owner: USER });

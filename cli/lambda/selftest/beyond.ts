@@ -1,5 +1,6 @@
 /** Attacks that reach for what lies beyond the sandbox: files, processes, the kernel, the network. */
-import { attempt, type Attack, PRELUDE } from './attack.js';
+import { attempt, type Attack } from './attack.js';
+import { PRELUDE } from '../../selftest/prelude.js';
 
 export const FILES: readonly Attack[] = [
   attempt(

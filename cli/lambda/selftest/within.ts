@@ -1,5 +1,6 @@
 /** Attacks from within on what a sandbox shares: other processes, and the next invocation. */
-import { attempt, bomb, PRELUDE, said, type Attack } from './attack.js';
+import { attempt, bomb, said, type Attack } from './attack.js';
+import { PRELUDE } from '../../selftest/prelude.js';
 
 export const PROCESSES: readonly Attack[] = [
   attempt(

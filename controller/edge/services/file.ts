@@ -54,6 +54,7 @@ const openSchema = z.object({
     ),
   replicas: count.max(MAX_REPLICAS, `must be at most ${MAX_REPLICAS}`),
   expectedSize: bytes,
+  explicitSizes: z.boolean().optional(),
 });
 const grantSchema = z.object({
   uploadId,
@@ -63,8 +64,15 @@ const grantSchema = z.object({
     .max(MAX_GRANTS_PER_CALL),
   receipts,
   fromIndex: count.optional(),
+  sizes: z
+    .array(count.min(1, 'must be at least 1').max(CHUNK_SIZE_BYTES, `must be at most ${CHUNK_SIZE_BYTES}`))
+    .max(MAX_GRANTS_PER_CALL, `must be at most ${MAX_GRANTS_PER_CALL}`),
 });
 const commitSchema = z.object({ uploadId, size: bytes, chunksCount: count, receipts });
+const lease = z
+  .string()
+  .regex(/^([0-9a-f]{32})?$/, 'must be a lease id')
+  .transform((text) => (text === '' ? undefined : (text as LeaseId)));
 const downloadSchema = z.object({
   file: reference,
   fromIndex: count,
@@ -72,11 +80,9 @@ const downloadSchema = z.object({
     .max(MAX_SOURCES_PER_PAGE, `must be at most ${MAX_SOURCES_PER_PAGE}`)
     .transform((value) => value || DEFAULT_SOURCES_PER_PAGE),
   untilIndex: count.optional(),
-  leaseId: z
-    .string()
-    .regex(/^([0-9a-f]{32})?$/, 'must be a lease id')
-    .transform((text) => (text === '' ? undefined : (text as LeaseId))),
+  leaseId: lease,
 });
+const findSchema = z.object({ file: reference, start: bytes, end: bytes, leaseId: lease });
 const listSchema = z.object({
   pageSize: count
     .max(MAX_FILES_PER_PAGE, `must be at most ${MAX_FILES_PER_PAGE}`)
@@ -138,8 +144,14 @@ export function fileServiceHandlers(
           size: chunk.size,
           md5: chunk.md5,
           replicas: targets.map(targetShape),
+          offset: BigInt(chunk.offset),
         })),
       };
+    }),
+    findChunks: unary(edge, async (request, { caller }) => {
+      const { file, start, end, leaseId } = parseRequest(findSchema, request);
+      const found = await catalogue.chunksOf(file, { start, end }, { owner: scopeOf(caller), lease: leaseId });
+      return { fromIndex: found.from, untilIndex: found.until };
     }),
     listFiles: unary(edge, async (request, { caller }) => {
       const { pageSize, pageToken, statuses } = parseRequest(listSchema, request);

@@ -46,6 +46,7 @@ const uploadSchema = z.object({
     .bigint()
     .refine((value) => value <= BigInt(Number.MAX_SAFE_INTEGER), 'is too large')
     .transform(Number),
+  explicitSizes: z.boolean().optional(),
 });
 const placeSchema = z.object({
   uploadId: z

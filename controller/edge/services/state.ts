@@ -80,7 +80,7 @@ const importedShape = ({ nodes, files, entries, warnings }: Imported): ImportSta
 export function rebuildSummary({ nodes, files, warnings }: Rebuilt, isPlan: boolean): RebuildSummary {
   const unseen =
     isPlan && nodes.length > 0
-      ? ['what the nodes hold that would be adopted is not known before: files are found only without --plan']
+      ? ['the files on nodes that would be adopted are not known yet: a rebuild without --plan finds them']
       : [];
   return { nodes: [...nodes], files: files.map(rebuiltShape), warnings: [...warnings, ...unseen].map(inCommandWords) };
 }

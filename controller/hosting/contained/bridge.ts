@@ -5,10 +5,11 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
+import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError } from '../../../shared/errors.js';
 import { runCommand, tryCommand } from '../../../shared/exec.js';
 import { toolFailure } from '../../../shared/tool-failure.js';
-import { guardBus, removeGuard } from './flood-guard.js';
+import { hasFirewall, removeFirewall, setFirewall, type FirewallOptions } from './firewall.js';
 import type { Subnet } from '../subnet.js';
 import type { LinkSpec, NetworkFabric, NetworkState } from '../network.js';
 
@@ -16,16 +17,20 @@ export interface BridgeOptions {
   readonly instance: string;
   readonly bridge: string;
   readonly subnet: Subnet;
-  /** Port of the bus on the bridge's address; undefined if the bus is elsewhere. */
-  readonly busPort: number | undefined;
+  readonly bus: FirewallOptions['bus'];
+  /** Pause between two looks at the firewall, each of which costs a process. */
+  readonly firewallEveryMs?: number;
 }
 
 const NODE_INTERFACE = 'eth0';
 const LINKS = '/sys/class/net';
+const FIREWALL_EVERY_MS = 30_000;
 /** IFF_UP of if.h. */
 const FLAG_UP = 1;
 /** BR_STATE_FORWARDING of if_bridge.h. A port has another state while one of the link's ends is down. */
 const FORWARDING = '3';
+/** Ports whose state is read at one look; of more, these many each time in turn. */
+const PORTS_PER_LOOK = 32;
 
 export class BridgeNetwork implements NetworkFabric {
   readonly nodeInterface = NODE_INTERFACE;
@@ -33,6 +38,9 @@ export class BridgeNetwork implements NetworkFabric {
   readonly #linkPrefix: string;
   /** Slots whose port did not forward at the last check: a new link takes a moment to do so. */
   #closed = new Set<number>();
+  #turn = 0;
+  /** When the firewall was last seen. */
+  #lookedAt = systemClock.monotonic();
 
   constructor(private readonly options: BridgeOptions) {
     this.hostAddress = options.subnet.hostAddress;
@@ -40,7 +48,7 @@ export class BridgeNetwork implements NetworkFabric {
   }
 
   async prepare(): Promise<void> {
-    const { instance, bridge, subnet, busPort } = this.options;
+    const { instance, bridge, subnet, bus } = this.options;
     await this.#refuseForeignSubnet();
     const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
     const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
@@ -49,7 +57,13 @@ export class BridgeNetwork implements NetworkFabric {
       `address replace ${address} dev ${bridge}`,
       `link set dev ${bridge} up`,
     ]);
-    if (busPort !== undefined) await guardBus({ instance, bridge, port: busPort });
+    const linkPrefix = this.#linkPrefix;
+    const ports = Array.from({ length: subnet.slots }, (_, slot) => {
+      const link = this.#linkName(slot);
+      return { link, hardwareAddress: hardwareAddress(link), ip: subnet.addressOf(slot) };
+    });
+    const { hostAddress } = this;
+    await setFirewall({ instance, bridge, hostAddress, bus, ports, linkPrefix });
   }
 
   /** Rejects a subnet that another network has: both would silently receive each other's packets. */
@@ -58,23 +72,16 @@ export class BridgeNetwork implements NetworkFabric {
       failure: 'the addresses of this machine cannot be read',
     });
     const links = JSON.parse(stdout) as { ifname?: string; addr_info?: { local?: string }[] }[];
-    const network = this.hostAddress.split('.').slice(0, 3).join('.');
     const foreign = links.find(
       (link) =>
         link.ifname !== this.options.bridge &&
-        link.addr_info?.some((info) => info.local?.startsWith(`${network}.`) === true && this.#covers(info.local)),
+        link.addr_info?.some(({ local }) => local !== undefined && this.options.subnet.covers(local)),
     );
     if (foreign === undefined) return;
     throw new NexusError(
       'failed_precondition',
       `interface ${foreign.ifname ?? '?'} already has an address in the subnet of ${this.options.bridge}; choose another with the setting subnet`,
     );
-  }
-
-  #covers(address: string): boolean {
-    const last = Number(address.split('.')[3]);
-    const first = Number(this.hostAddress.split('.')[3]) - 1;
-    return last >= first && last < first + this.options.subnet.slots + 3;
   }
 
   async attach(link: LinkSpec, signal: AbortSignal): Promise<void> {
@@ -85,6 +92,7 @@ export class BridgeNetwork implements NetworkFabric {
       [
         `link add name ${name} type veth peer name ${NODE_INTERFACE} address ${hardwareAddress(name)} netns ${link.pid}`,
         `link set dev ${name} master ${bridge} up`,
+        known(link.ip, hardwareAddress(name), bridge),
       ],
       signal,
     );
@@ -93,6 +101,7 @@ export class BridgeNetwork implements NetworkFabric {
       `address add ${link.ip}/${subnet.prefixLength} dev ${NODE_INTERFACE}`,
       `link set dev ${NODE_INTERFACE} up`,
       `route add default via ${subnet.hostAddress}`,
+      known(subnet.hostAddress, readFileSync(`${LINKS}/${bridge}/address`, 'utf8').trim(), NODE_INTERFACE),
     ];
     await runCommand('nsenter', [...inNode(link), 'ip', '-batch', '-'], {
       input: `${inside.join('\n')}\n`,
@@ -101,7 +110,7 @@ export class BridgeNetwork implements NetworkFabric {
     });
   }
 
-  /** Reads /sys and /proc only: one process per second would cost more than everything else at rest. */
+  /** Mostly reads /sys and /proc only: one process per second would cost more than everything else at rest. */
   async inspect(slots: readonly number[]): Promise<NetworkState> {
     const { bridge } = this.options;
     const folder = `${LINKS}/${bridge}`;
@@ -110,12 +119,31 @@ export class BridgeNetwork implements NetworkFabric {
       return { problem: `the bridge ${bridge} is down`, loose: [] };
     if (!(await hasAddress(this.hostAddress)))
       return { problem: `the bridge ${bridge} has lost its address ${this.hostAddress}`, loose: [] };
+    if (!(await this.#hasFirewall())) return { problem: `the firewall of the bridge ${bridge} is gone`, loose: [] };
     const ports = new Set(await readdir(`${folder}/brif`));
     const cut = slots.filter((slot) => !ports.has(this.#linkName(slot)));
-    const closed = slots.filter((slot) => !cut.includes(slot) && !this.#isForwarding(slot));
+    const closed = this.#dueOf(slots.filter((slot) => !cut.includes(slot))).filter((slot) => !this.#isForwarding(slot));
     const loose = [...cut, ...closed.filter((slot) => this.#closed.has(slot))];
     this.#closed = new Set(closed);
     return { problem: undefined, loose };
+  }
+
+  /** Those that were closed at the last look, and the next ones in turn. */
+  #dueOf(slots: readonly number[]): number[] {
+    if (slots.length <= PORTS_PER_LOOK) return [...slots];
+    const begin = this.#turn % slots.length;
+    this.#turn = begin + PORTS_PER_LOOK;
+    const inTurn = [...slots, ...slots].slice(begin, begin + PORTS_PER_LOOK);
+    return [...new Set([...slots.filter((slot) => this.#closed.has(slot)), ...inTurn])];
+  }
+
+  async #hasFirewall(): Promise<boolean> {
+    const { instance, firewallEveryMs = FIREWALL_EVERY_MS } = this.options;
+    const now = systemClock.monotonic();
+    if (now - this.#lookedAt < firewallEveryMs) return true;
+    if (!(await hasFirewall(instance))) return false;
+    this.#lookedAt = now;
+    return true;
   }
 
   #isForwarding(slot: number): boolean {
@@ -165,13 +193,21 @@ export class BridgeNetwork implements NetworkFabric {
   async destroy(): Promise<void> {
     for (const slot of await this.list()) await this.detach(slot);
     await tryCommand('ip', ['link', 'delete', 'dev', this.options.bridge, 'type', 'bridge']);
-    await removeGuard(this.options.instance);
+    await removeFirewall(this.options.instance);
   }
 
   #linkName(slot: number): string {
     return `${this.#linkPrefix}${slot}`;
   }
 }
+
+/**
+ * A line of ip that tells who has an address. The kernel has one table of neighbours for all namespaces, and drops those it
+ * has learnt itself when there are more than gc_thresh3, 1024 by default: a thousand nodes need more than that, and one
+ * that means ill would take the bus from all. What it is told so doesn't count, and is not dropped.
+ */
+const known = (address: string, hardware: string, device: string): string =>
+  `neigh replace ${address} lladdr ${hardware} dev ${device} nud permanent`;
 
 const inNode = ({ pid }: LinkSpec): string[] => [`--net=/proc/${pid}/ns/net`];
 

@@ -1,44 +1,31 @@
 /** The OCI bundle of a node (opencontainers/runtime-spec 1.0): pure construction of `config.json`. */
-import { memoryShares, PAGE_BYTES } from './memory-shares.js';
+import { LARGEST_NODE_ID } from '../../../shared/limits.js';
+import { memoryShares } from './memory-shares.js';
 import type { ContainerLimits, ContainerSpec, ExecSpec } from '../runtime.js';
 import type { OciProgram } from './programs.js';
 import { nodeSeccomp } from './seccomp.js';
-import { deviceOf } from '../volumes.js';
-import { noInterpreter, noProgram, notExecutable } from '../start-failure.js';
+import { noInterpreter, noProgram, notExecutable, TERMINALS_OF_NODE } from '../start-failure.js';
 
 /** Paths inside a node. Everything of Nexus is below one folder, so that any root file system can be an image. */
 export const IN_NODE = {
   runtime: '/.nexus/rt',
   config: '/.nexus/config',
-  volumeImage: '/.nexus/volume.img',
   run: '/.nexus/run',
   data: '/data',
 } as const;
 
 /**
- * Folders of the root that the first stage runs in. They are mount points and nothing else, so that the stage can't
- * find files of the image or of the node's volume. It assembles the node's own root there.
+ * Folders of the root that the container is created with. They are mount points and nothing else; node-stage.c puts the
+ * node's own root together there, before anything of the node runs.
  */
 export const STAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', '.nexus', 'image', 'volume', 'root'] as const;
-
-/** Folders that an image needs as mount points before it can be a read-only root. */
-export const IMAGE_MOUNT_POINTS = ['proc', 'dev', 'sys', 'tmp', 'data', 'mnt', '.nexus'] as const;
-
-/** Capabilities with which the first stage mounts the volume and drops its privileges. The agent keeps none. */
-const FIRST_STAGE_CAPABILITIES = [
-  'CAP_SYS_ADMIN',
-  'CAP_CHOWN',
-  'CAP_DAC_OVERRIDE',
-  'CAP_FOWNER',
-  'CAP_SETUID',
-  'CAP_SETGID',
-  'CAP_SETPCAP',
-];
 
 const EXEC_CAPABILITIES = [
   'CAP_CHOWN',
   'CAP_DAC_OVERRIDE',
   'CAP_FOWNER',
+  // Else chmod, cp and tar drop set-group-id without a word where root is not in the group: folders of a group.
+  'CAP_FSETID',
   'CAP_SETUID',
   'CAP_SETGID',
   'CAP_KILL',
@@ -48,7 +35,6 @@ const EXEC_CAPABILITIES = [
 /** PATH of commands in a node, including those that a person starts by hand with runc. */
 const EXEC_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-const LOOP_MAJOR = 7;
 const NODE_UMASK = 0o022;
 
 interface BundleHost {
@@ -57,63 +43,50 @@ interface BundleHost {
   readonly runtimeDir: string;
   readonly cgroupsPath: string;
   readonly cgroupLayout: 'v1' | 'v2';
+  readonly program: Pick<OciProgram, 'needsOpenInit'>;
 }
 
 export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
-  const capabilities = FIRST_STAGE_CAPABILITIES;
-  const loopDevice = deviceOf(spec);
+  const { runtime } = IN_NODE;
+  const mappings = idMappings(spec);
   return {
     ociVersion: '1.0.2',
     hostname: spec.hostname,
     root: { path: host.stageRoot, readonly: true },
     process: {
       terminal: false,
-      user: { uid: 0, gid: 0, umask: NODE_UMASK },
+      user: { uid: spec.agentUid, gid: spec.agentUid, umask: NODE_UMASK },
       cwd: '/',
-      args: [`${IN_NODE.runtime}/bin/busybox`, 'sh', `${IN_NODE.runtime}/first-stage.sh`],
+      args: agentCommand(runtime, host.program),
       env: [
         `PATH=${EXEC_PATH}`,
-        `NEXUS_LOOP_DEVICE=${loopDevice}`,
-        `NEXUS_VOLUME_UUID=${spec.volumeUuid}`,
-        `NEXUS_AGENT_UID=${spec.agentUid}`,
+        'UV_THREADPOOL_SIZE=4',
+        'MALLOC_ARENA_MAX=2',
+        // Node would load what the node's own /etc/ssl/openssl.cnf names.
+        'OPENSSL_CONF=/dev/null',
+        `NEXUS_AGENT_CONFIG=${IN_NODE.config}/agent.json`,
       ],
-      // Inheritable: the last privileged step keeps these once the bounding set is empty.
-      capabilities: {
-        bounding: capabilities,
-        effective: capabilities,
-        permitted: capabilities,
-        inheritable: ['CAP_SYS_ADMIN'],
-      },
+      capabilities: {},
       noNewPrivileges: true,
     },
     mounts: mounts(spec, host),
     linux: {
-      namespaces: ['pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
+      namespaces: ['user', 'pid', 'network', 'ipc', 'uts', 'mount', 'cgroup'].map((type) => ({ type })),
+      uidMappings: mappings,
+      gidMappings: mappings,
       cgroupsPath: host.cgroupsPath,
-      // Applies to the node's own IPC namespace.
-      sysctl: { 'kernel.shmall': String(memoryShares(spec.limits.memoryBytes).segmentsBytes / PAGE_BYTES) },
-      // Allows exactly this node's loop device: the kernel refuses to attach any other.
-      devices: [
-        {
-          path: `/dev/loop${loopDevice}`,
-          type: 'b',
-          major: LOOP_MAJOR,
-          minor: loopDevice,
-          fileMode: 0o600,
-          uid: 0,
-          gid: 0,
-        },
-      ],
-      resources: {
-        ...ociLimits(spec.limits, host.cgroupLayout),
-        devices: [
-          { allow: false, access: 'rwm' },
-          { allow: true, type: 'b', major: LOOP_MAJOR, minor: loopDevice, access: 'rw' },
-        ],
-      },
+      resources: { ...ociLimits(spec.limits, host.cgroupLayout), devices: [{ allow: false, access: 'rwm' }] },
+      // Who may send echo requests without the right to send all kinds of packets: every user of a node.
+      sysctl: { 'net.ipv4.ping_group_range': `0 ${LARGEST_NODE_ID}` },
       seccomp: nodeSeccomp(process.arch),
       maskedPaths: [
         '/proc/acpi',
+        // Hides the machine's boot parameters and disks, and other instances' volumes, by their paths and use.
+        '/proc/cmdline',
+        '/proc/diskstats',
+        '/proc/partitions',
+        '/sys/devices/virtual/block',
+        '/sys/fs/ext4',
         '/proc/asound',
         '/proc/kcore',
         '/proc/keys',
@@ -125,7 +98,8 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
         '/sys/firmware',
         '/sys/devices/virtual/powercap',
       ],
-      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/proc/sysrq-trigger'],
+      // The kernel watches for whoever writes to /proc/pressure, on the host's behalf.
+      readonlyPaths: ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/pressure', '/proc/sys', '/proc/sysrq-trigger'],
       rootfsPropagation: 'private',
     },
   };
@@ -145,6 +119,9 @@ export function ociLimits(limits: ContainerLimits, layout: 'v1' | 'v2'): object 
   };
 }
 
+/** In file systems of memory: files are half a page on average before their number ends first. */
+const BYTES_PER_INODE = 2048;
+
 /** The kernel's minimum. */
 const LEAST_V1_SHARES = 2;
 
@@ -156,6 +133,8 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
     source: 'tmpfs',
     options: ['nosuid', ...options],
   });
+  // Files without content take memory, too: each about a kilobyte of the kernel's.
+  const inodes = (bytes: number): string => `nr_inodes=${Math.floor(bytes / BYTES_PER_INODE)}`;
   const bind = (destination: string, source: string, ...options: string[]): object => ({
     destination,
     type: 'bind',
@@ -165,29 +144,70 @@ function mounts(spec: ContainerSpec, host: BundleHost): object[] {
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'nodev', 'noexec'] },
     // Holds device nodes and links only, which take no blocks.
-    tmpfs('/dev', 'strictatime', 'mode=755', 'size=64k'),
+    tmpfs('/dev', 'strictatime', 'mode=755', 'size=64k', 'nr_inodes=1024'),
     {
       destination: '/dev/pts',
       type: 'devpts',
       source: 'devpts',
-      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
+      options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5', `max=${TERMINALS_OF_NODE}`],
     },
-    tmpfs('/dev/shm', 'noexec', 'nodev', 'mode=1777', `size=${sharedBytes}`),
+    tmpfs('/dev/shm', 'noexec', 'nodev', 'mode=1777', `size=${sharedBytes}`, inodes(sharedBytes)),
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
     { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
     { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-    tmpfs('/tmp', 'nodev', 'mode=1777', `size=${tmpBytes}`),
-    tmpfs('/.nexus', 'nodev', 'mode=755', 'size=1m'),
-    bind('/image', spec.rootfs, 'ro'),
+    tmpfs('/tmp', 'nodev', 'mode=1777', `size=${tmpBytes}`, inodes(tmpBytes)),
+    tmpfs('/.nexus', 'nodev', 'mode=755', 'size=1m', 'nr_inodes=1024'),
     bind(IN_NODE.runtime, host.runtimeDir, 'ro'),
-    bind(IN_NODE.config, spec.configDir, 'ro'),
-    bind(IN_NODE.volumeImage, spec.volumePath, 'noexec'),
   ];
+}
+
+/**
+ * The agent under node-init.c, which tells how it ended. The flags keep an agent at rest small; measured, transfers are no
+ * slower. --library-path reaches Node alone: LD_LIBRARY_PATH would reach whatever else is started.
+ */
+const agentCommand = (runtime: string, { needsOpenInit }: BundleHost['program']): readonly string[] => {
+  const flags = ['--v8-pool-size=0', '--single-threaded-gc'];
+  return [
+    `${runtime}/bin/${needsOpenInit ? 'init-open' : 'init'}`,
+    `${runtime}/lib/loader`,
+    '--library-path',
+    `${runtime}/lib`,
+    `${runtime}/bin/node`,
+    ...flags,
+    '--inspect-port=192.0.2.1:65535',
+    `${runtime}/agent.cjs`,
+  ];
+};
+
+/** Ids of a range: as many as a host has without user namespaces, the last one of which is the agent's. */
+export const IDS_OF_RANGE = 65_536;
+
+/** Ids that a node has beside its agent's. */
+const OWN_IDS = LARGEST_NODE_ID + 1;
+
+type Ids = Pick<ContainerSpec, 'agentUid' | 'firstId'>;
+
+/** The uid on the host of a node's agent; the same as in the node where it has no range, as one of an earlier version. */
+export function hostUidOfAgent({ agentUid, firstId }: Ids): number {
+  if (firstId === undefined) return agentUid;
+  return firstId + Math.min(agentUid, OWN_IDS);
+}
+
+/** Ids of the node, root among them, are the range's on the host; the agent's own id mostly lies beyond them in the node. */
+function idMappings(ids: Ids): object[] {
+  const { agentUid, firstId } = ids;
+  if (firstId === undefined) throw new TypeError('a node of this kind has a range of ids');
+  const own = { containerID: 0, hostID: firstId, size: OWN_IDS };
+  return agentUid < OWN_IDS ? [own] : [own, { containerID: agentUid, hostID: hostUidOfAgent(ids), size: 1 }];
 }
 
 type LineEnds = Pick<OciProgram, 'clearsLineEnds'>;
 
-/** `process.json` for `exec`: root of the node with few capabilities and none to gain. */
+/**
+ * `process.json` for `exec`: root of the node with few capabilities. Set-user-id programs work, `sudo` and `su` among
+ * them: what they, and capabilities of files, can give ends at the same few, and root of a node is what an
+ * administrator's command is anyway.
+ */
 export function ociExecProcess(spec: ExecSpec, program: LineEnds): object {
   const capabilities = spec.uid === 0 ? EXEC_CAPABILITIES : [];
   const env = {
@@ -208,7 +228,7 @@ export function ociExecProcess(spec: ExecSpec, program: LineEnds): object {
     env: environment,
     cwd: spec.workingDir,
     capabilities: { bounding: EXEC_CAPABILITIES, effective: capabilities, permitted: capabilities },
-    noNewPrivileges: true,
+    noNewPrivileges: false,
   };
 }
 
@@ -224,17 +244,20 @@ const withTerminal = (
 ): readonly string[] => {
   const busybox = `${IN_NODE.runtime}/bin/busybox`;
   const lineEnds = clearsLineEnds ? `${afterRunc(busybox)}; ${busybox} stty onlcr; ` : '';
+  const expectations = expected(spec);
+  const first = expectations.length;
+  const names = environment.map((_, index) => `e${index}`);
+  const kept = names.map((name, index) => `${name}=\${${first + index}}`).join('; ');
+  // By its path: of names busybox takes its own programs first, which would run in place of the node's.
+  const start = `exec ${busybox} env -i ${names.map((name) => `"$${name}"`).join(' ')} "$file" "$@"`;
   return [
     busybox,
     'sh',
     '-c',
-    `${lineEnds}${EXPECT_PROGRAM}; shift 3; exec "$@"`,
-    ...expected(spec),
-    busybox,
-    'env',
-    '-i',
+    `${lineEnds}${EXPECT_PROGRAM}; ${kept}; shift ${first - 1 + names.length}; ${start}`,
+    ...expectations,
     ...environment,
-    ...spec.command,
+    ...spec.command.slice(1),
   ];
 };
 
@@ -269,10 +292,13 @@ const expected = (spec: ExecSpec): readonly string[] => [
 /** The kernel reads no more of a script's first line either. */
 const MOST_FIRST_LINE = 255;
 
+/** Leaves the program's path in `file`. Not by `command -v`, which finds busybox's own programs and words of the shell. */
 const EXPECT_PROGRAM = [
   'case $0 in',
   '*/*) file=$0; if [ ! -e "$0" ]; then echo "$1"; exit 127; fi; if [ -d "$0" ] || [ ! -x "$0" ]; then echo "$2"; exit 126; fi;;',
-  '*) if ! file=$(command -v -- "$0"); then echo "$1"; exit 127; fi;;',
+  '*) file=; set -f; IFS=:; for folder in $PATH; do folder=${folder:-.};',
+  'if [ -f "$folder/$0" ] && [ -x "$folder/$0" ]; then file=$folder/$0; break; fi; done; unset IFS;',
+  'if [ -z "$file" ]; then echo "$1"; exit 127; fi;;',
   'esac;',
   `line=; if [ -f "$file" ] && [ -r "$file" ]; then IFS= read -r -n ${MOST_FIRST_LINE} line <"$file"; fi;`,
   'case $line in "#!"*)',

@@ -7,7 +7,7 @@
  */
 import { NexusError } from '../../../shared/errors.js';
 import { ownOomScore } from '../../host/process-identity.js';
-import { BY_FIRST_PROCESS } from '../start-failure.js';
+import { BY_FIRST_PROCESS, EXEC_FAILED } from '../start-failure.js';
 
 interface Kept {
   /** As in the runtime's arguments. */
@@ -31,6 +31,7 @@ export const keeperCommand = ({ pidFile, log, ownProcess }: Kept, runc: readonly
   log,
   BY_FIRST_PROCESS,
   ownProcess,
+  String(EXEC_FAILED),
   ...runc,
 ];
 
@@ -60,11 +61,13 @@ use strict;
 use Errno qw(EAGAIN EINTR);
 use Fcntl qw(F_SETFL O_NONBLOCK);
 
-my ($prctl, $score, $pid_file, $log, $by_first, $own_process, @runc) = @ARGV;
+my ($prctl, $score, $pid_file, $log, $by_first, $own_process, $exec_failed, @runc) = @ARGV;
 my ($SUBREAPER, $DEATHSIG, $KILL, $FIONREAD, $PIECE, $NOHANG, $BEGINS_SOON) = (36, 1, 9, 0x541B, 65536, 1, 0.01);
 syscall(int($prctl), $SUBREAPER, 1, 0, 0, 0) == 0 or die "prctl: $!\n";
 pipe(my $in, my $to_in) && pipe(my $from_out, my $out) && pipe(my $from_err, my $err) && pipe(my $woken, my $wake)
   or die "pipe: $!\n";
+# Whoever the command becomes may open them by name, as /dev/stderr; they have no other name outside of it.
+chmod 0666, $in, $out, $err;
 
 # Signals are the command's; those that come before it is there wait for it.
 my ($command, $begun, $code, @early, %ended) = (0, 0);
@@ -156,10 +159,11 @@ sub say_why_not {
 sub reap {
   reap_all($runc) if !defined $ended{$runc};
   if (!$command && defined $ended{$runc}) {
-    # What runc could not start it has no process id of; its own code says so, and its log has the words for people.
+    # What runc could not start it has no process id of, and its log has the words for people. Each program has codes of
+    # its own for that.
     if ($ended{$runc} != 0) {
       stop_reading($copies[2]);
-      return finish($ended{$runc});
+      return finish($ended{$runc} & 127 ? $ended{$runc} : $exec_failed << 8);
     }
     open(my $file, '<', $pid_file) or return finish(126 << 8);
     $command = int(<$file>);

@@ -2,8 +2,8 @@
  * Volumes as sparse image files with ext4, <state>/volumes/<id>.img. The file system's UUID is the volume's name: the
  * first stage mounts nothing else. The host never mounts one; a loop device exists only while the node's agent has it.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, open, rm, stat, statfs } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdir, open, realpath, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { until } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
@@ -51,6 +51,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
     const image = await stat(path).catch((error: unknown) => {
       throw volumeIsGone(path, error);
     });
+    if (!mayBeAttached(loopDevice, await realpath(path))) return;
     for (const loop of await attachedLoops()) {
       if (holds(loop, image)) {
         throw new NexusError('failed_precondition', `the volume is still attached as ${loop.name}`);
@@ -58,7 +59,7 @@ export class ImageFileVolumes implements VolumeProvisioner {
       if (loop.name === `/dev/loop${loopDevice}`) {
         throw new NexusError(
           'failed_precondition',
-          `${loop.name} is taken by something else; set loop-base to another range`,
+          `${loop.name} is in use by something else; set loop-base to another range`,
         );
       }
     }
@@ -131,12 +132,25 @@ export class ImageFileVolumes implements VolumeProvisioner {
 }
 
 /** Synchronous: one small kernel file, polled while a volume is being released. */
-function isAttached(loopDevice: number): boolean {
+const isAttached = (loopDevice: number): boolean => backingFile(`loop${loopDevice}`) !== undefined;
+
+/**
+ * Whether there is anything that needs a closer look, which costs a process: the device is attached, or any device to a
+ * file of this path, or of a path that is none of the host's, as the devices of nodes of version 0.1 have.
+ */
+function mayBeAttached(loopDevice: number, path: string): boolean {
+  return readdirSync('/sys/block').some((name) => {
+    if (!name.startsWith('loop')) return false;
+    const backing = backingFile(name);
+    return backing !== undefined && (name === `loop${loopDevice}` || backing === path || !existsSync(backing));
+  });
+}
+
+function backingFile(device: string): string | undefined {
   try {
-    readFileSync(`/sys/block/loop${loopDevice}/loop/backing_file`);
-    return true;
+    return readFileSync(`/sys/block/${device}/loop/backing_file`, 'utf8').trimEnd();
   } catch {
-    return false;
+    return undefined;
   }
 }
 

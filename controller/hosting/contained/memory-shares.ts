@@ -15,17 +15,27 @@ export interface MemoryShares {
   readonly sharedBytes: number;
   /** Total size of all System V segments. */
   readonly segmentsBytes: number;
+  /** Limit of what sockets of the node hold, where that is not part of its memory (cgroup v1). */
+  readonly socketsBytes: number;
+  /** The same for all of its commands together. */
+  readonly commandSocketsBytes: number;
 }
 
 /** An idle agent uses about half of it; 32 concurrent transfers use the other half. */
 const MOST_FOR_AGENT_BYTES = 48 * MIB;
 const AGENT_SHARE = 3 / 8;
+/** An agent's transfers need it. */
+const LEAST_SOCKETS_BYTES = 16 * MIB;
 
 export function memoryShares(memoryBytes: number): MemoryShares {
   const agentBytes = Math.min(MOST_FOR_AGENT_BYTES, Math.floor(memoryBytes * AGENT_SHARE));
   const commandsBytes = memoryBytes - agentBytes;
   const part = (divisor: number): number => Math.floor(commandsBytes / divisor / PAGE_BYTES) * PAGE_BYTES;
-  return { commandsBytes, tmpBytes: part(4), sharedBytes: part(8), segmentsBytes: part(8) };
+  const socketsBytes = Math.max(LEAST_SOCKETS_BYTES, Math.floor(memoryBytes / 4));
+  return {
+    ...{ commandsBytes, tmpBytes: part(4), sharedBytes: part(8), segmentsBytes: part(8) },
+    ...{ socketsBytes, commandSocketsBytes: socketsBytes / 2 },
+  };
 }
 
 export const PAGE_BYTES = 4096;

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { spawn as spawnInTerminal, type IPty } from 'node-pty';
 import { startChild } from '../../../shared/exec.js';
 import { systemClock } from '../../../shared/async/clock.js';
+import { after, cancel } from '../../../shared/async/timers.js';
 import { deferred, outcome } from '../../../shared/async/wait.js';
 import { ownOomScore } from '../../host/process-identity.js';
 import { asksToEnd } from '../end-commands.js';
@@ -14,8 +15,11 @@ import type { StartFailure } from '../start-failure.js';
 
 interface ExecCgroup {
   processes(): Promise<number[]>;
-  /** Called once, after the command's end. Returns the reason if the command could not be started at all. */
-  release(exitCode: number): Promise<StartFailure | undefined>;
+  /**
+   * Called once, after the command's end; `isLate`: it was killed because it had not begun in time. Returns the reason
+   * if the command could not be started at all.
+   */
+  release(exitCode: number, isLate: boolean): Promise<StartFailure | undefined>;
 }
 
 export interface OciExec {
@@ -24,8 +28,13 @@ export interface OciExec {
   readonly global: readonly string[];
   /** Arguments after `exec`. */
   readonly args: readonly string[];
-  /** Where the program writes the command's process id. */
+  /** Where the program writes the command's process id; none before there is one. */
   readonly pidFile: string;
+  /**
+   * How long the command may take to begin. Until then it is the program's own process, which reads files of the node,
+   * /etc/passwd among them, and would wait at a named pipe for ever.
+   */
+  readonly beginMs: number;
   /** File for the program's own messages. */
   readonly log: string;
   readonly cgroup: ExecCgroup;
@@ -35,7 +44,7 @@ export const spawnExec = (exec: OciExec, spec: ExecSpec): ExecHandle =>
   spec.tty ? terminalExec(exec, spec) : pipedExec(exec);
 
 /** Kills everything in the command's cgroup, in rounds: forks during a round are found in the next. */
-async function killAll(cgroup: ExecCgroup): Promise<void> {
+export async function killAll(cgroup: Pick<ExecCgroup, 'processes'>): Promise<void> {
   for (let round = 0; round < MAX_KILL_ROUNDS; round += 1) {
     const pids = await cgroup.processes();
     if (pids.length === 0) return;
@@ -56,17 +65,33 @@ function sendTo(pids: readonly number[], signal: NodeJS.Signals): void {
   }
 }
 
-/** Exit and signals of a command whose parent process, which forwards signals, is `parent`. */
+/** Whether the command has taken the place of the program's own process. */
+async function hasBegun({ program, pidFile }: OciExec): Promise<boolean> {
+  const pid = await readFile(pidFile, 'utf8').catch(() => '');
+  if (pid === '') return false;
+  const name = await readFile(`/proc/${Number(pid)}/comm`, 'utf8').catch(() => '');
+  return name.trimEnd() !== program.ownProcess;
+}
+
+/** Beginning, exit and signals of a command whose parent process, which forwards signals, is `parent`. */
 function controlOf(
-  cgroup: ExecCgroup,
+  exec: OciExec,
   parent: { kill(signal: NodeJS.Signals): unknown },
 ): Pick<ExecHandle, 'kill' | 'signal'> & { atEnd(exitCode: number): Promise<StartFailure | undefined> } {
+  const { cgroup } = exec;
   let wasAsked = false;
+  let isLate = false;
   const kill = async (): Promise<void> => {
     wasAsked = true;
     await killAll(cgroup);
     parent.kill('SIGKILL');
   };
+  const overdue = async (): Promise<void> => {
+    if (wasAsked || (await hasBegun(exec))) return;
+    isLate = true;
+    await kill();
+  };
+  const watch = after(exec.beginMs, () => void overdue());
   return {
     kill,
     signal: (name) => {
@@ -78,17 +103,19 @@ function controlOf(
       else parent.kill(signal);
     },
     atEnd: async (exitCode) => {
+      cancel(watch);
       if (wasAsked) await killAll(cgroup);
-      return await cgroup.release(exitCode);
+      return await cgroup.release(exitCode, isLate);
     },
   };
 }
 
-function pipedExec({ program, global, args, pidFile, log, cgroup }: OciExec): ExecHandle {
+function pipedExec(exec: OciExec): ExecHandle {
+  const { program, global, args, pidFile, log } = exec;
   const words = [program.name, ...global, 'exec', '--detach', '--pid-file', pidFile, ...args];
   const [keeper = '', ...rest] = keeperCommand({ pidFile, log, ownProcess: program.ownProcess }, words);
   const child = startChild(keeper, rest, { stdio: ['pipe', 'pipe', 'pipe'] });
-  const { atEnd, ...control } = controlOf(cgroup, child);
+  const { atEnd, ...control } = controlOf(exec, child);
   return pipedHandle(child, atEnd, control);
 }
 
@@ -101,9 +128,10 @@ function pipedExec({ program, global, args, pidFile, log, cgroup }: OciExec): Ex
  */
 const PLAIN_TERMINAL = 'stty raw -echo -onlcr && printf . && exec choom "$@" 2>/dev/null';
 
-function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: ExecSpec): ExecHandle {
+function terminalExec(exec: OciExec, spec: ExecSpec): ExecHandle {
+  const { program, global, args, pidFile, log } = exec;
   const score = String(Math.max(COMMAND_OOM_SCORE, ownOomScore()));
-  const words = ['--adjust', score, '--', program.name, ...global, 'exec', ...args];
+  const words = ['--adjust', score, '--', program.name, ...global, 'exec', '--pid-file', pidFile, ...args];
   const terminal: IPty = spawnInTerminal('sh', ['-c', PLAIN_TERMINAL, 'sh', ...words], {
     name: spec.env['TERM'] ?? 'xterm',
     cols: spec.columns,
@@ -111,7 +139,7 @@ function terminalExec({ program, global, args, log, cgroup }: OciExec, spec: Exe
     encoding: null,
     env: { PATH: process.env['PATH'] ?? '' },
   });
-  const { atEnd, ...control } = controlOf(cgroup, {
+  const { atEnd, ...control } = controlOf(exec, {
     kill: (signal) => {
       terminal.kill(signal);
       // A stopped process would not receive the signal.

@@ -3,10 +3,10 @@
  * controller is needed to keep one alive. The program's own state lies in <run>/<program>.state, the bundle in
  * <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
-import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
-import { basename, join } from 'node:path';
-import { once, until } from '../../../shared/async/wait.js';
+import { basename, dirname, join } from 'node:path';
+import { endsWithin, once, until } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
 import { notStarted, runCommand, startChild, tryCommand } from '../../../shared/exec.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
@@ -14,6 +14,7 @@ import { plainText } from '../../../shared/plain-text.js';
 import { toolFailure } from '../../../shared/tool-failure.js';
 import { ociConfig, ociDiagnosis, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
 import { CgroupTree, COMMANDS } from './cgroup.js';
+import { assembleNode } from './node-stage.js';
 import { endGroups } from '../end-commands.js';
 import { memoryShares } from './memory-shares.js';
 import type {
@@ -25,9 +26,9 @@ import type {
   ProcessIdentity,
 } from '../runtime.js';
 import { identify, isAlive, ownOomScore } from '../../host/process-identity.js';
-import { spawnExec } from './oci-exec.js';
+import { killAll, spawnExec } from './oci-exec.js';
 import { layoutFor, logTo, type OciProgram } from './programs.js';
-import { failureIn, lastEntry } from '../start-failure.js';
+import { EXEC_FAILED, failureIn, lastEntry, notBegun } from '../start-failure.js';
 
 export interface OciOptions {
   readonly program: OciProgram;
@@ -35,9 +36,14 @@ export interface OciOptions {
   readonly cgroupParent: string;
   /** The agent runtime folder that is bound into every node. */
   readonly runtimeDir: string;
+  /** The program that node-stage.c was compiled to. */
+  readonly stageProgram: string;
+  /** How long a command may take to begin. Default 20 s. */
+  readonly commandBeginMs?: number;
 }
 
 const CREATE_TIMEOUT_MS = 20_000;
+const COMMAND_BEGIN_MS = 20_000;
 /**
  * The kernel ends a pid namespace within milliseconds of its first process; longer means an uninterruptible disk wait.
  */
@@ -91,16 +97,19 @@ export class OciRuntime implements ContainerRuntime {
     }
     const program = this.#program;
     await runCommand(program, ['--version'], { failure: `the container runtime ${program} does not work` });
-    await readFile(join(this.options.runtimeDir, 'first-stage.sh')).catch((error: unknown) => {
-      const advice = 'run deploy/bootstrap.sh';
-      throw new NexusError(
-        'failed_precondition',
-        `no agent runtime at ${this.options.runtimeDir}; ${advice}`,
-        {},
-        { cause: error },
-      );
-    });
+    for (const file of [join(this.options.runtimeDir, 'agent.cjs'), this.options.stageProgram]) {
+      await access(file).catch((error: unknown) => {
+        throw new NexusError(
+          'failed_precondition',
+          `there is no ${file}; run deploy/bootstrap.sh`,
+          {},
+          { cause: error },
+        );
+      });
+    }
     await mkdir(this.#stateDir, { recursive: true, mode: 0o700 });
+    await mkdir(this.#stageRoot, { recursive: true });
+    await refuseHidden(this.#stageRoot);
     for (const place of STAGE_MOUNT_POINTS) {
       const folder = join(this.#stageRoot, place);
       await mkdir(folder, { recursive: true });
@@ -109,7 +118,11 @@ export class OciRuntime implements ContainerRuntime {
     }
   }
 
-  async create(spec: ContainerSpec, signal: AbortSignal): Promise<ProcessIdentity> {
+  async create(
+    spec: ContainerSpec,
+    signal: AbortSignal,
+    began?: (first: ProcessIdentity) => void,
+  ): Promise<ProcessIdentity> {
     const bundle = this.#bundleDir(spec.nodeId);
     const pidFile = join(bundle, 'init.pid');
     await mkdir(bundle, { recursive: true, mode: 0o700 });
@@ -118,17 +131,20 @@ export class OciRuntime implements ContainerRuntime {
       runtimeDir: this.options.runtimeDir,
       cgroupsPath: this.#cgroups.pathOf(spec.nodeId),
       cgroupLayout: this.layout,
+      program: this.options.program,
     };
     await writeFile(join(bundle, 'config.json'), JSON.stringify(ociConfig(spec, host)));
     await this.#runCreate(spec, bundle, pidFile, signal);
     const identity = identify(Number(await readFile(pidFile, 'utf8')));
     if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
+    began?.(identity);
     // Undo an OOM score that protects the controller: it must not protect the node. Not set in the bundle, because runc
     // would apply it to commands, too, which must be killed before the agent.
     if (ownOomScore() < 0) await writeFile(`/proc/${identity.pid}/oom_score_adj`, '0');
     await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
-    await this.#cgroups.tellMemoryApart(spec.nodeId);
-    await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes).commandsBytes);
+    await this.#cgroups.countMemoryByChild(spec.nodeId);
+    await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes));
+    await assembleNode(this.options.stageProgram, spec, identity, signal);
     return identity;
   }
 
@@ -226,11 +242,14 @@ export class OciRuntime implements ContainerRuntime {
     // The runtime's own messages go to a file: standard error is the command's.
     const ownLog = join(this.#bundleDir(nodeId), `${name}.log`);
     const pidFile = join(this.#bundleDir(nodeId), `${name}.pid`);
+    const { program, commandBeginMs: beginMs = COMMAND_BEGIN_MS } = this.options;
     const cgroup = {
       processes: () => this.#cgroups.processes(nodeId, child),
-      release: async (exitCode: number) => {
+      release: async (exitCode: number, isLate: boolean) => {
         const said = await readFile(ownLog, 'utf8').catch(() => '');
-        const failure = failureIn(said, { program: this.#program, exitCode }, spec);
+        const failure = isLate
+          ? notBegun(spec, beginMs, (await this.#state(nodeId).catch(() => undefined))?.pid)
+          : failureIn(said, { program: this.#program, exitCode }, spec);
         const words = failure?.lacksInterpreter === true ? await this.#diagnose(nodeId, child, spec) : '';
         await this.#cgroups.moveAll(nodeId, child, BACKGROUND);
         this.#heldCommands.delete(child);
@@ -240,9 +259,18 @@ export class OciRuntime implements ContainerRuntime {
       },
     };
     const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
-    const { program } = this.options;
     const global = this.#arguments(...logTo(ownLog));
-    return spawnExec({ program, global, args, pidFile, log: ownLog, cgroup }, spec);
+    try {
+      return spawnExec({ program, global, args, pidFile, log: ownLog, cgroup, beginMs }, spec);
+    } catch (error) {
+      await cgroup.release(EXEC_FAILED, false).catch(() => undefined);
+      throw new NexusError(
+        'resource_exhausted',
+        'the command cannot be started: this machine has no process or terminal left; end something, then try again',
+        {},
+        { cause: error },
+      );
+    }
   }
 
   /** Names the interpreter or loader that the program lacks, read in the node as the command's user; empty if unknown. */
@@ -251,9 +279,11 @@ export class OciRuntime implements ContainerRuntime {
     try {
       await writeFile(processFile, JSON.stringify(ociDiagnosis(spec, this.options.program)), { mode: 0o600 });
       const args = [...this.#cgroups.execArguments(child), '--process', processFile, nodeId];
-      const { stdout } = await tryCommand(this.#program, this.#arguments('exec', ...args), {
-        timeoutMs: DIAGNOSIS_TIMEOUT_MS,
-      });
+      const diagnosis = tryCommand(this.#program, this.#arguments('exec', ...args));
+      // Its process in the node may wait for ever, and holds its output.
+      if (!(await endsWithin(DIAGNOSIS_TIMEOUT_MS, diagnosis)))
+        await killAll({ processes: () => this.#cgroups.processes(nodeId, child) });
+      const { stdout } = await diagnosis;
       return plainText(stdout.trim(), MOST_DIAGNOSIS);
     } catch {
       return '';
@@ -300,12 +330,12 @@ export class OciRuntime implements ContainerRuntime {
    */
   async #limitCommands(nodeId: NodeId, limits: ContainerLimits): Promise<void> {
     try {
-      await this.#cgroups.limitCommands(nodeId, memoryShares(limits.memoryBytes).commandsBytes);
+      await this.#cgroups.limitCommands(nodeId, memoryShares(limits.memoryBytes));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
       throw new NexusError(
         'failed_precondition',
-        'commands of the node hold more memory than they may have then; end them, remove files in /tmp and /dev/shm, or stop the node first',
+        'commands of the node use more memory than the new limit; end them, remove files in /tmp and /dev/shm, or stop the node first',
         {},
         { cause: error },
       );
@@ -346,6 +376,22 @@ export class OciRuntime implements ContainerRuntime {
     return JSON.parse(result.stdout) as { status: string; pid: number };
   }
 }
+
+/**
+ * Root of a node is nobody on the host, and its container begins in a folder that it has to reach. Code:
+ * failed_precondition.
+ */
+async function refuseHidden(folder: string): Promise<void> {
+  for (let path = folder; path !== '/'; path = dirname(path)) {
+    const { mode } = await stat(path);
+    if ((mode & OTHERS_MAY_ENTER) === 0)
+      throw new NexusError(
+        'failed_precondition',
+        `users other than the owner may not enter ${path}, and the root of a node is such a user; run: chmod o+x ${path}`,
+      );
+  }
+}
+const OTHERS_MAY_ENTER = 0o001;
 
 /** Polls, because only a parent can wait for a process. */
 async function waitForEnd(identity: ProcessIdentity): Promise<void> {

@@ -1,18 +1,32 @@
 /** Nodes as OCI containers: own namespaces and cgroups, a link to a bridge, an ext4 volume on a loop device. */
 import { join } from 'node:path';
 import { HOSTING } from '../../../shared/config/runtimes.js';
+import type { Settings } from '../../../shared/config/settings.js';
 import { listenForAnother } from '../../host/listening.js';
 import { nodeSocket } from '../../node/paths.js';
 import { commonSpec, onThisHost } from '../on-host.js';
 import type { Hosting, HostingProfile } from '../port.js';
-import { volumePlaceOf } from '../record.js';
-import { STATUS_SOCKET_FD } from '../runtime.js';
+import { containedRecord, volumePlaceOf } from '../record.js';
+import type { NodeRecord } from '../../store/port/store.js';
+import { STATUS_SOCKET_FD, type ContainerSpec } from '../runtime.js';
 import { parseSubnet } from '../subnet.js';
 import { BridgeNetwork } from './bridge.js';
-import { IN_NODE } from './bundle.js';
+import { hostUidOfAgent, IN_NODE } from './bundle.js';
+import { IdRanges } from './id-ranges.js';
 import { ImageFileVolumes } from './image-file.js';
 import { layoutFor, ociProgramOf } from './programs.js';
 import { OciRuntime } from './oci-runtime.js';
+
+/** Claims of all instances. No instance's name has a dot. */
+const ID_RANGES = '/run/nexus.ids';
+
+const DEFAULT_NATS_PORT = 4222;
+
+function busOf({ natsUrl, natsPort }: Settings): { readonly port: number; readonly isHere: boolean } {
+  if (natsUrl === undefined) return { port: natsPort, isHere: true };
+  const { port } = new URL(natsUrl);
+  return { port: port === '' ? DEFAULT_NATS_PORT : Number(port), isHere: false };
+}
 
 export const contained: HostingProfile = {
   kind: 'contained',
@@ -30,15 +44,20 @@ export const contained: HostingProfile = {
       runDir,
       cgroupParent,
       runtimeDir,
+      stageProgram: join(places.dist, 'node-stage'),
+    });
+    const ranges = new IdRanges(ID_RANGES, runDir);
+    const idsOf = ({ hosting }: NodeRecord): Pick<ContainerSpec, 'agentUid' | 'firstId'> => ({
+      agentUid: settings.nodeUidBase + containedRecord(hosting).slot,
+      firstId: containedRecord(hosting).firstId,
     });
     const network = new BridgeNetwork({
       instance: settings.instance,
       bridge: settings.bridge,
       subnet,
-      busPort: settings.natsUrl === undefined ? settings.natsPort : undefined,
+      bus: busOf(settings),
     });
     const volumes = new ImageFileVolumes(join(settings.stateDir, 'volumes'));
-    const agentUid: Hosting['agentUid'] = ({ hosting }) => settings.nodeUidBase + hosting.slot;
     return {
       ...onThisHost(deps, subnet),
       kind: 'contained',
@@ -50,6 +69,7 @@ export const contained: HostingProfile = {
         await runtime.prepare();
         undo('remove the network', () => network.destroy());
         await network.prepare();
+        await ranges.sweep();
         await images.ensureBase();
       },
       placeIn: (slot, volumeUuid) => ({
@@ -57,7 +77,13 @@ export const contained: HostingProfile = {
         hosting: { kind: 'contained', slot, volumeUuid, bootId: '', loopDevice: settings.loopBase + slot },
       }),
       rootfsOf: (image) => images.rootfsOf(image),
-      agentUid,
+      claim: async ({ id, hosting }) => ({
+        ...containedRecord(hosting),
+        firstId: await ranges.claim(id, containedRecord(hosting).firstId),
+      }),
+      release: ({ id }) => ranges.release(id),
+      sweep: () => ranges.sweep(),
+      agentUid: (node) => hostUidOfAgent(idsOf(node)),
       agentPlaces: () => ({
         credsFile: join(IN_NODE.config, 'agent.creds'),
         dataDir: IN_NODE.data,
@@ -68,7 +94,7 @@ export const contained: HostingProfile = {
       }),
       containerSpec: async (node) => ({
         ...commonSpec(deps, node),
-        agentUid: agentUid(node),
+        ...idsOf(node),
         rootfs: await images.rootfsOf(node.image),
         volumePath: volumes.pathOf(node.id),
         loopDevice: volumePlaceOf(node).loopDevice,

@@ -2,9 +2,9 @@
  * OCI runtimes that containers are made with. All have the same command line; a row here says where one behaves
  * differently. Facts that the command line needs as well are in shared/config/runtimes.ts.
  */
-import { traitsOf, type RuntimeName } from '../../../shared/config/runtimes.js';
+import { assertWorksWith, type RuntimeName } from '../../../shared/config/runtimes.js';
 import { NexusError } from '../../../shared/errors.js';
-import { detectCgroupLayout, type CgroupLayout } from './cgroup.js';
+import { detectCgroupLayout, type CgroupLayout } from '../../../shared/cgroup/layout.js';
 
 export interface OciProgram {
   /** As in PATH, and as a value of `--runtime`. */
@@ -15,11 +15,16 @@ export interface OciProgram {
   readonly clearsLineEnds: boolean;
   /** Whether it writes what a terminal still holds at the command's end to its log; see `restOfTerminal`. */
   readonly endsInLog: boolean;
+  /**
+   * Whether its `exec` enters a node's namespaces as root of the node, who must be allowed to look into the first process
+   * for that. The agent below it is closed in any case.
+   */
+  readonly needsOpenInit: boolean;
 }
 
 export const OCI_PROGRAMS = {
-  runc: { name: 'runc', ownProcess: 'runc:[2:INIT]', clearsLineEnds: true, endsInLog: false },
-  crun: { name: 'crun', ownProcess: 'crun', clearsLineEnds: false, endsInLog: true },
+  runc: { name: 'runc', ownProcess: 'runc:[2:INIT]', clearsLineEnds: true, endsInLog: false, needsOpenInit: false },
+  crun: { name: 'crun', ownProcess: 'crun', clearsLineEnds: false, endsInLog: true, needsOpenInit: true },
 } as const satisfies Readonly<Record<string, OciProgram>>;
 
 /** Code: internal if containers are not made with this runtime. */
@@ -35,11 +40,8 @@ export function ociProgramOf(runtime: RuntimeName): OciProgram {
  */
 export async function layoutFor({ name }: OciProgram, root?: string): Promise<CgroupLayout> {
   const layout = await detectCgroupLayout(root);
-  if (layout === 'v2' || traitsOf(name).program?.needsUnifiedCgroups !== true) return layout;
-  throw new NexusError(
-    'failed_precondition',
-    `the runtime ${name} needs pure cgroup v2, and controllers are on v1 on this host; use --runtime runc, or boot with systemd.unified_cgroup_hierarchy=1`,
-  );
+  assertWorksWith(layout, name);
+  return layout;
 }
 
 /** Global arguments for a log that `lastEntry` reads. */

@@ -76,7 +76,7 @@ export class ProcessRuntime implements ContainerRuntime {
 
   async create(spec: ContainerSpec): Promise<ProcessIdentity> {
     await mkdir(this.#nodeDir(spec.nodeId), { recursive: true, mode: 0o700 });
-    const agent = [process.execPath, '--max-semi-space-size=1', NO_DEBUGGER, this.options.agentScript];
+    const agent = [process.execPath, NO_DEBUGGER, this.options.agentScript];
     const child = startChild('/bin/sh', ['-c', HOLD, 'sh', ...agent], {
       detached: true,
       stdio: ['pipe', spec.output, spec.output],

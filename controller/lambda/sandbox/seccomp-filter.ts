@@ -52,7 +52,7 @@ const unlessEqualSkip = (value: number, count: number): Instruction => ({
 export function sandboxFilter(architecture: NodeJS.Architecture): Buffer {
   const known = ARCHITECTURES[architecture];
   if (known === undefined) {
-    throw new NexusError('failed_precondition', `sandboxes can't be confined on ${architecture}; use x86-64 or ARM64`);
+    throw new NexusError('failed_precondition', `sandboxes are not supported on ${architecture}; use x86-64 or ARM64`);
   }
   const numberOf = (name: SyscallName): number | undefined => SYSCALL_NUMBERS[name][known.column];
   return encode([

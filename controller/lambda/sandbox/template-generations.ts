@@ -118,7 +118,10 @@ export class Generations {
           this.#endIfDone(generation);
         },
         (error: unknown) => {
-          this.log.warn({ code: toNexusError(error).code }, 'the sandbox template could not be renewed; it goes on');
+          this.log.warn(
+            { code: toNexusError(error).code },
+            'the sandbox template could not be replaced; the old one stays in use',
+          );
         },
       )
       .finally(() => {

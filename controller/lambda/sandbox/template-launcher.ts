@@ -85,7 +85,7 @@ export class TemplateLauncher {
     let said = '';
     child.stderr.on('data', (data: Buffer) => {
       said = (said + data.toString('utf8')).slice(-KEPT_ERROR_BYTES);
-      log.warn({ said: data.toString('utf8').trimEnd() }, 'the sandbox launcher says');
+      log.warn({ said: data.toString('utf8').trimEnd() }, 'output of the sandbox launcher');
     });
     try {
       await launcher.#ready(child);

@@ -62,9 +62,9 @@ export class TemplateSandbox implements Sandbox {
     if (end !== undefined) {
       if (end.isLost) throw new NexusError('unavailable', 'the template of the sandboxes ended; try again');
       const said = this.#said.trim();
-      this.log.error({ said }, 'a sandbox did not come up');
+      this.log.error({ said }, 'a sandbox did not start');
       const detail = plainText(said.split('\n').at(-1) ?? '');
-      throw new NexusError('internal', 'a sandbox did not come up; what it said is in the controller’s log', {
+      throw new NexusError('internal', 'a sandbox did not start; its output is in the controller’s log', {
         detail,
       });
     }
@@ -95,12 +95,12 @@ export class TemplateSandbox implements Sandbox {
     size.writeUInt32BE(head.length);
     const { input } = this.connections;
     input.write(Buffer.concat([size, head]));
-    if (this.cgroups.layout === 'v1') this.#endWhenShortOfMemory();
+    if (!this.cgroups.canKillTogether) this.#endWhenShortOfMemory();
     for (const file of files) await written(input, await file.content());
     input.end(stdin);
   }
 
-  /** Does on v1 what `memory.oom.group` does on v2: if one process is killed for want of memory, all are. */
+  /** Where the kernel can't do it: if one process is killed for want of memory, all are. */
   #endWhenShortOfMemory(): void {
     // The sandbox may have ended while its limit was set.
     if (this.#isOver) return;

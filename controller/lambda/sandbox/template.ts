@@ -9,7 +9,7 @@ import { NexusError, toNexusError } from '../../../shared/errors.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { KIB, MIB } from '../../../shared/limits.js';
 import type { Logger } from '../../../shared/log.js';
-import { detectCgroupLayout, type CgroupLayout } from '../../hosting/contained/cgroup.js';
+import { detectCgroupLayout, type CgroupLayout } from '../../../shared/cgroup/layout.js';
 import { SandboxCgroups } from './cgroup.js';
 import type { Sandbox, SandboxLimits, SandboxRuntime } from './port.js';
 import { sandboxFilter } from './seccomp-filter.js';

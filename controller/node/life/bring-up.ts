@@ -5,7 +5,7 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cancel, every } from '../../../shared/async/timers.js';
-import { outcome } from '../../../shared/async/wait.js';
+import { deferred, outcome, type Deferred } from '../../../shared/async/wait.js';
 import type { AgentConfig } from '../../../shared/config/agent-config.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
@@ -20,7 +20,7 @@ import type { NodeContext } from '../context.js';
 import { howItEnded, startAdvice, startLine } from '../watch/ending.js';
 import { nodeConfigDir, nodeRunDir } from '../paths.js';
 import type { AgentView } from '../registry.js';
-import { runSteps, type Step, type StepTime } from './steps.js';
+import { runSteps, type Steps, type StepTime } from './steps.js';
 
 /** Interval at which a starting container is checked, so that one that ended is not waited for. */
 const DEATH_POLL_MS = 20;
@@ -28,22 +28,33 @@ const DEATH_POLL_MS = 20;
 /** Results of the steps of a start so far. */
 interface Starting {
   readonly context: NodeContext;
-  readonly node: NodeRecord;
+  node: NodeRecord;
   readonly hosting: Hosting;
   readonly signal: AbortSignal;
   identity: ProcessIdentity;
+  /** First process of the container, which waits for the start; undefined if there is none. */
+  readonly began: Deferred<ProcessIdentity | undefined>;
   /** The first heartbeat, which may arrive during a step. */
   heard: Promise<AgentView>;
 }
 
 /** The steps of a start. On failure each step's result is undone, in reverse order. */
-export const START_STEPS: readonly Step<Starting>[] = [
+export const START_STEPS: Steps<Starting> = [
   {
     name: 'check-volume',
     do: async ({ context, node, hosting }) => {
       await hosting.volumes.assertFree(volumePlaceOf(node));
       context.registry.forgetAgent(node.id);
     },
+  },
+  {
+    name: 'claim-ids',
+    do: async (starting) => {
+      const { context, node, hosting } = starting;
+      await mkdir(nodeRunDir(context.settings, node.id), { recursive: true, mode: 0o700 });
+      starting.node = { ...node, hosting: await hosting.claim(node) };
+    },
+    undo: { 'release the ids': ({ node, hosting }) => hosting.release(node) },
   },
   {
     name: 'write-configuration',
@@ -53,23 +64,35 @@ export const START_STEPS: readonly Step<Starting>[] = [
         rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true }),
     },
   },
-  {
-    name: 'create-container',
-    do: async (starting) => {
-      starting.identity = await createContainer(starting);
+  [
+    {
+      name: 'create-container',
+      do: async (starting) => {
+        try {
+          starting.identity = await createContainer(starting);
+          starting.began.resolve(starting.identity);
+        } finally {
+          starting.began.resolve(undefined);
+        }
+      },
+      undo: {
+        'remove the container': ({ node, hosting }) => hosting.runtime.remove(node.id),
+        'wait for the volume': ({ node, hosting }) => hosting.volumes.waitReleased(volumePlaceOf(node)),
+        'let the log end': ({ node, hosting }) => hosting.logs.settle(hosting.logOf(node), true),
+      },
     },
-    undo: {
-      'remove the container': ({ node, hosting }) => hosting.runtime.remove(node.id),
-      'wait for the volume': ({ node, hosting }) => hosting.volumes.waitReleased(volumePlaceOf(node)),
-      'let the log end': ({ node, hosting }) => hosting.logs.settle(hosting.logOf(node), true),
+    // While the node's file system is put together.
+    {
+      name: 'attach-link',
+      do: async ({ node, hosting, began, signal }) => {
+        const identity = await began.promise;
+        // There is no container, which the other step tells.
+        if (identity === undefined) return;
+        await hosting.network.attach({ slot: node.hosting.slot, ip: node.ip, pid: identity.pid }, signal);
+      },
+      undo: { 'remove the link': ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
     },
-  },
-  {
-    name: 'attach-link',
-    do: ({ node, hosting, identity: { pid }, signal }) =>
-      hosting.network.attach({ slot: node.hosting.slot, ip: node.ip, pid }, signal),
-    undo: { 'remove the link': ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
-  },
+  ],
   {
     name: 'start-container',
     do: async (starting) => {
@@ -114,18 +137,20 @@ export async function bringUp(
     hosting: context.hostings.of(node),
     signal,
     identity: identityOf(node),
+    began: deferred(),
     heard: nobody,
   };
   return await runSteps('start', START_STEPS, starting, { undo, clock, log, about: { node: node.name } });
 }
 
-async function createContainer({ context, node, hosting, signal }: Starting): Promise<ProcessIdentity> {
+async function createContainer({ context, node, hosting, began, signal }: Starting): Promise<ProcessIdentity> {
   const spec = await hosting.containerSpec(node);
   const log = await hosting.logs.open(hosting.logOf(node), startLine(context.clock.now()));
   let statusSocket: ListeningSocket | undefined;
   try {
     statusSocket = await hosting.listenForAgent(node);
-    return await hosting.runtime.create({ ...spec, output: log.output, statusSocket: statusSocket?.fd }, signal);
+    const whole = { ...spec, output: log.output, statusSocket: statusSocket?.fd };
+    return await hosting.runtime.create(whole, signal, began.resolve);
   } finally {
     statusSocket?.close();
     log.close();

@@ -5,7 +5,6 @@
 import { randomUUID } from 'node:crypto';
 import { notice } from '../../../shared/advice/advice.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
-import { failpoint } from '../../../shared/async/failpoint.js';
 import { newNodeId } from '../../../shared/ids.js';
 import { GIB, MIB } from '../../../shared/limits.js';
 import { UndoStack } from '../../../shared/async/undo.js';
@@ -23,13 +22,44 @@ export type CreateNodeRequest = Pick<
   'name' | 'memoryMb' | 'cpuWeight' | 'pidsLimit' | 'storageBytes' | 'image' | 'labels'
 >;
 
-/** First step: reserves the node's name and slot. */
-export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
+interface Reserving {
+  readonly context: NodeContext;
+  readonly request: CreateNodeRequest;
+  node: NodeRecord | undefined;
+}
+
+/** The intent is stored before any effect. Its inverse is that of the first step with one, for a node that is locked. */
+export const RESERVE_STEPS: readonly Step<Reserving>[] = [
+  {
+    name: 'reserve',
+    do: async (reserving) => {
+      reserving.node = await reserve(reserving.context, reserving.request);
+    },
+  },
+];
+
+export interface Reserved {
+  readonly node: NodeRecord;
+  readonly times: readonly StepTime[];
+}
+
+/** Reserves the node's name and slot, for `createNode`. */
+export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<Reserved> {
+  const { clock, log } = context;
+  const reserving: Reserving = { context, request, node: undefined };
+  const deps = { undo: new UndoStack(log), clock, log, about: { node: request.name } };
+  const times = await runSteps('create', RESERVE_STEPS, reserving, deps);
+  const { node } = reserving;
+  if (node === undefined) throw new NexusError('internal', 'the store reserved no node');
+  return { node, times };
+}
+
+async function reserve(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
   await assertHostCanBear(context, request);
   const { registry, clock } = context;
   const hosting = context.hostings.own;
   const id = newNodeId();
-  const record = await registry.reserve(hosting.slots, (slot) => ({
+  return await registry.reserve(hosting.slots, (slot) => ({
     id,
     name: request.name,
     ...hosting.placeIn(slot, randomUUID()),
@@ -47,8 +77,6 @@ export async function reserveNode(context: NodeContext, request: CreateNodeReque
     receiptKey: '',
     createdAt: clock.now(),
   }));
-  failpoint(`create/${RESERVE_STEP}`);
-  return record;
 }
 
 interface Making {
@@ -57,8 +85,6 @@ interface Making {
   readonly undo: UndoStack;
   readonly signal: AbortSignal;
 }
-
-export const RESERVE_STEP = 'reserve';
 
 /** Steps before a node's first start. */
 export const CREATE_STEPS: readonly Step<Making>[] = [
@@ -80,13 +106,17 @@ export const CREATE_STEPS: readonly Step<Making>[] = [
  * Codes besides the ports' own: cancelled. A failure leaves nothing, not even the reservation. Only if undoing fails
  * does the node stay, as Removing.
  */
-export async function createNode(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<NodeRecord> {
+export async function createNode(
+  context: NodeContext,
+  { node, times: reserved }: Reserved,
+  signal: AbortSignal,
+): Promise<NodeRecord> {
   const { registry, clock, log } = context;
   const about = { node: node.name };
   try {
     await using undo = new UndoStack(log);
     const made = await runSteps('create', CREATE_STEPS, { context, node, undo, signal }, { undo, clock, log, about });
-    const times = [...made, ...(await bringUp(context, node, undo, signal))];
+    const times = [...reserved, ...made, ...(await bringUp(context, node, undo, signal))];
     undo.commit();
     await context.events.append('node.started', node.name, startedText(node, times));
     return registry.expect(node.id);

@@ -1,9 +1,10 @@
 /**
  * Work in named steps: each is a failpoint, puts its inverses on an undo stack before it begins, and is timed. Slow
- * steps are logged.
+ * steps are logged. Steps of one group run at once.
  */
 import type { Clock } from '../../../shared/async/clock.js';
 import { failpoint } from '../../../shared/async/failpoint.js';
+import { toNexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
 
@@ -14,6 +15,11 @@ export interface Step<State> {
   /** Inverses by name, in the order in which they run. Each is idempotent and runs even if others fail. */
   readonly undo?: Readonly<Record<string, (state: State) => Promise<void>>>;
 }
+
+/** In order; an element that is a list is a group. */
+export type Steps<State> = readonly (Step<State> | readonly Step<State>[])[];
+
+export const namesOf = <State>(steps: Steps<State>): readonly string[] => steps.flat().map(({ name }) => name);
 
 export interface StepTime {
   readonly name: string;
@@ -31,24 +37,48 @@ interface StepDeps {
   readonly about: Readonly<Record<string, string>>;
 }
 
-/** Rejects with the error of the failed step; the owner of the stack undoes the others. */
+/**
+ * Rejects with the error of the failed step, of a group once all of its steps have ended; the owner of the stack undoes
+ * the others.
+ */
 export async function runSteps<State>(
   list: string,
-  steps: readonly Step<State>[],
+  steps: Steps<State>,
   state: State,
-  { undo, clock, log, about }: StepDeps,
+  deps: StepDeps,
 ): Promise<readonly StepTime[]> {
   const times: StepTime[] = [];
-  for (const { name, do: run, undo: inverses = {} } of steps) {
-    for (const [inverse, undoIt] of Object.entries(inverses).reverse()) undo.defer(inverse, () => undoIt(state));
-    const beganAt = clock.monotonic();
-    await run(state);
-    const ms = clock.monotonic() - beganAt;
-    times.push({ name, ms });
-    if (ms > SLOW_STEP_MS) log.warn({ ...about, list, step: name, ms: Math.round(ms) }, 'a step was slow');
-    failpoint(`${list}/${name}`);
+  for (const step of steps) {
+    const group = [step].flat();
+    for (const { undo: inverses = {} } of group)
+      for (const [inverse, undoIt] of Object.entries(inverses).reverse()) deps.undo.defer(inverse, () => undoIt(state));
+    const ends = await Promise.allSettled(group.map((one) => runStep(list, one, state, deps)));
+    for (const end of ends) {
+      if (end.status === 'rejected') throw end.reason;
+      times.push(end.value);
+    }
   }
   return times;
+}
+
+async function runStep<State>(
+  list: string,
+  { name, do: run }: Step<State>,
+  state: State,
+  { clock, log, about }: StepDeps,
+): Promise<StepTime> {
+  const beganAt = clock.monotonic();
+  try {
+    await run(state);
+  } catch (error) {
+    const ms = Math.round(clock.monotonic() - beganAt);
+    log.warn({ ...about, list, step: name, ms, code: toNexusError(error).code }, 'a step failed');
+    throw error;
+  }
+  const ms = clock.monotonic() - beganAt;
+  if (ms > SLOW_STEP_MS) log.warn({ ...about, list, step: name, ms: Math.round(ms) }, 'a step was slow');
+  failpoint(`${list}/${name}`);
+  return { name, ms };
 }
 
 /** `make-volume 41 ms, start-container 12 ms`, for an event. */

@@ -5,6 +5,7 @@
 import { rm } from 'node:fs/promises';
 import { toNexusError } from '../../../shared/errors.js';
 import { UndoStack } from '../../../shared/async/undo.js';
+import { until } from '../../../shared/async/wait.js';
 import { isAlive } from '../../host/process-identity.js';
 import type { Hosting } from '../../hosting/port.js';
 import { identityOf, volumePlaceOf } from '../../hosting/record.js';
@@ -44,12 +45,7 @@ export async function askToEnd(context: NodeContext, node: NodeRecord, graceMs: 
     log.info({ node: node.name, said: toNexusError(error).message }, 'the agent does not answer; ending it');
     return false;
   }
-  const deadline = clock.monotonic() + left + EXIT_SLACK_MS;
-  while (isAlive(identity)) {
-    if (clock.monotonic() > deadline) return false;
-    await clock.sleep(DEATH_POLL_MS);
-  }
-  return true;
+  return await until(() => !isAlive(identity), { everyMs: DEATH_POLL_MS, withinMs: left + EXIT_SLACK_MS, clock });
 }
 
 interface Leaving {
@@ -72,7 +68,10 @@ export const DISMANTLE_STEPS: readonly Step<Leaving>[] = [
   },
   {
     name: 'remove-folder',
-    do: ({ context, node }) => rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true }),
+    do: async ({ context, node, hosting }) => {
+      await rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true });
+      await hosting.release(node);
+    },
   },
 ];
 

@@ -32,11 +32,12 @@ export function checkHeartbeat(node: NodeId, heartbeat: AgentHeartbeat, nowMs: n
 }
 
 function faultOfHeartbeat(node: NodeId, heartbeat: AgentHeartbeat, nowMs: number): Fault | undefined {
-  if (heartbeat.nodeId !== node) return `it calls itself node ${plainText(heartbeat.nodeId, MOST_WORD_CHARACTERS)}`;
-  if (!isWord(heartbeat.agentInstance) || !isWord(heartbeat.version)) return 'its instance or version is no word';
+  if (heartbeat.nodeId !== node)
+    return `it reports the id of another node: ${plainText(heartbeat.nodeId, MOST_WORD_CHARACTERS)}`;
+  if (!isWord(heartbeat.agentInstance) || !isWord(heartbeat.version)) return 'its instance or version is malformed';
   const keyBytes = heartbeat.receiptPublicKey.length;
   if (keyBytes !== 0 && keyBytes !== RECEIPT_KEY_BYTES) return `its key for receipts has ${keyBytes} bytes`;
-  return isFuture(heartbeat.startedAtMs, nowMs) ? 'it says that it started in the future' : undefined;
+  return isFuture(heartbeat.startedAtMs, nowMs) ? 'its start time lies in the future' : undefined;
 }
 
 function faultOfReport(report: AgentReport, nowMs: number): Fault | undefined {
@@ -47,7 +48,7 @@ function faultOfReport(report: AgentReport, nowMs: number): Fault | undefined {
   if (report.volumeFreeBytes > report.volumeTotalBytes) return 'more of its volume is free than there is';
   if (report.volumeUsedBytes > report.volumeTotalBytes) return 'more of its volume is used than there is';
   if (report.volumeFreeInodes > report.volumeInodes) return 'more inodes of its volume are free than there are';
-  return isWord(report.volumeState) ? undefined : 'the state of its volume is no word';
+  return isWord(report.volumeState) ? undefined : 'the state of its volume is malformed';
 }
 
 const isFuture = (atMs: bigint, nowMs: number): boolean => atMs > BigInt(Math.ceil(nowMs)) + BigInt(CLOCK_SKEW_MS);

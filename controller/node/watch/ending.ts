@@ -49,12 +49,14 @@ const ofClosingLine = (ending: AgentEnding, message: string): Ending =>
     ? { text: 'its agent was asked to end by a signal that Nexus did not send', wasKilled: false }
     : { text: plainText(message), wasKilled: false };
 
-/** tini's line about the end of its child, logged with -v. */
-const INIT_LINE =
-  /^\[INFO +tini \(\d+\)\] Main child exited (?:normally \(with status '(\d+)'\)|with signal \(with signal '(.+)'\))/;
+/** The last line of node-init.c, and that of tini, under which an earlier version started agents. */
+const INIT_LINES = [
+  /^node-init: the program (?:ended with exit status (\d+)|was ended by signal \d+ \((.+)\))$/,
+  /^\[INFO +tini \(\d+\)\] Main child exited (?:normally \(with status '(\d+)'\)|with signal \(with signal '(.+)'\))/,
+];
 
 function ofInitLine(line: string): Ending | undefined {
-  const [, status, signal] = INIT_LINE.exec(line) ?? [];
+  const [, status, signal] = INIT_LINES.map((known) => known.exec(line)).find((found) => found !== null) ?? [];
   if (signal !== undefined)
     return { text: `its agent was ended by a signal: ${signal}`, wasKilled: signal === 'Killed' };
   if (status === undefined) return undefined;
@@ -75,7 +77,7 @@ function ofLastWords(run: readonly string[]): Ending {
   const words = run.slice(lastOfAgent + 1).filter((line) => !line.startsWith('[INFO  tini') && !line.startsWith('{'));
   const said = words.findLast((line) => /^(\w*Error|FATAL ERROR)\b/.test(line)) ?? words.at(-1);
   if (said !== undefined) return { text: plainText(said.replace(STAGE, '')), wasKilled: false };
-  return { text: 'it was killed before its agent could say why', wasKilled: true };
+  return { text: 'it was killed before its agent could log a reason', wasKilled: true };
 }
 
 function fieldsOf(line: string): Readonly<Record<string, unknown>> {

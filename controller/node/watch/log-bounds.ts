@@ -16,10 +16,19 @@ type Bounds = Pick<Settings, 'stateDir' | 'runDir' | 'logMaxMb' | 'logFiles'>;
 /** Check interval: a log may exceed its limit by the output of this time. */
 export const LOG_BOUNDS_PERIOD_MS = 1000;
 
-/** Called by the daemon's loop. */
-export async function boundLogs(settings: Bounds, nodes: readonly NodeId[]): Promise<void> {
+/**
+ * Called by the daemon's loop. `written`: the nodes seen with a writer, which they have from then on; nodes that are not
+ * listed any more are taken out.
+ */
+export async function boundLogs(settings: Bounds, nodes: readonly NodeId[], written: Set<NodeId>): Promise<void> {
+  const known = new Set(nodes);
+  for (const id of written) if (!known.has(id)) written.delete(id);
   for (const id of nodes) {
-    if (existsSync(logRecord(settings, id))) continue;
+    if (written.has(id)) continue;
+    if (existsSync(logRecord(settings, id))) {
+      written.add(id);
+      continue;
+    }
     const path = nodeLog(settings, id);
     const size = await stat(path).then(
       (found) => found.size,

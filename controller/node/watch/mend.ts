@@ -46,11 +46,11 @@ export class NodeMender {
         await events.append(
           'node.relinked',
           name,
-          `node ${name} was cut off from the network and is joined to it again`,
+          `node ${name} was disconnected from the network and is connected again`,
         );
       });
     } catch (error) {
-      log.error({ err: error, node: name }, 'a node cannot be joined to the network again; trying again');
+      log.error({ err: error, node: name }, 'a node cannot be connected to the network again; trying again');
     }
   }
 
@@ -61,7 +61,7 @@ export class NodeMender {
       this.#notBefore.delete(id);
     } catch (error) {
       this.#notBefore.set(id, clock.monotonic() + START_PERIOD_MS);
-      log.warn({ node: name, said: toNexusError(error).message }, 'a node that waited did not start');
+      log.warn({ node: name, said: toNexusError(error).message }, 'a node whose start was postponed did not start');
     }
   }
 }

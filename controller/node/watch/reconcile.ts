@@ -67,7 +67,7 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
       await context.events.append(
         'node.removed',
         node.name,
-        `the cut-off work on node ${node.name} was undone; the node is gone`,
+        `the interrupted creation of node ${node.name} was undone; the node is gone`,
       );
       return;
     case 'finish-stop':
@@ -130,7 +130,7 @@ function nextHeartbeat({ registry, hostings }: NodeContext, node: NodeRecord, si
 async function removeLeftovers(service: NodeService, known: ReadonlySet<NodeId>): Promise<void> {
   const { hostings, registry, settings, log } = service.context;
   const remove = async (what: string, work: () => Promise<void>): Promise<void> => {
-    log.warn({ what }, 'removing what no node has');
+    log.warn({ what }, 'removing leftovers of no known node');
     await work().catch((error: unknown) => {
       log.error({ err: error, what }, 'it could not be removed; the next start tries again');
     });

@@ -31,6 +31,6 @@ export function assertMayEnd(node: string, { state }: VolumeCondition): void {
   if (state !== 'hung') return;
   throw new NexusError(
     'failed_precondition',
-    `the volume of node ${node} does not answer, and a restart would wait for it; let go what holds the disk (the kernel's log may tell), then the node is well by itself`,
+    `the volume of node ${node} does not answer, and a restart would wait for it; remove what blocks the disk (see the kernel's log), then the node recovers by itself`,
   );
 }

@@ -104,10 +104,10 @@ export class VolumeWatch {
     const { events, log } = this.service.context;
     log.warn({ node: node.name, state, reason }, 'the condition of a volume changed');
     if (state === 'ok') {
-      await events.append('node.volume_ok', node.name, `the volume of node ${node.name} is well again`);
+      await events.append('node.volume_ok', node.name, `the volume of node ${node.name} works again`);
       return;
     }
-    const rest = isReadable(state) ? '' : '; its copies count as out of reach';
+    const rest = isReadable(state) ? '' : '; its copies count as unavailable';
     await events.append('node.volume_bad', node.name, `the volume of node ${node.name} is ${state}: ${reason}${rest}`);
   }
 
@@ -135,13 +135,13 @@ export class VolumeWatch {
     const isStillBad = (): boolean => isMendable(conditionOf(context.registry.agent(node.id)).state);
     try {
       const attempt = `attempt ${watched.attempts} of ${MEND_AFTER_MS.length}`;
-      const why = `the volume of node ${node.name} is ${watched.state}; restarting the node, which checks and mounts it anew (${attempt})`;
+      const why = `the volume of node ${node.name} is ${watched.state}; restarting the node, which checks the volume and mounts it again (${attempt})`;
       const tell = (): Promise<void> => context.events.append('node.mending', node.name, why);
       await this.service.restartIf(node.id, isStillBad, tell);
     } catch (error) {
-      context.log.error({ node: node.name, err: error }, 'a volume could not be mended');
-      const said = toNexusError(error).message;
-      await context.events.append('node.volume_bad', node.name, `node ${node.name} could not be mended: ${said}`);
+      context.log.error({ node: node.name, err: error }, 'a volume could not be repaired');
+      const failure = toNexusError(error).during(`the volume of node ${node.name} could not be repaired`);
+      await context.events.append('node.volume_bad', node.name, failure);
     }
   }
 }

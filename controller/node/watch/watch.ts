@@ -1,5 +1,6 @@
 /** Watches the agents: their messages into the registry, their ends and their silence into states. */
 import { notice } from '../../../shared/advice/advice.js';
+import { until } from '../../../shared/async/wait.js';
 import type { AgentHeartbeat, AgentReport } from '../../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../../shared/ids.js';
 import { HEARTBEAT_INTERVAL_MS } from '../../../shared/limits.js';
@@ -112,16 +113,14 @@ export class NodeWatch implements BusListener {
   /** Polls, since the advisory arrives some milliseconds before or after the end of the container's last process. */
   async #watchDeath(id: NodeId): Promise<void> {
     const { registry, clock } = this.service.context;
-    const deadline = clock.monotonic() + DEATH_WATCH_MS;
-    while (clock.monotonic() < deadline) {
+    const isSettled = async (): Promise<boolean> => {
       const node = registry.get(id);
-      if (node === undefined || !isListening(node.status)) return;
-      if (!isAlive(identityOf(node))) {
-        await this.#fail(id);
-        return;
-      }
-      await clock.sleep(DEATH_POLL_MS);
-    }
+      if (node === undefined || !isListening(node.status)) return true;
+      if (isAlive(identityOf(node))) return false;
+      await this.#fail(id);
+      return true;
+    };
+    await until(isSettled, { everyMs: DEATH_POLL_MS, withinMs: DEATH_WATCH_MS, clock });
   }
 
   async #fail(id: NodeId): Promise<void> {

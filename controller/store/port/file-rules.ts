@@ -10,7 +10,7 @@ export const noSuchUpload = (id: string): NexusError =>
   new NexusError('not_found', `there is no upload "${id}": it has expired, was aborted or is already committed`);
 
 export const movedMeanwhile = (chunk: string): NexusError =>
-  new NexusError('aborted', `chunk ${chunk} was stored or placed elsewhere meanwhile; ask for a grant again`);
+  new NexusError('aborted', `chunk ${chunk} was stored or placed elsewhere in the meantime; request a grant again`);
 
 /**
  * Maximum size of a chunk of an upload: its part of the announced size, or a full chunk if no size was announced or the
@@ -22,12 +22,12 @@ export function announcedBytes(expectedSize: number, index: number): number {
 }
 
 /**
- * Checks that every chunk is there, all but the last are full, and their sizes add up. Codes: failed_precondition,
- * naming the first wrong chunk.
+ * Checks that every chunk is there, that their sizes add up, and that all but the last are full where the sender named
+ * no sizes. Codes: failed_precondition, naming the first wrong chunk.
  */
 export function checkComplete(
   chunks: readonly ChunkRecord[],
-  claimed: { readonly size: number; readonly chunksCount: number },
+  claimed: { readonly size: number; readonly chunksCount: number; readonly explicitSizes?: boolean },
 ): void {
   const byIndex = new Map(chunks.map((chunk) => [chunk.index, chunk]));
   let total = 0;
@@ -38,7 +38,7 @@ export function checkComplete(
         chunk: index,
       });
     }
-    if (index < claimed.chunksCount - 1 && chunk.size !== CHUNK_SIZE_BYTES) {
+    if (claimed.explicitSizes !== true && index < claimed.chunksCount - 1 && chunk.size !== CHUNK_SIZE_BYTES) {
       throw new NexusError(
         'failed_precondition',
         `chunk ${index} has ${chunk.size} bytes; all but the last must be full`,

@@ -39,7 +39,7 @@ export const notEmpty = (names: Names): NexusError =>
   );
 
 export const folderGone = (name: string): NexusError =>
-  new NexusError('not_found', `the folder that ${name} was to be in was removed meanwhile; upload it to another place`);
+  new NexusError('not_found', `the folder for ${name} was removed in the meantime; upload it to another place`);
 
 /** Rejects a file of the virtual file system without a path. */
 export const assertPlaced = (kind: FileKind, parentId: string): void => {
@@ -94,7 +94,7 @@ export function assertMayMove(
 ): void {
   const target = onTheWay[to.length - 1];
   if (target?.id === source.id)
-    throw new NexusError('failed_precondition', `${pathOf(to)} is what is to be moved; give another path`);
+    throw new NexusError('failed_precondition', `${pathOf(to)} is the source itself; give another path`);
   if (onTheWay.some(({ id }) => id === source.id)) {
     throw new NexusError('failed_precondition', `${pathOf(from)} can't be moved into itself; choose a path outside it`);
   }

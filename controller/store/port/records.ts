@@ -49,6 +49,8 @@ export interface FileRecord {
   readonly replicas: number;
   readonly status: FileStatus;
   readonly createdAt: number;
+  /** Its chunks have the sizes that the sender named; otherwise all but the last are full. */
+  readonly explicitSizes: boolean;
 }
 
 export interface UploadRecord {
@@ -81,8 +83,11 @@ export interface ChunkRecord {
   readonly id: ChunkId;
   readonly fileId: FileId;
   readonly index: number;
-  /** 0 and empty until the chunk's receipt has arrived. */
+  /** 0 until the chunk's receipt has arrived, unless the sender named it. */
   readonly size: number;
+  /** Offset of the chunk's first byte in the file. */
+  readonly offset: number;
+  /** Empty until the chunk's receipt has arrived. */
   readonly md5: string;
   readonly replicas: readonly ReplicaRecord[];
 }

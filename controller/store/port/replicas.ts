@@ -30,7 +30,7 @@ export interface FileTrouble {
   readonly damaged: number;
   /** No copy is left, or only copies that their nodes have lost. */
   readonly gone: number;
-  /** The file was put together without some of its chunks. */
+  /** The file was restored without some of its chunks. */
   readonly isPartial: boolean;
 }
 

@@ -51,6 +51,8 @@ export interface ReceivedChunk {
 export interface PlacedChunk {
   readonly id: ChunkId;
   readonly index: number;
+  /** Its part of a file with explicit sizes. */
+  readonly part?: { readonly offset: number; readonly size: number } | undefined;
   readonly nodeIds: readonly NodeId[];
 }
 

@@ -16,7 +16,7 @@ const BROKEN: Meaning = { code: 'unavailable', says: 'the connection to the serv
 /** By SQLSTATE or errno; unlisted ones use the entry of their class, the first two characters. */
 const MEANINGS: Readonly<Record<string, Meaning>> = {
   '23505': { code: 'already_exists', says: 'it exists already' },
-  '25006': { code: 'permission_denied', says: 'the server takes no writes; is it a standby?' },
+  '25006': { code: 'permission_denied', says: 'the server accepts no writes; is it a standby?' },
   '28': {
     code: 'permission_denied',
     says: 'the server refused the user; check the user in database-url, database-password-file and pg_hba.conf',
@@ -28,7 +28,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   '42501': { code: 'permission_denied', says: 'the user lacks a right in it; make the user its owner' },
   '53100': { code: 'resource_exhausted', says: "the server's disk is full; make room on it" },
   '53': { code: 'unavailable', says: 'the server lacks connections or memory; raise its limits' },
-  '57014': { code: 'deadline_exceeded', says: 'a statement took too long; look at what keeps the server busy' },
+  '57014': { code: 'deadline_exceeded', says: 'a statement took too long; check what keeps the server busy' },
   '57': { code: 'unavailable', says: 'the server is stopping or starting; try again' },
   '58030': { code: 'internal', says: "the server's disk failed; check it" },
   '08': BROKEN,

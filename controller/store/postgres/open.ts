@@ -6,6 +6,8 @@
 import { readFile, stat } from 'node:fs/promises';
 import type pg from 'pg';
 import { DataSource, type DataSourceOptions } from 'typeorm';
+import { DEFAULT_INSTANCE } from '../../../shared/config/instance.js';
+import type { Settings } from '../../../shared/config/settings.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 import { translatePostgresError } from './errors.js';
@@ -13,7 +15,9 @@ import { postgresDriver } from './pool.js';
 import { WritingSession } from './session.js';
 import { PostgresTransactions } from './transactions.js';
 import { parsePostgresUrl, type PostgresServer } from './url.js';
-import { migrate, TypeormDatabase, type Tables } from '../typeorm/database.js';
+import { migrate, TypeormDatabase, type OpenDatabase, type Tables } from '../typeorm/database.js';
+
+type PostgresSettings = Pick<Settings, 'databaseUrl' | 'databasePasswordFile' | 'instance'>;
 
 export interface PostgresLocation {
   /** postgresql://USER@HOST[:PORT]/DATABASE, without a password. */
@@ -38,15 +42,34 @@ const ANSWER_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 5000;
 const KEEP_ALIVE_AFTER_MS = 10_000;
 /** Statements are short; more connections would only wait for the same disk. */
 const READING_CONNECTIONS = 4;
-/** Opens (and migrates) the schema. Codes: see `openDatabase`. */
-export async function openPostgres(location: PostgresLocation, tables: Tables, log: Logger): Promise<TypeormDatabase> {
+
+/**
+ * `name` is `nexus` or `auth`. The schema's name includes the instance's unless that is the default, so that several
+ * instances can share a database.
+ */
+export function postgresLocation(
+  { databaseUrl, databasePasswordFile, instance }: PostgresSettings,
+  name: string,
+  lost?: PostgresLocation['lost'],
+): PostgresLocation {
+  const schema = instance === DEFAULT_INSTANCE ? name : `${name}_${instance}`;
+  const server = { url: databaseUrl ?? '', passwordFile: databasePasswordFile };
+  return { ...server, schema, ...(lost === undefined ? {} : { lost }) };
+}
+
+export const postgres =
+  (location: PostgresLocation): OpenDatabase =>
+  (tables, log) =>
+    openPostgres(location, tables, log);
+
+async function openPostgres(location: PostgresLocation, tables: Tables, log: Logger): Promise<TypeormDatabase> {
   const { schema, lost, outcomeTimeoutMs } = location;
   const server = parsePostgresUrl(location.url);
   const name = `the PostgreSQL database ${server.database} on ${server.host}`;
   const password = location.passwordFile === undefined ? undefined : await readPassword(location.passwordFile);
   const translate = (thrown: unknown): unknown => translatePostgresError(thrown, name);
   const session = new WritingSession(schema, log, lost);
-  const common = { server, password, schema, tables, log };
+  const common = { driver: await postgresDriver(), server, password, schema, tables, log };
   const writer = new DataSource(dataSourceOptions({ ...common, session }));
   const reader = new DataSource(dataSourceOptions({ ...common, session: undefined }));
   try {
@@ -87,6 +110,7 @@ async function readPassword(path: string): Promise<string> {
 }
 
 interface SourceSpec {
+  readonly driver: typeof pg;
   readonly server: PostgresServer;
   readonly password: string | undefined;
   readonly schema: string;
@@ -96,7 +120,7 @@ interface SourceSpec {
   readonly log: Logger;
 }
 
-function dataSourceOptions({ server, password, schema, tables, session, log }: SourceSpec): DataSourceOptions {
+function dataSourceOptions({ driver, server, password, schema, tables, session, log }: SourceSpec): DataSourceOptions {
   const isWriter = session !== undefined;
   const role = isWriter ? 'writer' : 'reader';
   const parameters = {
@@ -108,7 +132,7 @@ function dataSourceOptions({ server, password, schema, tables, session, log }: S
   };
   return {
     type: 'postgres',
-    driver: postgresDriver,
+    driver,
     host: server.host,
     port: server.port,
     username: server.user,

@@ -3,7 +3,7 @@
  * controller is refused. A session that replaces a broken one takes the lock before its first transaction, and at once
  * instead of at the next write: an idle controller must not be without the lock.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import type { DataSource } from 'typeorm';
 import { systemClock } from '../../../shared/async/clock.js';
 import { NexusError } from '../../../shared/errors.js';
@@ -61,7 +61,7 @@ export class WritingSession {
       } catch (error) {
         if (error instanceof NexusError && error.code === 'already_exists') {
           this.#loss = error;
-          this.log.error({ schema: this.schema }, 'another controller has taken the database over');
+          this.log.error({ schema: this.schema }, 'another controller has taken over the database');
           this.lost(error);
           return;
         }
@@ -76,7 +76,7 @@ async function takeLock(client: pg.Client, schema: string): Promise<void> {
   try {
     await client.query('SELECT pg_advisory_lock($1, hashtext($2))', [LOCK_CLASS, schema]);
   } catch (error) {
-    if (!(error instanceof pg.DatabaseError) || error.code !== '55P03') throw error;
+    if (!(error instanceof Error) || !('code' in error) || error.code !== '55P03') throw error;
     const message = `another controller uses the schema ${schema} of this PostgreSQL database; end it, or give each instance a database of its own`;
     throw new NexusError('already_exists', message, {}, { cause: error });
   }

@@ -42,7 +42,7 @@ export class PostgresTransactions implements Transactions {
       case 'unknown':
         throw new NexusError(
           'unavailable',
-          'the connection to the database broke while the change was being stored, and whether it was stored is not known; look before you try again',
+          'the connection to the database broke while the change was being stored, and it is not known whether it was stored; check before you try again',
           { outcome: 'unknown' },
           { cause: unanswered.error },
         );

@@ -21,7 +21,7 @@ export function parsePostgresUrl(text: string): PostgresServer {
     throw wrong(`it begins with ${url.protocol}, not with postgresql:`);
   }
   if (url.password !== '')
-    throw wrong('it holds a password; put that into a file and name it in database-password-file');
+    throw wrong('it contains a password; put it into a file and name it in database-password-file');
   const unknown = [...url.searchParams.keys()].find((key) => !PARAMETERS.includes(key));
   if (unknown !== undefined) throw wrong(`"${unknown}" is none of ${PARAMETERS.join(', ')}`);
   const host = url.searchParams.get('host') ?? decodeURIComponent(url.hostname);

@@ -5,14 +5,15 @@
  * which may lose the last commits when the power fails).
  */
 import { chmod, open, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import Sqlite from 'better-sqlite3';
 import { DataSource } from 'typeorm';
+import type { Settings } from '../../../shared/config/settings.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
 import type { Logger } from '../../../shared/log.js';
 import { translateSqliteError } from './errors.js';
 import { SqliteTransactions } from './transactions.js';
-import { migrate, TypeormDatabase, type Tables } from '../typeorm/database.js';
+import { migrate, TypeormDatabase, type OpenDatabase, type Tables } from '../typeorm/database.js';
 
 /** Time to wait for a lock of another program, ms: a backup tool releases its read lock far sooner. */
 const BUSY_TIMEOUT_MS = 2000;
@@ -22,11 +23,17 @@ export interface SqliteLocation {
   readonly path: string;
 }
 
-/**
- * Opens (and migrates) the database.
- * Codes: data_loss (damaged), unavailable (locked), permission_denied, not_found (its folder), failed_precondition (written by a newer Nexus).
- */
-export async function openSqlite({ path }: SqliteLocation, tables: Tables, log: Logger): Promise<TypeormDatabase> {
+/** `name` is `nexus` or `auth`. */
+export const sqliteLocation = ({ stateDir }: Pick<Settings, 'stateDir'>, name: string): SqliteLocation => ({
+  path: join(stateDir, `${name}.db`),
+});
+
+export const sqlite =
+  ({ path }: SqliteLocation): OpenDatabase =>
+  (tables, log) =>
+    openSqlite(path, tables, log);
+
+async function openSqlite(path: string, tables: Tables, log: Logger): Promise<TypeormDatabase> {
   await makePrivateFile(path).catch((error: unknown) => {
     throw toNexusError(error).during('open the database');
   });

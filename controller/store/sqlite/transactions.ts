@@ -39,7 +39,7 @@ export class SqliteTransactions implements Transactions {
       if (this.#isOpen()) throw endedByItself();
       return result;
     } catch (error) {
-      // eslint-disable-next-line no-restricted-syntax -- it catches for itself, and its doubts end the connection
+      // eslint-disable-next-line house/errors-are-not-masked -- it catches for itself, and its doubts end the connection
       await this.#undo();
       throw error;
     }
@@ -60,7 +60,7 @@ export class SqliteTransactions implements Transactions {
     try {
       this.#driver.databaseConnection.exec('ROLLBACK');
     } catch (error) {
-      this.log.warn({ err: error }, 'SQLite could not roll a write back; its connection is opened anew');
+      this.log.warn({ err: error }, 'SQLite could not roll a write back; its connection is reopened');
     }
     // Reopen the connection even if closing fails; the first error is the one to report.
     if (this.#isOpen()) await this.source.destroy().catch(() => undefined);

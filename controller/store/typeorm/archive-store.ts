@@ -106,15 +106,17 @@ async function restoreFiles(manager: EntityManager, files: readonly ArchivedFile
     await charge(manager, owner, { used });
   }
   const chunks = files.flatMap((archived) => archived.chunks);
-  const rows = chunks.map(({ id, fileId, index, size, md5 }) => ({
+  const explicit = new Set(files.filter(({ file }) => file.explicitSizes).map(({ file }) => file.id));
+  const rows = chunks.map(({ id, fileId, index, size, offset, md5 }) => ({
     id: checkedId(id) as typeof id,
     fileId,
     index,
     size,
+    offset: explicit.has(fileId) ? offset : null,
     md5,
   }));
   const copies = chunks.flatMap(({ id, replicas }) =>
-    replicas.map(({ nodeId, state }) => ({ chunkId: id, nodeId, state, reason: 'put back from a copy of the state' })),
+    replicas.map(({ nodeId, state }) => ({ chunkId: id, nodeId, state, reason: 'restored from a copy of the state' })),
   );
   for (const part of parts(rows)) await manager.insert(ChunkEntity, [...part]);
   for (const part of parts(copies)) await manager.insert(ReplicaEntity, [...part]);

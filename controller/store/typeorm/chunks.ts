@@ -5,6 +5,7 @@
 import { In, type EntityManager } from 'typeorm';
 import { NexusError } from '../../../shared/errors.js';
 import type { ChunkId, FileId, NodeId } from '../../../shared/ids.js';
+import { CHUNK_SIZE_BYTES } from '../../../shared/limits.js';
 import { ChunkEntity, ReplicaEntity, type ChunkRow, type ReplicaRow } from './entities.js';
 import { movedMeanwhile } from '../port/file-rules.js';
 import type {
@@ -47,11 +48,12 @@ export async function chunksOfFiles(
   return chunks;
 }
 
-type Row = Readonly<Record<'file' | 'id' | 'idx' | 'size' | 'md5' | 'node' | 'state', string | number | null>>;
+type Row = Readonly<Record<'file' | 'id' | 'idx' | 'size' | 'at' | 'md5' | 'node' | 'state', string | number | null>>;
 
 const chunkRows = (manager: EntityManager, condition: string): Promise<Row[]> =>
   manager.query<Row[]>(
-    `SELECT file_id AS "file", chunks.id AS "id", chunk_index AS "idx", size AS "size", md5 AS "md5",
+    `SELECT file_id AS "file", chunks.id AS "id", chunk_index AS "idx", size AS "size",
+            chunk_offset AS "at", md5 AS "md5",
             node_id AS "node", state AS "state"
        FROM chunks LEFT JOIN replicas ON replicas.chunk_id = chunks.id
       WHERE ${condition}
@@ -68,6 +70,7 @@ function chunksOfRows(rows: readonly Row[]): Map<FileId, ChunkRecord[]> {
       fileId: row.file as FileId,
       index: Number(row.idx),
       size: Number(row.size),
+      offset: row.at === null ? Number(row.idx) * CHUNK_SIZE_BYTES : Number(row.at),
       md5: String(row.md5),
       replicas: [],
     };
@@ -119,7 +122,14 @@ export async function place(
   placed: readonly PlacedChunk[],
   reason: string,
 ): Promise<void> {
-  const chunks: ChunkRow[] = placed.map(({ id, index }) => ({ id, fileId, index, size: 0, md5: '' }));
+  const chunks: ChunkRow[] = placed.map(({ id, index, part }) => ({
+    id,
+    fileId,
+    index,
+    size: part?.size ?? 0,
+    offset: part?.offset ?? null,
+    md5: '',
+  }));
   const copies: ReplicaRow[] = placed.flatMap(({ id, nodeIds }) =>
     nodeIds.map((nodeId) => ({ chunkId: id, nodeId, state: 'writing' as const, reason })),
   );

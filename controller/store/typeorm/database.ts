@@ -31,7 +31,14 @@ export interface Tables {
   readonly migrations: readonly (new () => MigrationInterface)[];
 }
 
-/** The parts that differ between SQLite and PostgreSQL. */
+/**
+ * Opens a database and migrates it. Codes: data_loss (damaged), unavailable (locked, not reachable), permission_denied,
+ * not_found (folder or database), failed_precondition (written by a newer Nexus, unfit), already_exists (another
+ * controller has it).
+ */
+export type OpenDatabase = (tables: Tables, log: Logger) => Promise<TypeormDatabase>;
+
+/** The parts that differ between the kinds of databases. */
 export interface Connections {
   readonly transactions: Transactions;
   readonly reader: DataSource;

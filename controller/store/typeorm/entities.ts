@@ -12,6 +12,8 @@ export interface ChunkRow {
   readonly fileId: FileId;
   readonly index: number;
   readonly size: number;
+  /** Only of files with explicit sizes. */
+  readonly offset: number | null;
   readonly md5: string;
 }
 
@@ -73,6 +75,7 @@ export const FileEntity = new EntitySchema<FileRecord>({
     replicas: integer('replicas'),
     status: text('status'),
     createdAt: bigint('created_at'),
+    explicitSizes: { type: 'boolean', name: 'explicit_sizes', default: false },
   },
 });
 
@@ -101,6 +104,7 @@ export const ChunkEntity = new EntitySchema<ChunkRow>({
     fileId: { type: 'varchar', length: 16, name: 'file_id' },
     index: integer('chunk_index'),
     size: integer('size'),
+    offset: { type: 'bigint', name: 'chunk_offset', nullable: true },
     md5: text('md5'),
   },
 });

@@ -101,8 +101,8 @@ export class TypeormFileStore implements FileStore {
       const upload = await expectUpload(manager, id);
       await receive(manager, upload.fileId, change.received);
       const chunks = await chunksOf(manager, upload.fileId, 0, upload.granted);
-      checkComplete(chunks, change);
       const file = await manager.findOneByOrFail(FileEntity, { id: upload.fileId });
+      checkComplete(chunks, { ...change, explicitSizes: file.explicitSizes });
       assertPlaced(file.kind, upload.parentId);
       // Dooms grants that were not used, and copies that were not signed for.
       const surplus = chunks.filter((chunk) => chunk.index >= change.chunksCount);
@@ -296,9 +296,13 @@ const chunksOnlyOn = (node: string, others: readonly string[]): string => `
      (SELECT COUNT(CASE WHEN state = 'ready' AND node_id IN (${others.join(', ') || 'NULL'}) THEN 1 END)
         FROM replicas other WHERE other.chunk_id = chunks.id)`;
 
-/** Same rule as announcedBytes. Copies made by repair belong to no upload and count as full chunks. */
+/**
+ * Same rule as announcedBytes where the sender named no sizes. Copies made by repair belong to no upload: they count with
+ * the size that was named, or as full chunks.
+ */
 const WRITING = `
   SELECT replicas.node_id AS "node", SUM(CASE
+      WHEN chunks.chunk_offset IS NOT NULL THEN chunks.size
       WHEN uploads.id IS NULL OR uploads.expected_size <= chunks.chunk_index * CAST(${CHUNK_SIZE_BYTES} AS bigint)
         THEN ${CHUNK_SIZE_BYTES}
       WHEN uploads.expected_size - chunks.chunk_index * CAST(${CHUNK_SIZE_BYTES} AS bigint) >= ${CHUNK_SIZE_BYTES}

@@ -1,4 +1,4 @@
-/** The store over TypeORM, on SQLite or PostgreSQL: the parts of the store over one database. */
+/** The store over TypeORM: the parts of the store over one database. */
 import type { Logger } from '../../../shared/log.js';
 import type { ArchiveStore } from '../port/archive.js';
 import { TypeormArchiveStore } from './archive-store.js';
@@ -11,21 +11,19 @@ import { Repair0003 } from '../migrations/0003-repair.js';
 import { Vfs0004 } from '../migrations/0004-vfs.js';
 import { EventOwners0005 } from '../migrations/0005-event-owners.js';
 import { Hosting0006 } from '../migrations/0006-hosting.js';
+import { ChunkSizes0007 } from '../migrations/0007-chunk-sizes.js';
 import { TypeormFsStore } from './fs-store.js';
 import { TypeormNodeStore } from './node-store.js';
 import type { EventStore, FileStore, NodeStore, Store } from '../port/store.js';
 import type { MarkStore, ReplicaStore } from '../port/replicas.js';
 import { TypeormMarkStore, TypeormReplicaStore } from './replica-store.js';
-import type { TypeormDatabase } from './database.js';
-import { openDatabase, type DatabaseLocation } from './open.js';
+import type { OpenDatabase, TypeormDatabase } from './database.js';
 
-const MIGRATIONS = [Initial0001, Repair0003, Vfs0004, EventOwners0005, Hosting0006];
+const MIGRATIONS = [Initial0001, Repair0003, Vfs0004, EventOwners0005, Hosting0006, ChunkSizes0007];
 
-export type StoreOptions = DatabaseLocation & { readonly log: Logger };
-
-/** Opens (and migrates) the store. Codes: those of `openDatabase`. */
-export async function openStore(options: StoreOptions): Promise<Store> {
-  return new TypeormStore(await openDatabase(options, { entities: ENTITIES, migrations: MIGRATIONS }, options.log));
+/** Opens (and migrates) the store. Codes: those of `OpenDatabase`. */
+export async function openStore(open: OpenDatabase, log: Logger): Promise<Store> {
+  return new TypeormStore(await open({ entities: ENTITIES, migrations: MIGRATIONS }, log));
 }
 
 class TypeormStore implements Store {

@@ -3,6 +3,7 @@
  * commit's cost is the disk's sync. Each write of a group has a savepoint of its own, so that a failed one is undone
  * alone; none is acknowledged before the group is durable.
  */
+import { setImmediate } from 'node:timers/promises';
 import type { EntityManager } from 'typeorm';
 import { deferred } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
@@ -53,7 +54,7 @@ export class WriteQueue {
   /** Codes, besides the work's own: resource_exhausted, unavailable (with `outcome: unknown`). */
   add<Result>(work: (manager: EntityManager) => Promise<Result>): Promise<Result> {
     if (this.#waiting.length >= MAX_WAITING) {
-      const message = `${MAX_WAITING} writes wait for the database already; try again when it has caught up`;
+      const message = `${MAX_WAITING} writes are waiting for the database already; try again in a moment`;
       return Promise.reject(new NexusError('resource_exhausted', message));
     }
     const { promise, resolve, reject } = deferred<Result>();
@@ -70,8 +71,12 @@ export class WriteQueue {
   async #drain(): Promise<void> {
     // Writes requested in the same turn form one group.
     await Promise.resolve();
-    for (let group = this.#waiting.splice(0, MAX_GROUP); group.length > 0; group = this.#waiting.splice(0, MAX_GROUP))
+    for (let group = this.#waiting.splice(0, MAX_GROUP); group.length > 0; group = this.#waiting.splice(0, MAX_GROUP)) {
       await this.#run(group);
+      // SQLite answers within the turn: without this, a caller that writes step after step would keep the process from
+      // everything else, such as new requests and signs of life of its connections.
+      await setImmediate();
+    }
     this.#draining = undefined;
   }
 

@@ -52,7 +52,7 @@ function assertRequest(context: Context, nodeId: string, chunkId: string): void 
   if (!isNodeId(nodeId)) throw invalid('node', 'must be the id of a node');
   if (!isChunkId(chunkId)) throw invalid('chunk', 'must be the id of a chunk');
   for (const name of UNKNOWN_HERE) {
-    if (context.get(name) !== '') throw invalid(name, 'is not taken for a chunk, whose own checksum is checked');
+    if (context.get(name) !== '') throw invalid(name, 'is not supported for a chunk, whose own checksum is verified');
   }
   if (context.method === 'GET') return;
   // Without a length the size could not be bounded, and the agent requires one anyway.

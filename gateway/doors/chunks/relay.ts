@@ -74,7 +74,7 @@ export class ChunkRelay {
 /** Code: unavailable, also for one that is too slow: another copy may be quicker. */
 function notThrough(cause: unknown): never {
   const { message } = toNexusError(cause);
-  throw new NexusError('unavailable', `the chunk did not get through: ${message}`, {}, { cause });
+  throw new NexusError('unavailable', `the chunk was not transferred: ${message}`, {}, { cause });
 }
 
 function bodyHeaders({ headers }: IncomingMessage): Record<string, string> {

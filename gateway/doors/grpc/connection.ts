@@ -75,7 +75,7 @@ const STREAMING: ReadonlySet<string> = new Set([
   '/nexus.v1.ImageService/ImportImage',
   '/nexus.v1.StateService/ImportState',
 ]);
-const SILENT = 'the controller does not respond; check whether it runs, and try again';
+const SILENT = 'the controller does not answer; check whether it runs, and try again';
 /** The same pattern as the controller's. */
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,64}$/;
 const TIMEOUT = /^\d{1,8}[HMSmun]$/;

@@ -1,4 +1,5 @@
 /** For Prometheus: the figures, and where it finds the agents. Without a token; a setting says from where. */
+import { BlockList, isIP } from 'node:net';
 import { z } from 'zod';
 import type { Context } from 'koa';
 import { NexusError } from '../../../shared/errors.js';
@@ -15,7 +16,10 @@ export function metricsRoutes(scrape: Scrape, mayRead: (address: string) => bool
   const assertMayRead = (context: Context): void => {
     const { address } = stateOf(context);
     if (mayRead(address)) return;
-    throw new NexusError('permission_denied', `figures are not for ${address}; gateway-metrics-from says for whom`);
+    throw new NexusError(
+      'permission_denied',
+      `metrics are not available to ${address}; see the setting gateway-metrics-from`,
+    );
   };
   return [
     route({
@@ -44,3 +48,20 @@ export function metricsRoutes(scrape: Scrape, mayRead: (address: string) => bool
     }),
   ];
 }
+
+/**
+ * Checks by address who may read the figures. `from`: addresses and networks (10.0.0.0/8) with commas between, as the
+ * settings' schema has checked; undefined: everybody may.
+ */
+export function readersOf(from: string | undefined): (address: string) => boolean {
+  if (from === undefined) return () => true;
+  const networks = new BlockList();
+  for (const entry of from.split(',')) {
+    const [address = '', prefix] = entry.split('/');
+    if (prefix === undefined) networks.addAddress(address, familyOf(address));
+    else networks.addSubnet(address, Number(prefix), familyOf(address));
+  }
+  return (address) => isIP(address) !== 0 && networks.check(address, familyOf(address));
+}
+
+const familyOf = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4');

@@ -60,7 +60,7 @@ export class Multipart {
     });
     for (const limit of ['partsLimit', 'filesLimit', 'fieldsLimit'] as const)
       parser.on(limit, () => {
-        this.#fail(invalid('body', 'has too many parts: one file and a few fields are all that it may have'));
+        this.#fail(invalid('body', 'has too many parts: one file and a few fields are allowed'));
       });
     this.end = this.#pump(parser, body);
     // Awaited later. The no-op catches stop Node reporting unhandled rejections meanwhile.

@@ -1,5 +1,7 @@
 /** The shapes that routes answer with, by the names that the OpenAPI document gives them. Fields may be added. */
 import { z } from 'zod';
+import { nodeFields } from '../../../shared/metrics/node-fields.js';
+import { snakeCase } from '../../../shared/rpc/shapes.js';
 
 const time = z.iso.datetime().describe('RFC 3339');
 const optionalTime = z.union([time, z.literal('')]);
@@ -9,7 +11,7 @@ const count = z.number().int().min(0);
 export const errorSchema = z
   .looseObject({
     error: z.string().describe('what happened and what to do'),
-    code: z.string().describe('what programs tell errors apart by'),
+    code: z.string().describe('a code by which programs distinguish errors'),
     details: z.record(z.string(), z.unknown()).describe('e.g. the field that was wrong'),
   })
   .meta({ id: 'Error' });
@@ -67,19 +69,18 @@ export const nodeSchema = z
   })
   .meta({ id: 'Node' });
 
+const FIGURE_SCHEMAS = nodeFields().flatMap(({ message, unit, help, rate }) => {
+  const figure = unit === 'seconds' ? z.number().min(0) : unit === 'bytes' ? bytes : count;
+  const growth = z.number().optional().describe('from two reports; absent in the first');
+  return [[message, figure.describe(help)] as const, ...(rate === undefined ? [] : [[rate.message, growth] as const])];
+});
+
 export const metricsSchema = z
   .looseObject({
     node_id: z.string(),
     node: z.string(),
     at: time,
-    memory_usage: bytes,
-    memory_limit: bytes.describe('bytes; 0: none'),
-    cpu_percent: z.number().optional().describe('100 is one core; absent in the first report'),
-    volume_total: bytes,
-    volume_used: bytes,
-    network_rx: bytes,
-    network_tx: bytes,
-    chunks: count,
+    ...Object.fromEntries(FIGURE_SCHEMAS.map(([name, schema]) => [snakeCase(name), schema])),
   })
   .meta({ id: 'NodeMetrics' });
 
@@ -103,7 +104,7 @@ export const HEALTH = ['ready', 'unavailable', 'partial', 'damaged', 'lost'] as 
 const fileStatus = z
   .enum(['uploading', ...HEALTH])
   .describe(
-    'ready: every byte can be read; unavailable: nodes that are down have some of it; damaged: of some chunk only damaged copies are left; lost: of some chunk no copy is left; partial: put together without some of its chunks',
+    'ready: every byte can be read; unavailable: some chunk is only on nodes that are down; damaged: some chunk has only damaged copies left; lost: some chunk has no copy left; partial: restored without some of its chunks',
   );
 
 export const fileSchema = z
@@ -158,7 +159,7 @@ export const healthSchema = z
 
 export const lambdaResultSchema = z
   .looseObject({
-    stdout: z.string().describe('bytes that are no UTF-8 are U+FFFD in it, and all are in stdout_base64'),
+    stdout: z.string().describe('bytes that are not UTF-8 are U+FFFD in it; stdout_base64 has them all'),
     stderr: z.string(),
     stdout_base64: z.string().optional(),
     stderr_base64: z.string().optional(),

@@ -24,7 +24,7 @@ export interface NodeJson {
 const execute = promisify(execFile);
 
 /** What the launcher comes to in the end; what it looks at before would take seconds each time. */
-const CLI = ['--max-semi-space-size=1', '/opt/nexus/dist/cli/main.js'];
+const CLI = ['/opt/nexus/dist/cli/main.js'];
 /** The first `up` unpacks the base image: the longest of all. */
 const COMMAND_TIMEOUT_MS = 900_000;
 const TAIL_LINES = 30;

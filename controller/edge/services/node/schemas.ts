@@ -7,6 +7,7 @@ import {
   DEFAULT_MEMORY_MB,
   DEFAULT_PIDS_LIMIT,
   DEFAULT_STORAGE_BYTES,
+  LARGEST_NODE_ID,
   MAX_CPU_WEIGHT,
   MAX_LABELS,
   MAX_PIDS_LIMIT,
@@ -96,7 +97,7 @@ export const execStartSchema = z.object({
   columns: terminalCells,
   rows: terminalCells,
   env: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'a variable must be a name'), z.string()),
-  uid: z.number().int().max(65_535, 'must be at most 65535'),
+  uid: z.number().int().max(LARGEST_NODE_ID, `must be at most ${LARGEST_NODE_ID}`),
   workingDir: z.string().refine((path) => path === '' || path.startsWith('/'), 'must be an absolute path'),
 });
 

@@ -113,7 +113,7 @@ def _compile(source):
     try:
         return compile(source, FILE_NAME, "exec", dont_inherit=True)
     except ValueError as error:
-        # Before Python 3.12 a zero byte is no error of the syntax to this function, and is one in a file.
+        # Before Python 3.12 compile() raises ValueError for a zero byte; running a file with one is a SyntaxError.
         if isinstance(error, (SyntaxError, UnicodeError)):
             raise
         raise SyntaxError(str(error)) from None

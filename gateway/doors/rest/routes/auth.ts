@@ -35,10 +35,10 @@ export const authRoutes: readonly Route[] = [
     method: 'post',
     path: '/auth/register/verify',
     tag,
-    summary: 'Make the account with the code from the mail',
+    summary: 'Create the account with the code from the mail',
     isPublic: true,
     body: z.strictObject({ email, code }),
-    answers: { 200: { description: 'the account is there, and logged in', schema: sessionSchema } },
+    answers: { 200: { description: 'the account is created and logged in', schema: sessionSchema } },
     handle: async ({ session, body }) => {
       const made = await session.call(session.identity.verifyRegistration, body);
       return opened(made.session);

@@ -84,7 +84,8 @@ async function stream({ session, out, feeds, reader, draining }: OpenStream, fro
   const say = (text: string): void => {
     if (end.signal.aborted) return;
     // A client that does not read reconnects with the last id it saw.
-    if (out.writableLength + out.readableLength > MAX_WAITING_BYTES) endWith('you read too slowly; come again');
+    if (out.writableLength + out.readableLength > MAX_WAITING_BYTES)
+      endWith('the events were read too slowly; connect again');
     else out.write(text);
   };
   using _keepAlive = every(KEEP_ALIVE_MS, () => {
@@ -92,7 +93,7 @@ async function stream({ session, out, feeds, reader, draining }: OpenStream, fro
     session.call(session.identity.whoAmI, {}).then(
       ({ role }) => {
         // The role decided what may be seen when the stream began.
-        if (role !== reader.role) endWith('your role has changed; come again');
+        if (role !== reader.role) endWith('your role has changed; connect again');
       },
       (error: unknown) => {
         if (toNexusError(error).code === 'unauthenticated') endWith('log in again');

@@ -38,16 +38,14 @@ export const fileRoutes: readonly Route[] = [
     upload: uploadQuery.extend({ file: binary }),
     answers: { 200: { description: 'the file', schema: fileSchema } },
     handle: async (input) => {
-      const { session } = input;
       const file = await receiveUpload(input, {
         fields: uploadQuery,
-        open: (known, { name, size }) => {
+        target: (known, name) => {
           const given = known.name ?? name;
           if (given === undefined) throw invalid('name', 'is missing: ?name= says what the file is called');
-          const request = { name: given, replicas: known.replicas ?? 0, expectedSize: BigInt(size) };
-          return session.call(session.file.openUpload, request);
+          return { kind: 'file', name: given, replicas: known.replicas ?? 0 };
         },
-        complete: () => Promise.resolve(),
+        placement: () => undefined,
       });
       return { body: fileShape(file) };
     },
@@ -56,7 +54,7 @@ export const fileRoutes: readonly Route[] = [
     method: 'get',
     path: '/api/files',
     tag,
-    summary: 'One’s own files, a page at a time; X-Next-Page-Token has what to ask for next',
+    summary: 'Your own files, a page at a time; X-Next-Page-Token has the token of the next page',
     query: z.strictObject({ page_size: pageSize, page_token: pageToken, status: statuses }),
     answers: { 200: { description: 'the files', schema: z.array(fileSchema) } },
     handle: async ({ session, query }) => {
@@ -90,12 +88,7 @@ export const fileRoutes: readonly Route[] = [
     params,
     answers: { 200: { description: 'the bytes', type: 'application/octet-stream' } },
     handle: async (input) => {
-      const {
-        session,
-        params: { id },
-      } = input;
-      const file = expectFile((await session.call(session.file.getFile, { file: id })).file);
-      await sendContent(input, { file, name: file.name, leaseId: '', modifiedAt: Date.parse(file.createdAt) });
+      await sendContent(input, { kind: 'file', id: input.params.id });
       return undefined;
     },
   }),

@@ -5,7 +5,6 @@ import { NexusError } from '../../../../shared/errors.js';
 import type { FsEntry } from '../../../../shared/gen/nexus/v1/fs.js';
 import { entryShape, fileShape, plainShape } from '../../../../shared/rpc/shapes.js';
 import { SLOW_DEADLINE_MS } from '../../../controller/controller.js';
-import { expectFile } from '../../../../shared/rpc/file-catalogue.js';
 import { failed, isOnlyIfNew } from '../../../http/conditions.js';
 import { sendContent } from '../download.js';
 import { binary, flag, pageSize, pageToken, path, replicas } from '../fields.js';
@@ -17,11 +16,10 @@ import { receiveUpload } from '../upload.js';
 const resolved = (given: string): string => posix.normalize(given.normalize('NFC')).replace(/(.)\/$/, '$1');
 
 const tag = 'file system';
-const UNPIN_DEADLINE_MS = 5000;
 
 const uploadFields = z.strictObject({
   path: path.describe('absolute path of the file itself'),
-  overwrite: flag.describe('replace a file that is there'),
+  overwrite: flag.describe('replace an existing file'),
   parents: flag.describe('make missing folders above it'),
   replicas,
 });
@@ -37,7 +35,6 @@ export const fsRoutes: readonly Route[] = [
     upload: uploadFields.extend({ file: binary }),
     answers: { 200: { description: 'the file', schema: storedSchema } },
     handle: async (input) => {
-      const { session } = input;
       const mustBeNew = isOnlyIfNew(input.koa);
       let placed = '';
       const options = (given: { overwrite?: boolean | undefined; parents?: boolean | undefined }) => ({
@@ -46,18 +43,14 @@ export const fsRoutes: readonly Route[] = [
       });
       const file = await receiveUpload(input, {
         fields: uploadFields,
-        open: (known, { size }) => {
+        target: (known) => {
           placed = known.path ?? '';
-          const rest = { replicas: known.replicas ?? 0, expectedSize: BigInt(size) };
-          // Without a path yet the bytes go on all the same; it is told before the commit.
-          const request = { path: placed, ...options(known), ...rest };
-          return session.call(session.fs.openFsUpload, request);
+          return { kind: 'path', path: placed, ...options(known), replicas: known.replicas ?? 0 };
         },
-        complete: async (uploadId, fields) => {
-          if (placed !== '') return;
+        placement: (fields) => {
+          if (placed !== '') return undefined;
           placed = fields.path;
-          const request = { uploadId, path: fields.path, ...options(fields) };
-          await session.call(session.fs.placeFsUpload, request);
+          return { path: placed, ...options(fields) };
         },
       }).catch((error: unknown) => {
         throw mustBeNew && isThere(error) ? failed('if-none-match', 'a file is there already') : error;
@@ -74,14 +67,7 @@ export const fsRoutes: readonly Route[] = [
     query: z.strictObject({ path }),
     answers: { 200: { description: 'the bytes', type: 'application/octet-stream' } },
     handle: async (input) => {
-      const { session, query } = input;
-      const { file, entry, leaseId } = await session.call(session.fs.openFsDownload, query);
-      try {
-        await sendContent(input, { file: expectFile(file), name: expectEntry(entry).name, leaseId });
-      } finally {
-        // It would end by itself; until then it would only keep room.
-        await session.callDetached(session.fs.closeFsDownload, { leaseId }, UNPIN_DEADLINE_MS).catch(() => undefined);
-      }
+      await sendContent(input, { kind: 'path', path: input.query.path });
       return undefined;
     },
   }),
@@ -102,7 +88,7 @@ export const fsRoutes: readonly Route[] = [
     method: 'get',
     path: '/api/fs/ls',
     tag,
-    summary: 'A folder’s entries by name, a page at a time; X-Next-Page-Token has what to ask for next',
+    summary: 'A folder’s entries by name, a page at a time; X-Next-Page-Token has the token of the next page',
     query: z.strictObject({ path: path.optional(), page_size: pageSize, page_token: pageToken }),
     answers: { 200: { description: 'the entries; of a file its own', schema: z.array(entrySchema) } },
     handle: async ({ session, query }) => {
@@ -149,7 +135,7 @@ export const fsRoutes: readonly Route[] = [
     body: z.strictObject({
       old_path: path,
       new_path: path.describe('the new path itself, not a folder to put it into'),
-      overwrite: z.boolean().optional().describe('replace a file that is there'),
+      overwrite: z.boolean().optional().describe('replace an existing file'),
     }),
     answers: { 200: { description: 'moved', schema: pathMessageSchema } },
     handle: async ({ session, body }) => {
@@ -164,7 +150,7 @@ export const fsRoutes: readonly Route[] = [
     method: 'get',
     path: '/api/fs/quota',
     tag,
-    summary: 'What one may store, stores, and has reserved for uploads',
+    summary: 'Your quota, the bytes used, and those reserved for uploads',
     answers: { 200: { description: 'bytes', schema: quotaSchema } },
     handle: async ({ session }) => {
       const request = { recount: false, username: '' };

@@ -32,7 +32,7 @@ export const lambdaRoutes: readonly Route[] = [
       files: z.array(path).max(64).optional().describe('paths of yours; the code finds each at /mnt/PATH'),
       node: z.string().optional().describe('name or id; default: the scheduler chooses'),
     }),
-    answers: { 200: { description: 'how it ended, and what it said', schema: lambdaResultSchema } },
+    answers: { 200: { description: 'how it ended, and its output', schema: lambdaResultSchema } },
     handle: async ({ session, body, bodyText }) => {
       const request = {
         code: body.code,

@@ -95,7 +95,7 @@ export const nodeRoutes: readonly Route[] = [
     tag,
     summary: 'Remove a node',
     params,
-    query: z.strictObject({ force: flag.describe('also when it holds the only copy of something') }),
+    query: z.strictObject({ force: flag.describe('also if it has the only copy of a chunk') }),
     answers: {
       204: { description: 'removed' },
       200: { description: 'removed, and with it parts of files', schema: removedNodeSchema },
