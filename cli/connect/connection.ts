@@ -3,6 +3,7 @@
  */
 import type { Client } from '@grpc/grpc-js';
 import {
+  Channel,
   connectivityState,
   credentials,
   InterceptingCall,
@@ -125,23 +126,28 @@ export async function openClients(given: ClientOptions): Promise<Controller> {
   const { target, channel, signal, whenSilent, chunkRoute, whenBroken = () => ENDED } = given;
   // Each running call adds a listener, and `node rm a b c ...` runs many at once.
   setMaxListeners(0, signal);
-  // Proxy settings of the environment must not apply here.
-  const options = { 'grpc.enable_http_proxy': 0, ...given.options };
+  const { interceptors = [], ...options } = given.options;
+  const connection = new Channel(target, channel, {
+    // Proxy settings of the environment must not apply here.
+    'grpc.enable_http_proxy': 0,
+    // Another call of this process may just have been refused, and what it waits for would answer for this one, too.
+    'grpc.use_local_subchannel_pool': 1,
+    ...options,
+  });
+  const shared = { interceptors, channelOverride: connection };
   const clients = {
-    node: new NodeServiceClient(target, channel, options),
-    file: new FileServiceClient(target, channel, options),
-    fs: new FsServiceClient(target, channel, options),
-    identity: new IdentityServiceClient(target, channel, options),
-    image: new ImageServiceClient(target, channel, options),
-    lambda: new LambdaServiceClient(target, channel, options),
-    metrics: new MetricsServiceClient(target, channel, options),
-    state: new StateServiceClient(target, channel, options),
-    cluster: new ClusterServiceClient(target, channel, options),
+    node: new NodeServiceClient(target, channel, shared),
+    file: new FileServiceClient(target, channel, shared),
+    fs: new FsServiceClient(target, channel, shared),
+    identity: new IdentityServiceClient(target, channel, shared),
+    image: new ImageServiceClient(target, channel, shared),
+    lambda: new LambdaServiceClient(target, channel, shared),
+    metrics: new MetricsServiceClient(target, channel, shared),
+    state: new StateServiceClient(target, channel, shared),
+    cluster: new ClusterServiceClient(target, channel, shared),
   };
-  const close = (): void => {
-    for (const client of Object.values(clients)) client.close();
-  };
-  const outcome = await connected(clients.cluster, signal);
+  const close = (): void => connection.close();
+  const outcome = await connected(connection, signal);
   if (outcome !== 'ready') {
     close();
     if (signal.aborted) throw interruption(signal);
@@ -175,8 +181,7 @@ const actFor =
     });
 
 /** Reports the outcome of the first attempt: gRPC itself would go on trying after a refusal. */
-function connected(client: Client, signal: AbortSignal): Promise<'ready' | 'refused' | 'late'> {
-  const channel = client.getChannel();
+function connected(channel: Channel, signal: AbortSignal): Promise<'ready' | 'refused' | 'late'> {
   const deadline = systemClock.now() + CONNECT_TIMEOUT_MS;
   return outcome((settle) => {
     const gone = onAbort(signal, () => settle('refused'));

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { lockInstance, type InstanceLock } from '../../controller/host/instance-lock.js';
-import { runNexus } from '../support/fake-controller.js';
+import { loadSettings } from '../../shared/config/settings.js';
+import { FakeController, runNexus } from '../support/fake-controller.js';
 
 describe('a controller that does not answer', function () {
   this.timeout(180_000);
@@ -48,4 +49,25 @@ describe('a controller that does not answer', function () {
         .and.include(join(folder, 'controller.log'));
     });
   }
+});
+
+describe('a controller that has just started again', () => {
+  it('is reached while another command of the same process still waits for the one before', async () => {
+    await using controller = await FakeController.start({
+      listImages: (_call: unknown, answer: (error: null, response: object) => void) => answer(null, { images: [] }),
+    });
+    const { openController } = await import('../../cli/connect/connection.js');
+    const settings = { ...loadSettings({ env: {}, uid: 1000 }), socket: controller.socket };
+    const other = await openController(settings, new AbortController().signal);
+    try {
+      await controller.stop();
+      const failure = await other.call(other.image, other.image.listImages, {}).catch((error: unknown) => error);
+      expect(failure).to.include({ code: 'unavailable' });
+      await controller.listen();
+      const { exitCode, stderr } = await controller.run(['image', 'ls']);
+      expect(exitCode, stderr).to.equal(0);
+    } finally {
+      await other.close();
+    }
+  });
 });
