@@ -198,6 +198,7 @@ uninstall_all() {
   if [ -n "$purge" ]; then gone=' and its state'; fi
   if [ -n "$purge" ] && [ "$SYSCONFDIR" = $SETTINGS_FOLDER ]; then
     rm -f "$DESTDIR$SYSCONFDIR/nexus.yaml"
+    rm -rf "$DESTDIR/var/cache/nexus"
     gone=', its state and settings'
   fi
   if [ -d "$DESTDIR$SYSCONFDIR" ]; then rmdir --ignore-fail-on-non-empty "$DESTDIR$SYSCONFDIR"; fi

@@ -40,6 +40,7 @@ export const makeImages = (settings: Settings, { project }: Places): ImageStore 
   new FolderImages({
     folder: join(settings.stateDir, 'images'),
     cacheDir: join(project, '.cache'),
+    sharedDir: '/var/cache/nexus',
     buildScript: join(project, 'deploy', 'base-image.sh'),
   });
 

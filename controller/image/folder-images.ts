@@ -17,6 +17,7 @@ import { plainText } from '../../shared/plain-text.js';
 import { toolFailure } from '../../shared/tool-failure.js';
 import type { ImageRecord, ImageStore } from './port.js';
 import { unpack, unpackFile } from './unpack.js';
+import { unpackShared } from './unpacked-archive.js';
 
 export const BASE_IMAGE = 'base';
 
@@ -24,6 +25,8 @@ export interface FolderImagesOptions {
   readonly folder: string;
   /** Folder with the prepared base image, base-image-<release>.tar, and the script that makes one. */
   readonly cacheDir: string;
+  /** What instances of this host share: the prepared image's tree. */
+  readonly sharedDir: string;
   readonly buildScript: string;
 }
 
@@ -141,7 +144,8 @@ export class FolderImages implements ImageStore {
     // Without a base image the cluster works with imported images; `nexus image build` makes it later.
     if (prepared === undefined) return;
     const path = join(this.options.cacheDir, prepared);
-    await this.#import(BASE_IMAGE, (into) => unpackFile(path, into, new AbortController().signal));
+    const { signal } = new AbortController();
+    await this.#import(BASE_IMAGE, (into) => unpackShared(path, into, this.options.sharedDir, signal));
   }
 
   #folderOf(name: string): string {

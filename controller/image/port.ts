@@ -24,6 +24,6 @@ export interface ImageStore {
   remove(name: string): Promise<void>;
   /** Makes the base image from the host's distribution, reporting each line of progress. */
   build(name: string, progress: (line: string) => void, signal: AbortSignal): Promise<ImageRecord>;
-  /** Imports the prepared base image when there is none yet, and takes over images of an earlier version. */
+  /** Imports the prepared base image, whose files instances may share, when there is none yet, and takes over images of an earlier version. */
   ensureBase(): Promise<void>;
 }

@@ -10,7 +10,7 @@ describe('the images of a folder', () => {
   let images: FolderImages;
   beforeEach(() => {
     folder = mkdtempSync(join(tmpdir(), 'nexus-images-'));
-    images = new FolderImages({ folder, cacheDir: folder, buildScript: '' });
+    images = new FolderImages({ folder, cacheDir: folder, sharedDir: folder, buildScript: '' });
     add('good', JSON.stringify({ name: 'good', sizeBytes: 5, createdAt: 7, os: 'Debian' }));
   });
   afterEach(() => {
