@@ -14,6 +14,7 @@ import { ImageFileVolumes } from '../../controller/hosting/contained/image-file.
 import { newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
+import { shutDownVolume } from '../support/faults.js';
 import { SmallDisk } from '../support/small-disk.js';
 import { skipWithoutSystem } from '../support/system.js';
 
@@ -333,6 +334,40 @@ describe('the first stage of a node', function () {
       disk.free();
       expect((await run('two')).exitCode, 'with room again').to.equal(72);
     } finally {
+      volumes = elsewhere;
+      disk.remove();
+    }
+  });
+
+  it('keeps the journal, and what was synced with it, while the disk under it is full', async () => {
+    const disk = new SmallDisk(join(folder, 'disk'), 400);
+    const elsewhere = volumes;
+    const names = Array.from({ length: 60 }, (_, number) => `synced-${number}`);
+    try {
+      volumes = new ImageFileVolumes(join(disk.path, 'volumes'));
+      await volumes.create({ nodeId, sizeBytes: 64 * MIB, uuid }, AbortSignal.timeout(60_000));
+      await hold('one');
+      // Inodes and folders that have no block on the disk yet, but in the journal.
+      const write = `for name in ${names.join(' ')}; do
+        busybox mkdir /data/$name && printf $name | busybox dd of=/data/$name/file conv=fsync 2>/dev/null || exit 1; done`;
+      const asRoot = ['-t', String(holder), '-U', '-m', '-S', '0', '-G', '0'];
+      const shell = ['/.nexus/rt/bin/busybox', 'env', 'PATH=/.nexus/rt/bin', 'busybox', 'sh', '-c', write];
+      expect(spawnSync('nsenter', [...asRoot, ...shell], { encoding: 'utf8' })).to.include({ stderr: '', status: 0 });
+      disk.fill();
+      expect(shutDownVolume(holder ?? 0)).to.equal(true);
+      runc('delete', '--force', containerName('one'));
+      await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+      expect((await run('one')).exitCode).to.equal(79);
+      disk.free();
+      const freed = await run('two');
+      expect(freed.exitCode, freed.lines.join('; ')).to.equal(0);
+      for (const name of names) {
+        const read = spawnSync('debugfs', ['-R', `cat /${name}/file`, volumes.pathOf(nodeId)], { encoding: 'utf8' });
+        expect(read.stdout).to.equal(name);
+      }
+    } finally {
+      runc('delete', '--force', containerName('one'));
+      await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
       volumes = elsewhere;
       disk.remove();
     }

@@ -103,7 +103,9 @@ export class Writers {
     await this.#running;
   }
 
-  close(): void {
+  /** Also of a test that failed: its process could not end. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
     this.#fs.close();
     this.#identity.close();
   }

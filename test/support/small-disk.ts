@@ -1,33 +1,51 @@
 /** A small file system of a test's own, to be filled and freed; nothing of the host's disk is at stake. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, writeSync } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, mkdirSync, openSync, rmdirSync, statfsSync, writeSync } from 'node:fs';
+
+/** Many more than writers can be in the way of. */
+const FILL_ATTEMPTS = 100;
 
 export class SmallDisk {
-  readonly #filler: string;
+  readonly #size: string;
 
   constructor(
     readonly path: string,
     megabytes: number,
   ) {
+    this.#size = `${megabytes}m`;
     mkdirSync(path);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=755`, 'nexus-test', path]);
-    this.#filler = join(path, 'filler');
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${this.#size},mode=755`, 'nexus-test', path]);
   }
 
-  /** To the last byte. */
+  /**
+   * To the last byte: it is made as small as what lies on it. Whoever writes meanwhile has made it too small for that,
+   * which is seen at once.
+   */
   fill(): void {
-    fillUp(this.#filler);
+    for (let attempt = 1; ; attempt += 1) {
+      const { blocks, bfree, bsize } = statfsSync(this.path);
+      try {
+        // One block at least: 0 means no limit.
+        this.#resize(String(Math.max(1, blocks - bfree) * bsize));
+        return;
+      } catch (error) {
+        if (attempt === FILL_ATTEMPTS) throw error;
+      }
+    }
   }
 
   free(): void {
-    rmSync(this.#filler, { force: true });
+    this.#resize(this.#size);
   }
 
   remove(): void {
     // Lazy: a process that has just ended is gone a moment before the kernel has closed its files.
     execFileSync('umount', ['--lazy', this.path]);
     rmdirSync(this.path);
+  }
+
+  #resize(size: string): void {
+    execFileSync('mount', ['-o', `remount,size=${size}`, this.path], { stdio: 'pipe' });
   }
 }
 

@@ -59,7 +59,7 @@ describe('a cluster whose disks are full at random moments', function () {
     const warnsOfDisk = (seen: string[]): boolean =>
       seen.some((text) => text.includes(`disk under ${path}/state (state`));
     expect((await warnings()).filter((text) => text.includes("the host's disk"))).to.deep.equal([]);
-    const writers = new Writers(cluster, 3);
+    await using writers = new Writers(cluster, 3);
     await writers.start();
     for (let time = 0; time < TIMES; time += 1) {
       await between(100, 800);
@@ -75,24 +75,27 @@ describe('a cluster whose disks are full at random moments', function () {
     await between(500, 1000);
     await writers.stop();
     expect(writers.folders.refused.size, 'writes that were refused').to.be.above(0);
-    // By itself: no restart, of the cluster or by hand of a node.
-    await eventually(
-      () => on.json<NodeJson[]>('node', 'ls'),
-      (nodes) => nodes.every(({ status, volume_state }) => status === 'Running' && volume_state === 'ok'),
+    const probe = join(cluster.folder, 'probe');
+    writeFileSync(probe, 'written to all');
+    const look = async () => {
+      const nodes = await on.json<NodeJson[]>('node', 'ls');
+      const states = nodes.map(({ name, status, volume_state }) => `${name} ${status} ${volume_state}`);
+      const upload = await on.run('file', 'upload', probe, '--replicas', String(nodes.length), '-o', 'json');
+      return { states, upload };
+    };
+    // By itself: no restart, of the cluster or by hand of a node. Each takes a copy: what a full disk has done to a volume
+    // may be seen as late as by the next write.
+    const { upload } = await eventually(
+      look,
+      ({ states, upload: { code } }) => states.every((state) => state.endsWith(' Running ok')) && code === 0,
       WELL_WITHIN_MS,
     );
     await writers.check(['first']);
-    // Each of them takes a copy.
-    const probe = join(cluster.folder, 'probe');
-    writeFileSync(probe, 'written to all');
-    const count = (await cluster.json<NodeJson[]>('node', 'ls')).length;
-    const { id } = await cluster.json<{ id: string }>('file', 'upload', probe, '--replicas', String(count));
-    await cluster.ok('file', 'rm', id);
+    await cluster.ok('file', 'rm', (JSON.parse(upload.stdout) as { id: string }).id);
     await eventually(warnings, (seen) => !warnsOfDisk(seen));
     expect(cluster.controllerPid).to.equal(pid);
     await cluster.killController('SIGKILL');
     await cluster.startController();
     await writers.check(['first']);
-    writers.close();
   });
 });

@@ -64,7 +64,7 @@ describe('a cluster on PostgreSQL', function () {
   it('keeps what it acknowledged, and nothing else, while its connections are cut at random moments', async () => {
     const pid = on().controllerPid;
     const between = randomPauses();
-    const writers = new Writers(on(), 2);
+    await using writers = new Writers(on(), 2);
     await writers.start();
     for (let time = 0; time < CUTS; time += 1) {
       await between(20, 400);
@@ -80,7 +80,6 @@ describe('a cluster on PostgreSQL', function () {
     await on().killController('SIGKILL');
     await on().startController();
     await writers.check(['web-1']);
-    writers.close();
   });
 
   it('is not started without its database, nor with another state folder', async () => {

@@ -23,7 +23,8 @@
  *   lock      the volume's file is locked with its loop device, from before the first look at it until the device
  *             detaches: two nodes never mount one volume                                              70
  *   identity  a volume with another UUID, or without ext4, is refused                                 71
- *   damage    a volume that was not unmounted is checked by e2fsck -p first; one that is damaged      72
+ *   journal   the kernel replays it, and keeps it while the disk under the volume is full             79
+ *   damage    a volume that was not unmounted is checked by e2fsck -p then; one that is damaged       72
  *   check     an e2fsck that cannot do its work says nothing about the volume                         78
  *   device    a loop device with something else on it is refused and left alone                       73
  *   volume    mounted nosuid, nodev; every name that is used in it is a folder afterwards,

@@ -32,8 +32,10 @@ static int open_locked(const struct node *node) {
   return file;
 }
 
+enum { MUST_RECOVER = 1, MUST_CHECK = 2 };
+
 /* Superblock of ext4 at byte 1024: magic at 56, state at 58, features that need support at 96, UUID at 104. */
-static int is_clean(int file, const struct node *node) {
+static int condition_of(int file, const struct node *node) {
   unsigned char block[120];
   if (pread(file, block, sizeof block, 1024) != sizeof block || block[56] != 0x53 || block[57] != 0xef)
     fail(FOREIGN, "the volume has no ext4 file system");
@@ -43,7 +45,7 @@ static int is_clean(int file, const struct node *node) {
     fail(FOREIGN, "the volume has UUID %s, not this node's; give the node its own volume back", found);
   }
   int is_valid = block[58] & 1, has_errors = block[58] & 2, must_recover = block[96] & 4;
-  return is_valid && !has_errors && !must_recover;
+  return (must_recover ? MUST_RECOVER : 0) | (!is_valid || has_errors || must_recover ? MUST_CHECK : 0);
 }
 
 static int attach(const struct node *node, int file, char *device, size_t size) {
@@ -105,17 +107,32 @@ static void check(const char *device, int is_dirty) {
   judge(status, said, is_dirty);
 }
 
-static int mount_ext4(const char *device) {
+static int mount_ext4(const char *device, const char *access) {
   int context = fsopen("ext4", FSOPEN_CLOEXEC);
-  /* With errors=remount-ro a disk that is full for a moment leaves half of a transaction: names without their inodes. */
+  /* Damage that the kernel finds ends all writing: the default goes on, and makes it worse. */
   if (context < 0 || fsconfig(context, FSCONFIG_SET_STRING, "source", device, 0) < 0 ||
-      fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+      fsconfig(context, FSCONFIG_SET_STRING, "errors", "remount-ro", 0) < 0 || fsconfig(context, FSCONFIG_SET_FLAG, access, NULL, 0) < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
     close(context);
     return -1;
   }
   int mounted = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
   close(context);
   return mounted;
+}
+
+/*
+ * Lets the kernel bring what the journal holds to its places. It keeps the journal where that fails, as on a full disk;
+ * e2fsck would throw it away, and with it files that were synced and names' inodes.
+ */
+static void recover(const char *device) {
+  int mounted = mount_ext4(device, "ro");
+  if (mounted >= 0) {
+    close(mounted);
+    return;
+  }
+  say("said: %s", strerror(errno));
+  int code = explained(NO_VOLUME);
+  if (code != NO_VOLUME) exit(code);
 }
 
 static int opened(int place) {
@@ -160,15 +177,16 @@ static void prepare_volume(const struct node *node, int volume) {
 int open_volume(const struct node *node) {
   char device[32];
   int file = open_locked(node);
-  int clean = is_clean(file, node);
+  int condition = condition_of(file, node);
   int loop = attach(node, file, device, sizeof device);
   close(file);
   on_host = node->volume;
-  if (!clean) check(device, 1);
-  int volume = mount_ext4(device);
-  if (volume < 0 && clean) {
+  if (condition & MUST_RECOVER) recover(device);
+  if (condition & MUST_CHECK) check(device, 1);
+  int volume = mount_ext4(device, "rw");
+  if (volume < 0 && !condition) {
     check(device, 0);
-    volume = mount_ext4(device);
+    volume = mount_ext4(device, "rw");
   }
   if (volume < 0) fail_by_errno(NO_VOLUME, "the volume cannot be mounted; the kernel's log may tell why");
   close(loop);
