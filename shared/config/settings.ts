@@ -40,6 +40,10 @@ const schema = z.strictObject({
   loopBase: z.coerce.number().int().min(0).max(1_048_575).optional().describe('number of the first loop device'),
   dataPort: port.default(7400).describe('TCP port of each agent on its own address'),
   natsPort: port.default(4222).describe('TCP port of nats-server on the bridge address'),
+  isolateNodes: z
+    .enum(['on', 'off'])
+    .default('off')
+    .describe('on: nodes reach each other by the data port alone; connections by any other end in silence'),
   natsUrl: z.string().optional().describe('external NATS server; unset: the controller runs its own'),
   natsConnectTimeoutMs: milliseconds(100).default(5000).describe('wait of the controller for NATS at its start, ms'),
   natsAccountSeedFile: folder

@@ -4,13 +4,14 @@ import { createSocket } from 'node:dgram';
 import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
 import type { NetworkFabric } from '../../controller/hosting/network.js';
 import { runCommand } from '../../shared/exec.js';
 import { KIB, MIB } from '../../shared/limits.js';
 import { eventually } from '../support/cluster.js';
 import { codeOf } from '../support/codes.js';
-import { BUS_PORT, NETWORKS, type OpenedNetwork } from '../support/networks.js';
+import { BUS_PORT, DATA_PORT, NETWORKS, type OpenedNetwork } from '../support/networks.js';
 import { skipWithoutSystem } from '../support/system.js';
 
 /** Sends zeroes to a port for 3 s, or so many bytes. */
@@ -39,6 +40,24 @@ for address in sys.argv[2:]:
   link = socket.socket(family); link.settimeout(5)
   try: link.connect(target); found[address] = "open"
   except OSError: found[address] = "closed"
+print(json.dumps(found), end="")`;
+
+/** Tries ways to another node, each as kind:address:port:source-port; a refusal is an answer. */
+const TRY_WAYS = `import json,socket,sys
+found = {}
+for way in sys.argv[1:]:
+  kind, address, port, source = way.split("/")
+  is_tcp = kind == "tcp"
+  family, type, _, _, target = socket.getaddrinfo(address, int(port), type=socket.SOCK_STREAM if is_tcp else socket.SOCK_DGRAM)[0]
+  link = socket.socket(family, type); link.settimeout(3); link.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+  if source != "0": link.bind(("", int(source)))
+  try:
+    link.connect(target)
+    if not is_tcp: link.send(b"x"); link.recv(1)
+    found[way] = "answered"
+  except ConnectionRefusedError: found[way] = "answered"
+  except OSError: found[way] = "silent"
+  link.close()
 print(json.dumps(found), end="")`;
 
 /** Counts what a listener at the host is sent by a node: `most` bytes, or without a bound on them for three seconds. */
@@ -330,6 +349,34 @@ for (const { name, needsRoot, hasLinks, open } of NETWORKS) {
         await network.detach(0);
         const again = await attach(0);
         expect(await opened.reaches(again.ip), 'in the same place again').to.equal(true);
+      });
+
+      it('lets nodes that are isolated reach each other by the data port alone, and the host as ever', async () => {
+        const one = await attach(0);
+        const other = await attach(1);
+        const { stdout: shown } = await ip(other.pid, '-6', '-json', 'address', 'show', 'dev', 'eth0');
+        const linkLocal = (JSON.parse(shown) as [{ addr_info: [{ local: string }] }])[0].addr_info[0].local;
+        const data = `tcp/${other.ip}/${DATA_PORT}/0`;
+        const closed = [
+          `tcp/${other.ip}/9/0`,
+          `tcp/${other.ip}/9/${DATA_PORT}`,
+          `udp/${other.ip}/9/0`,
+          `udp/${other.ip}/${DATA_PORT}/0`,
+          `tcp/${linkLocal}%eth0/${DATA_PORT}/0`,
+        ];
+        const found = async (): Promise<unknown> =>
+          JSON.parse((await inNode(one.pid, TRY_WAYS, data, ...closed)).stdout) as unknown;
+        const all = (state: string): object => Object.fromEntries(closed.map((way) => [way, state]));
+        // Addresses of IPv6 are tried for a second or two before they are used.
+        const isOpen = { [data]: 'answered', ...all('answered') };
+        await eventually(found, (seen) => isDeepStrictEqual(seen, isOpen));
+        await opened.isolated?.prepare();
+        expect(await found(), 'isolated').to.deep.equal({ [data]: 'answered', ...all('silent') });
+        expect(await opened.reaches(other.ip), 'host to node').to.equal(true);
+        expect(await opened.reachesFrom(one.pid, network.hostAddress), 'node to host').to.equal(true);
+        expect(await network.inspect([0, 1])).to.deep.equal({ problem: undefined, loose: [] });
+        await network.prepare();
+        expect(await found(), 'no longer').to.deep.equal(isOpen);
       });
 
       it('carries for a node nothing that has the addresses of another', async () => {

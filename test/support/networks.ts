@@ -29,6 +29,8 @@ export interface OpenedNetwork {
   readonly cut: readonly ((slot: number) => Promise<unknown>)[];
   /** Another instance's network with the same addresses. Without links two may share them. */
   readonly rival: NetworkFabric;
+  /** The same network with its nodes isolated; undefined where that cannot be. */
+  readonly isolated?: NetworkFabric;
   dispose(): Promise<string[]>;
 }
 
@@ -107,6 +109,8 @@ const loopback: NetworkVariant = {
 
 /** Port of the bus, which the bridge bounds. */
 export const BUS_PORT = 4222;
+/** The one that isolated nodes reach of each other. */
+export const DATA_PORT = 7400;
 
 const bridge: NetworkVariant = {
   name: 'bridge',
@@ -115,13 +119,14 @@ const bridge: NetworkVariant = {
   open: async () => {
     const instance = testInstance();
     const subnet = subnetOf(instance, 'runc');
-    const network = new BridgeNetwork({
+    const options = {
       instance,
       bridge: `nx-${instance}`,
       subnet,
       bus: { port: BUS_PORT, isHere: true },
       firewallEveryMs: 0,
-    });
+    };
+    const network = new BridgeNetwork(options);
     const other = testInstance();
     const nodes: ChildProcess[] = [];
     const ip = (...args: string[]) => runCommand('ip', args);
@@ -130,6 +135,7 @@ const bridge: NetworkVariant = {
       network,
       instance,
       subnet,
+      isolated: new BridgeNetwork({ ...options, onlyPort: DATA_PORT }),
       rival: new BridgeNetwork({
         instance: other,
         bridge: `nx-${other}`,

@@ -18,6 +18,7 @@ export interface BridgeOptions {
   readonly bridge: string;
   readonly subnet: Subnet;
   readonly bus: FirewallOptions['bus'];
+  readonly onlyPort?: FirewallOptions['onlyPort'];
   /** Pause between two looks at the firewall, each of which costs a process. */
   readonly firewallEveryMs?: number;
 }
@@ -48,7 +49,7 @@ export class BridgeNetwork implements NetworkFabric {
   }
 
   async prepare(): Promise<void> {
-    const { instance, bridge, subnet, bus } = this.options;
+    const { instance, bridge, subnet, bus, onlyPort } = this.options;
     await this.#refuseForeignSubnet();
     const address = `${subnet.hostAddress}/${subnet.prefixLength}`;
     const exists = (await tryCommand('ip', ['link', 'show', 'dev', bridge])).exitCode === 0;
@@ -63,7 +64,7 @@ export class BridgeNetwork implements NetworkFabric {
       return { link, hardwareAddress: hardwareAddress(link), ip: subnet.addressOf(slot) };
     });
     const { hostAddress } = this;
-    await setFirewall({ instance, bridge, hostAddress, bus, ports, linkPrefix });
+    await setFirewall({ instance, bridge, hostAddress, bus, ports, linkPrefix, onlyPort });
   }
 
   /** Rejects a subnet that another network has: both would silently receive each other's packets. */

@@ -1,5 +1,6 @@
 /**
- * What nodes reach, in the kernel: the bus and other nodes of their instance; no other service of the host by any family
+ * What nodes reach, in the kernel: the bus and other nodes of their instance, by the data port alone where nodes are
+ * isolated; no other service of the host by any family
  * of addresses, no other instance, nothing beyond. Each link carries the addresses of its own slot alone. What a node
  * may send to the bus, and its connections there, have a limit: root in a node can read its agent's credentials and
  * publish at the speed of the network, which would block the server, the controller and thereby all other nodes.
@@ -29,6 +30,8 @@ export interface FirewallOptions {
   readonly ports: readonly Port[];
   /** Beginning of the names of all links. */
   readonly linkPrefix: string;
+  /** Port by which alone nodes reach each other; undefined: by every one. */
+  readonly onlyPort: number | undefined;
 }
 
 /** An agent sends about 5 KiB per second; its answers to commands are at most 1 MiB. */
@@ -101,7 +104,7 @@ function towardsHost({ instance, bridge, hostAddress, bus }: FirewallOptions): s
 }
 
 /** Addresses of IPv6 are those that the kernel gives a link by itself; no other is used. */
-function intoPorts({ instance, ports, linkPrefix }: FirewallOptions): string {
+function intoPorts({ instance, ports, linkPrefix, onlyPort }: FirewallOptions): string {
   const elements = (of: (port: Port) => string): string => ports.map(of).join(', ');
   return `
     table bridge nexus-${instance} {
@@ -125,9 +128,20 @@ function intoPorts({ instance, ports, linkPrefix }: FirewallOptions): string {
         iifname . ether saddr . ip6 saddr @senders6 accept
         ip6 saddr :: icmpv6 type nd-neighbor-solicit iifname . ether saddr @ends accept
         drop
-      }
+      }${onlyPort === undefined ? '' : between(linkPrefix, onlyPort)}
     }`;
 }
+
+/** Answers are what comes from the port and begins no connection. The bridge keeps no state of connections for it. */
+const between = (linkPrefix: string, onlyPort: number): string => `
+      chain between {
+        type filter hook forward priority 0; policy accept;
+        iifname != "${linkPrefix}*" accept
+        ether type arp accept
+        ip protocol tcp tcp dport ${onlyPort} accept
+        ip protocol tcp tcp sport ${onlyPort} tcp flags & (syn | ack) != syn accept
+        drop
+      }`;
 
 /** RFC 4291, appendix A: the address within its link that derives from a hardware address. */
 function linkLocal(hardwareAddress: string): string {

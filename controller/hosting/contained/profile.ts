@@ -56,6 +56,7 @@ export const contained: HostingProfile = {
       bridge: settings.bridge,
       subnet,
       bus: busOf(settings),
+      onlyPort: settings.isolateNodes === 'on' ? settings.dataPort : undefined,
     });
     const volumes = new ImageFileVolumes(join(settings.stateDir, 'volumes'));
     return {
