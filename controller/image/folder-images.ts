@@ -17,7 +17,7 @@ import { plainText } from '../../shared/plain-text.js';
 import { toolFailure } from '../../shared/tool-failure.js';
 import type { ImageRecord, ImageStore } from './port.js';
 import { unpack, unpackFile } from './unpack.js';
-import { unpackShared } from './unpacked-archive.js';
+import { removeUnlinked, unpackShared } from './unpacked-archive.js';
 
 export const BASE_IMAGE = 'base';
 
@@ -146,6 +146,10 @@ export class FolderImages implements ImageStore {
     const path = join(this.options.cacheDir, prepared);
     const { signal } = new AbortController();
     await this.#import(BASE_IMAGE, (into) => unpackShared(path, into, this.options.sharedDir, signal));
+  }
+
+  async sweep(): Promise<void> {
+    await removeUnlinked(this.options.sharedDir);
   }
 
   #folderOf(name: string): string {

@@ -24,6 +24,11 @@ export interface ImageStore {
   remove(name: string): Promise<void>;
   /** Makes the base image from the host's distribution, reporting each line of progress. */
   build(name: string, progress: (line: string) => void, signal: AbortSignal): Promise<ImageRecord>;
-  /** Imports the prepared base image, whose files instances may share, when there is none yet, and takes over images of an earlier version. */
+  /**
+   * Imports the prepared base image, whose files instances may share, when there is none yet, and takes over images of an
+   * earlier version.
+   */
   ensureBase(): Promise<void>;
+  /** Removes what instances share and none of them uses, once this one's images are gone. Never fails. */
+  sweep(): Promise<void>;
 }

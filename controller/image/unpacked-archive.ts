@@ -4,11 +4,13 @@
  * no inode: removing an instance and starting another within seconds costs more than a second otherwise, as ext4
  * passes over every inode that was freed a moment ago.
  *
+ * The last instance that links a tree removes it when it is purged.
+ *
  * Sharing is never needed: an image is unpacked for itself where links are impossible (another file system, a folder
  * that can't be written).
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, rmdir, stat, utimes, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { systemClock } from '../../shared/async/clock.js';
 import { tryCommand } from '../../shared/exec.js';
@@ -78,6 +80,32 @@ async function removeUnused(shared: string, now: number): Promise<void> {
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: now }));
     if (now - mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true });
   }
+}
+
+/** Removes the trees whose files no instance links any more, and the folder with the last one. Never fails. */
+export async function removeUnlinked(shared: string): Promise<void> {
+  try {
+    for (const name of await readdir(shared)) {
+      const path = join(shared, name);
+      // One that is unpacked just now. Its own start, or one a day later, removes it.
+      if (name.startsWith('.')) continue;
+      // Whoever links it meanwhile finds files missing, and unpacks the archive for itself.
+      if (await isUnlinked(join(path, ROOTFS))) await rm(path, { recursive: true, force: true });
+    }
+    await rmdir(shared);
+  } catch {
+    // It is not there, another instance removes it, too, or a tree of it is in use.
+  }
+}
+
+/** Whether some file of the tree has no other name. Some have two in the archive itself. */
+async function isUnlinked(folder: string): Promise<boolean> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isFile() && (await stat(path)).nlink === 1) return true;
+    if (entry.isDirectory() && (await isUnlinked(path))) return true;
+  }
+  return false;
 }
 
 async function empty(folder: string): Promise<void> {

@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import { execFileSync } from 'node:child_process';
 import {
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -16,7 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { unpackShared } from '../../controller/image/unpacked-archive.js';
+import { removeUnlinked, unpackShared } from '../../controller/image/unpacked-archive.js';
 import { skipWithoutSystem } from '../support/system.js';
 
 describe('a prepared image that instances share', () => {
@@ -43,6 +44,8 @@ describe('a prepared image that instances share', () => {
     execFileSync('chmod', ['4755', join(tree, 'bin', 'su')]);
     execFileSync('mknod', [join(tree, 'dev', 'zero'), 'c', '1', '5']);
     symlinkSync('su', join(tree, 'bin', 'link'));
+    writeFileSync(join(tree, 'bin', 'a-pair'), '');
+    linkSync(join(tree, 'bin', 'a-pair'), join(tree, 'bin', 'another'));
     execFileSync('chown', ['7:8', join(tree, 'bin')]);
     execFileSync('tar', ['-C', tree, '-cf', archive, '.']);
   };
@@ -89,6 +92,20 @@ describe('a prepared image that instances share', () => {
     isWhole(await instance('other'), 'second');
     isWhole(one);
     expect(readdirSync(shared)).to.have.length(1).and.not.include(tree);
+  });
+
+  it('goes with the last instance that links its files', async () => {
+    const one = await instance('one');
+    const other = await instance('other');
+    rmSync(one.root, { recursive: true });
+    await removeUnlinked(shared);
+    isWhole(other);
+    expect(readdirSync(shared)).to.have.length(1);
+    rmSync(other.root, { recursive: true });
+    await removeUnlinked(shared);
+    expect(existsSync(shared)).to.equal(false);
+    await removeUnlinked(shared);
+    isWhole(await instance('third'));
   });
 
   it('is each instance’s own on another file system, where nothing can be written, and where the tree is damaged', async () => {

@@ -208,6 +208,7 @@ function imagesWith(name: string, script: FakeScript): ImageStore {
     remove: notHere,
     build: notHere,
     ensureBase: notHere,
+    sweep: notHere,
     rootfsOf: (wanted) => script.run('image.rootfsOf', wanted, () => `/fake/images/${name}`),
   };
 }

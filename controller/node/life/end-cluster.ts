@@ -36,6 +36,7 @@ export async function endCluster(
       if (!purge) return;
       // The command line, which has its answer already, checks what is left.
       for (const folder of [settings.stateDir, settings.runDir]) await removeTree(folder);
+      for (const { images } of hostings.all) await images.sweep();
       for (const hosting of hostings.all) await hosting.sweep();
     });
   });
