@@ -2,21 +2,50 @@
  * Reads the agent's configuration file. The controller wrote it, so a wrong field is a defect of the installation: it is
  * named and the agent does not start. Checked by hand: a schema library would cost each node megabytes of memory.
  */
-import { readFileSync } from 'node:fs';
-import type { AgentConfig } from '../shared/config/agent-config.js';
+import { existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { outcome } from '../shared/async/wait.js';
+import { SPARE_PLACES, type AgentConfig } from '../shared/config/agent-config.js';
 import { NexusError } from '../shared/errors.js';
 import { isNodeId } from '../shared/ids.js';
 
 export const DEFAULT_CONFIG_FILE = '/.nexus/config/agent.json';
 
-const TEXT_FIELDS = ['nodeName', 'instance', 'natsUrl', 'credsFile', 'tokenPublicKey', 'host', 'dataDir'];
+/**
+ * Waits until the controller has written the file: the agent of a spare is started before anybody knows whose it will be.
+ * Makes the file `waiting` once nothing can be missed. Returns false if the agent was asked to end before.
+ */
+export function configured(file: string, waiting: string, asked: Promise<unknown>): Promise<boolean> {
+  return outcome<boolean>((resolve, reject) => {
+    const look = (): void => {
+      if (existsSync(file)) resolve(true);
+    };
+    const watcher = watch(dirname(file), look);
+    watcher.once('error', reject);
+    void asked.then(() => resolve(false));
+    look();
+    writeFileSync(waiting, '');
+    return () => watcher.close();
+  });
+}
+
+const TEXT_FIELDS = ['nodeName', 'instance', 'natsUrl', 'credsFile', 'tokenPublicKey', 'host'];
 const PUBLIC_KEY_BYTES = 32;
 
 /** Code: invalid_argument, naming the field. */
-export function loadAgentConfig(file: string): AgentConfig {
-  let parsed: unknown;
+export const loadAgentConfig = (file: string): AgentConfig => checkAgentConfig(parsed(file));
+
+/** The part of the configuration at `file` that a spare's agent has before the rest. Code: invalid_argument. */
+export function loadSparePlaces(file: string): Pick<AgentConfig, 'dataDir' | 'volume' | 'cgroup'> {
+  const fields = parsed(join(dirname(file), SPARE_PLACES));
+  if (typeof fields !== 'object' || fields === null) throw wrong('the file', 'must be a JSON object');
+  assertPlaces(fields as Record<string, unknown>);
+  return fields as AgentConfig;
+}
+
+function parsed(file: string): unknown {
   try {
-    parsed = JSON.parse(readFileSync(file, 'utf8'));
+    return JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new NexusError(
@@ -26,14 +55,13 @@ export function loadAgentConfig(file: string): AgentConfig {
       { cause: error },
     );
   }
-  return checkAgentConfig(parsed);
 }
 
 /** Code: invalid_argument, naming the field. */
 export function checkAgentConfig(parsed: unknown): AgentConfig {
   if (typeof parsed !== 'object' || parsed === null) throw wrong('the file', 'must be a JSON object');
   const fields = parsed as Record<string, unknown>;
-  const { nodeId, port, volume, statusSocket, cgroup, networkInterface } = fields;
+  const { nodeId, port, statusSocket, networkInterface } = fields;
   if (typeof nodeId !== 'string' || !isNodeId(nodeId)) throw wrong('nodeId', 'must be a node id');
   for (const name of TEXT_FIELDS) {
     if (typeof fields[name] !== 'string' || fields[name] === '') throw wrong(name, 'must be a text');
@@ -43,11 +71,16 @@ export function checkAgentConfig(parsed: unknown): AgentConfig {
   }
   if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65_535)
     throw wrong('port', 'must be a TCP port');
-  if (!isVolume(volume)) throw wrong('volume', 'must be {kind: mounted} or {kind: directory, sizeBytes}');
+  assertPlaces(fields);
   if (!isSocket(statusSocket)) throw wrong('statusSocket', 'must be {path} or {fd}');
-  if (cgroup !== 'v2' && cgroup !== 'v1' && cgroup !== 'none') throw wrong('cgroup', 'must be v2, v1 or none');
   if (typeof networkInterface !== 'string') throw wrong('networkInterface', 'must be a text');
   return fields as unknown as AgentConfig;
+}
+
+function assertPlaces({ dataDir, volume, cgroup }: Record<string, unknown>): void {
+  if (typeof dataDir !== 'string' || dataDir === '') throw wrong('dataDir', 'must be a text');
+  if (!isVolume(volume)) throw wrong('volume', 'must be {kind: mounted} or {kind: directory, sizeBytes}');
+  if (cgroup !== 'v2' && cgroup !== 'v1' && cgroup !== 'none') throw wrong('cgroup', 'must be v2, v1 or none');
 }
 
 function isVolume(value: unknown): value is AgentConfig['volume'] {

@@ -23,15 +23,12 @@ import { HEARTBEAT_INTERVAL_MS } from '../shared/limits.js';
 import { VERSION } from '../shared/version.js';
 import { connectNatsBus } from './bus/nats.js';
 import type { AgentBus } from './bus/port.js';
-import { cgroupReader } from './usage.js';
 import { createDataServer, createStatusServer } from './chunk/server.js';
-import { ChunkStore } from './chunk/store.js';
-import { transferBound, Transfers } from './chunk/transfers.js';
 import { CommandLog } from './command-log.js';
 import { CommandResponder } from './commands.js';
-import { DEFAULT_CONFIG_FILE, loadAgentConfig } from './config.js';
+import { configured, DEFAULT_CONFIG_FILE, loadAgentConfig, loadSparePlaces } from './config.js';
+import { openGround, type Ground, type GroundPlaces } from './ground.js';
 import { createAgentLog, type AgentLog } from './log.js';
-import { loadReceiptKey } from './receipt-key.js';
 import {
   BEATS_PER_REPORT,
   placeInTime,
@@ -44,10 +41,8 @@ import {
 import { inspection, statusPages, type StatusSources } from './status-pages.js';
 import { claimFolder, DirectoryVolume } from './volume/directory.js';
 import { toAgentError } from './volume/errors.js';
-import { VolumeHealth } from './volume/health.js';
 import { MountedVolume } from './volume/mounted.js';
 import type { Volume } from './volume/port.js';
-import { FileProber } from './volume/probe.js';
 
 /** Grace of running transfers, in ms, when a signal ends the agent: unlike the command, it names none. */
 const SIGNAL_GRACE_MS = 5000;
@@ -74,8 +69,11 @@ async function main(): Promise<void> {
     log.warn({ err: warning }, 'a warning of Node.js');
   });
   try {
-    const config = loadAgentConfig(process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE);
-    await run(config, ended, log, () => sink.dropped);
+    const file = process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE;
+    const waiting = process.env['NEXUS_AGENT_WAITING'];
+    const spare = waiting === undefined ? undefined : await groundAt(loadSparePlaces(file), log);
+    if (waiting !== undefined && !(await configured(file, waiting, ended.asked))) process.exit(0);
+    await run(loadAgentConfig(file), spare, ended, log, () => sink.dropped);
     await sink.settled();
     process.exit(0);
   } catch (thrown) {
@@ -83,8 +81,10 @@ async function main(): Promise<void> {
   }
 }
 
+/** `spare`: what the agent has from the time when it waited. */
 async function run(
   config: AgentConfig,
+  spare: Ground | undefined,
   ended: EndRequest,
   log: AgentLog,
   logLinesDropped: () => number,
@@ -96,30 +96,11 @@ async function run(
   const clientName = `nexus-agent ${config.nodeName}`;
   // Begun first: it waits for the network while the volume waits for the disk.
   const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: () => onConnected() });
-  if (config.volume.kind === 'directory') await claimFolder(config.dataDir);
-  const cgroup = cgroupReader(config.cgroup);
-  // The volume needs the store's usage for its bound, and the store needs the volume.
-  let storedBytes = (): number => 0;
-  const volume = makeVolume(config, () => storedBytes());
-  let tellHealth = (): void => undefined;
+  const ground = spare ?? (await groundAt(config, log));
+  const { cgroup, health, store, receiptKey, transfers } = ground;
   const nodeId = config.nodeId as NodeId;
   const { phaseMs, turn } = placeInTime(nodeId);
-  const health = new VolumeHealth({
-    volume,
-    prober: new FileProber(config.dataDir),
-    clock: systemClock,
-    log,
-    phaseMs,
-    onChange: () => {
-      tellHealth();
-    },
-  });
-  const store = new ChunkStore({ volume, clock: systemClock, log, health });
-  storedBytes = () => store.storedBytes;
-  await store.recover();
-  const receiptKey = await loadReceiptKey(config.dataDir);
-  await health.start();
-  const transfers = new Transfers(transferBound((await cgroup.read()).memoryLimitBytes));
+  await health.start(phaseMs);
   const now = (): number => systemClock.now();
   const identity: AgentIdentity = {
     nodeId,
@@ -167,7 +148,7 @@ async function run(
     const report = reported === undefined ? undefined : { ...reported, condition: health.condition };
     link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, report));
   };
-  tellHealth = beat;
+  ground.tellHealth = beat;
   onConnected = beat;
   const report = async (): Promise<void> => {
     try {
@@ -240,10 +221,15 @@ async function listen(
   await once(server, 'listening');
 }
 
-const makeVolume = (config: AgentConfig, storedBytes: () => number): Volume =>
-  config.volume.kind === 'mounted'
-    ? new MountedVolume(config.dataDir)
-    : new DirectoryVolume(config.dataDir, config.volume.sizeBytes, storedBytes);
+function groundAt(places: GroundPlaces, log: AgentLog): Promise<Ground> {
+  const { dataDir, volume } = places;
+  const make = async (storedBytes: () => number): Promise<Volume> => {
+    if (volume.kind === 'mounted') return new MountedVolume(dataDir);
+    await claimFolder(dataDir);
+    return new DirectoryVolume(dataDir, volume.sizeBytes, storedBytes);
+  };
+  return openGround(places, make, log);
+}
 
 // The bundle is CommonJS, which has no top-level await.
 void main();

@@ -29,8 +29,6 @@ export interface HealthOptions {
   readonly prober: Prober;
   readonly clock: Clock;
   readonly log: AgentLog;
-  /** When within a period it looks, ms: as the process wakes then anyway. */
-  readonly phaseMs: number;
   /** The condition is another one now. */
   readonly onChange: () => void;
 }
@@ -53,9 +51,12 @@ export class VolumeHealth {
     return this.#condition;
   }
 
-  /** Looks once, then on. Resolves with the first finding, or when the volume is found to hang. */
-  async start(): Promise<void> {
-    this.#looks = inStep(LOOK_MS, this.options.phaseMs, () => this.tick());
+  /**
+   * Looks once, then on, `phaseMs` within each period: as the process wakes then anyway. Resolves with the first finding,
+   * or when the volume is found to hang.
+   */
+  async start(phaseMs: number): Promise<void> {
+    this.#looks = inStep(LOOK_MS, phaseMs, () => this.tick());
     await endsWithin(USAGE_MS, this.#look());
   }
 

@@ -24,3 +24,6 @@ export interface AgentConfig {
   /** Network interface whose counters are reported; empty: none. */
   readonly networkInterface: string;
 }
+
+/** File beside it, with `dataDir`, `volume` and `cgroup` alone: for the agent of a spare, before that is anybody's. */
+export const SPARE_PLACES = 'places.json';

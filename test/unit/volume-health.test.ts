@@ -47,7 +47,6 @@ describe('the health of a volume', () => {
       prober,
       clock: { ...systemClock, monotonic: () => nowMs },
       log: createAgentLog({}, 'info', (line) => lines.push(line)),
-      phaseMs: 0,
       onChange: () => (changes += 1),
     });
   });

@@ -1,0 +1,63 @@
+/**
+ * What an agent stands on: its volume with the chunks on it, its receipt key, its cgroup. None of it depends on which
+ * node's agent it is, so that the agent of a spare has it before anybody asks for a node.
+ */
+import type { AgentConfig } from '../shared/config/agent-config.js';
+import { systemClock } from '../shared/async/clock.js';
+import type { SigningKey } from '../shared/chunk-token.js';
+import { ChunkStore } from './chunk/store.js';
+import { transferBound, Transfers } from './chunk/transfers.js';
+import type { AgentLog } from './log.js';
+import { loadReceiptKey } from './receipt-key.js';
+import { cgroupReader, type CgroupReader } from './usage.js';
+import { VolumeHealth } from './volume/health.js';
+import type { Volume } from './volume/port.js';
+import { FileProber } from './volume/probe.js';
+
+export type GroundPlaces = Pick<AgentConfig, 'dataDir' | 'volume' | 'cgroup'>;
+
+export interface Ground {
+  readonly cgroup: CgroupReader;
+  /** Not started. */
+  readonly health: VolumeHealth;
+  readonly store: ChunkStore;
+  readonly receiptKey: SigningKey;
+  readonly transfers: Transfers;
+  /** Set: called when the volume's condition has become another. */
+  tellHealth: () => void;
+}
+
+/** `makeVolume`: the volume for a store that uses so many bytes. */
+export async function openGround(
+  places: GroundPlaces,
+  makeVolume: (storedBytes: () => number) => Promise<Volume>,
+  log: AgentLog,
+): Promise<Ground> {
+  const cgroup = cgroupReader(places.cgroup);
+  // The volume needs the store's usage for its bound, and the store needs the volume.
+  let storedBytes = (): number => 0;
+  const volume = await makeVolume(() => storedBytes());
+  let tellHealth = (): void => undefined;
+  const health = new VolumeHealth({
+    volume,
+    prober: new FileProber(places.dataDir),
+    clock: systemClock,
+    log,
+    onChange: () => tellHealth(),
+  });
+  const store = new ChunkStore({ volume, clock: systemClock, log, health });
+  storedBytes = () => store.storedBytes;
+  await store.recover();
+  const receiptKey = await loadReceiptKey(places.dataDir);
+  const transfers = new Transfers(transferBound((await cgroup.read()).memoryLimitBytes));
+  return {
+    cgroup,
+    health,
+    store,
+    receiptKey,
+    transfers,
+    set tellHealth(tell: () => void) {
+      tellHealth = tell;
+    },
+  };
+}
