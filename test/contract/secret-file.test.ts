@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
-import { writeSecret } from '../../controller/host/secret-file.js';
+import { writePassingSecret, writeSecret } from '../../controller/host/secret-file.js';
 import { OutboxMailer } from '../../controller/identity/outbox.js';
 import { writeCard } from '../../controller/hosting/volume-cards.js';
 import { systemClock } from '../../shared/async/clock.js';
@@ -29,6 +29,7 @@ describe('files on a full disk', () => {
 
   const kinds: Record<string, (at: string, text: string) => Promise<unknown>> = {
     'a secret': (at, text) => writeSecret(join(at, 'key'), text),
+    'a passing secret': (at, text) => writePassingSecret(join(at, 'key'), text),
     'the card of a volume': (at, text) => writeCard(at, nodeId(1), text),
     'a mail of the outbox': async (at, text) => {
       const mailer = await OutboxMailer.open(at, 'nexus@localhost', systemClock);
