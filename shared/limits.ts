@@ -36,6 +36,8 @@ export const MIN_MEMORY_MB = 32;
 /** Sparse: it takes of the host what is written. */
 export const DEFAULT_STORAGE_BYTES = 1024 * MIB;
 export const DEFAULT_MEMORY_MB = 128;
+/** Spares are refilled one after the other: more would not be ready sooner. */
+export const MAX_SPARE_NODES = 32;
 export const DEFAULT_CPU_WEIGHT = 512;
 export const MAX_CPU_WEIGHT = 10_000;
 /** Threads count: the agent alone has about a dozen. */

@@ -44,6 +44,7 @@ function statusText(status: GetStatusResponse, width: number): string {
       ['gateway', gatewayText(status)],
       ['bus', `${status.natsUrl}${status.natsPid > 0 ? `, pid ${status.natsPid}` : ' (external)'}`],
       ['nodes', `${nodes?.total ?? 0}${states.length > 0 ? ` (${states.join(', ')})` : ''}`],
+      ...spareFacts(status),
       ['files', `${storage?.files ?? 0n} in ${storage?.chunks ?? 0n} chunks, ${bytes(storage?.bytes)}`],
       ['room', `${bytes(storage?.freeBytes)} free of ${bytes(storage?.capacityBytes)}`],
       ['redundancy', redundancy(status)],
@@ -53,6 +54,11 @@ function statusText(status: GetStatusResponse, width: number): string {
     width,
   );
   return [lines, ...status.warnings.map((warning) => folded(visible(`warning: ${warning}`), width, '  '))].join('\n');
+}
+
+function spareFacts({ spares }: GetStatusResponse): [string, string][] {
+  if (spares === undefined || spares.wanted === 0) return [];
+  return [['spares', `${spares.ready} of ${spares.wanted} ready for node create`]];
 }
 
 function lambdaText({ lambda, runtime }: GetStatusResponse): string {

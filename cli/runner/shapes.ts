@@ -23,6 +23,7 @@ export function statusShape(status: GetStatusResponse): Shape {
     nodes: plain(status.nodes),
     storage: plain(status.storage),
     repair: plain(status.repair),
+    spares: plain(status.spares),
     lambda: plain(status.lambda),
     causes: status.causes.map((cause) => plain(cause)),
     warnings: status.warnings,

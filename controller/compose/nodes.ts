@@ -21,6 +21,8 @@ import type { Starting } from './starting.js';
 
 const HOST_ROOM_PERIOD_MS = 2000;
 const CUT_OFF_PERIOD_MS = 1000;
+const SPARES_PERIOD_MS = 2000;
+const SHORT_OF_SPARES_PERIOD_MS = 250;
 
 export interface Nodes {
   readonly context: NodeContext;
@@ -55,7 +57,10 @@ export async function composeNodes(starting: Starting, instance: Instance): Prom
   const hostRoom = new HostRoom({
     places: { state: settings.stateDir, volumes: join(settings.stateDir, 'volumes'), runtime: settings.runDir },
     volumes: () =>
-      registry.list().map((node) => ({ nodeId: node.id, path: hostings.of(node).volumes.pathOf(node.id) })),
+      [...registry.list(), ...service.spares.nodes].map((node) => ({
+        nodeId: node.id,
+        path: hostings.of(node).volumes.pathOf(node.id),
+      })),
     fullPercent: settings.hostDiskFullPercent,
   });
   const context: NodeContext = {
@@ -76,6 +81,7 @@ export async function composeNodes(starting: Starting, instance: Instance): Prom
     hostRoom,
   };
   const service = new NodeService(context);
+  starting.defer('remove the spares', () => service.spares.close());
   const watch = new NodeWatch(service);
   await starting.unlessAsked(bus.start(watch));
   return { context, service, lambda, loops: () => loopsOf(starting, service, watch) };
@@ -95,6 +101,11 @@ function loopsOf(starting: Starting, service: NodeService, watch: NodeWatch): re
     { name: 'log bounds', periodMs: LOG_BOUNDS_PERIOD_MS, tick: () => boundLogs(settings, ids(), written) },
     { name: 'volumes', periodMs: WATCH_PERIOD_MS, tick: () => volumes.tick() },
     { name: 'host room', periodMs: HOST_ROOM_PERIOD_MS, tick: () => hostRoom.tick() },
+    {
+      name: 'spares',
+      periodMs: () => (service.spares.isShort ? SHORT_OF_SPARES_PERIOD_MS : SPARES_PERIOD_MS),
+      tick: (signal) => service.spares.tick(signal),
+    },
     { name: 'cut-off verbs', periodMs: CUT_OFF_PERIOD_MS, tick: () => service.finishCutOff() },
   ];
 }

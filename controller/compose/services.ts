@@ -50,7 +50,7 @@ export function servicesFor(
   const { startedAt, ownLog } = cluster;
   const { mails } = identity;
   const metrics = { context, store, upkeep, lambda: lambda.lambda, mails, startedAt, ownLog };
-  const images = new Images(context.hostings.own.images, () => registry.list());
+  const images = new Images(context.hostings.own.images, () => registry.list(), nodes.spares);
   const service = (
     proto: string,
     definition: RegisteredService['definition'],
@@ -95,6 +95,7 @@ export function servicesFor(
           files: store.files,
           upkeep,
           lambda: lambda.lambda,
+          spares: nodes.spares,
           events: context.events,
           mail: mails.statistics,
         },

@@ -43,6 +43,8 @@ export interface ContainerSpec {
    * `create`.
    */
   readonly statusSocket?: number | undefined;
+  /** The agent gets no configuration yet: once started it waits for it, see `assign`. */
+  readonly waits?: boolean;
 }
 
 export const STATUS_SOCKET_FD = 3;
@@ -92,6 +94,16 @@ export interface ContainerRuntime {
    */
   create(spec: ContainerSpec, signal: AbortSignal, began?: (first: ProcessIdentity) => void): Promise<ProcessIdentity>;
   start(nodeId: NodeId, signal: AbortSignal): Promise<void>;
+  /** Whether the agent of a container that was made to wait has been loaded, and waits for its configuration. */
+  isWaiting(first: ProcessIdentity): boolean;
+  /**
+   * Makes a container that waits one of a certain node: its host name, the files of its names, and its processor weight.
+   * Before anything but the agent runs in it. Memory and processes stay limited as they are.
+   */
+  assign(
+    first: ProcessIdentity,
+    spec: Pick<ContainerSpec, 'nodeId' | 'hostname' | 'limits' | 'configDir'>,
+  ): Promise<void>;
   /** SIGKILL to the container's first process; success when there is none. */
   kill(nodeId: NodeId, identity: ProcessIdentity): Promise<void>;
   remove(nodeId: NodeId): Promise<void>;

@@ -15,11 +15,9 @@ import { LABEL_PATTERN, LABEL_RULE } from '../../shared/ids.js';
 import { KIB, LARGEST_NODE_ID } from '../../shared/limits.js';
 import { plainText } from '../../shared/plain-text.js';
 import { toolFailure } from '../../shared/tool-failure.js';
-import type { ImageRecord, ImageStore } from './port.js';
+import { BASE_IMAGE, type ImageRecord, type ImageStore } from './port.js';
 import { unpack, unpackFile } from './unpack.js';
 import { removeUnlinked, unpackShared } from './unpacked-archive.js';
-
-export const BASE_IMAGE = 'base';
 
 export interface FolderImagesOptions {
   readonly folder: string;

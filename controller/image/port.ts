@@ -1,6 +1,9 @@
 /** Images: read-only root file systems in <state>/images/<name>/. */
 import type { Readable } from 'node:stream';
 
+/** The image of nodes that name none. */
+export const BASE_IMAGE = 'base';
+
 export interface ImageRecord {
   readonly name: string;
   readonly sizeBytes: number;

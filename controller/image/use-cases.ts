@@ -7,6 +7,12 @@ interface ImageUser {
   readonly image: string;
 }
 
+/** Prepared nodes that nobody has asked for yet: they must not keep an image from being removed, nor outlive it. */
+interface SpareUsers {
+  /** Removes those of the image, and makes none until `work` is done. */
+  without(image: string, work: () => Promise<void>): Promise<void>;
+}
+
 /** Number of nodes named in an error. */
 const MOST_NAMED = 5;
 
@@ -14,6 +20,7 @@ export class Images {
   constructor(
     readonly store: ImageStore,
     private readonly nodes: () => readonly ImageUser[],
+    private readonly spares: SpareUsers = { without: (_image, work) => work() },
   ) {}
 
   async list(): Promise<readonly ImageRecord[]> {
@@ -35,6 +42,6 @@ export class Images {
       const named = users.slice(0, MOST_NAMED).join(', ');
       throw new NexusError('failed_precondition', `image ${image} is used by ${named}; remove those nodes first`);
     }
-    await this.store.remove(image);
+    await this.spares.without(image, () => this.store.remove(image));
   }
 }

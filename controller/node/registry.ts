@@ -12,6 +12,7 @@ import type { EventLog } from '../events/log.js';
 import { plainText } from '../../shared/plain-text.js';
 import { Misconduct } from './watch/misconduct.js';
 import { hasUnknownOutcome, type NodePatch, type NodeRecord, type NodeStore } from '../store/port/store.js';
+import { lowestFreeSlot } from '../store/port/node-rules.js';
 import { assertMove, type NodeStatus } from './state.js';
 
 /**
@@ -40,6 +41,10 @@ export class NodeRegistry {
   /** Nodes for which a write may or may not have been stored. */
   readonly #uncertain = new Set<NodeId>();
   readonly #waiters = new Map<NodeId, HeartbeatWaiter>();
+  /** Slots of spares: taken on the host, by no node of the store. */
+  readonly #held = new Set<number>();
+  /** Slots of nodes that are being stored. */
+  readonly #storing = new Set<number>();
   readonly misconduct: Misconduct;
 
   constructor(
@@ -89,15 +94,54 @@ export class NodeRegistry {
 
   async reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord> {
     let id: NodeId | undefined;
-    const making = this.store.reserve(slots, (slot) => {
+    const chosen: number[] = [];
+    const choose = (slot: number): NodeRecord => {
+      chosen.push(slot);
+      this.#storing.add(slot);
       const made = make(slot);
       ({ id } = made);
       return made;
-    });
-    const record = await this.#heeding(() => id, making);
+    };
+    try {
+      return await this.#entered(await this.#heeding(() => id, this.store.reserve(slots, choose, this.#held)));
+    } finally {
+      for (const slot of chosen) this.#storing.delete(slot);
+    }
+  }
+
+  /** Stores a node in the slot that was held for it, which is then its own. Code: already_exists (name). */
+  async adopt(record: NodeRecord): Promise<NodeRecord> {
+    await this.#heeding(() => record.id, this.store.insert(record));
+    const entered = this.#entered(record);
+    this.#held.delete(record.hosting.slot);
+    return await entered;
+  }
+
+  async #entered(record: NodeRecord): Promise<NodeRecord> {
     this.#records.set(record.id, record);
     await this.events.append('node.creating', record.name, `node ${record.name} is Creating`);
     return record;
+  }
+
+  /** Number of slots that neither a node nor a spare has. 0 while it is not known which nodes are stored. */
+  freeSlots(slots: number): number {
+    return this.#uncertain.size > 0 ? 0 : slots - this.#usedSlots().length;
+  }
+
+  /** Holds the lowest free slot for a spare until it is adopted or `letSlotGo`. Code: resource_exhausted. */
+  holdSlot(slots: number): number {
+    const slot = lowestFreeSlot(this.#usedSlots(), slots);
+    this.#held.add(slot);
+    return slot;
+  }
+
+  letSlotGo(slot: number): void {
+    this.#held.delete(slot);
+  }
+
+  #usedSlots(): number[] {
+    const ofNodes = this.list().map(({ hosting }) => hosting.slot);
+    return [...new Set([...ofNodes, ...this.#held, ...this.#storing])];
   }
 
   async update(id: NodeId, patch: NodePatch): Promise<NodeRecord> {

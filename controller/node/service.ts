@@ -16,7 +16,11 @@ import { isReadable } from '../../shared/volume-state.js';
 import { bringUp } from './life/bring-up.js';
 import { unconfirmedOn } from './confirm-copies.js';
 import type { NodeContext } from './context.js';
-import { createNode, reserveNode, startedText, type CreateNodeRequest } from './life/create.js';
+import { createNode, makeNode, reserveNode, startedText, type CreateNodeRequest } from './life/create.js';
+import type { StepTime } from './life/steps.js';
+import type { Spare } from './spare/prepare.js';
+import { SpareNodes } from './spare/spares.js';
+import { takeSpare } from './spare/take.js';
 import { isListening, isWaiting, notUp, type NodeStatus } from './state.js';
 import { askToEnd, dismantle, erase, eraseFromHost } from './life/take-down.js';
 import { assertMayEnd, conditionOf } from './watch/volume-condition.js';
@@ -37,14 +41,33 @@ export class NodeService {
   /** Set while the cluster ends: suspended nodes must not be started as if their start had been put off. */
   #isEnding = false;
 
-  constructor(readonly context: NodeContext) {}
+  readonly spares: SpareNodes;
+
+  constructor(readonly context: NodeContext) {
+    this.spares = new SpareNodes(context, () => this.#starts.isBusy);
+  }
 
   /** Code besides: unavailable while something that all nodes need is away. */
   async create(request: CreateNodeRequest, signal: AbortSignal): Promise<NodeRecord> {
     this.context.causes.assertServed();
+    const spare = this.spares.take(request);
+    if (spare !== undefined) return await this.#createOf(spare, request, signal);
+    await this.spares.makeRoom();
     const reserved = await reserveNode(this.context, request);
-    const create = (): Promise<NodeRecord> => createNode(this.context, reserved, signal);
-    return await this.#locked(reserved.node.id, () => this.#starts.run(create));
+    const { node } = reserved;
+    const make = (undo: UndoStack): Promise<readonly StepTime[]> => makeNode(this.context, node, undo, signal);
+    return await this.#locked(node.id, () => this.#starts.run(() => createNode(this.context, reserved, make)));
+  }
+
+  /** Not among the starts: its container runs. */
+  async #createOf(spare: Spare, request: CreateNodeRequest, signal: AbortSignal): Promise<NodeRecord> {
+    const reserved = await reserveNode(this.context, request, spare.node).catch((refusal: unknown) => {
+      this.spares.putBack(spare, refusal);
+      throw refusal;
+    });
+    const make = (undo: UndoStack): Promise<readonly StepTime[]> =>
+      takeSpare(this.context, reserved.node, spare, undo, signal);
+    return await this.#locked(reserved.node.id, () => createNode(this.context, reserved, make));
   }
 
   /**

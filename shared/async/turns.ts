@@ -147,6 +147,11 @@ export class Limit {
     this.#turns = new Turns({ ...limits, atOnce });
   }
 
+  /** Whether work runs or waits. */
+  get isBusy(): boolean {
+    return this.#turns.isBusy('all');
+  }
+
   /** Codes besides the work's: unavailable (or what `tooMany` returns), cancelled. */
   async run<Result>(work: () => Promise<Result>, signal?: AbortSignal): Promise<Result> {
     return await this.#turns.take('all', signal, work);

@@ -1,9 +1,12 @@
 /** Rules that hold between settings, each of which is allowed by itself. Code: invalid_argument. */
 import { NexusError } from '../errors.js';
 import { keyName } from './names.js';
+import { abilitiesOf, type RuntimeName } from './runtimes.js';
 import type { GivenSettings } from './sources.js';
 
 export interface RelatedSettings {
+  readonly runtime: RuntimeName;
+  readonly spareNodes: number;
   readonly suspectAfterMs: number;
   readonly lostAfterMs: number;
   readonly socket: string;
@@ -29,6 +32,11 @@ export function assertRelated(settings: RelatedSettings, given: GivenSettings): 
         `the socket path ${path} is longer than ${MOST_SOCKET_BYTES} bytes; set a shorter ${keyName(setting)}, which is given ${from(setting)}`,
       );
   }
+  const { runtime, spareNodes } = settings;
+  if (spareNodes > 0 && !abilitiesOf(runtime).spares)
+    throw refused(
+      `setting spare-nodes, ${spareNodes} ${from('spareNodes')}, needs containers; the runtime is ${runtime}`,
+    );
   assertMailCanBeSent(settings, from);
   assertTogether('smtpUser', 'smtpPasswordFile', given);
   assertTogether('gatewayTlsCertFile', 'gatewayTlsKeyFile', given);

@@ -16,13 +16,15 @@ export interface HostingAbilities {
   readonly sandboxes: boolean;
   /** Whoever is root in a node is kept from the host and from other nodes. */
   readonly confinement: boolean;
+  /** Nodes can be prepared before they are asked for. */
+  readonly spares: boolean;
   /** Only root can make them, and the host has to bring what containers need. */
   readonly needsRoot: boolean;
 }
 
 export const HOSTING: Readonly<Record<HostingKind, HostingAbilities>> = {
-  contained: { images: true, sandboxes: true, confinement: true, needsRoot: true },
-  process: { images: false, sandboxes: false, confinement: false, needsRoot: false },
+  contained: { images: true, sandboxes: true, confinement: true, spares: true, needsRoot: true },
+  process: { images: false, sandboxes: false, confinement: false, spares: false, needsRoot: false },
 };
 
 interface RuntimeTraits {

@@ -13,7 +13,7 @@ import { givenSettings, type GivenSettings } from './sources.js';
 import { wrongSetting } from './wrong.js';
 import type { NexusError } from '../errors.js';
 import { LOG_LEVELS } from '../log.js';
-import { MAX_REPLICAS, MIN_LAMBDA_MEMORY_MB } from '../limits.js';
+import { MAX_REPLICAS, MAX_SPARE_NODES, MIN_LAMBDA_MEMORY_MB } from '../limits.js';
 import { DEFAULT_INSTANCE, INSTANCE_PATTERN, instanceDefaults, type InstanceDefaults } from './instance.js';
 
 const milliseconds = (least: number) => z.coerce.number().int().min(least).max(86_400_000);
@@ -90,6 +90,11 @@ const schema = z.strictObject({
   nodeStopGraceMs: milliseconds(100)
     .default(10_000)
     .describe('time that commands, sandboxes and the agent of a node have to finish before they are killed, ms'),
+  spareNodes: count(0, MAX_SPARE_NODES)
+    .default(0)
+    .describe(
+      'started nodes of the base image that are kept ready for a creation, each with 10 to 20 MB of memory; 0: none',
+    ),
   defaultReplicas: z.coerce.number().int().min(1).max(MAX_REPLICAS).default(1).describe('copies of each chunk'),
   quotaMb: z.coerce
     .number()

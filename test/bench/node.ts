@@ -3,13 +3,14 @@ import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
-import { TestCluster } from '../support/cluster.js';
+import { eventually, TestCluster } from '../support/cluster.js';
 import { connectTo, createNode } from './controller.js';
 import { median, print, printTimes, timed } from './figures.js';
 
 const RUNS = 9;
 
 export async function benchNode(): Promise<void> {
+  await benchSpares();
   const cluster = await TestCluster.start();
   try {
     const controller = await connectTo(cluster);
@@ -32,6 +33,34 @@ export async function benchNode(): Promise<void> {
       removed.push(await timed(() => controller.call(controller.node, controller.node.removeNode, request)));
     }
     printTimes('node rm', removed, { name: 'bare runc run', timesMs: runs });
+    await controller.close();
+  } finally {
+    for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);
+  }
+}
+
+/** The same where a spare is ready for each creation. */
+async function benchSpares(): Promise<void> {
+  const cluster = await TestCluster.start({ env: { NEXUS_SPARE_NODES: '1' } });
+  try {
+    const controller = await connectTo(cluster);
+    const bare = await bareBundle(cluster);
+    const created: number[] = [];
+    const runs: number[] = [];
+    for (let run = 0; run < RUNS; run += 1) {
+      await eventually(
+        () => controller.call(controller.cluster, controller.cluster.getStatus, {}),
+        ({ spares }) => spares?.ready === 1,
+      );
+      runs.push(
+        await timed(() =>
+          runCommand('runc', ['--root', bare.state, 'run', '--bundle', bare.bundle, `bare-${cluster.instance}`]),
+        ),
+      );
+      created.push(await timed(() => createNode(controller, `s${run}`, 0, 0)));
+    }
+    printSteps(await stepTimes(cluster));
+    printTimes('node create to Running, of a spare', created, { name: 'bare runc run', timesMs: runs });
     await controller.close();
   } finally {
     for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);

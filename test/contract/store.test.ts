@@ -45,6 +45,22 @@ for (const { name, open } of STORES) {
         expect(await store.nodes.list()).to.have.length(1);
       });
 
+      it('get no slot that is held, as that is when they are stored', async () => {
+        const held = new Set([0]);
+        const holding = store.nodes.reserve(10, (slot) => nodeRecord('a', slot), held);
+        held.add(1);
+        expect((await holding).hosting.slot).to.equal(2);
+      });
+
+      it('are stored in the slot that they name, unless that or the name is taken', async () => {
+        const record = nodeRecord('a', 7);
+        await store.nodes.insert(record);
+        expect(await store.nodes.get(record.id)).to.deep.equal(record);
+        expect(await codeOf(() => store.nodes.insert(nodeRecord('b', 7)))).to.equal('already_exists');
+        expect(await codeOf(() => store.nodes.insert(nodeRecord('a', 8)))).to.equal('already_exists');
+        expect(await store.nodes.list()).to.have.length(1);
+      });
+
       it('one of two reservations of one name wins', async () => {
         const codes = await Promise.all([codeOf(() => reserve('same')), codeOf(() => reserve('same'))]);
         expect(codes.sort()).to.deep.equal(['accepted', 'already_exists']);

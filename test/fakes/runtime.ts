@@ -45,6 +45,8 @@ export class FakeRuntime implements ContainerRuntime {
   readonly programs = new Map<string, FakeProgram>();
   /** Called when a container's first stage begins to run: an agent may be heard from then on. */
   onStart: (nodeId: NodeId) => void = () => undefined;
+  /** Called when a container that waits is made a certain node's. */
+  onAssign: (nodeId: NodeId) => void = () => undefined;
   /** Called when a container's first process has ended, however: what it held is free from then on. */
   onEnd: (nodeId: NodeId) => void = () => undefined;
   /** Set: `prepare` refuses the host. */
@@ -88,6 +90,18 @@ export class FakeRuntime implements ContainerRuntime {
       if (signal.aborted) throw new NexusError('cancelled', 'starting the container was cancelled');
       this.#expect(nodeId).hasStarted = true;
       this.onStart(nodeId);
+    });
+  }
+
+  isWaiting(first: ProcessIdentity): boolean {
+    const waiting = [...this.containers.values()].find(({ identity }) => identity.pid === first.pid);
+    return waiting?.hasStarted === true && waiting.spec.waits === true;
+  }
+
+  assign(_first: ProcessIdentity, spec: Pick<ContainerSpec, 'nodeId' | 'hostname' | 'limits'>): Promise<void> {
+    return this.script.run('runtime.assign', spec.nodeId, () => {
+      this.#expect(spec.nodeId).limits = spec.limits;
+      this.onAssign(spec.nodeId);
     });
   }
 

@@ -13,7 +13,7 @@ import { FakeFsStore } from './store-fs.js';
 import { FakeReplicaStore } from './store-replicas.js';
 import { emptyFileTables, type FileTables } from './store-tables.js';
 import type { FsStore } from '../../controller/store/port/fs.js';
-import { lowestFreeSlot, nameTaken, noSuchNode } from '../../controller/store/port/node-rules.js';
+import { lowestFreeSlot, nameTaken, noSuchNode, slotTaken } from '../../controller/store/port/node-rules.js';
 import type { MarkStore, ReplicaStore } from '../../controller/store/port/replicas.js';
 import type {
   EventRecord,
@@ -112,18 +112,20 @@ type Run = <Result>(work: (tables: Tables) => Result) => Promise<Result>;
 
 function fakeNodes(read: Run, write: Run): NodeStore {
   return {
-    reserve: (slots: number, make: (slot: number) => NodeRecord) =>
+    reserve: (slots: number, make: (slot: number) => NodeRecord, held: ReadonlySet<number> = new Set()) =>
       write(({ nodes }) => {
         const used = [...nodes.values()];
-        const record = make(
-          lowestFreeSlot(
-            used.map((node) => node.hosting.slot),
-            slots,
-          ),
-        );
+        const record = make(lowestFreeSlot([...used.map((node) => node.hosting.slot), ...held], slots));
         if (used.some((node) => node.name === record.name)) throw nameTaken(record.name);
         nodes.set(record.id, record);
         return record;
+      }),
+    insert: (record: NodeRecord) =>
+      write(({ nodes }) => {
+        const used = [...nodes.values()];
+        if (used.some(({ hosting }) => hosting.slot === record.hosting.slot)) throw slotTaken(record.hosting.slot);
+        if (used.some((node) => node.name === record.name)) throw nameTaken(record.name);
+        nodes.set(record.id, record);
       }),
     get: (id: NodeId) => read(({ nodes }) => nodes.get(id)),
     list: () => read(({ nodes }) => [...nodes.values()].sort((one, other) => one.hosting.slot - other.hosting.slot)),

@@ -74,6 +74,7 @@ export class NodeBench {
     mkdirSync(folders.stateDir);
     mkdirSync(folders.runDir);
     this.runtime.onStart = (id) => this.#firstStage(id);
+    this.runtime.onAssign = (id) => this.#speak(id);
     this.runtime.onEnd = (id) => this.#letGo(id);
     const events = new EventLog(this.store.events, systemClock, log, inCommandWords);
     const registry = new NodeRegistry(scripted(this.store.nodes, this.script), events, systemClock);
@@ -172,6 +173,10 @@ export class NodeBench {
   #firstStage(id: NodeId): void {
     const container = this.runtime.containers.get(id);
     if (container !== undefined) this.volumes.attach(deviceOf(container.spec), id);
+    if (container?.spec.waits !== true) this.#speak(id);
+  }
+
+  #speak(id: NodeId): void {
     if (!this.agentsSpeak) return;
     const refusal = { errorCode: 'unavailable', errorMessage: 'this agent takes no commands' };
     const link = this.bus.connect(id, async (command) => {
@@ -194,7 +199,8 @@ function scripted(nodes: NodeStore, script: FakeScript): NodeStore {
   return {
     get: (id) => nodes.get(id),
     list: () => nodes.list(),
-    reserve: (slots, make) => script.run('store.reserve', '', () => nodes.reserve(slots, make)),
+    reserve: (slots, make, held) => script.run('store.reserve', '', () => nodes.reserve(slots, make, held)),
+    insert: (record) => script.run('store.insert', record.id, () => nodes.insert(record)),
     update: (id, patch) => script.run('store.update', id, () => nodes.update(id, patch)),
     remove: (id) => script.run('store.remove', id, () => nodes.remove(id)),
   };

@@ -10,6 +10,8 @@ import { START_STEPS } from '../../controller/node/life/bring-up.js';
 import { CREATE_STEPS, RESERVE_STEPS } from '../../controller/node/life/create.js';
 import { namesOf, type Steps } from '../../controller/node/life/steps.js';
 import { DISMANTLE_STEPS, REMOVE_STEPS } from '../../controller/node/life/take-down.js';
+import { PREPARE_STEPS } from '../../controller/node/spare/prepare.js';
+import { TAKE_STEPS } from '../../controller/node/spare/take.js';
 import { eventually, type NodeJson } from '../support/cluster.js';
 import { describeWithCluster } from '../support/system.js';
 
@@ -29,6 +31,7 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
       ...readdirSync('/sys/class/net').filter((name) => name.startsWith(`nx-${instance}-`)),
       ...folder(join(stateDir, 'volumes')),
       ...folder(join(stateDir, 'logs')),
+      ...folder(join(stateDir, 'spares')),
       ...folder(join(runDir, 'runc.state')),
       ...folder(runDir).filter((name) => !name.includes('.')),
       ...['memory', 'pids', 'cpu', 'systemd', 'unified', '.']
@@ -73,6 +76,33 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
   for (const [at, failpoint] of creation.entries()) {
     it(`during a creation at ${failpoint}`, async () => {
       await dieDuring(failpoint, creation[at + 1], 'node', 'create', 'victim', ...CREATE);
+      await expectWholeOrGone();
+    });
+  }
+
+  for (const failpoint of pointsOf('prepare', PREPARE_STEPS)) {
+    it(`while it makes a spare, at ${failpoint}`, async () => {
+      await cluster().killController('SIGTERM');
+      armed = undefined;
+      await cluster().startController({ NEXUS_FAILPOINT: failpoint, NEXUS_SPARE_NODES: '1' });
+      await cluster().controllerEnd();
+      await cluster().startController();
+      expect(await list()).to.deep.equal([]);
+      expect(hostObjects()).to.deep.equal([]);
+    });
+  }
+
+  for (const failpoint of pointsOf('take', TAKE_STEPS)) {
+    it(`while it makes a node of a spare, at ${failpoint}`, async () => {
+      await cluster().killController('SIGTERM');
+      await cluster().startController({ NEXUS_FAILPOINT: failpoint, NEXUS_SPARE_NODES: '1' });
+      await eventually(
+        () => cluster().json<{ spares: { ready: number } }>('status'),
+        ({ spares }) => spares.ready === 1,
+      );
+      expect((await cluster().run('node', 'create', 'victim')).code).to.equal(5);
+      await cluster().controllerEnd();
+      await cluster().startController();
       await expectWholeOrGone();
     });
   }

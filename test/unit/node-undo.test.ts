@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { expect } from 'chai';
 import { identityOf } from '../../controller/hosting/record.js';
-import { createNode, reserveNode, type Reserved } from '../../controller/node/life/create.js';
+import { createNode, makeNode, reserveNode, type Reserved } from '../../controller/node/life/create.js';
 import { nodeRunDir } from '../../controller/node/paths.js';
 import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
 import type { NodeRecord } from '../../controller/store/port/store.js';
@@ -43,7 +43,8 @@ describe('the creation of a node', () => {
   });
 
   const names = (): string[] => bench.script.calls.map((call) => call.split(' ')[0] ?? '');
-  const create = (signal = never): Promise<NodeRecord> => createNode(bench.context, reserved, signal);
+  const create = (signal = never): Promise<NodeRecord> =>
+    createNode(bench.context, reserved, (undo) => makeNode(bench.context, node, undo, signal));
 
   it('takes its steps in order and leaves a running node', async () => {
     const created = await create();

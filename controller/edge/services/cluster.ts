@@ -15,6 +15,7 @@ import type { EventLog } from '../../events/log.js';
 import { readEvents } from '../../events/read.js';
 import type { Lambda } from '../../lambda/use-cases.js';
 import type { NodeContext } from '../../node/context.js';
+import type { SpareNodes } from '../../node/spare/spares.js';
 import type { NodeStatus } from '../../node/state.js';
 import type { Upkeep } from '../../repair/upkeep.js';
 import type { EventRecord, FileStore } from '../../store/port/store.js';
@@ -27,6 +28,7 @@ export interface ClusterDeps {
   readonly files: FileStore;
   readonly upkeep: Upkeep;
   readonly lambda: Lambda;
+  readonly spares: Pick<SpareNodes, 'ready' | 'wanted'>;
   readonly events: EventLog;
   readonly startedAt: number;
   readonly ownLog: WatchedLog;
@@ -92,6 +94,7 @@ async function status(deps: ClusterDeps): Promise<GetStatusResponse> {
     repair: repairShape(deps.upkeep),
     gateway,
     lambda: lambdaSummary(deps.lambda),
+    spares: { ready: deps.spares.ready, wanted: deps.spares.wanted },
     causes: causesOf(causes),
     warnings: clusterWarnings({ ...deps, gatewayProblem: gateway.problem }).map(inCommandWords),
   };

@@ -9,7 +9,7 @@ import type {
   ImportImageResponse,
 } from '../../../shared/gen/nexus/v1/image.js';
 import { statusOf } from '../../../shared/rpc/status.js';
-import type { ImageRecord, ImageStore } from '../../image/port.js';
+import { BASE_IMAGE, type ImageRecord, type ImageStore } from '../../image/port.js';
 import type { Images } from '../../image/use-cases.js';
 import type { Edge } from '../admission.js';
 import { admitted, serverStream, unary } from '../handlers.js';
@@ -44,7 +44,7 @@ export function imageServiceHandlers(images: Images, edge: Edge): ImageServiceSe
     },
     buildImage: serverStream(edge, async ({ name }, { signal, send }) => {
       const lines: Promise<void>[] = [];
-      const record = await images.store.build(name || 'base', (progress) => lines.push(send({ progress })), signal);
+      const record = await images.store.build(name || BASE_IMAGE, (progress) => lines.push(send({ progress })), signal);
       await Promise.all(lines);
       await send({ image: shape(record) });
     }),

@@ -4,6 +4,7 @@
  * <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
 import { access, chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, existsSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { endsWithin, once, until } from '../../../shared/async/wait.js';
@@ -12,7 +13,7 @@ import { notStarted, runCommand, startChild, tryCommand } from '../../../shared/
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
 import { plainText } from '../../../shared/plain-text.js';
 import { toolFailure } from '../../../shared/tool-failure.js';
-import { ociConfig, ociDiagnosis, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
+import { IN_NODE, ociConfig, ociDiagnosis, ociExecProcess, STAGE_MOUNT_POINTS } from './bundle.js';
 import { CgroupTree, COMMANDS } from './cgroup.js';
 import { assembleNode } from './node-stage.js';
 import { endGroups } from '../end-commands.js';
@@ -51,6 +52,10 @@ const DEATH_TIMEOUT_MS = 10_000;
 /** Time limit for reading the first line of a file. */
 const DIAGNOSIS_TIMEOUT_MS = 5000;
 const MOST_DIAGNOSIS = 600;
+/** Files of /etc that name the node. */
+const NAMES_IN_ETC = ['hosts', 'hostname'];
+/** The file itself, of which the one in /etc is a mount. */
+const OVERWRITE = constants.O_WRONLY | constants.O_TRUNC | constants.O_NOFOLLOW;
 const AGENT_CHILD = 'agent';
 /** Cgroup of processes that ended commands left running: it belongs to the node, not to a controller. */
 const BACKGROUND = join(COMMANDS, 'background');
@@ -180,6 +185,29 @@ export class OciRuntime implements ContainerRuntime {
         failure: 'its container cannot be started',
       }),
     );
+  }
+
+  isWaiting({ pid }: ProcessIdentity): boolean {
+    return existsSync(`/proc/${pid}/root${IN_NODE.waiting}`);
+  }
+
+  /** The files are those that node-stage.c copied: nobody has been root in the node, so they are still its own. */
+  async assign(
+    { pid }: ProcessIdentity,
+    { nodeId, hostname, limits, configDir }: Pick<ContainerSpec, 'nodeId' | 'hostname' | 'limits' | 'configDir'>,
+  ): Promise<void> {
+    const busybox = join(this.options.runtimeDir, 'bin', 'busybox');
+    const naming = runCommand('nsenter', [`--uts=/proc/${pid}/ns/uts`, busybox, 'hostname', hostname], {
+      failure: 'its host name cannot be set',
+    });
+    await Promise.all([
+      naming,
+      this.#cgroups.setCpuWeight(nodeId, limits.cpuWeight),
+      ...NAMES_IN_ETC.map(async (name) => {
+        const text = await readFile(join(configDir, 'etc', name));
+        await writeFile(`/proc/${pid}/root${IN_NODE.etc}/${name}`, text, { flag: OVERWRITE });
+      }),
+    ]);
   }
 
   async kill(_nodeId: NodeId, identity: ProcessIdentity): Promise<void> {

@@ -74,6 +74,14 @@ export class ProcessRuntime implements ContainerRuntime {
     });
   }
 
+  isWaiting(): boolean {
+    throw new TypeError('this kind of hosting has no spares');
+  }
+
+  assign(): Promise<void> {
+    throw new TypeError('this kind of hosting has no spares');
+  }
+
   async create(spec: ContainerSpec): Promise<ProcessIdentity> {
     await mkdir(this.#nodeDir(spec.nodeId), { recursive: true, mode: 0o700 });
     const agent = [process.execPath, NO_DEBUGGER, this.options.agentScript];

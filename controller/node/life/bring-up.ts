@@ -11,7 +11,7 @@ import { NexusError } from '../../../shared/errors.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
 import type { ListeningSocket } from '../../host/listening.js';
 import { isAlive } from '../../host/process-identity.js';
-import { writeSecret } from '../../host/secret-file.js';
+import { writePassingSecret } from '../../host/secret-file.js';
 import type { Hosting } from '../../hosting/port.js';
 import { identityOf, started, volumePlaceOf } from '../../hosting/record.js';
 import type { ProcessIdentity } from '../../hosting/runtime.js';
@@ -20,13 +20,13 @@ import type { NodeContext } from '../context.js';
 import { howItEnded, startAdvice, startLine } from '../watch/ending.js';
 import { nodeConfigDir, nodeRunDir } from '../paths.js';
 import type { AgentView } from '../registry.js';
-import { runSteps, type Steps, type StepTime } from './steps.js';
+import { runSteps, type Step, type Steps, type StepTime } from './steps.js';
 
 /** Interval at which a starting container is checked, so that one that ended is not waited for. */
 const DEATH_POLL_MS = 20;
 
 /** Results of the steps of a start so far. */
-interface Starting {
+export interface Starting {
   readonly context: NodeContext;
   node: NodeRecord;
   readonly hosting: Hosting;
@@ -36,10 +36,12 @@ interface Starting {
   readonly began: Deferred<ProcessIdentity | undefined>;
   /** The first heartbeat, which may arrive during a step. */
   heard: Promise<AgentView>;
+  /** The agent is to wait for its configuration. */
+  readonly isSpare: boolean;
 }
 
-/** The steps of a start. On failure each step's result is undone, in reverse order. */
-export const START_STEPS: Steps<Starting> = [
+/** Steps of a start, and of a spare's, before the node has a configuration. */
+export const CLAIM_STEPS: readonly Step<Starting>[] = [
   {
     name: 'check-volume',
     do: async ({ context, node, hosting }) => {
@@ -56,70 +58,89 @@ export const START_STEPS: Steps<Starting> = [
     },
     undo: { 'release the ids': ({ node, hosting }) => hosting.release(node) },
   },
+];
+
+export const removeRunFolder = ({ context, node }: Starting): Promise<void> =>
+  rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true });
+
+/** The container and beside it, while the node's file system is put together, its link. */
+export const CONTAINER_STEPS: readonly Step<Starting>[] = [
   {
-    name: 'write-configuration',
-    do: ({ context, node, hosting }) => writeConfig(context, node, hosting),
+    name: 'create-container',
+    do: async (starting) => {
+      try {
+        starting.identity = await createContainer(starting);
+        starting.began.resolve(starting.identity);
+      } finally {
+        starting.began.resolve(undefined);
+      }
+    },
     undo: {
-      'remove the runtime folder': ({ context, node }) =>
-        rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true }),
+      'remove the container': ({ node, hosting }) => hosting.runtime.remove(node.id),
+      'wait for the volume': ({ node, hosting }) => hosting.volumes.waitReleased(volumePlaceOf(node)),
+      'let the log end': ({ node, hosting }) => hosting.logs.settle(hosting.logOf(node), true),
     },
   },
-  [
-    {
-      name: 'create-container',
-      do: async (starting) => {
-        try {
-          starting.identity = await createContainer(starting);
-          starting.began.resolve(starting.identity);
-        } finally {
-          starting.began.resolve(undefined);
-        }
-      },
-      undo: {
-        'remove the container': ({ node, hosting }) => hosting.runtime.remove(node.id),
-        'wait for the volume': ({ node, hosting }) => hosting.volumes.waitReleased(volumePlaceOf(node)),
-        'let the log end': ({ node, hosting }) => hosting.logs.settle(hosting.logOf(node), true),
-      },
+  {
+    name: 'attach-link',
+    do: async ({ node, hosting, began, signal }) => {
+      const identity = await began.promise;
+      // There is no container, which the other step tells.
+      if (identity === undefined) return;
+      await hosting.network.attach({ slot: node.hosting.slot, ip: node.ip, pid: identity.pid }, signal);
     },
-    // While the node's file system is put together.
-    {
-      name: 'attach-link',
-      do: async ({ node, hosting, began, signal }) => {
-        const identity = await began.promise;
-        // There is no container, which the other step tells.
-        if (identity === undefined) return;
-        await hosting.network.attach({ slot: node.hosting.slot, ip: node.ip, pid: identity.pid }, signal);
-      },
-      undo: { 'remove the link': ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
+    undo: { 'remove the link': ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
+  },
+];
+
+/** `listenForAgent` was called before the agent was told to run. */
+export const HEAR_AGENT: Step<Starting> = {
+  name: 'hear-agent',
+  do: async ({ heard }) => {
+    await heard;
+  },
+};
+
+export const STORE_RUNNING: Step<Starting> = {
+  name: 'store-running',
+  do: async ({ context, node, identity, heard }) => {
+    const { receiptKey } = await heard;
+    await context.registry.move(node.id, 'Running', '', {
+      hosting: started(node.hosting, identity),
+      receiptKey: receiptKey.toString('base64'),
+    });
+  },
+};
+
+/** The steps of a start. On failure each step's result is undone, in reverse order. */
+export const START_STEPS: Steps<Starting> = [
+  ...CLAIM_STEPS,
+  {
+    name: 'write-configuration',
+    do: async ({ context, node, hosting }) => {
+      await writeNames(context, node);
+      await writeAgentConfig(context, node, hosting, await context.bus.issueCredentials(node.id));
     },
-  ],
+    undo: { 'remove the runtime folder': removeRunFolder },
+  },
+  CONTAINER_STEPS,
   {
     name: 'start-container',
     do: async (starting) => {
-      const { node, hosting, signal } = starting;
-      starting.heard = firstHeartbeat(starting);
-      // Awaited in the next step. The no-op catch stops Node reporting an unhandled rejection if `start` fails.
-      starting.heard.catch(() => undefined);
-      await hosting.runtime.start(node.id, signal);
+      listenForAgent(starting);
+      await starting.hosting.runtime.start(starting.node.id, starting.signal);
     },
   },
-  {
-    name: 'hear-agent',
-    do: async ({ heard }) => {
-      await heard;
-    },
-  },
-  {
-    name: 'store-running',
-    do: async ({ context, node, identity, heard }) => {
-      const { receiptKey } = await heard;
-      await context.registry.move(node.id, 'Running', '', {
-        hosting: started(node.hosting, identity),
-        receiptKey: receiptKey.toString('base64'),
-      });
-    },
-  },
+  HEAR_AGENT,
+  STORE_RUNNING,
 ];
+
+/** Call before the agent is told to run. */
+export function listenForAgent(starting: Starting): void {
+  starting.heard = firstHeartbeat(starting);
+  // Awaited in a later step. The no-op catch stops Node reporting an unhandled rejection if a step before that fails.
+  starting.heard.catch(() => undefined);
+}
 
 /** Moves the node from Creating to Running. Returns the time that each step took. */
 export async function bringUp(
@@ -129,27 +150,24 @@ export async function bringUp(
   signal: AbortSignal,
 ): Promise<readonly StepTime[]> {
   const { clock, log } = context;
-  const nobody = Promise.reject<AgentView>(new Error('nothing was started'));
-  nobody.catch(() => undefined);
-  const starting: Starting = {
-    context,
-    node,
-    hosting: context.hostings.of(node),
-    signal,
-    identity: identityOf(node),
-    began: deferred(),
-    heard: nobody,
-  };
+  const starting = newStarting(context, node, signal);
   return await runSteps('start', START_STEPS, starting, { undo, clock, log, about: { node: node.name } });
 }
 
-async function createContainer({ context, node, hosting, began, signal }: Starting): Promise<ProcessIdentity> {
+export function newStarting(context: NodeContext, node: NodeRecord, signal: AbortSignal, isSpare = false): Starting {
+  const nobody = Promise.reject<AgentView>(new Error('nothing was started'));
+  nobody.catch(() => undefined);
+  const hosting = context.hostings.of(node);
+  return { context, node, hosting, signal, identity: identityOf(node), began: deferred(), heard: nobody, isSpare };
+}
+
+async function createContainer({ context, node, hosting, began, signal, isSpare }: Starting): Promise<ProcessIdentity> {
   const spec = await hosting.containerSpec(node);
   const log = await hosting.logs.open(hosting.logOf(node), startLine(context.clock.now()));
   let statusSocket: ListeningSocket | undefined;
   try {
     statusSocket = await hosting.listenForAgent(node);
-    const whole = { ...spec, output: log.output, statusSocket: statusSocket?.fd };
+    const whole = { ...spec, output: log.output, statusSocket: statusSocket?.fd, waits: isSpare };
     return await hosting.runtime.create(whole, signal, began.resolve);
   } finally {
     statusSocket?.close();
@@ -157,12 +175,15 @@ async function createContainer({ context, node, hosting, began, signal }: Starti
   }
 }
 
-async function writeConfig(context: NodeContext, node: NodeRecord, hosting: Hosting): Promise<void> {
+/** The agent's credentials come first: one that waits begins when its configuration is there. */
+export async function writeAgentConfig(
+  context: NodeContext,
+  node: NodeRecord,
+  hosting: Hosting,
+  credentials: string,
+): Promise<void> {
   const { settings, bus } = context;
   const configDir = nodeConfigDir(settings, node.id);
-  await mkdir(nodeRunDir(settings, node.id), { recursive: true, mode: 0o700 });
-  await mkdir(configDir, { recursive: true, mode: 0o755 });
-  await mkdir(join(settings.stateDir, 'logs'), { recursive: true, mode: 0o700 });
   const config: AgentConfig = {
     nodeId: node.id,
     nodeName: node.name,
@@ -174,17 +195,18 @@ async function writeConfig(context: NodeContext, node: NodeRecord, hosting: Host
     port: settings.dataPort,
   };
   const uid = hosting.agentUid(node);
-  await writeNames(configDir, node);
-  await writeSecret(join(configDir, 'agent.json'), JSON.stringify(config), uid);
-  await writeSecret(join(configDir, 'agent.creds'), await bus.issueCredentials(node.id), uid);
+  await writePassingSecret(join(configDir, 'agent.creds'), credentials, uid);
+  await writePassingSecret(join(configDir, 'agent.json'), JSON.stringify(config), uid);
 }
 
 /**
- * Writes the files that the first stage puts into /etc, replacing those of the image. Nodes can't reach a name server:
- * the address given here refuses at once, while a look-up at the image's server would time out.
+ * Makes the node's folders and the files that the first stage puts into /etc, replacing those of the image. Nodes can't
+ * reach a name server: the address given here refuses at once, while a look-up at the image's server would time out.
  */
-async function writeNames(configDir: string, node: NodeRecord): Promise<void> {
-  const folder = join(configDir, 'etc');
+export async function writeNames({ settings }: NodeContext, node: NodeRecord): Promise<void> {
+  await mkdir(nodeRunDir(settings, node.id), { recursive: true, mode: 0o700 });
+  await mkdir(join(settings.stateDir, 'logs'), { recursive: true, mode: 0o700 });
+  const folder = join(nodeConfigDir(settings, node.id), 'etc');
   await mkdir(folder, { recursive: true, mode: 0o755 });
   const hosts = ['127.0.0.1 localhost', '::1 localhost ip6-localhost ip6-loopback', `${node.ip} ${node.name}`];
   const resolver = ['# A node has no name servers.', 'nameserver 127.0.0.1', 'options timeout:1 attempts:1'];

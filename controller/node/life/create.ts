@@ -5,10 +5,11 @@
 import { randomUUID } from 'node:crypto';
 import { notice } from '../../../shared/advice/advice.js';
 import { NexusError, toNexusError } from '../../../shared/errors.js';
-import { newNodeId } from '../../../shared/ids.js';
+import { newNodeId, type NodeId } from '../../../shared/ids.js';
 import { GIB, MIB } from '../../../shared/limits.js';
 import { UndoStack } from '../../../shared/async/undo.js';
-import { volumePlaceOf } from '../../hosting/record.js';
+import type { Place } from '../../hosting/port.js';
+import { ended, volumePlaceOf } from '../../hosting/record.js';
 import type { NodeRecord } from '../../store/port/store.js';
 import { noRoom } from '../../hosting/volume-errors.js';
 import { bringUp } from './bring-up.js';
@@ -25,6 +26,8 @@ export type CreateNodeRequest = Pick<
 interface Reserving {
   readonly context: NodeContext;
   readonly request: CreateNodeRequest;
+  /** What the node is made of; undefined: of nothing. */
+  readonly spare: NodeRecord | undefined;
   node: NodeRecord | undefined;
 }
 
@@ -33,7 +36,7 @@ export const RESERVE_STEPS: readonly Step<Reserving>[] = [
   {
     name: 'reserve',
     do: async (reserving) => {
-      reserving.node = await reserve(reserving.context, reserving.request);
+      reserving.node = await reserve(reserving);
     },
   },
 ];
@@ -43,10 +46,14 @@ export interface Reserved {
   readonly times: readonly StepTime[];
 }
 
-/** Reserves the node's name and slot, for `createNode`. */
-export async function reserveNode(context: NodeContext, request: CreateNodeRequest): Promise<Reserved> {
+/** Reserves the node's name and slot, for `createNode`. Of a spare it takes over id and slot. */
+export async function reserveNode(
+  context: NodeContext,
+  request: CreateNodeRequest,
+  spare?: NodeRecord,
+): Promise<Reserved> {
   const { clock, log } = context;
-  const reserving: Reserving = { context, request, node: undefined };
+  const reserving: Reserving = { context, request, spare, node: undefined };
   const deps = { undo: new UndoStack(log), clock, log, about: { node: request.name } };
   const times = await runSteps('create', RESERVE_STEPS, reserving, deps);
   const { node } = reserving;
@@ -54,15 +61,26 @@ export async function reserveNode(context: NodeContext, request: CreateNodeReque
   return { node, times };
 }
 
-async function reserve(context: NodeContext, request: CreateNodeRequest): Promise<NodeRecord> {
+async function reserve({ context, request, spare }: Reserving): Promise<NodeRecord> {
   await assertHostCanBear(context, request);
-  const { registry, clock } = context;
-  const hosting = context.hostings.own;
+  const { registry, hostings } = context;
+  if (spare !== undefined) {
+    const { id, ip, hosting } = spare;
+    return await registry.adopt(newRecord(context, id, request, { ip, hosting: ended(hosting) }));
+  }
   const id = newNodeId();
-  return await registry.reserve(hosting.slots, (slot) => ({
+  return await registry.reserve(hostings.own.slots, (slot) => newRecordIn(context, id, request, slot));
+}
+
+/** The record of a node that nothing has been made of. */
+export const newRecordIn = (context: NodeContext, id: NodeId, request: CreateNodeRequest, slot: number): NodeRecord =>
+  newRecord(context, id, request, context.hostings.own.placeIn(slot, randomUUID()));
+
+function newRecord({ clock }: NodeContext, id: NodeId, request: CreateNodeRequest, place: Place): NodeRecord {
+  return {
     id,
     name: request.name,
-    ...hosting.placeIn(slot, randomUUID()),
+    ...place,
     status: 'Creating',
     statusReason: '',
     desired: 'running',
@@ -76,7 +94,7 @@ async function reserve(context: NodeContext, request: CreateNodeRequest): Promis
     draining: false,
     receiptKey: '',
     createdAt: clock.now(),
-  }));
+  };
 }
 
 interface Making {
@@ -102,21 +120,32 @@ export const CREATE_STEPS: readonly Step<Making>[] = [
   },
 ];
 
+/** Makes a reserved node of nothing, for `createNode`. */
+export async function makeNode(
+  context: NodeContext,
+  node: NodeRecord,
+  undo: UndoStack,
+  signal: AbortSignal,
+): Promise<readonly StepTime[]> {
+  const { clock, log } = context;
+  const deps = { undo, clock, log, about: { node: node.name } };
+  const made = await runSteps('create', CREATE_STEPS, { context, node, undo, signal }, deps);
+  return [...made, ...(await bringUp(context, node, undo, signal))];
+}
+
 /**
- * Codes besides the ports' own: cancelled. A failure leaves nothing, not even the reservation. Only if undoing fails
+ * `make` does the work; its inverses end with the release of the reservation. Codes besides the ports' own: cancelled. A failure leaves nothing, not even the reservation. Only if undoing fails
  * does the node stay, as Removing.
  */
 export async function createNode(
   context: NodeContext,
   { node, times: reserved }: Reserved,
-  signal: AbortSignal,
+  make: (undo: UndoStack) => Promise<readonly StepTime[]>,
 ): Promise<NodeRecord> {
-  const { registry, clock, log } = context;
-  const about = { node: node.name };
+  const { registry, log } = context;
   try {
     await using undo = new UndoStack(log);
-    const made = await runSteps('create', CREATE_STEPS, { context, node, undo, signal }, { undo, clock, log, about });
-    const times = [...reserved, ...made, ...(await bringUp(context, node, undo, signal))];
+    const times = [...reserved, ...(await make(undo))];
     undo.commit();
     await context.events.append('node.started', node.name, startedText(node, times));
     return registry.expect(node.id);
@@ -144,7 +173,7 @@ export const startedText = ({ name }: NodeRecord, times: readonly StepTime[]): s
  * Keeps the record if undoing failed, because otherwise the rest would belong to no node, and the next node would get
  * its slot. `node rm` or the next start of the controller removes the rest and the record.
  */
-async function release({ registry }: NodeContext, node: NodeRecord, undo: UndoStack): Promise<void> {
+export async function release({ registry }: NodeContext, node: NodeRecord, undo: UndoStack): Promise<void> {
   if (!undo.hasFailed) {
     await registry.remove(node.id);
     return;

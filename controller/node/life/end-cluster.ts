@@ -16,6 +16,7 @@ export async function endCluster(
   stop: (last: () => Promise<void>) => Promise<void>,
 ): Promise<void> {
   const { registry, hostings, causes, settings } = service.context;
+  await service.spares.close();
   const verb = purge ? 'removing' : 'stopping';
   await Promise.all(
     registry.list().map(async (node) => {

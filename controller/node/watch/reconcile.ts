@@ -40,6 +40,7 @@ export function planBoot(node: NodeRecord, isRunning: boolean, isSameBoot: boole
 export async function reconcileAtBoot(service: NodeService, signal: AbortSignal): Promise<void> {
   const { registry, log } = service.context;
   const nodes = registry.list();
+  await service.spares.sweep();
   await removeLeftovers(service, new Set(nodes.map((node) => node.id)));
   const results = await Promise.allSettled(
     nodes.map(async (node) => {

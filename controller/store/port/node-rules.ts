@@ -19,4 +19,7 @@ export const nameTaken = (name: string): NexusError =>
     name,
   });
 
+export const slotTaken = (slot: number): NexusError =>
+  new NexusError('already_exists', `slot ${slot} belongs to another node`, { slot });
+
 export const noSuchNode = (id: NodeId): NexusError => new NexusError('not_found', `there is no node ${id}`, { id });

@@ -21,9 +21,12 @@ export const hasUnknownOutcome = (error: unknown): boolean =>
 
 export interface NodeStore {
   /**
-   * Inserts a node in the lowest free slot below `slots`. Codes: already_exists (name), resource_exhausted (no slot).
+   * Inserts a node in the lowest slot below `slots` that is free and not in `held`, as that is at the time of the write.
+   * Codes: already_exists (name), resource_exhausted (no slot).
    */
-  reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord>;
+  reserve(slots: number, make: (slot: number) => NodeRecord, held?: ReadonlySet<number>): Promise<NodeRecord>;
+  /** Inserts a node in the slot that its record names. Code: already_exists (name, slot). */
+  insert(record: NodeRecord): Promise<void>;
   get(id: NodeId): Promise<NodeRecord | undefined>;
   list(): Promise<readonly NodeRecord[]>;
   /** Code: not_found. */

@@ -4,24 +4,29 @@ import type { NodeId } from '../../../shared/ids.js';
 import type { HostingRecord } from '../../hosting/record.js';
 import { NodeEntity, type NodeRow } from './entities.js';
 import type { NodePatch, NodeRecord, NodeStore } from '../port/store.js';
-import { lowestFreeSlot, nameTaken, noSuchNode } from '../port/node-rules.js';
+import { lowestFreeSlot, nameTaken, noSuchNode, slotTaken } from '../port/node-rules.js';
 import type { Database } from './database.js';
 
 export class TypeormNodeStore implements NodeStore {
   constructor(private readonly database: Database) {}
 
-  reserve(slots: number, make: (slot: number) => NodeRecord): Promise<NodeRecord> {
+  reserve(
+    slots: number,
+    make: (slot: number) => NodeRecord,
+    held: ReadonlySet<number> = new Set(),
+  ): Promise<NodeRecord> {
     return this.database.write(async (manager) => {
       const used = await manager.find(NodeEntity, { select: { slot: true } });
-      const record = make(
-        lowestFreeSlot(
-          used.map((node) => node.slot),
-          slots,
-        ),
-      );
-      if (await manager.existsBy(NodeEntity, { name: record.name })) throw nameTaken(record.name);
-      await manager.insert(NodeEntity, nodeRow(record));
+      const record = make(lowestFreeSlot([...used.map((node) => node.slot), ...held], slots));
+      await insert(manager, record);
       return record;
+    });
+  }
+
+  insert(record: NodeRecord): Promise<void> {
+    return this.database.write(async (manager) => {
+      if (await manager.existsBy(NodeEntity, { slot: record.hosting.slot })) throw slotTaken(record.hosting.slot);
+      await insert(manager, record);
     });
   }
 
@@ -48,6 +53,11 @@ export class TypeormNodeStore implements NodeStore {
   async remove(id: NodeId): Promise<void> {
     await this.database.write((manager) => manager.delete(NodeEntity, { id }));
   }
+}
+
+async function insert(manager: EntityManager, record: NodeRecord): Promise<void> {
+  if (await manager.existsBy(NodeEntity, { name: record.name })) throw nameTaken(record.name);
+  await manager.insert(NodeEntity, nodeRow(record));
 }
 
 async function find(manager: EntityManager, id: NodeId): Promise<NodeRecord | null> {

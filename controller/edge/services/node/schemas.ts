@@ -1,6 +1,7 @@
 /** Request schemas of NodeService: forms, ranges and defaults. */
 import { z } from 'zod';
 import { isSignalName } from '../../../../shared/exec.js';
+import { BASE_IMAGE } from '../../../image/port.js';
 import { LABEL_PATTERN, LABEL_RULE } from '../../../../shared/ids.js';
 import {
   DEFAULT_CPU_WEIGHT,
@@ -61,7 +62,7 @@ export const createNodeSchema = z.object({
     );
     return z.NEVER;
   }),
-  image: z.preprocess((given) => (given === '' ? 'base' : given), label("an image's name")),
+  image: z.preprocess((given) => (given === '' ? BASE_IMAGE : given), label("an image's name")),
   labels,
 });
 

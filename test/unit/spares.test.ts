@@ -1,0 +1,258 @@
+/** Spares: which are kept, who gets one, and what is left of them, on fakes. */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import * as fc from 'fast-check';
+import { identityOf } from '../../controller/hosting/record.js';
+import { nodeConfigDir } from '../../controller/node/paths.js';
+import {
+  DEFAULT_SHAPE,
+  planSpares,
+  shapeAfter,
+  type SpareFacts,
+  type SpareShape,
+} from '../../controller/node/spare/plan.js';
+import { NodeService } from '../../controller/node/service.js';
+import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
+import { NexusError } from '../../shared/errors.js';
+import { newNodeId } from '../../shared/ids.js';
+import { GIB } from '../../shared/limits.js';
+import { NODE_REQUEST, NodeBench } from '../support/nodes.js';
+import { codeOf } from '../support/codes.js';
+
+const never = new AbortController().signal;
+const OTHER: SpareShape = { ...DEFAULT_SHAPE, memoryMb: 256 };
+
+describe('the plan of spares', () => {
+  const spare = (change: Partial<SpareFacts['spares'][number]> = {}): SpareFacts['spares'][number] => ({
+    id: newNodeId(),
+    shape: DEFAULT_SHAPE,
+    isAlive: true,
+    ...change,
+  });
+  const facts = (spares: SpareFacts['spares'], change: Partial<SpareFacts> = {}): SpareFacts => ({
+    wanted: 2,
+    shape: DEFAULT_SHAPE,
+    spares,
+    freeSlots: 100,
+    ...change,
+  });
+
+  it('makes one at a time until there are enough', () => {
+    expect(planSpares(facts([]))).to.deep.equal({ drop: [], makesOne: true });
+    expect(planSpares(facts([spare()]))).to.deep.equal({ drop: [], makesOne: true });
+    expect(planSpares(facts([spare(), spare()]))).to.deep.equal({ drop: [], makesOne: false });
+  });
+
+  it('drops those that ended, and those that fit no longer', () => {
+    const [ended, other, good] = [spare({ isAlive: false }), spare({ shape: OTHER }), spare()];
+    expect(planSpares(facts([ended, other, good]))).to.deep.equal({ drop: [ended.id, other.id], makesOne: true });
+  });
+
+  it('leaves the last slot to a creation that no spare fits', () => {
+    expect(planSpares(facts([], { freeSlots: 1 })).makesOne).to.equal(false);
+    expect(planSpares(facts([], { freeSlots: 2 })).makesOne).to.equal(true);
+  });
+
+  it('never keeps more than are wanted, nor one that cannot be given', () => {
+    const oneSpare = fc.record({ isAlive: fc.boolean(), isOther: fc.boolean() });
+    fc.assert(
+      fc.property(fc.nat(6), fc.nat(4), fc.array(oneSpare, { maxLength: 8 }), (wanted, freeSlots, all) => {
+        const spares = all.map(({ isAlive, isOther }) => spare({ isAlive, shape: isOther ? OTHER : DEFAULT_SHAPE }));
+        const { drop, makesOne } = planSpares(facts(spares, { wanted, freeSlots }));
+        const kept = spares.filter(({ id }) => !drop.includes(id));
+        expect(kept.length + (makesOne ? 1 : 0)).to.be.at.most(wanted);
+        expect(kept.every(({ shape, isAlive }) => isAlive && shape === DEFAULT_SHAPE)).to.equal(true);
+        if (makesOne) expect(freeSlots + drop.length).to.be.greaterThan(1);
+      }),
+    );
+  });
+
+  it('takes the shape of the last creation from the base image', () => {
+    expect(shapeAfter(DEFAULT_SHAPE, OTHER)).to.equal(OTHER);
+    expect(shapeAfter(DEFAULT_SHAPE, { ...OTHER, image: 'alpine' })).to.equal(DEFAULT_SHAPE);
+  });
+});
+
+describe('spares', () => {
+  let bench: NodeBench;
+  let service: NodeService;
+  /** As if nothing had been asked for a long time. */
+  let nowMs: number;
+
+  beforeEach(async () => {
+    bench = await NodeBench.open();
+    nowMs = 0;
+    service = serviceWith(1);
+  });
+  afterEach(async () => {
+    await bench.dispose();
+  });
+
+  const serviceWith = (spareNodes: number): NodeService =>
+    new NodeService({
+      ...bench.context,
+      settings: { ...bench.settings, spareNodes },
+      clock: { ...bench.context.clock, monotonic: () => nowMs },
+    });
+  const refill = async (): Promise<void> => {
+    nowMs += 60_000;
+    await service.spares.tick(never);
+  };
+  const request = { ...NODE_REQUEST, ...DEFAULT_SHAPE, name: 'web' };
+  const notes = (): string[] => {
+    const folder = join(bench.settings.stateDir, 'spares');
+    return existsSync(folder) ? readdirSync(folder) : [];
+  };
+  const asked = (): string[] => bench.script.calls.map((call) => call.split(' ')[0] ?? '');
+
+  it('are not made where none are wanted', async () => {
+    service = serviceWith(0);
+    await refill();
+    expect(bench.runtime.containers.size).to.equal(0);
+  });
+
+  it('are no nodes, and their agents have neither configuration nor credentials', async () => {
+    await refill();
+    expect(service.spares.ready).to.equal(1);
+    expect(bench.context.registry.list()).to.deep.equal([]);
+    expect(await bench.store.nodes.list()).to.deep.equal([]);
+    const [spare] = service.spares.nodes;
+    expect(readdirSync(nodeConfigDir(bench.settings, spare!.id)).sort()).to.deep.equal(['etc', 'places.json']);
+  });
+
+  it('become the node that is asked for, with its id, its slot and its container', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    bench.script.calls.length = 0;
+    const node = await service.create({ ...request, cpuWeight: 77, labels: { zone: 'a' } }, never);
+    expect(node).to.deep.include({
+      id: spare!.id,
+      name: 'web',
+      status: 'Running',
+      cpuWeight: 77,
+      labels: { zone: 'a' },
+    });
+    expect(identityOf(node)).to.deep.equal(identityOf(spare!));
+    expect(bench.runtime.containers.get(node.id)?.limits.cpuWeight).to.equal(77);
+    expect(asked()).not.to.include.members(['runtime.create', 'volumes.create']);
+    expect(service.spares.ready).to.equal(0);
+    expect(notes()).to.deep.equal([]);
+    const { lostFiles } = await service.remove('web', true);
+    expect(lostFiles).to.deep.equal([]);
+    expect(bench.leftOf(node)).to.deep.equal([]);
+  });
+
+  it('are kept from a creation that they do not fit, and are made for the next like it', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    const node = await service.create({ ...request, storageBytes: 2 * GIB }, never);
+    expect(node.id).not.to.equal(spare!.id);
+    expect(node.hosting.slot).not.to.equal(spare!.hosting.slot);
+    await refill();
+    expect(service.spares.nodes.map(({ storageBytes }) => storageBytes)).to.deep.equal([2 * GIB]);
+    // The link is the next one's, in the same slot.
+    expect(bench.leftOf(spare!)).to.deep.equal(['link']);
+    const { hosting } = service.spares.nodes[0]!;
+    expect((await service.create({ ...request, storageBytes: 2 * GIB, name: 'next' }, never)).hosting.slot).to.equal(
+      hosting.slot,
+    );
+  });
+
+  it('are given only while they live', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    await bench.runtime.end(spare!.id);
+    expect((await service.create(request, never)).id).not.to.equal(spare!.id);
+  });
+
+  it('are kept when the name is taken', async () => {
+    await service.create({ ...request, memoryMb: 64 }, never);
+    service = serviceWith(1);
+    await refill();
+    expect(await codeOf(() => service.create(request, never))).to.equal('already_exists');
+    expect(service.spares.ready).to.equal(1);
+  });
+
+  it('are forgotten when it is not known whether they became nodes', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    bench.script.failNext('store.insert', 1, new NexusError('unavailable', 'broken', { outcome: 'unknown' }), 'after');
+    await codeOf(() => service.create(request, never));
+    expect(service.spares.ready).to.equal(0);
+    await service.finishCutOff();
+    expect(bench.leftOf(spare!)).to.deep.equal([]);
+  });
+
+  it('that become a node whose agent is not heard leave nothing', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    bench.agentsSpeak = false;
+    expect(await codeOf(() => service.create(request, never))).to.equal('deadline_exceeded');
+    expect(bench.leftOf(spare!)).to.deep.equal([]);
+    expect(notes()).to.deep.equal([]);
+  });
+
+  it('that cannot be made leave nothing, and are tried again later', async () => {
+    bench.script.failNext('runtime.start');
+    await refill();
+    expect(bench.runtime.containers.size + bench.volumes.volumes.size + bench.network.links.size).to.equal(0);
+    expect(notes()).to.deep.equal([]);
+    await service.spares.tick(never);
+    expect(service.spares.ready, 'at once').to.equal(0);
+    await refill();
+    expect(service.spares.ready, 'later').to.equal(1);
+  });
+
+  it('give up a slot when a creation needs the last one', async () => {
+    const { slots } = bench.context.hostings.own;
+    for (let number = 0; number < slots - 2; number += 1)
+      await service.create({ ...NODE_REQUEST, name: `n${number}` }, never);
+    await refill();
+    expect(service.spares.ready).to.equal(1);
+    const other = { ...NODE_REQUEST, memoryMb: 65 };
+    await service.create({ ...other, name: 'last-but-one' }, never);
+    await service.create({ ...other, name: 'last' }, never);
+    expect(service.spares.ready).to.equal(0);
+    expect(await codeOf(() => service.create({ ...other, name: 'none' }, never))).to.equal('resource_exhausted');
+  });
+
+  it('go before the image that they are of, and come again', async () => {
+    await refill();
+    let duringRemoval = -1;
+    await service.spares.without('base', async () => {
+      duringRemoval = bench.runtime.containers.size;
+    });
+    expect(duringRemoval).to.equal(0);
+    await refill();
+    expect(service.spares.ready).to.equal(1);
+  });
+
+  it('end with the controller, and are not made any more', async () => {
+    await refill();
+    await service.spares.close();
+    await refill();
+    expect(bench.runtime.containers.size + bench.volumes.volumes.size + bench.network.links.size).to.equal(0);
+    expect(notes()).to.deep.equal([]);
+  });
+
+  it('of a controller that was killed are removed by the next one', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    const next = serviceWith(0);
+    await reconcileAtBoot(next, never);
+    expect(bench.leftOf(spare!)).to.deep.equal([]);
+    expect(notes()).to.deep.equal([]);
+  });
+
+  it('of which a node is in the store already are the store’s', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    // As a controller leaves it that is killed right after the write.
+    await bench.context.registry.adopt({ ...spare!, name: 'web', desired: 'running' });
+    expect(notes()).to.have.length(1);
+    await reconcileAtBoot(serviceWith(0), never);
+    expect(bench.leftOf(spare!)).to.deep.equal([]);
+    expect(notes()).to.deep.equal([]);
+  });
+});
