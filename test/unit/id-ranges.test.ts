@@ -1,7 +1,6 @@
 /** Claims of the host's user ids by nodes of several instances, in a folder of the test. */
 import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { IDS_OF_RANGE } from '../../controller/hosting/contained/bundle.js';
@@ -26,7 +25,8 @@ describe('ranges of user ids', () => {
   };
 
   beforeEach(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'nexus-ids-'));
+    // As /run is: in memory. Thousands of links come and go here.
+    folder = await mkdtemp('/dev/shm/nexus-ids-');
     claims = join(folder, 'ids');
   });
   afterEach(() => rm(folder, { recursive: true, force: true }));
