@@ -108,6 +108,8 @@ describe('an installation', function () {
       .and.not.include('/opt/nexus/dist');
     expect(await nexus('--version')).to.equal(`nexus ${VERSION}\n`);
     expect(existsSync(join(prefix, 'node_modules', 'typescript'))).to.equal(false);
+    const modules = readdirSync(join(prefix, 'node_modules'), { recursive: true, encoding: 'utf8' });
+    expect(modules.filter((name) => /\.(d\.[cm]?ts|map)$/.test(name))).to.deep.equal([]);
   });
 
   it('of an older version runs nodes that the newer one adopts, old agents and all', async () => {
