@@ -20,11 +20,27 @@ export interface OciProgram {
    * for that. The agent below it is closed in any case.
    */
   readonly needsOpenInit: boolean;
+  /** File in a container's state folder, and its fields with number and start time (in ticks) of the first process. */
+  readonly stateFile: { readonly name: string; readonly pid: string; readonly startTicks: string };
 }
 
 export const OCI_PROGRAMS = {
-  runc: { name: 'runc', ownProcess: 'runc:[2:INIT]', clearsLineEnds: true, endsInLog: false, needsOpenInit: false },
-  crun: { name: 'crun', ownProcess: 'crun', clearsLineEnds: false, endsInLog: true, needsOpenInit: true },
+  runc: {
+    name: 'runc',
+    ownProcess: 'runc:[2:INIT]',
+    clearsLineEnds: true,
+    endsInLog: false,
+    needsOpenInit: false,
+    stateFile: { name: 'state.json', pid: 'init_process_pid', startTicks: 'init_process_start' },
+  },
+  crun: {
+    name: 'crun',
+    ownProcess: 'crun',
+    clearsLineEnds: false,
+    endsInLog: true,
+    needsOpenInit: true,
+    stateFile: { name: 'status', pid: 'pid', startTicks: 'process-start-time' },
+  },
 } as const satisfies Readonly<Record<string, OciProgram>>;
 
 /** Code: internal if containers are not made with this runtime. */
