@@ -13,7 +13,7 @@ import type { NodeRecord } from '../../store/port/store.js';
 import type { NodeContext } from '../context.js';
 import { removeLogs } from '../watch/log-bounds.js';
 import { nodeRunDir } from '../paths.js';
-import { runSteps, type Step } from './steps.js';
+import { runSteps, type Step, type Steps } from './steps.js';
 
 const DEATH_POLL_MS = 5;
 /** Minimum for the agent, if others used up the grace: it has to answer and close its files. */
@@ -55,17 +55,19 @@ interface Leaving {
 }
 
 /** Removes container, link and runtime folder; keeps volume and reservation. */
-export const DISMANTLE_STEPS: readonly Step<Leaving>[] = [
+export const DISMANTLE_STEPS: Steps<Leaving> = [
   { name: 'send-guests-away', do: ({ context, node }) => context.guests.leave(node.id, 0) },
   { name: 'remove-container', do: ({ node, hosting }) => hosting.runtime.remove(node.id) },
-  { name: 'remove-link', do: ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
-  {
-    name: 'release-volume',
-    do: async ({ node, hosting }) => {
-      await hosting.volumes.waitReleased(volumePlaceOf(node));
-      await hosting.logs.settle(hosting.logOf(node), true);
+  [
+    { name: 'remove-link', do: ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
+    {
+      name: 'release-volume',
+      do: async ({ node, hosting }) => {
+        await hosting.volumes.waitReleased(volumePlaceOf(node));
+        await hosting.logs.settle(hosting.logOf(node), true);
+      },
     },
-  },
+  ],
   {
     name: 'remove-folder',
     do: async ({ context, node, hosting }) => {
@@ -103,12 +105,7 @@ export async function erase(context: NodeContext, node: NodeRecord): Promise<voi
 }
 
 /** Nothing is undone on failure: the next start continues. */
-async function takeDown(
-  list: string,
-  steps: readonly Step<Leaving>[],
-  context: NodeContext,
-  node: NodeRecord,
-): Promise<void> {
+async function takeDown(list: string, steps: Steps<Leaving>, context: NodeContext, node: NodeRecord): Promise<void> {
   const { clock, log } = context;
   const undo = new UndoStack(log);
   await runSteps(
