@@ -31,8 +31,9 @@ if [ -z "$given" ]; then
   # Files with clusters of their own mostly wait for the kernel, for timers and for each other's processes: several run
   # side by side, and those that take minutes begin first, so that the end is not one file alone.
   shopt -s globstar
-  longest=(test/system/{install,node-confinement,lambda,volumes,chaos,crash,memory,vfs,start-failure}.test.ts
-    test/docs/{cli,readme}.test.ts test/system/{repair,many-nodes,terminal,bad-day,nodes,full-disk,remote-cli,files}.test.ts)
+  longest=(test/system/install.test.ts test/docs/cli.test.ts
+    test/system/{node-confinement,volumes,crash,chaos,vfs,lambda,memory,start-failure}.test.ts test/docs/readme.test.ts
+    test/system/{repair,many-nodes,terminal,bad-day,full-disk,nodes,remote-cli,files}.test.ts)
   others=()
   for file in test/{docs,system,contract,unit}/**/*.test.ts; do
     if [[ " ${longest[*]} " != *" $file "* ]]; then others+=("$file"); fi

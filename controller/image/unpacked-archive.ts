@@ -78,8 +78,18 @@ async function removeUnused(shared: string, now: number): Promise<void> {
   for (const name of await readdir(shared)) {
     const path = join(shared, name);
     const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: now }));
-    if (now - mtimeMs > UNUSED_MS) await rm(path, { recursive: true, force: true });
+    if (now - mtimeMs > UNUSED_MS) await removeTree(path, shared);
   }
+}
+
+/**
+ * Whoever links the tree meanwhile fails, and unpacks the archive for itself: its name goes first, as a folder that has
+ * lost files already would be linked without them, and without an error.
+ */
+async function removeTree(tree: string, shared: string): Promise<void> {
+  const doomed = join(shared, `.${randomBytes(4).toString('hex')}`);
+  await rename(tree, doomed);
+  await rm(doomed, { recursive: true, force: true });
 }
 
 /** Removes the trees whose files no instance links any more, and the folder with the last one. Never fails. */
@@ -89,8 +99,7 @@ export async function removeUnlinked(shared: string): Promise<void> {
       const path = join(shared, name);
       // One that is unpacked just now. Its own start, or one a day later, removes it.
       if (name.startsWith('.')) continue;
-      // Whoever links it meanwhile finds files missing, and unpacks the archive for itself.
-      if (await isUnlinked(join(path, ROOTFS))) await rm(path, { recursive: true, force: true });
+      if (await isUnlinked(join(path, ROOTFS))) await removeTree(path, shared);
     }
     await rmdir(shared);
   } catch {
