@@ -1,5 +1,5 @@
 /** Spares: which are kept, who gets one, and what is left of them, on fakes. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import * as fc from 'fast-check';
@@ -243,6 +243,20 @@ describe('spares', () => {
     await reconcileAtBoot(next, never);
     expect(bench.leftOf(spare!)).to.deep.equal([]);
     expect(notes()).to.deep.equal([]);
+  });
+
+  it('of a controller that was killed go even if the note of another one cannot be read', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    const folder = join(bench.settings.stateDir, 'spares');
+    const names = ['{"id":"', JSON.stringify({ id: 'x' })].map((text) => {
+      const name = `${newNodeId()}.json`;
+      writeFileSync(join(folder, name), text);
+      return name;
+    });
+    await reconcileAtBoot(serviceWith(0), never);
+    expect(bench.leftOf(spare!)).to.deep.equal([]);
+    expect(notes().sort()).to.deep.equal(names.sort());
   });
 
   it('of which a node is in the store already are the store’s', async () => {

@@ -134,8 +134,8 @@ export async function makeNode(
 }
 
 /**
- * `make` does the work; its inverses end with the release of the reservation. Codes besides the ports' own: cancelled. A failure leaves nothing, not even the reservation. Only if undoing fails
- * does the node stay, as Removing.
+ * `make` does the work; its inverses end with the release of the reservation. Codes besides the ports' own: cancelled. A
+ * failure leaves nothing, not even the reservation. Only if undoing fails does the node stay, as Removing.
  */
 export async function createNode(
   context: NodeContext,

@@ -5,10 +5,14 @@
  */
 import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { z } from 'zod';
 import type { Settings } from '../../../shared/config/settings.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
 import { writeSecret } from '../../host/secret-file.js';
 import type { NodeRecord } from '../../store/port/store.js';
+
+/** What it takes to remove a spare. */
+const LEAST = z.looseObject({ id: z.string(), hosting: z.looseObject({ kind: z.string(), slot: z.int() }) });
 
 type Folder = Pick<Settings, 'stateDir'>;
 
@@ -23,13 +27,26 @@ export async function writeNote(settings: Folder, spare: NodeRecord): Promise<vo
 /** Succeeds if there is none. */
 export const removeNote = (settings: Folder, id: NodeId): Promise<void> => rm(noteOf(settings, id), { force: true });
 
-export async function readNotes(settings: Folder): Promise<readonly NodeRecord[]> {
+/** `onBroken` is told of what cannot be read; the others are no worse for it. */
+export async function readNotes(
+  settings: Folder,
+  onBroken: (path: string, error: unknown) => void,
+): Promise<readonly NodeRecord[]> {
   const names = await readdir(folderOf(settings)).catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   });
-  const notes = names.filter((name) => name.endsWith('.json') && isNodeId(name.slice(0, -'.json'.length)));
-  return await Promise.all(
-    notes.map(async (name) => JSON.parse(await readFile(join(folderOf(settings), name), 'utf8')) as NodeRecord),
-  );
+  const notes: NodeRecord[] = [];
+  for (const id of names.filter((name) => name.endsWith('.json')).map((name) => name.slice(0, -'.json'.length))) {
+    if (!isNodeId(id)) continue;
+    const path = noteOf(settings, id);
+    try {
+      const note: unknown = JSON.parse(await readFile(path, 'utf8'));
+      LEAST.parse(note);
+      notes.push(note as NodeRecord);
+    } catch (error) {
+      onBroken(path, error);
+    }
+  }
+  return notes;
 }

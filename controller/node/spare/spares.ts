@@ -115,8 +115,11 @@ export class SpareNodes {
   /** Removes what an earlier controller has left. */
   async sweep(): Promise<void> {
     const { settings, registry, log } = this.context;
+    const notes = await readNotes(settings, (path, error) => {
+      log.error({ err: error, path }, 'the note of a spare cannot be read; what it names stays until the next purge');
+    });
     await Promise.all(
-      (await readNotes(settings)).map(async (spare) => {
+      notes.map(async (spare) => {
         try {
           // One that became a node is the store's.
           const isNode = registry.get(spare.id) !== undefined;
