@@ -44,6 +44,8 @@ function readStat(pid: number, endedToo = false): { startTicks: string } | undef
   // The name in parentheses may itself hold spaces and parentheses: fields count from the last one.
   const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
   const state = fields[0] ?? '';
-  // A zombie has released everything; its parent may take its time to reap it.
-  return !endedToo && (state === 'Z' || state === 'X') ? undefined : { startTicks: fields[19] ?? '' };
+  // A zombie has released everything, and its parent may take its time to reap it; but what shows as one is only the first
+  // thread as long as there are others, which still hold files and ports.
+  const isEnded = state === 'X' || (state === 'Z' && Number(fields[17]) <= 1);
+  return !endedToo && isEnded ? undefined : { startTicks: fields[19] ?? '' };
 }
