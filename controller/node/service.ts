@@ -56,7 +56,9 @@ export class NodeService {
     const reserved = await reserveNode(this.context, request);
     const { node } = reserved;
     const make = (undo: UndoStack): Promise<readonly StepTime[]> => makeNode(this.context, node, undo, signal);
-    return await this.#locked(node.id, () => this.#starts.run(() => createNode(this.context, reserved, make)));
+    const made = await this.#locked(node.id, () => this.#starts.run(() => createNode(this.context, reserved, make)));
+    this.spares.learn(request);
+    return made;
   }
 
   /** Not among the starts: its container runs. */

@@ -159,6 +159,19 @@ describe('spares', () => {
     );
   });
 
+  it('learn nothing from a creation that was refused', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    await service.create({ ...request, name: 'other' }, never);
+    await refill();
+    const [next] = service.spares.nodes;
+    expect(next!.id).not.to.equal(spare!.id);
+    const asked = { ...request, name: 'other', storageBytes: 2 * GIB };
+    expect(await codeOf(() => service.create(asked, never))).to.equal('already_exists');
+    await refill();
+    expect(service.spares.nodes.map(({ id }) => id)).to.deep.equal([next!.id]);
+  });
+
   it('are given only while they live', async () => {
     await refill();
     const [spare] = service.spares.nodes;

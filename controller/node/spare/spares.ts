@@ -56,9 +56,13 @@ export class SpareNodes {
     if (this.wanted === 0) return undefined;
     this.#wait(QUIET_MS);
     const spare = this.#ready.find(({ node }) => isSameShape(node, request) && isAlive(identityOf(node)));
-    if (spare === undefined) this.#shape = shapeAfter(this.#shape, shapeOf(request));
-    else this.#ready = this.#ready.filter((ready) => ready !== spare);
+    this.#ready = this.#ready.filter((ready) => ready !== spare);
     return spare;
+  }
+
+  /** Makes further spares as the node that was just made of none. One that was refused tells nothing of the next. */
+  learn(request: CreateNodeRequest): void {
+    this.#shape = shapeAfter(this.#shape, shapeOf(request));
   }
 
   /** Keeps a spare that could not be stored as a node, unless it may have been. */
