@@ -7,6 +7,7 @@ import type { GivenSettings } from './sources.js';
 export interface RelatedSettings {
   readonly runtime: RuntimeName;
   readonly spareNodes: number;
+  readonly isolateNodes: 'on' | 'off';
   readonly suspectAfterMs: number;
   readonly lostAfterMs: number;
   readonly socket: string;
@@ -32,11 +33,13 @@ export function assertRelated(settings: RelatedSettings, given: GivenSettings): 
         `the socket path ${path} is longer than ${MOST_SOCKET_BYTES} bytes; set a shorter ${keyName(setting)}, which is given ${from(setting)}`,
       );
   }
-  const { runtime, spareNodes } = settings;
+  const { runtime, spareNodes, isolateNodes } = settings;
   if (spareNodes > 0 && !abilitiesOf(runtime).spares)
     throw refused(
       `setting spare-nodes, ${spareNodes} ${from('spareNodes')}, needs containers; the runtime is ${runtime}`,
     );
+  if (isolateNodes === 'on' && !abilitiesOf(runtime).confinement)
+    throw refused(`setting isolate-nodes, on ${from('isolateNodes')}, needs containers; the runtime is ${runtime}`);
   assertMailCanBeSent(settings, from);
   assertTogether('smtpUser', 'smtpPasswordFile', given);
   assertTogether('gatewayTlsCertFile', 'gatewayTlsKeyFile', given);

@@ -74,6 +74,13 @@ describe('settings', () => {
       'setting lost-after-ms, 8000 in the variable NEXUS_LOST_AFTER_MS, must be larger than ' +
         `suspect-after-ms, 9000 in the file ${file}`,
     );
+    for (const [name, value] of [
+      ['spare-nodes', '2'],
+      ['isolate-nodes', "'on'"],
+    ] as const)
+      expect(refusal(`${name}: ${value}`, { flags: { runtime: 'process' } })).to.equal(
+        `setting ${name}, ${value.replaceAll("'", '')} in the file ${file}, needs containers; the runtime is process`,
+      );
     expect(refusal('smtp-user: me')).to.include(`given is only smtp-user, in the file ${file}`);
   });
 

@@ -21,6 +21,10 @@ const reach = (name: string, tried: string, code: string): Attack => ({
   },
 });
 
+/** Told of a neighbour that answers at its data port, as isolated ones do, and by nothing at any other. */
+const ISOLATED = ', isolated';
+const NOTHING_ARRIVED = 'nothing arrived';
+
 const CONNECTING = `
 def connect(host, port, family=socket.AF_INET, wait=10):
     """None, or why it was not answered."""
@@ -229,7 +233,9 @@ try:
 except OSError: pass`,
         { at: 'neighbour' },
       ),
-      run(`
+      run(`${CONNECTING}
+host, port = facts['neighbour']['dataAddress'].split(':')
+isolated = connect(host, int(port)) is None and connect(host, 9, wait=3) == 'no answer'
 index = socket.if_nametoindex('eth0')
 mine = [socket.inet_ntop(10, bytes.fromhex(line.split()[0])) for line in open('/proc/net/if_inet6') if line.split()[5] == 'eth0'][0]
 hardware = bytes(int(part, 16) for part in facts['neighbourHardware'].split(':')) if facts.get('neighbourHardware') else None
@@ -241,21 +247,24 @@ for name, source in (('own', mine), ('false', 'fe80::bad:1'), ('false', 'fe80::1
         one.bind((source, 0, 0, index)); one.sendto(name.encode(), ('ff02::1', 5353, 0, index)); sent.append(name)
     except OSError as error: sent.append(name_of(error.errno))
     time.sleep(0.1)
-held(', '.join(sent))`),
+held(', '.join(sent) + ('${ISOLATED}' if isolated else ''))`),
       run(
         `
 end = time.monotonic() + 30
 while time.monotonic() < end and 'own' not in open('/data/heard').read(): time.sleep(0.1)
 heard = open('/data/heard').read().split(chr(10))
 if [line for line in heard if line.startswith('false')]: broke(str(heard))
-held('dropped at the port: what has its own address arrives, what has another does not') if [line for line in heard if line.startswith('own')] else broke('nothing arrived: nothing was tried')`,
+held('dropped at the port: what has its own address arrives, what has another does not') if [line for line in heard if line.startswith('own')] else broke('${NOTHING_ARRIVED}: nothing was tried')`,
         { at: 'neighbour' },
       ),
     ],
-    judge: ([, sent, heard]) =>
-      said(sent).held && said(sent).by.includes('false')
-        ? said(heard)
-        : { held: said(heard).held, by: `sending: ${said(sent).by}; ${said(heard).by}` },
+    judge: ([, sent, heard]) => {
+      const { held, by } = said(sent);
+      if (held && by.endsWith(ISOLATED) && said(heard).by.startsWith(NOTHING_ARRIVED))
+        return { held: true, by: 'nodes are isolated: another hears nothing, whatever the address' };
+      if (held && by.includes('false')) return said(heard);
+      return { held: said(heard).held, by: `sending: ${by}; ${said(heard).by}` };
+    },
   },
   {
     name: 'the data of another node',
