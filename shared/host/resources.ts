@@ -21,9 +21,11 @@ const LEAST_OPEN_FILES = 4096;
 const LEAST_INOTIFY_INSTANCES = 128;
 
 async function freeDisk({ settings, sources }: ProbeInput): Promise<HostCheck> {
-  const bytes = await sources.freeBytes(settings.stateDir);
-  const found = `${gibibytes(bytes)} free for ${settings.stateDir}`;
-  if (bytes >= LEAST_DISK_BYTES) return passed('disk', found);
+  const { freeBytes, isInMemory } = await sources.disk(settings.stateDir);
+  const found = `${gibibytes(freeBytes)} free for ${settings.stateDir}${isInMemory ? ', in memory (tmpfs)' : ''}`;
+  if (freeBytes >= LEAST_DISK_BYTES && isInMemory)
+    return passed('disk', found, 'a tmpfs that is full loses what volumes write, without an error: for trials only');
+  if (freeBytes >= LEAST_DISK_BYTES) return passed('disk', found);
   return failed('disk', found, 'make room, or set state-dir (NEXUS_STATE_DIR) to a folder on a larger disk');
 }
 

@@ -26,8 +26,8 @@ export interface HostSources {
   inode(path: string): Promise<number | undefined>;
   /** Undefined when there is no such program; exit code NO_ANSWER when it does not end within a minute. */
   run(program: string, args: readonly string[]): Promise<ProgramAnswer | undefined>;
-  /** Bytes that are free for this user where the path is, or where it would be made. */
-  freeBytes(path: string): Promise<number>;
+  /** The disk where the path is, or where it would be made; bytes that are free for this user. */
+  disk(path: string): Promise<{ readonly freeBytes: number; readonly isInMemory: boolean }>;
 }
 
 /** Exit code of timeout(1) when the time is up. */
@@ -37,6 +37,9 @@ export const NO_ANSWER = 124;
 const PROGRAM_TIMEOUT_MS = 60_000;
 
 /** This host. */
+/** TMPFS_MAGIC, linux/magic.h. */
+const TMPFS = 0x01021994;
+
 export function systemSources(): HostSources {
   return {
     uid: process.getuid?.() ?? 0,
@@ -46,11 +49,11 @@ export function systemSources(): HostSources {
     exists,
     inode: async (path) => (await stat(path).catch(() => undefined))?.ino,
     run,
-    freeBytes: async (path) => {
+    disk: async (path) => {
       let place = path;
       while (!(await exists(place))) place = dirname(place);
-      const { bavail, bsize } = await statfs(place);
-      return bavail * bsize;
+      const { bavail, bsize, type } = await statfs(place);
+      return { freeBytes: bavail * bsize, isInMemory: type === TMPFS };
     },
   };
 }

@@ -12,6 +12,7 @@ export interface Recorded {
   readonly uid?: number;
   readonly nodeVersion?: string;
   readonly freeBytes?: number;
+  readonly isInMemory?: boolean;
   readonly settings?: Partial<Settings>;
 }
 
@@ -88,7 +89,10 @@ export function recordedInput(recorded: Recorded = {}): ProbeInput {
       const whole = [program, ...args].join(' ');
       return Object.hasOwn(programs, whole) ? programs[whole] : programs[program];
     },
-    freeBytes: async () => recorded.freeBytes ?? 50 * 1024 ** 3,
+    disk: async () => ({
+      freeBytes: recorded.freeBytes ?? 50 * 1024 ** 3,
+      isInMemory: recorded.isInMemory ?? false,
+    }),
   };
   const settings = { ...loadSettings({ env: {}, uid: 0 }), ...recorded.settings };
   return { settings, sources, projectRoot: '/project' };

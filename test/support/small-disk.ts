@@ -1,51 +1,62 @@
 /** A small file system of a test's own, to be filled and freed; nothing of the host's disk is at stake. */
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmdirSync, statfsSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmdirSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 
-/** Many more than writers can be in the way of. */
-const FILL_ATTEMPTS = 100;
+const BLOCK_BYTES = 4096;
 
+/**
+ * An ext4 on a loop device, as a disk of a host. A tmpfs would not do below volumes: of a write that finds room for its
+ * beginning alone their loop devices would say that it has succeeded.
+ */
 export class SmallDisk {
-  readonly #size: string;
+  readonly #image: string;
+  readonly #filler: string;
 
   constructor(
     readonly path: string,
     megabytes: number,
   ) {
-    this.#size = `${megabytes}m`;
+    this.#image = `${path}.img`;
+    this.#filler = join(path, 'filler');
     mkdirSync(path);
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${this.#size},mode=755`, 'nexus-test', path]);
+    execFileSync('truncate', ['--size', `${megabytes}M`, this.#image]);
+    execFileSync('mkfs.ext4', ['-q', '-F', '-m', '0', '-b', String(BLOCK_BYTES), this.#image], { stdio: 'pipe' });
+    execFileSync('mount', ['-o', 'loop', this.#image, path]);
   }
 
-  /**
-   * To the last byte: it is made as small as what lies on it. Whoever writes meanwhile has made it too small for that,
-   * which is seen at once.
-   */
+  /** To the last block, without writing any. */
   fill(): void {
-    for (let attempt = 1; ; attempt += 1) {
-      const { blocks, bfree, bsize } = statfsSync(this.path);
-      try {
-        // One block at least: 0 means no limit.
-        this.#resize(String(Math.max(1, blocks - bfree) * bsize));
-        return;
-      } catch (error) {
-        if (attempt === FILL_ATTEMPTS) throw error;
-      }
+    const { bavail, bsize } = statfsSync(this.path);
+    let offset = 0;
+    for (let bytes = Math.max(BLOCK_BYTES, bavail * bsize); bytes >= BLOCK_BYTES;) {
+      if (this.#takes(offset, bytes)) offset += bytes;
+      else bytes = Math.floor(bytes / 2 / BLOCK_BYTES) * BLOCK_BYTES;
     }
   }
 
   free(): void {
-    this.#resize(this.#size);
+    rmSync(this.#filler, { force: true });
   }
 
   remove(): void {
     // Lazy: a process that has just ended is gone a moment before the kernel has closed its files.
     execFileSync('umount', ['--lazy', this.path]);
     rmdirSync(this.path);
+    rmSync(this.#image);
   }
 
-  #resize(size: string): void {
-    execFileSync('mount', ['-o', `remount,size=${size}`, this.path], { stdio: 'pipe' });
+  #takes(offset: number, bytes: number): boolean {
+    try {
+      execFileSync('fallocate', ['--offset', String(offset), '--length', String(bytes), this.#filler], {
+        stdio: 'pipe',
+      });
+      return true;
+    } catch (error) {
+      const said = String((error as { stderr?: Buffer }).stderr);
+      if (said.includes('No space left on device')) return false;
+      throw error;
+    }
   }
 }
 

@@ -136,6 +136,14 @@ describe('host probe', () => {
     });
   });
 
+  it('warns of a state folder in memory, and is content with it', async () => {
+    const report = await examine({ isInMemory: true });
+    expect(report.ok).to.equal(true);
+    const disk = report.checks.find(({ name }) => name === 'disk');
+    expect(disk?.found).to.contain('in memory (tmpfs)');
+    expect(disk?.advice).to.contain('without an error');
+  });
+
   it('asks for root or sudo, for room and for the set-up', async () => {
     expect((await onlyFailure({ uid: 1000 })).advice).to.contain('--runtime process');
     expect((await onlyFailure({ freeBytes: 1024 })).advice).to.contain('NEXUS_STATE_DIR');
