@@ -48,11 +48,14 @@ export function translateSqliteError(thrown: unknown, path: string): unknown {
   return new NexusError(meaning.code, message, { sqlite_code: found }, { cause: thrown });
 }
 
-/** Whether the disk is full: SQLite reports an I/O failure when it can't make or grow files beside the database. */
+/**
+ * Whether the disk is full: SQLite reports an I/O failure when it can't make or grow files beside the database. What is
+ * free for root besides does not count: ext4 counts blocks among it that nobody gets.
+ */
 function isFull(folder: string): boolean {
   try {
-    const { bavail, bfree, bsize } = statfsSync(folder);
-    return (process.getuid?.() === 0 ? bfree : bavail) * bsize < FULL_DISK_BYTES;
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize < FULL_DISK_BYTES;
   } catch {
     return false;
   }
