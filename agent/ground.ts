@@ -1,5 +1,5 @@
 /**
- * What an agent stands on: its volume with the chunks on it, its receipt key, its cgroup. None of it depends on which
+ * Opens what every agent needs: its volume with the chunks on it, its receipt key, its cgroup. None of it depends on which
  * node's agent it is, so that the agent of a spare has it before anybody asks for a node.
  */
 import type { AgentConfig } from '../shared/config/agent-config.js';

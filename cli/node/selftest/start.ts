@@ -1,4 +1,4 @@
-/** What the next start of a node, which the host's root begins, reads of what the node's root has left. */
+/** Attacks the next start of a node, which the host's root begins, by what the node's root has left for it to read. */
 import { attempt, nodeOf, run, said, type Attack } from './attack.js';
 
 /** Attack A, restart, and a look at what came of it. */

@@ -1,4 +1,4 @@
-/** What attacks are told of the host, so that they know where to reach; and services of the host, there to be reached. */
+/** Tells attacks about the host, so that they know where to reach, and offers services there to be reached. */
 import { createSocket, type Socket } from 'node:dgram';
 import { readFile } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
@@ -19,12 +19,12 @@ export interface Facts {
   readonly instance: string;
   /** Admin socket of the controller. */
   readonly socket: string;
-  /** Of the bridge, and of all other interfaces; IPv4 and, without a zone, IPv6. */
+  /** Addresses of the bridge and of all other interfaces; IPv4 and, without a zone, IPv6. */
   readonly bridge: { readonly ip: string; readonly ip6: string };
   readonly hostAddresses: readonly string[];
   /** Ports on which anything of this host listens. */
   readonly listening: readonly number[];
-  /** Of services of this program at the bridge’s addresses. */
+  /** Ports of this program's services at the bridge’s addresses. */
   readonly open: { readonly tcp: number; readonly tcp6: number; readonly udp: number };
   readonly node: NodeJson;
   readonly neighbour: NodeJson | null;
@@ -32,7 +32,7 @@ export interface Facts {
 
 export interface Surroundings extends Disposable {
   readonly facts: Facts;
-  /** What its services have received from nodes since the last time. */
+  /** Takes what the services have received from nodes since the last call. */
   takeReceived(): readonly string[];
   /** Whether its services answer to this host; what is not there at all would refuse an attack, too. */
   isReachable(): Promise<boolean>;
