@@ -1,4 +1,4 @@
-/** What the programs of escape suites have in common. They are Python, as both kinds of place can run it. */
+/** Holds the common beginning of the programs of escape suites. They are Python, as both kinds of place can run it. */
 
 /** Available to every program: raw system calls, and the two ways to end. */
 export const PRELUDE = String.raw`

@@ -23,7 +23,7 @@ export interface FolderImagesOptions {
   readonly folder: string;
   /** Folder with the prepared base image, base-image-<release>.tar, and the script that makes one. */
   readonly cacheDir: string;
-  /** What instances of this host share: the prepared image's tree. */
+  /** Folder that instances of this host share, with the prepared image's tree. */
   readonly sharedDir: string;
   readonly buildScript: string;
 }

@@ -83,8 +83,8 @@ async function removeUnused(shared: string, now: number): Promise<void> {
 }
 
 /**
- * Whoever links the tree meanwhile fails, and unpacks the archive for itself: its name goes first, as a folder that has
- * lost files already would be linked without them, and without an error.
+ * Removes a tree, its name first, so that an instance that links it meanwhile fails and unpacks the archive for itself:
+ * a folder that had lost files already would be linked without them, and without an error.
  */
 async function removeTree(tree: string, shared: string): Promise<void> {
   const doomed = join(shared, `.${randomBytes(4).toString('hex')}`);

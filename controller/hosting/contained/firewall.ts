@@ -1,9 +1,9 @@
 /**
- * What nodes reach, in the kernel: the bus and other nodes of their instance, by the data port alone where nodes are
- * isolated; no other service of the host by any family
- * of addresses, no other instance, nothing beyond. Each link carries the addresses of its own slot alone. What a node
- * may send to the bus, and its connections there, have a limit: root in a node can read its agent's credentials and
- * publish at the speed of the network, which would block the server, the controller and thereby all other nodes.
+ * Limits what nodes reach, in the kernel, to the bus and other nodes of their instance, by the data port alone where
+ * nodes are isolated: no other service of the host by any family of addresses, no other instance, nothing beyond. Each
+ * link carries the addresses of its own slot alone. What a node may send to the bus, and its connections there, have a
+ * limit: root in a node can read its agent's credentials and publish at the speed of the network, which would block the
+ * server, the controller and thereby all other nodes.
  *
  * Two nftables tables per instance, both `nexus-<instance>`: `inet` for what comes to the host or through it, `bridge`
  * for what enters a port. Codes: those of `toolFailure`.
@@ -14,7 +14,7 @@ import { runCommand, tryCommand } from '../../../shared/exec.js';
 export interface Port {
   /** Host's end of the link. */
   readonly link: string;
-  /** Of the node's end. */
+  /** Address of the node's end. */
   readonly hardwareAddress: string;
   readonly ip: string;
 }

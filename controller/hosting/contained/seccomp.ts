@@ -5,7 +5,7 @@ interface SeccompRule {
   readonly names: readonly string[];
   readonly action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO';
   readonly errnoRet?: number;
-  /** Of several comparisons all must hold; the runtimes allow one for each argument. */
+  /** All comparisons must hold where there are several; the runtimes allow one for each argument. */
   readonly args?: readonly { index: number; value: number; valueTwo: number; op: 'SCMP_CMP_MASKED_EQ' }[];
 }
 
