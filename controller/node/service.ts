@@ -61,15 +61,17 @@ export class NodeService {
     return made;
   }
 
-  /** Not among the starts: its container runs. */
+  /** Not among the starts, unless the spare is of no use: its container runs. */
   async #createOf(spare: Spare, request: CreateNodeRequest, signal: AbortSignal): Promise<NodeRecord> {
     const reserved = await reserveNode(this.context, request, spare.node).catch((refusal: unknown) => {
       this.spares.putBack(spare, refusal);
       throw refusal;
     });
-    const make = (undo: UndoStack): Promise<readonly StepTime[]> =>
-      takeSpare(this.context, reserved.node, spare, undo, signal);
-    return await this.#locked(reserved.node.id, () => createNode(this.context, reserved, make));
+    const { node } = reserved;
+    const make = async (undo: UndoStack): Promise<readonly StepTime[]> =>
+      (await takeSpare(this.context, node, spare, undo, signal)) ??
+      (await this.#starts.run(() => makeNode(this.context, node, undo, signal)));
+    return await this.#locked(node.id, () => createNode(this.context, reserved, make));
   }
 
   /**

@@ -18,6 +18,11 @@ describeWithCluster('spares', { env: { NEXUS_SPARE_NODES: '2' } }, (cluster) => 
     return events.findLast(({ type, subject }) => type === 'node.started' && subject === name)?.message ?? '';
   };
   const containers = (): string[] => readdirSync(join(cluster().runDir, 'runc.state')).sort();
+  /** Pid of the first process of a container. */
+  const firstOf = (id: string): number => {
+    const state = readFileSync(join(cluster().runDir, 'runc.state', id, 'state.json'), 'utf8');
+    return (JSON.parse(state) as { init_process_pid: number }).init_process_pid;
+  };
   const inNode = (name: string, ...command: string[]): Promise<string> =>
     cluster().ok('node', 'exec', name, '--', ...command);
 
@@ -33,10 +38,7 @@ describeWithCluster('spares', { env: { NEXUS_SPARE_NODES: '2' } }, (cluster) => 
     for (const id of containers()) {
       const config = readdirSync(join(cluster().runDir, id, 'config'));
       expect(config.sort()).to.deep.equal(['etc', 'places.json']);
-      const { init_process_pid: pid } = JSON.parse(
-        readFileSync(join(cluster().runDir, 'runc.state', id, 'state.json'), 'utf8'),
-      ) as { init_process_pid: number };
-      const sockets = readFileSync(`/proc/${pid}/net/tcp`, 'utf8').trim().split('\n').slice(1);
+      const sockets = readFileSync(`/proc/${firstOf(id)}/net/tcp`, 'utf8').trim().split('\n').slice(1);
       expect(sockets, 'of its network namespace').to.deep.equal([]);
     }
   });
@@ -86,17 +88,29 @@ describeWithCluster('spares', { env: { NEXUS_SPARE_NODES: '2' } }, (cluster) => 
     await areReady();
     const nodes = new Set((await cluster().json<{ id: string }[]>('node', 'ls')).map(({ id }) => id));
     for (const id of containers().filter((name) => !nodes.has(name))) {
-      const state = JSON.parse(readFileSync(join(cluster().runDir, 'runc.state', id, 'state.json'), 'utf8')) as {
-        init_process_pid: number;
-      };
-      process.kill(state.init_process_pid, 'SIGKILL');
+      const pid = firstOf(id);
+      process.kill(pid, 'SIGKILL');
       await eventually(
-        () => existsSync(`/proc/${state.init_process_pid}`),
+        () => existsSync(`/proc/${pid}`),
         (isThere) => !isThere,
       );
     }
     await cluster().ok('node', 'create', 'small-3', '--mem', '64', '--storage', '64M');
     expect((await cluster().json<NodeJson>('node', 'inspect', 'small-3')).status).to.equal('Running');
+    await areReady();
+  });
+
+  it('whose agents are stopped cost a creation a few seconds, not the node', async () => {
+    await areReady();
+    const nodes = new Set((await cluster().json<{ id: string }[]>('node', 'ls')).map(({ id }) => id));
+    const stopped = containers().filter((name) => !nodes.has(name));
+    for (const id of stopped) process.kill(agentOf(firstOf(id)), 'SIGSTOP');
+    await cluster().ok('node', 'create', 'small-4', '--mem', '64', '--storage', '64M');
+    const node = await cluster().json<NodeJson & { id: string }>('node', 'inspect', 'small-4');
+    expect(node.status).to.equal('Running');
+    expect(stopped).to.include(node.id);
+    expect(await startOf('small-4')).to.match(/create-container/);
+    expect(await inNode('small-4', 'hostname')).to.equal('small-4\n');
     await areReady();
   });
 
@@ -126,3 +140,7 @@ describeWithCluster('spares', { env: { NEXUS_SPARE_NODES: '2' } }, (cluster) => 
     expect(await ids()).to.deep.equal(nodes);
   });
 });
+
+/** The agent below a node's init. */
+const agentOf = (pid: number): number =>
+  Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);

@@ -206,6 +206,47 @@ describe('spares', () => {
     expect(notes()).to.deep.equal([]);
   });
 
+  it('that do not answer when they are given are removed, and the node is made without them', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    const before = bench.runtime.containers.get(spare!.id);
+    bench.runtime.onAssign = () => undefined;
+    const node = await service.create(request, never);
+    expect(node).to.deep.include({ id: spare!.id, name: 'web', status: 'Running' });
+    expect(identityOf(node)).not.to.deep.equal(identityOf(spare!));
+    const made = bench.runtime.containers.get(node.id);
+    expect(made).not.to.equal(before);
+    expect(made?.spec.waits).not.to.equal(true);
+    expect(notes()).to.deep.equal([]);
+    await service.remove('web', true);
+    expect(bench.leftOf(node)).to.deep.equal([]);
+  });
+
+  it('that do not answer and cannot be removed leave the node to be removed later', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    bench.runtime.onAssign = () => undefined;
+    bench.script.failNext('runtime.remove', 2);
+    await codeOf(() => service.create(request, never));
+    expect(bench.context.registry.list().map(({ id, status }) => ({ id, status }))).to.deep.equal([
+      { id: spare!.id, status: 'Removing' },
+    ]);
+    await service.finishCutOff();
+    expect(bench.leftOf(spare!)).to.deep.equal([]);
+    expect(notes()).to.deep.equal([]);
+  });
+
+  it('whose creation is given up while they are silent leave nothing', async () => {
+    await refill();
+    const [spare] = service.spares.nodes;
+    const leaving = new AbortController();
+    bench.runtime.onAssign = () => {
+      leaving.abort();
+    };
+    await codeOf(() => service.create(request, leaving.signal));
+    expect(bench.leftOf(spare!)).to.deep.equal([]);
+  });
+
   it('that cannot be made leave nothing, and are tried again later', async () => {
     bench.script.failNext('runtime.start');
     await refill();

@@ -136,8 +136,8 @@ export const START_STEPS: Steps<Starting> = [
 ];
 
 /** Call before the agent is told to run. */
-export function listenForAgent(starting: Starting): void {
-  starting.heard = firstHeartbeat(starting);
+export function listenForAgent(starting: Starting, withinMs = starting.context.settings.nodeStartTimeoutMs): void {
+  starting.heard = firstHeartbeat(starting, withinMs);
   // Awaited in a later step. The no-op catch stops Node reporting an unhandled rejection if a step before that fails.
   starting.heard.catch(() => undefined);
 }
@@ -217,12 +217,15 @@ export async function writeNames({ settings }: NodeContext, node: NodeRecord): P
 }
 
 /** Resolves with the first heartbeat; rejects if the container ends, the time is up or the caller leaves. */
-function firstHeartbeat({ context, node, hosting, identity, signal }: Starting): Promise<AgentView> {
-  const { registry, settings } = context;
+function firstHeartbeat(
+  { context, node, hosting, identity, signal }: Starting,
+  withinMs: number,
+): Promise<AgentView> {
+  const { registry } = context;
   const late = (): NexusError =>
     new NexusError(
       'deadline_exceeded',
-      `its agent sent no heartbeat within ${settings.nodeStartTimeoutMs} ms (node-start-timeout-ms)`,
+      `its agent sent no heartbeat within ${withinMs} ms (node-start-timeout-ms)`,
       {},
       { advice: { key: 'see-node-logs', node: node.name } },
     );
@@ -241,5 +244,5 @@ function firstHeartbeat({ context, node, hosting, identity, signal }: Starting):
       stopWaiting();
     };
   };
-  return outcome(start, { signal, ms: settings.nodeStartTimeoutMs, late });
+  return outcome(start, { signal, ms: withinMs, late });
 }
