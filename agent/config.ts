@@ -2,7 +2,7 @@
  * Reads the agent's configuration file. The controller wrote it, so a wrong field is a defect of the installation: it is
  * named and the agent does not start. Checked by hand: a schema library would cost each node megabytes of memory.
  */
-import { existsSync, readFileSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { outcome } from '../shared/async/wait.js';
 import { SPARE_PLACES, type AgentConfig } from '../shared/config/agent-config.js';
@@ -13,7 +13,8 @@ export const DEFAULT_CONFIG_FILE = '/.nexus/config/agent.json';
 
 /**
  * Waits until the controller has written the file: the agent of a spare is started before anybody knows whose it will be.
- * Makes the file `waiting` once nothing can be missed. Returns false if the agent was asked to end before.
+ * The file `waiting` is there from when nothing can be missed until the wait is over. Returns false if the agent was asked
+ * to end before.
  */
 export function configured(file: string, waiting: string, asked: Promise<unknown>): Promise<boolean> {
   return outcome<boolean>((resolve, reject) => {
@@ -25,7 +26,10 @@ export function configured(file: string, waiting: string, asked: Promise<unknown
     void asked.then(() => resolve(false));
     look();
     writeFileSync(waiting, '');
-    return () => watcher.close();
+    return () => {
+      watcher.close();
+      rmSync(waiting, { force: true });
+    };
   });
 }
 

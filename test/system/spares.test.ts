@@ -38,7 +38,10 @@ describeWithCluster('spares', { env: { NEXUS_SPARE_NODES: '2' } }, (cluster) => 
     for (const id of containers()) {
       const config = readdirSync(join(cluster().runDir, id, 'config'));
       expect(config.sort()).to.deep.equal(['etc', 'places.json']);
-      const sockets = readFileSync(`/proc/${firstOf(id)}/net/tcp`, 'utf8').trim().split('\n').slice(1);
+      const sockets = readFileSync(`/proc/${firstOf(id)}/net/tcp`, 'utf8')
+        .trim()
+        .split('\n')
+        .slice(1);
       expect(sockets, 'of its network namespace').to.deep.equal([]);
     }
   });
@@ -57,6 +60,12 @@ describeWithCluster('spares', { env: { NEXUS_SPARE_NODES: '2' } }, (cluster) => 
     await cluster().runWith({ input: 'content of a chunk' }, 'fs', 'upload', '-', '/note');
     expect(await cluster().ok('fs', 'download', '/note', '-')).to.equal('content of a chunk');
     expect(await cluster().ok('agent', 'inspect', 'web-1')).to.contain('web-1');
+  });
+
+  it('leave no trace in the node that they became', async () => {
+    expect(await inNode('web-1', 'sh', '-c', 'ls /.nexus/run /.nexus/config')).to.equal(
+      ['/.nexus/config:', 'agent.creds', 'agent.json', 'etc', '', '/.nexus/run:', ''].join('\n'),
+    );
   });
 
   it('are as other nodes when they are started again', async () => {

@@ -138,6 +138,11 @@ describe('spares', () => {
     expect(asked()).not.to.include.members(['runtime.create', 'volumes.create']);
     expect(service.spares.ready).to.equal(0);
     expect(notes()).to.deep.equal([]);
+    expect(readdirSync(nodeConfigDir(bench.settings, node.id)).sort()).to.deep.equal([
+      'agent.creds',
+      'agent.json',
+      'etc',
+    ]);
     const { lostFiles } = await service.remove('web', true);
     expect(lostFiles).to.deep.equal([]);
     expect(bench.leftOf(node)).to.deep.equal([]);

@@ -2,6 +2,9 @@
  * Makes a spare the node that somebody asks for. Its record is in the store already, Creating and in the spare's slot, and
  * stays there if the spare turns out to be of no use: whoever asked gets an ordinary node in its place.
  */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { SPARE_PLACES } from '../../../shared/config/agent-config.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
 import { toNexusError } from '../../../shared/errors.js';
 import { identityOf } from '../../hosting/record.js';
@@ -19,6 +22,7 @@ import {
 import { release } from '../life/create.js';
 import { runSteps, type Steps, type StepTime } from '../life/steps.js';
 import { eraseFromHost } from '../life/take-down.js';
+import { nodeConfigDir } from '../paths.js';
 import { removeNote } from './notes.js';
 import type { Spare } from './prepare.js';
 
@@ -51,6 +55,8 @@ const GIVE_STEPS: Steps<Taking> = [
       listenForAgent(taking, answerWithinMs(taking.context.settings));
       const { context, node, hosting, credentials } = taking;
       await writeAgentConfig(context, node, hosting, credentials);
+      // Read when the agent began to wait. An ordinary node has none.
+      await rm(join(nodeConfigDir(context.settings, node.id), SPARE_PLACES), { force: true });
     },
   },
   [
