@@ -19,13 +19,14 @@ export interface WatchedCluster {
   readonly upkeep: Upkeep;
   readonly ownLog: WatchedLog;
   readonly snapshot: { readonly warnings: readonly Notice[] };
+  readonly spares: { readonly warnings: readonly Notice[] };
   readonly mail: { readonly warnings: readonly Notice[] };
   /** Empty if the gateway is up, or is not to be. */
   readonly gatewayProblem: string;
 }
 
 export function clusterWarnings(cluster: WatchedCluster): readonly Warning[] {
-  const { context, snapshot, upkeep, gatewayProblem, ownLog, mail } = cluster;
+  const { context, snapshot, upkeep, gatewayProblem, ownLog, spares, mail } = cluster;
   const { registry, hostings, causes } = context;
   const repair = upkeep.repair.status();
   const hostWarnings = context.hostRoom.warnings;
@@ -48,6 +49,7 @@ export function clusterWarnings(cluster: WatchedCluster): readonly Warning[] {
       }),
       hostWarnings.length > 0,
     ),
+    ...spares.warnings.map((text) => warn('spares-missing', text)),
   ]);
 }
 

@@ -24,6 +24,7 @@ export const WARNING_KINDS = [
   'inodes-full',
   'memory-full',
   'no-place',
+  'spares-missing',
 ] as const;
 
 export type WarningKind = (typeof WARNING_KINDS)[number];
@@ -44,7 +45,7 @@ export const someOf = (names: readonly string[]): string =>
   names.slice(0, MOST_NAMED).join(', ') + (names.length > MOST_NAMED ? ` and ${names.length - MOST_NAMED} more` : '');
 
 /**
- * Warnings that only repeat, for each node and file, that something shared is away. Hidden then: their advice would not
+ * Warnings that only repeat, for each node, file and spare, that something shared is away. Hidden then: their advice would not
  * help.
  */
 const EXPLAINED: readonly WarningKind[] = [
@@ -53,6 +54,7 @@ const EXPLAINED: readonly WarningKind[] = [
   'no-place',
   'chunks-unreadable',
   'repair-blocked',
+  'spares-missing',
 ];
 
 /** Replaces the effects of a shared cause by the cause itself. */

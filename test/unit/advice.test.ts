@@ -13,6 +13,7 @@ import { EventLog } from '../../controller/events/log.js';
 import { endedGateway, silentGateway } from '../../controller/gateway/process.js';
 import { roomWarning } from '../../controller/host/room.js';
 import { MailStatistics } from '../../controller/identity/mail-statistics.js';
+import { FULL_DISK, NO_SLOT, shortOfSpares } from '../../controller/node/spare/plan.js';
 import { startAdvice } from '../../controller/node/watch/ending.js';
 import { Misconduct } from '../../controller/node/watch/misconduct.js';
 import { nodeWarnings, type WatchedNode } from '../../controller/node/warnings.js';
@@ -103,6 +104,11 @@ const CASES: Readonly<Record<WarningKind, () => readonly Warning[]>> = {
   'inodes-full': () => node('Running', { volumeFreeInodes: 1n }),
   'memory-full': () => node('Running', { memoryWorkingSetBytes: 99n }),
   'no-place': () => node('Stopped'),
+  'spares-missing': () =>
+    ofKind(
+      'spares-missing',
+      [NO_SLOT, FULL_DISK].map((why) => shortOfSpares(0, 2, why)),
+    ),
 };
 
 /** Words with which prose goes on behind a command. */

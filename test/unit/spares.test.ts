@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { expect } from 'chai';
 import * as fc from 'fast-check';
 import { identityOf } from '../../controller/hosting/record.js';
+import type { NodeContext } from '../../controller/node/context.js';
 import { nodeConfigDir } from '../../controller/node/paths.js';
 import {
   DEFAULT_SHAPE,
@@ -14,6 +15,7 @@ import {
 } from '../../controller/node/spare/plan.js';
 import { NodeService } from '../../controller/node/service.js';
 import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { NexusError } from '../../shared/errors.js';
 import { newNodeId } from '../../shared/ids.js';
 import { GIB } from '../../shared/limits.js';
@@ -39,14 +41,18 @@ describe('the plan of spares', () => {
   });
 
   it('makes one at a time until there are enough', () => {
-    expect(planSpares(facts([]))).to.deep.equal({ drop: [], makesOne: true });
-    expect(planSpares(facts([spare()]))).to.deep.equal({ drop: [], makesOne: true });
-    expect(planSpares(facts([spare(), spare()]))).to.deep.equal({ drop: [], makesOne: false });
+    expect(planSpares(facts([]))).to.deep.equal({ drop: [], makesOne: true, lacksSlots: false });
+    expect(planSpares(facts([spare()]))).to.deep.equal({ drop: [], makesOne: true, lacksSlots: false });
+    expect(planSpares(facts([spare(), spare()]))).to.deep.equal({ drop: [], makesOne: false, lacksSlots: false });
   });
 
   it('drops those that ended, and those that fit no longer', () => {
     const [ended, other, good] = [spare({ isAlive: false }), spare({ shape: OTHER }), spare()];
-    expect(planSpares(facts([ended, other, good]))).to.deep.equal({ drop: [ended.id, other.id], makesOne: true });
+    expect(planSpares(facts([ended, other, good]))).to.deep.equal({
+      drop: [ended.id, other.id],
+      makesOne: true,
+      lacksSlots: false,
+    });
   });
 
   it('leaves the last slot to a creation that no spare fits', () => {
@@ -89,9 +95,10 @@ describe('spares', () => {
     await bench.dispose();
   });
 
-  const serviceWith = (spareNodes: number): NodeService =>
+  const serviceWith = (spareNodes: number, change: Partial<NodeContext> = {}): NodeService =>
     new NodeService({
       ...bench.context,
+      ...change,
       settings: { ...bench.settings, spareNodes },
       clock: { ...bench.context.clock, monotonic: () => nowMs },
     });
@@ -261,6 +268,53 @@ describe('spares', () => {
     expect(service.spares.ready, 'at once').to.equal(0);
     await refill();
     expect(service.spares.ready, 'later').to.equal(1);
+  });
+
+  const warnings = (): string[] => service.spares.warnings.map(inCommandWords);
+
+  it('are warned of when they cannot be made, with the reason and its remedy', async () => {
+    expect(warnings(), 'before the first attempt').to.deep.equal([]);
+    const failure = new NexusError('not_found', 'there is no image "base"', {}, { advice: { key: 'list-images' } });
+    bench.script.failNext('runtime.start', 1, failure);
+    await refill();
+    expect(warnings()).to.deep.equal([
+      '0 of 1 spares are ready (spare-nodes): make a spare: there is no image "base"; nexus image ls lists them, nexus image import adds one',
+    ]);
+    await service.spares.tick(never);
+    expect(warnings(), 'until the next attempt').to.have.length(1);
+    await refill();
+    expect(warnings()).to.deep.equal([]);
+  });
+
+  it('are warned of without advice on a node that is none', async () => {
+    const failure = new NexusError(
+      'internal',
+      'its volume is broken',
+      {},
+      { advice: { key: 'see-node-logs', node: 'x' } },
+    );
+    bench.script.failNext('runtime.start', 1, failure);
+    await refill();
+    expect(warnings()).to.deep.equal(['0 of 1 spares are ready (spare-nodes): make a spare: its volume is broken']);
+  });
+
+  it('are warned of where no slot is left for them', async () => {
+    const { slots } = bench.context.hostings.own;
+    for (let number = 0; number < slots - 1; number += 1)
+      await service.create({ ...NODE_REQUEST, name: `n${number}` }, never);
+    await refill();
+    expect(warnings()[0]).to.match(/^0 of 1 spares are ready .*no address is free .*nexus node rm NAME/);
+    await service.remove('n0', true);
+    await refill();
+    expect(warnings()).to.deep.equal([]);
+  });
+
+  it('are warned of where a disk is full', async () => {
+    service = serviceWith(1, { hostRoom: { isFull: true } as NodeContext['hostRoom'] });
+    await refill();
+    expect(warnings()).to.deep.equal([
+      '0 of 1 spares are ready (spare-nodes): none are made while a disk of this machine is full',
+    ]);
   });
 
   it('give up a slot when a creation needs the last one', async () => {

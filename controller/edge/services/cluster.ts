@@ -28,7 +28,7 @@ export interface ClusterDeps {
   readonly files: FileStore;
   readonly upkeep: Upkeep;
   readonly lambda: Lambda;
-  readonly spares: Pick<SpareNodes, 'ready' | 'wanted'>;
+  readonly spares: Pick<SpareNodes, 'ready' | 'wanted' | 'warnings'>;
   readonly events: EventLog;
   readonly startedAt: number;
   readonly ownLog: WatchedLog;

@@ -2,6 +2,7 @@
  * The spares: how many are ready, who gets one, and when they are made anew. They are no nodes: nothing lists, places on
  * or repairs them. They end with the controller; what one that was killed has left, the next one removes.
  */
+import type { Message, Notice } from '../../../shared/advice/advice.js';
 import { Limit } from '../../../shared/async/turns.js';
 import { toNexusError } from '../../../shared/errors.js';
 import { isAlive } from '../../host/process-identity.js';
@@ -11,7 +12,16 @@ import type { NodeContext } from '../context.js';
 import type { CreateNodeRequest } from '../life/create.js';
 import { eraseFromHost } from '../life/take-down.js';
 import { readNotes, removeNote } from './notes.js';
-import { DEFAULT_SHAPE, isSameShape, planSpares, shapeAfter, type SpareShape } from './plan.js';
+import {
+  DEFAULT_SHAPE,
+  FULL_DISK,
+  isSameShape,
+  NO_SLOT,
+  planSpares,
+  shapeAfter,
+  shortOfSpares,
+  type SpareShape,
+} from './plan.js';
 import { prepareSpare, type Spare } from './prepare.js';
 
 /** Time without a creation before a spare is made: it must not slow down those who wait. */
@@ -25,6 +35,8 @@ export class SpareNodes {
   #shape: SpareShape = DEFAULT_SHAPE;
   /** Monotonic ms before which none is made. */
   #notBefore = 0;
+  /** Why the last tick left too few; undefined if it had not to, or more are being made. */
+  #lack: Message | undefined;
   #isEnded = false;
   /** Held by whoever makes or removes spares. */
   readonly #changing = new Limit(1);
@@ -49,6 +61,11 @@ export class SpareNodes {
 
   get isShort(): boolean {
     return this.#ready.length < this.wanted;
+  }
+
+  get warnings(): readonly Notice[] {
+    if (!this.isShort || this.#lack === undefined) return [];
+    return [shortOfSpares(this.ready, this.wanted, this.#lack)];
   }
 
   /** The spare for a creation, which is its caller's from now on; undefined if none fits. */
@@ -89,7 +106,11 @@ export class SpareNodes {
   async tick(signal: AbortSignal): Promise<void> {
     const { registry, hostings, clock, causes, hostRoom } = this.context;
     const isQuiet = !this.isBusy() && clock.monotonic() >= this.#notBefore;
-    if (this.wanted === 0 || !isQuiet || causes.current !== undefined || hostRoom.isFull) return;
+    if (this.wanted === 0 || !isQuiet || causes.current !== undefined) return;
+    if (hostRoom.isFull) {
+      this.#lack = FULL_DISK;
+      return;
+    }
     await this.#changing.run(async () => {
       if (this.#isEnded) return;
       const facts = this.nodes.map((node) => ({ id: node.id, shape: node, isAlive: isAlive(identityOf(node)) }));
@@ -97,6 +118,7 @@ export class SpareNodes {
       const plan = planSpares({ wanted: this.wanted, shape: this.#shape, spares: facts, freeSlots });
       await this.#drop(this.#ready.filter(({ node }) => plan.drop.includes(node.id)));
       if (plan.makesOne) await this.#makeOne(signal);
+      else this.#lack = plan.lacksSlots ? NO_SLOT : undefined;
     });
   }
 
@@ -106,12 +128,14 @@ export class SpareNodes {
     try {
       const spare = await prepareSpare(this.context, this.#shape, signal);
       this.#ready = [...this.#ready, spare];
+      this.#lack = undefined;
       log.info(
         { spare: spare.node.id, ms: Math.round(clock.monotonic() - beganAt), ready: this.ready },
         'a spare is ready',
       );
     } catch (error) {
       this.#wait(FAILED_PAUSE_MS);
+      this.#lack = toNexusError(error).during('make a spare');
       log.warn({ err: error, said: toNexusError(error).message }, 'a spare could not be made; trying again later');
     }
   }
