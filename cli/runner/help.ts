@@ -2,7 +2,8 @@
 import { command, type AnyCommand } from './command.js';
 import { isGroup, type Group, type Leaf } from './command-group.js';
 import { commandHelp, groupHelp } from './help-text.js';
-import { nearest, usage } from './scan.js';
+import { usage } from './scan.js';
+import { nearest } from '../../shared/nearest-word.js';
 import { writeTo } from '../terminal/streams.js';
 import { widthOf } from '../terminal/text-width.js';
 

@@ -2,6 +2,7 @@
  * Strict reading of a command line: flags that a command does not know, missing values and wrong numbers of
  * positionals are errors (citty takes all of them in silence). Pure; every error is `invalid_argument`.
  */
+import { nearest } from '../../shared/nearest-word.js';
 import { NexusError } from '../../shared/errors.js';
 import type { AnyCommand, FlagSpec, FlagSpecs } from './command.js';
 import { flagHint, OUTPUT_HINTS } from './flag-hints.js';
@@ -147,37 +148,3 @@ function unknownFlag(flag: string, known: FlagSpecs, where: string): NexusError 
 }
 
 export const usage = (message: string): NexusError => new NexusError('invalid_argument', message);
-
-/**
- * The candidate that differs from `text` by the fewest edits, if by no more than a third of the letters: of two letters
- * one that is changed makes another word. Dashes of flags do not count.
- */
-export function nearest(text: string, candidates: readonly string[]): string | undefined {
-  const bare = (word: string): string => word.replace(/^-+/, '');
-  const ranked = candidates
-    .map((candidate) => ({ candidate, edits: editDistance(bare(text), bare(candidate)) }))
-    .sort((a, b) => a.edits - b.edits);
-  const best = ranked[0];
-  if (best === undefined) return undefined;
-  const letters = Math.max(bare(text).length, bare(best.candidate).length);
-  return best.edits <= Math.floor(letters / 3) ? best.candidate : undefined;
-}
-
-/** Levenshtein, one row at a time; two neighbours that changed places are one edit. */
-function editDistance(a: string, b: string): number {
-  let before: number[] = [];
-  let row = Array.from({ length: b.length + 1 }, (_, column) => column);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      let edits = Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
-        edits = Math.min(edits, (before[j - 2] ?? 0) + 1);
-      next.push(edits);
-    }
-    before = row;
-    row = next;
-  }
-  return row[b.length] ?? 0;
-}

@@ -8,6 +8,7 @@ import { z } from 'zod';
 import { NexusError } from '../errors.js';
 import { DEFAULT_INSTANCE } from './instance.js';
 import { MIB } from '../limits.js';
+import { nearest } from '../nearest-word.js';
 import { readTextNow, readTextSoon } from '../text-now.js';
 import { environmentName, keyName } from './names.js';
 
@@ -82,11 +83,26 @@ function fromFile({ path, read }: SettingsFile, env: NodeJS.ProcessEnv, names: r
   const byKey = new Map(names.map((name) => [keyName(name), name]));
   return Object.entries(parsed.data ?? {}).flatMap(([key, value]): [string, Given][] => {
     const name = byKey.get(key);
-    if (name === undefined) throw new NexusError('invalid_argument', `${file}: unknown setting "${key}"`);
+    if (name === undefined) throw unknownSetting(file, key, [...byKey.keys()]);
     if (!isGiven(value)) return [];
     return [[name, { value: typeof value === 'number' ? String(value) : value, origin: `in the file ${file}` }]];
   });
 }
+
+/** Keys are also written as the variables are, or as in code. */
+function unknownSetting(file: string, key: string, keys: readonly string[]): NexusError {
+  const near = nearest(
+    key
+      .toLowerCase()
+      .replace(/^nexus_/, '')
+      .replaceAll('_', '-'),
+    keys,
+  );
+  const advice = near === undefined ? `${SAMPLE} has them all` : `did you mean "${near}"?`;
+  return new NexusError('invalid_argument', `${file}: unknown setting "${key}"; ${advice}`, { field: key });
+}
+
+const SAMPLE = 'nexus.sample.yaml (in deploy/, and beside the settings of an installation)';
 
 function unreadable(file: string, error: NodeJS.ErrnoException): NexusError {
   const why = UNREADABLE[error.code ?? ''] ?? `it cannot be read (${error.message})`;

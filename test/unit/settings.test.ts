@@ -47,6 +47,17 @@ describe('settings', () => {
     );
   });
 
+  it('say which key was likely meant, or where all are listed', () => {
+    for (const key of ['spare-node', 'spareNodes', 'spare_nodes', 'NEXUS_SPARE_NODES', 'spare-ndoes']) {
+      writeFileSync(file, `${key}: 1\n`);
+      expect(() => loadSettings({ file, env: {}, uid: 0 }), key).to.throw(
+        `${file}: unknown setting "${key}"; did you mean "spare-nodes"?`,
+      );
+    }
+    writeFileSync(file, 'no-such-thing: 1\n');
+    expect(() => loadSettings({ file, env: {}, uid: 0 })).to.throw(/; nexus\.sample\.yaml .* has them all$/);
+  });
+
   const refusal = (text: string, given: SettingSources = {}): string => {
     writeFileSync(file, text);
     try {
