@@ -41,7 +41,7 @@ export const selftest = command({
   },
   flags: { only: ONLY },
   examples: [
-    ['nexus node selftest', 'all attacks, on nodes of its own, about a minute'],
+    ['nexus node selftest', 'all attacks, on nodes of its own, one to two minutes'],
     ['nexus node selftest web-1', 'those that do a node no harm'],
     ['nexus node selftest --only mounts', 'some of them'],
   ],
