@@ -1,5 +1,8 @@
 /** `nexus up` and `nexus daemon` */
+import { notice } from '../../shared/advice/advice.js';
+import { inCommandWords } from '../../shared/advice/command-words.js';
 import { until } from '../../shared/async/wait.js';
+import { withoutEffect } from '../../shared/config/in-force.js';
 import { assertWorksWith, RUNTIME_NAMES, RUNTIMES_IN_WORDS, traitsOf } from '../../shared/config/runtimes.js';
 import type { Settings } from '../../shared/config/settings.js';
 import { detectCgroupLayout } from '../../shared/cgroup/layout.js';
@@ -55,6 +58,7 @@ export const up = command({
           `the cluster is up with the ${status.runtime} runtime; stop it first with: nexus down`,
         );
       }
+      if (running !== undefined) noteWithoutEffect(context, settings);
       if (input.demo) {
         const { tour } = await import('./tour.js');
         return await tour(context, controller);
@@ -89,6 +93,14 @@ export const daemon: AnyCommand = command({
     return await runController(context, settings);
   },
 });
+
+/** The controller has read its settings long ago. */
+function noteWithoutEffect(context: Context, settings: Settings): void {
+  const settled = withoutEffect(settings);
+  if (settled.length === 0) return;
+  const problem = `settings of a cluster that is up stay as they are: ${settled.join(', ')}`;
+  context.note(inCommandWords(notice(problem, { key: 'restart-cluster' })));
+}
 
 const GATEWAY_TIMEOUT_MS = 10_000;
 const POLL_MS = 25;

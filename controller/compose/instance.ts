@@ -2,6 +2,7 @@
 import { mkdir, readdir, readFile, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CONTROLLER_LOG, LOCK_FILE } from '../../shared/config/instance.js';
+import { inForceFile, inForceText } from '../../shared/config/in-force.js';
 import { exportSigningKey, generateSigningKey, importSigningKey, type SigningKey } from '../../shared/chunk-token.js';
 import { inCommandWords } from '../../shared/advice/command-words.js';
 import { systemClock } from '../../shared/async/clock.js';
@@ -9,7 +10,7 @@ import { EventLog } from '../events/log.js';
 import { assertSameDatabase, rememberChoices } from '../host/choices.js';
 import { awaitInstance } from '../host/instance-lock.js';
 import { isAlive } from '../host/process-identity.js';
-import { writeSecret } from '../host/secret-file.js';
+import { writePassingSecret, writeSecret } from '../host/secret-file.js';
 import { checkHost } from '../hosting/profiles.js';
 import { identityOf } from '../hosting/record.js';
 import type { IdentityUseCases } from '../identity/use-cases.js';
@@ -46,8 +47,21 @@ export async function openInstance(starting: Starting): Promise<Instance> {
   await registry.load();
   const living = registry.list().filter((node) => isAlive(identityOf(node)));
   await rememberChoices(settings, { all: registry.list().length, running: living.length }, log);
+  await tellSettings(starting);
   const identity = await openIdentity(starting, events);
   return { store, events, registry, identity, tokenKey: await loadTokenKey(stateDir) };
+}
+
+/** For `nexus up`. What an earlier controller told must not count as this one's. */
+async function tellSettings({ settings, log }: Starting): Promise<void> {
+  const path = inForceFile(settings);
+  await rm(path, { force: true });
+  await writePassingSecret(path, inForceText(settings)).catch((error: unknown) => {
+    log.warn(
+      { err: error },
+      'the settings in force could not be written down; nobody is told which others have no effect',
+    );
+  });
 }
 
 /** Files that exist before a first start has done anything. */

@@ -5,7 +5,7 @@ import { keyName } from './names.js';
 import type { Given } from './sources.js';
 
 /** Settings whose values are never shown: a password may be given by mistake where a file or server is expected. */
-const MAY_HOLD_SECRET = /(Url|PasswordFile|SeedFile|CredsFile|KeyFile)$/;
+export const MAY_HOLD_SECRET = /(Url|PasswordFile|SeedFile|CredsFile|KeyFile)$/;
 const MOST_SHOWN = 100;
 
 /** `problem` is the schema's message, used if it begins with "must". */

@@ -1,5 +1,6 @@
 /** `nexus status` as one page over real nodes, one of them killed. */
 import { expect } from 'chai';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellsOf } from '../../cli/terminal/text-width.js';
 import { eventually, PROJECT, type NodeJson } from '../support/cluster.js';
@@ -24,6 +25,22 @@ describeWithCluster('the status of a cluster', {}, (cluster) => {
     expect(page).to.match(/^a +Running +10\.\S+ +(-|[\d.]+) +[\d.]+ MB \/ 128 MB +[\d.]+ KB \/ [\d.]+ MB +0$/m);
     expect(page).to.match(/^ *\d+s +node\.running +node b .*$/m);
     expect(page).not.to.include('warning:');
+  });
+
+  it('comes from nexus up, too, with the settings that have no effect on a cluster that is up', async () => {
+    const file = join(cluster().folder, 'other.yaml');
+    const up = async (text: string): Promise<string> => {
+      writeFileSync(file, text);
+      const { code, stdout, stderr } = await cluster().run('--config', file, 'up');
+      expect({ code, stdout }).to.deep.include({ code: 0 });
+      expect(stdout).to.match(/^cluster ".*" was up already/);
+      return stderr;
+    };
+    // The controllers of tests have it from a variable of their own.
+    expect(await up('log-level: debug\n')).to.equal('');
+    expect(await up('log-level: warn\nspare-nodes: 2\n')).to.equal(
+      'settings of a cluster that is up stay as they are: log-level is debug, not warn, spare-nodes is 0, not 2; restart the cluster with: nexus down, then nexus up\n',
+    );
   });
 
   it('tells how many sandboxes are prewarmed', async () => {

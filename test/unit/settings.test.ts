@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { instanceDefaults } from '../../shared/config/instance.js';
+import { inForceFile, inForceText, withoutEffect } from '../../shared/config/in-force.js';
 import { loadSettings, type SettingSources } from '../../shared/config/settings.js';
 
 describe('settings', () => {
@@ -56,6 +57,25 @@ describe('settings', () => {
     }
     writeFileSync(file, 'no-such-thing: 1\n');
     expect(() => loadSettings({ file, env: {}, uid: 0 })).to.throw(/; nexus\.sample\.yaml .* has them all$/);
+  });
+
+  it('of a controller that runs are compared with others, and what may be a password is not shown', () => {
+    const runDir = folder;
+    const inForce = loadSettings({ env: { NEXUS_RUN_DIR: runDir, NEXUS_NATS_URL: 'nats://user:word@a' }, uid: 0 });
+    const env = { NEXUS_RUN_DIR: runDir, NEXUS_NATS_URL: 'nats://user:pass@a' };
+    const asked = loadSettings({ env: { ...env, NEXUS_SPARE_NODES: '2', NEXUS_MAIL_FROM: 'a@example' }, uid: 0 });
+    expect(withoutEffect(asked), 'of one that told nothing').to.deep.equal([]);
+    writeFileSync(inForceFile(inForce), inForceText(inForce));
+    expect(withoutEffect(inForce)).to.deep.equal([]);
+    expect(withoutEffect(asked)).to.deep.equal([
+      'nats-url is another one',
+      'spare-nodes is 0, not 2',
+      'mail-from is unset, not a@example',
+    ]);
+    // As of a controller of an earlier version.
+    const { spareNodes: _, ...earlier } = JSON.parse(inForceText(inForce)) as Record<string, unknown>;
+    writeFileSync(inForceFile(inForce), JSON.stringify(earlier));
+    expect(withoutEffect(asked)).to.have.length(2);
   });
 
   const refusal = (text: string, given: SettingSources = {}): string => {
