@@ -217,10 +217,7 @@ export async function writeNames({ settings }: NodeContext, node: NodeRecord): P
 }
 
 /** Resolves with the first heartbeat; rejects if the container ends, the time is up or the caller leaves. */
-function firstHeartbeat(
-  { context, node, hosting, identity, signal }: Starting,
-  withinMs: number,
-): Promise<AgentView> {
+function firstHeartbeat({ context, node, hosting, identity, signal }: Starting, withinMs: number): Promise<AgentView> {
   const { registry } = context;
   const late = (): NexusError =>
     new NexusError(
