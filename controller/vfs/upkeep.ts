@@ -5,8 +5,11 @@ import type { FileDeps } from '../file/deps.js';
 import type { Sums } from '../store/port/fs.js';
 import { addSums, NOTHING } from '../store/port/fs-rules.js';
 
-/** Entries removed in one transaction: other callers wait for it. */
-const ENTRIES_PER_STEP = 500;
+/**
+ * Entries removed in one transaction. Other callers wait for it, about a tenth of a second; but the rows lie all over the
+ * tables, so that smaller steps write the same pages again and again.
+ */
+const ENTRIES_PER_STEP = 2000;
 
 type Deps = Pick<FileDeps, 'fs' | 'pins' | 'clock' | 'log'>;
 

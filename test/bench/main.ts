@@ -1,6 +1,6 @@
 /**
  * Figures where users wait, each as a ratio to a baseline that is measured in the same run, because machines are noisy.
- * Medians of several runs. Usage: npm run bench [-- node|crowd|metrics|transfer|repair|metadata|gateway|grpc|lambda|thousand ...]
+ * Medians of several runs. Usage: npm run bench [-- node|crowd|metrics|transfer|repair|metadata|small|gateway|grpc|lambda|thousand ...]
  */
 import { benchCrowd } from './crowd.js';
 import { benchGateway } from './gateway.js';
@@ -10,6 +10,7 @@ import { benchMetadata } from './metadata.js';
 import { benchMetrics } from './metrics.js';
 import { benchNode } from './node.js';
 import { benchRepair } from './repair.js';
+import { benchSmall } from './small.js';
 import { benchThousand } from './thousand.js';
 import { benchTransfer } from './transfer.js';
 
@@ -20,6 +21,7 @@ const SUITES: Readonly<Record<string, () => Promise<void>>> = {
   metrics: benchMetrics,
   repair: benchRepair,
   metadata: benchMetadata,
+  small: benchSmall,
   gateway: benchGateway,
   grpc: benchGrpc,
   lambda: benchLambda,

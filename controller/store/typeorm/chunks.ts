@@ -8,6 +8,7 @@ import type { ChunkId, FileId, NodeId } from '../../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../../shared/limits.js';
 import { ChunkEntity, ReplicaEntity, type ChunkRow, type ReplicaRow } from './entities.js';
 import { movedMeanwhile } from '../port/file-rules.js';
+import { query } from './query.js';
 import type {
   ChunkRecord,
   DoomedReplica,
@@ -151,14 +152,21 @@ export async function setStates(
   }
 }
 
-export async function doomFile(manager: EntityManager, fileId: FileId): Promise<void> {
-  const id = checkedId(fileId);
-  await manager.query(
-    `UPDATE replicas SET state = 'deleting' WHERE chunk_id IN (SELECT id FROM chunks WHERE file_id = '${id}')`,
+export const doomFile = (manager: EntityManager, id: FileId): Promise<void> => doomFiles(manager, [id]);
+
+/** At most as many as fit into one statement. */
+export async function doomFiles(manager: EntityManager, files: readonly FileId[]): Promise<void> {
+  const ids = files.map(() => '?').join(', ');
+  await query(
+    manager,
+    `UPDATE replicas SET state = 'deleting' WHERE chunk_id IN (SELECT id FROM chunks WHERE file_id IN (${ids}))`,
+    files,
   );
   // No agent has to delete a chunk without copies, so its row can go.
-  await manager.query(
-    `DELETE FROM chunks WHERE file_id = '${id}' AND NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)`,
+  await query(
+    manager,
+    `DELETE FROM chunks WHERE file_id IN (${ids}) AND NOT EXISTS (SELECT 1 FROM replicas WHERE replicas.chunk_id = chunks.id)`,
+    files,
   );
 }
 

@@ -5,7 +5,7 @@ import { topOf, type EntryRecord, type EntryType, type Names, type Page, type Re
 import { fileMeanwhile, folderGone, folderInTheWay } from '../port/fs-rules.js';
 import type { FileRecord, UploadRecord } from '../port/store.js';
 import { charge } from './accounts.js';
-import { doomFile } from './chunks.js';
+import { doomFiles } from './chunks.js';
 import { query } from './query.js';
 
 interface Row {
@@ -114,8 +114,11 @@ export async function insertEntries(manager: EntityManager, entries: readonly Ne
   );
 }
 
-export async function deleteEntry(manager: EntityManager, id: EntryId): Promise<void> {
-  await query(manager, 'DELETE FROM entries WHERE id = ?', [id]);
+export const deleteEntry = (manager: EntityManager, id: EntryId): Promise<void> => deleteEntries(manager, [id]);
+
+/** At most as many as fit into one statement. */
+export async function deleteEntries(manager: EntityManager, ids: readonly EntryId[]): Promise<void> {
+  if (ids.length > 0) await query(manager, `DELETE FROM entries WHERE id IN (${ids.map(() => '?').join(', ')})`, ids);
 }
 
 /** Sets the folder's time of change. A topmost folder has no row, so nothing happens. */
@@ -123,26 +126,47 @@ export async function touch(manager: EntityManager, folder: string, now: number)
   await query(manager, 'UPDATE entries SET modified_at = ? WHERE id = ?', [now, folder]);
 }
 
-/** Removes the file: from the catalogue, the account and the nodes. */
-export async function dropFile(
-  manager: EntityManager,
-  file: { readonly id: FileId; readonly owner: string; readonly size: number },
-): Promise<void> {
-  await doomFile(manager, file.id);
-  await charge(manager, file.owner, { used: -file.size });
-  await query(manager, 'DELETE FROM files WHERE id = ?', [file.id]);
+interface OwnedFile {
+  readonly id: FileId;
+  readonly owner: string;
+  readonly size: number;
 }
 
+/** Removes the file: from the catalogue, the account and the nodes. */
+export const dropFile = (manager: EntityManager, file: OwnedFile): Promise<void> => dropFiles(manager, [file]);
+
+/** Each statement is for all of them: at most as many as fit into one. */
+export async function dropFiles(manager: EntityManager, files: readonly OwnedFile[]): Promise<void> {
+  if (files.length === 0) return;
+  const ids = files.map(({ id }) => id);
+  await doomFiles(manager, ids);
+  const bytes = new Map<string, number>();
+  for (const { owner, size } of files) bytes.set(owner, (bytes.get(owner) ?? 0) + size);
+  for (const [owner, used] of bytes) await charge(manager, owner, { used: -used });
+  await query(manager, `DELETE FROM files WHERE id IN (${ids.map(() => '?').join(', ')})`, ids);
+}
+
+type Contained = Pick<EntryRecord, 'fileId' | 'owner' | 'size'>;
+
 /** Removes the content of a removed entry at once, or retires it until its last reader has ended. */
-export async function releaseContent(
+export const releaseContent = (manager: EntityManager, entry: Contained, replacing: Replacing): Promise<void> =>
+  releaseContents(manager, [entry], replacing);
+
+export async function releaseContents(
   manager: EntityManager,
-  entry: Pick<EntryRecord, 'fileId' | 'owner' | 'size'>,
+  entries: readonly Contained[],
   { claim }: Replacing,
 ): Promise<void> {
-  const { fileId, owner, size } = entry;
-  if (fileId === null) return;
-  if (claim(fileId)) await dropFile(manager, { id: fileId, owner, size });
-  else await query(manager, "UPDATE files SET status = 'retired' WHERE id = ?", [fileId]);
+  const files = entries.flatMap(({ fileId, owner, size }) => (fileId === null ? [] : [{ id: fileId, owner, size }]));
+  const gone: OwnedFile[] = [];
+  const read: FileId[] = [];
+  for (const file of files) {
+    if (claim(file.id)) gone.push(file);
+    else read.push(file.id);
+  }
+  await dropFiles(manager, gone);
+  if (read.length > 0)
+    await query(manager, `UPDATE files SET status = 'retired' WHERE id IN (${read.map(() => '?').join(', ')})`, read);
 }
 
 /** Makes the entry of an upload that is being committed. Its folder may have moved, or may be gone. */

@@ -28,12 +28,14 @@ import { accountOf, ensureAccount, findAccount } from './accounts.js';
 import type { Database } from './database.js';
 import {
   childrenOf,
+  deleteEntries,
   deleteEntry,
   dropFile,
   findChain,
   insertEntry,
   isEmpty,
   releaseContent,
+  releaseContents,
   touch,
 } from './entries.js';
 import { query } from './query.js';
@@ -127,16 +129,21 @@ export class TypeormFsStore implements FsStore {
   reap(group: string, limit: number, replacing: Replacing): Promise<{ readonly sums: Sums; readonly isDone: boolean }> {
     return this.database.write(async (manager) => {
       const entries = await childrenOf(manager, group, { after: '', limit }, false);
-      let sums = NOTHING;
-      let left = limit;
+      let sums = await dropEntries(manager, entries.filter(isFile), replacing);
+      let left = limit - entries.filter(isFile).length;
       for (const entry of entries) {
         if (left <= 0) break;
-        if (entry.type === 'folder') {
-          left -= await flatten(manager, group, entry, left);
-          if (!(await isEmpty(manager, entry.id))) break;
-        }
-        await deleteEntry(manager, entry.id);
-        await releaseContent(manager, entry, replacing);
+        if (isFile(entry)) continue;
+        const content = await childrenOf(manager, entry.id, { after: '', limit: left }, false);
+        sums = addSums(sums, await dropEntries(manager, content.filter(isFile), replacing));
+        await intoGroup(
+          manager,
+          group,
+          content.filter((child) => !isFile(child)),
+        );
+        left -= content.length;
+        if (!(await isEmpty(manager, entry.id))) break;
+        await deleteEntries(manager, [entry.id]);
         sums = addSums(sums, sumsOf(entry));
         left -= 1;
       }
@@ -219,17 +226,24 @@ const folderEntry = (owner: string, parentId: string, name: string, now: number)
   modifiedAt: now,
 });
 
-/**
- * Moves up to `limit` entries of a detached folder into its group. They are named by id there, because names might not
- * be unique.
- */
-async function flatten(manager: EntityManager, group: string, folder: EntryRecord, limit: number): Promise<number> {
-  const entries = await childrenOf(manager, folder.id, { after: '', limit }, false);
-  await query(
+const isFile = ({ type }: EntryRecord): boolean => type === 'file';
+
+/** Removes these files with their content. */
+async function dropEntries(manager: EntityManager, files: readonly EntryRecord[], replacing: Replacing): Promise<Sums> {
+  await deleteEntries(
     manager,
-    `UPDATE entries SET parent_id = ?, name = id WHERE id IN (
-       SELECT id FROM entries WHERE parent_id = ? ORDER BY name LIMIT ${Math.trunc(limit)})`,
-    [group, folder.id],
+    files.map(({ id }) => id),
   );
-  return entries.length;
+  await releaseContents(manager, files, replacing);
+  return files.reduce((sum, entry) => addSums(sum, sumsOf(entry)), NOTHING);
+}
+
+/** Moves folders of a detached folder into its group. They are named by id there, because names might not be unique. */
+async function intoGroup(manager: EntityManager, group: string, folders: readonly EntryRecord[]): Promise<void> {
+  if (folders.length === 0) return;
+  const ids = folders.map(({ id }) => id);
+  await query(manager, `UPDATE entries SET parent_id = ?, name = id WHERE id IN (${ids.map(() => '?').join(', ')})`, [
+    group,
+    ...ids,
+  ]);
 }
