@@ -24,6 +24,8 @@ export interface CommandContext {
   readonly inspect: () => Promise<string>;
   /** Begins to end the agent; returns at once. */
   readonly shutdown: (graceMs: number) => void;
+  /** Sets the time between heartbeats. Code: invalid_argument. */
+  readonly pace: (intervalMs: number) => void;
   readonly commands: CommandLog;
   readonly clock: Clock;
   readonly health?: Pick<VolumeHealth, 'suspect'>;
@@ -84,6 +86,10 @@ export class CommandResponder {
     if (command.listChunks !== undefined) return await this.#list(command.listChunks.after, command.listChunks.limit);
     if (command.inspect !== undefined) return { inspection: await this.context.inspect() };
     if (command.fetchChunk !== undefined) return await this.#fetch(command.fetchChunk);
+    if (command.pace !== undefined) {
+      this.context.pace(command.pace.intervalMs);
+      return {};
+    }
     if (command.verifyChunks !== undefined) return await this.#verify(command.verifyChunks);
     throw new NexusError(
       'unimplemented',

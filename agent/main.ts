@@ -10,17 +10,17 @@ import { once } from 'node:events';
 import { promisify } from 'node:util';
 import { rm } from 'node:fs/promises';
 import type { Server } from 'node:http';
-import { deferred } from '../shared/async/wait.js';
+import { deferred, endsWithin } from '../shared/async/wait.js';
 import type { AgentEnding } from '../shared/agent-ending.js';
 import { subjectsOf } from '../shared/bus/subjects.js';
 import { keepYoungGeneration } from '../shared/young-generation.js';
-import { inStep, systemClock } from '../shared/async/clock.js';
+import { systemClock } from '../shared/async/clock.js';
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
 import type { NodeId } from '../shared/ids.js';
 import { dropNotice, LogSink } from '../shared/log-sink.js';
-import { HEARTBEAT_INTERVAL_MS } from '../shared/limits.js';
 import { VERSION } from '../shared/version.js';
+import { Beats } from './beats.js';
 import { connectNatsBus } from './bus/nats.js';
 import type { AgentBus } from './bus/port.js';
 import { createDataServer, createStatusServer } from './chunk/server.js';
@@ -29,15 +29,7 @@ import { CommandResponder } from './commands.js';
 import { configured, DEFAULT_CONFIG_FILE, loadAgentConfig, loadSparePlaces } from './config.js';
 import { openGround, type Ground, type GroundPlaces } from './ground.js';
 import { createAgentLog, type AgentLog } from './log.js';
-import {
-  BEATS_PER_REPORT,
-  placeInTime,
-  encodeHeartbeat,
-  encodeReport,
-  readUsage,
-  type AgentIdentity,
-  type NodeUsage,
-} from './report.js';
+import { encodeHeartbeat, readUsage, type AgentIdentity, type NodeUsage } from './report.js';
 import { inspection, statusPages, type StatusSources } from './status-pages.js';
 import { claimFolder, DirectoryVolume } from './volume/directory.js';
 import { toAgentError } from './volume/errors.js';
@@ -46,6 +38,9 @@ import type { Volume } from './volume/port.js';
 
 /** Grace of running transfers, in ms, when a signal ends the agent: unlike the command, it names none. */
 const SIGNAL_GRACE_MS = 5000;
+
+/** Limits how long a heartbeat waits for the figures that are due with it; the next one carries them otherwise. */
+const REPORT_WAIT_MS = 250;
 
 async function main(): Promise<void> {
   const sink = new LogSink({ notice: dropNotice('agent') });
@@ -99,8 +94,7 @@ async function run(
   const ground = spare ?? (await groundAt(config, log));
   const { cgroup, health, store, receiptKey, transfers } = ground;
   const nodeId = config.nodeId as NodeId;
-  const { phaseMs, turn } = placeInTime(nodeId);
-  await health.start(phaseMs);
+  await health.start();
   const now = (): number => systemClock.now();
   const identity: AgentIdentity = {
     nodeId,
@@ -129,6 +123,7 @@ async function run(
     transfers,
     connections: () => countConnections(dataServer),
     busConnected: () => link.bus?.connected ?? false,
+    heartbeatIntervalMs: () => beats.intervalMs,
     commands,
     listChunks: (after, limit) => store.list(after, limit),
     now,
@@ -146,31 +141,44 @@ async function run(
   const beat = (): void => {
     // Known without asking the volume: a report may wait for a disk that hangs.
     const report = reported === undefined ? undefined : { ...reported, condition: health.condition };
-    link.bus?.publish(subjects.heartbeat(nodeId), encodeHeartbeat(identity, transfers.draining, report));
+    const { draining } = transfers;
+    const heartbeat = encodeHeartbeat(identity, { draining, intervalMs: beats.intervalMs, reported: report });
+    link.bus?.publish(subjects.heartbeat(nodeId), heartbeat);
   };
+  const beatWithReport = async (): Promise<void> => {
+    const made = usage().then(
+      (now) => {
+        reported = now;
+      },
+      (error: unknown) => {
+        log.error({ err: error }, 'the report could not be made');
+      },
+    );
+    await endsWithin(REPORT_WAIT_MS, made);
+    beat();
+  };
+  const beats = new Beats(nodeId, {
+    beat: (reports) => {
+      if (reports) void beatWithReport();
+      else beat();
+    },
+    look: () => {
+      health.tick(beats.intervalMs);
+    },
+  });
+  beats.start();
   ground.tellHealth = beat;
   onConnected = beat;
-  const report = async (): Promise<void> => {
-    try {
-      reported = await usage();
-      link.bus?.publish(subjects.report(nodeId), encodeReport(reported));
-    } catch (error) {
-      log.error({ err: error }, 'the report could not be made');
-    }
-  };
-  let beats: Disposable | undefined;
   const joinBus = async (bus: AgentBus): Promise<void> => {
     link.bus = bus;
     const inspect = (): Promise<string> => inspection(sources);
-    const responder = new CommandResponder({ ...context, inspect, shutdown: ended.ask, commands });
+    const pace = (ms: number): void => {
+      beats.keepTo(ms);
+    };
+    const responder = new CommandResponder({ ...context, inspect, pace, shutdown: ended.ask, commands });
     bus.serve(subjects.command(nodeId), (request) => responder.answer(request));
-    // Report first: a node that counts as running should have reported its free room.
-    await report();
-    beat();
-    beats = inStep(HEARTBEAT_INTERVAL_MS, phaseMs, (count) => {
-      if (count % BEATS_PER_REPORT === turn) void report();
-      beat();
-    });
+    // A node that counts as running should have reported its free room.
+    await beatWithReport();
     keepYoungGeneration();
     log.info(
       { version: VERSION, address: `${config.host}:${config.port}`, chunks: store.counters.chunks },
@@ -184,8 +192,7 @@ async function run(
   log.info({ graceMs }, 'the agent is ending');
   const isIdle = await transfers.drain(graceMs);
   if (!isIdle) log.warn({ active: transfers.active }, 'transfers were aborted at the end of their grace period');
-  beats?.[Symbol.dispose]();
-  health.close();
+  beats[Symbol.dispose]();
   for (const server of [dataServer, statusServer]) {
     server.close();
     server.closeAllConnections();

@@ -1,7 +1,6 @@
-/** Messages that the agent sends unasked: heartbeats, and reports of its node's usage. */
+/** What the agent sends unasked: heartbeats, which carry the last report of its node's usage. */
 import type { AgentConfig } from '../shared/config/agent-config.js';
-import { AgentHeartbeat, AgentReport } from '../shared/gen/nexus/v1/agent.js';
-import { HEARTBEAT_INTERVAL_MS, REPORT_INTERVAL_MS } from '../shared/limits.js';
+import { AgentHeartbeat, type AgentReport } from '../shared/gen/nexus/v1/agent.js';
 import { type CgroupReader, readNetworkUsage } from './usage.js';
 import type { ChunkCounters } from './chunk/store.js';
 import { reportedFigures, type NodeFigures } from '../shared/metrics/node-fields.js';
@@ -58,34 +57,27 @@ export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
   return { atMs: sources.now(), figures, condition: sources.volume.condition };
 }
 
-/** `reported`: the last report, repeated here so that a restarted controller need not wait for the next. */
-export function encodeHeartbeat(identity: AgentIdentity, draining: boolean, reported?: NodeUsage): Uint8Array {
+export interface Beat {
+  readonly draining: boolean;
+  /** Until the next heartbeat. */
+  readonly intervalMs: number;
+  /** Repeated in each, so that a restarted controller need not wait for the next one. */
+  readonly reported: NodeUsage | undefined;
+}
+
+export function encodeHeartbeat(identity: AgentIdentity, { draining, intervalMs, reported }: Beat): Uint8Array {
   return AgentHeartbeat.encode({
     ...identity,
     startedAtMs: BigInt(identity.startedAtMs),
     draining,
+    intervalMs,
     report: reported === undefined ? undefined : reportOf(reported),
   }).finish();
 }
 
-export const encodeReport = (usage: NodeUsage): Uint8Array => AgentReport.encode(reportOf(usage)).finish();
-
-const reportOf = ({ atMs, figures, condition }: NodeUsage): AgentReport => ({
+export const reportOf = ({ atMs, figures, condition }: NodeUsage): AgentReport => ({
   atMs: BigInt(atMs),
   volumeState: condition.state,
   volumeReason: condition.reason,
   ...reportedFigures(figures),
 });
-
-/** Agents of a machine beat in this many groups, so that those of a thousand nodes don't all wake at once. */
-const PHASES = 4;
-export const BEATS_PER_REPORT = REPORT_INTERVAL_MS / HEARTBEAT_INTERVAL_MS;
-
-/** When within a second the node's agent beats, and with which of the beats it reports. */
-export function placeInTime(nodeId: string): { readonly phaseMs: number; readonly turn: number } {
-  const place = parseInt(nodeId.slice(-4), 16);
-  return {
-    phaseMs: (place % PHASES) * (HEARTBEAT_INTERVAL_MS / PHASES),
-    turn: Math.floor(place / PHASES) % BEATS_PER_REPORT,
-  };
-}

@@ -19,6 +19,7 @@ export interface StatusSources {
   /** HTTP connections open at present. */
   readonly connections: () => Promise<number>;
   readonly busConnected: () => boolean;
+  readonly heartbeatIntervalMs: () => number;
   readonly commands: CommandLog;
   /** In order of id, those above `after`. */
   readonly listChunks: (after: string, limit: number) => Promise<readonly ListedChunk[]>;
@@ -40,6 +41,7 @@ export async function inspection(sources: StatusSources): Promise<string> {
     uptime_s: Math.floor((sources.now() - identity.startedAtMs) / 1000),
     draining: transfers.draining,
     nats_connected: sources.busConnected(),
+    heartbeat_interval_ms: sources.heartbeatIntervalMs(),
     connections: await sources.connections(),
     transfers: { active: transfers.active, limit: transfers.bound },
     ...single,

@@ -51,7 +51,13 @@ export const MAX_STORAGE_BYTES = 16 * 1024 * GIB;
 /** Below it a sandbox's interpreter does not come up. */
 export const MIN_LAMBDA_MEMORY_MB = 16;
 
+/** Between two heartbeats of an agent, where there are few nodes; see controller/node/watch/pace.ts. */
 export const HEARTBEAT_INTERVAL_MS = 1000;
+/** Bounds how late the silence of an agent shows, however many nodes there are. */
+export const SLOWEST_HEARTBEAT_MS = 5000;
+/** Intervals of heartbeats are multiples of it, so that many agents share few moments at which they wake. */
+export const HEARTBEAT_GRID_MS = 250;
+/** Between the figures of a node. */
 export const REPORT_INTERVAL_MS = 5000;
 
 /** Work of one kind, in one process, that waits for its turn: far more than callers that wait for an answer. */

@@ -17,8 +17,11 @@ const RECONNECT_WAIT_MS = 250;
 /** Spreads a hundred agents that lost the server at one moment. */
 const RECONNECT_JITTER_MS = 250;
 const DIAL_TIMEOUT_MS = 5000;
-/** A server that vanished without closing the connection is noticed after two of these. */
-const PING_INTERVAL_MS = 5000;
+/**
+ * A server that vanished without closing the connection is noticed after two of these; the controller's own server
+ * can't. Each wakes the agent.
+ */
+const PING_INTERVAL_MS = 15_000;
 const CLOSE_TIMEOUT_MS = 2000;
 
 /** Resolves with the first connection, however long that takes. Rejects when the credentials can't be read. */

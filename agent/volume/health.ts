@@ -4,17 +4,17 @@
  * the finding.
  */
 import { endsWithin } from '../../shared/async/wait.js';
-import { inStep, type Clock } from '../../shared/async/clock.js';
+import type { Clock } from '../../shared/async/clock.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
 import type { AgentLog } from '../log.js';
 import { errnoOf, isDamage } from './errors.js';
 import type { Volume, VolumeUsage } from './port.js';
 import { examine, type Prober } from './probe.js';
 
-/** Period of reading the mount table: the longest delay until the controller learns of a change in it. */
-const LOOK_MS = 2000;
-/** With a write and its flush, where no chunk was written meanwhile. A hundred nodes share one disk. */
+/** With a write and its flush, where no chunk was written meanwhile. */
 const WRITE_MS = 10_000;
+/** Or as many heartbeats, where they are further apart: a thousand nodes share one disk. */
+const WRITE_BEATS = 6;
 /** A disk that is only busy has answered by then. */
 const HUNG_MS = 15_000;
 /** A failure on the volume is a reason to probe it, but not once for each of a thousand chunks. */
@@ -36,6 +36,7 @@ export interface HealthOptions {
 export class VolumeHealth {
   #condition: VolumeCondition = VOLUME_OK;
   #usage = NO_FIGURES;
+  #asked: Promise<VolumeUsage> | undefined;
   #lookingSince: number | undefined;
   #writtenAt = -Infinity;
   #suspectedAt = -Infinity;
@@ -43,7 +44,6 @@ export class VolumeHealth {
   #isDue = false;
   /** Found by the kernel; it does not pass before the file system has been checked, which takes a new start. */
   #damage: VolumeCondition | undefined;
-  #looks: Disposable | undefined;
 
   constructor(private readonly options: HealthOptions) {}
 
@@ -51,17 +51,9 @@ export class VolumeHealth {
     return this.#condition;
   }
 
-  /**
-   * Looks once, then on, `phaseMs` within each period: as the process wakes then anyway. Resolves with the first finding,
-   * or when the volume is found to hang.
-   */
-  async start(phaseMs: number): Promise<void> {
-    this.#looks = inStep(LOOK_MS, phaseMs, () => this.tick());
+  /** Looks at it for the first time. Resolves with what was found, or when the volume does not answer in time. */
+  async start(): Promise<void> {
     await endsWithin(USAGE_MS, this.#look());
-  }
-
-  close(): void {
-    this.#looks?.[Symbol.dispose]();
   }
 
   /** Something was made durable on the volume: that is worth a probe. */
@@ -89,33 +81,40 @@ export class VolumeHealth {
 
   /** The figures now, or the last ones where the volume does not tell them in time. Never rejects. */
   async usage(): Promise<VolumeUsage> {
-    const now = this.options.volume.usage().then(
-      (usage) => (this.#usage = usage),
-      (error: unknown) => {
-        this.suspect(error);
-      },
-    );
+    const now = this.#ask().catch((error: unknown) => {
+      this.suspect(error);
+    });
     await endsWithin(USAGE_MS, now);
     return this.#usage;
   }
 
-  /** Called by its own timer once it is started. */
-  tick(): void {
+  /** Asks once for all who want to know at this moment; a volume that does not answer holds one thread only. */
+  #ask(): Promise<VolumeUsage> {
+    this.#asked ??= this.options.volume.usage().then((usage) => (this.#usage = usage));
+    const end = (): void => {
+      this.#asked = undefined;
+    };
+    this.#asked.then(end, end);
+    return this.#asked;
+  }
+
+  /** Called on a period, from then on. `beatMs`: between heartbeats. */
+  tick(beatMs = 0): void {
     if (this.#lookingSince === undefined) {
-      void this.#look();
+      void this.#look(Math.max(WRITE_MS, WRITE_BEATS * beatMs));
       return;
     }
     const silentMs = this.options.clock.monotonic() - this.#lookingSince;
     if (silentMs >= HUNG_MS) this.#become({ state: 'hung', reason: 'it does not answer' });
   }
 
-  async #look(): Promise<void> {
-    const { prober, volume, clock } = this.options;
+  async #look(writeMs = WRITE_MS): Promise<void> {
+    const { prober, clock } = this.options;
     this.#lookingSince = clock.monotonic();
     // A volume that was found bad is probed in full each time: it may be well again.
-    const writes = this.#condition.state !== 'ok' || clock.monotonic() - this.#writtenAt >= WRITE_MS;
+    const writes = this.#condition.state !== 'ok' || clock.monotonic() - this.#writtenAt >= writeMs;
     try {
-      const found = await examine(prober, () => volume.usage(), writes);
+      const found = await examine(prober, () => this.#ask(), writes);
       if (found !== undefined) this.#become(found);
       if (writes && found?.state === 'ok') this.#writtenAt = clock.monotonic();
     } finally {

@@ -19,7 +19,7 @@ export const RESERVED_INODES = 32;
 
 export interface Prober {
   /** State of the mount, from the mount table: cheap, without touching the volume. undefined: nothing bad. */
-  flags(): Promise<'read-only' | 'shut down' | undefined>;
+  flags(): 'read-only' | 'shut down' | undefined;
   /** Writes a record, makes it durable and reads it back. Throws the system's error. */
   write(): Promise<void>;
   /** Reads the record. Throws the system's error. */
@@ -37,8 +37,8 @@ export class FileProber implements Prober {
     this.#path = join(dataDir, '.agent', 'probe');
   }
 
-  flags(): Promise<'read-only' | 'shut down' | undefined> {
-    return Promise.resolve(flagsOf(this.#mounts(), this.dataDir));
+  flags(): 'read-only' | 'shut down' | undefined {
+    return flagsOf(this.#mounts(), this.dataDir);
   }
 
   /** Read at once: the table is the kernel's memory, whatever the volume does, and six detours over other threads. */
@@ -75,21 +75,39 @@ export class FileProber implements Prober {
 
 /** State of the mount that holds `path`. Pure; `mountInfo` is the text of /proc/self/mountinfo. */
 export function flagsOf(mountInfo: string, path: string): 'read-only' | 'shut down' | undefined {
-  let best: { point: string; options: readonly string[] } | undefined;
+  const [, , , , , own = '', ...rest] = mountAt(mountInfo, path) ?? mountAbove(mountInfo, path) ?? [];
+  const options = [...own.split(','), ...(rest.at(-1) ?? '').split(',')];
+  if (options.includes('shutdown')) return 'shut down';
+  // After an error, a file system shows emergency_ro since kernel 6.15, and ro before.
+  return options.some((option) => option === 'ro' || option === 'emergency_ro') ? 'read-only' : undefined;
+}
+
+/** Index of the mount point in a line of the table. */
+const POINT = 4;
+
+/** The last mount at `path` itself, without taking the other lines apart: a node has forty, and they are read for ever. */
+function mountAt(mountInfo: string, path: string): readonly string[] | undefined {
+  const at = mountInfo.lastIndexOf(` ${path} `);
+  if (at < 0) return undefined;
+  const end = mountInfo.indexOf('\n', at);
+  const fields = mountInfo.slice(mountInfo.lastIndexOf('\n', at) + 1, end < 0 ? undefined : end).split(' ');
+  return fields[POINT] === path ? fields : undefined;
+}
+
+function mountAbove(mountInfo: string, path: string): readonly string[] | undefined {
+  let best: readonly string[] | undefined;
+  let longest = 0;
   for (const line of mountInfo.split('\n')) {
     const fields = line.split(' ');
-    const point = fields[4] ?? '';
+    const point = fields[POINT] ?? '';
     const isAbove = path === point || path.startsWith(point === '/' ? '/' : `${point}/`);
     // Where several mounts share a mount point, the last one is on top.
-    if (point === '' || !isAbove || point.length < (best?.point.length ?? 0)) continue;
-    const options = [...(fields[5] ?? '').split(','), ...(fields.at(-1) ?? '').split(',')];
-    best = { point, options };
+    if (point !== '' && isAbove && point.length >= longest) {
+      best = fields;
+      longest = point.length;
+    }
   }
-  if (best?.options.includes('shutdown') === true) return 'shut down';
-  // After an error, a file system shows emergency_ro since kernel 6.15, and ro before.
-  return best?.options.some((option) => option === 'ro' || option === 'emergency_ro') === true
-    ? 'read-only'
-    : undefined;
+  return best;
 }
 
 const said = (error: unknown): string => {
@@ -105,14 +123,17 @@ export async function examine(
   usage: () => Promise<VolumeUsage>,
   writes: boolean,
 ): Promise<VolumeCondition | undefined> {
-  const flags = await prober.flags();
+  const flags = prober.flags();
   if (flags !== undefined) {
     const what = flags === 'shut down' ? 'its file system was shut down' : 'its file system is mounted read-only';
     return await readableOr(prober, what);
   }
+  const figures = usage();
+  // Reported below, unless the write fails first.
+  figures.catch(() => undefined);
   try {
     if (writes) await prober.write();
-    return fullness(await usage());
+    return fullness(await figures);
   } catch (error) {
     const errno = said(error);
     if (errno === 'EMFILE' || errno === 'ENFILE') return undefined;

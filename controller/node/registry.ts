@@ -8,6 +8,7 @@ import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import type { AgentHeartbeat, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
+import { HEARTBEAT_INTERVAL_MS } from '../../shared/limits.js';
 import type { EventLog } from '../events/log.js';
 import { plainText } from '../../shared/plain-text.js';
 import { Misconduct } from './watch/misconduct.js';
@@ -26,6 +27,8 @@ export interface AgentView {
   readonly receiptKey: Buffer;
   /** Monotonic ms of the last heartbeat. */
   readonly heardAt: number;
+  /** Until the next one, ms. */
+  readonly intervalMs: number;
   readonly report: AgentReport | undefined;
 }
 
@@ -208,9 +211,9 @@ export class NodeRegistry {
 
   /**
    * Counts a node adopted after a restart as heard now; it becomes Suspect if its agent then stays silent. A heartbeat
-   * that has already arrived is kept. Returns whether there was one.
+   * that has already arrived is kept. Returns whether there was one. `intervalMs`: what its heartbeats probably have.
    */
-  assumeHeard(id: NodeId): boolean {
+  assumeHeard(id: NodeId, intervalMs: number): boolean {
     if (this.#agents.has(id)) return true;
     const record = this.expect(id);
     this.#agents.set(id, {
@@ -219,6 +222,7 @@ export class NodeRegistry {
       startedAt: 0,
       receiptKey: Buffer.from(record.receiptKey, 'base64'),
       heardAt: this.clock.monotonic(),
+      intervalMs,
       report: undefined,
     });
     return false;
@@ -234,6 +238,7 @@ export class NodeRegistry {
       startedAt: Number(heartbeat.startedAtMs),
       receiptKey: Buffer.from(heartbeat.receiptPublicKey),
       heardAt: this.clock.monotonic(),
+      intervalMs: heartbeat.intervalMs === 0 ? HEARTBEAT_INTERVAL_MS : heartbeat.intervalMs,
       report: heartbeat.report ?? (isSame ? before.report : undefined),
     };
     this.#agents.set(id, view);

@@ -81,8 +81,12 @@ const schema = z.strictObject({
   hostDiskFullPercent: count(50, 99)
     .default(90)
     .describe('use of a disk of the host, of bytes or inodes, from which status warns, percent'),
-  suspectAfterMs: milliseconds(1500).default(3000).describe('silence of an agent after which its node is Suspect, ms'),
-  lostAfterMs: milliseconds(2000).default(10_000).describe('silence of an agent after which its node is Lost, ms'),
+  suspectAfterMs: milliseconds(1500)
+    .default(3000)
+    .describe('silence of an agent after which its node is Suspect, ms; later where there are more than 50 nodes'),
+  lostAfterMs: milliseconds(2000)
+    .default(10_000)
+    .describe('silence of an agent after which its node is Lost, ms; later where there are more than 50 nodes'),
   startTimeoutMs: milliseconds(1000)
     .default(120_000)
     .describe('wait of the command line for a controller that it started, ms; a first start unpacks the base image'),

@@ -11,7 +11,8 @@ import { expect } from 'chai';
 import { grpcCatalogue } from '../../cli/connect/catalogue.js';
 import { openController, type Controller } from '../../cli/connect/connection.js';
 import { loadSettings } from '../../shared/config/settings.js';
-import { KIB, MIB } from '../../shared/limits.js';
+import { intervalFor } from '../../controller/node/watch/pace.js';
+import { HEARTBEAT_INTERVAL_MS, KIB, MIB } from '../../shared/limits.js';
 import { streamSource } from '../../shared/transfer/source.js';
 import { uploadFile } from '../../shared/transfer/upload.js';
 import { eventually, type NodeJson, type TestCluster } from './cluster.js';
@@ -63,6 +64,12 @@ export async function liveThrough(
   expect(made.map(({ status }) => status)).to.deep.equal(names.map(() => 'Running'));
   expect(new Set(made.map(({ ip }) => ip)).size).to.equal(shape.nodes);
   await step('status', () => cluster.ok('status'));
+  // As rarely as it has to be with so many, also for the first one, which was made when there were few.
+  const [first = ''] = names;
+  await eventually(
+    () => cluster.json<{ heartbeat_interval_ms: number }>('agent', 'inspect', first),
+    (seen) => seen.heartbeat_interval_ms === intervalFor(shape.nodes, HEARTBEAT_INTERVAL_MS),
+  );
   await atRest();
 
   const chunks = Math.floor(shape.spreadOver / COPIES);

@@ -46,6 +46,7 @@ describe('what an agent says', () => {
     ['with a page for a version', { version: 'x'.repeat(1000) }, /malformed/],
     ['with a key that is none', { receiptPublicKey: Buffer.alloc(31) }, /31 bytes/],
     ['from the future', { startedAtMs: 2n ** 64n - 1n }, /future/],
+    ['whose next one is an hour away', { intervalMs: 3_600_000 }, /3600000 ms apart/],
   ] as const) {
     it(`is rejected when it is a heartbeat ${what}`, () => {
       expect(checkHeartbeat(NODE, heartbeat(change), NOW).fault).to.match(fault);

@@ -13,7 +13,7 @@ import { expect } from 'chai';
 import { subjectsOf } from '../../shared/bus/subjects.js';
 import { generateSigningKey, signClaims } from '../../shared/chunk-token.js';
 import type { AgentConfig } from '../../shared/config/agent-config.js';
-import { AgentCommand, AgentHeartbeat, AgentReply, AgentReport } from '../../shared/gen/nexus/v1/agent.js';
+import { AgentCommand, AgentHeartbeat, AgentReply } from '../../shared/gen/nexus/v1/agent.js';
 import { newChunkId, newNodeId, type NodeId } from '../../shared/ids.js';
 import { MIB } from '../../shared/limits.js';
 import { agentBundle } from '../support/bundles.js';
@@ -135,10 +135,9 @@ describe('agent process', function () {
     startAgent();
     await startNats();
     const on = await joinBus();
-    const report = AgentReport.decode(await heard(on, subjects.report(nodeId())));
-    expect(Number(report.volumeTotalBytes)).to.equal(64 * MIB);
     const before = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
-    expect(before).to.include({ nodeId: config.nodeId, draining: false });
+    expect(before).to.include({ nodeId: config.nodeId, draining: false, intervalMs: 1000 });
+    expect(Number(before.report?.volumeTotalBytes)).to.equal(64 * MIB);
     await end(nats, 'SIGKILL');
     await startNats();
     const after = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
@@ -199,6 +198,11 @@ describe('agent process', function () {
     const deleted = await ask(on, { deleteChunks: { chunkIds: [gone, chunk] } });
     expect(deleted.deletedChunkIds).to.deep.equal([gone, chunk]);
     expect((await ask(on, { deleteChunks: { chunkIds: ['nonsense'] } })).errorCode).to.equal('invalid_argument');
+    const beats = on.subscribe(subjects.heartbeat(nodeId()));
+    expect((await ask(on, { pace: { intervalMs: 5000 } })).errorCode).to.equal('');
+    // One that was on its way may come first.
+    for await (const { data } of beats) if (AgentHeartbeat.decode(data).intervalMs === 5000) break;
+    expect((await ask(on, { pace: { intervalMs: 60_000 } })).errorCode).to.equal('invalid_argument');
     const exited = once(agent ?? startAgent(), 'exit');
     expect((await ask(on, { shutdown: { graceMs: 1000 } })).errorCode).to.equal('');
     expect(await exited).to.deep.equal([0, null]);

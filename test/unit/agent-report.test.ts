@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { FakeCgroup } from '../fakes/cgroup.js';
-import { encodeReport, readUsage, type UsageSources } from '../../agent/report.js';
+import { readUsage, reportOf, type UsageSources } from '../../agent/report.js';
 import { FakeVolume } from '../fakes/agent-volume.js';
 import { NexusError } from '../../shared/errors.js';
 import { AgentReport } from '../../shared/gen/nexus/v1/agent.js';
@@ -27,7 +27,7 @@ describe("an agent's report", () => {
       pids: 12,
     };
     volume.usedBytes = 300;
-    expect(AgentReport.decode(encodeReport(await readUsage(sources)))).to.deep.equal(
+    expect(AgentReport.decode(AgentReport.encode(reportOf(await readUsage(sources))).finish())).to.deep.equal(
       AgentReport.fromPartial({
         atMs: 1_795_507_200_123n,
         memoryUsageBytes: 2n ** 40n,

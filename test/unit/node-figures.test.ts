@@ -42,7 +42,7 @@ describe('figures of a node', () => {
     registry = new NodeRegistry(store.nodes, events, systemClock);
     history = new MetricsHistory();
     node = await registry.reserve(1, (slot) => ({ ...nodeRecord('web-1', slot), status: 'Running' }));
-    registry.assumeHeard(node.id);
+    registry.assumeHeard(node.id, 1000);
     for (const atMs of [1000, 6000]) {
       history.add(node.id, report(atMs));
       registry.reported(node.id, report(atMs));

@@ -89,7 +89,7 @@ describe('liveness', () => {
       clock,
     );
     const { id } = await registry.reserve(1, () => record({ id: newNodeId(), name: 'web' }));
-    registry.assumeHeard(id);
+    registry.assumeHeard(id, 1000);
     const silence = (): number => nowMs - (registry.agent(id)?.heardAt ?? NaN);
     nowMs += 60_000;
     await registry.move(id, 'Lost', 'silent');

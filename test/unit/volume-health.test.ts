@@ -16,8 +16,8 @@ class FakeProber implements Prober {
   writes = 0;
   onWrite: () => Promise<void> = () => Promise.resolve();
   onRead: () => Promise<void> = () => Promise.resolve();
-  flags(): Promise<'read-only' | 'shut down' | undefined> {
-    return Promise.resolve(this.flag);
+  flags(): 'read-only' | 'shut down' | undefined {
+    return this.flag;
   }
   write(): Promise<void> {
     this.writes += 1;
@@ -50,14 +50,14 @@ describe('the health of a volume', () => {
       onChange: () => (changes += 1),
     });
   });
-  afterEach(() => {
-    health.close();
-  });
 
   const stateAfter = async (state: string): Promise<string> => {
-    health.tick();
+    // One that comes while the last look goes on is not counted.
     await eventually(
-      () => health.condition.state,
+      () => {
+        health.tick();
+        return health.condition.state;
+      },
       (seen) => seen === state,
     );
     return health.condition.reason;
@@ -91,9 +91,11 @@ describe('the health of a volume', () => {
     prober.onWrite = () => Promise.reject(errno('EROFS'));
     expect(await stateAfter('read-only')).to.equal('writing fails: EROFS');
     for (let look = 0; look < 20; look += 1) {
-      health.tick();
       await eventually(
-        () => prober.writes,
+        () => {
+          health.tick();
+          return prober.writes;
+        },
         (writes) => writes >= look + 2,
       );
     }
@@ -174,6 +176,10 @@ describe('the health of a volume', () => {
     expect(flagsOf(`${root}\n${line('/data', 'rw', 'rw,shutdown')}\n`, '/data')).to.equal('shut down');
     expect(flagsOf(`${root}\n${line('/data2', 'rw', 'rw')}\n`, '/data')).to.equal('read-only');
     expect(flagsOf(`${line('/', 'rw', 'rw')}\n${line('/var/lib', 'ro', 'rw')}\n`, '/var/lib/x')).to.equal('read-only');
+    // Another one on top, and a folder of that name which is mounted elsewhere.
+    const twice = `${line('/data', 'rw', 'rw')}\n${line('/data', 'ro', 'rw')}`;
+    expect(flagsOf(`${twice}\n140 138 7:142 /data /mnt rw - ext4 /dev/loop1 rw\n`, '/data')).to.equal('read-only');
+    expect(flagsOf(line('/data', 'ro', 'rw'), '/data')).to.equal('read-only');
     expect(flagsOf('', '/data')).to.equal(undefined);
   });
 });

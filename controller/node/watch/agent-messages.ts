@@ -4,6 +4,7 @@
  */
 import type { AgentHeartbeat, AgentReport } from '../../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../../shared/ids.js';
+import { HEARTBEAT_INTERVAL_MS, SLOWEST_HEARTBEAT_MS } from '../../../shared/limits.js';
 import { plainText } from '../../../shared/plain-text.js';
 
 /** Reason for rejecting a message, for people. */
@@ -37,6 +38,10 @@ function faultOfHeartbeat(node: NodeId, heartbeat: AgentHeartbeat, nowMs: number
   if (!isWord(heartbeat.agentInstance) || !isWord(heartbeat.version)) return 'its instance or version is malformed';
   const keyBytes = heartbeat.receiptPublicKey.length;
   if (keyBytes !== 0 && keyBytes !== RECEIPT_KEY_BYTES) return `its key for receipts has ${keyBytes} bytes`;
+  const { intervalMs } = heartbeat;
+  // A longer one would hide an agent's silence.
+  if (intervalMs !== 0 && (intervalMs < HEARTBEAT_INTERVAL_MS || intervalMs > SLOWEST_HEARTBEAT_MS))
+    return `it says that its heartbeats are ${intervalMs} ms apart`;
   return isFuture(heartbeat.startedAtMs, nowMs) ? 'its start time lies in the future' : undefined;
 }
 

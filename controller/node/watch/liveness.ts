@@ -1,9 +1,16 @@
 /** Derives a node's health from its agent's silence. Pure, so that tests control the time. */
+import { HEARTBEAT_INTERVAL_MS } from '../../../shared/limits.js';
 import type { NodeStatus } from '../state.js';
 
 export interface LivenessLimits {
   readonly suspectAfterMs: number;
   readonly lostAfterMs: number;
+}
+
+/** Where heartbeats are `intervalMs` apart: two of those more that an agent may miss come later by as much. */
+export function limitsAt(intervalMs: number, limits: LivenessLimits): LivenessLimits {
+  const laterMs = 2 * (intervalMs - HEARTBEAT_INTERVAL_MS);
+  return { suspectAfterMs: limits.suspectAfterMs + laterMs, lostAfterMs: limits.lostAfterMs + laterMs };
 }
 
 /**

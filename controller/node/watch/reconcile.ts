@@ -5,6 +5,7 @@
 import { outcome } from '../../../shared/async/wait.js';
 import { isAlive } from '../../host/process-identity.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
+import { SLOWEST_HEARTBEAT_MS } from '../../../shared/limits.js';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ended, identityOf, wasStartedInThisBoot } from '../../hosting/record.js';
@@ -12,6 +13,8 @@ import type { NodeRecord } from '../../store/port/store.js';
 import type { NodeContext } from '../context.js';
 import type { NodeService } from '../service.js';
 import { dismantle } from '../life/take-down.js';
+import { limitsAt } from './liveness.js';
+import { intervalFor } from './pace.js';
 
 /** Plans the work of a restarted controller on a node. Pure: depends on its record and on what the host shows. */
 export type BootPlan = 'adopt' | 'erase' | 'finish-stop' | 'start' | 'fail' | 'leave';
@@ -61,7 +64,7 @@ async function apply(service: NodeService, node: NodeRecord, plan: BootPlan, sig
   switch (plan) {
     case 'adopt':
       await endOrphans(context, node);
-      if (!context.registry.assumeHeard(node.id)) await nextHeartbeat(context, node, signal);
+      await heardOrAssumed(context, node, signal);
       return;
     case 'erase':
       await service.finishRemoval(node);
@@ -119,9 +122,14 @@ const MOST_SHOWN = 200;
  * Resolves when the agent has been heard (its free room is then known), or has been silent for so long that the watch
  * judges it. Otherwise a caller who needs room right after the start would find nodes that seem full.
  */
-function nextHeartbeat({ registry, hostings }: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
+async function heardOrAssumed(context: NodeContext, node: NodeRecord, signal: AbortSignal): Promise<void> {
+  const { registry, hostings } = context;
+  // As slow as the controller before may have wanted it.
+  const intervalMs = intervalFor(registry.list().length, SLOWEST_HEARTBEAT_MS);
+  if (registry.assumeHeard(node.id, intervalMs)) return;
   const start = (resolve: () => void): (() => void) => registry.onNextHeartbeat(node.id, resolve);
-  return outcome(start, { signal, ms: hostings.of(node).liveness.suspectAfterMs }).catch(() => undefined);
+  const { suspectAfterMs } = limitsAt(intervalMs, hostings.of(node).liveness);
+  await outcome(start, { signal, ms: suspectAfterMs }).catch(() => undefined);
 }
 
 /**

@@ -3,13 +3,13 @@ import { notice } from '../../../shared/advice/advice.js';
 import { until } from '../../../shared/async/wait.js';
 import type { AgentHeartbeat, AgentReport } from '../../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../../shared/ids.js';
-import { HEARTBEAT_INTERVAL_MS } from '../../../shared/limits.js';
 import type { BusListener } from '../../bus/port.js';
 import { isAlive } from '../../host/process-identity.js';
 import { identityOf } from '../../hosting/record.js';
 import { checkHeartbeat, checkReport } from './agent-messages.js';
 import { howItEnded } from './ending.js';
-import { ownDelay, verdict } from './liveness.js';
+import { limitsAt, ownDelay, verdict } from './liveness.js';
+import { Pace } from './pace.js';
 import type { NodeService } from '../service.js';
 import { isListening } from '../state.js';
 
@@ -21,7 +21,7 @@ const DEATH_POLL_MS = 2;
  * A node heard from this recently counts as alive. The bus reports a closed connection at once, and checking the
  * processes of a hundred nodes twice a second took a sixth of this process's load at rest.
  */
-const HEARD_LATELY_MS = 1.5 * HEARTBEAT_INTERVAL_MS;
+const HEARD_LATELY_INTERVALS = 1.5;
 
 export class NodeWatch implements BusListener {
   #lastTick: number;
@@ -29,12 +29,15 @@ export class NodeWatch implements BusListener {
   readonly #failing = new Set<NodeId>();
   readonly #judging = new Set<NodeId>();
 
+  readonly #pace: Pace;
+
   constructor(private readonly service: NodeService) {
+    this.#pace = new Pace(service.context);
     this.#lastTick = service.context.clock.monotonic();
   }
 
   heartbeat(node: NodeId, heartbeat: AgentHeartbeat): void {
-    const { registry, clock } = this.service.context;
+    const { registry, metrics, clock } = this.service.context;
     const heard = checkHeartbeat(node, heartbeat, clock.now());
     if (heard.fault !== undefined) {
       this.#reject(node, heard.fault);
@@ -44,8 +47,11 @@ export class NodeWatch implements BusListener {
     const told = report === undefined ? undefined : checkReport(report, clock.now());
     if (told?.fault !== undefined) this.#reject(node, told.fault);
     registry.heard(node, { ...heard.message, report: told?.message });
-    const status = registry.get(node)?.status;
-    if (status === 'Suspect' || status === 'Lost') this.#settle(this.#judge(node));
+    const record = registry.get(node);
+    if (record === undefined) return;
+    if (told?.message !== undefined) metrics.add(node, told.message);
+    this.#pace.heard(node, heard.message.intervalMs);
+    if (record.status === 'Suspect' || record.status === 'Lost') this.#settle(this.#judge(node));
   }
 
   report(node: NodeId, report: AgentReport): void {
@@ -79,10 +85,12 @@ export class NodeWatch implements BusListener {
     const now = clock.monotonic();
     const late = ownDelay(now - this.#lastTick, WATCH_PERIOD_MS);
     this.#lastTick = now;
-    for (const node of registry.list()) {
-      if (!isListening(node.status)) continue;
-      const silentForMs = now - (registry.agent(node.id)?.heardAt ?? -Infinity);
-      if (silentForMs > HEARD_LATELY_MS && !isAlive(identityOf(node))) await this.#fail(node.id);
+    const listening = registry.list().filter(({ status }) => isListening(status));
+    this.#pace.setNodes(new Set(listening.map(({ id }) => id)));
+    for (const node of listening) {
+      const { heardAt = -Infinity, intervalMs = 0 } = registry.agent(node.id) ?? {};
+      const silentForMs = now - heardAt;
+      if (silentForMs > HEARD_LATELY_INTERVALS * intervalMs && !isAlive(identityOf(node))) await this.#fail(node.id);
       else if (this.#busIsAvailable && causes.silenceCounts && late === 0) await this.#judge(node.id);
     }
   }
@@ -104,7 +112,8 @@ export class NodeWatch implements BusListener {
     const agent = registry.agent(id);
     if (node === undefined || agent === undefined || !isListening(node.status)) return;
     const silentForMs = clock.monotonic() - agent.heardAt;
-    const due = verdict(node.status, silentForMs, this.service.context.hostings.of(node).liveness);
+    const limits = limitsAt(agent.intervalMs, this.service.context.hostings.of(node).liveness);
+    const due = verdict(node.status, silentForMs, limits);
     if (due === undefined) return;
     const silence = `the agent has been silent for ${(silentForMs / 1000).toFixed(1)} s`;
     await registry.move(id, due, due === 'Running' ? '' : silence);
