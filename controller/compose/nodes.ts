@@ -81,6 +81,9 @@ export async function composeNodes(starting: Starting, instance: Instance): Prom
     hostRoom,
   };
   const service = new NodeService(context);
+  starting.defer('let volumes go', async () => {
+    await Promise.all(context.hostings.all.map(({ volumes }) => volumes.settled()));
+  });
   starting.defer('remove the spares', () => service.spares.close());
   const watch = new NodeWatch(service);
   await starting.unlessAsked(bus.start(watch));

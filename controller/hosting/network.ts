@@ -8,6 +8,7 @@ export interface NetworkFabric {
   /** Makes the shared part (idempotent). Code: failed_precondition when the subnet is in use by something else. */
   prepare(): Promise<void>;
   attach(link: LinkSpec, signal: AbortSignal): Promise<void>;
+  /** Removes the link; that of a node that has ended mostly goes by itself. */
   detach(slot: number): Promise<void>;
   /** Checks the shared part and the links of these slots; cheap enough to run every second. */
   inspect(slots: readonly number[]): Promise<NetworkState>;

@@ -31,6 +31,8 @@ export interface VolumeProvisioner {
   waitReleased(place: VolumePlace): Promise<void>;
   /** Removes the volume and its card. */
   remove(place: VolumePlace): Promise<void>;
+  /** Waits for what the two before leave to the background, which holds up nothing but the next start with that device. */
+  settled(): Promise<void>;
   /**
    * Writes the card that describes the volume's node, replacing an earlier one. Code: data_loss (the volume is gone).
    */

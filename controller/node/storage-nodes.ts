@@ -1,5 +1,6 @@
 /** The nodes as the file side sees them: places for chunks. */
 import { originMessage } from '../../shared/chunk-origin.js';
+import type { KeyObject } from 'node:crypto';
 import { publicKeyOf } from '../../shared/chunk-token.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
 import { plainText } from '../../shared/plain-text.js';
@@ -115,10 +116,20 @@ export class ClusterStorageNodes implements NodeDirectory {
       reportedAt: Number(agent?.report?.atMs ?? 0n),
       // Made when it is asked for: the loops look at all nodes twice a second, and at hardly any key.
       get receiptKey() {
-        return record.receiptKey === '' ? undefined : publicKeyOf(Buffer.from(record.receiptKey, 'base64'));
+        return receiptKeyOf(record);
       },
     };
   }
+}
+
+/** Kept, because whoever copies the view of a node asks for it: making the keys of all nodes is most of a survey. */
+const KEYS = new WeakMap<NodeRecord, KeyObject>();
+
+function receiptKeyOf(record: NodeRecord): KeyObject | undefined {
+  if (record.receiptKey === '') return undefined;
+  const known = KEYS.get(record) ?? publicKeyOf(Buffer.from(record.receiptKey, 'base64'));
+  KEYS.set(record, known);
+  return known;
 }
 
 /** A node that was stopped on purpose is here, whatever its volume was like: the next start looks. */

@@ -1,11 +1,13 @@
 /** What every kind of volume keeps: it is made once, never while somebody has it, and goes without a trace. */
 import { spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { ImageFileVolumes } from '../../controller/hosting/contained/image-file.js';
+import { LoopRemover } from '../../controller/hosting/contained/loop-remover.js';
 import type { VolumeProvisioner, VolumeSpec } from '../../controller/hosting/volumes.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { newNodeId, type NodeId } from '../../shared/ids.js';
@@ -188,11 +190,57 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
           expect(await codeOf(() => other.assertFree({ nodeId, loopDevice: device }))).to.equal('failed_precondition');
         } finally {
           await tryCommand('losetup', ['--detach', `/dev/loop${device + 1}`]);
-          for (const volume of made) await volume.remove({ nodeId, loopDevice: device + 1 });
+          for (const volume of made) {
+            await volume.remove({ nodeId, loopDevice: device + 1 });
+            await volume.settled();
+          }
           for (const place of places) await tryCommand('umount', [place]);
           await rm(folder, { recursive: true });
         }
         expect(residueOf(instance)).to.deep.equal([]);
+      });
+
+      const isThere = (loopDevice: number): boolean => existsSync(`/sys/block/loop${loopDevice}`);
+
+      it('take their devices along soon after they were let go, several at once', async () => {
+        const devices = [0, 1, 2, 3].map((offset) => device + offset);
+        const { nodeId } = await create();
+        for (const loopDevice of devices) {
+          await opened.hands.attach(loopDevice, nodeId);
+          await opened.hands.release(loopDevice);
+        }
+        expect(devices.every(isThere)).to.equal(true);
+        for (const loopDevice of devices) await volumes.waitReleased({ nodeId, loopDevice });
+        await volumes.settled();
+        expect(devices.some(isThere)).to.equal(false);
+      });
+
+      it('are free only when the removal of their device is over', async () => {
+        const { nodeId } = await create();
+        await opened.hands.attach(device, nodeId);
+        await opened.hands.release(device);
+        await volumes.waitReleased({ nodeId, loopDevice: device });
+        await volumes.assertFree({ nodeId, loopDevice: device });
+        expect(isThere(device)).to.equal(false);
+        await opened.hands.attach(device, nodeId);
+        await opened.hands.release(device);
+      });
+
+      it('let their devices go even if what removes them was killed', async () => {
+        const { nodeId } = await create();
+        const remover = new LoopRemover();
+        const others = childrenCalled('perl');
+        await opened.hands.attach(device, nodeId);
+        await opened.hands.release(device);
+        await remover.remove(device);
+        const helpers = childrenCalled('perl').filter((pid) => !others.includes(pid));
+        expect(helpers, 'it waits for the next one').to.have.length(1);
+        for (const pid of helpers) process.kill(pid, 'SIGKILL');
+        await opened.hands.attach(device, nodeId);
+        await opened.hands.release(device);
+        await remover.remove(device);
+        await remover.remove(device);
+        expect(isThere(device)).to.equal(false);
       });
 
       it('are sparse ext4 file systems with the UUID that was given, for their owner alone', async () => {
@@ -207,3 +255,11 @@ for (const { name, needsRoot, usesLoopDevices, open } of VOLUMES) {
 }
 
 const blockSize = (header: string): number => Number(/Block size:\s+(\d+)/.exec(header)?.[1]);
+
+/** Pids of this process's children that run the program. */
+const childrenCalled = (program: string): number[] =>
+  readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .map(Number)
+    .filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === program);

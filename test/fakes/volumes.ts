@@ -66,6 +66,10 @@ export class FakeVolumes implements VolumeProvisioner {
     });
   }
 
+  settled(): Promise<void> {
+    return Promise.resolve();
+  }
+
   describe(nodeId: NodeId, card: string): Promise<void> {
     return this.script.run('volume.describe', nodeId, () => {
       if (!this.volumes.has(nodeId)) throw new NexusError('data_loss', `the volume of ${nodeId} is gone`);

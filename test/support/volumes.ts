@@ -124,6 +124,7 @@ const imageFile: VolumeVariant = {
       },
       takenBytes: async (nodeId) => (await stat(volumes.pathOf(nodeId))).blocks * 512,
       dispose: async () => {
+        await volumes.settled();
         const left = residueOf(instance);
         await rm(folder, { recursive: true });
         return left;

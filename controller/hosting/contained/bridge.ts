@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { systemClock } from '../../../shared/async/clock.js';
+import { until } from '../../../shared/async/wait.js';
 import { NexusError } from '../../../shared/errors.js';
 import { runCommand, tryCommand } from '../../../shared/exec.js';
 import { toolFailure } from '../../../shared/tool-failure.js';
@@ -32,6 +33,12 @@ const FLAG_UP = 1;
 const FORWARDING = '3';
 /** Ports whose state is read at one look; of more, these many each time in turn. */
 const PORTS_PER_LOOK = 32;
+/**
+ * The kernel removes the link of a node that has ended, with the node's namespace, within some 10 ms, and those of many
+ * nodes together. A process that removes it sooner costs more than everything else in a removal.
+ */
+const GOES_WITHIN_MS = 200;
+const GONE_POLL_MS = 2;
 
 export class BridgeNetwork implements NetworkFabric {
   readonly nodeInterface = NODE_INTERFACE;
@@ -167,13 +174,18 @@ export class BridgeNetwork implements NetworkFabric {
       );
       return;
     }
-    await this.detach(link.slot);
+    await this.#delete(link.slot);
     // The host's end may have been moved or renamed; then the node's end still exists.
     await tryCommand('nsenter', [...inNode(link), 'ip', 'link', 'delete', 'dev', NODE_INTERFACE], { signal });
     await this.attach(link, signal);
   }
 
   async detach(slot: number): Promise<void> {
+    const isGone = (): boolean => !existsSync(`${LINKS}/${this.#linkName(slot)}`);
+    if (!(await until(isGone, { everyMs: GONE_POLL_MS, withinMs: GOES_WITHIN_MS }))) await this.#delete(slot);
+  }
+
+  async #delete(slot: number): Promise<void> {
     const name = this.#linkName(slot);
     const result = await tryCommand('ip', ['link', 'delete', 'dev', name]);
     // It goes with the node's end, too, also between ip's look at it and its removal.

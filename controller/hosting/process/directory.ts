@@ -34,6 +34,10 @@ export class DirectoryVolumes implements VolumeProvisioner {
     return Promise.resolve();
   }
 
+  settled(): Promise<void> {
+    return Promise.resolve();
+  }
+
   async remove({ nodeId }: Pick<VolumePlace, 'nodeId'>): Promise<void> {
     await rm(this.pathOf(nodeId), { recursive: true, force: true });
     await removeCard(this.folder, nodeId);
