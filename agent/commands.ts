@@ -80,7 +80,7 @@ export class CommandResponder {
   async #run(command: AgentCommand): Promise<Partial<AgentReply>> {
     if (command.shutdown !== undefined) {
       this.context.shutdown(command.shutdown.graceMs);
-      return {};
+      return { idle: this.context.transfers.active === 0 };
     }
     if (command.deleteChunks !== undefined) return await this.#delete(command.deleteChunks.chunkIds);
     if (command.listChunks !== undefined) return await this.#list(command.listChunks.after, command.listChunks.limit);

@@ -171,7 +171,7 @@ export class NodeService {
         log.warn({ err: error, node: node.name }, 'its removal could not be stored; it is removed all the same');
       }
       await this.#stops.run(async () => {
-        await askToEnd(this.context, node, REMOVAL_GRACE_MS);
+        await askToEnd(this.context, node, REMOVAL_GRACE_MS, true);
         await eraseFromHost(this.context, node);
       });
       registry.forget(node.id);
@@ -205,7 +205,7 @@ export class NodeService {
   /** The caller holds the lock, or the node is not visible to anybody else yet. */
   async finishRemoval(node: NodeRecord): Promise<void> {
     await this.#stops.run(async () => {
-      await askToEnd(this.context, node, REMOVAL_GRACE_MS);
+      await askToEnd(this.context, node, REMOVAL_GRACE_MS, true);
       await erase(this.context, node);
     });
   }

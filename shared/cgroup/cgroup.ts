@@ -3,7 +3,7 @@
  * On v1 it is a folder in the hierarchy of each controller that nodes use. System errors are passed on: ENOENT means
  * that the cgroup, or its parent, is gone.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { until } from '../async/wait.js';
@@ -219,6 +219,8 @@ function foldersIn(folder: string): string[] {
 }
 
 async function removeFolders(folder: string): Promise<void> {
+  // Most hosts with v1 lack some of the hierarchies.
+  if (!existsSync(folder)) return;
   for (const name of foldersIn(folder)) await removeFolders(join(folder, name));
   await removeFolder(folder);
 }
@@ -226,7 +228,7 @@ async function removeFolders(folder: string): Promise<void> {
 /** Tries until the folder is gone. */
 async function removeFolder(folder: string, onBusy?: (folder: string) => Promise<void>): Promise<void> {
   const isRemoved = async (): Promise<boolean> => {
-    if (await isGone(folder)) return true;
+    if (isGone(folder)) return true;
     await onBusy?.(folder);
     return false;
   };
@@ -234,10 +236,10 @@ async function removeFolder(folder: string, onBusy?: (folder: string) => Promise
     throw new NexusError('deadline_exceeded', `${folder} does not get empty`);
 }
 
-/** Removes the folder if it is empty. */
-async function isGone(folder: string): Promise<boolean> {
+/** Removes the folder if it is empty. At once, as files are read: a node on v1 has some thirty of them. */
+function isGone(folder: string): boolean {
   try {
-    await rmdir(folder);
+    rmdirSync(folder);
     return true;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;

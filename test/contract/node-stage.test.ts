@@ -119,11 +119,16 @@ describe('the first stage of a node', function () {
   afterEach(async () => {
     for (const name of ['one', 'two']) runc('delete', '--force', containerName(name));
     holder = undefined;
-    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+    await released();
     await volumes.remove({ nodeId, loopDevice: LOOP_DEVICE });
     await rm(folder, { recursive: true, force: true });
   });
 
+  /** The device itself is gone then, too: the stage below is not asked whether it is free. */
+  const released = async (): Promise<void> => {
+    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+    await volumes.settled();
+  };
   const runc = (...args: string[]): ReturnType<typeof spawnSync> =>
     spawnSync('runc', ['--root', join(folder, 'state'), ...args]);
   const containerName = (name: string): string => `nx-first-${process.pid}-${name}`;
@@ -214,7 +219,7 @@ describe('the first stage of a node', function () {
     runc('delete', '--force', containerName(name));
     // After a failure, too, without anything done for it. Another node, or something else, may have the device.
     if (result.exitCode !== 70 && result.exitCode !== 73) await eventually(isAttached, (attached) => !attached);
-    if (result.exitCode === 0) await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+    if (result.exitCode === 0) await released();
     return { ...result, stdout };
   }
 
@@ -309,7 +314,7 @@ describe('the first stage of a node', function () {
   it('keeps what is on the volume, and checks one that was not unmounted', async () => {
     await hold('one');
     runc('delete', '--force', containerName('one'));
-    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+    await released();
     // The mark that a power failure leaves: the journal has to be replayed. (A copy of the image of a mounted volume
     // would not do: it is no picture of one moment.)
     expect(spawnSync('debugfs', ['-w', '-R', 'feature needs_recovery', volumes.pathOf(nodeId)]).status).to.equal(0);
@@ -356,7 +361,7 @@ describe('the first stage of a node', function () {
       disk.fill();
       expect(shutDownVolume(holder ?? 0)).to.equal(true);
       runc('delete', '--force', containerName('one'));
-      await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+      await released();
       expect((await run('one')).exitCode).to.equal(79);
       disk.free();
       const freed = await run('two');
@@ -367,7 +372,7 @@ describe('the first stage of a node', function () {
       }
     } finally {
       runc('delete', '--force', containerName('one'));
-      await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+      await released();
       volumes = elsewhere;
       disk.remove();
     }
@@ -513,7 +518,7 @@ describe('the first stage of a node', function () {
       'first-stage: said: No space left on device',
       "first-stage: the volume's folders cannot be made: is the volume full?",
     ]);
-    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+    await released();
     await volumes.remove({ nodeId, loopDevice: LOOP_DEVICE });
     await volumes.create({ nodeId, sizeBytes: 64 * MIB, uuid }, AbortSignal.timeout(60_000));
     // A folder that nobody can look into is no lower layer.
@@ -872,7 +877,7 @@ describe('the first stage of a node', function () {
 
   it('killed between attaching and mounting, leaves a loop device that the controller lets go', async () => {
     expect(spawnSync('losetup', [`/dev/loop${LOOP_DEVICE}`, volumes.pathOf(nodeId)]).status).to.equal(0);
-    await volumes.waitReleased({ nodeId, loopDevice: LOOP_DEVICE });
+    await released();
     expect(isAttached()).to.equal(false);
   });
 });

@@ -30,7 +30,7 @@ import { FakeVolumes } from '../fakes/volumes.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { loadSettings, type Settings } from '../../shared/config/settings.js';
 import { FakeScript } from '../fakes/script.js';
-import { AgentHeartbeat, type AgentCommand } from '../../shared/gen/nexus/v1/agent.js';
+import { AgentHeartbeat, type AgentCommand, type AgentReply } from '../../shared/gen/nexus/v1/agent.js';
 import type { NodeId } from '../../shared/ids.js';
 import { GIB, MIB } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';
@@ -60,6 +60,8 @@ export class NodeBench {
   readonly settings: Settings;
   /** Off: started agents are never heard. */
   agentsSpeak = true;
+  /** To every command. */
+  agentsAnswer: Partial<AgentReply> = { errorCode: 'unavailable', errorMessage: 'this agent takes no commands' };
   readonly context: NodeContext;
   readonly service: NodeService;
 
@@ -178,10 +180,9 @@ export class NodeBench {
 
   #speak(id: NodeId): void {
     if (!this.agentsSpeak) return;
-    const refusal = { errorCode: 'unavailable', errorMessage: 'this agent takes no commands' };
     const link = this.bus.connect(id, async (command) => {
       this.asked.push(command);
-      return refusal;
+      return this.agentsAnswer;
     });
     link.heartbeat(
       AgentHeartbeat.fromPartial({ nodeId: id, agentInstance: 'one', receiptPublicKey: Buffer.alloc(32) }),

@@ -124,6 +124,7 @@ async function openBench(): Promise<Bench> {
     dispose: async (runtime) => {
       for (const id of await runtime.list()) await runtime.remove(id);
       for (const place of places) await volumes.waitReleased(place);
+      await volumes.settled();
       await runtime.destroy();
       const left = residueOf(instance);
       await rm(folder, { recursive: true, force: true });

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
+import { request, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fmtCreds, encodeUser } from '@nats-io/jwt';
@@ -204,10 +205,39 @@ describe('agent process', function () {
     for await (const { data } of beats) if (AgentHeartbeat.decode(data).intervalMs === 5000) break;
     expect((await ask(on, { pace: { intervalMs: 60_000 } })).errorCode).to.equal('invalid_argument');
     const exited = once(agent ?? startAgent(), 'exit');
-    expect((await ask(on, { shutdown: { graceMs: 1000 } })).errorCode).to.equal('');
+    expect(await ask(on, { shutdown: { graceMs: 1000 } })).to.include({ errorCode: '', idle: true });
     expect(await exited).to.deep.equal([0, null]);
     startAgent();
     const again = AgentHeartbeat.decode(await heard(on, subjects.heartbeat(nodeId())));
     expect(again.receiptPublicKey.equals(receiptPublicKey)).to.equal(true);
+  });
+
+  it('tells with its answer to a shutdown that a transfer runs, and lets it end', async () => {
+    await startNats();
+    const child = startAgent();
+    const on = await joinBus();
+    await heard(on, subjects.heartbeat(nodeId()));
+    const chunk = newChunkId();
+    const content = randomBytes(MIB);
+    const md5 = createHash('md5').update(content).digest('hex');
+    const { nodeId: node } = config;
+    const of = { file: 'f00d', index: 0, name: 'a.bin', owner: 'ann', replicas: 1, expected: MIB, created: 7 };
+    const token = signClaims({ op: 'write', chunk, node, size: MIB, exp: Date.now() + 60_000, of }, controller);
+    const upload = request(`http://127.0.0.1:${config.port}/chunks/${chunk}`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${token}`, 'x-nexus-md5': md5, 'content-length': MIB },
+    });
+    const answered = once(upload, 'response');
+    upload.write(content.subarray(0, MIB / 2));
+    await eventually(
+      async () => JSON.parse((await ask(on, { inspect: {} })).inspection) as { transfers: { active: number } },
+      ({ transfers }) => transfers.active === 1,
+    );
+    const exited = once(child, 'exit');
+    expect(await ask(on, { shutdown: { graceMs: 10_000 } })).to.include({ errorCode: '', idle: false });
+    upload.end(content.subarray(MIB / 2));
+    const [response] = (await answered) as [IncomingMessage];
+    expect(response.statusCode).to.equal(201);
+    expect(await exited).to.deep.equal([0, null]);
   });
 });

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
+import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
 import { codeOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';
@@ -18,6 +19,38 @@ describe('the stop of a node', () => {
     } finally {
       await bench.dispose();
     }
+  });
+});
+
+describe('an agent that does not end though it said that it would', () => {
+  let bench: NodeBench;
+  beforeEach(async () => {
+    bench = await NodeBench.open();
+    await bench.service.create(NODE_REQUEST, never);
+  });
+  afterEach(async () => {
+    await bench.dispose();
+  });
+  const timed = async (work: () => Promise<unknown>): Promise<number> => {
+    const beganAt = systemClock.monotonic();
+    await work();
+    return systemClock.monotonic() - beganAt;
+  };
+
+  it('is killed at once with a node that is removed, if it said that no transfer runs', async () => {
+    bench.agentsAnswer = { idle: true };
+    const node = bench.context.registry.resolve('web');
+    expect(await timed(() => bench.service.remove('web', false))).to.be.below(1000);
+    expect(bench.asked).to.have.length(1);
+    expect(bench.leftOf(node)).to.deep.equal([]);
+  });
+
+  it('has its time where a transfer runs, or the volume stays', async () => {
+    bench.agentsAnswer = { idle: true };
+    expect(await timed(() => bench.service.stop('web', 0))).to.be.at.least(2000);
+    await bench.service.start('web', never);
+    bench.agentsAnswer = { idle: false };
+    expect(await timed(() => bench.service.remove('web', false))).to.be.at.least(3000);
   });
 });
 
