@@ -1,5 +1,5 @@
 /** The kernel: its version and the features that nodes are made of. */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CGROUP_ROOT, missingControllers, mountedCgroups, type MountedCgroups } from '../cgroup/layout.js';
 import { traitsOf } from '../config/runtimes.js';
 import { failed, passed, type HostCheck, type ProbeInput } from './report.js';
@@ -15,6 +15,7 @@ export async function probeKernel(input: ProbeInput): Promise<HostCheck[]> {
     loopDevices(input),
     seccomp(input),
     userNamespaces(input),
+    mappedOwners(input),
     cgroups(input),
   ]);
 }
@@ -108,6 +109,30 @@ async function userNamespaces({ sources }: ProbeInput): Promise<HostCheck> {
   if (limit === '0')
     return failed(name, 'switched off', 'allow one for each node: sysctl user.max_user_namespaces=10000');
   return passed(name, `up to ${limit}`);
+}
+
+/** Exit code of node-stage.c where the owners cannot be mapped. */
+const NOT_MAPPED = 75;
+
+/**
+ * Which file systems can do it depends on the kernel, and whether it is allowed on what the host runs in; so it is tried
+ * where volumes and images will lie, on a mount that is nowhere in the tree of files.
+ */
+async function mappedOwners({ sources, settings, projectRoot }: ProbeInput): Promise<HostCheck> {
+  const name = 'id-mapped mounts';
+  if (sources.uid !== 0) return passed(name, 'not known without root');
+  const program = join(projectRoot, 'dist', 'node-stage');
+  if (!(await sources.exists(program))) return passed(name, 'not known before the set-up');
+  let folder = settings.stateDir;
+  while (folder !== '/' && !(await sources.exists(folder))) folder = dirname(folder);
+  const answer = await sources.run(program, ['try-owners', folder]);
+  if (answer?.exitCode === 0) return passed(name, `work on the disk of ${settings.stateDir}`);
+  const said = (answer?.output ?? '').replaceAll(/^first-stage: (said: )?/gm, '').split('\n');
+  const found = [...said].reverse().filter(Boolean).join(': ') || 'the trial cannot be run';
+  const elsewhere = 'set state-dir (NEXUS_STATE_DIR) to a folder on ext4, xfs or btrfs';
+  const allowed = 'in a container, let it map owners (mount_setattr, CAP_SYS_ADMIN)';
+  const remedy = answer?.exitCode === NOT_MAPPED ? `${elsewhere}; ${allowed}` : allowed;
+  return failed(name, found, `${remedy}; or use --runtime process: nodes see image and volume by such mounts`);
 }
 
 /** Which cgroup layout the host has, and whether the controllers that nodes' limits need are in it. */

@@ -880,4 +880,19 @@ describe('the first stage of a node', function () {
     await released();
     expect(isAttached()).to.equal(false);
   });
+
+  it('tries for doctor whether a file system lets owners be mapped, and leaves nothing', () => {
+    const mounts = readFileSync('/proc/self/mounts', 'utf8');
+    const tried = (place: string): { status: number | null; stderr: string } => {
+      const { status, stderr } = spawnSync(STAGE, ['try-owners', place], { encoding: 'utf8' });
+      return { status, stderr };
+    };
+    expect(tried(folder)).to.deep.equal({ status: 0, stderr: '' });
+    expect(tried('/proc')).to.deep.equal({
+      status: 75,
+      stderr: 'first-stage: said: Invalid argument\nfirst-stage: the owners of /proc cannot be mapped\n',
+    });
+    expect(tried(join(folder, 'missing')).status).to.equal(75);
+    expect(readFileSync('/proc/self/mounts', 'utf8')).to.equal(mounts);
+  });
 });

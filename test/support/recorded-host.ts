@@ -51,6 +51,7 @@ const FILES: Readonly<Record<string, string>> = {
   '/dev/loop-control': '',
   '/project/dist/runtime/bin/node': '',
   '/project/dist/runtime/agent.cjs': '',
+  '/project/dist/node-stage': '',
 };
 
 const answer = (output: string, exitCode = 0): ProgramAnswer => ({ exitCode, output });
@@ -69,6 +70,7 @@ const PROGRAMS: Readonly<Record<string, ProgramAnswer>> = {
   busybox: answer('BusyBox v1.35.0 (Debian 1:1.35.0-4) multi-call binary.'),
   perl: answer('This is perl 5, version 36, subversion 0 (v5.36.0) built for x86_64-linux-gnu-thread-multi'),
   unshare: answer(''),
+  '/project/dist/node-stage': answer(''),
 };
 
 export function recordedInput(recorded: Recorded = {}): ProbeInput {

@@ -125,6 +125,23 @@ describe('host probe', () => {
     expect(report.checks.find(({ name }) => name === 'netem')?.advice).to.not.equal('');
   });
 
+  it('tries whether owners can be mapped where the volumes will lie', async () => {
+    const trial = (folder: string): string => `/project/dist/node-stage try-owners ${folder}`;
+    const said = 'first-stage: said: Invalid argument\nfirst-stage: the owners of /srv cannot be mapped';
+    const programs = { [trial('/srv')]: { exitCode: 75, output: said } };
+    const settings = { stateDir: '/srv/nexus/a' };
+    const refused = await onlyFailure({ programs, settings, files: { '/srv': '' } });
+    expect(refused).to.include({
+      name: 'id-mapped mounts',
+      found: 'the owners of /srv cannot be mapped: Invalid argument',
+    });
+    expect(refused.advice).to.match(/^set state-dir .*ext4.*CAP_SYS_ADMIN.*--runtime process/);
+    expect(failures(await examine({ programs }))).to.deep.equal([]);
+    const broken = await onlyFailure({ programs: { [trial('/')]: { exitCode: 76, output: '' } } });
+    expect(broken.found).to.equal('the trial cannot be run');
+    expect(broken.advice).not.to.contain('state-dir');
+  });
+
   it('does not claim to know what it could not try', async () => {
     const report = await examine({
       uid: 1000,
@@ -133,6 +150,13 @@ describe('host probe', () => {
     expect(report.checks.find(({ name }) => name === 'veth')).to.deep.include({
       ok: true,
       found: 'not known without root',
+    });
+    const untried = async (recorded: Recorded): Promise<unknown> =>
+      (await examine(recorded)).checks.find(({ name }) => name === 'id-mapped mounts');
+    expect(await untried({ uid: 1000 })).to.include({ ok: true, found: 'not known without root' });
+    expect(await untried({ files: { '/project/dist/node-stage': undefined } })).to.include({
+      ok: true,
+      found: 'not known before the set-up',
     });
   });
 
