@@ -2,34 +2,30 @@
  * Reads the agent's configuration file. The controller wrote it, so a wrong field is a defect of the installation: it is
  * named and the agent does not start. Checked by hand: a schema library would cost each node megabytes of memory.
  */
-import { existsSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, watch } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { outcome } from '../shared/async/wait.js';
-import { SPARE_PLACES, type AgentConfig } from '../shared/config/agent-config.js';
+import { PLACES_FILE, type AgentConfig, type AgentPlaces } from '../shared/config/agent-config.js';
 import { NexusError } from '../shared/errors.js';
 import { isNodeId } from '../shared/ids.js';
 
 export const DEFAULT_CONFIG_FILE = '/.nexus/config/agent.json';
 
 /**
- * Waits until the controller has written the file: the agent of a spare is started before anybody knows whose it will be.
- * The file `waiting` is there from when nothing can be missed until the wait is over. Returns false if the agent was asked
- * to end before.
+ * Waits until something of this name is in its folder, which exists, and then calls `onWatching`: from then on nothing is
+ * missed. Returns false if the agent was asked to end before.
  */
-export function configured(file: string, waiting: string, asked: Promise<unknown>): Promise<boolean> {
+export function appears(path: string, asked: Promise<unknown>, onWatching?: () => void): Promise<boolean> {
   return outcome<boolean>((resolve, reject) => {
     const look = (): void => {
-      if (existsSync(file)) resolve(true);
+      if (existsSync(path)) resolve(true);
     };
-    const watcher = watch(dirname(file), look);
+    const watcher = watch(dirname(path), look);
     watcher.once('error', reject);
     void asked.then(() => resolve(false));
     look();
-    writeFileSync(waiting, '');
-    return () => {
-      watcher.close();
-      rmSync(waiting, { force: true });
-    };
+    onWatching?.();
+    return () => watcher.close();
   });
 }
 
@@ -39,9 +35,9 @@ const PUBLIC_KEY_BYTES = 32;
 /** Code: invalid_argument, naming the field. */
 export const loadAgentConfig = (file: string): AgentConfig => checkAgentConfig(parsed(file));
 
-/** The part of the configuration at `file` that a spare's agent has before the rest. Code: invalid_argument. */
-export function loadSparePlaces(file: string): Pick<AgentConfig, 'dataDir' | 'volume' | 'cgroup'> {
-  const fields = parsed(join(dirname(file), SPARE_PLACES));
+/** The part of the configuration at `file` that an agent has before the rest. Code: invalid_argument. */
+export function loadAgentPlaces(file: string): AgentPlaces {
+  const fields = parsed(join(dirname(file), PLACES_FILE));
   if (typeof fields !== 'object' || fields === null) throw wrong('the file', 'must be a JSON object');
   assertPlaces(fields as Record<string, unknown>);
   return fields as AgentConfig;

@@ -2,7 +2,7 @@
  * Opens what every agent needs: its volume with the chunks on it, its receipt key, its cgroup. None of it depends on which
  * node's agent it is, so that the agent of a spare has it before anybody asks for a node.
  */
-import type { AgentConfig } from '../shared/config/agent-config.js';
+import type { AgentPlaces } from '../shared/config/agent-config.js';
 import { systemClock } from '../shared/async/clock.js';
 import type { SigningKey } from '../shared/chunk-token.js';
 import { ChunkStore } from './chunk/store.js';
@@ -13,8 +13,6 @@ import { cgroupReader, type CgroupReader } from './usage.js';
 import { VolumeHealth } from './volume/health.js';
 import type { Volume } from './volume/port.js';
 import { FileProber } from './volume/probe.js';
-
-export type GroundPlaces = Pick<AgentConfig, 'dataDir' | 'volume' | 'cgroup'>;
 
 export interface Ground {
   readonly cgroup: CgroupReader;
@@ -29,7 +27,7 @@ export interface Ground {
 
 /** `makeVolume`: the volume for a store that uses so many bytes. */
 export async function openGround(
-  places: GroundPlaces,
+  places: AgentPlaces,
   makeVolume: (storedBytes: () => number) => Promise<Volume>,
   log: AgentLog,
 ): Promise<Ground> {

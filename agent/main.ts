@@ -8,14 +8,16 @@ import '../shared/debugger-signal.js';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { promisify } from 'node:util';
+import { rmSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Server } from 'node:http';
 import { deferred, endsWithin } from '../shared/async/wait.js';
 import type { AgentEnding } from '../shared/agent-ending.js';
 import { subjectsOf } from '../shared/bus/subjects.js';
 import { keepYoungGeneration } from '../shared/young-generation.js';
 import { systemClock } from '../shared/async/clock.js';
-import type { AgentConfig } from '../shared/config/agent-config.js';
+import type { AgentConfig, AgentPlaces } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
 import type { NodeId } from '../shared/ids.js';
 import { dropNotice, LogSink } from '../shared/log-sink.js';
@@ -26,8 +28,8 @@ import type { AgentBus } from './bus/port.js';
 import { createDataServer, createStatusServer } from './chunk/server.js';
 import { CommandLog } from './command-log.js';
 import { CommandResponder } from './commands.js';
-import { configured, DEFAULT_CONFIG_FILE, loadAgentConfig, loadSparePlaces } from './config.js';
-import { openGround, type Ground, type GroundPlaces } from './ground.js';
+import { appears, DEFAULT_CONFIG_FILE, loadAgentConfig, loadAgentPlaces } from './config.js';
+import { openGround, type Ground } from './ground.js';
 import { createAgentLog, type AgentLog } from './log.js';
 import { encodeHeartbeat, readUsage, type AgentIdentity, type NodeUsage } from './report.js';
 import { inspection, statusPages, type StatusSources } from './status-pages.js';
@@ -66,9 +68,8 @@ async function main(): Promise<void> {
   try {
     const file = process.env['NEXUS_AGENT_CONFIG'] ?? DEFAULT_CONFIG_FILE;
     const waiting = process.env['NEXUS_AGENT_WAITING'];
-    const spare = waiting === undefined ? undefined : await groundAt(loadSparePlaces(file), log);
-    if (waiting !== undefined && !(await configured(file, waiting, ended.asked))) process.exit(0);
-    await run(loadAgentConfig(file), spare, ended, log, () => sink.dropped);
+    const ground = waiting === undefined ? undefined : await waitForConfig(file, waiting, ended, log);
+    await run(loadAgentConfig(file), ground, ended, log, () => sink.dropped);
     await sink.settled();
     process.exit(0);
   } catch (thrown) {
@@ -76,10 +77,23 @@ async function main(): Promise<void> {
   }
 }
 
-/** `spare`: what the agent has from the time when it waited. */
+/**
+ * Opens the node's volume once there is one, and waits for the configuration: the agent is started before the node's file
+ * system is put together, and that of a spare before anybody knows whose it will be. Has the file `waiting` meanwhile, in a
+ * folder that is made when the file system is.
+ */
+async function waitForConfig(file: string, waiting: string, { asked }: EndRequest, log: AgentLog): Promise<Ground> {
+  if (!(await appears(dirname(waiting), asked))) process.exit(0);
+  const ground = await groundAt(loadAgentPlaces(file), log);
+  if (!(await appears(file, asked, () => writeFileSync(waiting, '')))) process.exit(0);
+  rmSync(waiting, { force: true });
+  return ground;
+}
+
+/** `opened`: what the agent has from the time when it waited. */
 async function run(
   config: AgentConfig,
-  spare: Ground | undefined,
+  opened: Ground | undefined,
   ended: EndRequest,
   log: AgentLog,
   logLinesDropped: () => number,
@@ -91,7 +105,7 @@ async function run(
   const clientName = `nexus-agent ${config.nodeName}`;
   // Begun first: it waits for the network while the volume waits for the disk.
   const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: () => onConnected() });
-  const ground = spare ?? (await groundAt(config, log));
+  const ground = opened ?? (await groundAt(config, log));
   const { cgroup, health, store, receiptKey, transfers } = ground;
   const nodeId = config.nodeId as NodeId;
   await health.start();
@@ -228,7 +242,7 @@ async function listen(
   await once(server, 'listening');
 }
 
-function groundAt(places: GroundPlaces, log: AgentLog): Promise<Ground> {
+function groundAt(places: AgentPlaces, log: AgentLog): Promise<Ground> {
   const { dataDir, volume } = places;
   const make = async (storedBytes: () => number): Promise<Volume> => {
     if (volume.kind === 'mounted') return new MountedVolume(dataDir);

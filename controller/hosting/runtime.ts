@@ -31,7 +31,7 @@ export interface ContainerSpec {
   readonly volumeUuid: string;
   /** Loop device for the volume, for kinds of nodes that use one. */
   readonly loopDevice?: number | undefined;
-  /** Folder with agent.json and agent.creds. */
+  /** Folder with what is known of the node before its start; with `agent.json` and credentials from then on. */
   readonly configDir: string;
   /**
    * Receives standard output and error of the first stage and the agent. The caller owns it and closes it after
@@ -43,8 +43,6 @@ export interface ContainerSpec {
    * `create`.
    */
   readonly statusSocket?: number | undefined;
-  /** The agent gets no configuration yet: once started it waits for it, see `assign`. */
-  readonly waits?: boolean;
 }
 
 export const STATUS_SOCKET_FD = 3;
@@ -89,15 +87,16 @@ export interface ContainerRuntime {
   /** Prepares what all containers share; refuses a host that cannot run them. Idempotent. */
   prepare(): Promise<void>;
   /**
-   * Sets everything up; nothing of the node runs yet. `began` may be called as soon as the first process and its namespaces
-   * exist, while the rest is still being made.
+   * Sets everything up. The agent may be loaded meanwhile, and waits for its configuration; nothing else of the node runs yet.
+   * `began` may be called as soon as the first process and its namespaces exist, while the rest is still being made.
    */
   create(spec: ContainerSpec, signal: AbortSignal, began?: (first: ProcessIdentity) => void): Promise<ProcessIdentity>;
+  /** Lets the agent run. Its configuration is in its folder. */
   start(nodeId: NodeId, signal: AbortSignal): Promise<void>;
-  /** Whether the agent of a container that was made to wait has been loaded, and waits for its configuration. */
+  /** Whether the agent has been loaded and waits for its configuration. */
   isWaiting(first: ProcessIdentity): boolean;
   /**
-   * Makes a container that waits one of a certain node: its host name, the files of its names, and its processor weight.
+   * Makes a container that was not started one of a certain node: its host name, the files of its names, and its processor weight.
    * Before anything but the agent runs in it. Memory and processes stay limited as they are.
    */
   assign(

@@ -25,5 +25,8 @@ export interface AgentConfig {
   readonly networkInterface: string;
 }
 
-/** File beside it, with `dataDir`, `volume` and `cgroup` alone: for the agent of a spare, before that is anybody's. */
-export const SPARE_PLACES = 'places.json';
+/** What an agent opens before it is known whose it is. */
+export type AgentPlaces = Pick<AgentConfig, 'dataDir' | 'volume' | 'cgroup'>;
+
+/** File beside the configuration with `AgentPlaces` alone, for an agent that waits for the rest. */
+export const PLACES_FILE = 'places.json';

@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { chmod, copyFile, mkdir, mkdtemp, open, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -27,9 +27,14 @@ const FIRST_ID = 0x6000_0000;
 /** Far above what instances use; minor numbers end at 2^20. */
 const LOOP_DEVICE = 1_040_000 + (process.pid % 8000);
 
-/** Stands in for the agent and tells what it finds. */
+/** Stands in for the agent, waits as it does for its root, and tells what it finds there. */
 const WITNESS = `
-const { appendFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } = require('node:fs');
+const { appendFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, watch, writeFileSync } = require('node:fs');
+const rootBefore = readdirSync('/').sort();
+const waiting = watch('/.nexus', () => witness());
+const witness = () => {
+if (!existsSync('/.nexus/run')) return;
+waiting.close();
 const attempt = (work) => { try { work(); return 'done'; } catch (error) { return error.code; } };
 const owner = (path) => { const { uid, mode } = statSync(path); return uid + ':' + (mode & 0o7777).toString(8); };
 const text = (path) => readFileSync(path, 'utf8');
@@ -61,10 +66,14 @@ console.log(JSON.stringify({
   replaced: existsSync('/replaced') ? readdirSync('/replaced') : [],
   whole: existsSync('/whole') ? readdirSync('/whole') : [],
   looked: existsSync('/.nexus/config/look') ? text('/.nexus/config/look').split(' ').map((path) => { const { uid, gid, mode } = lstatSync(path); return [path, uid, gid, (mode & 0o7777).toString(8)].join(' '); }) : [],
+  rootBefore,
+  rootAfter: [process.cwd(), ...readdirSync('/').sort()],
   hidden: attempt(() => statSync('/data/.root/upper')),
   room: attempt(() => writeFileSync('/data/tmp/probe', 'x')),
 }));
 if (isToStay) setInterval(() => undefined, 1000);
+};
+witness();
 `;
 
 interface Witness {
@@ -83,6 +92,10 @@ interface Witness {
   readonly whole: readonly string[];
   /** Owners and modes of the paths in the file. */
   readonly looked: readonly string[];
+  /** Names in its root when it began. */
+  readonly rootBefore: readonly string[];
+  /** Its working folder, and the names in its root when it had waited. */
+  readonly rootAfter: readonly string[];
   readonly hidden: string;
   readonly room: string;
 }
@@ -92,6 +105,8 @@ interface Different {
   readonly volumeUuid?: string;
   /** Program that takes the place of e2fsck. */
   readonly checker?: string;
+  /** The agent waits before the stage begins. */
+  readonly waits?: boolean;
 }
 
 describe('the first stage of a node', function () {
@@ -192,12 +207,14 @@ describe('the first stage of a node', function () {
     return ['unshare', '--mount', 'sh', '-c', replaced, checker, STAGE, ...args];
   };
 
-  /** Creates the container and runs the stage; its exit code and words. The container's output goes to the file. */
+  /** Starts the container and runs the stage; its exit code and words. The container's output goes to the file. */
   async function stage(name: string, more: Different = {}) {
     const path = await bundle(name, more);
     const output = await open(join(path, 'output'), 'w');
     const pid = create(name, path, output.fd);
     await output.close();
+    expect(runc('start', containerName(name)).status).to.equal(0);
+    if (more.waits === true) await eventually(() => watches(pid), Boolean);
     const [program, ...args] = stageWith(more.checker, argumentsFor(pid, more));
     const { status, stderr } = spawnSync(program, args, { encoding: 'utf8' });
     const lines = stderr.split('\n').filter(Boolean);
@@ -209,7 +226,6 @@ describe('the first stage of a node', function () {
   async function run(name: string, more: Different = {}) {
     const { pid, output, ...result } = await stage(name, more);
     if (result.exitCode === 0) {
-      expect(runc('start', containerName(name)).status).to.equal(0);
       await eventually(
         () => existsSync(`/proc/${pid}`) && !/^State:\tZ/m.test(statusOf(pid)),
         (lives) => !lives,
@@ -222,6 +238,16 @@ describe('the first stage of a node', function () {
     if (result.exitCode === 0) await released();
     return { ...result, stdout };
   }
+
+  /** Whether the agent below the first process has begun to watch for its root. */
+  const watches = (pid: number): boolean => {
+    try {
+      const agent = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+      return readdirSync(`/proc/${agent}/fd`).some((fd) => readlinkSync(`/proc/${agent}/fd/${fd}`).includes('inotify'));
+    } catch {
+      return false;
+    }
+  };
 
   const statusOf = (pid: number): string => {
     try {
@@ -242,7 +268,6 @@ describe('the first stage of a node', function () {
     await writeFile(join(folder, 'config', 'hold'), '');
     const { exitCode, pid, output } = await stage(name);
     expect(exitCode).to.equal(0);
-    expect(runc('start', containerName(name)).status).to.equal(0);
     holder = pid;
     await eventually(
       () => readFileSync(output, 'utf8'),
@@ -309,6 +334,12 @@ describe('the first stage of a node', function () {
       'PATH',
       'UV_THREADPOOL_SIZE',
     ]);
+  });
+
+  it('gives its root to the agent that runs already', async () => {
+    const { rootBefore, rootAfter } = witnessOf(await run('one', { waits: true }));
+    expect(rootBefore).to.deep.equal([...STAGE_MOUNT_POINTS].sort());
+    expect(rootAfter).to.deep.equal(['/', '.nexus', 'data', 'dev', 'proc', 'sys', 'tmp']);
   });
 
   it('keeps what is on the volume, and checks one that was not unmounted', async () => {

@@ -43,7 +43,9 @@ export class FakeRuntime implements ContainerRuntime {
   readonly containers = new Map<NodeId, FakeContainer>();
   /** By the whole command line; anything else is not there. */
   readonly programs = new Map<string, FakeProgram>();
-  /** Called when a container's first stage begins to run: an agent may be heard from then on. */
+  /** Called when a container has been made: it holds its volume from then on. */
+  onCreate: (nodeId: NodeId) => void = () => undefined;
+  /** Called when a container's agent is told to run: it may be heard from then on. */
   onStart: (nodeId: NodeId) => void = () => undefined;
   /** Called when a container that waits is made a certain node's. */
   onAssign: (nodeId: NodeId) => void = () => undefined;
@@ -81,6 +83,7 @@ export class FakeRuntime implements ContainerRuntime {
       if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
       const state = { limits: spec.limits, hasStarted: false, wasOutOfMemory: false, execs: new Set<FakeExec>() };
       this.containers.set(spec.nodeId, { spec, identity, child, ...state });
+      this.onCreate(spec.nodeId);
       return identity;
     });
   }
@@ -95,7 +98,7 @@ export class FakeRuntime implements ContainerRuntime {
 
   isWaiting(first: ProcessIdentity): boolean {
     const waiting = [...this.containers.values()].find(({ identity }) => identity.pid === first.pid);
-    return waiting?.hasStarted === true && waiting.spec.waits === true;
+    return waiting?.hasStarted === false;
   }
 
   assign(_first: ProcessIdentity, spec: Pick<ContainerSpec, 'nodeId' | 'hostname' | 'limits'>): Promise<void> {

@@ -75,7 +75,8 @@ export class NodeBench {
     this.settings = { ...defaults, ...folders, subnet, nodeUidBase: process.getuid?.() ?? 0, nodeStartTimeoutMs: 200 };
     mkdirSync(folders.stateDir);
     mkdirSync(folders.runDir);
-    this.runtime.onStart = (id) => this.#firstStage(id);
+    this.runtime.onCreate = (id) => this.#hold(id);
+    this.runtime.onStart = (id) => this.#speak(id);
     this.runtime.onAssign = (id) => this.#speak(id);
     this.runtime.onEnd = (id) => this.#letGo(id);
     const events = new EventLog(this.store.events, systemClock, log, inCommandWords);
@@ -172,10 +173,9 @@ export class NodeBench {
     rmSync(this.folder, { recursive: true });
   }
 
-  #firstStage(id: NodeId): void {
+  #hold(id: NodeId): void {
     const container = this.runtime.containers.get(id);
     if (container !== undefined) this.volumes.attach(deviceOf(container.spec), id);
-    if (container?.spec.waits !== true) this.#speak(id);
   }
 
   #speak(id: NodeId): void {
@@ -191,7 +191,7 @@ export class NodeBench {
 
   #letGo(id: NodeId): void {
     const container = this.runtime.containers.get(id);
-    if (container?.hasStarted === true) this.volumes.release(deviceOf(container.spec));
+    if (container !== undefined) this.volumes.release(deviceOf(container.spec));
   }
 }
 

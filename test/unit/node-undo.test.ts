@@ -15,12 +15,19 @@ const never = new AbortController().signal;
 /** What undoes everything, in its order. */
 const ALL_UNDONE = ['network.detach', 'runtime.remove', 'volume.waitReleased', 'volume.remove', 'store.remove'];
 
+interface StepOfCreation {
+  readonly step: string;
+  /** What is still done, since it was begun beside it. */
+  readonly beside?: readonly string[];
+  readonly undone: readonly string[];
+}
+
 /** The steps in their order, and how much of it there is to undo once a step was begun. */
-const STEPS: readonly { readonly step: string; readonly undone: readonly string[] }[] = [
+const STEPS: readonly StepOfCreation[] = [
   { step: 'volume.create', undone: ALL_UNDONE.slice(3) },
   { step: 'volume.assertFree', undone: ALL_UNDONE.slice(3) },
-  { step: 'bus.issueCredentials', undone: ALL_UNDONE.slice(3) },
-  { step: 'image.rootfsOf', undone: ALL_UNDONE },
+  { step: 'image.rootfsOf', beside: ['bus.issueCredentials'], undone: ALL_UNDONE },
+  { step: 'bus.issueCredentials', beside: ['runtime.create', 'network.attach'], undone: ALL_UNDONE },
   { step: 'runtime.create', undone: ALL_UNDONE },
   { step: 'network.attach', undone: ALL_UNDONE },
   { step: 'runtime.start', undone: ALL_UNDONE },
@@ -57,13 +64,13 @@ describe('the creation of a node', () => {
   });
 
   for (const when of ['before', 'after'] as const) {
-    for (const { step, undone } of STEPS) {
+    for (const { step, beside = [], undone } of STEPS) {
       it(`that fails ${when} ${step} is undone in reverse order, and nothing is left`, async () => {
         const failure = new NexusError('resource_exhausted', 'told to fail');
         bench.script.failNext(step, 1, failure, when);
         const error = await errorOf(create);
         expect(error).to.include({ code: 'resource_exhausted', message: 'create node web: told to fail' });
-        expect(names().slice(names().indexOf(step) + 1)).to.deep.equal(undone);
+        expect(names().slice(names().indexOf(step) + 1)).to.deep.equal([...beside, ...undone]);
         expect(bench.leftOf(node)).to.deep.equal([]);
         expect(await bench.store.nodes.list()).to.deep.equal([]);
       });
@@ -141,9 +148,9 @@ describe('the creation of a node', () => {
   describe('whose undoing fails, too', () => {
     for (const step of ALL_UNDONE.slice(0, -1)) {
       it(`at ${step} undoes the rest, stays known, and is finished by the next start of the controller`, async () => {
-        bench.script.failNext('runtime.start');
+        bench.script.failNext('runtime.create');
         bench.script.failNext(step, 1, new NexusError('internal', 'cannot be undone'));
-        expect((await errorOf(create)).message).to.include('runtime.start was told to fail');
+        expect((await errorOf(create)).message).to.include('runtime.create was told to fail');
         for (const other of ALL_UNDONE.slice(0, -1)) expect(names(), other).to.include(other);
         expect(bench.context.registry.get(node.id)).to.include({ status: 'Removing', desired: 'removed' });
         await reconcileAtBoot(bench.service, never);

@@ -149,6 +149,7 @@ describe('spares', () => {
       'agent.creds',
       'agent.json',
       'etc',
+      'places.json',
     ]);
     const { lostFiles } = await service.remove('web', true);
     expect(lostFiles).to.deep.equal([]);
@@ -228,7 +229,7 @@ describe('spares', () => {
     expect(identityOf(node)).not.to.deep.equal(identityOf(spare!));
     const made = bench.runtime.containers.get(node.id);
     expect(made).not.to.equal(before);
-    expect(made?.spec.waits).not.to.equal(true);
+    expect(made?.hasStarted).to.equal(true);
     expect(notes()).to.deep.equal([]);
     await service.remove('web', true);
     expect(bench.leftOf(node)).to.deep.equal([]);
@@ -260,7 +261,7 @@ describe('spares', () => {
   });
 
   it('that cannot be made leave nothing, and are tried again later', async () => {
-    bench.script.failNext('runtime.start');
+    bench.script.failNext('network.attach');
     await refill();
     expect(bench.runtime.containers.size + bench.volumes.volumes.size + bench.network.links.size).to.equal(0);
     expect(notes()).to.deep.equal([]);
@@ -275,7 +276,7 @@ describe('spares', () => {
   it('are warned of when they cannot be made, with the reason and its remedy', async () => {
     expect(warnings(), 'before the first attempt').to.deep.equal([]);
     const failure = new NexusError('not_found', 'there is no image "base"', {}, { advice: { key: 'list-images' } });
-    bench.script.failNext('runtime.start', 1, failure);
+    bench.script.failNext('network.attach', 1, failure);
     await refill();
     expect(warnings()).to.deep.equal([
       '0 of 1 spares are ready (spare-nodes): make a spare: there is no image "base"; nexus image ls lists them, nexus image import adds one',
@@ -293,7 +294,7 @@ describe('spares', () => {
       {},
       { advice: { key: 'see-node-logs', node: 'x' } },
     );
-    bench.script.failNext('runtime.start', 1, failure);
+    bench.script.failNext('network.attach', 1, failure);
     await refill();
     expect(warnings()).to.deep.equal(['0 of 1 spares are ready (spare-nodes): make a spare: its volume is broken']);
   });

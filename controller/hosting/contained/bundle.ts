@@ -11,7 +11,7 @@ export const IN_NODE = {
   runtime: '/.nexus/rt',
   config: '/.nexus/config',
   run: '/.nexus/run',
-  /** Made by an agent that waits for its configuration. */
+  /** Made by the agent once it waits for its configuration, in a folder that node-stage.c makes last. */
   waiting: '/.nexus/run/waiting',
   /** Copies of hosts, hostname and resolv.conf, bound over those of /etc by node-stage.c. */
   etc: '/.nexus/etc',
@@ -69,7 +69,7 @@ export function ociConfig(spec: ContainerSpec, host: BundleHost): object {
         // Node would load what the node's own /etc/ssl/openssl.cnf names.
         'OPENSSL_CONF=/dev/null',
         `NEXUS_AGENT_CONFIG=${IN_NODE.config}/agent.json`,
-        ...(spec.waits === true ? [`NEXUS_AGENT_WAITING=${IN_NODE.waiting}`] : []),
+        `NEXUS_AGENT_WAITING=${IN_NODE.waiting}`,
       ],
       capabilities: {},
       noNewPrivileges: true,

@@ -1,10 +1,11 @@
 /*
- * Puts a node's own file system together inside the namespaces of its container, which was created and not started:
+ * Puts a node's own file system together inside the namespaces of its container, whose agent waits for that:
  *
  *   node-stage PARENT PID START-TICKS LOOP-NUMBER UUID AGENT-UID SHARED-PAGES IMAGE VOLUME CONFIG
  *
  * PARENT   process that started it
- * PID      first process of the container; its namespaces are the node's. It waits for `start` and runs no code of the node.
+ * PID      first process of the container; its namespaces are the node's. It may have started the agent, which loads its code
+ *          from the runtime folder and waits for /.nexus/run; no code of the node runs.
  * START-TICKS  when it was started, as /proc/PID/stat has it: another process may have got its number
  * SHARED-PAGES  limit of all System V segments of the node; its own root can neither see nor change it
  * IMAGE    folder of the image, read-only and shared by nodes
@@ -13,7 +14,7 @@
  *
  * The program runs on the host as root. What needs the host's privileges (loop device, ext4, id-mapped mounts) it does
  * in the host's own namespaces, by descriptors; what is left, its child does as root of the node's user namespace, who
- * is nobody on the host. Nothing of the node runs meanwhile. Names below the volume's and the node's root are looked up
+ * is nobody on the host. No code of the node runs meanwhile. Names below the volume's and the node's root are looked up
  * with RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS, as whoever is root in the node wrote them.
  *
  * Contract; each row is a test in test/contract/node-stage.test.ts:
@@ -31,7 +32,8 @@
  *             not a link, and nothing else in its place is opened                                   74
  *   layer     a layer that an earlier version wrote as root of the host reads the same, removed folders included, however
  *             deep it is; one that cannot is refused                                                77
- *   root      overlay of the image and the volume's own layer, mounted by the node's root             75
+ *   root      overlay of the image and the volume's own layer, mounted by the node's root; all that runs already has it at
+ *             once, and /.nexus/run is there afterwards                                              75
  *   owners    ids 0 to 65534 on disk, and the agent's, are the same in the node. What an earlier version gave to others is
  *             nobody's afterwards, and in the agent's folders the agent's, as what was another agent's
  *   reach     the node has no way to the volume's image, its device, the layer or the old root
@@ -238,7 +240,7 @@ static void assemble(const struct node *node, pid_t parent, int is_limited, int 
   if (!is_limited && limit_shared(node) < 0) fail_by_errno(NO_ENTRY, "shared memory cannot be limited");
   if (setns(node->mntns, CLONE_NEWNS) < 0) fail_by_errno(NO_ENTRY, "the node's namespaces cannot be entered");
   umask(0);
-  if (place(volume, "/volume") < 0 || place(image, "/image") < 0 || mkdir("/.nexus/config", 0755) < 0 || place(config, "/.nexus/config") < 0 || mkdir("/.nexus/run", 0755) < 0 || chown("/.nexus/run", node->agent, node->agent) < 0)
+  if (place(volume, "/volume") < 0 || place(image, "/image") < 0 || mkdir("/.nexus/config", 0755) < 0 || place(config, "/.nexus/config") < 0)
     fail_by_errno(NO_ROOT, "the node's parts cannot be mounted");
   int tree = overlay();
   if (tree < 0 || place(tree, "/root") < 0) fail_by_errno(NO_ROOT, "the writable root cannot be mounted; the kernel's log may tell why");
@@ -257,16 +259,19 @@ static void assemble(const struct node *node, pid_t parent, int is_limited, int 
   /* By the mount itself: the name /root/data/.root is the volume's own and was made above. */
   int layer = openat(data, ".root", O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
   if (layer < 0 || place_at(tmpfs_hidden(), layer) < 0) fail_by_errno(NO_ROOT, "/data/.root cannot be hidden");
+  /* Copies: whatever runs already finds its names in the old root until the root is another one, and then all of them there. */
   for (int at = 0; at < 5; at++) {
     char from[16];
     snprintf(from, sizeof from, "/%s", places[at]);
-    /* Of /proc a copy: the first process looks names up there until it is replaced. */
-    int flags = at == 0 ? OPEN_TREE_CLONE | AT_RECURSIVE : 0, part = open_tree(AT_FDCWD, from, OPEN_TREE_CLOEXEC | flags);
-    if (part < 0 || place_at(part, targets[at]) < 0) fail_by_errno(NO_ROOT, "%s cannot be moved into the writable root", from);
+    int part = open_tree(AT_FDCWD, from, OPEN_TREE_CLOEXEC | OPEN_TREE_CLONE | AT_RECURSIVE);
+    if (part < 0 || place_at(part, targets[at]) < 0) fail_by_errno(NO_ROOT, "%s cannot be mounted in the writable root", from);
   }
-  /* The new root is put on the old one, which is then below it and let go. */
+  /* The new root is put on the old one, which is then below it and let go. It becomes that of all that runs already, too. */
   if (fchdir(root) < 0 || syscall(SYS_pivot_root, ".", ".") < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0)
     fail_by_errno(NO_ROOT, "the root cannot be changed");
+  /* The agent waits for this name, and writes there. */
+  if (mkdir("/.nexus/run.new", 0755) < 0 || chown("/.nexus/run.new", node->agent, node->agent) < 0 || rename("/.nexus/run.new", "/.nexus/run") < 0)
+    fail_by_errno(NO_ROOT, "/.nexus/run cannot be made");
 }
 
 /* ---- The first process of the container. ---- */

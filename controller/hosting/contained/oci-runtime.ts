@@ -3,8 +3,8 @@
  * controller is needed to keep one alive. The program's own state lies in <run>/<program>.state, the bundle in
  * <run>/<id>/bundle; the node's cgroup is /<parent>/<id>.
  */
-import { access, chmod, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { constants, existsSync } from 'node:fs';
+import { access, chmod, mkdir, open, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { constants, existsSync, readSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { endsWithin, once, until } from '../../../shared/async/wait.js';
@@ -44,6 +44,7 @@ export interface OciOptions {
 }
 
 const CREATE_TIMEOUT_MS = 20_000;
+const BEGIN_TIMEOUT_MS = 10_000;
 const COMMAND_BEGIN_MS = 20_000;
 /**
  * The kernel ends a pid namespace within milliseconds of its first process; longer means an uninterruptible disk wait.
@@ -142,11 +143,13 @@ export class OciRuntime implements ContainerRuntime {
     await this.#runCreate(spec, bundle, pidFile, signal);
     const identity = identify(Number(await readFile(pidFile, 'utf8')));
     if (identity === undefined) throw new NexusError('internal', 'the container ended before it was started');
-    began?.(identity);
     // Undo an OOM score that protects the controller: it must not protect the node. Not set in the bundle, because runc
     // would apply it to commands, too, which must be killed before the agent.
     if (ownOomScore() < 0) await writeFile(`/proc/${identity.pid}/oom_score_adj`, '0');
     await this.#cgroups.moveInto(spec.nodeId, AGENT_CHILD, identity.pid);
+    // The agent loads its code while the file system is put together, and waits for that.
+    await this.#letBegin(spec.nodeId, identity, signal);
+    began?.(identity);
     await this.#cgroups.countMemoryByChild(spec.nodeId);
     await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes));
     await assembleNode(this.options.stageProgram, spec, identity, signal);
@@ -178,13 +181,34 @@ export class OciRuntime implements ContainerRuntime {
     signal.throwIfAborted();
   }
 
-  async start(nodeId: NodeId, signal: AbortSignal): Promise<void> {
-    await this.#onContainer(nodeId, () =>
-      runCommand(this.#program, this.#arguments('start', nodeId), {
-        signal,
-        failure: 'its container cannot be started',
-      }),
-    );
+  /**
+   * What the runtime's own `start` does, where it can be done without a process of it, which takes as long as half of a creation's:
+   * whoever opens the pipe lets the first process go, which says so before it becomes the agent's.
+   */
+  async #letBegin(nodeId: NodeId, first: ProcessIdentity, signal: AbortSignal): Promise<void> {
+    const { startPipe } = this.options.program;
+    if (startPipe === undefined) {
+      const failure = 'its container cannot be started';
+      await runCommand(this.#program, this.#arguments('start', nodeId), { signal, failure });
+      return;
+    }
+    const path = join(this.#stateDir, nodeId, startPipe);
+    // Not waited for in `open`, which would hold a thread until the process opens its end.
+    const pipe = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const isOver = (): boolean => readable(pipe.fd) > 0 || !isAlive(first);
+      if (!(await until(isOver, { everyMs: 1, withinMs: BEGIN_TIMEOUT_MS, signal })))
+        throw new NexusError('deadline_exceeded', `its first process did not begin within ${BEGIN_TIMEOUT_MS} ms`);
+    } finally {
+      await pipe.close().catch(() => undefined);
+    }
+    await rm(path, { force: true });
+  }
+
+  /** The agent has been loaded by now, and sees its configuration by itself. */
+  async start(nodeId: NodeId): Promise<void> {
+    if ((await this.#firstProcess(nodeId)) === undefined)
+      throw new NexusError('not_found', `node ${nodeId} has no container`);
   }
 
   isWaiting({ pid }: ProcessIdentity): boolean {
@@ -436,6 +460,16 @@ async function waitForEnd(identity: ProcessIdentity): Promise<void> {
       'deadline_exceeded',
       `process ${identity.pid} did not end ${DEATH_TIMEOUT_MS} ms after SIGKILL`,
     );
+  }
+}
+
+/** Number of bytes that a pipe gives now; 0 also while nobody has opened its other end. */
+function readable(pipe: number): number {
+  try {
+    return readSync(pipe, Buffer.alloc(1));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EAGAIN') return 0;
+    throw error;
   }
 }
 

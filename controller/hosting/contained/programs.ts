@@ -20,6 +20,8 @@ export interface OciProgram {
    * for that. The agent below it is closed in any case.
    */
   readonly needsOpenInit: boolean;
+  /** Pipe in a container's state folder that its first process writes to once somebody reads; undefined: it has none of the kind. */
+  readonly startPipe: string | undefined;
   /** File in a container's state folder, and its fields with number and start time (in ticks) of the first process. */
   readonly stateFile: { readonly name: string; readonly pid: string; readonly startTicks: string };
 }
@@ -31,6 +33,7 @@ export const OCI_PROGRAMS = {
     clearsLineEnds: true,
     endsInLog: false,
     needsOpenInit: false,
+    startPipe: 'exec.fifo',
     stateFile: { name: 'state.json', pid: 'init_process_pid', startTicks: 'init_process_start' },
   },
   crun: {
@@ -39,6 +42,7 @@ export const OCI_PROGRAMS = {
     clearsLineEnds: false,
     endsInLog: true,
     needsOpenInit: true,
+    startPipe: undefined,
     stateFile: { name: 'status', pid: 'pid', startTicks: 'process-start-time' },
   },
 } as const satisfies Readonly<Record<string, OciProgram>>;

@@ -6,7 +6,8 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cancel, every } from '../../../shared/async/timers.js';
 import { deferred, outcome, type Deferred } from '../../../shared/async/wait.js';
-import type { AgentConfig } from '../../../shared/config/agent-config.js';
+import { PLACES_FILE, type AgentConfig, type AgentPlaces } from '../../../shared/config/agent-config.js';
+import type { Settings } from '../../../shared/config/settings.js';
 import { NexusError } from '../../../shared/errors.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
 import type { ListeningSocket } from '../../host/listening.js';
@@ -36,11 +37,11 @@ export interface Starting {
   readonly began: Deferred<ProcessIdentity | undefined>;
   /** The first heartbeat, which may arrive during a step. */
   heard: Promise<AgentView>;
-  /** The agent is to wait for its configuration. */
-  readonly isSpare: boolean;
+  /** The agent's, for the bus. Here alone until the agent is told whose it is. */
+  credentials: string;
 }
 
-/** Steps of a start, and of a spare's, before the node has a configuration. */
+/** Steps of a start, and of a spare's, before there is a container. */
 export const CLAIM_STEPS: readonly Step<Starting>[] = [
   {
     name: 'check-volume',
@@ -58,12 +59,23 @@ export const CLAIM_STEPS: readonly Step<Starting>[] = [
     },
     undo: { 'release the ids': ({ node, hosting }) => hosting.release(node) },
   },
+  {
+    name: 'write-places',
+    do: async ({ context, node, hosting }) => {
+      await writeNames(context, node);
+      const { dataDir, volume, cgroup } = hosting.agentPlaces(node);
+      const places: AgentPlaces = { dataDir, volume, cgroup };
+      const file = join(nodeConfigDir(context.settings, node.id), PLACES_FILE);
+      await writePassingSecret(file, JSON.stringify(places), hosting.agentUid(node));
+    },
+    undo: {
+      'remove the runtime folder': ({ context, node }) =>
+        rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true }),
+    },
+  },
 ];
 
-export const removeRunFolder = ({ context, node }: Starting): Promise<void> =>
-  rm(nodeRunDir(context.settings, node.id), { recursive: true, force: true });
-
-/** The container and beside it, while the node's file system is put together, its link. */
+/** The container, in which the agent is loaded while the node's file system is put together; beside it, what it needs then. */
 export const CONTAINER_STEPS: readonly Step<Starting>[] = [
   {
     name: 'create-container',
@@ -91,9 +103,23 @@ export const CONTAINER_STEPS: readonly Step<Starting>[] = [
     },
     undo: { 'remove the link': ({ node, hosting }) => hosting.network.detach(node.hosting.slot) },
   },
+  {
+    name: 'issue-credentials',
+    do: async (starting) => {
+      starting.credentials = await starting.context.bus.issueCredentials(starting.node.id);
+    },
+  },
 ];
 
-/** `listenForAgent` was called before the agent was told to run. */
+/** Tells the agent whose it is; it runs from then on, and is to be heard within so many ms. */
+export const configure = (withinMs: (settings: Settings) => number): Step<Starting> => ({
+  name: 'write-configuration',
+  do: async (starting) => {
+    listenForAgent(starting, withinMs(starting.context.settings));
+    await writeAgentConfig(starting);
+  },
+});
+
 export const HEAR_AGENT: Step<Starting> = {
   name: 'hear-agent',
   do: async ({ heard }) => {
@@ -115,28 +141,17 @@ export const STORE_RUNNING: Step<Starting> = {
 /** The steps of a start. On failure each step's result is undone, in reverse order. */
 export const START_STEPS: Steps<Starting> = [
   ...CLAIM_STEPS,
-  {
-    name: 'write-configuration',
-    do: async ({ context, node, hosting }) => {
-      await writeNames(context, node);
-      await writeAgentConfig(context, node, hosting, await context.bus.issueCredentials(node.id));
-    },
-    undo: { 'remove the runtime folder': removeRunFolder },
-  },
   CONTAINER_STEPS,
+  configure(({ nodeStartTimeoutMs }) => nodeStartTimeoutMs),
   {
     name: 'start-container',
-    do: async (starting) => {
-      listenForAgent(starting);
-      await starting.hosting.runtime.start(starting.node.id, starting.signal);
-    },
+    do: ({ node, hosting, signal }) => hosting.runtime.start(node.id, signal),
   },
   HEAR_AGENT,
   STORE_RUNNING,
 ];
 
-/** Call before the agent is told to run. */
-export function listenForAgent(starting: Starting, withinMs = starting.context.settings.nodeStartTimeoutMs): void {
+function listenForAgent(starting: Starting, withinMs: number): void {
   starting.heard = firstHeartbeat(starting, withinMs);
   // Awaited in a later step. The no-op catch stops Node reporting an unhandled rejection if a step before that fails.
   starting.heard.catch(() => undefined);
@@ -154,20 +169,26 @@ export async function bringUp(
   return await runSteps('start', START_STEPS, starting, { undo, clock, log, about: { node: node.name } });
 }
 
-export function newStarting(context: NodeContext, node: NodeRecord, signal: AbortSignal, isSpare = false): Starting {
+export function newStarting(context: NodeContext, node: NodeRecord, signal: AbortSignal): Starting {
   const nobody = Promise.reject<AgentView>(new Error('nothing was started'));
   nobody.catch(() => undefined);
   const hosting = context.hostings.of(node);
-  return { context, node, hosting, signal, identity: identityOf(node), began: deferred(), heard: nobody, isSpare };
+  const nothing = {
+    identity: identityOf(node),
+    began: deferred<ProcessIdentity | undefined>(),
+    heard: nobody,
+    credentials: '',
+  };
+  return { context, node, hosting, signal, ...nothing };
 }
 
-async function createContainer({ context, node, hosting, began, signal, isSpare }: Starting): Promise<ProcessIdentity> {
+async function createContainer({ context, node, hosting, began, signal }: Starting): Promise<ProcessIdentity> {
   const spec = await hosting.containerSpec(node);
   const log = await hosting.logs.open(hosting.logOf(node), startLine(context.clock.now()));
   let statusSocket: ListeningSocket | undefined;
   try {
     statusSocket = await hosting.listenForAgent(node);
-    const whole = { ...spec, output: log.output, statusSocket: statusSocket?.fd, waits: isSpare };
+    const whole = { ...spec, output: log.output, statusSocket: statusSocket?.fd };
     return await hosting.runtime.create(whole, signal, began.resolve);
   } finally {
     statusSocket?.close();
@@ -175,13 +196,8 @@ async function createContainer({ context, node, hosting, began, signal, isSpare 
   }
 }
 
-/** The agent's credentials come first: one that waits begins when its configuration is there. */
-export async function writeAgentConfig(
-  context: NodeContext,
-  node: NodeRecord,
-  hosting: Hosting,
-  credentials: string,
-): Promise<void> {
+/** The credentials come first: the agent begins when its configuration is there. */
+async function writeAgentConfig({ context, node, hosting, credentials }: Starting): Promise<void> {
   const { settings, bus } = context;
   const configDir = nodeConfigDir(settings, node.id);
   const config: AgentConfig = {

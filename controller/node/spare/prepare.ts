@@ -2,28 +2,17 @@
  * Makes a spare: a node with volume, container, link and an agent that has been loaded, and waits to be told whose it is.
  * It has neither credentials nor keys. Its note comes before its first effect.
  */
-import { join } from 'node:path';
-import { SPARE_PLACES } from '../../../shared/config/agent-config.js';
 import { NexusError } from '../../../shared/errors.js';
 import { newNodeId } from '../../../shared/ids.js';
 import { DEFAULT_CPU_WEIGHT } from '../../../shared/limits.js';
 import { UndoStack } from '../../../shared/async/undo.js';
 import { until } from '../../../shared/async/wait.js';
 import { isAlive } from '../../host/process-identity.js';
-import { writePassingSecret } from '../../host/secret-file.js';
 import { started, volumePlaceOf } from '../../hosting/record.js';
 import type { NodeRecord } from '../../store/port/store.js';
 import type { NodeContext } from '../context.js';
-import {
-  CLAIM_STEPS,
-  CONTAINER_STEPS,
-  newStarting,
-  removeRunFolder,
-  writeNames,
-  type Starting,
-} from '../life/bring-up.js';
+import { CLAIM_STEPS, CONTAINER_STEPS, newStarting, type Starting } from '../life/bring-up.js';
 import { newRecordIn } from '../life/create.js';
-import { nodeConfigDir } from '../paths.js';
 import { runSteps, type Steps } from '../life/steps.js';
 import { removeLogs } from '../watch/log-bounds.js';
 import { removeNote, writeNote } from './notes.js';
@@ -41,7 +30,6 @@ export interface Spare {
 
 interface Preparing extends Starting {
   readonly undo: UndoStack;
-  credentials: string;
 }
 
 export const PREPARE_STEPS: Steps<Preparing> = [
@@ -61,25 +49,8 @@ export const PREPARE_STEPS: Steps<Preparing> = [
     },
   },
   ...CLAIM_STEPS,
-  {
-    name: 'write-places',
-    do: async ({ context, node, hosting }) => {
-      await writeNames(context, node);
-      const { dataDir, volume, cgroup } = hosting.agentPlaces(node);
-      const file = join(nodeConfigDir(context.settings, node.id), SPARE_PLACES);
-      await writePassingSecret(file, JSON.stringify({ dataDir, volume, cgroup }), hosting.agentUid(node));
-    },
-    undo: { 'remove the runtime folder': removeRunFolder },
-  },
   CONTAINER_STEPS,
-  { name: 'start-container', do: ({ node, hosting, signal }) => hosting.runtime.start(node.id, signal) },
   { name: 'await-agent', do: awaitAgent },
-  {
-    name: 'issue-credentials',
-    do: async (preparing) => {
-      preparing.credentials = await preparing.context.bus.issueCredentials(preparing.node.id);
-    },
-  },
 ];
 
 /** On failure nothing of it is left but, if undoing fails, its note. */
@@ -89,7 +60,7 @@ export async function prepareSpare(context: NodeContext, shape: SpareShape, sign
   await using undo = new UndoStack(log);
   const asked = { ...shape, name: `spare-${slot}`, cpuWeight: DEFAULT_CPU_WEIGHT, labels: {} };
   const node = newRecordIn(context, newNodeId(), asked, slot);
-  const preparing: Preparing = { ...newStarting(context, node, signal, true), undo, credentials: '' };
+  const preparing: Preparing = { ...newStarting(context, node, signal), undo };
   await runSteps('prepare', PREPARE_STEPS, preparing, { undo, clock, log, about: { node: node.name } });
   undo.commit();
   const { node: made, identity, credentials } = preparing;

@@ -2,27 +2,15 @@
  * Makes a spare the node that somebody asks for. Its record is in the store already, Creating and in the spare's slot, and
  * stays there if the spare turns out to be of no use: whoever asked gets an ordinary node in its place.
  */
-import { rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { SPARE_PLACES } from '../../../shared/config/agent-config.js';
 import type { UndoStack } from '../../../shared/async/undo.js';
 import { toNexusError } from '../../../shared/errors.js';
 import { identityOf } from '../../hosting/record.js';
 import type { NodeRecord } from '../../store/port/store.js';
 import type { NodeContext } from '../context.js';
-import {
-  HEAR_AGENT,
-  listenForAgent,
-  newStarting,
-  STORE_RUNNING,
-  writeAgentConfig,
-  writeNames,
-  type Starting,
-} from '../life/bring-up.js';
+import { configure, HEAR_AGENT, newStarting, STORE_RUNNING, writeNames, type Starting } from '../life/bring-up.js';
 import { release } from '../life/create.js';
 import { runSteps, type Steps, type StepTime } from '../life/steps.js';
 import { eraseFromHost } from '../life/take-down.js';
-import { nodeConfigDir } from '../paths.js';
 import { removeNote } from './notes.js';
 import type { Spare } from './prepare.js';
 
@@ -34,9 +22,11 @@ const LEAST_ANSWER_MS = 3000;
 /** Of the wait for the agent of an ordinary start, which is set longer where everything takes longer. */
 const ANSWER_SHARE = 0.1;
 
+const answerWithinMs = ({ nodeStartTimeoutMs }: NodeContext['settings']): number =>
+  Math.min(nodeStartTimeoutMs, Math.max(LEAST_ANSWER_MS, nodeStartTimeoutMs * ANSWER_SHARE));
+
 interface Taking extends Starting {
   readonly undo: UndoStack;
-  readonly credentials: string;
 }
 
 const GIVE_STEPS: Steps<Taking> = [
@@ -49,16 +39,7 @@ const GIVE_STEPS: Steps<Taking> = [
       'release the reservation': ({ context, node, undo }) => release(context, node, undo),
     },
   },
-  {
-    name: 'write-configuration',
-    do: async (taking) => {
-      listenForAgent(taking, answerWithinMs(taking.context.settings));
-      const { context, node, hosting, credentials } = taking;
-      await writeAgentConfig(context, node, hosting, credentials);
-      // Read when the agent began to wait. An ordinary node has none.
-      await rm(join(nodeConfigDir(context.settings, node.id), SPARE_PLACES), { force: true });
-    },
-  },
+  configure(answerWithinMs),
   [
     // First: if the spare has ended, it tells so in the better words.
     HEAR_AGENT,
@@ -84,7 +65,7 @@ export async function takeSpare(
 ): Promise<readonly StepTime[] | undefined> {
   const { clock, log } = context;
   const { credentials } = spare;
-  const taking: Taking = { ...newStarting(context, node, signal), identity: identityOf(spare.node), undo, credentials };
+  const taking: Taking = { ...newStarting(context, node, signal), identity: identityOf(spare.node), credentials, undo };
   const deps = { undo, clock, log, about: { node: node.name } };
   let given: readonly StepTime[];
   try {
@@ -99,9 +80,6 @@ export async function takeSpare(
   }
   return [...given, ...(await runSteps('take', [STORE_RUNNING], taking, deps))];
 }
-
-const answerWithinMs = ({ nodeStartTimeoutMs }: NodeContext['settings']): number =>
-  Math.min(nodeStartTimeoutMs, Math.max(LEAST_ANSWER_MS, nodeStartTimeoutMs * ANSWER_SHARE));
 
 async function removeFromHost({ context, node }: Taking): Promise<void> {
   await eraseFromHost(context, node);
