@@ -2,8 +2,8 @@
 # Makes dist/runtime/, the folder that every node gets read-only at /.nexus/rt: Node and a few tools with the dynamic
 # loader and all libraries that they need, so that the agent runs on any root file system, even an empty one.
 #
-# Built beside and renamed into place; made anew only when a copied file changed on the host. A new agent.cjs
-# replaces just that file. Living nodes keep the folder that they were started with.
+# Built beside and renamed into place; made anew only when a copied file changed on the host. A new agent
+# replaces just its files. Living nodes keep the folder that they were started with.
 set -euo pipefail
 umask 022
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.."
@@ -12,7 +12,8 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 readonly RUNTIME=dist/runtime
 # One line for each copied file: size, time of change, inode, path. Beside the folder: nodes needn't see host paths.
 readonly INPUTS=dist/.runtime-inputs
-readonly AGENT=dist/agent/agent.cjs
+# agent.cjs, which names the bundle with its bytecode beside it.
+readonly AGENT=dist/agent
 readonly INIT=dist/node-init
 readonly UNREADABLE=711
 
@@ -104,28 +105,35 @@ build_runtime() {
 }
 
 copy_agent() {
-  install -m 0644 "$AGENT" "$1/agent.cjs"
+  install -m 0644 "$AGENT"/* "$1/"
 }
 
-# update_file SOURCE TARGET MODE: replaced by renaming, so that a node that starts meanwhile reads one or the other.
-update_file() {
-  if cmp -s "$1" "$2"; then return; fi
-  install -m "$3" "$1" "$2.new"
-  mv -T "$2.new" "$2"
+is_agent_current() {
+  local file
+  for file in "$AGENT"/*; do cmp -s "$file" "$RUNTIME/${file##*/}" || return 1; done
 }
 
-[ -f "$AGENT" ] || fail "$AGENT is missing; build first: node deploy/build.mjs"
+# Each file is replaced by renaming, and the one that names the others comes last, so that a node that starts meanwhile reads
+# one agent or the other. Earlier ones stay for a while for that reason.
+update_agent() {
+  local file
+  for file in "$AGENT"/agent-* "$AGENT/agent.cjs"; do
+    install -m 0644 "$file" "$RUNTIME/${file##*/}.new"
+    mv -T "$RUNTIME/${file##*/}.new" "$RUNTIME/${file##*/}"
+  done
+  find "$RUNTIME" -maxdepth 1 -name 'agent-*' -mmin +60 -exec sh -c '[ -e "$1/${2##*/}" ] || rm -f "$2"' sh "$AGENT" {} \;
+}
+
+[ -f "$AGENT/agent.cjs" ] || fail "$AGENT/agent.cjs is missing; build first: node deploy/build.mjs"
 # Not what PATH says: that may be a wrapper of a version manager.
 NODE=$(readlink -f "${NEXUS_NODE:-$(node -p process.execPath)}")
 readonly NODE
 
 # --check: only say by the exit code whether there is anything to do.
 if is_current; then
-  if [ "${1:-}" = --check ]; then
-    cmp -s "$AGENT" "$RUNTIME/agent.cjs"
-    exit
-  fi
-  update_file "$AGENT" "$RUNTIME/agent.cjs" 0644
+  if is_agent_current; then exit 0; fi
+  if [ "${1:-}" = --check ]; then exit 1; fi
+  update_agent
 elif serves_read_only; then
   exit 0
 elif [ "${1:-}" = --check ]; then

@@ -88,16 +88,22 @@ const nexusUrl = require('node:url').pathToFileURL(__filename).href;`,
   plugins: [bundledBus, ownFiles, lateSegmenter],
 });
 
+/** As in controller/hosting/contained/bundle.ts. V8 takes the same bytecode without them. */
+const AGENT_FLAGS = ['--v8-pool-size=0', '--single-threaded-gc'];
+
 /**
- * One bundle per process. `warmUp` is what bytecode is made with: the flags for Node with which the process is started,
+ * One bundle per process, begun by `boot`. `warmUp` is what bytecode is made with: the flags for Node with which the process is started,
  * and arguments with which it ends by itself. A controller or a gateway that rejects a setting has loaded
  * every module by then; bytecode of the functions that only a complete start uses gained nothing, measured.
  */
 const processes = [
   {
     name: 'agent',
-    // One CommonJS file without packages of its own: it is bound into every node.
-    options: { format: 'cjs', outExtension: { '.js': '.cjs' }, entryNames: 'agent', plugins: [bundledBus] },
+    // Without packages of its own: it is bound into every node.
+    options: { ...booted('agent'), external: [], plugins: [bundledBus] },
+    // CommonJS: Node would load its loader of modules, which takes a tenth of the start.
+    boot: 'agent.cjs',
+    warmUp: { flags: AGENT_FLAGS, isSmall: false, words: [], rehearsal: 'deploy/agent-rehearsal.cjs' },
   },
   {
     name: 'controller',
@@ -163,7 +169,7 @@ async function writeAtomically(path, contents) {
 const asciiOf = (text) =>
   text.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
-async function bundle({ name, options, warmUp }) {
+async function bundle({ name, options, warmUp, boot = 'main.js' }) {
   const entry = join(root, name, 'main.ts');
   // A process that is not written yet has no bundle.
   if (!existsSync(entry)) return;
@@ -172,37 +178,37 @@ async function bundle({ name, options, warmUp }) {
   const outputs = result.outputFiles ?? [];
   for (const { path, contents, text } of outputs)
     await writeAtomically(path, path.endsWith('.cjs') ? Buffer.from(asciiOf(text)) : Buffer.from(contents));
-  const boot = warmUp === undefined ? [] : await bootstrap(outdir, outputs, warmUp);
-  const wanted = new Set([...outputs.map((output) => output.path), ...boot]);
+  const begins = await bootstrap(join(outdir, boot), outputs, warmUp);
+  const wanted = new Set([...outputs.map((output) => output.path), ...begins]);
   const present = existsSync(outdir) ? await readdir(outdir, { recursive: true, withFileTypes: true }) : [];
   const stale = present.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
   await Promise.all(stale.filter((path) => !wanted.has(path)).map((path) => rm(path, { force: true })));
 }
 
 /** What the bundle begins with, and its bytecode. */
-async function bootstrap(outdir, outputs, { flags, words, isSmall }) {
+async function bootstrap(boot, outputs, { flags, words, isSmall, rehearsal }) {
   const { path: program } = outputs.find((output) => output.path.endsWith('.cjs'));
   const bytecode = `${program}.${process.version}`;
   if (!existsSync(bytecode)) {
     const temporary = `${bytecode}.${process.pid}.new`;
     const line = [...flags, join(root, 'deploy/bytecode.cjs'), program, temporary, ...words];
     const env = { PATH: process.env.PATH, HOME: '/nonexistent' };
+    if (rehearsal !== undefined) env.REHEARSAL = join(root, rehearsal);
     const { stderr } = await promisify(execFile)(process.execPath, line, { env, timeout: 60_000 }).catch(
       (error) => error,
     );
     if (!existsSync(temporary)) throw Object.assign(new Error(), { stderr: `no bytecode was made: ${stderr}` });
     await rename(temporary, bytecode);
   }
-  const boot = await build({
-    ...common,
-    format: 'esm',
-    sourcemap: false,
-    define: { BUNDLE: JSON.stringify(`./${basename(program)}`), IS_SMALL: JSON.stringify(isSmall) },
-    entryPoints: [join(root, 'shared/boot.ts')],
-    outfile: join(outdir, 'main.js'),
-  });
-  for (const output of boot.outputFiles) await writeAtomically(output.path, Buffer.from(output.contents));
-  return [bytecode, ...boot.outputFiles.map((output) => output.path)];
+  const constants = { BUNDLE: JSON.stringify(`./${basename(program)}`), IS_SMALL: JSON.stringify(isSmall) };
+  const { banner, define } = booted('boot');
+  const kind = boot.endsWith('.cjs')
+    ? { format: 'cjs', banner: { js: banner.js.split('\n').at(-1) }, define: { ...define, ...constants } }
+    : { format: 'esm', define: constants };
+  const entryPoints = [join(root, 'shared/boot.ts')];
+  const { outputFiles } = await build({ ...common, ...kind, sourcemap: false, entryPoints, outfile: boot });
+  for (const output of outputFiles) await writeAtomically(output.path, Buffer.from(output.contents));
+  return [bytecode, ...outputFiles.map((output) => output.path)];
 }
 
 async function copyProto() {
@@ -278,12 +284,17 @@ const hasCompiler = () =>
  * root made it and somebody else builds, the set-up at the next start brings it up to date.
  */
 async function renewRuntime() {
-  const copy = join(dist, 'runtime/agent.cjs');
-  const mayWrite = await access(dirname(copy), constants.W_OK).then(
+  const runtime = join(dist, 'runtime');
+  const mayWrite = await access(runtime, constants.W_OK).then(
     () => true,
     () => false,
   );
-  if (mayWrite && existsSync(copy)) await writeAtomically(copy, await readFile(join(dist, 'agent/agent.cjs')));
+  if (!mayWrite || !existsSync(join(runtime, 'agent.cjs'))) return;
+  // Last the one that names the others.
+  const names = (await readdir(join(dist, 'agent'))).sort(
+    (one, other) => (one === 'agent.cjs') - (other === 'agent.cjs'),
+  );
+  for (const name of names) await writeAtomically(join(runtime, name), await readFile(join(dist, 'agent', name)));
 }
 
 /** Dated with the start of the bundling: what is edited while the build runs counts as newer. */

@@ -3,6 +3,8 @@
  * Node have to be those of whoever starts the process: V8 takes bytecode only for the same ones.
  *
  *   node FLAG... deploy/bytecode.cjs BUNDLE TARGET ARGUMENT...
+ *
+ * It ends by itself with these arguments, or in what the module REHEARSAL of the environment makes before.
  */
 'use strict';
 const { readFileSync, writeFileSync } = require('node:fs');
@@ -15,7 +17,12 @@ const script = new Script(readFileSync(bundle, 'latin1'), {
   filename: bundle,
   importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 });
-// With these arguments it ends by itself.
+// V8 would reject bytecode that was made with the flags that a process sets when it has started.
+require('node:v8').setFlagsFromString = () => undefined;
 process.on('exit', () => writeFileSync(target, script.createCachedData()));
 process.argv.splice(1, process.argv.length, bundle, ...words);
-script.runInThisContext()(createRequire(bundle), bundle, dirname(bundle));
+const { REHEARSAL: rehearsal } = process.env;
+const ready = rehearsal === undefined ? undefined : require(rehearsal)();
+const run = () => script.runInThisContext()(createRequire(bundle), bundle, dirname(bundle));
+if (ready === undefined) run();
+else void ready.then(run);
