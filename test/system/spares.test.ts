@@ -62,8 +62,7 @@ describeWithCluster('spares', { env: { NEXUS_SPARE_NODES: '2' } }, (cluster) => 
     expect(await cluster().ok('agent', 'inspect', 'web-1')).to.contain('web-1');
   });
 
-  const filesOfAgent = (): Promise<string> =>
-    inNode('web-1', 'sh', '-c', 'ls /.nexus/run /.nexus/config');
+  const filesOfAgent = (): Promise<string> => inNode('web-1', 'sh', '-c', 'ls /.nexus/run /.nexus/config');
   let ofSpare: string;
 
   it('leave no mark of their wait in the node that they became', async () => {
