@@ -122,6 +122,8 @@ describe('a controller that starts while another has the state folder', () => {
     writeFileSync(join(folder, LOCK_FILE), 'something else wrote here, over the first page of the file'.repeat(200));
     const refused = await errorOf(start);
     expect(refused.code).to.equal('data_loss');
-    expect(refused.message).to.include(`${join(folder, LOCK_FILE)} is damaged`).and.to.include('remove it');
+    expect(refused.message)
+      .to.include(`${join(folder, LOCK_FILE)} is damaged`)
+      .and.to.include('remove it');
   });
 });
