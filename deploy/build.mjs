@@ -55,22 +55,34 @@ const ownFiles = {
   },
 };
 
-/** ICU's tables of characters take a twentieth of a command's start; few print more than ASCII. */
-const lateSegmenter = {
-  name: 'late segmenter',
+/**
+ * What reads ICU's tables of characters is made when text that is more than ASCII is printed, which few commands do: the
+ * class of emoji alone takes a third of a command's start.
+ */
+const lateTables = {
+  name: 'late tables',
   setup: ({ onLoad }) => {
     onLoad({ filter: /\/node_modules\/string-width\/index\.js$/ }, async ({ path }) => {
       // cli-progress has an older one of its own, without any.
       if (path !== join(root, 'node_modules/string-width/index.js')) return undefined;
-      const text = await readFile(path, 'utf8');
-      const eager = 'const segmenter = new Intl.Segmenter();';
-      if (!text.includes(eager))
-        throw new Error(`${path} makes its segmenter in another way than this plugin replaces`);
-      const late = 'let made; const segmenter = { segment: (text) => (made ??= new Intl.Segmenter()).segment(text) };';
-      return { contents: text.replace(eager, late) };
+      let replaced = 0;
+      const eager = /^const (\w+) = (new Intl\.Segmenter\(\)|\/.*\\p\{.*\/\w+);$/gm;
+      const contents = (await readFile(path, 'utf8')).replace(eager, (_, name, value) => {
+        replaced += 1;
+        return `const ${name} = late(() => ${value});`;
+      });
+      if (replaced !== 5) throw new Error(`${path} makes its tables in another way than this plugin replaces`);
+      return { contents: `${contents}\n${late}` };
     });
   },
 };
+
+/** Does what string-width asks of a segmenter and of regular expressions. */
+const late = `function late(make) {
+  let made;
+  const its = (method) => (text) => (made ??= make())[method](text);
+  return { segment: its('segment'), test: its('test'), [Symbol.search]: its(Symbol.search), [Symbol.match]: its(Symbol.match) };
+}`;
 
 /** A function for shared/boot.ts, which knows it by the hash of its contents. */
 const booted = (name) => ({
@@ -85,7 +97,7 @@ const nexusUrl = require('node:url').pathToFileURL(__filename).href;`,
   define: { 'import.meta.url': 'nexusUrl' },
   // Native add-ons are never bundled, and the CLI must not need one. PostgreSQL's is not installed.
   external: ['better-sqlite3', 'node-pty', 'pg-native', 'swagger-ui-dist'],
-  plugins: [bundledBus, ownFiles, lateSegmenter],
+  plugins: [bundledBus, ownFiles, lateTables],
 });
 
 /** As in controller/hosting/contained/bundle.ts. V8 takes the same bytecode without them. */
