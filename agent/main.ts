@@ -106,7 +106,7 @@ async function run(
   // Begun first: it waits for the network while the volume waits for the disk.
   const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: () => onConnected() });
   const ground = opened ?? (await groundAt(config, log));
-  const { cgroup, health, store, receiptKey, transfers } = ground;
+  const { cgroup, health, store, receiptKey, transfers, flush } = ground;
   const nodeId = config.nodeId as NodeId;
   await health.start();
   const now = (): number => systemClock.now();
@@ -143,7 +143,7 @@ async function run(
     now,
   };
   const tokenKey = publicKeyOf(Buffer.from(config.tokenPublicKey, 'base64'));
-  const context = { nodeId, tokenKey, clock: systemClock, store, transfers, receiptKey, health, log };
+  const context = { nodeId, tokenKey, clock: systemClock, store, transfers, receiptKey, health, flush, log };
   const dataServer = createDataServer(context, statusPages(sources));
   const statusServer = createStatusServer(log, statusPages(sources));
   await listen(dataServer, { host: config.host, port: config.port });

@@ -15,6 +15,7 @@ readonly INPUTS=dist/.runtime-inputs
 # agent.cjs, which names the bundle with its bytecode beside it.
 readonly AGENT=dist/agent
 readonly INIT=dist/node-init
+readonly SYNC=dist/volume-sync
 readonly UNREADABLE=711
 
 fail() {
@@ -45,7 +46,7 @@ is_current() {
   local recorded paths
   recorded=$(<"$INPUTS")
   # Made before the loader was changed; see build_runtime.
-  if [ "$(stat -L -c %a "$RUNTIME/lib/loader")" != $UNREADABLE ] || [ ! -e "$RUNTIME/bin/init-open" ]; then return 1; fi
+  if [ "$(stat -L -c %a "$RUNTIME/lib/loader")" != $UNREADABLE ] || [ ! -e "$RUNTIME/bin/volume-sync" ]; then return 1; fi
   if grep -q /etc/ld.so.preload "$RUNTIME/lib/loader"; then return 1; fi
   mapfile -t paths < <(cut -d ' ' -f 4- "$INPUTS")
   [ "${paths[0]:-}" = "$NODE" ] && [ "$(describe_inputs "${paths[@]}")" = "$recorded" ]
@@ -64,6 +65,8 @@ build_runtime() {
   is_static "$busybox" || fail "$busybox is not static; install the package busybox-static"
   is_static "$INIT" || fail "$INIT is not static; install the package libc6-dev, remove $INIT and run npm run build"
 
+  is_static "$SYNC" || fail "$SYNC is not static; install the package libc6-dev, remove $SYNC and run npm run build"
+
   local listing loader libraries
   listing=$(ldd "$NODE") || fail "the libraries of $NODE cannot be listed"
   if grep -q 'not found' <<<"$listing"; then fail "a library is missing:$(grep -m 1 'not found' <<<"$listing")"; fi
@@ -81,6 +84,7 @@ build_runtime() {
   cp -L --preserve=timestamps "$INIT" "$new/bin/init"
   # For OCI runtimes that have to look into the first process; see below.
   cp -L --preserve=timestamps "$INIT" "$new/bin/init-open"
+  cp -L --preserve=timestamps "$SYNC" "$new/bin/volume-sync"
   cp -L --preserve=timestamps "$busybox" "$new/bin/busybox"
   cp -L --preserve=timestamps "${libraries[@]}" "$loader" "$new/lib/"
   # Whoever is root in a node writes its /etc/ld.so.preload, and the loader has no option to leave it out. The other name,
@@ -92,7 +96,7 @@ build_runtime() {
   chmod -R u+rwX,a+rX,go-w "$new"
   chmod 0755 "$new" "$new"/bin/*
   # A process of a program that it may not read can't be looked into by others of its user, nor by root of its node.
-  chmod $UNREADABLE "$new/lib/$(basename "$loader")" "$new/bin/init"
+  chmod $UNREADABLE "$new/lib/$(basename "$loader")" "$new/bin/init" "$new/bin/volume-sync"
   "$new/lib/loader" --library-path "$new/lib" "$new/bin/node" -e 0 || fail "the copied Node does not run"
 
   # Without the record a run that ends between the two renames is simply done again.
@@ -101,7 +105,7 @@ build_runtime() {
   if [ -e "$RUNTIME" ]; then mv -T "$RUNTIME" dist/.runtime.old; fi
   mv -T "$new" "$RUNTIME"
   rm -rf dist/.runtime.old
-  describe_inputs "$NODE" "$INIT" "$busybox" "$loader" "${libraries[@]}" >"$INPUTS"
+  describe_inputs "$NODE" "$INIT" "$SYNC" "$busybox" "$loader" "${libraries[@]}" >"$INPUTS"
 }
 
 copy_agent() {

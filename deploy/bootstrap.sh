@@ -133,7 +133,7 @@ build_run() {
 }
 
 # The part of the build that needs a compiler; nothing else does where npm had the native modules ready. PROGRAM:SOURCE.
-C_SOURCES=(log-writer:controller/log/log-writer.c node-init:controller/hosting/contained/node-init.c node-stage:controller/hosting/contained/{node-stage.c,node-volume.c,take-over.c,node-stage.h})
+C_SOURCES=(log-writer:controller/log/log-writer.c node-init:controller/hosting/contained/node-init.c volume-sync:controller/hosting/contained/volume-sync.c node-stage:controller/hosting/contained/{node-stage.c,node-volume.c,take-over.c,node-stage.h})
 
 log_writer_check() {
   local source program missing=
@@ -154,7 +154,7 @@ log_writer_compile() {
   # shellcheck disable=SC2086
   if [ -n "$compilers" ]; then install_packages $compilers; fi
   logged as_owner node deploy/build.mjs
-  [ -x dist/log-writer ] && [ -x dist/node-stage ] && [ -x dist/node-init ] || cannot 'dist/log-writer, dist/node-stage and dist/node-init, programs in C' 'there is no C compiler (cc)' 'install gcc, then run this again'
+  [ -x dist/log-writer ] && [ -x dist/node-stage ] && [ -x dist/node-init ] && [ -x dist/volume-sync ] || cannot 'dist/log-writer, dist/node-stage, dist/node-init and dist/volume-sync, programs in C' 'there is no C compiler (cc)' 'install gcc, then run this again'
 }
 
 runtime_check() {

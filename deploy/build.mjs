@@ -261,6 +261,7 @@ async function copySandboxProgram() {
 const C_PROGRAMS = {
   'log-writer': ['controller/log/log-writer.c'],
   'node-init': ['controller/hosting/contained/node-init.c'],
+  'volume-sync': ['controller/hosting/contained/volume-sync.c'],
   'node-stage': ['node-stage.c', 'node-volume.c', 'take-over.c', 'node-stage.h'].map(
     (name) => `controller/hosting/contained/${name}`,
   ),

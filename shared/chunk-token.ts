@@ -52,6 +52,23 @@ export interface ChunkTokenClaims {
   readonly holder?: string;
 }
 
+/** The right to write many small chunks to one node by one request. */
+export interface PackTokenClaims {
+  readonly op: 'write-pack';
+  readonly node: string;
+  readonly exp: number;
+  /** As in the token of a single chunk. */
+  readonly chunks: readonly Required<Pick<ChunkTokenClaims, 'chunk' | 'size' | 'of'>>[];
+  readonly forward?: readonly ForwardTarget[];
+}
+
+/** As ReceiptClaims, for chunks that became durable together. */
+export interface PackReceiptClaims {
+  readonly node: string;
+  readonly at: number;
+  readonly chunks: readonly Pick<ReceiptClaims, 'chunk' | 'size' | 'md5'>[];
+}
+
 export interface ReceiptClaims {
   readonly chunk: string;
   readonly node: string;
@@ -89,7 +106,9 @@ export function publicKeyOf(raw: Uint8Array): KeyObject {
   return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
 }
 
-export function signClaims(claims: ChunkTokenClaims | ReceiptClaims, key: SigningKey): string {
+type Claims = ChunkTokenClaims | PackTokenClaims | ReceiptClaims | PackReceiptClaims;
+
+export function signClaims(claims: Claims, key: SigningKey): string {
   const body = Buffer.from(JSON.stringify(claims));
   return `${body.toString('base64url')}.${sign(null, body, key.privateKey).toString('base64url')}`;
 }
@@ -127,6 +146,23 @@ export function verifyChunkToken(text: string, key: KeyObject, use: ExpectedUse)
   }
   return claims;
 }
+
+/** Checks signature, operation, node and time. Codes: unauthenticated, permission_denied. */
+export function verifyPackToken(
+  text: string,
+  key: KeyObject,
+  use: Pick<ExpectedUse, 'node' | 'nowMs'>,
+): PackTokenClaims {
+  const found = verifiedClaims(text, key);
+  const claims = found as unknown as PackTokenClaims;
+  if (!(use.nowMs < claims.exp)) throw refused('it has expired');
+  if (found['op'] !== 'write-pack' || claims.node !== use.node)
+    throw new NexusError('permission_denied', 'the token is for another operation or node');
+  return claims;
+}
+
+/** As verifyReceipt, for the receipt of a pack; its claims are as the agent wrote them, and to be checked. */
+export const verifyPackReceipt = (text: string, key: KeyObject): unknown => verifiedClaims(text, key);
 
 /** Checks an agent's signature under a receipt. Code: unauthenticated. */
 export function verifyReceipt(text: string, key: KeyObject): ReceiptClaims {

@@ -4,6 +4,9 @@
  * PUT /chunks/<chunk id>   Content-Length and X-Nexus-MD5 required, `Authorization: Bearer <write token>`;
  *                          201 with a JSON StoredReply once the chunk is durable; 200 if it already was.
  * GET /chunks/<chunk id>   `Authorization: Bearer <read token>`; 200 with Content-Length and X-Nexus-MD5.
+ * POST /packs              many small chunks in one request. The body is the length of a PackHead (4 bytes, big endian), the
+ *                          PackHead as JSON, and the bytes of its chunks in order. 200 with a PackReply once all chunks that
+ *                          it names are durable. Agents of versions before answer `not_found`.
  * GET /healthz, /inspect, /metrics   no token: they tell nothing that is stored.
  * Errors: JSON ErrorReply with the status that shared/errors.ts gives for the code.
  */
@@ -26,6 +29,26 @@ export interface StoredReply {
   readonly receipts: readonly string[];
   /** Node ids of forward targets that failed. */
   readonly failed_nodes: readonly string[];
+}
+
+export const PACK_PATH = '/packs';
+
+export interface PackHead {
+  /** A token for a pack. */
+  readonly token: string;
+  readonly chunks: readonly { readonly chunk: string; readonly size: number; readonly md5: string }[];
+}
+
+export interface PackReply {
+  /** One of each node that has stored some of the chunks; it names them. */
+  readonly receipts: readonly string[];
+  /** Chunks that a node, by its id, did not store, and why. */
+  readonly failures: readonly {
+    readonly node: string;
+    readonly chunk: string;
+    readonly code: string;
+    readonly error: string;
+  }[];
 }
 
 export interface ErrorReply {
@@ -53,6 +76,13 @@ export function storedReplyIn(text: string): StoredReply {
   const { size, md5, receipts, failed_nodes: failed = [] } = objectIn(text);
   if (typeof size === 'number' && typeof md5 === 'string' && isTexts(receipts) && isTexts(failed))
     return { size, md5, receipts, failed_nodes: failed };
+  throw new NexusError('unavailable', 'its answer is invalid');
+}
+
+/** Code: unavailable, as of storedReplyIn. */
+export function packReplyIn(text: string): PackReply {
+  const { receipts, failures } = objectIn(text);
+  if (isTexts(receipts) && Array.isArray(failures)) return { receipts, failures: failures as PackReply['failures'] };
   throw new NexusError('unavailable', 'its answer is invalid');
 }
 

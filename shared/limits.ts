@@ -19,11 +19,19 @@ export const MAX_GRANTS_PER_CALL = 64;
 /** Chunks one OpenDownload page may hold: keeps the reply far below gRPC's 4 MiB message limit. */
 export const MAX_SOURCES_PER_PAGE = 256;
 
+/** Small files that are stored together, and their bytes in all: a pack of them is one chunk to the planner of places. */
+export const MAX_PACKED_FILES = 128;
+export const MAX_PACK_BYTES = 8 * MIB;
+/** Longest answer to one: a receipt of each of the most replicas, with all of its chunks. */
+export const MAX_PACK_REPLY_BYTES = 512 * KIB;
+/** Larger ones gain nothing by company: their bytes cost more than their calls. */
+export const MAX_PACKED_FILE_BYTES = 256 * KIB;
+
 /**
  * Uploads that one user has open at once, and all users together: each holds quota, room on nodes and rows. A user may
  * send a folder from several machines.
  */
-export const MAX_OPEN_UPLOADS_PER_USER = 256;
+export const MAX_OPEN_UPLOADS_PER_USER = 1024;
 export const MAX_OPEN_UPLOADS = 16 * MAX_OPEN_UPLOADS_PER_USER;
 
 /** How long a chunk token is valid, ms: a chunk takes well under a minute even on a slow, busy disk. */
@@ -74,5 +82,7 @@ export const MAX_PATH_BYTES = 4096;
 /** Bytes of a raw file's name. */
 export const MAX_FILE_NAME_BYTES = 255;
 
+assert(MAX_PACK_BYTES <= CHUNK_SIZE_BYTES, 'a pack must fit where a chunk does');
+assert(MAX_PACKED_FILE_BYTES <= MAX_PACK_BYTES, 'a pack must hold the largest of its files');
 assert(MAX_OPEN_UPLOADS_PER_USER < MAX_OPEN_UPLOADS, 'one user must not have all uploads');
 assert(MIN_STORAGE_BYTES > 2 * CHUNK_SIZE_BYTES, 'the smallest volume must hold a chunk beside its temporary file');

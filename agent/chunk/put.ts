@@ -75,7 +75,7 @@ function expectedContent(claims: ChunkTokenClaims, request: IncomingMessage): Ex
 const openForwards = (claims: ChunkTokenClaims, chunk: ChunkId, expected: ExpectedChunk): Forward[] =>
   (claims.forward ?? []).slice(0, MAX_REPLICAS - 1).map((target) => new Forward(target, chunk, expected));
 
-function waitForAll(waits: readonly (Promise<void> | undefined)[]): Promise<void> | undefined {
+export function waitForAll(waits: readonly (Promise<void> | undefined)[]): Promise<void> | undefined {
   const pending = waits.filter((wait) => wait !== undefined);
   return pending.length === 0 ? undefined : Promise.all(pending).then(() => undefined);
 }

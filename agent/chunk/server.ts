@@ -5,7 +5,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { systemClock } from '../../shared/async/clock.js';
 import { Connections, type ConnectionBounds } from '../../shared/connections.js';
-import type { ErrorReply } from '../../shared/data-plane.js';
+import { PACK_PATH, type ErrorReply } from '../../shared/data-plane.js';
 import { meaningOf, NexusError } from '../../shared/errors.js';
 import { isChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
@@ -13,8 +13,8 @@ import { LogSampler } from '../../shared/log-sampler.js';
 import { plainText } from '../../shared/plain-text.js';
 import type { AgentLog } from '../log.js';
 import { toAgentError } from '../volume/errors.js';
-import type { VolumeHealth } from '../volume/health.js';
 import { getChunk } from './get.js';
+import { putPack, type PackContext } from './pack.js';
 import { putChunk, type PutContext } from './put.js';
 
 export interface StatusPage {
@@ -37,14 +37,12 @@ const RETRY_AFTER_S = '1';
 const CHUNKS_PREFIX = '/chunks/';
 
 /** Chunks and status pages. Not listening yet. */
-export function createDataServer(
-  context: PutContext & { readonly health?: Pick<VolumeHealth, 'suspect'> },
-  pages: StatusPages,
-): Server {
+export function createDataServer(context: PackContext, pages: StatusPages): Server {
   const onFailure = (thrown: unknown): void => context.health?.suspect(thrown);
   return boundedServer(context.log, onFailure, async (request, response) => {
     const path = pathOf(request);
     if (path.startsWith(CHUNKS_PREFIX)) await serveChunk(context, path.slice(CHUNKS_PREFIX.length), request, response);
+    else if (path === PACK_PATH) await servePack(context, request, response);
     else await servePage(pages, path, request, response);
   });
 }
@@ -99,6 +97,11 @@ async function serveChunk(
   if (request.method === 'PUT') await putChunk(context, chunk, request, response);
   else if (request.method === 'GET' || request.method === 'HEAD') await getChunk(context, chunk, request, response);
   else throw new NexusError('unimplemented', `${request.method ?? ''} is not possible on a chunk`);
+}
+
+async function servePack(context: PackContext, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  if (request.method !== 'POST') throw new NexusError('unimplemented', `only POST is possible on ${PACK_PATH}`);
+  await putPack(context, request, response);
 }
 
 async function servePage(

@@ -15,11 +15,12 @@ import { isDamage } from '../volume/errors.js';
 import type { Volume } from '../volume/port.js';
 import { listChunks, recoverInventory, type ListedChunk } from './inventory.js';
 import { KeyedMutex } from '../../shared/async/turns.js';
-import { ChunkLayout, readSidecar, syncFolder, writeDurably, type ChunkFacts } from './layout.js';
+import { ChunkLayout, readSidecar, syncFolder, type ChunkFacts } from './layout.js';
 import { Tombstones } from './tombstones.js';
 import { RoomLedger } from './room.js';
 import { TemporaryFile } from './temporary-file.js';
-import { ChunkWrite, type ExpectedChunk } from './write.js';
+import { ALONE, type Durability } from './together.js';
+import { ChunkWrite, type ChunkWriteSteps, type ExpectedChunk } from './write.js';
 import { Writers, type Writer } from './writers.js';
 
 export interface ChunkCounters {
@@ -127,7 +128,14 @@ export class ChunkStore {
       const file = await TemporaryFile.create(path, (bytes) => {
         room.take(bytes);
       });
-      return this.#write(chunk, expected, writer, file, () => this.#publish(chunk, expected, file), room.release);
+      return this.#write(
+        chunk,
+        expected,
+        writer,
+        file,
+        (durability) => this.#publish(chunk, expected, file, durability),
+        room.release,
+      );
     } catch (error) {
       room.release();
       throw error;
@@ -139,7 +147,7 @@ export class ChunkStore {
     expected: ExpectedChunk,
     writer: Writer,
     file: TemporaryFile | undefined,
-    publish: () => Promise<ChunkFacts>,
+    publish: ChunkWriteSteps['publish'],
     release?: () => void,
   ): ChunkWrite {
     return new ChunkWrite(chunk, expected, file, {
@@ -164,20 +172,27 @@ export class ChunkStore {
   }
 
   /** Sidecar, then chunk: both renames are in one folder, whose journal keeps their order. */
-  async #publish(chunk: ChunkId, expected: ExpectedChunk, file: TemporaryFile): Promise<ChunkFacts> {
+  async #publish(
+    chunk: ChunkId,
+    expected: ExpectedChunk,
+    file: TemporaryFile,
+    durability: Durability = ALONE,
+  ): Promise<ChunkFacts> {
     const { size } = expected;
     const facts = { ...expected, written_at: new Date(this.options.clock.now()).toISOString() };
     const temporarySidecar = `${file.path}.json`;
-    const made = await Promise.allSettled([file.sync(), writeDurably(temporarySidecar, JSON.stringify(facts))]);
+    const [made] = await Promise.allSettled([
+      durability.content(file, { path: temporarySidecar, text: JSON.stringify(facts) }),
+    ]);
     await this.#lock.run(chunk, async () => {
       const before = await this.#countedBytes(chunk);
       try {
-        for (const step of made) if (step.status === 'rejected') throw step.reason;
+        if (made.status === 'rejected') throw made.reason;
         this.#refuseDeleted(chunk);
         await this.#makeFolder(chunk);
         await rename(temporarySidecar, this.#layout.sidecar(chunk));
         await rename(file.path, this.#layout.chunk(chunk));
-        await syncFolder(this.#layout.folder(chunk));
+        await durability.names(this.#layout.folder(chunk));
       } catch (error) {
         await rm(temporarySidecar, { force: true }).catch(() => undefined);
         // Fails too on a failing volume; the first failure is the one to report.

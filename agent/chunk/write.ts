@@ -8,6 +8,7 @@ import { NexusError } from '../../shared/errors.js';
 import type { ChunkId } from '../../shared/ids.js';
 import type { ChunkFacts } from './layout.js';
 import type { TemporaryFile } from './temporary-file.js';
+import type { Durability } from './together.js';
 
 /** Content as the sender announced it. */
 export interface ExpectedChunk {
@@ -22,7 +23,7 @@ export interface ChunkWriteSteps {
   /** Aborted when a later writer takes this one's place. */
   readonly signal: AbortSignal;
   /** Makes the checked content durable under its name. */
-  publish(): Promise<ChunkFacts>;
+  publish(durability?: Durability): Promise<ChunkFacts>;
   /** Called when the MD5 differs from the announced one. */
   onMismatch(): void;
   /** Called once, at the end, whatever happened. */
@@ -64,8 +65,8 @@ export class ChunkWrite {
     return this.file?.write(piece);
   }
 
-  /** Resolves when the chunk is durable. Codes: data_loss, invalid_argument, aborted, resource_exhausted, failed_precondition. */
-  async commit(): Promise<ChunkFacts> {
+  /** Resolves when the chunk is durable, by itself if nothing else is said. Codes: data_loss, invalid_argument, aborted, resource_exhausted, failed_precondition. */
+  async commit(durability?: Durability): Promise<ChunkFacts> {
     this.steps.signal.throwIfAborted();
     if (this.#bytes < this.expected.size) throw this.#wrongSize(`${this.#bytes}, not`);
     const md5 = this.#hash.digest('hex');
@@ -82,7 +83,7 @@ export class ChunkWrite {
       );
     }
     await this.file?.finish();
-    return await this.steps.publish();
+    return await this.steps.publish(durability);
   }
 
   #wrongSize(how: string): NexusError {

@@ -18,7 +18,7 @@ export async function tryEachFile<Result>(
   return { done, failures: [...before, ...failures.map(({ name, error }) => ({ name, error: asRefusal(error) }))] };
 }
 
-function asRefusal(error: NexusError): NexusError {
+export function asRefusal(error: NexusError): NexusError {
   if (error.code !== 'invalid_argument') return error;
   const { problem } = error.details;
   const message = typeof problem === 'string' ? `its path ${problem}; rename it` : error.message;

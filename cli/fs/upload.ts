@@ -20,6 +20,7 @@ import { visible } from '../terminal/output.js';
 import { openProgress, type Progress } from '../terminal/progress.js';
 import { entryShape } from '../runner/shapes.js';
 import { openSource } from '../local/source.js';
+import { storeSmallFiles } from './small-files.js';
 
 export const upload = command({
   summary: 'store a file or a folder',
@@ -159,9 +160,17 @@ async function uploadFolder(
   for (const folder of tree.folders)
     await controller.call(fs, fs.makeFolder, { path: childPath(root, folder), parents: true });
   const progress = await openProgress(`upload ${count(tree.files.length, 'file')}`, tree.bytes, context.streams.stderr);
-  const names = tree.files.map(({ path }) => path);
-  const outcome = await tryEachFile(
-    names,
+  const packed = await storeSmallFiles(controller, context, tree.files, {
+    source,
+    root,
+    overwrite: options.overwrite,
+    replicas: options.replicas,
+    onStored: (bytes) => {
+      progress.add(bytes);
+    },
+  });
+  const single = await tryEachFile(
+    packed.left,
     async (name) => {
       await using opened = await openSource(
         join(source, name),
@@ -171,10 +180,11 @@ async function uploadFolder(
       const target = { path: childPath(root, name), overwrite: options.overwrite, parents: false };
       return await send(controller, context, target, { ...opened, replicas: options.replicas }, progress);
     },
-    tree.failures,
+    [...tree.failures, ...packed.failures],
   ).finally(() => {
     progress.close();
   });
+  const outcome = { done: [...packed.done, ...single.done], failures: single.failures };
   await context.print(resultOf(root, tree, outcome.done), (result) => resultText(result));
   throwFileFailures(outcome, 'these and the folders stay, and the others are not stored');
   return 0;

@@ -57,6 +57,8 @@ export const ACCESS: Readonly<Record<string, Readonly<Record<string, Requirement
     StatEntry: 'user',
     GetFolderUsage: 'user',
     OpenFsUpload: 'user',
+    OpenFsUploads: 'user',
+    CommitFsUploads: 'user',
     PlaceFsUpload: 'user',
     OpenFsDownload: 'user',
     CloseFsDownload: 'user',

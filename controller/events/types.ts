@@ -26,6 +26,7 @@ export const EVENT_TYPES = [
   'file.under_replicated',
   'file.damaged',
   'file.lost',
+  'fs.stored',
   'fs.removed',
   'upload.expired',
   'replica.corrupt',

@@ -39,6 +39,8 @@ export interface PlacementRequest {
   /** Number of new chunks. If room runs out, fewer are placed, but at least one. */
   readonly chunks: number;
   readonly replicas: number;
+  /** Small files that share the place of one chunk; default: 1. */
+  readonly filesPerChunk?: number;
   /** Least number of copies per chunk, where too few nodes are left for all; default: all. */
   readonly least?: number;
   /** Each is granted before any new chunk. */
@@ -66,10 +68,13 @@ export const NODE_RESERVE_INODES = 64;
 export const INODES_PER_CHUNK = 3;
 
 /** Number of whole chunks that fit; negative when less than the reserve is free. */
-export const roomFor = ({ freeBytes, freeInodes }: Pick<Candidate, 'freeBytes' | 'freeInodes'>): number =>
+export const roomFor = (
+  { freeBytes, freeInodes }: Pick<Candidate, 'freeBytes' | 'freeInodes'>,
+  filesPerChunk = 1,
+): number =>
   Math.min(
     Math.floor((freeBytes - NODE_RESERVE_BYTES) / CHUNK_SIZE_BYTES),
-    Math.floor((freeInodes - NODE_RESERVE_INODES) / INODES_PER_CHUNK),
+    Math.floor((freeInodes - NODE_RESERVE_INODES) / (INODES_PER_CHUNK * filesPerChunk)),
   );
 
 /**
@@ -77,7 +82,7 @@ export const roomFor = ({ freeBytes, freeInodes }: Pick<Candidate, 'freeBytes' |
  * (nothing but failed nodes is left for a move).
  */
 export function planPlacement(request: PlacementRequest): Placement {
-  const dealer = new Dealer(request.nodes, request.cursor);
+  const dealer = new Dealer(request.nodes, request.cursor, request.filesPerChunk);
   const moves = (request.moves ?? []).map((wish) => {
     const chosen = dealer.dealAtLeast(wish.least ?? wish.replicas, wish.replicas, wish.without);
     if (chosen === undefined) throw dealer.refusal(wish.replicas, wish.without);
@@ -119,9 +124,10 @@ class Dealer {
   constructor(
     private readonly nodes: readonly Candidate[],
     public cursor: number,
+    filesPerChunk = 1,
   ) {
     this.#ring = nodes.filter((node) => node.schedulable);
-    this.#room = new Map(this.#ring.map((node) => [node.id, roomFor(node)]));
+    this.#room = new Map(this.#ring.map((node) => [node.id, roomFor(node, filesPerChunk)]));
   }
 
   /** Deals as many copies as possible, from `replicas` down to `least`. */

@@ -5,10 +5,10 @@
  */
 import type { KeyObject } from 'node:crypto';
 import { z } from 'zod';
-import { peekReceipt, verifyReceipt } from '../../shared/chunk-token.js';
+import { peekReceipt, verifyPackReceipt, verifyReceipt } from '../../shared/chunk-token.js';
 import { NexusError } from '../../shared/errors.js';
 import type { ChunkId, NodeId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
+import { CHUNK_SIZE_BYTES, MAX_PACKED_FILES } from '../../shared/limits.js';
 import type { ChunkRecord, ReceivedChunk } from '../store/port/store.js';
 import type { NodeDirectory } from './nodes.js';
 import type { StoredCopy } from './room.js';
@@ -69,6 +69,42 @@ export function acceptReceipts(
   return { received: [...accepted.values()], copies };
 }
 
+const packClaimsSchema = z.object({
+  node: z.string(),
+  at: z.number(),
+  chunks: z.array(claimsSchema.pick({ chunk: true, size: true, md5: true })).max(MAX_PACKED_FILES),
+});
+
+/** A copy that an agent has signed for in a pack; whether it was granted is to be looked up. */
+export interface SignedCopy extends StoredCopy {
+  readonly md5: string;
+}
+
+/**
+ * The copies that receipts of packs name, by chunk. Only the signature is checked here: which node was granted a chunk is
+ * known in the transaction that takes it. Codes: invalid_argument, permission_denied, unavailable, as acceptReceipts.
+ */
+export function signedCopies(
+  receipts: readonly string[],
+  nodes: NodeDirectory,
+): ReadonlyMap<ChunkId, readonly SignedCopy[]> {
+  const byChunk = new Map<ChunkId, SignedCopy[]>();
+  for (const [at, receipt] of receipts.entries()) {
+    const { node } = peekReceipt(receipt);
+    const key = nodes.find(node as NodeId)?.receiptKey;
+    if (key === undefined) throw refused('unavailable', at, `the key of node ${node} is not known; is it running?`);
+    const result = packClaimsSchema.safeParse(signedClaims(at, receipt, key, verifyPackReceipt));
+    if (!result.success) throw refused('permission_denied', at, 'its node signed something that is no receipt');
+    for (const { chunk, size, md5 } of result.data.chunks) {
+      const copy = { chunkId: chunk as ChunkId, nodeId: node as NodeId, size, md5, at: result.data.at };
+      const copies = byChunk.get(copy.chunkId);
+      if (copies === undefined) byChunk.set(copy.chunkId, [copy]);
+      else copies.push(copy);
+    }
+  }
+  return byChunk;
+}
+
 function verified(index: number, receipt: string, node: NodeId, nodes: NodeDirectory): z.infer<typeof claimsSchema> {
   const key = nodes.find(node)?.receiptKey;
   if (key === undefined) throw refused('unavailable', index, `the key of node ${node} is not known; is it running?`);
@@ -77,9 +113,14 @@ function verified(index: number, receipt: string, node: NodeId, nodes: NodeDirec
   return result.data;
 }
 
-function signedClaims(index: number, receipt: string, key: KeyObject): unknown {
+function signedClaims(
+  index: number,
+  receipt: string,
+  key: KeyObject,
+  verify: (text: string, key: KeyObject) => unknown = verifyReceipt,
+): unknown {
   try {
-    return verifyReceipt(receipt, key);
+    return verify(receipt, key);
   } catch (error) {
     throw refused('permission_denied', index, 'its signature is not that of its node', error);
   }

@@ -1,5 +1,5 @@
 /** Tokens: each gives a client the right to one chunk at an agent, for a few minutes. */
-import { signClaims, type ChunkOrigin, type ForwardTarget } from '../../shared/chunk-token.js';
+import { signClaims, type ChunkOrigin, type ForwardTarget, type PackTokenClaims } from '../../shared/chunk-token.js';
 import type { ChunkId } from '../../shared/ids.js';
 import { CHUNK_TOKEN_TTL_MS } from '../../shared/limits.js';
 import type { FileDeps } from './deps.js';
@@ -63,6 +63,25 @@ export function writeTargets(
     target(first, token(first, forward.length === 0 ? undefined : forward)),
     ...others.map((node, index) => target(node, forward[index]?.token ?? '')),
   ];
+}
+
+/** As writeTargets, for chunks that go to these nodes together. */
+export function packTargets(
+  deps: Pick<FileDeps, 'signer' | 'clock'>,
+  chunks: PackTokenClaims['chunks'],
+  nodes: readonly StorageNode[],
+): ChunkTarget[] {
+  const exp = deps.clock.now() + CHUNK_TOKEN_TTL_MS;
+  const token = (node: StorageNode, forward?: readonly ForwardTarget[]): string =>
+    signClaims(
+      { op: 'write-pack', node: node.id, exp, chunks, ...(forward === undefined ? {} : { forward }) },
+      deps.signer,
+    );
+  const [first, ...others] = nodes;
+  if (first === undefined) return [];
+  const forward = others.map((node) => ({ node: node.id, address: node.address, token: token(node) }));
+  const { id: nodeId, name: nodeName, address } = first;
+  return [{ nodeId, nodeName, address, token: token(first, forward.length === 0 ? undefined : forward) }];
 }
 
 /** `holder`: the user who receives it; undefined: the cluster itself. */

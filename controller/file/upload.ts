@@ -56,11 +56,12 @@ interface Retry {
 }
 
 export class Uploads {
-  #cursor = 0;
+  /** Where dealing continues; to be read and written in turns of `placing` only, as by uploads of packs. */
+  cursor = 0;
   /** Makes placement and its record one step: two uploads must not be promised the same room. */
-  readonly #placing = new Limit(1);
-  /** Likewise makes counting open uploads and opening another one step. */
-  readonly #opening = new Limit(1);
+  readonly placing = new Limit(1);
+  /** Likewise makes counting open uploads and opening others one step. */
+  readonly opening = new Limit(1);
 
   readonly calls = new CallsUnderWay();
 
@@ -89,7 +90,7 @@ export class Uploads {
   }): Promise<{ upload: UploadRecord; file: FileRecord }> {
     const { clock, settings, store } = this.deps;
     const replicas = request.replicas === 0 ? settings.defaultReplicas : request.replicas;
-    assertRoomForFile(await this.#candidates([]), replicas, request.expectedSize);
+    assertRoomForFile(await this.candidates([]), replicas, request.expectedSize);
     const { name, owner, expectedSize } = request;
     const file: FileRecord = {
       id: newFileId(),
@@ -112,7 +113,7 @@ export class Uploads {
       reserved: expectedSize,
       ...(request.entry ?? { parentId: '', entryName: '', overwrite: false }),
     };
-    return await this.#opening.run(async () => {
+    return await this.opening.run(async () => {
       assertMayOpen(await store.countUploads(owner));
       const opened: UploadRecord = { ...upload, expiresAt: clock.now() + settings.uploadTtlMs };
       await store.openUpload(file, opened, quotaOf(owner, settings));
@@ -137,8 +138,8 @@ export class Uploads {
       const received = await this.#received(upload, file, request.receipts);
       const retries = await this.#retries(upload, [...request.retry, ...again], received);
       const plan = planPlacement({
-        nodes: await this.#candidates(received, upload, file),
-        cursor: this.#cursor,
+        nodes: await this.candidates(received, upload, file),
+        cursor: this.cursor,
         chunks: count,
         replicas: upload.replicas,
         // There were enough nodes at the start: copies that are lacking at the end are left to repair.
@@ -165,7 +166,7 @@ export class Uploads {
       const limit = quotaOf(file.owner, settings);
       const change = { received, moved, placed, expiresAt, reason: reasonOf(plan), reserved, limit };
       await store.recordGrants(id, change);
-      this.#cursor = plan.cursor;
+      this.cursor = plan.cursor;
       const grantOf = (
         { id: chunkId, index }: Pick<ChunkRecord, 'id' | 'index'>,
         part: Part | undefined,
@@ -177,7 +178,7 @@ export class Uploads {
           this.deps,
           { id: chunkId, size: part?.size ?? announcedBytes(upload.expectedSize, index) },
           originOf(file, { index, offset: part?.offset ?? 0 }, upload.expectedSize),
-          this.#known(nodeIds),
+          this.known(nodeIds),
         ),
       });
       return [
@@ -187,7 +188,7 @@ export class Uploads {
         ...placed.map((chunk) => grantOf(chunk, chunk.part, chunk.nodeIds)),
       ];
     };
-    return this.calls.during(id, () => this.#placing.run(grantNext));
+    return this.calls.during(id, () => this.placing.run(grantNext));
   }
 
   /** Sets the file's path; the last call counts. Codes: not_found, failed_precondition (it is a raw file). */
@@ -298,11 +299,7 @@ export class Uploads {
   }
 
   /** Returns the nodes with their room; bytes in `received` count as promised no longer. */
-  async #candidates(
-    received: readonly ReceivedChunk[],
-    upload?: UploadRecord,
-    file?: FileRecord,
-  ): Promise<Candidate[]> {
+  async candidates(received: readonly ReceivedChunk[], upload?: UploadRecord, file?: FileRecord): Promise<Candidate[]> {
     const promised = new Map(await this.deps.store.writingBytes());
     for (const { nodeIds, index, size } of received) {
       const bytes = file?.explicitSizes === true ? size : announcedBytes(upload?.expectedSize ?? 0, index ?? 0);
@@ -311,7 +308,7 @@ export class Uploads {
     return this.deps.room.candidates(this.deps.nodes.snapshot(), promised, this.deps.clock.now());
   }
 
-  #known(nodeIds: readonly NodeId[]): StorageNode[] {
+  known(nodeIds: readonly NodeId[]): StorageNode[] {
     return nodeIds.map((id) => this.deps.nodes.find(id)).filter((node) => node !== undefined);
   }
 
@@ -385,10 +382,10 @@ function grantedInVain(
   return { again, more: count - known };
 }
 
-/** Code: resource_exhausted. */
-function assertMayOpen({ own, all }: { readonly own: number; readonly all: number }): void {
-  const isOwn = own >= MAX_OPEN_UPLOADS_PER_USER;
-  if (!isOwn && all < MAX_OPEN_UPLOADS) return;
+/** `more`: to be opened at once. Code: resource_exhausted. */
+export function assertMayOpen({ own, all }: { readonly own: number; readonly all: number }, more = 1): void {
+  const isOwn = own + more > MAX_OPEN_UPLOADS_PER_USER;
+  if (!isOwn && all + more <= MAX_OPEN_UPLOADS) return;
   const whose = isOwn ? `you have ${own} uploads` : `there are ${all} uploads`;
   throw new NexusError('resource_exhausted', `${whose} open; finish or abort some, then try again`, {
     retry_after_ms: 1000,
@@ -396,7 +393,7 @@ function assertMayOpen({ own, all }: { readonly own: number; readonly all: numbe
 }
 
 /** Describes a placement in one line, which is kept with each of its copies. */
-function reasonOf({ considered, passedOver }: Placement): string {
+export function reasonOf({ considered, passedOver }: Placement): string {
   const others = Object.entries(passedOver).map(([name, why]) => `${name}: ${why}`);
   const rest = others.length === 0 ? '' : `; passed over ${others.slice(0, 5).join(', ')}`;
   return `dealt in turn to ${considered} node(s) with room${rest}`;

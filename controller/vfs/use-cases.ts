@@ -20,6 +20,7 @@ import {
   sumsOf,
 } from '../store/port/fs-rules.js';
 import type { FileRecord, UploadPlace, UploadRecord } from '../store/port/store.js';
+import { SmallFiles } from './small-files.js';
 import type { FsUpkeep } from './upkeep.js';
 
 /** An entry and its path. */
@@ -48,13 +49,17 @@ const PIN_ATTEMPTS = 200;
 const PIN_RETRY_MS = 5;
 
 export class FsUseCases {
+  readonly small: SmallFiles;
+
   constructor(
     private readonly deps: FileDeps,
     readonly uploads: Uploads,
     /** Called when there are chunks to delete. */
     private readonly kick: () => void,
     private readonly upkeep: Pick<FsUpkeep, 'reap'>,
-  ) {}
+  ) {
+    this.small = new SmallFiles(deps, uploads, kick);
+  }
 
   async makeFolder(user: string, path: Names, parents: boolean): Promise<PlacedEntry> {
     const now = this.deps.clock.now();

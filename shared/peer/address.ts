@@ -1,5 +1,5 @@
 /** Where an agent is reached, and where a chunk is at an agent. The only place that reads addresses. */
-import { chunkPath } from '../data-plane.js';
+import { chunkPath, PACK_PATH } from '../data-plane.js';
 
 export interface PeerAddress {
   readonly host: string;
@@ -24,3 +24,6 @@ export const chunkAt = (address: string, chunkId: string, token: string): PeerPl
   path: chunkPath(chunkId),
   headers: { authorization: `Bearer ${token}` },
 });
+
+/** The token of a pack is in its body. */
+export const packAt = (address: string): PeerPlace => ({ ...peerAddress(address), path: PACK_PATH, headers: {} });

@@ -197,12 +197,12 @@ export class PeerExchange {
 const tooLate = (said: string): NexusError => new NexusError('deadline_exceeded', said);
 
 /** The whole of a short answer. Codes: unavailable (it is too long). */
-export async function replyText(answer: IncomingMessage): Promise<string> {
+export async function replyText(answer: IncomingMessage, mostBytes = MAX_REPLY_BYTES): Promise<string> {
   const parts: Buffer[] = [];
   let size = 0;
   for await (const part of answer as AsyncIterable<Buffer>) {
     size += part.length;
-    if (size > MAX_REPLY_BYTES) throw new NexusError('unavailable', 'its answer is longer than any can be');
+    if (size > mostBytes) throw new NexusError('unavailable', 'its answer is longer than any can be');
     parts.push(part);
   }
   return Buffer.concat(parts).toString('utf8');

@@ -76,7 +76,7 @@ export function uploadSteps(service: FileCalls): Omit<UploadCatalogue<File>, 'op
   };
 }
 
-const isGone = (error: unknown): boolean => error instanceof NexusError && error.code === 'not_found';
+export const isGone = (error: unknown): boolean => error instanceof NexusError && error.code === 'not_found';
 
 /** Repeats the call while the controller is away, within bounds. */
 export async function patiently<Result>(call: () => Promise<Result>, clock: Clock = systemClock): Promise<Result> {

@@ -1,4 +1,5 @@
 /** The file half of the store in memory. Each method is one step on the tables it is given. */
+import { toNexusError, type NexusError } from '../../shared/errors.js';
 import type { FileId, NodeId, UploadId } from '../../shared/ids.js';
 import { CHUNK_SIZE_BYTES } from '../../shared/limits.js';
 import {
@@ -13,9 +14,11 @@ import { charge, dropFile, ensureAccount, publishEntry } from './store-entries.j
 import { assertPlaced, isContent } from '../../controller/store/port/fs-rules.js';
 import type {
   ChunkRecord,
+  CommittedUpload,
   DoomedReplica,
   FileRecord,
   FileStore,
+  PackedUpload,
   ReceivedChunk,
   ReplicaState,
   StorageTotals,
@@ -36,6 +39,55 @@ export class FakeFileStore implements FileStore {
       tables.files.set(file.id, file);
       tables.uploads.set(upload.id, upload);
     });
+  }
+
+  async openUploads(
+    uploads: readonly PackedUpload[],
+    { limit, reason }: { readonly limit: number; readonly reason: string },
+  ): Promise<readonly (NexusError | undefined)[]> {
+    const outcomes: (NexusError | undefined)[] = [];
+    for (const { file, upload, chunk } of uploads) {
+      const opened = this.openUpload(file, upload, limit).then(async () => {
+        const placed = chunk === undefined ? [] : [{ ...chunk, index: 0 }];
+        const { expiresAt } = upload;
+        await this.recordGrants(upload.id, { received: [], moved: [], placed, expiresAt, reason });
+        return undefined;
+      });
+      outcomes.push(await opened.catch(toNexusError));
+    }
+    return outcomes;
+  }
+
+  async commitUploads(
+    ids: readonly UploadId[],
+    change: Parameters<FileStore['commitUploads']>[1],
+  ): Promise<readonly (CommittedUpload | NexusError)[]> {
+    const outcomes: (CommittedUpload | NexusError)[] = [];
+    for (const id of ids) outcomes.push(await this.#commitPacked(id, change).catch(toNexusError));
+    return outcomes;
+  }
+
+  async #commitPacked(
+    id: UploadId,
+    { owner, claimed, ...change }: Parameters<FileStore['commitUploads']>[1],
+  ): Promise<CommittedUpload> {
+    const upload = await this.getUpload(id);
+    const file = upload === undefined ? undefined : await this.getFile(upload.fileId);
+    if (upload === undefined || file?.owner !== owner || upload.expiresAt <= change.now) throw noSuchUpload(id);
+    const [chunk] = await this.uploadChunks(id);
+    const copies = (chunk === undefined ? [] : (claimed.get(chunk.id) ?? [])).filter(({ nodeId }) =>
+      chunk?.replicas.some((copy) => copy.nodeId === nodeId && copy.state === 'writing'),
+    );
+    const [first] = copies;
+    const agree = copies.every(({ size, md5 }) => size === first?.size && md5 === first.md5);
+    const nodeIds = copies.map(({ nodeId }) => nodeId);
+    const received =
+      chunk === undefined || first === undefined || !agree
+        ? []
+        : [{ chunkId: chunk.id, index: 0, size: first.size, md5: first.md5, nodeIds }];
+    const size = upload.expectedSize;
+    const committed = await this.commitUpload(id, { ...change, received, size, chunksCount: size === 0 ? 0 : 1 });
+    return { file: committed, copies: size === 0 ? file.replicas : nodeIds.length };
   }
 
   getUpload(id: UploadId): Promise<UploadRecord | undefined> {

@@ -40,6 +40,10 @@ export class FakeFsStore implements FsStore {
     return this.read((tables) => pageOf(childrenIn(tables, parent), page));
   }
 
+  named(parent: string, names: readonly string[]): Promise<readonly EntryRecord[]> {
+    return this.read((tables) => childrenIn(tables, parent).filter(({ name }) => names.includes(name)));
+  }
+
   folders(parent: string, page: Page): Promise<readonly EntryRecord[]> {
     return this.read((tables) =>
       pageOf(

@@ -3,7 +3,7 @@
  * or gone, and nothing is left over.
  */
 import { expect } from 'chai';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { existsSync } from 'node:fs';
 import { START_STEPS } from '../../controller/node/life/bring-up.js';
@@ -180,3 +180,46 @@ describeWithCluster('a controller that dies', {}, (cluster) => {
 /** The agent below a node's init. */
 const childOf = (pid: number): number =>
   Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')[0]);
+
+describeWithCluster('a controller that dies while small files are stored', {}, (cluster) => {
+  for (const failpoint of ['upload/pack-opened', 'upload/pack-receipts-checked', 'upload/pack-published']) {
+    it(`at ${failpoint}: those that it acknowledged are there, whole, and nothing of the others is`, async () => {
+      await cluster().killController('SIGTERM');
+      await cluster().startController();
+      for (const name of ['a', 'b']) await cluster().run('node', 'create', name, ...CREATE);
+      const source = join(cluster().folder, failpoint.replace('/', '-'));
+      mkdirSync(source);
+      for (let at = 0; at < 40; at += 1) writeFileSync(join(source, `f${at}`), `content ${at}`);
+      await cluster().killController('SIGTERM');
+      // The sender waits for half a minute for the next one, which comes at once.
+      await cluster().startController({ NEXUS_FAILPOINT: failpoint });
+      const sending = cluster().run('fs', 'upload', source, `/${failpoint.replace('/', '-')}`, '-r', '2');
+      await cluster().controllerEnd();
+      await cluster().startController();
+      const sent = await sending;
+      const path = `/${failpoint.replace('/', '-')}`;
+      const stored = await cluster().json<{ name: string }[]>('fs', 'ls', path);
+      // One transaction: all of the batch, or none.
+      expect([0, 40]).to.include(stored.length);
+      if (sent.code === 0) expect(stored).to.have.length(40);
+      const back = join(cluster().folder, `back-${stored.length}-${path.slice(1)}`);
+      await cluster().ok('fs', 'download', path, back);
+      for (const { name } of stored)
+        expect(readFileSync(join(back, name))).to.deep.equal(readFileSync(join(source, name)));
+      if (stored.length < 40) await cluster().ok('fs', 'upload', source, '/', '--overwrite');
+      const quota = await cluster().json<{ used: number; reserved: number; recounted_used: number }>(
+        'fs',
+        'quota',
+        '--recount',
+      );
+      expect(quota.recounted_used).to.equal(quota.used);
+      await cluster().ok('fs', 'rm', '-r', path);
+      // Abandoned uploads expire, and agents confirm all deletions.
+      await eventually(
+        () => cluster().json<{ storage: { pending_deletes: number; chunks: number } }>('status'),
+        ({ storage }) => storage.pending_deletes === 0 && storage.chunks === 0,
+        120_000,
+      );
+    });
+  }
+});

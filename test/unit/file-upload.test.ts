@@ -4,7 +4,12 @@ import { inCommandWords } from '../../shared/advice/command-words.js';
 import { publicKeyOf, signClaims, generateSigningKey, verifyChunkToken } from '../../shared/chunk-token.js';
 import type { NodeId, UploadId } from '../../shared/ids.js';
 import { newFileId, newUploadId } from '../../shared/ids.js';
-import { CHUNK_SIZE_BYTES, CHUNK_TOKEN_TTL_MS, MAX_NAMED_CHUNKS } from '../../shared/limits.js';
+import {
+  CHUNK_SIZE_BYTES,
+  CHUNK_TOKEN_TTL_MS,
+  MAX_NAMED_CHUNKS,
+  MAX_OPEN_UPLOADS_PER_USER,
+} from '../../shared/limits.js';
 import { NODE_RESERVE_BYTES } from '../../controller/file/plan.js';
 import type { ChunkGrant } from '../../controller/file/upload.js';
 import { codeOf, errorOf } from '../support/codes.js';
@@ -278,10 +283,10 @@ describe('uploads', () => {
 
     it('of too many open uploads of one user are refused, until some end', async () => {
       const ids: UploadId[] = [];
-      for (let number = 0; number < 256; number += 1) ids.push(await bench.open());
+      for (let number = 0; number < MAX_OPEN_UPLOADS_PER_USER; number += 1) ids.push(await bench.open());
       const refused = await errorOf(() => bench.open());
       expect(refused).to.include({ code: 'resource_exhausted' });
-      expect(refused.message).to.include('you have 256 uploads open');
+      expect(refused.message).to.include(`you have ${MAX_OPEN_UPLOADS_PER_USER} uploads open`);
       const other = { name: 'a', replicas: 1, expectedSize: 0, owner: 'alice' };
       expect(await codeOf(() => bench.files.uploads.open(other))).to.equal('accepted');
       await bench.files.abort(ids[0]!);

@@ -1,13 +1,32 @@
 /** FsService: validates requests, calls use cases, converts entries. */
 import { z } from 'zod';
-import { NexusError } from '../../../shared/errors.js';
-import type { FsEntry, FsServiceServer, GetQuotaResponse } from '../../../shared/gen/nexus/v1/fs.js';
+import { inCommandWords } from '../../../shared/advice/command-words.js';
+import { NexusError, toNexusError } from '../../../shared/errors.js';
+import type {
+  ChunkPack,
+  Failure,
+  FsEntry,
+  FsServiceServer,
+  GetQuotaResponse,
+  OpenedSmallFile,
+} from '../../../shared/gen/nexus/v1/fs.js';
 import type { LeaseId, UploadId } from '../../../shared/ids.js';
-import { MAX_NAME_BYTES, MAX_REPLICAS, MIB } from '../../../shared/limits.js';
+import {
+  KIB,
+  MAX_NAME_BYTES,
+  MAX_PACK_BYTES,
+  MAX_PACKED_FILE_BYTES,
+  MAX_PACKED_FILES,
+  MAX_PATH_BYTES,
+  MAX_REPLICAS,
+  MIB,
+} from '../../../shared/limits.js';
 import { USER_NAME_PATTERN } from '../../../shared/users.js';
 import { afterCommit } from '../../file/after-commit.js';
 import type { FileHealth } from '../../file/health.js';
 import { parseOwnPath, parsePath } from '../../vfs/path.js';
+import type { OpenedPacks } from '../../vfs/small-files.js';
+import type { PackedUpload } from '../../store/port/store.js';
 import type { FsUseCases, PlacedEntry, QuotaView } from '../../vfs/use-cases.js';
 import type { Caller, Edge } from '../admission.js';
 import { serverStream, unary } from '../handlers.js';
@@ -20,6 +39,8 @@ const MAX_PAGE_BYTES = 3 * MIB;
 /** Estimated size of an entry in a message, besides its name and path. */
 const ENTRY_BYTES = 256;
 const MAX_DEPTH = 4096;
+/** Lists the chunks of the largest pack. */
+const MAX_PACK_RECEIPT_BYTES = 32 * KIB;
 const MAX_QUOTA_BYTES = 2 ** 50;
 
 const integer = z.number().int().min(0);
@@ -48,14 +69,33 @@ const uploadSchema = z.object({
     .transform(Number),
   explicitSizes: z.boolean().optional(),
 });
+const uploadId = z
+  .string()
+  .regex(/^[0-9a-f]{32}$/, 'must be an upload id')
+  .transform((text) => text as UploadId);
 const placeSchema = z.object({
-  uploadId: z
-    .string()
-    .regex(/^[0-9a-f]{32}$/, 'must be an upload id')
-    .transform((text) => text as UploadId),
+  uploadId,
   path: z.string(),
   overwrite: z.boolean(),
   parents: z.boolean(),
+});
+const packSchema = z.object({
+  files: z
+    .array(z.object({ path: z.string(), size: integer.max(MAX_PACKED_FILE_BYTES, 'is too large for a small file') }))
+    .min(1, 'names no file')
+    .max(MAX_PACKED_FILES, `must have at most ${MAX_PACKED_FILES}`)
+    .refine((files) => files.reduce((sum, { size }) => sum + size, 0) <= MAX_PACK_BYTES, 'are too large in all'),
+  overwrite: z.boolean(),
+  replicas: integer.max(MAX_REPLICAS, `must be at most ${MAX_REPLICAS}`),
+});
+const commitPackSchema = z.object({
+  uploadIds: z
+    .array(uploadId)
+    .min(1, 'names no upload')
+    .max(MAX_PACKED_FILES)
+    .refine((ids) => new Set(ids).size === ids.length, 'names one twice'),
+  receipts: z.array(z.string().max(MAX_PACK_RECEIPT_BYTES)).max(MAX_PACKED_FILES * MAX_REPLICAS),
+  folder: z.string().max(MAX_PATH_BYTES),
 });
 const leaseSchema = z.object({
   leaseId: z
@@ -123,6 +163,24 @@ export function fsServiceHandlers(
       const names = path === '' ? undefined : parseOwnPath(path);
       const { upload, file } = await fs.openUpload(caller.user, names, rest);
       return openedShape(upload, file, fs.uploads.leaseMs);
+    }),
+    openFsUploads: unary(edge, async (request, { caller }) => {
+      const { files, ...options } = parseRequest(packSchema, request);
+      // A path that is none fails by itself.
+      const asked = files.map(({ path, size }) => outcomeOf(() => ({ path: parseOwnPath(path), size })));
+      const { files: opened, packs } = await fs.small.open(caller.user, asked, options);
+      return { files: opened.map(openedSmallShape), packs: packs.map(packShape), leaseMs: fs.uploads.leaseMs };
+    }),
+    commitFsUploads: unary(edge, async (request, { caller }) => {
+      const { uploadIds, receipts, folder } = parseRequest(commitPackSchema, request);
+      const outcomes = await fs.small.commit(caller.user, uploadIds, receipts, folder);
+      return {
+        files: outcomes.map((outcome) =>
+          outcome instanceof NexusError
+            ? { file: undefined, failure: failureShape(outcome) }
+            : { file: fileShape(outcome.file), failure: undefined },
+        ),
+      };
     }),
     placeFsUpload: unary(edge, async (request, { caller }) => {
       const { uploadId, path, ...rest } = parseRequest(placeSchema, request);
@@ -198,6 +256,35 @@ const entryShape = ({ entry, path }: PlacedEntry, status: FileHealth = 'ready'):
   modifiedAt: new Date(entry.modifiedAt).toISOString(),
   fileId: entry.fileId ?? '',
   status,
+});
+
+function outcomeOf<Result>(work: () => Result): Result | NexusError {
+  try {
+    return work();
+  } catch (error) {
+    return toNexusError(error);
+  }
+}
+
+const failureShape = (error: NexusError): Failure => ({
+  code: error.code,
+  message: inCommandWords(error),
+  details: JSON.stringify(error.details),
+});
+
+const openedSmallShape = (opened: PackedUpload | NexusError): OpenedSmallFile =>
+  opened instanceof NexusError
+    ? { uploadId: '', fileId: '', chunkId: '', failure: failureShape(opened) }
+    : {
+        uploadId: opened.upload.id,
+        fileId: opened.file.id,
+        chunkId: opened.chunk?.id ?? '',
+        failure: undefined,
+      };
+
+const packShape = ({ files, target }: OpenedPacks['packs'][number]): ChunkPack => ({
+  files: [...files],
+  target: { ...target },
 });
 
 const quotaShape = ({ user, limit, used, reserved, recounted }: QuotaView): GetQuotaResponse => ({

@@ -72,6 +72,8 @@ export interface FsStore {
   find(owner: string, path: Names): Promise<readonly EntryRecord[]>;
   /** Lists by name, in byte order. `parent`: an entry, or the result of `topOf`. */
   children(parent: string, page: Page): Promise<readonly EntryRecord[]>;
+  /** Those of these names that are in the folder, in no order. */
+  named(parent: string, names: readonly string[]): Promise<readonly EntryRecord[]>;
   /** As `children`, but folders only. */
   folders(parent: string, page: Page): Promise<readonly EntryRecord[]>;
   /** Sums of a folder's direct entries. */

@@ -67,6 +67,27 @@ export interface StorageTotals {
   readonly pendingDeletes: number;
 }
 
+/** Upload of a small file with the grant of its only chunk. */
+export interface PackedUpload {
+  readonly file: FileRecord;
+  readonly upload: UploadRecord;
+  /** Undefined: the file is empty. */
+  readonly chunk: { readonly id: ChunkId; readonly nodeIds: readonly NodeId[] } | undefined;
+}
+
+/** A copy that its agent has signed for. */
+export interface ClaimedCopy {
+  readonly nodeId: NodeId;
+  readonly size: number;
+  readonly md5: string;
+}
+
+export interface CommittedUpload {
+  readonly file: FileRecord;
+  /** Copies of its chunk that are stored; as many as the file should have if it is empty. */
+  readonly copies: number;
+}
+
 export interface FileStore {
   /**
    * Inserts the file (uploading) and its upload in one transaction, and reserves the upload's bytes of the owner's
@@ -128,6 +149,28 @@ export interface FileStore {
       readonly limit?: number;
     } & Partial<Replacing>,
   ): Promise<FileRecord>;
+  /**
+   * Opens uploads of one owner and grants their chunks, as openUpload and recordGrants do, in one transaction. Each
+   * succeeds or fails by itself: returns, in order, why one was rejected.
+   */
+  openUploads(
+    uploads: readonly PackedUpload[],
+    change: { readonly reason: string; readonly limit: number },
+  ): Promise<readonly (NexusError | undefined)[]>;
+  /**
+   * Publishes uploads of at most one chunk, as commitUpload does with the size that was announced, in one transaction.
+   * `claimed` are copies that agents have signed for; those that were not granted to their node count for nothing. Each
+   * upload succeeds or fails by itself: returns, in order, what became of it. Uploads of another owner, and those that
+   * have expired, are absent.
+   */
+  commitUploads(
+    ids: readonly UploadId[],
+    change: {
+      readonly owner: string;
+      readonly claimed: ReadonlyMap<ChunkId, readonly ClaimedCopy[]>;
+      readonly limit: number;
+    } & Replacing,
+  ): Promise<readonly (CommittedUpload | NexusError)[]>;
   /** Drops upload and file, and dooms all replicas granted to it. Succeeds if there is no such upload. */
   abortUpload(id: UploadId): Promise<void>;
   /** As abortUpload, if the upload has expired by `now`; false if it has not, or is gone. */

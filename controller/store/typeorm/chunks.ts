@@ -119,11 +119,10 @@ export async function move(manager: EntityManager, { chunkId, from, to }: Moved,
 
 export async function place(
   manager: EntityManager,
-  fileId: FileId,
-  placed: readonly PlacedChunk[],
+  placed: readonly (PlacedChunk & { readonly fileId: FileId })[],
   reason: string,
 ): Promise<void> {
-  const chunks: ChunkRow[] = placed.map(({ id, index, part }) => ({
+  const chunks: ChunkRow[] = placed.map(({ id, fileId, index, part }) => ({
     id,
     fileId,
     index,

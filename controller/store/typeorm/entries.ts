@@ -79,12 +79,22 @@ export async function findChild(
   parent: string,
   name: string,
 ): Promise<EntryRecord | undefined> {
-  const [row] = await query<Row>(
+  return (await childrenNamed(manager, parent, [name]))[0];
+}
+
+/** At most as many names as fit into one statement. */
+export async function childrenNamed(
+  manager: EntityManager,
+  parent: string,
+  names: readonly string[],
+): Promise<EntryRecord[]> {
+  const rows = await query<Row>(
     manager,
-    `SELECT ${COLUMNS} FROM entries ${WITH_FILES} WHERE entries.parent_id = ? AND entries.name = ?`,
-    [parent, name],
+    `SELECT ${COLUMNS} FROM entries ${WITH_FILES}
+      WHERE entries.parent_id = ? AND entries.name IN (${names.map(() => '?').join(', ')})`,
+    [parent, ...names],
   );
-  return row === undefined ? undefined : recordOf(row);
+  return rows.map(recordOf);
 }
 
 export async function isEmpty(manager: EntityManager, folder: EntryId): Promise<boolean> {
@@ -194,7 +204,7 @@ export async function publishEntry(
 }
 
 /** Whether the folder is in a user's tree, and not in a detached one that is being removed. */
-async function isInTree(manager: EntityManager, folder: string): Promise<boolean> {
+export async function isInTree(manager: EntityManager, folder: string): Promise<boolean> {
   if (folder.startsWith('~')) return true;
   const [top] = await query<{ parent: string }>(
     manager,

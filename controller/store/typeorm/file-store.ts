@@ -34,6 +34,7 @@ import {
 import { charge, ensureAccount } from './accounts.js';
 import type { Database } from './database.js';
 import { dropFile, publishEntry } from './entries.js';
+import { commitPacked, openPacked, type Singly } from './packed-uploads.js';
 
 type Grants = Parameters<FileStore['recordGrants']>[1];
 
@@ -41,12 +42,15 @@ export class TypeormFileStore implements FileStore {
   constructor(private readonly database: Database) {}
 
   async openUpload(file: FileRecord, upload: UploadRecord, limit = 0): Promise<void> {
-    await this.database.write(async (manager) => {
-      await ensureAccount(manager, file.owner, file.createdAt);
-      await charge(manager, file.owner, { reserved: upload.reserved }, limit);
-      await manager.insert(FileEntity, { ...file });
-      await manager.insert(UploadEntity, { ...upload });
-    });
+    await this.database.write((manager) => insertUpload(manager, file, upload, limit));
+  }
+
+  openUploads(...[uploads, change]: Parameters<FileStore['openUploads']>): ReturnType<FileStore['openUploads']> {
+    return this.database.write((manager) => openPacked(manager, uploads, change, SINGLY));
+  }
+
+  commitUploads(...[ids, change]: Parameters<FileStore['commitUploads']>): ReturnType<FileStore['commitUploads']> {
+    return this.database.write((manager) => commitPacked(manager, ids, change, SINGLY));
   }
 
   async getUpload(id: UploadId): Promise<UploadRecord | undefined> {
@@ -67,7 +71,12 @@ export class TypeormFileStore implements FileStore {
       await receive(manager, upload.fileId, change.received);
       const reason = change.reason ?? '';
       for (const moved of change.moved) await move(manager, moved, reason);
-      await place(manager, upload.fileId, change.placed, reason);
+      const { fileId } = upload;
+      await place(
+        manager,
+        change.placed.map((chunk) => ({ ...chunk, fileId })),
+        reason,
+      );
       const granted = upload.granted + change.placed.length;
       const reserved = change.reserved ?? upload.reserved;
       if (reserved !== upload.reserved) {
@@ -97,30 +106,7 @@ export class TypeormFileStore implements FileStore {
   }
 
   commitUpload(id: UploadId, change: Parameters<FileStore['commitUpload']>[1]): Promise<FileRecord> {
-    return this.database.write(async (manager) => {
-      const upload = await expectUpload(manager, id);
-      await receive(manager, upload.fileId, change.received);
-      const chunks = await chunksOf(manager, upload.fileId, 0, upload.granted);
-      const file = await manager.findOneByOrFail(FileEntity, { id: upload.fileId });
-      checkComplete(chunks, { ...change, explicitSizes: file.explicitSizes });
-      assertPlaced(file.kind, upload.parentId);
-      // Dooms grants that were not used, and copies that were not signed for.
-      const surplus = chunks.filter((chunk) => chunk.index >= change.chunksCount);
-      await setStates(
-        manager,
-        surplus.flatMap((chunk) => copiesOf(chunk)),
-        'deleting',
-      );
-      const unsigned = chunks.flatMap((chunk) => copiesOf(chunk).filter((copy) => copy.state === 'writing'));
-      await setStates(manager, unsigned, 'deleting');
-      const published = { size: change.size, chunksCount: change.chunksCount, status: 'ready' as const };
-      await manager.update(FileEntity, { id: file.id }, published);
-      await manager.delete(UploadEntity, { id });
-      await charge(manager, file.owner, { used: change.size, reserved: -upload.reserved }, change.limit);
-      if (upload.parentId !== '')
-        await publishEntry(manager, file, upload, { now: change.now ?? 0, claim: change.claim ?? never });
-      return { ...file, ...published };
-    });
+    return this.database.write((manager) => publishUpload(manager, id, change));
   }
 
   async abortUpload(id: UploadId): Promise<void> {
@@ -329,6 +315,55 @@ async function expectUpload(manager: EntityManager, id: UploadId): Promise<Uploa
   if (upload === null) throw noSuchUpload(id);
   return upload;
 }
+
+async function insertUpload(
+  manager: EntityManager,
+  file: FileRecord,
+  upload: UploadRecord,
+  limit: number,
+): Promise<void> {
+  await ensureAccount(manager, file.owner, file.createdAt);
+  await charge(manager, file.owner, { reserved: upload.reserved }, limit);
+  await manager.insert(FileEntity, { ...file });
+  await manager.insert(UploadEntity, { ...upload });
+}
+
+async function publishUpload(
+  manager: EntityManager,
+  id: UploadId,
+  change: Parameters<FileStore['commitUpload']>[1],
+): Promise<FileRecord> {
+  const upload = await expectUpload(manager, id);
+  await receive(manager, upload.fileId, change.received);
+  const chunks = await chunksOf(manager, upload.fileId, 0, upload.granted);
+  const file = await manager.findOneByOrFail(FileEntity, { id: upload.fileId });
+  checkComplete(chunks, { ...change, explicitSizes: file.explicitSizes });
+  assertPlaced(file.kind, upload.parentId);
+  // Dooms grants that were not used, and copies that were not signed for.
+  const surplus = chunks.filter((chunk) => chunk.index >= change.chunksCount);
+  await setStates(
+    manager,
+    surplus.flatMap((chunk) => copiesOf(chunk)),
+    'deleting',
+  );
+  const unsigned = chunks.flatMap((chunk) => copiesOf(chunk).filter((copy) => copy.state === 'writing'));
+  await setStates(manager, unsigned, 'deleting');
+  const published = { size: change.size, chunksCount: change.chunksCount, status: 'ready' as const };
+  await manager.update(FileEntity, { id: file.id }, published);
+  await manager.delete(UploadEntity, { id });
+  await charge(manager, file.owner, { used: change.size, reserved: -upload.reserved }, change.limit);
+  if (upload.parentId !== '')
+    await publishEntry(manager, file, upload, { now: change.now ?? 0, claim: change.claim ?? never });
+  return { ...file, ...published };
+}
+
+const SINGLY: Singly = {
+  open: async (manager, { file, upload, chunk }, { limit, reason }) => {
+    await insertUpload(manager, file, { ...upload, granted: chunk === undefined ? 0 : 1 }, limit);
+    if (chunk !== undefined) await place(manager, [{ ...chunk, index: 0, fileId: file.id }], reason);
+  },
+  commit: publishUpload,
+};
 
 async function dropUpload(manager: EntityManager, { id, fileId, reserved }: UploadRecord): Promise<void> {
   const { owner } = await manager.findOneByOrFail(FileEntity, { id: fileId });

@@ -27,6 +27,7 @@ import {
 import { accountOf, ensureAccount, findAccount } from './accounts.js';
 import type { Database } from './database.js';
 import {
+  childrenNamed,
   childrenOf,
   deleteEntries,
   deleteEntry,
@@ -49,6 +50,10 @@ export class TypeormFsStore implements FsStore {
 
   children(parent: string, page: Page): Promise<readonly EntryRecord[]> {
     return this.database.read((manager) => childrenOf(manager, parent, page, false));
+  }
+
+  named(parent: string, names: readonly string[]): Promise<readonly EntryRecord[]> {
+    return this.database.read((manager) => childrenNamed(manager, parent, names));
   }
 
   folders(parent: string, page: Page): Promise<readonly EntryRecord[]> {
