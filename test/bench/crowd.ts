@@ -1,18 +1,28 @@
-/** A hundred nodes at once: the time until all are Running, and what each agent's process costs. */
-import { readFileSync } from 'node:fs';
+/**
+ * A hundred nodes at once, against as many bare containers that the agent's Node starts in, as many at a time as the controller
+ * starts: the time until all are Running, and what each agent's process costs.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Limit } from '../../shared/async/turns.js';
+import { runCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
-import { TestCluster } from '../support/cluster.js';
+import { PROJECT, TestCluster } from '../support/cluster.js';
 import { connectTo, createNode } from './controller.js';
 import { median, print, printTimes, timed } from './figures.js';
+import { bareBundle } from './node.js';
 import { agentOf } from './transfer.js';
 
 const NODES = 100;
+/** As CONCURRENT_STARTS of the controller. */
+const AT_ONCE = 4;
 
 export async function benchCrowd(): Promise<void> {
   const cluster = await TestCluster.start();
   try {
     const controller = await connectTo(cluster);
     const single = [await timed(() => createNode(controller, 'warm-up', 64, 64 * MIB))];
+    const bare = await timed(() => bareNodes(cluster));
     let pids: number[] = [];
     const all = await timed(async () => {
       pids = await Promise.all(
@@ -20,6 +30,7 @@ export async function benchCrowd(): Promise<void> {
       );
     });
     printTimes(`${NODES} nodes at once`, [all], { name: 'one node alone', timesMs: single });
+    printTimes(`${NODES} nodes at once`, [all], { name: "runc and the start of the agent's Node", timesMs: [bare] });
     // At rest: past the first report and the collection of what starting left.
     await new Promise((resolve) => setTimeout(resolve, 20_000));
     const memory = pids.map((pid) => privateMb(agentOf(pid)));
@@ -44,6 +55,24 @@ export async function benchCrowd(): Promise<void> {
   } finally {
     for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);
   }
+}
+
+/** Containers with the agent's Node that has nothing to do, at a place that the image has. */
+async function bareNodes(cluster: TestCluster): Promise<void> {
+  const node = ['/mnt/lib/loader', '--library-path', '/mnt/lib', '/mnt/bin/node', '-e', '0'];
+  const { bundle, state } = await bareBundle(cluster, node);
+  const config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as { mounts: object[]; linux: object };
+  const source = join(PROJECT, 'dist', 'runtime');
+  config.mounts.push({ destination: '/mnt', type: 'bind', source, options: ['bind', 'ro'] });
+  const limit = new Limit(AT_ONCE);
+  const run = async (name: string): Promise<void> => {
+    const own = `${bundle}-${name}`;
+    mkdirSync(own);
+    const linux = { ...config.linux, cgroupsPath: `/nexus-${cluster.instance}/bare-${name}` };
+    writeFileSync(join(own, 'config.json'), JSON.stringify({ ...config, linux }));
+    await runCommand('runc', ['--root', state, 'run', '--bundle', own, `bare-${cluster.instance}-${name}`]);
+  };
+  await Promise.all(Array.from({ length: NODES }, (_, index) => limit.run(() => run(String(index)))));
 }
 
 /** Pages that no other process shares: the node binary's own are one copy in the page cache for all. */

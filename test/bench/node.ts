@@ -1,7 +1,10 @@
-/** Create-to-Running of one node against a bare `runc run` of /bin/true from the same image. */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+/**
+ * Create-to-Running of one node against a bare `runc run` of /bin/true from the same image, and against `podman run` where
+ * that is installed: over gRPC, and as a command.
+ */
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { runCommand } from '../../shared/exec.js';
+import { runCommand, tryCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually, TestCluster } from '../support/cluster.js';
 import { connectTo, createNode } from './controller.js';
@@ -15,8 +18,11 @@ export async function benchNode(): Promise<void> {
   try {
     const controller = await connectTo(cluster);
     const bare = await bareBundle(cluster);
+    await using podman = await openPodman(cluster);
     const created: number[] = [];
+    const typed: number[] = [];
     const runs: number[] = [];
+    const ofPodman: number[] = [];
     for (let run = 0; run < RUNS; run += 1) {
       runs.push(
         await timed(() =>
@@ -24,9 +30,17 @@ export async function benchNode(): Promise<void> {
         ),
       );
       created.push(await timed(() => createNode(controller, `n${run}`, 128, 256 * MIB)));
+      typed.push(await timed(() => cluster.ok('node', 'create', `t${run}`, '--mem', '128', '--storage', '256M')));
+      if (podman !== undefined) ofPodman.push(await timed(() => podman.run(`p${run}`)));
     }
     printSteps(await stepTimes(cluster));
     printTimes('node create to Running', created, { name: 'bare runc run', timesMs: runs });
+    printTimes('nexus node create, typed', typed, { name: 'bare runc run', timesMs: runs });
+    if (podman === undefined) print('podman is not installed: no figures against it');
+    else {
+      printTimes('node create to Running', created, { name: 'podman run -d', timesMs: ofPodman });
+      printTimes('nexus node create, typed', typed, { name: 'podman run -d', timesMs: ofPodman });
+    }
     const removed: number[] = [];
     for (let run = 0; run < RUNS; run += 1) {
       const request = { node: `n${run}`, force: false };
@@ -37,6 +51,43 @@ export async function benchNode(): Promise<void> {
   } finally {
     for (const line of await cluster.dispose()) print(`LEFT BEHIND: ${line}`);
   }
+}
+
+interface Podman extends AsyncDisposable {
+  /** Starts a container without network and volume that runs on. */
+  run(name: string): Promise<void>;
+}
+
+/** With a store of its own, as nothing of the host's is to change, and with limits that root may set here. */
+async function openPodman({ folder, stateDir, instance }: TestCluster): Promise<Podman | undefined> {
+  if ((await tryCommand('podman', ['--version']).catch(() => undefined))?.exitCode !== 0) return undefined;
+  const places = ['--root', join(folder, 'podman'), '--runroot', join(folder, 'podman-run')];
+  const options = [...places, '--cgroup-manager=cgroupfs', '--runtime=runc', '--storage-driver=overlay'];
+  const limits = ['nofile', 'nproc'].flatMap((name) => ['--ulimit', `${name}=1024:1024`]);
+  const archive = join(folder, 'podman.tar');
+  await runCommand('tar', ['-C', join(stateDir, 'images', 'base', 'rootfs'), '-cf', archive, '.']);
+  const made: string[] = [];
+  const image = `nexus-${instance}`;
+  await runCommand('podman', [...options, 'import', archive, image]);
+  return {
+    run: async (name) => {
+      made.push(`${image}-${name}`);
+      const command = ['/bin/busybox', 'sleep', '600'];
+      const container = [
+        '--network=none',
+        `--cgroup-parent=/nexus-${instance}`,
+        ...limits,
+        '--name',
+        `${image}-${name}`,
+        image,
+        ...command,
+      ];
+      await runCommand('podman', [...options, 'run', '-d', ...container]);
+    },
+    [Symbol.asyncDispose]: async () => {
+      await runCommand('podman', [...options, 'rm', '--force', '--time', '0', ...made]);
+    },
+  };
 }
 
 /** The same where a spare is ready for each creation. */
@@ -93,7 +144,6 @@ export async function bareBundle(
   mkdirSync(bundle, { recursive: true });
   rmSync(join(bundle, 'config.json'), { force: true });
   await runCommand('runc', ['spec', '--bundle', bundle]);
-  const { readFileSync } = await import('node:fs');
   const config = JSON.parse(readFileSync(join(bundle, 'config.json'), 'utf8')) as {
     process: { terminal: boolean; args: string[] };
     root: { path: string };
