@@ -13,8 +13,30 @@ const SEED_BYTES = 32;
 const privateKey = (seed: Uint8Array): KeyObject =>
   createPrivateKey({ key: Buffer.concat([PRIVATE_HEAD, seed]), format: 'der', type: 'pkcs8' });
 
+interface Pair {
+  readonly publicKey: Uint8Array;
+  readonly secretKey: Uint8Array;
+}
+
+/**
+ * Pairs of the seeds that were asked for last. nkeys asks anew for each use of a key, five times for one node's credentials; each
+ * time is half a millisecond of a controller that does nothing else meanwhile.
+ */
+const pairs = new Map<string, Pair>();
+const MOST_PAIRS = 4;
+
+function fromSeed(seed: Uint8Array): Pair {
+  const name = Buffer.from(seed).toString('latin1');
+  const pair = pairs.get(name) ?? pairOf(seed);
+  // The last one asked for is the last to go.
+  pairs.delete(name);
+  pairs.set(name, pair);
+  for (const oldest of [...pairs.keys()].slice(0, -MOST_PAIRS)) pairs.delete(oldest);
+  return { publicKey: pair.publicKey.slice(), secretKey: pair.secretKey.slice() };
+}
+
 /** The secret key is the seed with the public key behind it, as in tweetnacl. */
-function fromSeed(seed: Uint8Array): { publicKey: Uint8Array; secretKey: Uint8Array } {
+function pairOf(seed: Uint8Array): Pair {
   const exported = createPublicKey(privateKey(seed)).export({ format: 'der', type: 'spki' });
   const publicKey = Uint8Array.from(exported.subarray(PUBLIC_HEAD.length));
   return { publicKey, secretKey: Uint8Array.from([...seed, ...publicKey]) };

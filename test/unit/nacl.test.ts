@@ -18,6 +18,16 @@ describe('Ed25519 by OpenSSL in the place of tweetnacl', () => {
       expect(nacl.sign.detached.verify(nacl.randomBytes(100), signature, publicKey)).to.equal(false);
     }
   });
+
+  it('gives the same pair again, whatever was done to the earlier one and however many came between', () => {
+    const seeds = Array.from({ length: 9 }, () => nacl.randomBytes(32));
+    const first = seeds.map((seed) => nacl.sign.keyPair.fromSeed(seed));
+    const expected = first.map(({ secretKey }) => Buffer.from(secretKey));
+    // As nkeys does when a key is cleared.
+    for (const { publicKey, secretKey } of first) for (const bytes of [publicKey, secretKey]) bytes.fill(0);
+    const again = [...seeds, ...seeds].map((seed) => Buffer.from(nacl.sign.keyPair.fromSeed(seed).secretKey));
+    expect(again).to.deep.equal([...expected, ...expected]);
+  });
 });
 
 /** As nkeys writes its keys. */
