@@ -33,7 +33,7 @@ import type { UseCases } from './compose/services.js';
 /** The bundle lies in <project>/dist/controller/. */
 const DIST = join(dirname(fileURLToPath(import.meta.url)), '..');
 const PLACES = { dist: DIST, project: join(DIST, '..') };
-const LAMBDA_PERIOD_MS = 500;
+const LAMBDA_PERIOD_MS = 1000;
 const IDENTITY_UPKEEP_PERIOD_MS = 60_000;
 
 async function main(): Promise<void> {

@@ -77,6 +77,8 @@ export interface ChunkList {
 export interface NodeDirectory {
   /** Nodes in order of slot. */
   snapshot(): readonly StorageNode[];
+  /** As `snapshot`, without the work of judging each. */
+  ids(): readonly NodeId[];
   find(id: NodeId): StorageNode | undefined;
   /** Returns the chunks that the agent confirmed as gone. Codes: unavailable, deadline_exceeded. */
   deleteChunks(node: NodeId, chunkIds: readonly ChunkId[]): Promise<readonly ChunkId[]>;

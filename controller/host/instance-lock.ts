@@ -14,16 +14,22 @@ export interface InstanceLock {
   release(): void;
 }
 
-/** Code: already_exists if another controller holds this state folder. */
+/** Codes: already_exists if another controller holds this state folder, data_loss if the lock's file is damaged. */
 export function lockInstance(stateDir: string, instance: string): InstanceLock {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  const database = new Sqlite(join(stateDir, LOCK_FILE), { timeout: 0 });
+  const path = join(stateDir, LOCK_FILE);
+  const database = new Sqlite(path, { timeout: 0 });
   try {
     database.pragma('journal_mode = MEMORY');
     database.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     database.close();
-    if ((error as { code?: string }).code !== 'SQLITE_BUSY') throw error;
+    const { code } = error as { code?: string };
+    if (code === 'SQLITE_NOTADB' || code === 'SQLITE_CORRUPT') {
+      const advice = 'it holds nothing but the lock: remove it, if no controller of this instance runs';
+      throw new NexusError('data_loss', `${path} is damaged; ${advice}`, {}, { cause: error });
+    }
+    if (code !== 'SQLITE_BUSY') throw error;
     const message = `a controller of instance ${instance} is already running on ${stateDir}`;
     throw new NexusError('already_exists', message, {}, { cause: error, advice: { key: 'stop-controller' } });
   }

@@ -40,6 +40,7 @@ type HeartbeatWaiter = (view: AgentView) => void;
 
 export class NodeRegistry {
   readonly #records = new Map<NodeId, NodeRecord>();
+  #listed: readonly NodeRecord[] | undefined;
   readonly #agents = new Map<NodeId, AgentView>();
   /** Nodes for which a write may or may not have been stored. */
   readonly #uncertain = new Set<NodeId>();
@@ -59,11 +60,13 @@ export class NodeRegistry {
   }
 
   async load(): Promise<void> {
-    for (const record of await this.store.list()) this.#records.set(record.id, record);
+    for (const record of await this.store.list()) this.#keep(record);
   }
 
-  list(): NodeRecord[] {
-    return [...this.#records.values()].sort((a, b) => a.hosting.slot - b.hosting.slot);
+  /** In order of slot. The same array until a record changes: loops ask for it many times a second. */
+  list(): readonly NodeRecord[] {
+    this.#listed ??= [...this.#records.values()].sort((a, b) => a.hosting.slot - b.hosting.slot);
+    return this.#listed;
   }
 
   get(id: NodeId): NodeRecord | undefined {
@@ -121,7 +124,7 @@ export class NodeRegistry {
   }
 
   async #entered(record: NodeRecord): Promise<NodeRecord> {
-    this.#records.set(record.id, record);
+    this.#keep(record);
     await this.events.append('node.creating', record.name, `node ${record.name} is Creating`);
     return record;
   }
@@ -149,7 +152,7 @@ export class NodeRegistry {
 
   async update(id: NodeId, patch: NodePatch): Promise<NodeRecord> {
     const record = await this.#heeding(() => id, this.store.update(id, patch));
-    this.#records.set(id, record);
+    this.#keep(record);
     return record;
   }
 
@@ -171,9 +174,19 @@ export class NodeRegistry {
 
   /** Forgets a node in memory only: for the end of an instance, whose store is removed as a whole. */
   forget(id: NodeId): void {
-    this.#records.delete(id);
+    this.#drop(id);
     this.misconduct.forget(id);
     this.forgetAgent(id);
+  }
+
+  #keep(record: NodeRecord): void {
+    this.#records.set(record.id, record);
+    this.#listed = undefined;
+  }
+
+  #drop(id: NodeId): void {
+    this.#records.delete(id);
+    this.#listed = undefined;
   }
 
   async #heeding<T>(id: () => NodeId | undefined, write: Promise<T>): Promise<T> {
@@ -191,8 +204,8 @@ export class NodeRegistry {
     const read: NodeId[] = [];
     for (const id of [...this.#uncertain]) {
       const record = await this.store.get(id);
-      if (record === undefined) this.#records.delete(id);
-      else this.#records.set(id, record);
+      if (record === undefined) this.#drop(id);
+      else this.#keep(record);
       this.#uncertain.delete(id);
       read.push(id);
     }

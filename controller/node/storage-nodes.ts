@@ -35,6 +35,10 @@ export class ClusterStorageNodes implements NodeDirectory {
     return this.context.registry.list().map((record) => this.#view(record));
   }
 
+  ids(): readonly NodeId[] {
+    return this.context.registry.list().map(({ id }) => id);
+  }
+
   find(id: NodeId): StorageNode | undefined {
     const record = this.context.registry.get(id);
     return record === undefined ? undefined : this.#view(record);

@@ -43,13 +43,15 @@ export class Inventory {
 
   async tick(signal: AbortSignal): Promise<void> {
     const { nodes, clock, log, settings } = this.deps;
-    const present = nodes.snapshot();
-    const known = new Set(present.map((node) => node.id));
+    const present = nodes.ids();
+    const known = new Set(present);
     for (const id of this.#states.keys()) if (!known.has(id)) this.#states.delete(id);
-    for (const node of present) {
-      const state = this.#states.get(node.id) ?? { dueAt: 0, orphans: new Map<ChunkId, number>() };
-      this.#states.set(node.id, state);
-      if (!node.readable || clock.monotonic() < state.dueAt || signal.aborted) continue;
+    for (const id of present) {
+      const state = this.#states.get(id) ?? { dueAt: 0, orphans: new Map<ChunkId, number>() };
+      this.#states.set(id, state);
+      if (clock.monotonic() < state.dueAt || signal.aborted) continue;
+      const node = nodes.find(id);
+      if (node?.readable !== true) continue;
       state.dueAt = clock.monotonic() + settings.inventoryIntervalMs;
       try {
         await this.compare(node.id, signal);

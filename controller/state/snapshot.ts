@@ -33,6 +33,8 @@ export class Snapshot {
   #written = -1;
   #notBefore = 0;
   readonly #cards = new Map<string, string>();
+  /** Nodes whose cards are all up to date. */
+  #described: readonly NodeRecord[] | undefined;
   /** undefined: not checked yet. */
   #isOfLostDatabase: boolean | undefined;
 
@@ -102,19 +104,24 @@ export class Snapshot {
   /** Keeps the cards up to date: a rebuild can't use a volume whose node is unknown. */
   async #describe(nodes: readonly NodeRecord[]): Promise<void> {
     const { volumes, log } = this.deps;
+    if (nodes === this.#described) return;
     const known = new Set<string>(nodes.map((node) => node.id));
     for (const id of this.#cards.keys()) if (!known.has(id)) this.#cards.delete(id);
+    let areAll = true;
     for (const node of nodes) {
       const card = JSON.stringify(nodeCard(node));
       const isBeing = node.status === 'Creating' || node.status === 'Removing';
+      if (isBeing) areAll = false;
       if (isBeing || this.#cards.get(node.id) === card) continue;
       try {
         await volumes.describe(node.id, card);
         this.#cards.set(node.id, card);
       } catch (error) {
+        areAll = false;
         log.warn({ node: node.name, said: toNexusError(error).message }, 'its volume could not be described');
       }
     }
+    this.#described = areAll ? nodes : undefined;
   }
 }
 

@@ -54,6 +54,10 @@ export class FakeNodes implements NodeDirectory {
     }
   }
 
+  ids(): readonly NodeId[] {
+    return this.snapshot().map(({ id }) => id);
+  }
+
   snapshot(): readonly StorageNode[] {
     return [...this.#nodes.values()];
   }

@@ -1,6 +1,6 @@
 /** What was answered as failed is not there later, and what is there was answered as done. */
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,9 +11,10 @@ import { somebodyListens } from '../../controller/edge/server.js';
 import { FsUseCases } from '../../controller/vfs/use-cases.js';
 import { FsUpkeep } from '../../controller/vfs/upkeep.js';
 import { systemClock } from '../../shared/async/clock.js';
+import { LOCK_FILE } from '../../shared/config/instance.js';
 import { MIB } from '../../shared/limits.js';
 import { createLogger } from '../../shared/log.js';
-import { codeOf } from '../support/codes.js';
+import { codeOf, errorOf } from '../support/codes.js';
 import { eventually } from '../support/cluster.js';
 import { FileBench } from '../support/files.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';
@@ -115,5 +116,14 @@ describe('a controller that starts while another has the state folder', () => {
     expect(await codeOf(start)).to.equal('already_exists');
     server.close();
     lock.release();
+  });
+
+  it('says which file to remove where the lock is damaged', async () => {
+    writeFileSync(join(folder, LOCK_FILE), 'something else wrote here, over the first page of the file'.repeat(200));
+    const refused = await errorOf(start);
+    expect(refused.code).to.equal('data_loss');
+    expect(refused.message)
+      .to.include(`${join(folder, LOCK_FILE)} is damaged`)
+      .and.to.include('remove it');
   });
 });
