@@ -4,6 +4,8 @@
  */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Cgroup } from '../../shared/cgroup/cgroup.js';
+import { detectCgroupLayout } from '../../shared/cgroup/layout.js';
 import { runCommand, tryCommand } from '../../shared/exec.js';
 import { MIB } from '../../shared/limits.js';
 import { eventually, TestCluster } from '../support/cluster.js';
@@ -86,6 +88,8 @@ async function openPodman({ folder, stateDir, instance }: TestCluster): Promise<
     },
     [Symbol.asyncDispose]: async () => {
       await runCommand('podman', [...options, 'rm', '--force', '--time', '0', ...made]);
+      // Of the processes that it had watch the containers.
+      await new Cgroup(await detectCgroupLayout(), `/nexus-${instance}/conmon`).removeTree();
     },
   };
 }
