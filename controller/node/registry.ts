@@ -276,11 +276,12 @@ export class NodeRegistry {
     }
   }
 
-  /** Calls `waiter` once with the node's next heartbeat; returns a function that cancels it. */
+  /** Calls `waiter` with the node's next heartbeat, in place of an earlier one; returns a function that cancels it. */
   onNextHeartbeat(id: NodeId, waiter: HeartbeatWaiter): () => void {
     this.#waiters.set(id, waiter);
     return () => {
-      this.#waiters.delete(id);
+      // The wait of a start that failed ends a moment later, when the next start may wait already.
+      if (this.#waiters.get(id) === waiter) this.#waiters.delete(id);
     };
   }
 }

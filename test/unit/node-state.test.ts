@@ -99,6 +99,22 @@ describe('liveness', () => {
     expect(verdict('Lost', silence(), limits)).to.equal('Running');
   });
 
+  it('is heard of by the start that waits, even if the wait of one before it ends only now', async () => {
+    const store = new FakeStore();
+    const events = new EventLog(store.events, systemClock, createLogger('test', 'silent'), inCommandWords);
+    const registry = new NodeRegistry(store.nodes, events, systemClock);
+    const { id } = await registry.reserve(1, () => record({ id: newNodeId(), name: 'web' }));
+    const heard: string[] = [];
+    const endFirst = registry.onNextHeartbeat(id, () => heard.push('first'));
+    const endSecond = registry.onNextHeartbeat(id, () => heard.push('second'));
+    endFirst();
+    registry.heard(id, AgentHeartbeat.fromPartial({ agentInstance: 'one' }));
+    expect(heard).to.deep.equal(['second']);
+    endSecond();
+    registry.heard(id, AgentHeartbeat.fromPartial({ agentInstance: 'one' }));
+    expect(heard).to.deep.equal(['second']);
+  });
+
   it('blames the controller itself, not the agents, for a tick that came late', () => {
     expect(ownDelay(500, 500)).to.equal(0);
     expect(ownDelay(900, 500)).to.equal(0);
