@@ -13,7 +13,7 @@ import type { NodeRecord } from '../../store/port/store.js';
 import type { NodeContext } from '../context.js';
 import { removeLogs } from '../watch/log-bounds.js';
 import { nodeRunDir } from '../paths.js';
-import { runSteps, type Step, type Steps } from './steps.js';
+import { runSteps, type Steps } from './steps.js';
 
 const DEATH_POLL_MS = 5;
 /** Minimum for the agent, if others used up the grace: it has to answer and close its files. */
@@ -87,16 +87,14 @@ export const DISMANTLE_STEPS: Steps<Leaving> = [
 ];
 
 /** The record goes last, so that a removal that was cut off is found and finished later. */
-export const REMOVE_STEPS: readonly Step<Leaving>[] = [
-  { name: 'remove-volume', do: removeVolume },
-  { name: 'forget-replicas', do: ({ context, node }) => context.files.forgetNode(node.id) },
+export const REMOVE_STEPS: Steps<Leaving> = [
+  [
+    { name: 'remove-volume', do: ({ node, hosting }) => hosting.volumes.remove(volumePlaceOf(node)) },
+    { name: 'remove-log', do: ({ context, node }) => removeLogs(context.settings, node.id) },
+    { name: 'forget-replicas', do: ({ context, node }) => context.files.forgetNode(node.id) },
+  ],
   { name: 'forget-node', do: ({ context, node }) => context.registry.remove(node.id) },
 ];
-
-async function removeVolume({ context, node, hosting }: Leaving): Promise<void> {
-  await hosting.volumes.remove(volumePlaceOf(node));
-  await removeLogs(context.settings, node.id);
-}
 
 export const dismantle = (context: NodeContext, node: NodeRecord): Promise<void> =>
   takeDown('dismantle', DISMANTLE_STEPS, context, node);
@@ -104,7 +102,8 @@ export const dismantle = (context: NodeContext, node: NodeRecord): Promise<void>
 /** Removes the node from the host, but not from the store. */
 export async function eraseFromHost(context: NodeContext, node: NodeRecord): Promise<void> {
   await dismantle(context, node);
-  await removeVolume({ context, node, hosting: context.hostings.of(node) });
+  await context.hostings.of(node).volumes.remove(volumePlaceOf(node));
+  await removeLogs(context.settings, node.id);
 }
 
 /** Removes everything of the node. */
