@@ -2,30 +2,37 @@
  * Reads the agent's configuration file. The controller wrote it, so a wrong field is a defect of the installation: it is
  * named and the agent does not start. Checked by hand: a schema library would cost each node megabytes of memory.
  */
-import { existsSync, readFileSync, watch } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { cancel, every } from '../shared/async/timers.js';
 import { outcome } from '../shared/async/wait.js';
-import { PLACES_FILE, type AgentConfig, type AgentPlaces } from '../shared/config/agent-config.js';
+import { PLACES_FILE, WAKE_SIGNAL, type AgentConfig, type AgentPlaces } from '../shared/config/agent-config.js';
 import { NexusError } from '../shared/errors.js';
 import { isNodeId } from '../shared/ids.js';
 
 export const DEFAULT_CONFIG_FILE = '/.nexus/config/agent.json';
 
+/** A process that only listens for signals would end; it wakes for this one once in a day. */
+const ALIVE_MS = 86_400_000;
+
 /**
- * Waits until something of this name is in its folder, which exists, and then calls `onWatching`: from then on nothing is
- * missed. Returns false if the agent was asked to end before.
+ * Waits until there is something at the path, of which WAKE_SIGNAL tells. `onListening` is called when nothing is missed any
+ * more. Returns false if the agent was asked to end before.
  */
-export function appears(path: string, asked: Promise<unknown>, onWatching?: () => void): Promise<boolean> {
-  return outcome<boolean>((resolve, reject) => {
+export function appears(path: string, asked: Promise<unknown>, onListening?: () => void): Promise<boolean> {
+  return outcome<boolean>((resolve) => {
     const look = (): void => {
       if (existsSync(path)) resolve(true);
     };
-    const watcher = watch(dirname(path), look);
-    watcher.once('error', reject);
+    process.on(WAKE_SIGNAL, look);
+    const alive = every(ALIVE_MS, look);
     void asked.then(() => resolve(false));
     look();
-    onWatching?.();
-    return () => watcher.close();
+    onListening?.();
+    return () => {
+      cancel(alive);
+      process.off(WAKE_SIGNAL, look);
+    };
   });
 }
 

@@ -97,6 +97,7 @@ export interface ContainerRuntime {
   isWaiting(first: ProcessIdentity): boolean;
   /**
    * Makes a container that was not started one of a certain node: its host name, the files of its names, and its processor weight.
+   * The agent, whose configuration is in its folder, runs from then on.
    * Before anything but the agent runs in it. Memory and processes stay limited as they are.
    */
   assign(

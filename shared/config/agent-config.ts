@@ -28,5 +28,11 @@ export interface AgentConfig {
 /** What an agent opens before it is known whose it is. */
 export type AgentPlaces = Pick<AgentConfig, 'dataDir' | 'volume' | 'cgroup'>;
 
+/**
+ * Tells a waiting agent to look again for what it waits for. Whoever does not wait, or not yet, ignores it: an agent looks
+ * after it has begun to listen. Not a watch of its folders: a machine has 128 of these by default, for all nodes together.
+ */
+export const WAKE_SIGNAL = 'SIGURG';
+
 /** File beside the configuration with `AgentPlaces` alone, for an agent that waits for the rest. */
 export const PLACES_FILE = 'places.json';

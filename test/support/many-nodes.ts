@@ -4,7 +4,7 @@
  * test with a few nodes and a measurement with a thousand.
  */
 import { randomBytes } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { expect } from 'chai';
@@ -30,6 +30,20 @@ const COPIES = 3;
 const CHUNK_BYTES = 64 * KIB;
 /** Only ends what hangs. */
 const WITHIN_MS = 1_800_000;
+
+/** Instances of inotify that the children of a process hold. */
+function watchesOf(pid: number): string[] {
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ');
+  const held = children.flatMap((child) => readdirSync(`/proc/${child}/fd`).map((fd) => `/proc/${child}/fd/${fd}`));
+  return held.filter((path) => {
+    try {
+      return readlinkSync(path) === 'anon_inode:inotify';
+    } catch {
+      // Closed meanwhile: a figure was read.
+      return false;
+    }
+  });
+}
 
 interface Where {
   readonly chunks: readonly { readonly replicas: readonly { readonly node: string; readonly state: string }[] }[];
@@ -63,6 +77,8 @@ export async function liveThrough(
   const made = await step('node ls', list);
   expect(made.map(({ status }) => status)).to.deep.equal(names.map(() => 'Running'));
   expect(new Set(made.map(({ ip }) => ip)).size).to.equal(shape.nodes);
+  // A machine has 128 instances of inotify by default.
+  expect(made.flatMap(({ pid }) => watchesOf(pid))).to.deep.equal([]);
   await step('status', () => cluster.ok('status'));
   // As rarely as it has to be with so many, also for the first one, which was made when there were few.
   const [first = ''] = names;

@@ -8,6 +8,7 @@ import { constants, existsSync, readSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { endsWithin, once, until } from '../../../shared/async/wait.js';
+import { WAKE_SIGNAL } from '../../../shared/config/agent-config.js';
 import { NexusError } from '../../../shared/errors.js';
 import { notStarted, runCommand, startChild, tryCommand } from '../../../shared/exec.js';
 import { isNodeId, type NodeId } from '../../../shared/ids.js';
@@ -153,6 +154,7 @@ export class OciRuntime implements ContainerRuntime {
     await this.#cgroups.countMemoryByChild(spec.nodeId);
     await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes));
     await assembleNode(this.options.stageProgram, spec, identity, signal);
+    wake(identity);
     return identity;
   }
 
@@ -205,10 +207,11 @@ export class OciRuntime implements ContainerRuntime {
     await rm(path, { force: true });
   }
 
-  /** The agent has been loaded by now, and sees its configuration by itself. */
+  /** The agent has been loaded by now, and waits for its configuration. */
   async start(nodeId: NodeId): Promise<void> {
-    if ((await this.#firstProcess(nodeId)) === undefined)
-      throw new NexusError('not_found', `node ${nodeId} has no container`);
+    const first = await this.#firstProcess(nodeId);
+    if (first === undefined) throw new NexusError('not_found', `node ${nodeId} has no container`);
+    wake(first);
   }
 
   isWaiting({ pid }: ProcessIdentity): boolean {
@@ -217,9 +220,11 @@ export class OciRuntime implements ContainerRuntime {
 
   /** The files are those that node-stage.c copied: nobody has been root in the node, so they are still its own. */
   async assign(
-    { pid }: ProcessIdentity,
+    first: ProcessIdentity,
     { nodeId, hostname, limits, configDir }: Pick<ContainerSpec, 'nodeId' | 'hostname' | 'limits' | 'configDir'>,
   ): Promise<void> {
+    const { pid } = first;
+    wake(first);
     const busybox = join(this.options.runtimeDir, 'bin', 'busybox');
     const naming = runCommand('nsenter', [`--uts=/proc/${pid}/ns/uts`, busybox, 'hostname', hostname], {
       failure: 'its host name cannot be set',
@@ -454,6 +459,11 @@ async function refuseHidden(folder: string): Promise<void> {
 const OTHERS_MAY_ENTER = 0o001;
 
 /** Polls, because only a parent can wait for a process. */
+/** To the node's first process, which passes it on to the agent. */
+function wake(first: ProcessIdentity): void {
+  if (isAlive(first)) process.kill(first.pid, WAKE_SIGNAL);
+}
+
 async function waitForEnd(identity: ProcessIdentity): Promise<void> {
   if (!(await until(() => !isAlive(identity), { everyMs: 5, withinMs: DEATH_TIMEOUT_MS }))) {
     throw new NexusError(
