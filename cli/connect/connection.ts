@@ -23,6 +23,7 @@ import { deferred, onAbort, outcome } from '../../shared/async/wait.js';
 import { systemClock } from '../../shared/async/clock.js';
 import type { Settings } from '../../shared/config/settings.js';
 import { NexusError } from '../../shared/errors.js';
+import { assertOwnRunFolder } from '../../shared/host/own-folder.js';
 import { ClusterServiceClient } from '../../shared/gen/nexus/v1/cluster.js';
 import { FileServiceClient } from '../../shared/gen/nexus/v1/file.js';
 import { FsServiceClient } from '../../shared/gen/nexus/v1/fs.js';
@@ -93,8 +94,18 @@ export const notRunning = (settings: Settings): NexusError =>
     `the cluster "${settings.instance}" is not running; start it with: nexus up${flagOf(settings)}`,
   );
 
-/** Codes: unavailable if nobody listens, deadline_exceeded if somebody listens and does not answer. */
-export async function openController(settings: Settings, signal: AbortSignal, asUser?: string): Promise<Controller> {
+/**
+ * Codes: unavailable if nobody listens, deadline_exceeded if somebody listens and does not answer, failed_precondition
+ * if the socket may be another user's.
+ */
+export async function openController(
+  settings: Settings,
+  signal: AbortSignal,
+  asUser?: string,
+  uid = process.getuid?.() ?? 0,
+): Promise<Controller> {
+  // A socket elsewhere was named by the caller.
+  if (settings.socket.startsWith(`${settings.runDir}/`)) assertOwnRunFolder(settings.runDir, uid);
   if (!existsSync(settings.socket)) throw notRunning(settings);
   return await openClients({
     target: `unix:${settings.socket}`,

@@ -6,6 +6,7 @@ import { inForceFile, inForceText } from '../../shared/config/in-force.js';
 import { exportSigningKey, generateSigningKey, importSigningKey, type SigningKey } from '../../shared/chunk-token.js';
 import { inCommandWords } from '../../shared/advice/command-words.js';
 import { systemClock } from '../../shared/async/clock.js';
+import { assertOwnRunFolder } from '../../shared/host/own-folder.js';
 import { EventLog } from '../events/log.js';
 import { assertSameDatabase, rememberChoices } from '../host/choices.js';
 import { awaitInstance } from '../host/instance-lock.js';
@@ -32,13 +33,16 @@ export async function openInstance(starting: Starting): Promise<Instance> {
   const { settings, log } = starting;
   const { stateDir, runDir, instance, socket } = settings;
   await checkHost(settings);
+  assertOwnRunFolder(runDir);
   const isServing = (): Promise<boolean> => somebodyListens(socket);
   const lock = await starting.unlessAsked(awaitInstance({ stateDir, instance, isServing, clock: systemClock, log }));
   starting.defer('release the instance', async () => {
     lock.release();
   });
   starting.deferUnlessUp('take the state folder back', await claimForStart(stateDir, 0o700));
-  starting.deferUnlessUp('take the runtime folder back', await claimForStart(runDir, 0o711));
+  starting.deferUnlessUp('take the runtime folder back', await claimForStart(runDir, RUN_FOLDER_MODE));
+  // Another user may have made it since.
+  assertOwnRunFolder(runDir);
   assertSameDatabase(settings);
   const store = await makeStore(settings, log);
   starting.defer('close the store', () => starting.endDatabase(store));
@@ -63,6 +67,9 @@ async function tellSettings({ settings, log }: Starting): Promise<void> {
     );
   });
 }
+
+/** Agents of root's cluster have users of their own, who must get through. */
+const RUN_FOLDER_MODE = process.getuid?.() === 0 ? 0o711 : 0o700;
 
 /** Files that exist before a first start has done anything. */
 const NO_CONTENT: ReadonlySet<string> = new Set([CONTROLLER_LOG, LOCK_FILE]);
