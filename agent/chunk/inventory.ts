@@ -1,9 +1,10 @@
 /** Reading what a volume holds: the scan at start, which also clears what a crash left, and the sorted listing. */
-import { mkdir, readdir, rm, stat } from 'node:fs/promises';
+import { lstat, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NexusError } from '../../shared/errors.js';
 import { isChunkId, type ChunkId } from '../../shared/ids.js';
 import type { AgentLog } from '../log.js';
+import { kindOf } from '../volume/regular-file.js';
 import { chunkOfSidecar, readSidecar, type ChunkFacts, type ChunkLayout } from './layout.js';
 
 export interface Totals {
@@ -56,7 +57,7 @@ async function recoverFolder(path: string, log: AgentLog): Promise<Totals> {
     if (!isChunkId(name)) continue;
     if (names.has(`${name}.json`)) {
       chunks += 1;
-      bytes += (await stat(join(path, name))).size;
+      bytes += (await lstat(join(path, name))).size;
     } else {
       log.warn({ chunk: name }, 'a chunk without its sidecar does not count; it was not written by an agent');
     }
@@ -78,11 +79,15 @@ export async function listChunks(layout: ChunkLayout, after: string, limit: numb
   const found: ListedChunk[] = [];
   const folders = (await chunkFolders(layout)).filter((folder) => folder >= after.slice(0, 2)).sort();
   for (const folder of folders) {
-    const ids = (await readdir(join(layout.chunksDir, folder))).filter(isChunkId).filter((id) => id > after);
-    for (const chunk of ids.sort()) {
+    const entries = await readdir(join(layout.chunksDir, folder), { withFileTypes: true });
+    const irregular = new Map(entries.filter((entry) => !entry.isFile()).map((entry) => [entry.name, kindOf(entry)]));
+    const ids = entries.map(({ name }) => name).filter(isChunkId);
+    for (const chunk of ids.filter((id) => id > after).sort()) {
       if (found.length >= limit) return found;
       const facts = await readSidecar(layout, chunk).catch(damaged);
-      if (facts !== undefined) found.push({ chunk, ...facts });
+      const kind = irregular.get(chunk);
+      const damage = kind === undefined ? {} : { damage: `it is ${kind}, not a regular file` };
+      if (facts !== undefined) found.push({ chunk, ...facts, ...damage });
     }
   }
   return found;
@@ -90,9 +95,6 @@ export async function listChunks(layout: ChunkLayout, after: string, limit: numb
 
 /** One record that makes no sense is told as damaged; the rest of the list is as good as before. A disk that fails is another matter. */
 function damaged(error: unknown): ChunkFacts & { readonly damage: string } {
-  if (!(error instanceof NexusError) || error.code !== 'data_loss') {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'EISDIR' && code !== 'ELOOP') throw error;
-  }
-  return { size: 0, md5: '', written_at: '', damage: (error as Error).message };
+  if (!(error instanceof NexusError) || error.code !== 'data_loss') throw error;
+  return { size: 0, md5: '', written_at: '', damage: error.message };
 }

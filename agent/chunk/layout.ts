@@ -3,11 +3,13 @@
  * what is known of it. The folder is the truth: a volume alone tells what it holds. A chunk without its sidecar was
  * never acknowledged and does not count.
  */
-import { open, readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ChunkOrigin } from '../../shared/chunk-token.js';
 import { NexusError } from '../../shared/errors.js';
 import { isChunkId, type ChunkId } from '../../shared/ids.js';
+import { readRegular } from '../volume/regular-file.js';
 
 /** The sidecar's content. */
 export interface ChunkFacts {
@@ -54,17 +56,20 @@ export function chunkOfSidecar(fileName: string): ChunkId | undefined {
 
 /** undefined: there is no such chunk. Codes: data_loss when the sidecar is damaged; what the system says when it can't be read. */
 export async function readSidecar(layout: ChunkLayout, chunk: ChunkId): Promise<ChunkFacts | undefined> {
-  const text = await readFile(layout.sidecar(chunk), 'utf8').catch((error: unknown) => {
+  const text = await readRegular(layout.sidecar(chunk), 'utf8').catch((error: unknown) => {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
+    throw error instanceof NexusError ? damagedSidecar(chunk, error) : error;
   });
   if (text === undefined) return undefined;
   try {
     return parseSidecar(text);
   } catch (error) {
-    throw new NexusError('data_loss', `chunk ${chunk}: its sidecar is damaged`, { chunk }, { cause: error });
+    throw damagedSidecar(chunk, error);
   }
 }
+
+const damagedSidecar = (chunk: ChunkId, cause: unknown): NexusError =>
+  new NexusError('data_loss', `chunk ${chunk}: its sidecar is damaged`, { chunk }, { cause });
 
 function parseSidecar(text: string): ChunkFacts {
   const facts = JSON.parse(text) as Partial<ChunkFacts>;
@@ -74,9 +79,9 @@ function parseSidecar(text: string): ChunkFacts {
   return { size, md5, written_at: String(written_at), ...(of === undefined ? {} : { of }) };
 }
 
-/** Makes the names in a folder durable. */
+/** Makes the names in a folder durable. Fails, and does not wait, where a named pipe has taken its place. */
 export async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
+  const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   try {
     await folder.sync();
   } finally {

@@ -4,7 +4,8 @@
  * concurrently; of two writers of one chunk the later one wins.
  */
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, mkdir, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
@@ -13,6 +14,7 @@ import type { AgentLog } from '../log.js';
 import type { VolumeHealth } from '../volume/health.js';
 import { isDamage } from '../volume/errors.js';
 import type { Volume } from '../volume/port.js';
+import { moveOver, openRegular } from '../volume/regular-file.js';
 import { listChunks, recoverInventory, type ListedChunk } from './inventory.js';
 import { KeyedMutex } from '../../shared/async/turns.js';
 import { ChunkLayout, readSidecar, syncFolder, type ChunkFacts } from './layout.js';
@@ -118,7 +120,9 @@ export class ChunkStore {
       if (error instanceof NexusError) return undefined;
       throw error;
     });
-    return facts !== undefined && facts.size === (await sizeOf(this.#layout.chunk(chunk))) ? facts : undefined;
+    if (facts === undefined) return undefined;
+    const found = await lstat(this.#layout.chunk(chunk)).catch(() => undefined);
+    return found?.isFile() === true && found.size === facts.size ? facts : undefined;
   }
 
   async #newWrite(chunk: ChunkId, expected: ExpectedChunk, writer: Writer): Promise<ChunkWrite> {
@@ -190,8 +194,8 @@ export class ChunkStore {
         if (made.status === 'rejected') throw made.reason;
         this.#refuseDeleted(chunk);
         await this.#makeFolder(chunk);
-        await rename(temporarySidecar, this.#layout.sidecar(chunk));
-        await rename(file.path, this.#layout.chunk(chunk));
+        await moveOver(temporarySidecar, this.#layout.sidecar(chunk));
+        await moveOver(file.path, this.#layout.chunk(chunk));
         await durability.names(this.#layout.folder(chunk));
       } catch (error) {
         await rm(temporarySidecar, { force: true }).catch(() => undefined);
@@ -208,8 +212,9 @@ export class ChunkStore {
 
   /** Removes the chunk first: a crash in between leaves a sidecar alone, which does not count. */
   async #remove(chunk: ChunkId, countedBytes: number | undefined): Promise<void> {
-    await rm(this.#layout.chunk(chunk), { force: true });
-    await rm(this.#layout.sidecar(chunk), { force: true });
+    // Recursive for a folder in its place, which nothing else could remove.
+    await rm(this.#layout.chunk(chunk), { recursive: true, force: true });
+    await rm(this.#layout.sidecar(chunk), { recursive: true, force: true });
     if (countedBytes !== undefined) this.#count(-1, -countedBytes);
   }
 
@@ -232,16 +237,19 @@ export class ChunkStore {
     if (made !== undefined) await syncFolder(this.#layout.chunksDir);
   }
 
-  /** Codes: not_found, data_loss (the file's size is not the sidecar's). */
+  /** Codes: not_found, data_loss (it is no regular file, or its size is not the sidecar's). */
   async openRead(chunk: ChunkId): Promise<OpenChunk> {
     const facts = await this.find(chunk);
     if (facts === undefined) throw new NexusError('not_found', `chunk ${chunk} is not on this node`, { chunk });
-    const file = await open(this.#layout.chunk(chunk), 'r').catch((error: unknown) => {
+    const { file, size } = await openRegular(this.#layout.chunk(chunk), constants.O_RDONLY).catch((error: unknown) => {
+      if (error instanceof NexusError) {
+        this.#counters.checksumFailures += 1;
+        throw new NexusError(error.code, `chunk ${chunk}: ${error.message}`, { chunk }, { cause: error });
+      }
       if ((error as NodeJS.ErrnoException).code === 'ENOENT')
         throw new NexusError('not_found', `chunk ${chunk} is not on this node any more`, { chunk }, { cause: error });
       throw error;
     });
-    const { size } = await file.stat();
     if (size !== facts.size) {
       await file.close();
       this.#counters.checksumFailures += 1;
@@ -277,9 +285,9 @@ export class ChunkStore {
   }
 }
 
-/** undefined: the file does not exist. */
+/** Of a link itself, which is all that the chunk has there. undefined: the file does not exist. */
 const sizeOf = (path: string): Promise<number | undefined> =>
-  stat(path).then(
+  lstat(path).then(
     ({ size }) => size,
     () => undefined,
   );

@@ -3,12 +3,13 @@
  * the catalogue has forgotten. They lie on the volume, too, so that an agent that starts again still knows them. Their
  * file has its room beforehand and is changed in place: a full volume must not keep anybody from deleting, or starting.
  */
-import { constants } from 'node:fs';
-import { mkdir, open, readFile, type FileHandle } from 'node:fs/promises';
+import { mkdir, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../../shared/async/clock.js';
 import { isChunkId, type ChunkId } from '../../shared/ids.js';
+import { NexusError } from '../../shared/errors.js';
 import { CHUNK_TOKEN_TTL_MS, KIB } from '../../shared/limits.js';
+import { openOwn, readRegular } from '../volume/regular-file.js';
 import { syncFolder } from './layout.js';
 
 /** About 2 MB of memory, 1 MB on the volume; more deletions in one token's lifetime drop the oldest. */
@@ -41,11 +42,11 @@ export class Tombstones {
     private readonly bound = MAX_TOMBSTONES,
   ) {}
 
-  /** To be called once, before anything else. Whatever is no line of ours in the file is passed over. */
+  /** To be called once, before anything else. Whatever is no line of ours in the file is passed over, or all of it. */
   async load(): Promise<void> {
     await mkdir(dirname(this.path), { recursive: true, mode: 0o700 });
-    const text = await readFile(this.path, 'latin1').catch((error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    const text = await readRegular(this.path, 'latin1').catch((error: unknown) => {
+      if (error instanceof NexusError || (error as NodeJS.ErrnoException).code === 'ENOENT') return '';
       throw error;
     });
     const lines = text.split('\n');
@@ -118,8 +119,10 @@ export class Tombstones {
   }
 
   async #write(): Promise<void> {
+    const { file, size } = await openOwn(this.path);
+    // Shorter than it was: the node's root removed or replaced it, and with it the lines.
+    if (size < this.#slots.length * SLOT_BYTES) this.#startAnew();
     const isNew = this.#slots.length === 0;
-    const file = await open(this.path, constants.O_RDWR | constants.O_CREAT, 0o600);
     try {
       if (isNew) await this.#grow(file);
       const batch = [...this.#unsaved];
@@ -133,6 +136,14 @@ export class Tombstones {
       await file.close().catch(() => undefined);
     }
     if (isNew) await syncFolder(dirname(this.path));
+  }
+
+  #startAnew(): void {
+    this.#slots = [];
+    for (const [chunk, tombstone] of this.#known) {
+      tombstone.slot = undefined;
+      this.#unsaved.add(chunk);
+    }
   }
 
   async #writeOne(file: FileHandle, chunk: ChunkId, tombstone: Tombstone): Promise<void> {

@@ -3,13 +3,13 @@
  * and gives the same result on a full volume.
  */
 import { constants, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock } from '../../shared/async/clock.js';
 import { errnoOf } from '../../shared/errors.js';
 import { MIB } from '../../shared/limits.js';
 import { VOLUME_OK, type VolumeCondition } from '../../shared/volume-state.js';
 import type { VolumeUsage } from './port.js';
+import { openOwn, openRegular } from './regular-file.js';
 
 const RECORD_BYTES = 512;
 
@@ -51,7 +51,7 @@ export class FileProber implements Prober {
   }
 
   async write(): Promise<void> {
-    const file = await open(this.#path, constants.O_RDWR | constants.O_CREAT, 0o600);
+    const { file } = await openOwn(this.#path);
     try {
       const record = Buffer.alloc(RECORD_BYTES, `${systemClock.now()}\n`);
       await file.write(record, 0, RECORD_BYTES, 0);
@@ -64,7 +64,7 @@ export class FileProber implements Prober {
 
   /** Any file of the volume does: a file system that was shut down refuses to open one. */
   async read(): Promise<void> {
-    const file = await open(this.#path, 'r');
+    const { file } = await openRegular(this.#path, constants.O_RDONLY);
     try {
       await file.read(Buffer.alloc(RECORD_BYTES), 0, RECORD_BYTES, 0);
     } finally {

@@ -98,6 +98,34 @@ describeWithCluster('the upkeep of files on real volumes', {}, (cluster) => {
     await cluster().ok('file', 'rm', file.id);
   });
 
+  it('a named pipe in place of a chunk is read past, found by scrub and repaired, as is a folder', async () => {
+    const file = await store('pipe', 2 * CHUNK_SIZE_BYTES, 2);
+    const [first, second] = await where(file.id);
+    const replace = async (chunk: WhereJson['chunks'][number], by: string): Promise<void> => {
+      const name = `/data/chunks/${chunk.chunk_id.slice(0, 2)}/${chunk.chunk_id}`;
+      await cluster().ok('node', 'exec', chunk.replicas[0]!.node, '--', 'sh', '-c', `rm ${name} && ${by} ${name}`);
+    };
+    const corrupt = async (): Promise<number> =>
+      (await eventTypes()).filter((type) => type === 'replica.corrupt').length;
+    const before = await corrupt();
+    await replace(first!, 'mkfifo');
+    await replace(second!, 'mkdir');
+    await isWhole('pipe', file.id);
+    // Reading may have found them already.
+    expect([0, 1]).to.include((await cluster().run('file', 'scrub')).code);
+    await eventually(corrupt, (count) => count >= before + 2);
+    await allCopies();
+    await eventually(
+      () => cluster().run('file', 'verify', file.id),
+      ({ code }) => code === 0,
+    );
+    const again = await cluster().json<{ bad: number }[]>('file', 'scrub');
+    expect(again.every((row) => row.bad === 0)).to.equal(true);
+    expect((await cluster().run('status')).stdout).not.to.include('hung');
+    await cluster().ok('file', 'rm', file.id);
+    await eventually(status, ({ storage }) => storage.pending_deletes === 0);
+  });
+
   it('a flipped bit in the only copy is a clear failure that names file, chunk and node', async () => {
     const file = await store('single', CHUNK_SIZE_BYTES, 1);
     const [chunk] = await where(file.id);
