@@ -26,6 +26,9 @@ function keptVariables(env: NodeJS.ProcessEnv): string[] {
 
 const KEPT: ReadonlySet<string> = new Set(['NO_COLOR', 'TERM', 'LANG', 'COLUMNS']);
 
+const WITHOUT_SUDO =
+  'this needs root and there is no sudo; run it as root: su -c "nexus ...", or have a cluster of your own, without isolation: nexus up --runtime process';
+
 async function checkSudo(streams: Streams): Promise<void> {
   const advice = 'run it as root: sudo nexus ...';
   try {
@@ -36,7 +39,7 @@ async function checkSudo(streams: Streams): Promise<void> {
     const silent = await tryCommand('sudo', ['-n', 'true'], { timeoutMs: 10_000 });
     if (silent.exitCode === 0) return;
   } catch (error) {
-    throw new NexusError('permission_denied', `this needs root and there is no sudo; ${advice}`, {}, { cause: error });
+    throw new NexusError('permission_denied', WITHOUT_SUDO, {}, { cause: error });
   }
   throw new NexusError('permission_denied', `this needs root and sudo would ask for a password; ${advice}`);
 }

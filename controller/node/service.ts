@@ -371,9 +371,13 @@ export class NodeService {
   }
 
   async #onNode<T>(reference: string, work: (node: NodeRecord) => Promise<T>): Promise<T> {
-    const { id } = this.context.registry.resolve(reference);
+    const { id, name } = this.context.registry.resolve(reference);
     // Read again under the lock: the node may have been removed or moved meanwhile.
-    return await this.#locked(id, () => work(this.context.registry.expect(id)));
+    return await this.#locked(id, () => {
+      const node = this.context.registry.get(id);
+      if (node === undefined) throw new NexusError('not_found', `node ${name} is gone: another call has removed it`);
+      return work(node);
+    });
   }
 
   async #locked<T>(id: NodeId, work: () => Promise<T>): Promise<T> {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { reconcileAtBoot } from '../../controller/node/watch/reconcile.js';
 import { systemClock } from '../../shared/async/clock.js';
 import { NexusError } from '../../shared/errors.js';
-import { codeOf } from '../support/codes.js';
+import { codeOf, errorOf } from '../support/codes.js';
 import { NODE_REQUEST, NodeBench } from '../support/nodes.js';
 
 const never = new AbortController().signal;
@@ -43,6 +43,21 @@ describe('an agent that does not end though it said that it would', () => {
     expect(await timed(() => bench.service.remove('web', false))).to.be.below(1000);
     expect(bench.asked).to.have.length(1);
     expect(bench.leftOf(node)).to.deep.equal([]);
+  });
+
+  it('is called by its name to callers whose removal came second', async () => {
+    bench.agentsAnswer = { idle: true };
+    const node = bench.context.registry.resolve('web');
+    const [first, ...others] = await Promise.allSettled(
+      ['web', 'web', node.id].map((reference) => bench.service.remove(reference, false)),
+    );
+    expect(first?.status).to.equal('fulfilled');
+    for (const other of others) {
+      const refused = await errorOf(() =>
+        other.status === 'rejected' ? Promise.reject(other.reason as Error) : other,
+      );
+      expect(refused).to.include({ code: 'not_found', message: 'node web is gone: another call has removed it' });
+    }
   });
 
   it('has its time where a transfer runs, or the volume stays', async () => {
