@@ -102,7 +102,7 @@ for folder, folders, names in os.walk('/sys'):
         path = f'{folder}/{name}'
         try: mode = os.lstat(path).st_mode
         except OSError: continue
-        if mode & 0o222 and mode & 0o170000 == 0o100000: works.append((path, lambda path=path: opened(path, os.O_WRONLY)))
+        if mode & 0o222 and mode & 0o170000 == 0o100000: works.append((path, lambda path=path: opened_if_there(path, os.O_WRONLY)))
 works.append(('mkdir', lambda: os.mkdir('/sys/selftest')))
 works.append(('chown', lambda: os.chown('/sys/kernel', 0, 0)))
 held(barred(*works, shown=count)) if len(works) > 50 else broke(f'only {len(works)} were there')`,

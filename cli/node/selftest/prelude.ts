@@ -13,6 +13,7 @@ _numbers.update(pidfd_open=(434, 434), kexec_file_load=(320, 294), delete_module
     io_setup=(206, 0), io_destroy=(207, 1), io_submit=(209, 2), io_cancel=(210, 3), io_getevents=(208, 4), io_pgetevents=(333, 292))
 BARRIERS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EROFS}
 class Through(Exception): pass
+class Gone(Exception): pass
 def _report(kind, what, trace):
     if issubclass(kind, Through): print(json.dumps({'broke': str(what)}), flush=True)
     else: sys.__excepthook__(kind, what, trace)
@@ -26,6 +27,7 @@ def barred(*works, also=(), shown=sort):
     answers = {}
     for name, work in works:
         try: result = work()
+        except Gone: continue
         except OSError as error:
             if error.errno not in BARRIERS and error.errno not in also: raise Through(f'{name}: {name_of(error.errno)} is no barrier')
             answers.setdefault(name_of(error.errno), []).append(name)
@@ -40,6 +42,12 @@ def denied(*calls, also=(), shown=sort):
     return barred(*((name, lambda name=name, arguments=arguments: work(name, arguments)) for name, *arguments in calls), also=also, shown=shown)
 def opened(path, flags=os.O_RDONLY):
     os.close(os.open(path, flags | os.O_NOCTTY | os.O_NONBLOCK)); return path
+def opened_if_there(path, flags):
+    """A device of the host may go between listing and opening: nothing is left then that could be opened."""
+    try: return opened(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV) and not os.path.lexists(path): raise Gone(path)
+        raise
 def mounts():
     return open('/proc/self/mountinfo').read()
 def status(pid='self'):
