@@ -2,11 +2,12 @@
 
 /**
  * The candidate that differs from `text` by the fewest edits, if by no more than a third of the letters: of two letters
- * one that is changed makes another word. Dashes of flags do not count.
+ * one that is changed makes another word. Dashes of flags do not count. `most`: bound of edits, however long the words.
  */
-export function nearest(text: string, candidates: readonly string[]): string | undefined {
+export function nearest(text: string, candidates: readonly string[], most = Infinity): string | undefined {
   const bare = (word: string): string => word.replace(/^-+/, '');
-  const mostEdits = (candidate: string): number => Math.floor(Math.max(bare(text).length, bare(candidate).length) / 3);
+  const mostEdits = (candidate: string): number =>
+    Math.min(most, Math.floor(Math.max(bare(text).length, bare(candidate).length) / 3));
   const [best] = candidates
     // Else a text of any length would be compared letter by letter.
     .filter((candidate) => Math.abs(bare(text).length - bare(candidate).length) <= mostEdits(candidate))

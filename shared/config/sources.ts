@@ -36,6 +36,7 @@ const MOST_FILE_BYTES = MIB;
 
 /** Returns the given settings by name; flags win over variables, variables over the file. Code: invalid_argument. */
 export function givenSettings({ flags, env, file, text }: Sources, names: readonly string[]): GivenSettings {
+  assertNoneMistyped(env, names);
   const given = new Map(fromFile({ path: file, read: text }, env, names));
   for (const name of names) {
     const value = env[environmentName(name)];
@@ -46,6 +47,28 @@ export function givenSettings({ flags, env, file, text }: Sources, names: readon
   }
   return given;
 }
+
+/**
+ * Of other programs there may be variables that begin alike (Kubernetes sets NEXUS_SERVICE_PORT for a service of that
+ * name), so fewer edits than in the settings file, where every key is meant for Nexus.
+ */
+const MOST_EDITS_OF_VARIABLE = 3;
+
+/** Refuses a variable that is like a setting's. Others are none of ours, or of a tool. */
+function assertNoneMistyped(env: NodeJS.ProcessEnv, names: readonly string[]): void {
+  const known = new Set(names.map(environmentName));
+  for (const [variable, value] of Object.entries(env)) {
+    if (!variable.startsWith(PREFIX) || known.has(variable) || !isGiven(value)) continue;
+    const bare = variable.slice(PREFIX.length).toLowerCase().replaceAll('_', '-');
+    const near = nearest(bare, names.map(keyName), MOST_EDITS_OF_VARIABLE);
+    if (near === undefined) continue;
+    const meant = `${PREFIX}${near.toUpperCase().replaceAll('-', '_')}`;
+    const message = `unknown variable ${variable}; did you mean ${meant}? If it is of another program, unset it for Nexus`;
+    throw new NexusError('invalid_argument', message, { field: variable });
+  }
+}
+
+const PREFIX = 'NEXUS_';
 
 const isGiven = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
 

@@ -6,6 +6,28 @@ import { instanceDefaults } from '../../shared/config/instance.js';
 import { inForceFile, inForceText, withoutEffect } from '../../shared/config/in-force.js';
 import { loadSettings, type SettingSources } from '../../shared/config/settings.js';
 
+const OTHER_VARIABLES = [
+  'AGENT_CONFIG',
+  'AGENT_WAITING',
+  'BENCH_NODES',
+  'CALLER',
+  'FAILPOINT',
+  'IGNORED_SIGNALS',
+  'NODE',
+  'PROMISES_SEED',
+  'REQUIRE_SYSTEM',
+  'TEST_JOBS',
+  'URL',
+  'VM_SHORT',
+  'HOME',
+  'USER',
+  'PASSWORD',
+  'PORT',
+  'SERVICE_HOST',
+  'SERVICE_PORT',
+  'PORT_8080_TCP_ADDR',
+];
+
 describe('settings', () => {
   const folder = mkdtempSync(join(tmpdir(), 'nexus-settings-'));
   const file = join(folder, 'nexus.yaml');
@@ -76,6 +98,17 @@ describe('settings', () => {
     const { spareNodes: _, ...earlier } = JSON.parse(inForceText(inForce)) as Record<string, unknown>;
     writeFileSync(inForceFile(inForce), JSON.stringify(earlier));
     expect(withoutEffect(asked)).to.have.length(2);
+  });
+
+  it('of a variable that is like a setting’s are refused, with the name that was meant', () => {
+    const message = (env: NodeJS.ProcessEnv): string => refusal('', { env });
+    expect(message({ NEXUS_SPARE_NODE: '2' })).to.match(
+      /^unknown variable NEXUS_SPARE_NODE; did you mean NEXUS_SPARE_NODES\?/,
+    );
+    expect(message({ NEXUS_SUBENT: '10.0.0.0/24' })).to.include('did you mean NEXUS_SUBNET?');
+    expect(message({ NEXUS_SPARE_NODE: '' }), 'not given').to.equal('');
+    // Of Nexus itself, of its tests and tools, and of other programs.
+    for (const name of OTHER_VARIABLES) expect(message({ [`NEXUS_${name}`]: 'x' }), name).to.equal('');
   });
 
   const refusal = (text: string, given: SettingSources = {}): string => {
