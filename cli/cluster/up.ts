@@ -1,10 +1,18 @@
 /** `nexus up` and `nexus daemon` */
-import { notice } from '../../shared/advice/advice.js';
+import { join } from 'node:path';
+import { notice, type Advice } from '../../shared/advice/advice.js';
 import { inCommandWords } from '../../shared/advice/command-words.js';
 import { until } from '../../shared/async/wait.js';
 import { withoutEffect } from '../../shared/config/in-force.js';
-import { assertWorksWith, RUNTIME_NAMES, RUNTIMES_IN_WORDS, traitsOf } from '../../shared/config/runtimes.js';
-import type { Settings } from '../../shared/config/settings.js';
+import { CHOICES_FILE, WITH_NODES, WITH_VOLUMES } from '../../shared/config/choices.js';
+import {
+  abilitiesOf,
+  assertWorksWith,
+  RUNTIME_NAMES,
+  RUNTIMES_IN_WORDS,
+  traitsOf,
+} from '../../shared/config/runtimes.js';
+import type { SettingName, Settings } from '../../shared/config/settings.js';
 import { detectCgroupLayout } from '../../shared/cgroup/layout.js';
 import { NexusError } from '../../shared/errors.js';
 import { command, type AnyCommand } from '../runner/command.js';
@@ -58,7 +66,7 @@ export const up = command({
           `the cluster is up with the ${status.runtime} runtime; stop it first with: nexus down`,
         );
       }
-      if (running !== undefined) noteWithoutEffect(context, settings);
+      if (running !== undefined) noteWithoutEffect(context, settings, status.nodes?.total ?? 0);
       if (input.demo) {
         const { tour } = await import('./tour.js');
         return await tour(context, controller);
@@ -94,13 +102,37 @@ export const daemon: AnyCommand = command({
   },
 });
 
-/** The controller has read its settings long ago. */
-function noteWithoutEffect(context: Context, settings: Settings): void {
-  const settled = withoutEffect(settings);
-  if (settled.length === 0) return;
-  const problem = `settings of a cluster that is up stay as they are: ${settled.join(', ')}`;
-  context.note(inCommandWords(notice(problem, { key: 'restart-cluster' })));
+/**
+ * The controller has read its settings long ago. A restart takes the new ones over, but for what belongs to the nodes
+ * and to the database with their records: with another value there the next start would be refused.
+ */
+function noteWithoutEffect(context: Context, settings: Settings, nodes: number): void {
+  const ofNodes: readonly SettingName[] = nodes === 0 ? [] : fixedBy(settings);
+  const ofRecords: readonly SettingName[] = nodes === 0 ? [] : ['databaseUrl'];
+  const tell = (problem: string, names: (name: SettingName) => boolean, advice: Advice, end = ''): void => {
+    const settled = withoutEffect(settings, names);
+    if (settled.length > 0) context.note(inCommandWords(notice(`${problem}: ${settled.join(', ')}${end}`, advice)));
+  };
+  tell(
+    'settings of a cluster that is up stay as they are',
+    (name) => !ofNodes.includes(name) && !ofRecords.includes(name),
+    { key: 'restart-cluster' },
+  );
+  tell(
+    'the nodes of this cluster were made with other settings, and a start with these is refused',
+    (name) => ofNodes.includes(name),
+    { key: 'remove-all-nodes' },
+    '; set back what differs',
+  );
+  tell('the nodes of this cluster are in another database', (name) => ofRecords.includes(name), {
+    key: 'move-database',
+    choices: join(settings.stateDir, CHOICES_FILE),
+  });
 }
+
+/** Users of nodes are part of the state where nodes have any. */
+const fixedBy = ({ runtime }: Settings): readonly SettingName[] =>
+  abilitiesOf(runtime).needsRoot ? [...WITH_NODES, ...WITH_VOLUMES] : WITH_NODES;
 
 const GATEWAY_TIMEOUT_MS = 10_000;
 const POLL_MS = 25;

@@ -5,7 +5,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { notice, type Notice } from '../../shared/advice/advice.js';
-import { CHOICES_FILE, rememberedChoices } from '../../shared/config/choices.js';
+import { CHOICES_FILE, rememberedChoices, WITH_NODES, WITH_VOLUMES } from '../../shared/config/choices.js';
 import { DATABASES, databaseOfUrl } from '../../shared/config/databases.js';
 import { abilitiesOf } from '../../shared/config/runtimes.js';
 import { keyName, type SettingName, type Settings } from '../../shared/config/settings.js';
@@ -14,10 +14,6 @@ import { isNodeId } from '../../shared/ids.js';
 import type { Logger } from '../../shared/log.js';
 import { writeSecret } from './secret-file.js';
 
-/** Fixed while there are nodes: their records, links and cgroups depend on them. */
-const WITH_NODES = ['runtime', 'instance', 'subnet'] as const satisfies readonly SettingName[];
-/** Fixed while there are volumes: their files belong to these uids, even if the nodes are yet to be imported. */
-const WITH_VOLUMES = ['nodeUidBase'] as const satisfies readonly SettingName[];
 /** Fixed while nodes run: they get these at their start. */
 const WITH_RUNNING_NODES = ['natsUrl', 'natsPort', 'dataPort', 'runDir'] as const satisfies readonly SettingName[];
 

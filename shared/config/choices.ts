@@ -8,6 +8,11 @@ import { isRuntimeName, type RuntimeName } from './runtimes.js';
 
 export const CHOICES_FILE = 'choices.json';
 
+/** Fixed while there are nodes: their records, links and cgroups depend on them. */
+export const WITH_NODES = ['runtime', 'instance', 'subnet'] as const;
+/** Fixed while there are volumes: their files belong to these uids, even if the nodes are yet to be imported. */
+export const WITH_VOLUMES = ['nodeUidBase'] as const;
+
 /** Text by the name of the setting. Empty: none is remembered, or this user may not see it. */
 export function rememberedChoices(stateDir: string): Readonly<Record<string, string>> {
   try {

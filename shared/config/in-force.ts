@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { keyName } from './names.js';
-import { SETTING_NAMES, type Settings } from './settings.js';
+import { SETTING_NAMES, type SettingName, type Settings } from './settings.js';
 import { MAY_HOLD_SECRET } from './wrong.js';
 
 const UNSET = 'unset';
@@ -17,10 +17,16 @@ export const inForceFile = ({ runDir }: Pick<Settings, 'runDir'>): string => joi
 export const inForceText = (settings: Settings): string =>
   `${JSON.stringify(Object.fromEntries(SETTING_NAMES.map((name) => [name, settings[name] ?? null])))}\n`;
 
-/** Each setting that is another one in the running controller, in words. Empty, too, if that cannot be known. */
-export function withoutEffect(settings: Settings): readonly string[] {
+/**
+ * Each setting that is another one in the running controller, in words, of those that `isMeant` says. Empty, too, if that
+ * cannot be known.
+ */
+export function withoutEffect(
+  settings: Settings,
+  isMeant: (name: SettingName) => boolean = () => true,
+): readonly string[] {
   const inForce = readInForce(settings);
-  return SETTING_NAMES.flatMap((name) => {
+  return SETTING_NAMES.filter(isMeant).flatMap((name) => {
     const [is, asked] = [inForce[name], settings[name] ?? null];
     if (is === undefined || is === asked) return [];
     const shown = (value: string | number | null): string => (value === null ? UNSET : String(value));
