@@ -50,6 +50,10 @@ describe('how a node ended', () => {
     const said = endingOf(log(START, UP, '#', '# Fatal', 'node-init: the program was ended by signal 6 (Aborted)'));
     expect(said).to.deep.equal({ text: 'its agent was ended by a signal: Aborted', wasKilled: false });
     expect(endingOf(log(START, UP, 'node-init: the program ended with exit status 7')).text).to.include('exit code 7');
+    const notRun = 'node-init: /.nexus/rt/lib/loader cannot be run: No such file or directory';
+    expect(endingOf(log(START, notRun, 'node-init: the program ended with exit status 126')).text).to.equal(
+      'its agent cannot be run: No such file or directory',
+    );
   });
 
   it('is told by what the init of an earlier version saw of it', () => {

@@ -153,6 +153,7 @@ export class OciRuntime implements ContainerRuntime {
     began?.(identity);
     await this.#cgroups.countMemoryByChild(spec.nodeId);
     await this.#cgroups.limitCommands(spec.nodeId, memoryShares(spec.limits.memoryBytes));
+    await this.#hasAgent(spec.nodeId, identity, signal);
     await assembleNode(this.options.stageProgram, spec, identity, signal);
     wake(identity);
     return identity;
@@ -205,6 +206,17 @@ export class OciRuntime implements ContainerRuntime {
       await pipe.close().catch(() => undefined);
     }
     await rm(path, { force: true });
+  }
+
+  /**
+   * Waits until the first process has started the agent. A process that is being started while the stage changes the root
+   * of all that run is not yet among them: it would keep the old one, which is empty then.
+   */
+  async #hasAgent(nodeId: NodeId, first: ProcessIdentity, signal: AbortSignal): Promise<void> {
+    const isThere = async (): Promise<boolean> =>
+      (await this.#cgroups.processes(nodeId, AGENT_CHILD)).length > 1 || !isAlive(first);
+    if (!(await until(isThere, { everyMs: 1, withinMs: BEGIN_TIMEOUT_MS, signal })))
+      throw new NexusError('deadline_exceeded', `its agent was not started within ${BEGIN_TIMEOUT_MS} ms`);
   }
 
   /** The agent has been loaded by now, and waits for its configuration. */

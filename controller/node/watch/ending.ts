@@ -39,6 +39,8 @@ export function endingOf(log: string): Ending {
   const run = lines.slice(lines.findLastIndex((line) => fieldsOf(line)[STARTING_FIELD] === true) + 1);
   const closing = run.map(fieldsOf).findLast((fields) => fields['ending'] !== undefined);
   if (closing !== undefined) return ofClosingLine(closing['ending'] as AgentEnding, String(closing['msg']));
+  const notRun = run.map((line) => NOT_RUN_LINE.exec(line)?.[1]).findLast((reason) => reason !== undefined);
+  if (notRun !== undefined) return { text: `its agent cannot be run: ${plainText(notRun)}`, wasKilled: false };
   const init = run.map(ofInitLine).findLast((ending) => ending !== undefined);
   if (init !== undefined) return init;
   return ofLastWords(run);
@@ -54,6 +56,9 @@ const INIT_LINES = [
   /^node-init: the program (?:ended with exit status (\d+)|was ended by signal \d+ \((.+)\))$/,
   /^\[INFO +tini \(\d+\)\] Main child exited (?:normally \(with status '(\d+)'\)|with signal \(with signal '(.+)'\))/,
 ];
+
+/** Of node-init.c, before its last line, which then tells of its own child. */
+const NOT_RUN_LINE = /^node-init: \S+ cannot be run: (.+)$/;
 
 function ofInitLine(line: string): Ending | undefined {
   const [, status, signal] = INIT_LINES.map((known) => known.exec(line)).find((found) => found !== null) ?? [];
