@@ -20,6 +20,7 @@ import { systemClock } from '../shared/async/clock.js';
 import type { AgentConfig, AgentPlaces } from '../shared/config/agent-config.js';
 import { publicKeyOf } from '../shared/chunk-token.js';
 import type { NodeId } from '../shared/ids.js';
+import { HEARTBEAT_INTERVAL_MS } from '../shared/limits.js';
 import { dropNotice, LogSink } from '../shared/log-sink.js';
 import { VERSION } from '../shared/version.js';
 import { Beats } from './beats.js';
@@ -101,10 +102,15 @@ async function run(
   const startedAtMs = systemClock.now();
   // Sent on each connection, so that after a break the controller need not wait for the next interval.
   let onConnected = (): void => undefined;
+  // `bus` is set once connected; messages before that are dropped.
+  const link: { bus?: AgentBus; beats?: Beats } = {};
   const { natsUrl: url, credsFile } = config;
   const clientName = `nexus-agent ${config.nodeName}`;
   // Begun first: it waits for the network while the volume waits for the disk.
-  const connecting = connectNatsBus({ url, credsFile, clientName, log }, { onConnected: () => onConnected() });
+  const connecting = connectNatsBus(
+    { url, credsFile, clientName, log, beatMs: () => link.beats?.intervalMs ?? HEARTBEAT_INTERVAL_MS },
+    { onConnected: () => onConnected() },
+  );
   const ground = opened ?? (await groundAt(config, log));
   const { cgroup, health, store, receiptKey, transfers, flush } = ground;
   const nodeId = config.nodeId as NodeId;
@@ -128,8 +134,6 @@ async function run(
       now,
     });
   const commands = new CommandLog();
-  // Set once connected; messages before that are dropped.
-  const link: { bus?: AgentBus } = {};
   const sources: StatusSources = {
     identity,
     nodeName,
@@ -180,6 +184,7 @@ async function run(
       health.tick(beats.intervalMs);
     },
   });
+  link.beats = beats;
   beats.start();
   ground.tellHealth = beat;
   onConnected = beat;

@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { connect, credsAuthenticator, type NatsConnection } from '@nats-io/transport-node';
 import { endsWithin } from '../../shared/async/wait.js';
+import { systemClock } from '../../shared/async/clock.js';
 import type { AgentLog } from '../log.js';
 import type { AgentBus, BusEvents } from './port.js';
 
@@ -11,11 +12,10 @@ export interface NatsBusOptions {
   /** Shown in the server's connection list. */
   readonly clientName: string;
   readonly log: AgentLog;
+  /** Between heartbeats at present: attempts to reconnect are as rare, in the end. */
+  readonly beatMs: () => number;
 }
 
-const RECONNECT_WAIT_MS = 250;
-/** Spreads a hundred agents that lost the server at one moment. */
-const RECONNECT_JITTER_MS = 250;
 const DIAL_TIMEOUT_MS = 5000;
 /**
  * A server that vanished without closing the connection is noticed after two of these; the controller's own server
@@ -26,14 +26,14 @@ const CLOSE_TIMEOUT_MS = 2000;
 
 /** Resolves with the first connection, however long that takes. Rejects when the credentials can't be read. */
 export async function connectNatsBus(options: NatsBusOptions, events: BusEvents): Promise<AgentBus> {
+  const patience = new Patience(options.beatMs);
   const connection = await connect({
     servers: options.url,
     name: options.clientName,
     authenticator: credsAuthenticator(await readFile(options.credsFile)),
     waitOnFirstConnect: true,
     maxReconnectAttempts: -1,
-    reconnectTimeWait: RECONNECT_WAIT_MS,
-    reconnectJitter: RECONNECT_JITTER_MS,
+    reconnectDelayHandler: () => patience.delayMs(),
     timeout: DIAL_TIMEOUT_MS,
     pingInterval: PING_INTERVAL_MS,
     // A server that has just started may not know this account yet.
@@ -41,7 +41,7 @@ export async function connectNatsBus(options: NatsBusOptions, events: BusEvents)
     // An external cluster's other addresses may not be reachable from the node's network.
     ignoreClusterUpdates: true,
   });
-  return new NatsBus(connection, options.log, events);
+  return new NatsBus(connection, patience, options.log, events);
 }
 
 class NatsBus implements AgentBus {
@@ -49,6 +49,7 @@ class NatsBus implements AgentBus {
 
   constructor(
     private readonly connection: NatsConnection,
+    private readonly patience: Patience,
     private readonly log: AgentLog,
     private readonly events: BusEvents,
   ) {
@@ -86,6 +87,7 @@ class NatsBus implements AgentBus {
   }
 
   async #follow(): Promise<void> {
+    this.patience.connected();
     this.events.onConnected();
     for await (const status of this.connection.status()) {
       if (status.type === 'disconnect') {
@@ -93,6 +95,7 @@ class NatsBus implements AgentBus {
         this.log.warn({}, 'the connection to NATS is gone; reconnecting');
       } else if (status.type === 'reconnect') {
         this.#connected = true;
+        this.patience.connected();
         this.log.info({}, 'connected to NATS again');
         this.events.onConnected();
       } else if (status.type === 'error') {
@@ -100,5 +103,27 @@ class NatsBus implements AgentBus {
       }
     }
     this.#connected = false;
+  }
+}
+
+/**
+ * Time between attempts to reconnect: half of the time that the server has been away, and from a quarter to one and a half of
+ * a heartbeat's interval. A thousand agents whose server is gone would otherwise have the machine for themselves.
+ */
+export class Patience {
+  #since: number | undefined;
+
+  constructor(private readonly beatMs: () => number) {}
+
+  connected(): void {
+    this.#since = undefined;
+  }
+
+  delayMs(now = systemClock.monotonic()): number {
+    this.#since ??= now;
+    const beat = this.beatMs();
+    const delay = Math.min(beat, Math.max(beat / 4, (now - this.#since) / 2));
+    // Spreads agents that lost the server at one moment.
+    return delay * (1 + Math.random() / 2);
   }
 }

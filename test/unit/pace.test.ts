@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { Beats, scheduleOf } from '../../agent/beats.js';
+import { Patience } from '../../agent/bus/nats.js';
 import { limitsAt } from '../../controller/node/watch/liveness.js';
 import { intervalFor, Pace } from '../../controller/node/watch/pace.js';
 import { systemClock } from '../../shared/async/clock.js';
@@ -112,5 +113,21 @@ describe('beats of an agent', () => {
       expect(await codeOf(() => Promise.resolve().then(() => agent.keepTo(ms)))).to.equal('invalid_argument');
     }
     expect(agent.intervalMs).to.equal(5000);
+  });
+});
+
+describe('attempts to reach a bus that is away', () => {
+  it('become as rare as heartbeats, and begin anew once it was reached', () => {
+    let beatMs = 1000;
+    const patience = new Patience(() => beatMs);
+    const delay = (atMs: number): number => patience.delayMs(atMs);
+    expect(delay(5000)).to.be.within(250, 375);
+    expect(delay(5800)).to.be.within(400, 600);
+    expect(delay(60_000)).to.be.within(1000, 1500);
+    patience.connected();
+    expect(delay(70_000)).to.be.within(250, 375);
+    beatMs = 5000;
+    expect(delay(70_000)).to.be.within(1250, 1875);
+    expect(delay(90_000)).to.be.within(5000, 7500);
   });
 });
