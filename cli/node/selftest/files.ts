@@ -87,7 +87,7 @@ works = []
 for name in os.listdir('/proc'):
     if name.isdigit() or name in ('self', 'thread-self', 'sys', 'net', 'mounts', 'keys', 'timer_list', 'kcore', 'sched_debug', 'latency_stats', 'timer_stats'): continue
     paths = [f'/proc/{name}'] if os.path.isfile(f'/proc/{name}') else [f'{folder}/{file}' for folder, _, files in os.walk(f'/proc/{name}') for file in files]
-    works += [(path, lambda path=path: opened(path, os.O_WRONLY)) for path in paths if not os.path.islink(path)]
+    works += [(path, lambda path=path: opened_if_there(path, os.O_WRONLY)) for path in paths if not os.path.islink(path)]
     works.append((name, lambda path=f'/proc/{name}': os.chown(path, 0, 0)))
 by = barred(*works, shown=count)
 held(by) if len(works) > 30 else broke(f'only {len(works)} were there')`,
