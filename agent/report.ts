@@ -1,4 +1,4 @@
-/** What the agent sends unasked: heartbeats, which carry the last report of its node's usage. */
+/** Heartbeats, which the agent sends unasked; they carry the last report of its node's usage. */
 import type { AgentConfig } from '../shared/config/agent-config.js';
 import { AgentHeartbeat, type AgentReport } from '../shared/gen/nexus/v1/agent.js';
 import { type CgroupReader, readNetworkUsage } from './usage.js';
@@ -59,7 +59,7 @@ export async function readUsage(sources: UsageSources): Promise<NodeUsage> {
 
 export interface Beat {
   readonly draining: boolean;
-  /** Until the next heartbeat. */
+  /** Time until the next heartbeat. */
   readonly intervalMs: number;
   /** Repeated in each, so that a restarted controller need not wait for the next one. */
   readonly reported: NodeUsage | undefined;

@@ -1,6 +1,6 @@
 /**
  * Takes the body of a pack apart as it comes: the head, then one chunk after the other, of which it holds one at a time.
- * What the head says is checked here for its form alone.
+ * Checks of the head its form alone, not what it says.
  */
 import type { PackHead } from '../../shared/data-plane.js';
 import { NexusError } from '../../shared/errors.js';

@@ -285,7 +285,7 @@ export class ChunkStore {
   }
 }
 
-/** Of a link itself, which is all that the chunk has there. undefined: the file does not exist. */
+/** Size of a link itself, not of its target, which is no chunk. undefined: the file does not exist. */
 const sizeOf = (path: string): Promise<number | undefined> =>
   lstat(path).then(
     ({ size }) => size,

@@ -28,7 +28,7 @@ const ABORT_DEADLINE_MS = 5000;
 
 export interface SmallUpload {
   readonly source: string;
-  /** Of the cluster: the folder that the names are in. */
+  /** Folder of the cluster that the names are in. */
   readonly root: string;
   readonly overwrite: boolean;
   readonly replicas: number;
